@@ -1,0 +1,276 @@
+"""Detections: the one value that flows from detectors through fusion to the published files.
+
+Columns, one row per box, for a whole data set at once: there is no object per box anywhere.
+
+    image_id     int64    (n,)    COCO image id
+    category_id  int32    (n,)    COCO category id
+    xyxy         float32  (n, 4)  x1, y1, x2, y2 in pixels of the picture as shown (EXIF
+                                  orientation applied), x2 and y2 exclusive
+    score        float32  (n,)    0..1
+    detector     int16    (n,)    position in `detectors`; `FUSED` for a box made by fusion
+    votes        int16    (n,)    detectors that carried the box; 1 for a detector's own box
+    agreement    float32  (n,)    mean IoU of a fused box with its members; 1 for a detector's own
+    members      Members  or None the boxes each fused box was made of
+
+Row order has meaning: pictures in the data set's order, and within a picture as the producer
+ordered them (by falling score, for every producer of Quorate).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quorate.errors import FormatError, InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FUSED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Which boxes each fused box was made of; row i owns `offsets[i]:offsets[i + 1]`.
+
+    offsets   int64    (n + 1,)  rising, from 0 to m
+    detector  int16    (m,)      position in `Detections.detectors`
+    score     float32  (m,)      the member's own score, before weights
+    """
+
+    offsets: NDArray[np.int64]
+    detector: NDArray[np.int16]
+    score: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.int64]) -> Members:
+        """The members of the given rows, in that order."""
+        counts = np.diff(self.offsets)[rows]
+        offsets = np.concatenate(([0], np.cumsum(counts)))
+        flat = np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Members(offsets=offsets, detector=self.detector[flat], score=self.score[flat])
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Boxes of a whole data set as columns; see the module for their meaning and order."""
+
+    image_id: NDArray[np.int64]
+    category_id: NDArray[np.int32]
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    detector: NDArray[np.int16]
+    votes: NDArray[np.int16]
+    agreement: NDArray[np.float32]
+    detectors: tuple[str, ...]
+    members: Members | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.image_id)
+        for name, dtype in _COLUMNS.items():
+            column = getattr(self, name)
+            shape = (n, 4) if name == "xyxy" else (n,)
+            if column.shape != shape or column.dtype != dtype:
+                raise InputError(
+                    f"Detections: column '{name}' is {column.dtype}{column.shape}, "
+                    f"expected {np.dtype(dtype)}{shape}."
+                )
+        if self.members is not None and len(self.members.offsets) != n + 1:
+            raise InputError(
+                f"Detections: {len(self.members.offsets) - 1} rows of members for {n} boxes."
+            )
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        image_id: ArrayLike,
+        category_id: ArrayLike,
+        xyxy: ArrayLike,
+        score: ArrayLike,
+        detectors: Sequence[str],
+        detector: ArrayLike = 0,
+        votes: ArrayLike = 1,
+        agreement: ArrayLike = 1.0,
+        members: Members | None = None,
+    ) -> Self:
+        """Columns from anything array-like; scalars are spread over all rows.
+
+        Raises InputError where lengths differ or a box or score is not finite.
+        """
+        ids = np.ascontiguousarray(image_id, dtype=np.int64).reshape(-1)
+        n = len(ids)
+
+        def column(name: str, values: ArrayLike) -> NDArray[Any]:
+            array = np.asarray(values)
+            if array.ndim and len(array) != n:
+                raise InputError(f"Detections: {len(array)} values of '{name}' for {n} boxes.")
+            return np.ascontiguousarray(
+                np.broadcast_to(array.astype(_COLUMNS[name], copy=False), (n,))
+            )
+
+        boxes = np.ascontiguousarray(xyxy, dtype=np.float32).reshape(-1, 4)
+        if len(boxes) != n:
+            raise InputError(f"Detections: {len(boxes)} boxes for {n} image ids.")
+        built = cls(
+            image_id=ids,
+            category_id=column("category_id", category_id),
+            xyxy=boxes,
+            score=column("score", score),
+            detector=column("detector", detector),
+            votes=column("votes", votes),
+            agreement=column("agreement", agreement),
+            detectors=tuple(detectors),
+            members=members,
+        )
+        if not (np.isfinite(built.xyxy).all() and np.isfinite(built.score).all()):
+            bad = int(np.count_nonzero(~np.isfinite(built.xyxy).all(1) | ~np.isfinite(built.score)))
+            raise InputError(f"{bad} of {n} boxes have a coordinate or score that is NaN or inf.")
+        return built
+
+    @classmethod
+    def empty(cls, detectors: Sequence[str] = ()) -> Self:
+        """No boxes at all."""
+        return cls.build(
+            image_id=[], category_id=[], xyxy=np.empty((0, 4)), score=[], detectors=detectors
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence[Detections]) -> Self:
+        """All rows of all parts, in order; the detectors' names are united in order of sight."""
+        names = tuple(dict.fromkeys(name for part in parts for name in part.detectors))
+        if not parts:
+            return cls.empty()
+        slots = [
+            np.array([*(names.index(name) for name in part.detectors), FUSED], dtype=np.int16)
+            for part in parts
+        ]  # FUSED is -1, so it picks the last slot, which is FUSED again
+        members = None
+        if all(part.members is not None for part in parts):
+            groups = [part.members for part in parts if part.members is not None]
+            starts = np.cumsum([0, *(len(group.detector) for group in groups)])
+            members = Members(
+                offsets=np.concatenate(
+                    [[0], *(g.offsets[1:] + s for g, s in zip(groups, starts, strict=False))]
+                ).astype(np.int64),
+                detector=np.concatenate(
+                    [slot[g.detector] for g, slot in zip(groups, slots, strict=True)]
+                ),
+                score=np.concatenate([group.score for group in groups]),
+            )
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in _COLUMNS
+            if name != "detector"
+        }
+        columns["detector"] = np.concatenate(
+            [slot[part.detector] for part, slot in zip(parts, slots, strict=True)]
+        )
+        return cls(**columns, detectors=names, members=members)
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    @cached_property
+    def area(self) -> NDArray[np.float32]:
+        """(n,) square pixels."""
+        x1, y1, x2, y2 = self.xyxy.T
+        area: NDArray[np.float32] = (x2 - x1) * (y2 - y1)
+        return area
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
+        """The rows of an index array, a mask or a slice, in that order."""
+        index = np.arange(len(self))[rows]
+        return replace(
+            self,
+            **{name: getattr(self, name)[index] for name in _COLUMNS},
+            members=None if self.members is None else self.members.take(index),
+        )
+
+    def of(self, detector: str) -> Self:
+        """The boxes of one detector."""
+        if detector not in self.detectors:
+            raise InputError(f"No detector '{detector}' among {', '.join(self.detectors)}.")
+        return self.take(self.detector == self.detectors.index(detector))
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write one Parquet file; columns as above, `x1 y1 x2 y2` apart, names in the metadata."""
+        import pyarrow.parquet as pq
+
+        pq.write_table(self.to_arrow(), path, compression="zstd", row_group_size=1 << 20)
+
+    def to_arrow(self) -> pa.Table:
+        """A pyarrow table with the columns of the Parquet file."""
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {}
+        for name in _COLUMNS:
+            if name == "xyxy":
+                for i, corner in enumerate(_CORNERS):
+                    columns[corner] = np.ascontiguousarray(self.xyxy[:, i])
+            else:
+                columns[name] = getattr(self, name)
+        if self.members is not None:
+            # 64-bit offsets: a large data set has more than 2^31 members.
+            for name in ("detector", "score"):
+                columns[f"member_{name}"] = pa.LargeListArray.from_arrays(
+                    pa.array(self.members.offsets), pa.array(getattr(self.members, name))
+                )
+        about = {"version": 1, "detectors": list(self.detectors)}
+        return pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about).encode()})
+
+    @classmethod
+    def from_parquet(cls, path: str | Path) -> Self:
+        """Read what `to_parquet` wrote; FormatError when the file is something else."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+            raise FormatError(f"{path}: not a Parquet file ({error}).") from None
+        return cls.from_arrow(table, origin=str(path))
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
+        """The inverse of `to_arrow`; `origin` names the source in errors."""
+        about = json.loads((table.schema.metadata or {}).get(_METADATA, b"null"))
+        wanted = [c for n in _COLUMNS for c in (_CORNERS if n == "xyxy" else (n,))]
+        missing = [name for name in wanted if name not in table.column_names]
+        if about is None or missing:
+            raise FormatError(
+                f"{origin}: not a Parquet file of detections"
+                + (f" (no column {', '.join(missing)})." if missing else "."),
+                hint="Quorate writes such files with Detections.to_parquet",
+            )
+        columns = {name: table[name].to_numpy() for name in wanted}
+        xyxy = np.stack([columns.pop(corner) for corner in _CORNERS], axis=1)
+        members = None
+        if "member_detector" in table.column_names:
+            detector = table["member_detector"].combine_chunks()
+            score = table["member_score"].combine_chunks()
+            members = Members(
+                offsets=np.ascontiguousarray(detector.offsets.to_numpy(), dtype=np.int64),
+                detector=detector.values.to_numpy().astype(np.int16),
+                score=score.values.to_numpy().astype(np.float32),
+            )
+        return cls.build(xyxy=xyxy, members=members, detectors=about["detectors"], **columns)
+
+
+_COLUMNS: dict[str, Any] = {
+    "image_id": np.int64,
+    "category_id": np.int32,
+    "xyxy": np.float32,
+    "score": np.float32,
+    "detector": np.int16,
+    "votes": np.int16,
+    "agreement": np.float32,
+}
+_CORNERS = ("x1", "y1", "x2", "y2")
+_METADATA = b"quorate"

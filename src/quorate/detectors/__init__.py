@@ -1,0 +1,45 @@
+"""Detectors: anything that turns pictures into boxes.
+
+The described detector (`quorate.spec.Detector`, what stands in the spec) loads into a
+`Predictor` (what answers pictures). A family is one module here, or one in a package of
+somebody else's that has an entry point in the group `quorate.detectors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Boxes(NamedTuple):
+    """What a detector found in one picture, by falling score.
+
+    xyxy   float32  (n, 4)  pixels of the picture given, x2 and y2 exclusive
+    score  float32  (n,)    0..1
+    label  int32    (n,)    position in the predictor's `labels`
+    """
+
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    label: NDArray[np.int32]
+
+
+class Predictor(Protocol):
+    """A loaded detector.
+
+    The caller's duties: pictures are uint8 (height, width, 3), RGB, EXIF orientation applied,
+    at least 1 x 1; one call may hold pictures of different sizes; calls may come from several
+    threads at once.
+    The callee's duties: one `Boxes` for each picture, in order; the same boxes whatever else is
+    in the call; finite numbers inside the picture; never a change to the pictures.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The detector's own words, in the order of its label numbers."""
+
+    def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
+        """Find the boxes of each picture."""

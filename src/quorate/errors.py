@@ -1,0 +1,110 @@
+"""Every error Quorate raises on purpose.
+
+    QuorateError                    code            exit
+    ├── SpecError                   spec               2   the ensemble's description is wrong
+    ├── InputError                  input              2   a file or value given by the user is wrong
+    │   ├── FormatError             format             2   an annotation file does not keep its format
+    │   └── LabelError              labels             2   labels that do not map onto the data set's
+    ├── ImageError                  image              2   a picture that cannot be read (costs only itself)
+    ├── DetectorError               detector           2   weights or outputs that no detector can use
+    ├── StorageError                storage           75   storage did not answer: worth another try
+    ├── QuorumError                 quorum             3   too few detectors finished
+    └── MissingExtraError           extra              2   an optional dependency is not installed
+
+Exit 75 is EX_TEMPFAIL of BSD's sysexits.h: the same call may succeed later. Every other code
+means that a retry with the same input fails the same way.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class QuorateError(Exception):
+    """One sentence for a person, a hint that says what to do, a stable code, an exit status."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class SpecError(QuorateError):
+    """The ensemble's description is wrong; raised before any work starts."""
+
+    code = "spec"
+    exit_code = 2
+
+
+class InputError(QuorateError):
+    """A file, a folder or a value that the user gave cannot be used."""
+
+    code = "input"
+    exit_code = 2
+
+
+class FormatError(InputError):
+    """An annotation file does not keep the format it claims."""
+
+    code = "format"
+
+
+class LabelError(InputError):
+    """A label that is in no vocabulary, or a mapping onto a label that does not exist."""
+
+    code = "labels"
+
+
+class ImageError(QuorateError):
+    """A picture that cannot be decoded. It costs itself, never the run."""
+
+    code = "image"
+    exit_code = 2
+
+
+class DetectorError(QuorateError):
+    """Weights that are not a model, or a model whose outputs are of no known layout."""
+
+    code = "detector"
+    exit_code = 2
+
+
+class StorageError(QuorateError):
+    """Storage did not answer as it should; the same call may succeed later."""
+
+    code = "storage"
+    exit_code = 75
+
+
+class QuorumError(QuorateError):
+    """Fewer detectors finished than the ensemble's quorum asks for."""
+
+    code = "quorum"
+    exit_code = 3
+
+
+class MissingExtraError(QuorateError):
+    """A part of Quorate was asked for whose optional dependency is not installed."""
+
+    code = "extra"
+    exit_code = 2
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs a package that is not installed.",
+            hint=f"pip install 'quorate[{extra}]'",
+        )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word` as a question, or None when nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else None

@@ -1,0 +1,36 @@
+"""The ensemble's description: vocabulary, defaults, validation, JSON Schema."""
+
+from quorate.spec.base import Location, SpecModel
+from quorate.spec.detector import Detector
+from quorate.spec.ensemble import EnsembleSpec, Publish, json_schema
+from quorate.spec.fusion import (
+    Affirmative,
+    CategoryFusion,
+    Consensus,
+    Fusion,
+    Nms,
+    NonMaximumWeighted,
+    SoftNms,
+    Unanimous,
+    Votes,
+    WeightedBoxesFusion,
+)
+
+__all__ = [
+    "Affirmative",
+    "CategoryFusion",
+    "Consensus",
+    "Detector",
+    "EnsembleSpec",
+    "Fusion",
+    "Location",
+    "Nms",
+    "NonMaximumWeighted",
+    "Publish",
+    "SoftNms",
+    "SpecModel",
+    "Unanimous",
+    "Votes",
+    "WeightedBoxesFusion",
+    "json_schema",
+]

@@ -1,0 +1,142 @@
+"""What every part of the spec shares: strict models, and errors that say where and what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from quorate.errors import SpecError, did_you_mean
+
+MAX_SPEC_BYTES = 1 << 20
+
+
+class SpecModel(BaseModel):
+    """A strict, immutable part of the spec: an unknown key is an error with the nearest name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        unknown = [key for key in value if key not in cls.model_fields]
+        if unknown:
+            hint = did_you_mean(str(unknown[0]), cls.model_fields)
+            raise PydanticCustomError(
+                "unknown_key",
+                "unknown key '{key}'{hint}",
+                {
+                    "key": str(unknown[0]),
+                    "hint": f", {hint}" if hint else f"; known are {', '.join(cls.model_fields)}",
+                },
+            )
+        return value
+
+
+def _from_the_specs_folder(value: str, info: ValidationInfo) -> str:
+    folder: Path | None = (info.context or {}).get("folder")
+    return value if folder is None or "://" in value else str(folder / value)
+
+
+Location = Annotated[str, AfterValidator(_from_the_specs_folder)]
+"""A path or URI; in a spec file, a relative path is taken from the file's own folder."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML only: a key given twice and an alias (the 'billion laughs') are refused."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                "aliases (*name) are not allowed in a spec",
+                self.peek_event().start_mark,
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key_node.value}' stands twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str, *, origin: str) -> dict[str, Any]:
+    """Parse the YAML of a spec; SpecError, with the line, when it is not a plain mapping."""
+    if len(text) > MAX_SPEC_BYTES:
+        raise SpecError(f"{origin}: larger than {MAX_SPEC_BYTES >> 20} MiB, so not a spec.")
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, made stricter
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark else origin
+        problem = getattr(error, "problem", None) or str(error)
+        raise SpecError(f"{where}: not valid YAML: {problem}.") from None
+    except RecursionError:
+        raise SpecError(f"{origin}: nested too deeply to be a spec.") from None
+    if not isinstance(value, dict):
+        raise SpecError(
+            f"{origin}: expected a mapping with `kind: DetectionEnsemble`, "
+            f"found {'nothing' if value is None else type(value).__name__}."
+        )
+    return value
+
+
+def spec_error(error: ValidationError, *, origin: str, text: str | None = None) -> SpecError:
+    """One SpecError from pydantic's list: file, line, path in the spec, what was expected."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        path = _path(problem["loc"])
+        line = _line_of(text, problem["loc"]) if text else None
+        where = f"{origin}:{line}" if line else origin
+        message = problem["msg"].removeprefix("Value error, ")
+        given = problem.get("input")
+        found = f", not {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+        lines.append(
+            f"{where}: {path + ': ' if path else ''}{message[:1].lower()}{message[1:]}{found}"
+        )
+    return SpecError("\n".join(lines))
+
+
+def _path(loc: Iterable[int | str]) -> str:
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _line_of(text: str, loc: Iterable[int | str]) -> int | None:
+    """The 1-based line of a path in the YAML text, or of the nearest node above it."""
+    node = yaml.compose(text, Loader=_Loader)
+    line = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == part), None)
+            if pair is None:
+                continue  # a union's tag in the path stands for no key
+            key, node = pair
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part >= len(node.value):
+                break
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line

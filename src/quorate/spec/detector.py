@@ -1,0 +1,81 @@
+"""What every kind of detector has in common, and how a kind is found.
+
+A kind is an entry point of the group `quorate.detectors`: its name is the spec's `kind`, its
+object a subclass of `Detector` with a `kind` of that name, fields of its own, and `load`. The
+built-in kinds are found in the same way.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
+
+from quorate.errors import did_you_mean
+from quorate.spec.base import SpecModel
+
+if TYPE_CHECKING:
+    from quorate.detectors import Predictor
+
+ENTRY_POINTS = "quorate.detectors"
+
+# A name is a folder, a DAG's task and a Kubernetes label value, so it is as short and plain
+# as the strictest of them, RFC 1123's label.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+
+class Detector(SpecModel):
+    """One voter of an ensemble, as described; `load` makes it ready to see pictures."""
+
+    name: Name
+    kind: str
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="The detector's word: the data set's word."
+    )
+    min_score: float = Field(
+        0.05, ge=0.0, le=1.0, description="Boxes that score less are not kept."
+    )
+    max_detections: int = Field(300, ge=1, description="Most boxes kept in one picture.")
+
+    def load(self) -> Predictor:
+        """Read the weights and return what answers pictures; DetectorError when it cannot."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is loaded")
+
+
+def detector_kinds() -> dict[str, EntryPoint]:
+    """Every installed kind, by name."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _of_its_kind(
+    value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> Detector:
+    if isinstance(value, Detector) and type(value) is not Detector:
+        return value
+    if not isinstance(value, dict) or "kind" not in value:
+        return handler(value)
+    kinds = detector_kinds()
+    kind = value["kind"]
+    if kind not in kinds:
+        hint = did_you_mean(str(kind), kinds)
+        raise PydanticCustomError(
+            "unknown_kind",
+            "no kind of detector is called '{kind}'{hint}",
+            {
+                "kind": str(kind),
+                "hint": f", {hint}" if hint else f"; installed are {', '.join(sorted(kinds))}",
+            },
+        )
+    model: type[Detector] = kinds[kind].load()
+    return model.model_validate(value, context=info.context)
+
+
+DetectorField = Annotated[SerializeAsAny[Detector], WrapValidator(_of_its_kind)]

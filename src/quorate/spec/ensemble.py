@@ -1,0 +1,100 @@
+"""The ensemble as a user writes it: which detectors, how they are fused, what is published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from quorate.errors import SpecError, did_you_mean
+from quorate.spec.base import Location, SpecModel, load_yaml, spec_error
+from quorate.spec.detector import DetectorField, Name, detector_kinds
+from quorate.spec.fusion import Consensus, FusionField
+
+
+class Publish(SpecModel):
+    """What is written when the quorum has decided."""
+
+    formats: tuple[Literal["cvat", "coco", "voc", "yolo"], ...] = ("cvat", "coco")
+    attributes: tuple[Literal["votes", "score", "agreement", "detectors"], ...] = Field(
+        ("votes", "score"), description="What each CVAT box carries as label attributes."
+    )
+    review: Literal["disagreement"] | None = Field(
+        None, description="Tag the pictures a person should look at first."
+    )
+    report: bool = Field(True, description="Write report.html.")
+
+
+class EnsembleSpec(SpecModel):
+    """A detection ensemble: the whole of one spec file."""
+
+    kind: Literal["DetectionEnsemble"] = "DetectionEnsemble"
+    name: Name
+    data: Location | None = Field(
+        None, description="Folder of pictures, COCO or CVAT data set, ZIP; relative to this file."
+    )
+    labels: tuple[str, ...] = Field((), description="Default: the data set's own.")
+    detectors: tuple[DetectorField, ...] = Field(min_length=1)
+    fusion: FusionField = Consensus()
+    quorum: int | None = Field(
+        None, ge=1, description="Detectors that must finish; default: more than half."
+    )
+    publish: Publish = Publish()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [detector.name for detector in self.detectors]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two detectors are called '{name}'")
+        if self.quorum is not None and self.quorum > len(names):
+            raise ValueError(f"a quorum of {self.quorum} of {len(names)} detectors cannot be had")
+        weighted = [self.fusion.weights, *(c.weights for c in self.fusion.categories.values())]
+        for name in {name for weights in weighted for name in weights}:
+            if name not in names:
+                hint = did_you_mean(name, names) or f"the detectors are {', '.join(names)}"
+                raise ValueError(f"fusion.weights: no detector is called '{name}', {hint}")
+        if self.labels:
+            for name in self.fusion.categories:
+                if name not in self.labels:
+                    hint = did_you_mean(name, self.labels) or f"labels are {', '.join(self.labels)}"
+                    raise ValueError(f"fusion.categories: no label is called '{name}', {hint}")
+        return self
+
+    @property
+    def needed(self) -> int:
+        """How many detectors must finish: the quorum, by default more than half of them."""
+        return len(self.detectors) // 2 + 1 if self.quorum is None else self.quorum
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read a spec file; relative paths in it are taken from the file's own folder."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise SpecError(f"{path}: there is no such file.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: cannot be read as text ({error}).") from None
+        value = load_yaml(text, origin=str(path))
+        try:
+            return cls.model_validate(value, context={"folder": path.parent})
+        except ValidationError as error:
+            raise spec_error(error, origin=str(path), text=text) from None
+
+
+def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:
+    """The JSON Schema of a spec file, with the fields of every installed kind of detector."""
+    schema = model.model_json_schema()
+    definitions = schema["$defs"]
+    choices = []
+    for name, point in sorted(detector_kinds().items()):
+        kind = point.load().model_json_schema()
+        definitions |= kind.pop("$defs", {})
+        definitions[kind["title"]] = kind
+        choices.append({"$ref": f"#/$defs/{kind['title']}"})
+        kind.setdefault("required", []).append("kind")
+        kind["properties"]["kind"] = {"const": name, "title": "Kind"}
+    schema["properties"]["detectors"]["items"] = {"oneOf": choices}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
