@@ -1,15 +1,15 @@
 """Every error Quorate raises on purpose.
 
-    QuorateError                    code            exit
-    ├── SpecError                   spec               2   the ensemble's description is wrong
-    ├── InputError                  input              2   a file or value given by the user is wrong
-    │   ├── FormatError             format             2   an annotation file does not keep its format
-    │   └── LabelError              labels             2   labels that do not map onto the data set's
-    ├── ImageError                  image              2   a picture that cannot be read (costs only itself)
-    ├── DetectorError               detector           2   weights or outputs that no detector can use
-    ├── StorageError                storage           75   storage did not answer: worth another try
-    ├── QuorumError                 quorum             3   too few detectors finished
-    └── MissingExtraError           extra              2   an optional dependency is not installed
+    QuorateError                code      exit
+    ├── SpecError               spec         2  the ensemble's description is wrong
+    ├── InputError              input        2  a file or value given by the user is wrong
+    │   ├── FormatError         format       2  an annotation file does not keep its format
+    │   └── LabelError          labels       2  labels that do not map onto the data set's
+    ├── ImageError              image        2  a picture that cannot be read; costs only itself
+    ├── DetectorError           detector     2  weights or outputs that no detector can use
+    ├── StorageError            storage     75  storage did not answer: worth another try
+    ├── QuorumError             quorum       3  too few detectors finished
+    └── MissingExtraError       extra        2  an optional dependency is not installed
 
 Exit 75 is EX_TEMPFAIL of BSD's sysexits.h: the same call may succeed later. Every other code
 means that a retry with the same input fails the same way.

@@ -61,7 +61,8 @@ def _of_its_kind(
     if isinstance(value, Detector) and type(value) is not Detector:
         return value
     if not isinstance(value, dict) or "kind" not in value:
-        return handler(value)
+        checked: Detector = handler(value)
+        return checked
     kinds = detector_kinds()
     kind = value["kind"]
     if kind not in kinds:

@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint format bench coverage lock clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# One environment; `demo` needs only the core, everything else the tools of a developer as well.
+.venv/core: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/dev: requirements-dev.txt .venv/core
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	touch $@
+
+demo: .venv/core ## three detectors, a quorum, and what it decided: the whole chain on this machine
+	$(BIN)/quorate run docs/examples/parts/spec.yaml --out out/demo
+
+test: .venv/dev ## run the tests
+	$(BIN)/python -m pytest -n auto
+
+lint: .venv/dev ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev ## put the code into its one style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: .venv/dev ## run the tests and say which lines they never reach
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term-missing:skip-covered
+
+bench: .venv/dev ## measure speed as ratios and write docs/performance.md
+	$(BIN)/python -m tests.benchmarks
+
+lock: .venv/dev ## pin the dependencies anew, with hashes and without addresses
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	  --upgrade --group dev -o requirements-dev.txt pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	  --constraint requirements-dev.txt --group build -o requirements.txt pyproject.toml
+
+clean: ## remove what was built
+	rm -rf .venv build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

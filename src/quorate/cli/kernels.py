@@ -1,0 +1,27 @@
+"""quorate compile: translate the kernels to machine code once, so that no run waits for it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add this group's command."""
+    compile_ = commands.add_parser(
+        "compile", help="compile the kernels now, for example when an image is built"
+    )
+    compile_.set_defaults(command=_compile)
+
+
+def _compile(arguments: argparse.Namespace) -> None:
+    import time
+
+    from quorate.cli.output import note
+    from quorate.detectors import compile_kernels as compile_detectors
+    from quorate.fusion import compile_kernels as compile_fusion
+
+    started = time.perf_counter()
+    compile_fusion()
+    compile_detectors()
+    note(f"kernels compiled and cached in {time.perf_counter() - started:.1f} s")

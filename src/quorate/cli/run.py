@@ -1,0 +1,40 @@
+"""quorate run: the whole chain on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add this group's command."""
+    run = commands.add_parser(
+        "run",
+        help="run an ensemble here: pictures in, annotations out",
+        description="Run an ensemble on this machine. The same command again goes on where a "
+        "killed run stopped, and redoes only what a changed spec touches.",
+    )
+    run.add_argument("spec", help="spec file (YAML)")
+    run.add_argument("data", nargs="?", help="pictures, instead of the spec's own `data`")
+    run.add_argument("-o", "--out", default="out", help="folder for the results (default: out)")
+    run.add_argument("--fresh", action="store_true", help="forget what an earlier run has done")
+    run.add_argument("--workers", type=int, help="threads (default: one for each processor)")
+    run.add_argument("--json", action="store_true", help="print the summary as JSON")
+    run.set_defaults(command=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import progress_bars
+    from quorate.cli.summary import print_summary
+    from quorate.ensemble import DetectionEnsemble
+
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    with progress_bars() as progress:
+        summary = ensemble.run(
+            arguments.data,
+            arguments.out,
+            fresh=arguments.fresh,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    print_summary(summary, as_json=arguments.json)

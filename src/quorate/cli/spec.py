@@ -1,0 +1,61 @@
+"""quorate check, schema, detectors: about the spec, without running it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add this group's commands."""
+    check = commands.add_parser("check", help="check a spec and load its detectors")
+    check.add_argument("spec", help="spec file (YAML)")
+    check.add_argument("--no-load", action="store_true", help="do not read the weights")
+    check.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    check.set_defaults(command=_check)
+    schema = commands.add_parser(
+        "schema", help="print the JSON Schema of a spec, for your editor to complete it"
+    )
+    schema.set_defaults(command=_schema)
+    kinds = commands.add_parser("detectors", help="list the kinds of detector that are installed")
+    kinds.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    kinds.set_defaults(command=_detectors)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import print_table
+    from quorate.ensemble import DetectionEnsemble
+
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    rows = []
+    for detector in ensemble.detectors:
+        words = "" if arguments.no_load else ", ".join(detector.load().labels)
+        rows.append({"detector": detector.name, "kind": detector.kind, "labels": words})
+    print_table(
+        rows,
+        title=f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}",
+        as_json=arguments.json,
+    )
+
+
+def _schema(arguments: argparse.Namespace) -> None:
+    import json
+
+    from quorate.spec import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def _detectors(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import print_table
+    from quorate.spec.detector import detector_kinds
+
+    rows = [
+        {
+            "kind": name,
+            "from": f"{point.dist.name} {point.dist.version}" if point.dist else "",
+            "what": (point.load().__doc__ or "").splitlines()[0],
+        }
+        for name, point in sorted(detector_kinds().items())
+    ]
+    print_table(rows, title="Kinds of detector", as_json=arguments.json)

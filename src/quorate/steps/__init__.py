@@ -1,0 +1,13 @@
+"""The four steps: prepare, detect, fuse, publish.
+
+Each is a plain function over a work folder, does nothing twice, and is safe to kill: what it
+had finished is kept, and the same call goes on from there. The local runner and every other
+runner call these same functions.
+"""
+
+from quorate.steps.detect import Voter, detect
+from quorate.steps.fuse import fuse
+from quorate.steps.prepare import prepare
+from quorate.steps.work import SHARD_SIZE, Work
+
+__all__ = ["SHARD_SIZE", "Voter", "Work", "detect", "fuse", "prepare"]

@@ -1,0 +1,291 @@
+"""detect: run detectors over one shard, decoding each picture once for all of them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from quorate import __version__, pictures
+from quorate.dataset import Image
+from quorate.detections import Detections
+from quorate.detectors import Boxes, Predictor
+from quorate.errors import DetectorError, QuorateError, StorageError
+from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
+from quorate.spec import Detector
+from quorate.steps.work import (
+    Manifest,
+    Skipped,
+    Work,
+    done,
+    fingerprint,
+    read_json,
+    write_detections,
+    write_json,
+)
+from quorate.storage import Tree, open_tree, read_bytes
+
+PART_SIZE = 64
+"""Pictures a part: a killed step goes on from its last finished part."""
+
+
+@dataclass(frozen=True)
+class Voter:
+    """A detector that is ready: described, loaded, its labels mapped onto the data set's."""
+
+    detector: Detector
+    predictor: Predictor
+    mapping: LabelMapping
+
+    @classmethod
+    def load(cls, detector: Detector, labels: Labels) -> Voter:
+        """Read the weights and map the labels; DetectorError or LabelError where that fails."""
+        return cls.of(detector, detector.load(), labels)
+
+    @classmethod
+    def of(cls, detector: Detector, predictor: Predictor, labels: Labels) -> Voter:
+        """Map the labels of a detector that is loaded."""
+        mapping = map_labels(predictor.labels, labels, detector.labels, detector=detector.name)
+        return cls(detector, predictor, mapping)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all that the boxes depend on, save the pictures."""
+        about = self.detector.model_dump_json(exclude={"name", "weights"})
+        weights = getattr(self.detector, "weights", None)
+        return fingerprint(
+            __version__,
+            about,
+            read_bytes(weights) if weights else b"",
+            repr(self.predictor.labels),
+            self.mapping.category_id.tobytes(),
+        )
+
+
+def detect(
+    work: Work,
+    shard: int,
+    voters: Sequence[Voter],
+    *,
+    workers: int,
+    progress: Callable[[int], None] = lambda pictures: None,
+) -> dict[str, str]:
+    """Write each detector's `detections.parquet` and manifest of one shard.
+
+    A detector that is done with just this input is left alone; one that was killed goes on from
+    its last part. Returns the detectors that failed, each with one sentence: they have no
+    manifest, so no vote. `progress` is called with the number of pictures just finished.
+
+    Raises StorageError where the pictures cannot be reached.
+    """
+    contents = work.images(shard)
+    seen = msgspec.json.encode(contents)
+    images = contents.images
+    tasks = []
+    for voter in voters:
+        folder = work.detections(shard, voter.detector.name)
+        inputs = fingerprint(voter.fingerprint, seen)
+        if not done(folder, inputs):
+            tasks.append(_Task.resume(voter, folder, inputs))
+    begin = min((task.position for task in tasks), default=len(images))
+    progress(begin)
+    started = time.perf_counter()
+    with open_tree(work.plan().root) as tree, ThreadPoolExecutor(workers) as pool:
+
+        def see(position: int) -> dict[str, _Seen]:
+            return _see(tree, images[position], [t for t in tasks if t.wants(position)])
+
+        for position, answers in _in_order(pool, see, range(begin, len(images)), 2 * workers):
+            for task in tasks:
+                if task.detector.name in answers:
+                    task.add(images[position], answers[task.detector.name])
+            progress(1)
+    for task in tasks:
+        if not task.failed:
+            task.finish(len(images), time.perf_counter() - started)
+    return {task.detector.name: task.failed for task in tasks if task.failed}
+
+
+_Seen = Boxes | Skipped | QuorateError
+"""What became of one picture and one detector."""
+
+
+def _see(tree: Tree, image: Image, tasks: Sequence[_Task]) -> dict[str, _Seen]:
+    """Decode one picture and show it to the detectors that still want it."""
+    if not tasks:
+        return {}
+    try:
+        picture = pictures.decode(tree.read(image.file_name), name=image.file_name)
+    except StorageError:
+        raise
+    except QuorateError as error:
+        skipped = Skipped(image.file_name, error.message)
+        return {task.detector.name: skipped for task in tasks}
+    answers: dict[str, _Seen] = {}
+    for task in tasks:
+        try:
+            boxes = task.voter.predictor.predict([picture])[0]
+            answers[task.detector.name] = _checked(boxes, task.voter, picture.shape[:2])
+        except StorageError:
+            raise
+        except Exception as error:  # a plug-in may raise anything; it costs the detector's votes
+            reason = error.message if isinstance(error, QuorateError) else repr(error)
+            answers[task.detector.name] = DetectorError(f"{image.file_name}: {reason}")
+    return answers
+
+
+def _checked(boxes: Boxes, voter: Voter, shape: tuple[int, ...]) -> Boxes:
+    """What every detector's boxes are held to: finite, inside the picture, mapped, the best few.
+
+    Boxes are clipped to the picture; what is then empty, scores less than `min_score`, or has a
+    label that the data set lacks is dropped. Labels become category ids.
+    """
+    detector = voter.detector
+    xyxy, score = boxes.xyxy, boxes.score
+    if not (np.isfinite(xyxy).all() and np.isfinite(score).all()):
+        raise DetectorError("the model gave a box or a score that is NaN or infinite")
+    if len(score) and (score.min() < 0 or score.max() > 1):
+        raise DetectorError(f"the model gave a score of {score.max():g}, outside 0..1")
+    height, width = shape
+    xyxy = np.clip(xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
+    category = voter.mapping.category_id[boxes.label]
+    keep = (score >= detector.min_score) & (category != UNMAPPED)
+    keep &= (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    rows = np.flatnonzero(keep)
+    # A total order, so that ties do not depend on how the model listed its boxes.
+    corners = xyxy[rows].T
+    order = np.lexsort((*corners[::-1], category[rows], -score[rows]))
+    rows = rows[order[: detector.max_detections]]
+    return Boxes(xyxy=xyxy[rows], score=score[rows], label=category[rows])
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    call: Callable[[int], dict[str, _Seen]],
+    positions: Iterable[int],
+    window: int,
+) -> Iterator[tuple[int, dict[str, _Seen]]]:
+    """Call for each position in threads; give the answers in order, at most `window` ahead."""
+    waiting: deque[tuple[int, Future[dict[str, _Seen]]]] = deque()
+    try:
+        for position in positions:
+            waiting.append((position, pool.submit(call, position)))
+            if len(waiting) >= window:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """That a part is finished; written after its boxes."""
+
+    fingerprint: str
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Task:
+    """One detector at work on one shard: what is finished, and what is not yet written."""
+
+    voter: Voter
+    folder: Path
+    fingerprint: str
+    position: int = 0
+    failed: str = ""
+    images: list[Image] = field(default_factory=list)
+    boxes: list[Boxes] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @classmethod
+    def resume(cls, voter: Voter, folder: Path, inputs: str) -> _Task:
+        """Count the finished parts of just this input; begin anew where they are of another."""
+        task = cls(voter, folder, inputs)
+        while (about := task._part().with_suffix(".json")).exists():
+            if read_json(about, _Part).fingerprint != inputs:
+                shutil.rmtree(folder)
+                return cls(voter, folder, inputs)
+            task.position += PART_SIZE
+        if not task.position:
+            shutil.rmtree(folder, ignore_errors=True)
+        return task
+
+    @property
+    def detector(self) -> Detector:
+        """The detector as described."""
+        return self.voter.detector
+
+    def wants(self, position: int) -> bool:
+        """Whether a picture still has to be shown to this detector."""
+        return not self.failed and position >= self.position
+
+    def add(self, image: Image, seen: _Seen) -> None:
+        """Take what became of the next picture; write the part when it is full."""
+        if self.failed:
+            return
+        if isinstance(seen, QuorateError):
+            self.failed = seen.message
+            return
+        if isinstance(seen, Skipped):
+            self.skipped.append(seen)
+            seen = _NOTHING
+        self.images.append(image)
+        self.boxes.append(seen)
+        if len(self.images) == PART_SIZE:
+            self._write()
+
+    def finish(self, images: int, seconds: float) -> None:
+        """Join the parts, say so in the manifest, and clear them away."""
+        if self.images:
+            self._write()
+        parts = sorted((self.folder / "parts").glob("*.json"))
+        detections = Detections.concat(
+            [Detections.from_parquet(part.with_suffix(".parquet")) for part in parts]
+        )
+        write_detections(self.folder / "detections.parquet", detections)
+        manifest = Manifest(
+            fingerprint=self.fingerprint,
+            images=images,
+            detections=len(detections),
+            seconds=round(seconds, 3),
+            detectors=(self.detector.name,),
+            skipped=tuple(s for part in parts for s in read_json(part, _Part).skipped),
+            notes=tuple(self.voter.mapping.report(self.detector.name)),
+        )
+        write_json(self.folder / "manifest.json", manifest)
+        shutil.rmtree(self.folder / "parts")
+
+    def _part(self) -> Path:
+        return self.folder / "parts" / f"{self.position // PART_SIZE:05d}"
+
+    def _write(self) -> None:
+        counts = [len(boxes.score) for boxes in self.boxes]
+        detections = Detections.build(
+            image_id=np.repeat([image.id for image in self.images], counts),
+            category_id=np.concatenate([boxes.label for boxes in self.boxes]),
+            xyxy=np.concatenate([boxes.xyxy for boxes in self.boxes]),
+            score=np.concatenate([boxes.score for boxes in self.boxes]),
+            detectors=(self.detector.name,),
+        )
+        write_detections(self._part().with_suffix(".parquet"), detections)
+        write_json(self._part().with_suffix(".json"), _Part(self.fingerprint, tuple(self.skipped)))
+        self.position += PART_SIZE
+        self.images, self.boxes, self.skipped = [], [], []
+
+
+_NOTHING = Boxes(
+    xyxy=np.empty((0, 4), np.float32), score=np.empty(0, np.float32), label=np.empty(0, np.int32)
+)

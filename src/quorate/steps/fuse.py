@@ -1,0 +1,80 @@
+"""fuse: let the quorum decide on one shard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from quorate import __version__
+from quorate.detections import Detections
+from quorate.errors import QuorumError
+from quorate.fusion import fuse as fuse_detections
+from quorate.spec import EnsembleSpec
+from quorate.steps.work import (
+    Manifest,
+    Work,
+    done,
+    fingerprint,
+    read_json,
+    write_detections,
+    write_json,
+)
+
+
+def fuse(
+    work: Work,
+    shard: int,
+    ensemble: EnsembleSpec,
+    *,
+    failed: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Fuse the boxes of the detectors that are done with a shard; write them and the manifest.
+
+    Only a detector with a manifest takes part. `failed` says why the others do not, for the
+    report. Raises QuorumError, naming them, where fewer than the quorum took part.
+    """
+    failed = failed or {}
+    folders = {d.name: work.detections(shard, d.name) for d in ensemble.detectors}
+    manifests = {
+        name: read_json(folder / "manifest.json", Manifest)
+        for name, folder in folders.items()
+        if (folder / "manifest.json").exists() and name not in failed
+    }
+    absent = {
+        name: failed.get(name, "it left no manifest") for name in folders if name not in manifests
+    }
+    if len(manifests) < ensemble.needed:
+        raise QuorumError(
+            f"Shard {shard}: {len(manifests)} of {len(folders)} detectors succeeded, "
+            f"need {ensemble.needed}: "
+            + "; ".join(f"{name}: {reason}" for name, reason in absent.items()),
+            hint="mend the detectors that failed, or lower `quorum`; what is done is kept",
+        )
+    inputs = fingerprint(
+        __version__,
+        ensemble.fusion.model_dump_json(),
+        repr(absent),
+        *(f"{name} {manifest.fingerprint}" for name, manifest in manifests.items()),
+    )
+    folder = work.fused(shard)
+    if manifest := done(folder, inputs):
+        return manifest
+    started = time.perf_counter()
+    contents = work.images(shard)
+    detections = Detections.concat(
+        [Detections.from_parquet(folders[name] / "detections.parquet") for name in manifests]
+    )
+    fused = fuse_detections(
+        detections, ensemble.fusion, detectors=tuple(manifests), labels=contents.labels
+    )
+    write_detections(folder / "detections.parquet", fused)
+    manifest = Manifest(
+        fingerprint=inputs,
+        images=len(contents.images),
+        detections=len(fused),
+        seconds=round(time.perf_counter() - started, 3),
+        detectors=tuple(manifests),
+        failed=absent,
+    )
+    write_json(folder / "manifest.json", manifest)
+    return manifest

@@ -1,0 +1,103 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from quorate.detections import FUSED, Detections, Members
+from quorate.errors import FormatError, InputError
+
+
+def boxes(name: str, image_id: list[int], **columns: object) -> Detections:
+    n = len(image_id)
+    given = {
+        "category_id": 1,
+        "xyxy": np.arange(4 * n).reshape(n, 4),
+        "score": np.linspace(0.9, 0.1, n),
+        "detectors": (name,),
+    }
+    return Detections.build(image_id=image_id, **(given | columns))
+
+
+def fused() -> Detections:
+    return boxes(
+        "ignored",
+        [1, 1, 2],
+        detector=FUSED,
+        detectors=("a", "b"),
+        members=Members(
+            offsets=np.array([0, 2, 3, 5]),
+            detector=np.array([0, 1, 0, 1, 0], dtype=np.int16),
+            score=np.array([0.9, 0.8, 0.7, 0.6, 0.5], dtype=np.float32),
+        ),
+    )
+
+
+def same(a: Detections, b: Detections) -> bool:
+    return a.to_arrow().equals(b.to_arrow(), check_metadata=True)
+
+
+def test_parquet_gives_back_what_it_was_given(tmp_path):
+    for detections in (boxes("a", [3, 1, 2]), Detections.empty(("a",)), fused()):
+        detections.to_parquet(tmp_path / "d.parquet")
+        assert same(Detections.from_parquet(tmp_path / "d.parquet"), detections)
+
+
+def test_concat_unites_names_and_keeps_whose_box_is_whose():
+    both = Detections.concat([boxes("a", [1]), boxes("b", [1, 2]), boxes("a", [3])])
+    assert both.detectors == ("a", "b")
+    assert both.detector.tolist() == [0, 1, 1, 0]
+    assert same(both.of("b"), boxes("b", [1, 2])) is False  # its names are still both
+    assert both.of("b").image_id.tolist() == [1, 2]
+
+
+def test_concat_keeps_members_and_the_mark_of_fusion():
+    twice = Detections.concat([fused(), fused()])
+    assert set(twice.detector.tolist()) == {FUSED}
+    assert twice.members is not None
+    assert twice.members.offsets.tolist() == [0, 2, 3, 5, 7, 8, 10]
+    assert same(twice.take(slice(3, 6)), fused())
+
+
+def test_take_by_index_mask_and_slice_agree():
+    detections = fused()
+    picked = detections.take(np.array([0, 2]))
+    assert same(picked, detections.take(np.array([True, False, True])))
+    assert same(picked, detections.take(slice(None, None, 2)))
+    assert picked.members is not None
+    assert picked.members.score.tolist() == pytest.approx([0.9, 0.8, 0.6, 0.5])
+
+
+def test_concat_of_nothing_is_empty():
+    assert len(Detections.concat([])) == 0
+    assert len(Detections.concat([Detections.empty(("a",)), Detections.empty(("b",))])) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(bad):
+    with pytest.raises(InputError, match="1 of 2 boxes"):
+        boxes("a", [1, 2], score=[0.5, bad])
+    with pytest.raises(InputError, match="1 of 1 boxes"):
+        boxes("a", [1], xyxy=[[0, 0, bad, 1]])
+
+
+def test_columns_of_different_length_are_refused():
+    with pytest.raises(InputError, match="3 values of 'score' for 2 boxes"):
+        boxes("a", [1, 2], score=[0.1, 0.2, 0.3])
+    with pytest.raises(InputError, match="1 boxes for 2 image ids"):
+        boxes("a", [1, 2], xyxy=[[0, 0, 1, 1]])
+
+
+def test_a_file_that_is_something_else_is_named(tmp_path):
+    other = tmp_path / "other.parquet"
+    other.write_bytes(b"PAR1 but not really")
+    with pytest.raises(FormatError, match=r"other\.parquet"):
+        Detections.from_parquet(other)
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"a": [1]}), other)
+    with pytest.raises(FormatError, match="no column image_id"):
+        Detections.from_parquet(other)
+
+
+def test_an_unknown_detector_is_named():
+    with pytest.raises(InputError, match="No detector 'x' among a"):
+        boxes("a", [1]).of("x")
