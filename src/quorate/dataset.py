@@ -7,8 +7,9 @@ columnar (`quorate.annotations`). Neither holds pixels: those stay where they ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 class Image(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One picture, as in COCO's `images`.
 
-    id         COCO image id, unique in the data set
-    file_name  path inside the data set's root, with its sub-folders, '/' between them
-    width      pixels, as shown (EXIF orientation applied); 0 while unknown
-    height     likewise
-    subset     CVAT's subset of a project's picture; '' for none
-    source_id  what the source called it where that is not `id`: CVAT's frame number, a string id
+    id            COCO image id, unique in the data set
+    file_name     path inside the data set's root, with its sub-folders, '/' between them
+    width         pixels, as shown (EXIF orientation applied); 0 while unknown
+    height        likewise
+    subset        CVAT's subset of a project's picture; '' for none
+    source_id     what the source called it where that is not `id`: CVAT's frame number, a string
+    published_as  its name in annotation files where that is not `file_name`, as in a CVAT
+                  project, whose picture `images/Train/a.jpg` is named `a.jpg`
     """
 
     id: int
@@ -35,6 +38,41 @@ class Image(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     height: int = 0
     subset: str = ""
     source_id: int | str | None = None
+    published_as: str = ""
+
+    @property
+    def name(self) -> str:
+        """The picture's name in annotation files, with its sub-folders."""
+        return self.published_as or self.file_name
+
+
+class AttributeSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An attribute that a label declares, in CVAT's words.
+
+    input_type  'text', 'number', 'select', 'radio' or 'checkbox'
+    values      what may be chosen, or for a number: least, most, step
+    mutable     may change from frame to frame of a track
+    """
+
+    name: str
+    input_type: str = "text"
+    default: str = ""
+    values: tuple[str, ...] = ()
+    mutable: bool = False
+
+
+class LabelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a source says of a label beside its name.
+
+    color       as '#rrggbb'; '' for none
+    type        the only shape that CVAT allows for it: 'any', 'rectangle', 'polygon', 'mask', …
+    attributes  in the source's order
+    """
+
+    color: str = ""
+    type: str = "any"
+    attributes: tuple[AttributeSpec, ...] = ()
+    supercategory: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +83,10 @@ class Dataset:
     images       in the order that every output keeps
     labels       the vocabulary; empty for a plain folder of pictures
     annotations  ground truth or earlier work, None where the source has none
+    name         of the CVAT task or project
+    label_info   more on labels, by name, where the source says more
+    info         COCO's `info` and `licenses`, CVAT's `task` or `project`, as they stand
+    notes        what was left out or found odd in reading, a sentence each
     """
 
     root: str
@@ -52,3 +94,6 @@ class Dataset:
     labels: Labels
     annotations: Annotations | None = None
     name: str = ""
+    label_info: Mapping[str, LabelInfo] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

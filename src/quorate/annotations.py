@@ -1,0 +1,397 @@
+"""Annotations: what labellers drew, and what is published to them, as columns.
+
+One row per shape or tag, for a whole data set at once: there is no object per shape anywhere.
+
+    image_id     int64    (n,)    `Image.id`
+    category_id  int32    (n,)    COCO category id
+    kind         int8     (n,)    a `Kind`
+    xyxy         float64  (n, 4)  the enclosing upright box, before rotation, in pixels, x2 and y2
+                                  exclusive; zeros for a tag
+    rotation     float64  (n,)    degrees, clockwise, around the centre of xyxy (boxes, ellipses)
+    occluded     bool     (n,)
+    iscrowd      bool     (n,)    COCO's
+    z_order      int32    (n,)    higher is nearer
+    group        int32    (n,)    shapes of one picture that belong together; 0 for none
+    source       int8     (n,)    position in `sources`
+    area         float64  (n,)    square pixels as the source states them, NaN where it does not
+    points       Ragged           see below
+    attributes   {name: (n,)}     a column each; None (in floats: NaN) where a row lacks it
+
+`points` holds, for each kind:
+
+    BOX, ELLIPSE, TAG          nothing
+    POLYGON, POLYLINE, POINTS  x, y, x, y, …; a pair of NaN parts the rings of one polygon
+    MASK                       run lengths inside xyxy (whole pixels), row by row, zeros first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quorate.detections import Detections
+from quorate.errors import InputError
+
+if TYPE_CHECKING:
+    from quorate.detections import Members
+
+PUBLISHED = ("votes", "score", "agreement", "detectors")
+"""What is known of a detection, by the name of the attribute that tells it."""
+
+
+class Kind(IntEnum):
+    """The kind of a shape; its name in lower case is CVAT's word."""
+
+    BOX = 0
+    POLYGON = 1
+    POLYLINE = 2
+    POINTS = 3
+    ELLIPSE = 4
+    MASK = 5
+    TAG = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of different lengths; row i owns `values[offsets[i]:offsets[i + 1]]`.
+
+    offsets  int64    (n + 1,)  rising from 0
+    values   float64  (m,)
+    """
+
+    offsets: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Iterable[ArrayLike]) -> Self:
+        """Rows from sequences of numbers."""
+        arrays = [np.asarray(row, dtype=np.float64).reshape(-1) for row in rows]
+        return cls(
+            offsets=np.cumsum([0, *map(len, arrays)], dtype=np.int64),
+            values=np.concatenate([*arrays, np.empty(0)]),
+        )
+
+    @classmethod
+    def nothing(cls, n: int) -> Self:
+        """`n` rows of length 0."""
+        return cls(offsets=np.zeros(n + 1, dtype=np.int64), values=np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.float64]:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(n,) the length of each row."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[np.int64]) -> Ragged:
+        """The given rows, in that order."""
+        counts = self.lengths[rows]
+        offsets = np.concatenate(([0], np.cumsum(counts)))
+        flat = np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Ragged(offsets=offsets, values=self.values[flat])
+
+    @classmethod
+    def concat(cls, parts: Sequence[Ragged]) -> Self:
+        """All rows of all parts, in order."""
+        starts = np.cumsum([0, *(len(part.values) for part in parts)])
+        return cls(
+            offsets=np.concatenate(
+                [[0], *(p.offsets[1:] + s for p, s in zip(parts, starts, strict=False))]
+            ).astype(np.int64),
+            values=np.concatenate([np.empty(0), *(part.values for part in parts)]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Shapes and tags of a whole data set as columns; see the module for their meaning."""
+
+    image_id: NDArray[np.int64]
+    category_id: NDArray[np.int32]
+    kind: NDArray[np.int8]
+    xyxy: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    occluded: NDArray[np.bool_]
+    iscrowd: NDArray[np.bool_]
+    z_order: NDArray[np.int32]
+    group: NDArray[np.int32]
+    source: NDArray[np.int8]
+    area: NDArray[np.float64]
+    points: Ragged
+    sources: tuple[str, ...] = ("manual",)
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.image_id)
+        for name, dtype in _COLUMNS.items():
+            column = getattr(self, name)
+            shape = (n, 4) if name == "xyxy" else (n,)
+            if column.shape != shape or column.dtype != dtype:
+                raise InputError(
+                    f"Annotations: column '{name}' is {column.dtype}{column.shape}, "
+                    f"expected {np.dtype(dtype)}{shape}."
+                )
+        for name, column in (("points", self.points), *self.attributes.items()):
+            if len(column) != n:
+                raise InputError(f"Annotations: {len(column)} values of '{name}' for {n} shapes.")
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        image_id: ArrayLike,
+        category_id: ArrayLike,
+        xyxy: ArrayLike,
+        kind: ArrayLike = Kind.BOX,
+        rotation: ArrayLike = 0.0,
+        occluded: ArrayLike = False,
+        iscrowd: ArrayLike = False,
+        z_order: ArrayLike = 0,
+        group: ArrayLike = 0,
+        source: ArrayLike = 0,
+        area: ArrayLike = np.nan,
+        points: Ragged | None = None,
+        sources: Sequence[str] = ("manual",),
+        attributes: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Self:
+        """Columns from anything array-like; scalars are spread over all rows."""
+        ids = np.ascontiguousarray(image_id, dtype=np.int64).reshape(-1)
+        n = len(ids)
+
+        def column(name: str, values: ArrayLike) -> NDArray[Any]:
+            array = np.asarray(values)
+            if array.ndim and len(array) != n:
+                raise InputError(f"Annotations: {len(array)} values of '{name}' for {n} shapes.")
+            return np.ascontiguousarray(
+                np.broadcast_to(array.astype(_COLUMNS[name], copy=False), (n,))
+            )
+
+        boxes = np.ascontiguousarray(xyxy, dtype=np.float64).reshape(-1, 4)
+        if len(boxes) != n:
+            raise InputError(f"Annotations: {len(boxes)} boxes for {n} image ids.")
+        return cls(
+            image_id=ids,
+            category_id=column("category_id", category_id),
+            kind=column("kind", kind),
+            xyxy=boxes,
+            rotation=column("rotation", rotation),
+            occluded=column("occluded", occluded),
+            iscrowd=column("iscrowd", iscrowd),
+            z_order=column("z_order", z_order),
+            group=column("group", group),
+            source=column("source", source),
+            area=column("area", area),
+            points=Ragged.nothing(n) if points is None else points,
+            sources=tuple(sources),
+            attributes={} if attributes is None else dict(attributes),
+        )
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No annotations at all."""
+        return cls.build(image_id=[], category_id=[], xyxy=np.empty((0, 4)))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Annotations]) -> Self:
+        """All rows of all parts, in order; sources and attributes are united by name."""
+        if not parts:
+            return cls.empty()
+        sources = tuple(dict.fromkeys(name for part in parts for name in part.sources))
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in _COLUMNS
+            if name != "source"
+        }
+        columns["source"] = np.concatenate(
+            [
+                np.array([sources.index(name) for name in part.sources], np.int8)[part.source]
+                for part in parts
+            ]
+        )
+        names = dict.fromkeys(name for part in parts for name in part.attributes)
+        return cls(
+            **columns,
+            points=Ragged.concat([part.points for part in parts]),
+            sources=sources,
+            attributes={
+                name: _joined([(part.attributes.get(name), len(part)) for part in parts])
+                for name in names
+            },
+        )
+
+    @classmethod
+    def from_detections(
+        cls,
+        detections: Detections,
+        *,
+        attributes: Sequence[str] = PUBLISHED,
+        source: str = "auto",
+    ) -> Self:
+        """Boxes to publish, in the detections' order, with what `attributes` asks to be told.
+
+        votes      int      detectors that carried the box
+        score      float32
+        agreement  float32  mean IoU of the box with its members
+        detectors  str      names of the detectors that carried it, with ', ' between them
+        """
+        columns: dict[str, NDArray[Any]] = {}
+        for name in attributes:
+            if name == "detectors":
+                columns[name] = _detector_names(detections)
+            elif name in PUBLISHED:
+                columns[name] = getattr(detections, name)
+            else:
+                raise InputError(
+                    f"There is no attribute '{name}' of a detection ({', '.join(PUBLISHED)})."
+                )
+        return cls.build(
+            image_id=detections.image_id,
+            category_id=detections.category_id,
+            xyxy=detections.xyxy,
+            area=detections.area,
+            sources=(source,),
+            attributes=columns,
+        )
+
+    def to_detections(self, *, detector: str = "file") -> Detections:
+        """Every shape that has an area as a box of one detector, in order.
+
+        The box is the one that encloses the shape as rotated. The score is the attribute `score`,
+        1 where there is none. Tags, points and polylines have no box and are left out.
+        """
+        shapes = np.isin(self.kind, (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK))
+        part = self.take(shapes)
+        score = part.numbers("score")
+        return Detections.build(
+            image_id=part.image_id,
+            category_id=part.category_id,
+            xyxy=part.enclosing(),
+            score=np.where(np.isnan(score), 1.0, score),
+            detectors=(detector,),
+        )
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
+        """The rows of an index array, a mask or a slice, in that order."""
+        index = np.arange(len(self))[rows]
+        return replace(
+            self,
+            **{name: getattr(self, name)[index] for name in _COLUMNS},
+            points=self.points.take(index),
+            attributes={name: column[index] for name, column in self.attributes.items()},
+        )
+
+    def with_attribute(self, name: str, column: NDArray[Any]) -> Self:
+        """The same with one attribute more, or replaced."""
+        return replace(self, attributes={**self.attributes, name: column})
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """(n,) an attribute as numbers; NaN where it is missing or no number."""
+        column = self.attributes.get(name)
+        if column is None:
+            return np.full(len(self), np.nan)
+        if column.dtype != object:
+            return column.astype(np.float64)
+        try:  # text and numbers alike, at the speed of numpy
+            return np.where(column == np.array(None), "nan", column).astype(np.float64)
+        except (TypeError, ValueError):
+            return np.array([_number(value) for value in column], dtype=np.float64)
+
+    def enclosing(self) -> NDArray[np.float64]:
+        """(n, 4) the upright boxes that enclose the shapes as rotated."""
+        if not self.rotation.any():
+            return self.xyxy
+        angle = np.deg2rad(self.rotation)
+        cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
+        centre = (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2
+        width, height = ((self.xyxy[:, 2:] - self.xyxy[:, :2]) / 2).T
+        round_ = self.kind == Kind.ELLIPSE
+        half = np.stack(
+            [
+                np.where(round_, np.hypot(width * cos, height * sin), width * cos + height * sin),
+                np.where(round_, np.hypot(width * sin, height * cos), width * sin + height * cos),
+            ],
+            axis=1,
+        )
+        turned = np.concatenate([centre - half, centre + half], axis=1)
+        return np.where((self.rotation != 0)[:, None], turned, self.xyxy)
+
+
+def _detector_names(detections: Detections) -> NDArray[Any]:
+    """(n,) names of the detectors that carried each box, without an object per box."""
+    n, m = len(detections), len(detections.detectors)
+    carried = np.zeros((n, m), dtype=bool)
+    own = np.flatnonzero(detections.detector >= 0)
+    carried[own, detections.detector[own]] = True
+    members: Members | None = detections.members
+    if members is not None:
+        rows = np.repeat(np.arange(n), np.diff(members.offsets))
+        known = members.detector >= 0
+        carried[rows[known], members.detector[known]] = True
+    if not n or not m:
+        return np.full(n, "", dtype=object)
+    packed = np.ascontiguousarray(np.packbits(carried, axis=1))
+    _, first, which = np.unique(
+        packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1),
+        return_index=True,
+        return_inverse=True,
+    )
+    texts = np.empty(len(first), dtype=object)
+    for position, row in enumerate(first):
+        texts[position] = ", ".join(
+            name for name, there in zip(detections.detectors, carried[row], strict=True) if there
+        )
+    named: NDArray[Any] = texts[which]
+    return named
+
+
+def _joined(parts: Sequence[tuple[NDArray[Any] | None, int]]) -> NDArray[Any]:
+    """One attribute over several parts, some of which may lack it."""
+    kinds = {None if column is None else column.dtype.kind for column, _ in parts}
+    if len(kinds) == 1:
+        return np.concatenate([column for column, _ in parts if column is not None])
+    if kinds == {None, "f"}:
+        return np.concatenate([np.full(n, np.nan) if c is None else c for c, n in parts])
+    return np.concatenate([_objects(column, n) for column, n in parts])
+
+
+def _objects(column: NDArray[Any] | None, n: int) -> NDArray[Any]:
+    objects = np.full(n, None, dtype=object)
+    if column is not None:
+        objects[:] = column.tolist()
+        if column.dtype.kind == "f":
+            objects[np.isnan(column)] = None
+    return objects
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+_COLUMNS: dict[str, Any] = {
+    "image_id": np.int64,
+    "category_id": np.int32,
+    "kind": np.int8,
+    "xyxy": np.float64,
+    "rotation": np.float64,
+    "occluded": np.bool_,
+    "iscrowd": np.bool_,
+    "z_order": np.int32,
+    "group": np.int32,
+    "source": np.int8,
+    "area": np.float64,
+}
