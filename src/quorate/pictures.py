@@ -1,0 +1,190 @@
+"""Pictures: from the bytes of a file to the pixels a detector sees.
+
+What a person labels in CVAT and what a detector sees are the same pixels in the same frame:
+
+    orientation      EXIF (and XMP) orientation is applied, as CVAT does
+    alpha            dropped, as CVAT does: a transparent pixel keeps the colour beneath
+    palette, 1 bit   their colours; CMYK and YCCK by Pillow's plain conversion, without ICC profile
+    16 and 32 bits   one channel (I;16, I, F): stretched from its own darkest..brightest to 0..255,
+                     as CVAT does before it equalises the histogram, which we do not: it would
+                     change the contrast that a detector was trained on. Three channels of 16 bits
+                     keep their high byte (Pillow reads them so)
+    animations       the first frame, and the first page
+
+Only formats that Pillow decodes by itself are opened (`FORMATS`): never one, such as EPS, that
+starts another program. A picture of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million
+unless you set it) is refused before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from quorate.errors import ImageError
+
+T = TypeVar("T")
+
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "TIFF",
+    "WEBP",
+    "BMP",
+    "GIF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+    "TGA",
+)
+"""Pillow's names of the formats that are read; MPO is JPEG with more frames."""
+
+_TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of an EXIF orientation upright; 1 and anything unknown is upright."""
+
+
+def decode(data: bytes, *, name: str) -> NDArray[np.uint8]:
+    """Decode a picture as CVAT shows it.
+
+    Args:
+        data: the whole file.
+        name: what the picture is called, for errors.
+
+    Returns:
+        uint8 (height, width, 3), RGB, C-contiguous, upright; it may be read-only.
+
+    Raises:
+        ImageError: the bytes are no picture, are damaged or cut short, or the picture has more
+            than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+    """
+
+    def pixels(image: Image.Image) -> NDArray[np.uint8]:
+        image.load()
+        orientation = _orientation(image)
+        if image.mode != "RGB":
+            image = _to_rgb(image)
+        if orientation in _TRANSPOSED:
+            image = image.transpose(_TRANSPOSED[orientation])
+        return np.asarray(image)
+
+    return _read(BytesIO(data), pixels, name)
+
+
+def size(file: BinaryIO | bytes, *, name: str) -> tuple[int, int]:
+    """Width and height of a picture as CVAT shows it, from the file's header.
+
+    Args:
+        file: the whole file, or an open file that can seek.
+        name: what the picture is called, for errors.
+
+    Raises:
+        ImageError: as for `decode`, save for damage beyond the header.
+    """
+    opened = BytesIO(file) if isinstance(file, bytes) else file
+
+    def extent(image: Image.Image) -> tuple[int, int]:
+        if image.format == "PNG" and _has_late_exif(opened):
+            image.load()
+        width, height = image.size
+        # Pillow gives a TIFF's size as shown, and turns its pixels by itself.
+        turned = image.format != "TIFF" and _orientation(image) >= 5
+        return (height, width) if turned else (width, height)
+
+    return _read(opened, extent, name)
+
+
+def _read(file: BinaryIO, use: Callable[[Image.Image], T], name: str) -> T:
+    """Open a picture and use it; every way in which that can fail becomes an ImageError."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and image.width * image.height > limit:
+                raise _too_large(name, f"{image.width} × {image.height} pixels")
+            return use(image)
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{name}: does not fit into memory.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name, str(error)) from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: {_no_picture(file)}.") from None
+    except Exception as error:  # decoders of untrusted bytes raise nearly anything
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"{name}: the picture is damaged or cut short ({reason}).") from None
+
+
+def _too_large(name: str, how: str) -> ImageError:
+    return ImageError(
+        f"{name}: the picture is too large ({how}).",
+        hint="if it is meant, raise PIL.Image.MAX_IMAGE_PIXELS, or cut the picture into tiles",
+    )
+
+
+def _no_picture(file: BinaryIO) -> str:
+    file.seek(0)
+    start = file.read(24)
+    if not start:
+        return "the file is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the picture itself; fetch it with `git lfs pull`"
+    return f"not a picture of a format that is read ({', '.join(FORMATS)})"
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none or the EXIF block is damaged."""
+    try:
+        # PNG's own getexif would decode the whole picture first.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # as above: any byte may be wrong
+        return 1
+    return value if value in _TRANSPOSED else 1
+
+
+def _has_late_exif(file: BinaryIO) -> bool:
+    """Whether a PNG says something after its pixels that may be an orientation."""
+    position = file.tell()
+    file.seek(8)
+    late = False
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IEND" or (late and kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt")):
+            break
+        late |= kind == b"IDAT"
+        file.seek(length + 4, 1)
+    file.seek(position)
+    return len(head) == 8 and kind != b"IEND"
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _stretched(image)
+    image.info.pop("transparency", None)  # else Pillow warns that it is dropped, as is meant
+    return image.convert("RGB")
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """One channel of more than 8 bits: its darkest..brightest to 0..255, in three channels."""
+    values = np.asarray(image).astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.any():
+        values, finite = np.zeros_like(values), np.ones_like(finite)
+    low, high = values[finite].min(), values[finite].max()
+    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * (
+        255.0 / (high - low) if high > low else 0.0
+    )
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
