@@ -1,0 +1,230 @@
+"""How far the detectors of an ensemble agree, without any truth, and what to look at first.
+
+The boxes of all detectors are grouped as the voting methods of fusion group them (one category,
+IoU above a threshold); each group has the votes of 1 to m detectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.errors import InputError
+from quorate.evaluation.truth import Floats, Ints
+
+if TYPE_CHECKING:
+    from quorate.dataset import Dataset
+    from quorate.detections import Detections
+
+MIN_SCORE = 0.25
+
+
+@dataclass(frozen=True)
+class DetectorAgreement:
+    """How one detector stands to the others; the three kinds of box add up to `boxes`.
+
+    confirmed  its boxes in groups with at least the votes that are needed
+    disputed   its boxes in groups that others voted for, but too few
+    lonely     its boxes that nobody else saw
+    missed     groups that have the votes, though not this detector's
+    """
+
+    name: str
+    boxes: int
+    confirmed: int
+    disputed: int
+    lonely: int
+    missed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How far detectors agree, over a data set and picture by picture.
+
+    pairwise      float64  (m, m)    F1 of each pair of detectors' boxes; NaN where neither has any
+    votes         int64    (m + 1,)  groups by how many detectors voted for them
+    image_id      int64    (p,)      the data set's pictures, in its order
+    disagreement  float32  (p,)      0, agreed on everything, up to 1; see `agreement`
+    groups        int64    (p,)      groups of boxes on each picture
+    """
+
+    detectors: tuple[DetectorAgreement, ...]
+    pairwise: Floats
+    votes: Ints
+    needed: int
+    image_id: Ints
+    disagreement: NDArray[np.float32]
+    groups: Ints
+    iou: float
+    min_score: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The detectors' names, in the order of the rows and columns."""
+        return tuple(detector.name for detector in self.detectors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; pictures are left out."""
+        return {
+            "iou": self.iou,
+            "min_score": self.min_score,
+            "votes_needed": self.needed,
+            "detectors": [asdict(detector) for detector in self.detectors],
+            "pairwise_f1": [[None if v != v else v for v in row] for row in self.pairwise.tolist()],
+            "groups_by_votes": {str(v): int(n) for v, n in enumerate(self.votes) if v},
+            "mean_disagreement": float(self.disagreement.mean()) if len(self.image_id) else None,
+        }
+
+
+def agreement(
+    detections: Detections,
+    dataset: Dataset,
+    *,
+    detectors: Sequence[str] | None = None,
+    iou: float = 0.5,
+    min_score: float = MIN_SCORE,
+    needed: int | None = None,
+    groups: Detections | None = None,
+) -> Agreement:
+    """Compare the boxes of several detectors with one another.
+
+    The disagreement on a picture with groups g, each with v votes of m and a score s (that of its
+    surest member), is
+
+        sum of s * (m - v) / (m - 1)  over  1 + sum of s
+
+    It is 0 where every group has every vote, and where nobody saw anything. A group that only
+    some voted for raises it, one that all voted for lowers it, each by its score; the 1 keeps one
+    weak box on an empty picture from looking like chaos. The order of boxes and detectors does
+    not matter.
+
+    Args:
+        detections: The boxes of all detectors, before fusion.
+        dataset: The pictures, in the order of the result.
+        detectors: Those that took part; default: all of `detections`. One that found nothing
+            took part; one that failed did not.
+        iou: Boxes overlap when their IoU is above this.
+        min_score: Boxes that score less are left out: a detector that whispers does not disagree.
+        needed: Votes that confirm a group; default: more than half of the detectors.
+        groups: `fuse(detections, Affirmative(iou=iou, min_score=min_score))`, where it is there
+            already.
+    """
+    names = tuple(detections.detectors if detectors is None else detectors)
+    unknown = [name for name in names if name not in detections.detectors]
+    if unknown:
+        raise InputError(
+            f"No detector '{unknown[0]}' among {', '.join(detections.detectors) or 'none'}."
+        )
+    slots = np.full(len(detections.detectors) + 1, -1, dtype=np.int16)
+    for position, name in enumerate(names):
+        slots[detections.detectors.index(name)] = position
+    asked = detections.take((detections.score >= min_score) & (slots[detections.detector] >= 0))
+    if groups is None:
+        groups = _affirmative(asked, names, iou)
+    if groups.members is None:
+        raise InputError("The groups do not tell their members, so nobody can count votes.")
+    m = len(names)
+    needed = m // 2 + 1 if needed is None else needed
+    members = groups.members
+    group = np.repeat(np.arange(len(groups)), np.diff(members.offsets))
+    of = np.full(len(groups.detectors) + 1, -1, dtype=np.int64)
+    for position, name in enumerate(names):
+        if name in groups.detectors:
+            of[groups.detectors.index(name)] = position
+    voter = of[members.detector]
+    ballot = np.zeros((len(groups), m), dtype=np.bool_)
+    ballot[group, voter] = True
+    votes = ballot.sum(1)
+    surest = np.zeros(len(groups))
+    np.maximum.at(surest, group, members.score)
+
+    image_id = np.array([image.id for image in dataset.images], dtype=np.int64)
+    picture = _positions(image_id, groups.image_id)
+    doubt = surest * (m - votes) / max(m - 1, 1)
+    weight = np.bincount(picture, surest, len(image_id))
+    disagreement = np.bincount(picture, doubt, len(image_id)) / (1 + weight)
+
+    kind = np.where(votes >= needed, 0, np.where(votes > 1, 1, 2))[group]
+    tally = np.bincount(voter * 3 + kind, minlength=3 * m).reshape(m, 3)
+    missed = np.count_nonzero((votes >= needed)[:, None] & ~ballot, axis=0)
+    return Agreement(
+        detectors=tuple(
+            DetectorAgreement(
+                name=name,
+                boxes=int(tally[d].sum()),
+                confirmed=int(tally[d, 0]),
+                disputed=int(tally[d, 1]),
+                lonely=int(tally[d, 2]),
+                missed=int(missed[d]),
+            )
+            for d, name in enumerate(names)
+        ),
+        pairwise=_pairwise(asked, slots, m, iou),
+        votes=np.bincount(votes, minlength=m + 1),
+        needed=needed,
+        image_id=image_id,
+        disagreement=disagreement.astype(np.float32),
+        groups=np.bincount(picture, minlength=len(image_id)),
+        iou=iou,
+        min_score=min_score,
+    )
+
+
+def review_order(found: Agreement, *, most: int | None = None) -> Ints:
+    """Image ids, the one to look at first first: by falling disagreement.
+
+    Pictures that are equal keep the data set's order; those without any doubt are there too, last.
+    """
+    order = np.argsort(-found.disagreement, kind="stable")[:most]
+    return found.image_id[order]
+
+
+def _affirmative(asked: Detections, names: Sequence[str], iou: float) -> Detections:
+    from quorate.fusion import fuse
+    from quorate.spec.fusion import Affirmative
+
+    groups: Detections = fuse(asked, Affirmative(iou=iou), detectors=names)
+    return groups
+
+
+def _positions(known: Ints, values: Ints) -> Ints:
+    order = np.argsort(known, kind="stable")
+    slot = np.searchsorted(known, values, sorter=order)
+    bad = slot == len(known)
+    if len(known):
+        bad |= known[order[np.minimum(slot, len(known) - 1)]] != values
+    if bad.any():
+        raise InputError(
+            f"{int(np.count_nonzero(bad))} boxes are on pictures that the data set has not, "
+            f"the first on image id {int(values[np.argmax(bad)])}."
+        )
+    positions: Ints = order[slot]
+    return positions
+
+
+def _pairwise(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) -> Floats:
+    """(m, m) F1: 2 * matched / (boxes of one + boxes of the other).
+
+    Boxes of two detectors are matched one to one, in one picture and category, from the best
+    overlap down. All columns take part in the sort, so that input order cannot matter.
+    """
+    from quorate.evaluation.kernels import greedy_matches, overlapping_pairs
+
+    x1, y1, x2, y2 = asked.xyxy.T
+    order = np.lexsort((asked.score, y2, x2, y1, x1, asked.category_id, asked.image_id))
+    detector = slots[asked.detector][order]
+    image, category = asked.image_id[order], asked.category_id[order]
+    new = (image[1:] != image[:-1]) | (category[1:] != category[:-1])
+    cells = np.concatenate(([0], np.flatnonzero(new) + 1, [len(order)])).astype(np.int64)
+    first, second, overlap = overlapping_pairs(asked.xyxy[order], cells, detector, iou)
+    best = np.argsort(-overlap, kind="stable")
+    matched = greedy_matches(first[best], second[best], detector, m)
+    boxes = np.bincount(detector, minlength=m)
+    np.fill_diagonal(matched, boxes)
+    total = boxes[:, None] + boxes[None, :]
+    f1: Floats = np.divide(2 * matched, total, out=np.full((m, m), np.nan), where=total > 0)
+    return f1

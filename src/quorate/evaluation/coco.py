@@ -1,0 +1,225 @@
+"""COCO's twelve numbers, per category too, and the curves behind them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quorate.errors import InputError
+from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes
+
+if TYPE_CHECKING:
+    from quorate.dataset import Dataset
+    from quorate.detections import Detections
+    from quorate.evaluation.backends import Accumulated, Backend
+
+STATISTICS = {
+    "ap": "mean of AP over IoU .50:.05:.95",
+    "ap50": "AP at IoU .50",
+    "ap75": "AP at IoU .75",
+    "ap_small": "AP of objects under 32² pixels",
+    "ap_medium": "AP of objects from 32² to 96² pixels",
+    "ap_large": "AP of objects over 96² pixels",
+    "ar1": "recall with one box a picture and category",
+    "ar10": "recall with ten boxes a picture and category",
+    "ar100": "recall with a hundred boxes a picture and category",
+    "ar_small": "ar100 of small objects",
+    "ar_medium": "ar100 of medium objects",
+    "ar_large": "ar100 of large objects",
+}
+"""Name -> meaning, in the order in which pycocotools prints them."""
+
+RECALLS: Floats = np.linspace(0.0, 1.0, 101)
+
+
+@dataclass(frozen=True)
+class CategoryMetrics:
+    """One label's figures, 0..1; None where the truth has no object of it.
+
+    `f1` is the best harmonic mean of precision and recall at IoU .5 along the curve, and `score`
+    the threshold at which it is had: keep what scores at least that.
+    """
+
+    category_id: int
+    label: str
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ar100: float | None
+    f1: float | None
+    score: float | None
+    objects: int
+    boxes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Precision at 101 recalls, 0:.01:1, one row per label in the vocabulary's order.
+
+    precision50  float64  (c, 101)  at IoU .5; NaN rows for labels without truth
+    precision    float64  (c, 101)  mean over IoU .50:.05:.95
+    score50      float64  (c, 101)  the score at which `precision50` is had
+    """
+
+    precision50: Floats
+    precision: Floats
+    score50: Floats
+
+    def mean50(self) -> Floats:
+        """(101,) precision at IoU .5, mean over labels with truth; NaN when there are none."""
+        return _mean_of_rows(self.precision50)
+
+    def mean(self) -> Floats:
+        """(101,) precision, mean over IoU thresholds and labels with truth."""
+        return _mean_of_rows(self.precision)
+
+
+@dataclass(frozen=True, eq=False)
+class CocoMetrics:
+    """COCO box metrics of one result, 0..1; None where the truth has no such object."""
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar1: float | None
+    ar10: float | None
+    ar100: float | None
+    ar_small: float | None
+    ar_medium: float | None
+    ar_large: float | None
+    images: int
+    objects: int
+    boxes: int
+    categories: tuple[CategoryMetrics, ...]
+    curves: Curves
+
+    def statistics(self) -> dict[str, float | None]:
+        """The twelve, by name, in COCO's order."""
+        return {name: getattr(self, name) for name in STATISTICS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the curves."""
+        return {
+            **self.statistics(),
+            "images": self.images,
+            "objects": self.objects,
+            "boxes": self.boxes,
+            "categories": [asdict(category) for category in self.categories],
+        }
+
+
+def evaluate(
+    detections: Detections, dataset: Dataset, *, backend: Backend = "hotcoco"
+) -> CocoMetrics:
+    """COCO box metrics of one detector's boxes, or of fused ones, against a data set's truth.
+
+    Matching, thresholds, areas and the meaning of `iscrowd` are those of the COCO evaluation
+    (Lin et al. 2014, and pycocotools, whose twelve numbers these are). Every picture of the data
+    set counts: one without annotations is a picture without objects.
+
+    Raises InputError when the data set has no truth, or a box lies on a picture or has a category
+    that the data set does not know.
+    """
+    from quorate.evaluation.backends import accumulate
+
+    if backend not in ("hotcoco", "pycocotools"):
+        raise InputError(f"No COCO evaluator '{backend}'; there are hotcoco and pycocotools.")
+    frame = Frame.of(dataset)
+    truth = TruthBoxes.of(dataset, frame)
+    found = ScoredBoxes.of(detections, frame)
+    done = accumulate(found, truth, frame, backend)
+    objects = np.bincount(truth.category[~truth.crowd], minlength=len(frame.category_id))
+    boxes = np.bincount(found.category, minlength=len(frame.category_id))
+    curves = _curves(done, frame)
+    categories = tuple(
+        _category(done, curves, position, int(rank), category_id, label, objects, boxes)
+        for position, (rank, category_id, label) in enumerate(
+            zip(frame.order, dataset.labels.ids, dataset.labels.names, strict=True)
+        )
+    )
+    return CocoMetrics(
+        **_statistics(done),
+        images=len(frame.image_id),
+        objects=int(objects.sum()),
+        boxes=len(found),
+        categories=categories,
+        curves=curves,
+    )
+
+
+def _known_mean(values: Floats) -> float | None:
+    known = values[values > -1]
+    return float(np.mean(known)) if known.size else None
+
+
+def _statistics(done: Accumulated) -> dict[str, float | None]:
+    precision, recall = done.precision, done.recall
+    columns: dict[str, Floats] = {
+        "ap": precision[..., 0, 2],
+        "ap50": precision[0, ..., 0, 2],
+        "ap75": precision[5, ..., 0, 2],
+        "ap_small": precision[..., 1, 2],
+        "ap_medium": precision[..., 2, 2],
+        "ap_large": precision[..., 3, 2],
+        "ar1": recall[..., 0, 0],
+        "ar10": recall[..., 0, 1],
+        "ar100": recall[..., 0, 2],
+        "ar_small": recall[..., 1, 2],
+        "ar_medium": recall[..., 2, 2],
+        "ar_large": recall[..., 3, 2],
+    }
+    return {name: _known_mean(values) for name, values in columns.items()}
+
+
+def _curves(done: Accumulated, frame: Frame) -> Curves:
+    precision = done.precision[..., 0, 2][:, :, frame.order]  # (t, r, c)
+    known = (precision[0, 0] > -1)[:, None]
+    score50: Floats = done.scores[0, :, :, 0, 2][:, frame.order].T
+    return Curves(
+        precision50=np.where(known, precision[0].T, np.nan),
+        precision=np.where(known, precision.mean(0).T, np.nan),
+        score50=np.where(known, score50, np.nan),
+    )
+
+
+def _category(
+    done: Accumulated,
+    curves: Curves,
+    position: int,
+    rank: int,
+    category_id: int,
+    label: str,
+    objects: np.ndarray[Any, Any],
+    boxes: np.ndarray[Any, Any],
+) -> CategoryMetrics:
+    precision = done.precision[:, :, rank, 0, 2]
+    f1 = score = None
+    if objects[rank]:
+        at50 = curves.precision50[position]
+        harmonic = 2 * at50 * RECALLS / np.maximum(at50 + RECALLS, 1e-12)
+        best = int(np.argmax(harmonic))
+        f1 = float(harmonic[best])
+        score = float(curves.score50[position, best]) if f1 > 0 else None
+    return CategoryMetrics(
+        category_id=category_id,
+        label=label,
+        ap=_known_mean(precision),
+        ap50=_known_mean(precision[0]),
+        ap75=_known_mean(precision[5]),
+        ar100=_known_mean(done.recall[:, rank, 0, 2]),
+        f1=f1,
+        score=score,
+        objects=int(objects[rank]),
+        boxes=int(boxes[rank]),
+    )
+
+
+def _mean_of_rows(curves: Floats) -> Floats:
+    known = curves[~np.isnan(curves[:, 0])]
+    mean: Floats = known.mean(0) if len(known) else np.full(len(RECALLS), np.nan)
+    return mean
