@@ -140,9 +140,10 @@ class Annotations:
                     f"Annotations: column '{name}' is {column.dtype}{column.shape}, "
                     f"expected {np.dtype(dtype)}{shape}."
                 )
-        for name, column in (("points", self.points), *self.attributes.items()):
-            if len(column) != n:
-                raise InputError(f"Annotations: {len(column)} values of '{name}' for {n} shapes.")
+        lengths = {name: len(column) for name, column in self.attributes.items()}
+        for name, length in {**lengths, "points": len(self.points)}.items():
+            if length != n:
+                raise InputError(f"Annotations: {length} values of '{name}' for {n} shapes.")
 
     @classmethod
     def build(

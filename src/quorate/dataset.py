@@ -27,7 +27,8 @@ class Image(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     width         pixels, as shown (EXIF orientation applied); 0 while unknown
     height        likewise
     subset        CVAT's subset of a project's picture; '' for none
-    source_id     what the source called it where that is not `id`: CVAT's frame number, a string
+    source_id     what the source called it where that is not `id`: CVAT's frame number as a
+                  number, anything else as text
     published_as  its name in annotation files where that is not `file_name`, as in a CVAT
                   project, whose picture `images/Train/a.jpg` is named `a.jpg`
     """

@@ -1,0 +1,94 @@
+"""Read and write data sets and annotations, whatever the format.
+
+A format is one module (or a small package) with `recognise`, `read` and `write`, and one line in
+`FORMATS`. To add one: write the module, its test, its files under `tests/formats/assets`, and the
+line; `read` then finds it by itself, and `write` by its name. A name `datumaro:NAME` stands for
+any format that the `datumaro` package knows.
+
+What a source does not tell, or what was left out, is in `Dataset.notes` and `Written.notes`, a
+sentence each. Nothing is dropped without one.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from quorate.annotations import Annotations
+from quorate.dataset import Dataset
+from quorate.errors import FormatError, InputError, did_you_mean
+from quorate.formats import coco, cvat, folder
+from quorate.formats.base import Format, Source, Written, open_source
+from quorate.formats.places import checked
+
+__all__ = ["FORMATS", "Format", "Source", "Written", "read", "write"]
+
+FORMATS: dict[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format("cvat", "an XML file with <annotations>", cvat.recognise, cvat.read, cvat.write),
+        Format("coco", "annotations/instances_*.json", coco.recognise, coco.read, coco.write),
+        Format("folder", "pictures", folder.recognise, folder.read),
+    )
+}
+"""Every format by name, in the order in which they are looked for."""
+
+READS = tuple(FORMATS)
+WRITES = tuple(name for name, entry in FORMATS.items() if entry.write)
+
+
+def read(location: str | os.PathLike[str], *, format: str | None = None) -> Dataset:
+    """The data set at a folder, a ZIP archive, an S3 prefix, or in one annotation file.
+
+    Without `format`, the first of `FORMATS` that recognises the place reads it.
+
+    Raises InputError where there is nothing or nothing known, FormatError for a file that does
+    not keep its format, LabelError for labels that contradict each other.
+    """
+    source = open_source(location)
+    with source.tree:
+        if not source.names:
+            raise InputError(f"{source.location}: the folder is empty.")
+        entry = _recognised(source) if format is None else _named(format)
+        return checked(entry.read(source), origin=source.location)
+
+
+def write(
+    dataset: Dataset,
+    annotations: Annotations,
+    target: str | os.PathLike[str],
+    *,
+    format: str,
+    **options: Any,
+) -> Written:
+    """Write annotations of a data set's pictures to a folder, a ZIP archive or one file.
+
+    The pictures themselves are not copied. `options` are the format's own: see its `write`.
+
+    Raises InputError for a format that is not written, or for names or labels it cannot hold.
+    """
+    entry = _named(format)
+    if entry.write is None:
+        raise InputError(f"The format '{format}' is only read; written are {', '.join(WRITES)}.")
+    return entry.write(dataset, annotations, os.fspath(target), **options)
+
+
+def _recognised(source: Source) -> Format:
+    for entry in FORMATS.values():
+        if entry.recognise(source):
+            return entry
+    looked_for = "; ".join(f"{e.name}: {e.looked_for}" for e in FORMATS.values())
+    raise FormatError(
+        f"{source.location}: of no known format ({len(source.names)} files, the first "
+        f"'{source.names[0]}').",
+        hint=f"looked for {looked_for}",
+    )
+
+
+def _named(name: str) -> Format:
+    if name not in FORMATS:
+        raise InputError(
+            f"There is no format '{name}'; there are {', '.join(FORMATS)}.",
+            hint=did_you_mean(name, FORMATS),
+        )
+    return FORMATS[name]

@@ -1,0 +1,181 @@
+"""What every format shares: where it reads from, what it gives back, how it is registered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+
+from quorate.annotations import Annotations
+from quorate.dataset import Dataset
+from quorate.storage import Tree, join, open_tree, safe_name, writing
+
+PICTURES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",
+    ".ppm", ".pgm", ".pbm", ".jp2", ".avif",
+)  # fmt: skip
+"""How the names of pictures end."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be read: a tree of files, or one file of a tree.
+
+    location  as the user gave it, for messages and as the root of the pictures
+    tree      opened at the location, or at the folder of the one file
+    names     every file that may be looked at; only the one file where one was given
+    """
+
+    location: str
+    tree: Tree
+    names: tuple[str, ...]
+    single: bool = False
+
+    def ending(self, *ends: str) -> list[str]:
+        """The names that end so, without regard to case."""
+        return [name for name in self.names if name.lower().endswith(ends)]
+
+    def place(self, name: str) -> str:
+        """How a message should call one of the files."""
+        return self.location if self.single else join(self.location, name)
+
+    def head(self, name: str, size: int = 4096) -> bytes:
+        """The first bytes of a file."""
+        with self.tree.open(name) as file:
+            return file.read(size)
+
+
+class Written(NamedTuple):
+    """The files written, in order, and what could not be told in them, a sentence each."""
+
+    files: list[str]
+    notes: list[str]
+
+
+class Writer(Protocol):
+    """Write annotations of a data set's pictures to a target; see `quorate.formats.write`."""
+
+    def __call__(
+        self, dataset: Dataset, annotations: Annotations, target: str, **options: Any
+    ) -> Written:
+        """Write; raises InputError for what the format cannot hold at all."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format. `FORMATS` of `quorate.formats` lists them in the order they are looked for.
+
+    name         as users write it
+    looked_for   what makes a place recognised, for the message when nothing is
+    recognise    whether a source is of this format
+    read         the data set of a source
+    write        None for a format that is only read
+    """
+
+    name: str
+    looked_for: str
+    recognise: Callable[[Source], bool]
+    read: Callable[[Source], Dataset]
+    write: Writer | None = None
+
+
+class Target:
+    """Where files are written: a folder, an S3 prefix, or a ZIP archive (`….zip`).
+
+    Each file of a folder appears whole or not at all, and so does the archive. An archive's bytes
+    depend on nothing but the files' (no clock).
+    """
+
+    def __init__(self, location: str, archive: zipfile.ZipFile | None) -> None:
+        self.files: list[str] = []
+        self._location = location
+        self._archive = archive
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A file to write to, by its name below the target."""
+        safe_name(name, origin=self._location)
+        if self._archive is None:
+            with writing(join(self._location, name)) as file:
+                yield file
+            self.files.append(join(self._location, name))
+            return
+        member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+        member.compress_type = zipfile.ZIP_DEFLATED
+        member.external_attr = 0o644 << 16
+        with self._archive.open(member, "w", force_zip64=True) as inside:
+            yield cast(BinaryIO, inside)
+        if self._location not in self.files:
+            self.files.append(self._location)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write one file."""
+        with self.create(name) as file:
+            file.write(data)
+
+
+@contextlib.contextmanager
+def open_target(location: str | os.PathLike[str], *, single: str = "") -> Iterator[Target]:
+    """A target to write files to; see `Target`.
+
+    Where `location` ends as `single` does ('.xml'), it names the one file that is written.
+    """
+    location = os.fspath(location)
+    if location.lower().endswith(".zip"):
+        with writing(location) as file, zipfile.ZipFile(file, "w") as archive:
+            yield Target(location, archive)
+    elif single and location.lower().endswith(single):
+        yield _File(location, None)
+    else:
+        yield Target(location, None)
+
+
+class _File(Target):
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        with writing(self._location) as file:
+            yield file
+        self.files.append(self._location)
+
+
+def open_source(location: str | os.PathLike[str]) -> Source:
+    """A folder, archive or S3 prefix with all its files, or one annotation file.
+
+    An archive or folder whose only content is one folder is entered: people zip the folder.
+    """
+    location = os.fspath(location).rstrip("/") or "/"
+    if location.lower().endswith((".json", ".xml", ".yaml", ".yml")) and not os.path.isdir(
+        location
+    ):
+        folder, _, name = location.rpartition("/")
+        tree = open_tree(folder or ".")
+        tree.open(name).close()  # a clear error where there is none
+        return Source(location=location, tree=tree, names=(name,), single=True)
+    tree = open_tree(location)
+    names = tuple(tree.names())
+    while names and all("/" in name for name in names):
+        tops = {name.split("/", 1)[0] for name in names}
+        if len(tops) > 1 or tops & KNOWN_FOLDERS:
+            break
+        location = join(location, tops.pop())
+        tree.close()
+        tree = open_tree(location)
+        names = tuple(tree.names())
+    return Source(location=location, tree=tree, names=names)
+
+
+KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}
+"""Folders that belong to a layout, and are therefore not entered."""
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture, going by its name; hidden files are none."""
+    return name.lower().endswith(PICTURES) and not name.rsplit("/", 1)[-1].startswith(".")
+
+
+def merged(*infos: Mapping[str, Any]) -> dict[str, Any]:
+    """All keys of all mappings, the later ones winning."""
+    return {key: value for info in infos for key, value in info.items()}

@@ -1,0 +1,430 @@
+"""COCO: `annotations/instances_SUBSET.json`, one file or several, or one bare JSON file.
+
+Format: https://cocodataset.org/#format-data, with what CVAT adds to it: `attributes` and `score`
+of an annotation. CVAT's own traps are kept out of what is written: category ids start at 1, each
+annotation has all seven keys, a mask has `iscrowd` 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from quorate.annotations import Annotations, Kind
+from quorate.dataset import Dataset, Image, LabelInfo
+from quorate.errors import FormatError, LabelError
+from quorate.formats import masks
+from quorate.formats.base import Source, Written, open_target
+from quorate.formats.places import placed
+from quorate.formats.rows import Rows
+from quorate.formats.shapes import ellipse, polygon_rings, shoelace
+from quorate.labels import Labels
+
+_INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
+_TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Image(msgspec.Struct):
+    id: int | str
+    file_name: str
+    width: float = 0
+    height: float = 0
+
+
+class _Category(msgspec.Struct):
+    id: int
+    name: str
+    supercategory: str | None = None
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    image_id: int | str
+    category_id: int
+    bbox: list[float] | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
+    area: float | None = None
+    iscrowd: int | bool = 0
+    score: float | None = None
+    attributes: dict[str, Any] | None = None
+
+
+class _RunLengths(msgspec.Struct):
+    counts: list[int] | str
+    size: list[int]
+
+
+class _File(msgspec.Struct):
+    images: list[_Image]
+    categories: list[_Category] = []
+    annotations: list[_Annotation] = []
+    info: Any = None
+    licenses: Any = None
+
+
+_POLYGONS = msgspec.json.Decoder(list[list[float]])
+_RUNS = msgspec.json.Decoder(_RunLengths)
+
+
+def recognise(source: Source) -> bool:
+    """Whether there is an `instances_*.json`, or one JSON file with `images` in it."""
+    return bool(_files(source))
+
+
+def _files(source: Source) -> list[str]:
+    instances = [name for name in source.names if _INSTANCES.match(name)]
+    if instances and not source.single:
+        return instances
+    near = [n for n in source.ending(".json") if n.count("/") <= 1]
+    return [name for name in near if _is_coco(source.tree.read(name))] if len(near) <= 8 else []
+
+
+def _is_coco(data: bytes) -> bool:
+    try:
+        return "images" in _TOP.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # A truncated file is recognised by its look, so that the error names what is wrong.
+        return data.lstrip()[:1] == b"{" and b'"images"' in data
+
+
+def read(source: Source) -> Dataset:
+    """All files of a COCO data set as one; the subset is the part after `instances_`.
+
+    Ids that are text, or that two files use for different pictures, are numbered anew, and the
+    old id is kept in `Image.source_id`. An annotation without `area` has none; one without a box
+    gets that of its segmentation. Category ids are kept; files that name one id differently are
+    refused.
+    """
+    files = _files(source)
+    if not files:
+        raise FormatError(f"{source.location}: no COCO file (a JSON file with `images`).")
+    parts = [(name, _decoded(source, name)) for name in files]
+    labels, label_info = _labels(source, parts)
+    numbers = [image.id for _, part in parts for image in part.images]
+    renumber = len(set(numbers)) < len(numbers) or any(isinstance(n, str) for n in numbers)
+    rows = Rows()
+    images: list[Image] = []
+    for name, part in parts:
+        found = _INSTANCES.match(name)
+        subset = (
+            found["subset"] if found and len(files) + (found["subset"] != "default") > 1 else ""
+        )
+        ids: dict[int | str, int] = {}
+        for image in part.images:
+            if image.id in ids:
+                raise FormatError(f"{source.place(name)}: two pictures have the id {image.id!r}.")
+            ids[image.id] = number = len(images) + 1 if renumber else int(image.id)
+            images.append(
+                Image(
+                    id=number,
+                    file_name=image.file_name,
+                    width=int(image.width),
+                    height=int(image.height),
+                    subset=subset if len(files) > 1 else "",
+                    source_id=str(image.id) if renumber else None,
+                )
+            )
+        _shapes(rows, part.annotations, ids, source.place(name))
+    root, moved, notes = placed(source, images)
+    first = parts[0][1]
+    return Dataset(
+        root=root,
+        images=moved,
+        labels=labels,
+        annotations=rows.build(),
+        label_info=label_info,
+        info={
+            key: value
+            for key, value in (("info", first.info), ("licenses", first.licenses))
+            if value
+        },
+        notes=tuple(notes),
+    )
+
+
+def _decoded(source: Source, name: str) -> _File:
+    data = source.tree.read(name)
+    try:
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"{source.place(name)}: {json_fault(error, data)}") from None
+
+
+def json_fault(error: Exception, data: bytes) -> str:
+    """What is wrong with a JSON file, as a sentence."""
+    if not data:
+        return "the file is empty."
+    if isinstance(error, msgspec.ValidationError):
+        return f"{error}."
+    if "truncated" in str(error):
+        return f"the file is truncated: it ends at byte {len(data)} in the middle."
+    return f"not JSON ({error})."
+
+
+def _labels(
+    source: Source, parts: Sequence[tuple[str, _File]]
+) -> tuple[Labels, dict[str, LabelInfo]]:
+    names: dict[int, str] = {}
+    infos: dict[str, LabelInfo] = {}
+    for name, part in parts:
+        for category in part.categories:
+            if names.setdefault(category.id, category.name) != category.name:
+                raise LabelError(
+                    f"{source.place(name)}: category {category.id} is '{category.name}', but "
+                    f"'{names[category.id]}' in {source.place(parts[0][0])}."
+                )
+            if category.supercategory:
+                infos[category.name] = LabelInfo(supercategory=category.supercategory)
+    try:
+        return Labels(names=tuple(names.values()), ids=tuple(names)), infos
+    except LabelError as error:
+        raise LabelError(f"{source.location}: {error.message}", hint=error.hint) from None
+
+
+def _shapes(
+    rows: Rows, annotations: Sequence[_Annotation], ids: dict[int | str, int], place: str
+) -> None:
+    for number, shape in enumerate(annotations, start=1):
+        image_id = ids.get(shape.image_id)
+        if image_id is None:
+            raise FormatError(
+                f"{place}: annotation {number} is of picture {shape.image_id!r}, "
+                "which is not in the list of pictures."
+            )
+        kind, points, box = _segmentation(shape.segmentation, f"{place}: annotation {number}")
+        if shape.bbox is not None and kind != Kind.MASK:
+            if len(shape.bbox) != 4:
+                raise FormatError(
+                    f"{place}: annotation {number} has a bbox of {len(shape.bbox)} numbers, not 4."
+                )
+            x, y, width, height = shape.bbox
+            box = (x, y, x + width, y + height)
+        if box is None:
+            raise FormatError(f"{place}: annotation {number} has neither bbox nor segmentation.")
+        attributes = dict(shape.attributes or ())
+        rotation = _as_number(attributes.pop("rotation", 0.0))
+        occluded = bool(attributes.pop("occluded", False))
+        source = str(attributes.pop("source", "file"))
+        if shape.score is not None:
+            attributes["score"] = shape.score
+        rows.add(
+            image_id,
+            shape.category_id,
+            box,
+            kind=kind,
+            rotation=rotation if kind == Kind.BOX else 0.0,
+            occluded=occluded,
+            iscrowd=bool(shape.iscrowd),
+            source=source,
+            area=float("nan") if shape.area is None else shape.area,
+            points=points,
+            attributes=attributes,
+        )
+
+
+def _segmentation(
+    raw: msgspec.Raw, place: str
+) -> tuple[Kind, Any, tuple[float, float, float, float] | None]:
+    text = bytes(raw).strip()
+    if text in (b"", b"[]", b"null", b"[[]]"):
+        return Kind.BOX, (), None
+    try:
+        if text[:1] == b"{":
+            runs = _RUNS.decode(text)
+            box, ours = masks.from_coco(runs.counts, runs.size, place=place)
+            return Kind.MASK, ours, box
+        rings = [np.array(ring) for ring in _POLYGONS.decode(text) if ring]
+    except msgspec.DecodeError as error:
+        raise FormatError(f"{place}: a segmentation that is none ({error}).") from None
+    if any(len(ring) % 2 for ring in rings):
+        raise FormatError(f"{place}: a polygon with an odd number of coordinates.")
+    parted = np.concatenate(
+        [part for i, ring in enumerate(rings) for part in ([_RING] if i else []) + [ring]]
+    )
+    x, y = parted[::2], parted[1::2]
+    box = (np.nanmin(x), np.nanmin(y), np.nanmax(x), np.nanmax(y))
+    return Kind.POLYGON, parted, (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+
+
+_RING = np.array([np.nan, np.nan])
+
+
+def _as_number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def write(
+    dataset: Dataset,
+    annotations: Annotations,
+    target: str,
+    *,
+    decimals: int = 3,
+    **_: Any,
+) -> Written:
+    """Write `annotations/instances_SUBSET.json` (`default` where pictures have no subset).
+
+    A target that ends in `.json` gets one file with every picture. Coordinates are rounded to
+    `decimals`. Ellipses become masks where the picture's size is known. Tags, points and
+    polylines have no place in COCO: they are left out and counted. `score` stands beside the box,
+    where CVAT and pycocotools look for it; every other attribute in `attributes`.
+    """
+    if 0 in dataset.labels.ids:
+        raise LabelError(
+            f"The category id 0 ('{dataset.labels.name_of(0)}') cannot be written to COCO: "
+            "CVAT refuses it.",
+            hint="number the categories from 1",
+        )
+    notes: list[str] = []
+    single = target.lower().endswith(".json")
+    subsets = [""] if single else list(dict.fromkeys(image.subset for image in dataset.images))
+    encoder = msgspec.json.Encoder()
+    with open_target(target, single=".json") as out:
+        rows = _by_image(annotations)
+        left_out = 0
+        number = 0
+        for subset in subsets or [""]:
+            images = [i for i in dataset.images if single or i.subset == subset]
+            with out.create(f"annotations/instances_{subset or 'default'}.json") as file:
+                head = {
+                    "info": dataset.info.get("info", {}),
+                    "licenses": dataset.info.get("licenses", []),
+                    "categories": [
+                        {
+                            "id": i,
+                            "name": name,
+                            "supercategory": dataset.label_info.get(
+                                name, LabelInfo()
+                            ).supercategory,
+                        }
+                        for name, i in zip(dataset.labels.names, dataset.labels.ids, strict=True)
+                    ],
+                    "images": [
+                        {"id": i.id, "width": i.width, "height": i.height, "file_name": i.name}
+                        for i in images
+                    ],
+                }
+                file.write(encoder.encode(head)[:-1] + b',"annotations":[')
+                first = True
+                for start in range(0, len(images), 1024):
+                    chunk = images[start : start + 1024]
+                    index = [row for image in chunk for row in rows.get(image.id, ())]
+                    part = annotations.take(np.array(index, dtype=np.int64))
+                    sizes = {image.id: (image.width, image.height) for image in chunk}
+                    objects = list(_objects(part, sizes, decimals, number))
+                    number += len(objects)
+                    left_out += len(part) - len(objects)
+                    if objects:
+                        text = encoder.encode(objects)[1:-1]
+                        file.write(text if first else b"," + text)
+                        first = False
+                file.write(b"]}\n")
+    if left_out:
+        notes.append(
+            f"COCO: {left_out} tags, points and polylines (and ellipses in pictures of unknown "
+            "size) are left out, for the format has none."
+        )
+    return Written(files=out.files, notes=notes)
+
+
+def _by_image(annotations: Annotations) -> dict[int, list[int]]:
+    """The rows of each picture, in their order."""
+    order = np.argsort(annotations.image_id, kind="stable")
+    ids, starts = np.unique(annotations.image_id[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    rows: list[int] = order.tolist()
+    return {
+        i: rows[start:end]
+        for i, start, end in zip(ids.tolist(), starts.tolist(), ends, strict=True)
+    }
+
+
+def _objects(
+    part: Annotations, sizes: dict[int, tuple[int, int]], decimals: int, number: int
+) -> Iterator[dict[str, Any]]:
+    x1, y1, x2, y2 = part.xyxy.T
+    boxes = np.round(np.stack([x1, y1, x2 - x1, y2 - y1], axis=1), decimals).tolist()
+    area = np.where(np.isnan(part.area), (x2 - x1) * (y2 - y1), part.area)
+    known_area = ~np.isnan(part.area)
+    columns = {name: plain_values(part.attributes[name]) for name in part.attributes}
+    scores = columns.pop("score", None)
+    attribute_rows = (
+        [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        if columns
+        else [{}] * len(part)
+    )
+    for row, (image_id, category_id, kind, rotation, occluded, iscrowd, source) in enumerate(
+        zip(
+            part.image_id.tolist(),
+            part.category_id.tolist(),
+            part.kind.tolist(),
+            part.rotation.tolist(),
+            part.occluded.tolist(),
+            part.iscrowd.tolist(),
+            part.source.tolist(),
+            strict=True,
+        )
+    ):
+        stated = float(area[row])
+        segmentation: Any = []
+        if kind == Kind.BOX:
+            pass
+        elif kind == Kind.POLYGON:
+            rings = polygon_rings(part.points[row])
+            segmentation = [np.round(ring, decimals).tolist() for ring in rings]
+            if not known_area[row]:
+                stated = sum(abs(shoelace(ring)) for ring in rings)
+        elif kind in (Kind.MASK, Kind.ELLIPSE) and all(sizes[image_id]):
+            width, height = sizes[image_id]
+            if kind == Kind.MASK:
+                counts = masks.to_coco(part.points[row], part.xyxy[row], width, height)
+            else:
+                bitmap = ellipse(part.xyxy[row], rotation, width, height)
+                counts = masks.encode(bitmap.T).astype(int).tolist()
+            segmentation = {"counts": counts, "size": [height, width]}
+            iscrowd = True
+            if not known_area[row]:
+                stated = float(sum(counts[1::2]))
+        else:
+            continue
+        number += 1
+        attributes = {k: v for k, v in attribute_rows[row].items() if v is not None}
+        attributes["occluded"] = occluded
+        if kind == Kind.BOX:
+            attributes["rotation"] = rotation
+        attributes["source"] = part.sources[source]
+        found = {
+            "id": number,
+            "image_id": image_id,
+            "category_id": category_id,
+            "segmentation": segmentation,
+            "area": round(stated, decimals),
+            "bbox": boxes[row],
+            "iscrowd": int(iscrowd),
+        }
+        if scores is not None and scores[row] is not None:
+            found["score"] = score_of(scores[row])
+        found["attributes"] = attributes
+        yield found
+
+
+def score_of(value: Any) -> Any:
+    """A score as a number, where text is one; as it is otherwise."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def plain_values(column: Any) -> list[Any]:
+    """An attribute's column as plain Python values, None where a row lacks it.
+
+    A float32 column (votes, scores) is rounded to six decimals, which is more than it holds.
+    """
+    if column.dtype.kind == "f":
+        values = np.round(column.astype(np.float64), 6) if column.dtype == np.float32 else column
+        return [None if value != value else value for value in values.tolist()]
+    values_: list[Any] = column.tolist()
+    return values_

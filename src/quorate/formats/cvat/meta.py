@@ -1,0 +1,133 @@
+"""`<meta>` of a CVAT XML file: the task or project, its labels and their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from quorate.dataset import AttributeSpec, LabelInfo
+
+
+@dataclass
+class Node:
+    """An element below `<meta>`: its text and its children, in order."""
+
+    tag: str
+    text: str = ""
+    children: list[Node] = field(default_factory=list)
+
+    def find(self, tag: str) -> Node | None:
+        """The first child of that name."""
+        return next((child for child in self.children if child.tag == tag), None)
+
+    def value(self, tag: str, default: str = "") -> str:
+        """The text of a child, as it stands."""
+        child = self.find(tag)
+        return default if child is None else child.text
+
+    def iter(self, tag: str) -> Iterable[Node]:
+        """Every element of that name below, in the file's order."""
+        for child in self.children:
+            if child.tag == tag:
+                yield child
+            yield from child.iter(tag)
+
+
+def read_meta(meta: Node) -> tuple[str, dict[str, LabelInfo] | None, dict[str, Any]]:
+    """The name of the task or project, its labels (None where none are told), and the rest."""
+    top = next((c for c in meta.children if c.tag in {"task", "project", "job"}), None)
+    if top is None:
+        return "", None, {}
+    about = {
+        key: top.value(key).strip()
+        for key in ("id", "name", "subset", "size", "start_frame", "stop_frame", "frame_filter")
+        if top.value(key).strip()
+    }
+    tasks = [
+        {key: task.value(key).strip() for key in ("id", "name", "subset") if task.value(key)}
+        for task in top.iter("task")
+    ]
+    if tasks:
+        about["tasks"] = tasks  # type: ignore[assignment]
+    labels = top.find("labels")
+    if labels is None:
+        return top.value("name"), None, {top.tag: about}
+    found: dict[str, LabelInfo] = {}
+    for label in labels.children:
+        if label.tag != "label":
+            continue
+        specs = label.find("attributes")
+        found[label.value("name")] = LabelInfo(
+            color=label.value("color").strip(),
+            type=label.value("type").strip() or "any",
+            attributes=tuple(
+                AttributeSpec(
+                    name=spec.value("name"),
+                    input_type=spec.value("input_type").strip() or "text",
+                    default=spec.value("default_value"),
+                    values=tuple(v for v in spec.value("values").split("\n") if v),
+                    mutable=spec.value("mutable").strip() == "True",
+                )
+                for spec in (specs.children if specs else ())
+                if spec.tag == "attribute"
+            ),
+        )
+    return top.value("name"), found, {top.tag: about}
+
+
+def meta_xml(
+    *,
+    name: str,
+    size: int,
+    labels: Mapping[str, LabelInfo],
+    subsets: Iterable[str],
+    subset: str,
+    dumped: str,
+    frames: tuple[int, int],
+) -> str:
+    """`<version>` and `<meta>` of a task, or of a project where there are `subsets`."""
+    top = "project" if subsets else "task"
+    lines = ["  <version>1.1</version>", "  <meta>", f"    <{top}>"]
+    lines += [f"      <name>{escape(name)}</name>"]
+    if subsets:
+        lines += [f"      <subsets>{escape(chr(10).join(subsets))}</subsets>"]
+    else:
+        lines += [
+            f"      <size>{size}</size>",
+            "      <mode>annotation</mode>",
+            "      <overlap>0</overlap>",
+            f"      <subset>{escape(subset)}</subset>",
+            f"      <start_frame>{frames[0]}</start_frame>",
+            f"      <stop_frame>{frames[1]}</stop_frame>",
+            "      <frame_filter></frame_filter>",
+        ]
+    lines += ["      <labels>"]
+    for label, info in labels.items():
+        lines += ["        <label>", f"          <name>{escape(label)}</name>"]
+        if info.color:
+            lines += [f"          <color>{escape(info.color)}</color>"]
+        lines += [f"          <type>{escape(info.type)}</type>", "          <attributes>"]
+        for spec in info.attributes:
+            values = "\n".join(spec.values or (spec.default,))
+            lines += [
+                "            <attribute>",
+                f"              <name>{escape(spec.name)}</name>",
+                f"              <mutable>{spec.mutable}</mutable>",
+                f"              <input_type>{escape(spec.input_type)}</input_type>",
+                f"              <default_value>{escape(spec.default)}</default_value>",
+                f"              <values>{escape(values)}</values>",
+                "            </attribute>",
+            ]
+        lines += ["          </attributes>", "        </label>"]
+    lines += ["      </labels>", f"    </{top}>"]
+    if dumped:
+        lines += [f"    <dumped>{escape(dumped)}</dumped>"]
+    return "\n".join([*lines, "  </meta>", ""])
+
+
+def attribute_text(value: str) -> str:
+    """A value between quotes, as XML writes an attribute; always double quotes."""
+    quoted = quoteattr(value)
+    return quoted if quoted[0] == '"' else '"' + quoted[1:-1].replace('"', "&quot;") + '"'

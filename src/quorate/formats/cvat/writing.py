@@ -1,0 +1,299 @@
+"""Write CVAT XML that CVAT imports as it is, picture by picture.
+
+What CVAT 2.15 was seen to do decides here: it finds a picture by its name without the ending,
+and takes `id` for the frame number where no name matches; one label that the task lacks fails the
+whole import; an attribute that the label does not declare is dropped; an empty score makes CVAT's
+own COCO export fail later, so a score is declared as text with the default "1".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.annotations import PUBLISHED, Annotations, Kind
+from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
+from quorate.errors import InputError, LabelError
+from quorate.formats.base import Written, open_target
+from quorate.formats.cvat.meta import attribute_text, meta_xml
+from quorate.formats.shapes import polygon_rings
+
+PICTURES_AT_ONCE = 2048
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_BOX = (
+    '    <box label=%s source=%s occluded="%d" xtl="%.{0}f" ytl="%.{0}f" xbr="%.{0}f" '
+    'ybr="%.{0}f"%s z_order="%d"%s>\n%s    </box>\n'
+)
+
+
+def write(
+    dataset: Dataset,
+    annotations: Annotations,
+    target: str,
+    *,
+    decimals: int = 2,
+    dumped: str = "",
+    name: str = "",
+    **_: Any,
+) -> Written:
+    """Write `annotations.xml` below a folder or into a ZIP, or one file where `target` is `….xml`.
+
+    Pictures keep the data set's order, shapes theirs. A picture's `id` is CVAT's own frame number
+    where the data set came from CVAT (`Image.source_id`), else its place in its subset, from 0.
+    Coordinates are rounded to `decimals` (CVAT's own export: 2), float32 attributes to 4. A
+    polygon of several rings becomes one polygon each, held together by `group_id`; CVAT has no
+    holes. `dumped` is the time to be stated; without it, the bytes depend on the arguments alone.
+
+    Raises InputError for a name that XML cannot hold or that two pictures of a subset share,
+    LabelError for a category that the vocabulary lacks.
+    """
+    notes = _name_notes(dataset.images)
+    labels = _declared(dataset, annotations)
+    quoted = {
+        category: attribute_text(_sayable(label, "the label"))
+        for category, label in zip(dataset.labels.ids, dataset.labels.names, strict=True)
+    }
+    if (dataset.labels.positions(annotations.category_id) < 0).any():
+        wrong = dataset.labels.positions(annotations.category_id) < 0
+        dataset.labels.name_of(int(annotations.category_id[wrong][0]))
+        raise LabelError("A category that the vocabulary lacks.")
+    subsets = list(dict.fromkeys(image.subset for image in dataset.images))
+    project = len(subsets) > 1
+    frames = _frames(dataset.images)
+    head = meta_xml(
+        name=name or dataset.name or "quorate",
+        size=len(dataset.images),
+        labels=labels,
+        subsets=sorted(subsets) if project else (),
+        subset=subsets[0] if subsets and not project else "",
+        dumped=dumped,
+        frames=(min(frames, default=0), max(frames, default=0)),
+    )
+    for text in (head, *annotations.sources):
+        _sayable(text, "a label, an attribute or the name")
+    rows, starts = _by_picture(dataset.images, annotations)
+    with open_target(target, single=".xml") as out, out.create("annotations.xml") as file:
+        file.write(f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{head}'.encode())
+        for first in range(0, len(dataset.images), PICTURES_AT_ONCE):
+            last = min(first + PICTURES_AT_ONCE, len(dataset.images))
+            part = annotations.take(rows[starts[first] : starts[last]])
+            shapes = _shapes(part, quoted, decimals)
+            texts: list[str] = []
+            for position in range(first, last):
+                texts.append(_image(dataset.images[position], frames[position]))
+                texts += shapes[
+                    starts[position] - starts[first] : starts[position + 1] - starts[first]
+                ]
+                texts.append("  </image>\n")
+            file.write("".join(texts).encode())
+        file.write(b"</annotations>\n")
+    return Written(files=out.files, notes=notes)
+
+
+def _by_picture(
+    images: tuple[Image, ...], annotations: Annotations
+) -> tuple[NDArray[np.int64], list[int]]:
+    """The rows in the order of the pictures, and where each picture's begin, one more."""
+    ids = np.array([image.id for image in images], dtype=np.int64)
+    order = np.argsort(ids)
+    slot = np.minimum(np.searchsorted(ids[order], annotations.image_id), max(len(ids) - 1, 0))
+    if len(annotations) and not (len(ids) and (ids[order][slot] == annotations.image_id).all()):
+        raise InputError("There are annotations of pictures that are not in the data set.")
+    position = order[slot] if len(ids) else slot
+    starts = np.concatenate(([0], np.cumsum(np.bincount(position, minlength=len(ids)))))
+    return np.argsort(position, kind="stable"), starts.tolist()
+
+
+def _frames(images: tuple[Image, ...]) -> list[int]:
+    known = [image.source_id for image in images if isinstance(image.source_id, int)]
+    if known and len(known) == len(images):
+        return known
+    seen: Counter[str] = Counter()
+    frames = []
+    for image in images:
+        frames.append(seen[image.subset])
+        seen[image.subset] += 1
+    return frames
+
+
+def _image(image: Image, frame: int) -> str:
+    name = attribute_text(_sayable(image.name, "the picture's name"))
+    subset = f" subset={attribute_text(image.subset)}" if image.subset else ""
+    size = f' width="{image.width}" height="{image.height}"' if image.width else ""
+    return f'  <image id="{frame}" name={name}{subset}{size}>\n'
+
+
+def _shapes(part: Annotations, labels: Mapping[int, str], decimals: int) -> list[str]:
+    """The text of each shape."""
+    sources = [attribute_text(source) for source in part.sources]
+    inside = _attributes(part)
+    rotations = [f' rotation="{r:.2f}"' if r else "" for r in part.rotation.tolist()]
+    groups = [f' group_id="{group}"' if group else "" for group in part.group.tolist()]
+    columns = zip(
+        [labels[i] for i in part.category_id.tolist()],
+        [sources[i] for i in part.source.tolist()],
+        part.occluded.tolist(),
+        *part.xyxy.T.tolist(),
+        rotations,
+        part.z_order.tolist(),
+        groups,
+        inside,
+        strict=True,
+    )
+    box: str = _BOX.format(decimals)
+    if (part.kind == Kind.BOX).all():
+        return [box % row for row in columns]
+    highest = int(part.group.max(initial=0))
+    texts = []
+    for row, (kind, values) in enumerate(zip(part.kind.tolist(), columns, strict=True)):
+        if kind == Kind.BOX:
+            texts.append(box % values)
+        else:
+            highest += 1
+            texts.append(_other(Kind(kind), values, part.points[row], decimals, highest))
+    return texts
+
+
+def _other(kind: Kind, values: tuple[Any, ...], points: Any, decimals: int, group: int) -> str:
+    label, source, occluded, x1, y1, x2, y2, rotation, z_order, grouped, inside = values
+    word = kind.name.lower()
+    start = f"    <{word} label={label} source={source}"
+    if kind == Kind.TAG:
+        return f"{start}>\n{inside}    </tag>\n"
+    start += f' occluded="{occluded:d}"'
+    end = f' z_order="{z_order}"{grouped}>\n{inside}    </{word}>\n'
+    if kind == Kind.ELLIPSE:
+        place = zip(
+            ("cx", "cy", "rx", "ry"),
+            ((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2),
+            strict=True,
+        )
+        return start + "".join(f' {n}="{v:.{decimals}f}"' for n, v in place) + rotation + end
+    if kind == Kind.MASK:
+        runs = ", ".join(map(str, np.asarray(points, dtype=np.int64).tolist()))
+        left, top, right, bottom = (round(value) for value in (x1, y1, x2, y2))
+        return (
+            f'{start} rle="{runs}" left="{left}" top="{top}" width="{right - left}" '
+            f'height="{bottom - top}"{end}'
+        )
+    rings = polygon_rings(points)
+    if len(rings) > 1 and not grouped:
+        end = f' z_order="{z_order}" group_id="{group}">\n{inside}    </{word}>\n'
+    return "".join(f'{start} points="{_pairs(ring, decimals)}"{end}' for ring in rings)
+
+
+def _pairs(ring: Any, decimals: int) -> str:
+    values: list[float] = ring.tolist()
+    pair = f"%.{decimals}f,%.{decimals}f"
+    return ";".join(pair % xy for xy in zip(values[::2], values[1::2], strict=True))
+
+
+def _attributes(part: Annotations) -> list[str]:
+    """The `<attribute>` elements of each shape, in the columns' order; a missing value has none."""
+    texts = [""] * len(part)
+    for name, column in part.attributes.items():
+        start = f"      <attribute name={attribute_text(name)}>"
+        say = _speaker(column)
+        known: dict[Any, str] = {}
+        for row, value in enumerate(column.tolist()):
+            if value is None or value != value:
+                continue
+            text = known.get((value.__class__, value))
+            if text is None:
+                text = known[value.__class__, value] = f"{start}{say(value)}</attribute>\n"
+            texts[row] += text
+    return texts
+
+
+def _speaker(column: NDArray[Any]) -> Callable[[Any], str]:
+    """How the values of a column are written."""
+    if column.dtype == np.float32:
+        return _four_decimals
+    return _any_value
+
+
+def _four_decimals(value: float) -> str:
+    return f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def _any_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return escape(_sayable(str(value), "an attribute"))
+
+
+def _declared(dataset: Dataset, annotations: Annotations) -> dict[str, LabelInfo]:
+    """Every label with the attributes that it declares, or that its shapes turn out to have."""
+    labels = {name: dataset.label_info.get(name, LabelInfo()) for name in dataset.labels.names}
+    for name, column in annotations.attributes.items():
+        if name in PUBLISHED:
+            wearing = {label for label, info in labels.items() if info.type != "tag"}
+        else:
+            there = np.array([v is not None and v == v for v in column.tolist()], dtype=bool)
+            used = dataset.labels.positions(np.unique(annotations.category_id[there]))
+            wearing = {dataset.labels.names[i] for i in used.tolist() if i >= 0}
+        for label in wearing:
+            info = labels[label]
+            if all(spec.name != name for spec in info.attributes):
+                spec = _spec(name, column)
+                labels[label] = LabelInfo(
+                    color=info.color,
+                    type=info.type,
+                    attributes=(*info.attributes, spec),
+                    supercategory=info.supercategory,
+                )
+    return labels
+
+
+def _spec(name: str, column: NDArray[Any]) -> AttributeSpec:
+    values = {type(value) for value in column.tolist() if value is not None}
+    if values == {bool}:
+        return AttributeSpec(name=name, input_type="checkbox", default="false", values=("false",))
+    default = "1" if name in ("score", "votes", "agreement") else ""
+    return AttributeSpec(name=name, default=default, values=(default,))
+
+
+def _name_notes(images: tuple[Image, ...]) -> list[str]:
+    """What CVAT will make of the names; InputError where it cannot tell two pictures apart."""
+    full = Counter((image.subset, image.name) for image in images)
+    for (subset, name), count in full.items():
+        if count > 1:
+            of = f" of subset '{subset}'" if subset else ""
+            raise InputError(f"Two pictures{of} are named '{name}': CVAT finds pictures by name.")
+    notes = []
+    stems = Counter((image.subset, _stem(image.name)) for image in images)
+    alike = [stem for (_, stem), count in stems.items() if count > 1]
+    if alike:
+        notes.append(
+            f"CVAT: {len(alike)} names differ in their ending alone, the first '{alike[0]}'; CVAT "
+            "compares names without it, and may put shapes on the wrong picture."
+        )
+    over = Counter(_stem(image.name) for image in images if stems[image.subset, image.name] <= 1)
+    both = [stem for stem, count in over.items() if count > 1 and stem not in alike]
+    if both:
+        notes.append(
+            f"CVAT: {len(both)} names stand in more than one subset, the first '{both[0]}'; "
+            "import the file into a project, not into one task."
+        )
+    return notes
+
+
+def _stem(name: str) -> str:
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + (base.rpartition(".")[0] or base)
+
+
+def _sayable(text: str, what: str) -> str:
+    found = _FORBIDDEN.search(text)
+    if found:
+        raise InputError(
+            f"XML cannot hold the character {found[0]!r}, which stands in {what} "
+            f"{text[max(0, found.start() - 20) : found.end() + 20]!r}."
+        )
+    return text
