@@ -8,6 +8,7 @@ runner call these same functions.
 from quorate.steps.detect import Voter, detect
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
+from quorate.steps.publish import Summary, publish
 from quorate.steps.work import SHARD_SIZE, Work
 
-__all__ = ["SHARD_SIZE", "Voter", "Work", "detect", "fuse", "prepare"]
+__all__ = ["SHARD_SIZE", "Summary", "Voter", "Work", "detect", "fuse", "prepare", "publish"]

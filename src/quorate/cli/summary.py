@@ -1,0 +1,45 @@
+"""What `quorate run` says at its end: what was found, what it wrote, where to look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quorate.cli.output import note, print_table
+
+if TYPE_CHECKING:
+    from quorate.steps import Summary
+
+MOST = 5
+
+
+def print_summary(summary: Summary, *, as_json: bool = False) -> None:
+    """Print the table of voters and the files, or the whole summary as JSON."""
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode())
+        return
+    measured = summary.ensemble.ap is not None
+    rows: list[dict[str, Any]] = []
+    for voter in (*summary.detectors, summary.ensemble):
+        row: dict[str, Any] = {"": voter.name, "boxes": voter.boxes}
+        if measured:
+            row |= {"AP": voter.ap, "AP50": voter.ap50}
+        rows.append(row)
+    print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")
+    votes = ", ".join(f"{count:,} with {votes}" for votes, count in summary.votes.items())
+    note(f"boxes by votes: {votes or 'none'}")
+    for voter in summary.detectors:
+        if voter.failed:
+            note(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
+    if summary.skipped:
+        note(f"{len(summary.skipped)} pictures could not be read:")
+        for skipped in summary.skipped[:MOST]:
+            note(f"  {skipped.file_name}: {skipped.reason}")
+        if len(summary.skipped) > MOST:
+            note(f"  and {len(summary.skipped) - MOST} more, listed in summary.json")
+    for remark in summary.notes:
+        note(f"note: {remark}")
+    note("wrote:")
+    for file in summary.files:
+        note(f"  {file}")

@@ -1,0 +1,96 @@
+"""Results: what the steps before publish left in the work folder, shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from quorate.dataset import Image
+from quorate.detections import Detections
+from quorate.labels import Labels
+from quorate.steps.work import Manifest, Skipped, Work, read_json
+
+
+class Results:
+    """A work folder in which every shard is fused; boxes are read when asked for, a shard a time.
+
+    plan       what prepare found
+    labels     the vocabulary
+    detectors  the ensemble's detectors, by name
+    shards     the shards' numbers
+    """
+
+    def __init__(self, work: Work, detectors: Sequence[str]) -> None:
+        self.plan = work.plan()
+        self.detectors = tuple(detectors)
+        self.shards = range(self.plan.shards)
+        self._work = work
+
+    @cached_property
+    def images(self) -> tuple[Image, ...]:
+        """Every readable picture, in the data set's order."""
+        return tuple(image for shard in self.shards for image in self._work.images(shard).images)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The vocabulary."""
+        return self._work.images(0).labels
+
+    @cached_property
+    def fusions(self) -> tuple[Manifest, ...]:
+        """What fusion said of each shard."""
+        return tuple(
+            read_json(self._work.fused(shard) / "manifest.json", Manifest) for shard in self.shards
+        )
+
+    @cached_property
+    def manifests(self) -> dict[str, tuple[Manifest, ...]]:
+        """What each detector said of the shards in which it took part."""
+        return {
+            name: tuple(
+                read_json(self._work.detections(shard, name) / "manifest.json", Manifest)
+                for shard in self.shards
+                if name in self.fusions[shard].detectors
+            )
+            for name in self.detectors
+        }
+
+    @cached_property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Each picture that some step could not read, once."""
+        found = [*self.plan.skipped]
+        found += [s for shards in self.manifests.values() for one in shards for s in one.skipped]
+        return tuple({skipped.file_name: skipped for skipped in reversed(found)}.values())[::-1]
+
+    @cached_property
+    def failed(self) -> dict[str, str]:
+        """The detectors that failed in some shard, and why they did in the first such."""
+        failed: dict[str, str] = {}
+        for fusion in self.fusions:
+            failed = fusion.failed | failed
+        return failed
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What the steps remarked, each remark once."""
+        found = [*self.plan.notes]
+        found += [n for shards in self.manifests.values() for one in shards for n in one.notes]
+        return tuple(dict.fromkeys(found))
+
+    def detections(self, shard: int) -> Detections:
+        """The boxes of the detectors that took part in a shard; all detectors' names are known."""
+        return Detections.concat(
+            [
+                Detections.empty(self.detectors),
+                *(
+                    Detections.from_parquet(
+                        self._work.detections(shard, name) / "detections.parquet"
+                    )
+                    for name in self.fusions[shard].detectors
+                ),
+            ]
+        )
+
+    def fused(self, shard: int) -> Detections:
+        """What the quorum decided on a shard."""
+        return Detections.from_parquet(self._work.fused(shard) / "detections.parquet")

@@ -1,0 +1,135 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from quorate.errors import SpecError
+from quorate.spec import Consensus, EnsembleSpec, Votes, json_schema
+
+SPEC = """\
+kind: DetectionEnsemble
+name: street
+data: pool
+labels: [car, person]
+detectors:
+  - name: yolo
+    kind: onnx
+    weights: models/yolo.onnx
+    labels: {vehicle: car}
+  - name: retina
+    kind: onnx
+    weights: s3://models/retina.onnx
+fusion: {method: wbf, iou: 0.6, weights: {yolo: 2}, categories: {car: {iou: 0.7}}}
+quorum: 1
+publish: {formats: [cvat, coco], review: disagreement}
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "spec.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def changed(old: str, new: str) -> str:
+    assert old in SPEC
+    return SPEC.replace(old, new)
+
+
+def test_a_spec_is_read_with_paths_from_its_own_folder(written):
+    path = written(SPEC)
+    spec = EnsembleSpec.from_yaml(path)
+    assert spec.data == str(path.parent / "pool")
+    assert spec.detectors[0].weights == str(path.parent / "models/yolo.onnx")
+    assert spec.detectors[1].weights == "s3://models/retina.onnx"
+    assert spec.fusion.categories["car"].iou == 0.7
+    assert spec.needed == 1
+
+
+def test_what_is_left_out_has_sensible_values(written):
+    detector = "  - {name: d%d, kind: onnx, weights: d.onnx}\n"
+    text = "name: few\ndetectors:\n" + "".join(detector % i for i in range(4))
+    spec = EnsembleSpec.from_yaml(written(text))
+    assert spec.fusion == Consensus()
+    assert spec.needed == 3  # more than half of four
+    assert spec.publish.formats == ("cvat", "coco")
+
+
+def test_a_fusion_method_alone_may_stand_as_a_word(written):
+    spec = EnsembleSpec.from_yaml(written(changed(SPEC.splitlines()[-3], "fusion: unanimous")))
+    assert spec.fusion.method == "unanimous"
+
+
+def test_python_and_yaml_describe_the_same(written):
+    spec = EnsembleSpec.from_yaml(written(SPEC))
+    assert EnsembleSpec.model_validate(spec.model_dump()) == spec
+    assert EnsembleSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert EnsembleSpec(name="one", detectors=spec.detectors, fusion=Votes(min_votes=2)).needed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "expected"),
+    [
+        (changed("quorum: 1", "qorum: 1"), "spec.yaml", "did you mean 'quorum'"),
+        (changed("kind: onnx\n    labels", "kind: onnx\n    wights: a\n    labels")
+         if "kind: onnx\n    labels" in SPEC else changed("weights: models/yolo", "wieghts: m/yolo"),
+         "spec.yaml:6: detectors[0]", "did you mean 'weights'"),
+        (changed("kind: onnx\n    weights: models", "kind: onxx\n    weights: models"),
+         "spec.yaml:6: detectors[0]", "did you mean 'onnx'"),
+        (changed("iou: 0.6", "iou: 1.6"), "spec.yaml:13: fusion.wbf.iou", "less than or equal to 1, not 1.6"),
+        (changed("method: wbf", "method: wfb"), "spec.yaml:13: fusion", "'wbf'"),
+        (changed("quorum: 1", "quorum: 3"), "spec.yaml", "quorum of 3 of 2 detectors"),
+        (changed("name: retina", "name: yolo"), "spec.yaml", "two detectors are called 'yolo'"),
+        (changed("name: retina", "name: Retina Net"), "spec.yaml:10: detectors[1].name", "pattern"),
+        (changed("{yolo: 2}", "{yolos: 2}"), "spec.yaml", "did you mean 'yolo'"),
+        (changed("{yolo: 2}", "{yolo: 0}"), "spec.yaml:13: fusion.wbf.weights.yolo", "greater than 0"),
+        (changed("{car: {iou", "{cat: {iou"), "spec.yaml", "did you mean 'car'"),
+        (changed("quorum: 1", "quorum: many"), "spec.yaml:14: quorum", "integer"),
+        (changed("name: street\n", "name: street\nname: road\n"), "spec.yaml:3", "stands twice"),
+        (changed("quorum: 1", "quorum: &q 1\nextra: *q"), "spec.yaml:15", "no aliases"),
+        ("- a list\n", "spec.yaml", "expected a mapping"),
+        ("", "spec.yaml", "found nothing"),
+        ("a: [", "spec.yaml:2", "not valid YAML"),
+        ("!!python/object/apply:os.system [ls]", "spec.yaml:1", "not valid YAML"),
+        ("[" * 20000, "spec.yaml", "nested too deeply"),
+        ("a: " + "x" * (2 << 20), "spec.yaml", "larger than 1 MiB"),
+    ],
+)  # fmt: skip
+def test_an_error_names_file_place_and_what_was_expected(written, text, place, expected):
+    with pytest.raises(SpecError) as caught:
+        EnsembleSpec.from_yaml(written(text))
+    assert place in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_every_error_is_told_at_once(written):
+    text = changed("iou: 0.6", "iou: 1.6").replace("name: retina", "name: Retina Net")
+    with pytest.raises(SpecError) as caught:
+        EnsembleSpec.from_yaml(written(text))
+    assert len(caught.value.message.splitlines()) == 2
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path):
+    with pytest.raises(SpecError, match="no such file"):
+        EnsembleSpec.from_yaml(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="cannot be read as text"):
+        EnsembleSpec.from_yaml(tmp_path / "binary.yaml")
+    with pytest.raises(SpecError, match="cannot be read as text"):
+        EnsembleSpec.from_yaml(tmp_path)
+
+
+def test_the_schema_accepts_what_the_model_accepts_and_knows_each_kinds_fields():
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(SPEC), schema)
+    for wrong in (changed("quorum: 1", "qorum: 1"), changed("weights: models", "wieghts: models")):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(wrong), schema)
+    assert json.loads(json.dumps(schema)) == schema
