@@ -1,0 +1,107 @@
+"""Where a picture lies in a network's input, and the way back for its boxes.
+
+Coordinates are continuous: a pixel is a square, pixel 0 spans 0..1, so a box's x2 and y2 are
+exclusive and pixel centres lie at halves (OpenCV's and Pillow's convention for resizing; torch
+calls it `align_corners=False`). Resizing by a factor is then a plain product, and a box goes to
+the network and back without loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Resize = Literal["letterbox", "corner", "stretch", "shortest_edge", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A picture's place in a network's input; all in pixels.
+
+    picture  (height, width) of the picture
+    inner    (height, width) that the picture is resized to
+    frame    (height, width) of the network's input
+    top, left  where the resized picture starts in the frame; padding is around it
+    """
+
+    picture: tuple[int, int]
+    inner: tuple[int, int]
+    frame: tuple[int, int]
+    top: int = 0
+    left: int = 0
+
+    def to_picture(self, xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(n, 4) boxes of the network's frame -> float64 (n, 4) of the picture, not clipped."""
+        return (xyxy - self._shift()) / self._scale()
+
+    def to_frame(self, xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(n, 4) boxes of the picture -> float64 (n, 4) of the network's frame."""
+        return xyxy * self._scale() + self._shift()
+
+    def _shift(self) -> NDArray[np.float64]:
+        return np.array([self.left, self.top, self.left, self.top], dtype=np.float64)
+
+    def _scale(self) -> NDArray[np.float64]:
+        # The ratio of the rounded sizes, not the ratio they were rounded from: it is what the
+        # pixels were resized by.
+        x, y = self.inner[1] / self.picture[1], self.inner[0] / self.picture[0]
+        return np.array([x, y, x, y], dtype=np.float64)
+
+
+def letterbox(picture: tuple[int, int], frame: tuple[int, int]) -> Placement:
+    """Keep the aspect and centre; odd padding has its extra pixel right and below.
+
+    Rounds as Ultralytics' `LetterBox` does: sides to the nearest pixel (halves to even), the
+    left and upper padding by `round(padding / 2 - 0.1)`.
+    """
+    height, width = _fitted(picture, frame, round)
+    top, left = (frame[0] - height) / 2, (frame[1] - width) / 2
+    return Placement(picture, (height, width), frame, round(top - 0.1), round(left - 0.1))
+
+
+def corner(picture: tuple[int, int], frame: tuple[int, int]) -> Placement:
+    """Keep the aspect, upper left, padding right and below; sides round down (YOLOX)."""
+    return Placement(picture, _fitted(picture, frame, int), frame)
+
+
+def stretch(picture: tuple[int, int], frame: tuple[int, int]) -> Placement:
+    """Fill the frame, whatever becomes of the aspect (RT-DETR)."""
+    return Placement(picture, frame, frame)
+
+
+def shortest_edge(picture: tuple[int, int], shortest: int, longest: int) -> Placement:
+    """Keep the aspect: the shorter side becomes `shortest`, the longer at most `longest` (DETR).
+
+    Rounds as `get_size_with_aspect_ratio` of Hugging Face's transformers does: the longer side
+    rounds down.
+    """
+    short, long = min(picture), max(picture)
+    exact = float(shortest)
+    if long / short * shortest > longest:
+        exact = longest * short / long
+        shortest = round(exact)
+    if short == shortest:
+        inner = picture
+    else:
+        other = max(int(exact * long / short), 1)
+        inner = (other, shortest) if picture[1] < picture[0] else (shortest, other)
+    inner = (max(inner[0], 1), max(inner[1], 1))
+    return Placement(picture, inner, inner)
+
+
+def untouched(picture: tuple[int, int]) -> Placement:
+    """The picture as it is, for a network that resizes by itself (torchvision)."""
+    return Placement(picture, picture, picture)
+
+
+def _fitted(
+    picture: tuple[int, int], frame: tuple[int, int], rounded: Callable[[float], int]
+) -> tuple[int, int]:
+    ratio = min(frame[0] / picture[0], frame[1] / picture[1])
+    height, width = rounded(picture[0] * ratio), rounded(picture[1] * ratio)
+    # A picture a thousand times as long as it is wide still has one pixel across.
+    return min(max(height, 1), frame[0]), min(max(width, 1), frame[1])
