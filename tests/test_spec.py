@@ -95,7 +95,7 @@ def test_python_and_yaml_describe_the_same(written):
         (changed("quorum: 1", "quorum: &q 1\nextra: *q"), "spec.yaml:15", "no aliases"),
         ("- a list\n", "spec.yaml", "expected a mapping"),
         ("", "spec.yaml", "found nothing"),
-        ("a: [", "spec.yaml:2", "not valid YAML"),
+        ("a: [", "spec.yaml:1", "not valid YAML"),
         ("!!python/object/apply:os.system [ls]", "spec.yaml:1", "not valid YAML"),
         ("[" * 20000, "spec.yaml", "nested too deeply"),
         ("a: " + "x" * (2 << 20), "spec.yaml", "larger than 1 MiB"),

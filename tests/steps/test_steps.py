@@ -80,11 +80,7 @@ def test_a_bad_picture_costs_only_itself(tmp_path):
     assert manifest.images == 4
     fused = Detections.from_parquet(work.fused(0) / "detections.parquet")
     assert len(set(fused.image_id.tolist())) == 3
-    skipped = [
-        skipped.file_name
-        for name in "ab"
-        for skipped in read_manifest(work, name).skipped
-    ]
+    skipped = [skipped.file_name for name in "ab" for skipped in read_manifest(work, name).skipped]
     assert skipped == ["north/0003.png"] * 2
 
 
@@ -246,9 +242,7 @@ def test_no_pictures_no_labels_no_data(tmp_path):
     work = Work(tmp_path / "work")
     with pytest.raises(InputError, match="empty"):
         prepare(ensemble(tmp_path / "empty", A), work)
-    unlabelled = EnsembleSpec(
-        name="x", data=str(pool(tmp_path / "pool", 1)), detectors=(A,)
-    )
+    unlabelled = EnsembleSpec(name="x", data=str(pool(tmp_path / "pool", 1)), detectors=(A,))
     with pytest.raises(SpecError, match="names no labels"):
         prepare(unlabelled, work)
     prepare(unlabelled, work, labels=LABELS)

@@ -20,7 +20,8 @@ from quorate.steps.results import Results
 from quorate.steps.work import Skipped, Work, write_json
 
 if TYPE_CHECKING:
-    from quorate.evaluation import Agreement, CocoMetrics
+    from quorate.evaluation.agreement import Agreement
+    from quorate.evaluation.coco import CocoMetrics
 
 REVIEW = "review"
 """The label of the tag that says how far the detectors disagree about a picture."""
@@ -64,7 +65,7 @@ def publish(
     Every shard must be fused. Where the data set has annotations of its own they are the truth
     that each detector and the ensemble are measured against.
     """
-    from quorate.evaluation import review_order
+    from quorate.evaluation.agreement import review_order
 
     results = Results(work, [detector.name for detector in ensemble.detectors])
     fused = Detections.concat([results.fused(shard) for shard in results.shards])
@@ -76,8 +77,9 @@ def publish(
     files: list[str] = []
     notes = list(results.notes)
     boxes = Annotations.from_detections(fused, attributes=ensemble.publish.attributes)
+    total = len(ensemble.publish.formats)
     for number, name in enumerate(ensemble.publish.formats):
-        progress(number, len(ensemble.publish.formats) + 1)
+        progress(number, total)
         reviewed = name == "cvat" and ensemble.publish.review
         written = write(
             *(_with_review(dataset, boxes, agreement) if reviewed else (dataset, boxes)),
@@ -86,6 +88,7 @@ def publish(
         )
         files += written.files
         notes += written.notes
+    progress(total, total)
     names = {image.id: image.file_name for image in results.images}
     summary = Summary(
         name=ensemble.name,
@@ -117,7 +120,7 @@ def publish(
 
 def _agreement(results: Results, dataset: Dataset, ensemble: EnsembleSpec) -> Agreement:
     """How far the detectors agree, counted a shard at a time so that memory stays bounded."""
-    from quorate.evaluation import agreement
+    from quorate.evaluation.agreement import agreement
 
     return agreement(
         Detections.concat([results.detections(shard) for shard in results.shards]),
@@ -130,7 +133,7 @@ def _metrics(
     results: Results, dataset: Dataset, source: Dataset, fused: Detections
 ) -> Mapping[str, CocoMetrics]:
     """COCO's numbers of each detector and of the ensemble; nothing where there is no truth."""
-    from quorate.evaluation import evaluate
+    from quorate.evaluation.coco import evaluate
 
     truth = source.annotations
     if truth is None or not len(truth):

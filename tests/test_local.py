@@ -1,0 +1,159 @@
+"""The whole chain here, in one call."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from quorate.ensemble import DetectionEnsemble
+from quorate.errors import QuorateError
+from quorate.formats import read
+from quorate.spec import Publish
+from tests.spots import Spots, draw, pool
+
+A = Spots(name="a", kind="spots")
+B = Spots(name="b", kind="spots", shift=1.0, score=0.8)
+C = Spots(name="c", kind="spots", blind="green", score=0.7)
+
+
+def published(out):
+    """Every published file but the report's bytes, which a test of its own looks at."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and "work" not in path.relative_to(out).parts
+    }
+
+
+def ensemble(data, *detectors, **more):
+    return DetectionEnsemble(name="spots", data=str(data), detectors=detectors, **more)
+
+
+def test_pictures_in_annotations_out(tmp_path):
+    data = pool(tmp_path / "pool", 6)
+    summary = ensemble(data, A, B, C).run(out=tmp_path / "out")
+    assert summary.images == 6
+    assert [voter.boxes for voter in summary.detectors] == [12, 12, 6]
+    assert summary.ensemble.boxes == 12
+    assert summary.votes == {"2": 6, "3": 6}  # c is blind to green
+    assert not summary.degraded
+    for name in ("cvat", "coco"):
+        back = read(tmp_path / "out" / name)
+        assert back.annotations is not None
+        assert len(back.annotations) == 12
+        assert set(back.labels.names) == {"red", "green"}
+        assert [image.name for image in back.images] == [
+            f"{folder}/{seed:04d}.png"
+            for folder, seeds in (("north", (1, 3, 5)), ("south", (0, 2, 4)))
+            for seed in seeds
+        ]
+    assert json.loads((tmp_path / "out/summary.json").read_text())["images"] == 6
+
+
+def test_the_same_run_writes_the_same_bytes(tmp_path):
+    data = pool(tmp_path / "pool", 5)
+    ensemble(data, A, B).run(out=tmp_path / "one", workers=1)
+    ensemble(data, A, B).run(out=tmp_path / "two", workers=3)
+    one, two = published(tmp_path / "one"), published(tmp_path / "two")
+    for name in one:
+        if name != "summary.json":  # it lists where the files are
+            assert one[name] == two[name], name
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_stopped_and_the_result_is_the_same(tmp_path):
+    data = pool(tmp_path / "pool", 200)
+    command = [sys.executable, "-m", "tests.spots", str(data)]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    parts = tmp_path / "killed/work/shards/00000/detections/a/parts"
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "killed")], env=os.environ | {"SECONDS_A_PICTURE": "0.02"}
+    )
+    while not list(parts.glob("*.json")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+    assert kept
+    subprocess.run(
+        [*command, str(tmp_path / "killed")],
+        check=True,
+        env=os.environ | {"SECONDS_A_PICTURE": "0.0"},
+    )
+    whole, killed = published(tmp_path / "whole"), published(tmp_path / "killed")
+    assert whole.keys() == killed.keys()
+    for name in whole.keys() - {"summary.json"}:
+        assert whole[name] == killed[name], name
+
+
+def test_only_what_a_change_touches_is_done_again(tmp_path):
+    data, out = pool(tmp_path / "pool", 4), tmp_path / "out"
+    ensemble(data, A, B).run(out=out)
+    detected = {p: p.stat().st_mtime_ns for p in out.rglob("detections/*/manifest.json")}
+    summary = ensemble(data, A, B, fusion={"method": "unanimous"}).run(out=out)
+    assert summary.votes == {"2": 8}
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("detections/*/manifest.json")} == detected
+    ensemble(data, A, B.model_copy(update={"shift": 2.0})).run(out=out)
+    changed = {p for p, before in detected.items() if p.stat().st_mtime_ns != before}
+    assert {p.parent.name for p in changed} == {"b"}
+
+
+def test_doubt_becomes_a_tag_in_cvat(tmp_path):
+    data = pool(tmp_path / "pool", 4)
+    publish = Publish(formats=("cvat",), review="disagreement")
+    ensemble(data, A, B, C, publish=publish).run(out=tmp_path / "out")
+    back = read(tmp_path / "out/cvat")
+    assert back.annotations is not None
+    tags = back.annotations.category_id == back.labels.id_of("review")
+    assert tags.sum() == 4  # one is blind everywhere
+    percent = back.annotations.numbers("disagreement")[tags]
+    assert ((percent > 0) & (percent < 100)).all()
+
+
+def test_truth_in_the_data_set_measures_every_detector(tmp_path):
+    data = pool(tmp_path / "pool", 6)
+    ensemble(data, A, publish=Publish(formats=("coco",), report=False)).run(out=tmp_path / "first")
+    truth = tmp_path / "first/coco/annotations"
+    truth.rename(data / "annotations")
+    summary = ensemble(data, A, B, C).run(out=tmp_path / "out")
+    a, b, c = summary.detectors
+    assert a.ap == pytest.approx(1.0)
+    assert b.ap is not None
+    assert b.ap < 1  # it is a pixel off
+    assert c.ap == pytest.approx(0.5, abs=0.05)  # it knows one label of two
+    assert summary.ensemble.ap is not None
+    assert summary.ensemble.ap > b.ap
+
+
+def test_a_failing_detector_degrades_the_run_and_is_named(tmp_path):
+    data = pool(tmp_path / "pool", 3)
+    draw(data / "south/wide.png", 7, width=80)
+    broken = C.model_copy(update={"fails_at_width": 80})
+    summary = ensemble(data, A, B, broken).run(out=tmp_path / "out")
+    assert summary.degraded
+    assert [voter.failed for voter in summary.detectors][:2] == ["", ""]
+    assert "out of sorts" in summary.detectors[2].failed
+    with pytest.raises(QuorateError, match="need 3"):
+        ensemble(data, A, B, broken, quorum=3).run(out=tmp_path / "strict")
+
+
+def test_a_bad_picture_is_in_the_summary(tmp_path):
+    data = pool(tmp_path / "pool", 3)
+    (data / "south/broken.png").write_bytes(b"\x89PNG\r\n")
+    summary = ensemble(data, A, B).run(out=tmp_path / "out")
+    assert [skipped.file_name for skipped in summary.skipped] == ["south/broken.png"]
+    assert summary.images == 3
+
+
+def test_progress_ends_at_the_total(tmp_path):
+    told = []
+    ensemble(pool(tmp_path / "pool", 5), A).run(
+        out=tmp_path / "out", progress=lambda task, done, total: told.append((task, done, total))
+    )
+    last = {task: (done, total) for task, done, total in told}
+    assert last["detect"] == (5, 5)
+    assert all(done == total for done, total in last.values())
