@@ -1,0 +1,136 @@
+"""What a report tells, before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.dataset import Dataset
+from quorate.detections import Detections
+from quorate.evaluation.agreement import MIN_SCORE, Agreement, agreement, review_order
+from quorate.evaluation.coco import CocoMetrics, evaluate
+
+PICTURES = 24
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one part of the run took, and over how many pictures."""
+
+    name: str
+    seconds: float
+    pictures: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything the page shows. Names, labels, paths and reasons may hold any text.
+
+    Attributes:
+        name: The ensemble.
+        dataset: The pictures that were looked at; its annotations, if any, are the truth.
+        detections: The boxes of every detector that took part, before fusion.
+        fused: What the quorum decided.
+        detectors: Those that took part, in the spec's order.
+        spec: The ensemble as its user wrote it, or ''.
+        fusion: How was decided, in words, or ''.
+        metrics: Detector -> figures; empty without truth.
+        ensemble: The figures of `fused`; None without truth.
+        agreement: None where there was nothing to compare.
+        skipped: (picture, reason) for each that could not be read.
+        failed: Detector -> reason, for each that did not finish.
+        notes: Sentences about labels that did not map, and the like.
+        timings: Parts of the run; leave them out for a page that is the same for the same input.
+        read: Image id -> the picture, uint8 (h, w, 3) RGB; None for no wall of pictures. One that
+            cannot be read (a QuorateError or OSError) costs its own place only.
+        pictures: How many of them the wall has.
+        order: Image ids, the first to be shown first; default: by falling disagreement.
+    """
+
+    name: str
+    dataset: Dataset
+    detections: Detections
+    fused: Detections
+    detectors: tuple[str, ...]
+    spec: str = ""
+    fusion: str = ""
+    metrics: Mapping[str, CocoMetrics] = field(default_factory=dict)
+    ensemble: CocoMetrics | None = None
+    agreement: Agreement | None = None
+    skipped: Sequence[tuple[str, str]] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    timings: Sequence[Timing] = ()
+    read: Callable[[int], NDArray[np.uint8]] | None = None
+    pictures: int = PICTURES
+    order: Sequence[int] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        dataset: Dataset,
+        detections: Detections,
+        fused: Detections,
+        *,
+        detectors: Sequence[str] | None = None,
+        needed: int | None = None,
+        iou: float = 0.5,
+        min_score: float = MIN_SCORE,
+        spec: str = "",
+        fusion: str = "",
+        skipped: Sequence[tuple[str, str]] = (),
+        failed: Mapping[str, str] | None = None,
+        notes: Sequence[str] = (),
+        timings: Sequence[Timing] = (),
+        read: Callable[[int], NDArray[np.uint8]] | None = None,
+        pictures: int = PICTURES,
+    ) -> Self:
+        """A report with its figures worked out: metrics where there is truth, and agreement.
+
+        `needed`, `iou` and `min_score` are those of `agreement`; the rest is told as it is.
+        """
+        names = tuple(detections.detectors if detectors is None else detectors)
+        truth = dataset.annotations is not None and len(dataset.annotations) > 0
+        return cls(
+            name=name,
+            dataset=dataset,
+            detections=detections,
+            fused=fused,
+            detectors=names,
+            spec=spec,
+            fusion=fusion,
+            metrics={n: evaluate(detections.of(n), dataset) for n in names} if truth else {},
+            ensemble=evaluate(fused, dataset) if truth else None,
+            agreement=agreement(
+                detections,
+                dataset,
+                detectors=names,
+                needed=needed,
+                iou=iou,
+                min_score=min_score,
+            ),
+            skipped=skipped,
+            failed=failed or {},
+            notes=notes,
+            timings=timings,
+            read=read,
+            pictures=pictures,
+        )
+
+    @property
+    def min_score(self) -> float:
+        """The score from which boxes are shown at first."""
+        return MIN_SCORE if self.agreement is None else self.agreement.min_score
+
+    def hardest(self) -> list[int]:
+        """Ids of the pictures on the wall, in order."""
+        if self.order is not None:
+            return [int(i) for i in self.order][: self.pictures]
+        if self.agreement is not None:
+            return [int(i) for i in review_order(self.agreement, most=self.pictures)]
+        return [image.id for image in self.dataset.images[: self.pictures]]
