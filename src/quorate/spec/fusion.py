@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
 
 from quorate.spec.base import SpecModel
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
 class CategoryFusion(SpecModel):
@@ -16,39 +17,67 @@ class CategoryFusion(SpecModel):
 
     iou: Fraction | None = None
     min_score: Fraction | None = None
-    weights: dict[str, PositiveFloat] = Field(default_factory=dict)
+    weights: dict[str, Weight] = Field(default_factory=dict)
 
 
 class _Fusion(SpecModel):
     iou: Fraction = Field(0.5, description="Boxes overlap when their IoU is above this.")
     min_score: Fraction = Field(0.0, description="Boxes that score less take no part.")
-    weights: dict[str, PositiveFloat] = Field(
+    weights: dict[str, Weight] = Field(
         default_factory=dict, description="Detector: weight; 1 for a detector left out."
     )
     categories: dict[str, CategoryFusion] = Field(
         default_factory=dict, description="Label: what is different for it."
     )
+    classes: Literal["separate", "majority", "max"] = Field(
+        "separate",
+        description="separate: only boxes of one label meet. Otherwise all do, and a group has "
+        "the label most detectors name (majority) or its best box has (max).",
+    )
+    overlap: Literal["iou", "ios"] = Field(
+        "iou", description="Intersection over the union, or over the smaller box."
+    )
+
+    @model_validator(mode="after")
+    def _categories_fit_classes(self) -> Self:
+        if self.classes != "separate":
+            for label, own in self.categories.items():
+                if own.iou is not None or own.weights:
+                    raise ValueError(
+                        f"categories.{label}: with classes '{self.classes}' a group may have "
+                        "several labels, so a label can have a min_score of its own, but no iou "
+                        "or weights"
+                    )
+        return self
 
 
-class Affirmative(_Fusion):
+class _Voting(_Fusion):
+    confidence: Literal["avg", "voters", "max"] = Field(
+        "avg",
+        description="Score of a group: its mean over all detectors, one without a vote counting "
+        "0 (avg), its mean over those that voted (voters), or its best (max).",
+    )
+
+
+class Affirmative(_Voting):
     """Keep a group that any detector votes for (votes >= 1)."""
 
     method: Literal["affirmative"] = "affirmative"
 
 
-class Consensus(_Fusion):
+class Consensus(_Voting):
     """Keep a group that a majority votes for (votes > m / 2 of m detectors)."""
 
     method: Literal["consensus"] = "consensus"
 
 
-class Unanimous(_Fusion):
+class Unanimous(_Voting):
     """Keep a group that every detector votes for (votes = m)."""
 
     method: Literal["unanimous"] = "unanimous"
 
 
-class Votes(_Fusion):
+class Votes(_Voting):
     """Keep a group with at least `min_votes` votes."""
 
     method: Literal["votes"] = "votes"
@@ -78,13 +107,24 @@ class SoftNms(_Fusion):
     method: Literal["soft_nms"] = "soft_nms"
     decay: Literal["linear", "gaussian"] = "gaussian"
     sigma: PositiveFloat = 0.5
-    min_decayed_score: Fraction = Field(0.001, description="Boxes decayed below this are dropped.")
+    min_decayed_score: Fraction = Field(
+        0.001, description="Boxes decayed to this or less are dropped."
+    )
+    compatible: Literal["ensemble-boxes"] | None = Field(
+        None, description="ensemble-boxes: return the scores from before the decay, as it does."
+    )
 
 
 class NonMaximumWeighted(_Fusion):
     """Non-maximum weighted: a box is the mean of those it suppresses (Zhou et al. 2017)."""
 
     method: Literal["nmw"] = "nmw"
+
+
+class NonMaximumMerging(_Fusion):
+    """Greedy non-maximum merging: a box is the union of those it suppresses, as for tiles."""
+
+    method: Literal["nmm"] = "nmm"
 
 
 Fusion = (
@@ -96,6 +136,7 @@ Fusion = (
     | Nms
     | SoftNms
     | NonMaximumWeighted
+    | NonMaximumMerging
 )
 
 

@@ -1,0 +1,31 @@
+"""Fusion: many detectors' boxes become one set, each box with the votes that carried it.
+
+order           the order in which boxes are looked at, ties settled
+overlap         IoU and IoS, and which boxes are near enough to ask
+groups          how boxes form groups
+decay           soft-NMS, which forms none
+boxes           how a group becomes one box
+rules           a method of the spec as data for the kernels
+pipeline        `fuse`: all of these over a whole data set, in parallel over pictures
+ensemble_boxes  the functions of ensemble-boxes on the same kernels, one picture a call
+"""
+
+from quorate.fusion.ensemble_boxes import (
+    nms,
+    nms_method,
+    non_maximum_weighted,
+    soft_nms,
+    weighted_boxes_fusion,
+)
+from quorate.fusion.pipeline import carried, compile_kernels, fuse
+
+__all__ = [
+    "carried",
+    "compile_kernels",
+    "fuse",
+    "nms",
+    "nms_method",
+    "non_maximum_weighted",
+    "soft_nms",
+    "weighted_boxes_fusion",
+]

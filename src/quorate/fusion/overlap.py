@@ -1,0 +1,101 @@
+"""How much two boxes overlap, and which leaders of groups are near enough to be asked.
+
+Boxes are rows x1, y1, x2, y2 of float64, in any unit; an area is (x2 - x1) * (y2 - y1).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+GRID_FROM = 48  # boxes of one category in a picture; below, asking every leader is faster
+GRID_LEAST_IOU = 0.1  # below, a box may match boxes so far away that a grid rules out little
+
+
+@njit(cache=True, nogil=True)
+def overlap(
+    a: NDArray[np.float64],
+    i: int,
+    area_a: float,
+    b: NDArray[np.float64],
+    j: int,
+    area_b: float,
+    smaller: bool,
+) -> float:
+    """IoU of a[i] and b[j], or, when `smaller`, intersection over the smaller area; 0..1.
+
+    The order of the operations is that of ensemble-boxes, so that thresholds fall alike. Boxes
+    without area overlap nothing.
+    """
+    width = min(a[i, 2], b[j, 2]) - max(a[i, 0], b[j, 0])
+    if width <= 0.0:
+        return 0.0
+    height = min(a[i, 3], b[j, 3]) - max(a[i, 1], b[j, 1])
+    if height <= 0.0:
+        return 0.0
+    common = width * height
+    if common == 0.0:  # underflow
+        return 0.0
+    if smaller:
+        return float(common / min(area_a, area_b))
+    return float(common / (area_a + area_b - common))
+
+
+@njit(cache=True, nogil=True)
+def area_of(box: NDArray[np.float64], i: int) -> float:
+    """The area of box[i]."""
+    return float((box[i, 2] - box[i, 0]) * (box[i, 3] - box[i, 1]))
+
+
+@njit(cache=True, nogil=True)
+def reach(size: float, iou: float) -> float:
+    """How far apart, along one axis, the centres of two boxes with a higher IoU can be.
+
+    The IoU of two boxes is at most that of their shadows on an axis. A shadow of length b has
+    an IoU above t with one of length a only if b < a / t, and then the centres are less than
+    a (1 - t) / 2t apart. (For t = 0.5 that is half the box: each holds the other's centre.)
+    """
+    return size * (1.0 - iou) / (2.0 * iou) * (1.0 + 1e-9)
+
+
+@njit(cache=True, nogil=True)
+def lay_grid(
+    box: NDArray[np.float64], start: int, end: int, mean_reach: float
+) -> tuple[float, float, float, float, int, int]:
+    """A grid over the centres of box[start:end].
+
+    Returns left, top, cells per unit in x and in y, columns, rows. A cell is about as wide as
+    the mean box's reach, and there are at most 2 cells a box.
+    """
+    left = top = np.inf
+    right = bottom = -np.inf
+    wide = high = 0.0
+    for i in range(start, end):
+        x = (box[i, 0] + box[i, 2]) * 0.5
+        y = (box[i, 1] + box[i, 3]) * 0.5
+        left, right = min(left, x), max(right, x)
+        top, bottom = min(top, y), max(bottom, y)
+        wide += box[i, 2] - box[i, 0]
+        high += box[i, 3] - box[i, 1]
+    size = end - start
+    most = math.sqrt(2.0 * size)
+    across = min(most, (right - left) / max(mean_reach * wide / size, 1e-300))
+    down = min(most, (bottom - top) / max(mean_reach * high / size, 1e-300))
+    columns, rows = int(across) + 1, int(down) + 1
+    per_x = columns / (right - left) if right > left else 0.0
+    per_y = rows / (bottom - top) if bottom > top else 0.0
+    return left, top, per_x, per_y, columns, rows
+
+
+@njit(cache=True, nogil=True)
+def cell(place: float, start: float, per_unit: float, cells: int) -> int:
+    """The cell of a coordinate along one axis; those outside belong to the cell at the edge."""
+    at = (place - start) * per_unit
+    if at <= 0.0:
+        return 0
+    if at >= cells:
+        return cells - 1
+    return int(at)
