@@ -12,28 +12,44 @@ sentence each. Nothing is dropped without one.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
-from quorate.formats import coco, cvat, folder
+from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
+from quorate.formats.coco_results import write_results
+from quorate.formats.detection_files import DetectionFile, read_detections
 from quorate.formats.places import checked
 
-__all__ = ["FORMATS", "Format", "Source", "Written", "read", "write"]
+__all__ = [
+    "FORMATS",
+    "DetectionFile",
+    "Format",
+    "Source",
+    "Written",
+    "read",
+    "read_detections",
+    "write",
+    "write_results",
+]
 
 FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
         Format("cvat", "an XML file with <annotations>", cvat.recognise, cvat.read, cvat.write),
         Format("coco", "annotations/instances_*.json", coco.recognise, coco.read, coco.write),
+        Format("yolo", "data.yaml or obj.data", yolo.recognise, yolo.read, yolo.write),
+        Format("voc", "XML files with <annotation>", voc.recognise, voc.read, voc.write),
         Format("folder", "pictures", folder.recognise, folder.read),
     )
 }
 """Every format by name, in the order in which they are looked for."""
 
 READS = tuple(FORMATS)
+DATUMARO = "datumaro:"
 WRITES = tuple(name for name, entry in FORMATS.items() if entry.write)
 
 
@@ -45,7 +61,7 @@ def read(location: str | os.PathLike[str], *, format: str | None = None) -> Data
     Raises InputError where there is nothing or nothing known, FormatError for a file that does
     not keep its format, LabelError for labels that contradict each other.
     """
-    source = open_source(location)
+    source = open_source(location, enter=not (format or "").startswith(DATUMARO))
     with source.tree:
         if not source.names:
             raise InputError(f"{source.location}: the folder is empty.")
@@ -86,9 +102,18 @@ def _recognised(source: Source) -> Format:
 
 
 def _named(name: str) -> Format:
+    if name.startswith(DATUMARO):
+        theirs = name.removeprefix(DATUMARO)
+        return Format(
+            name,
+            "",
+            recognise=lambda source: True,
+            read=partial(datumaro.read, name=theirs),
+            write=partial(datumaro.write, name=theirs),
+        )
     if name not in FORMATS:
         raise InputError(
-            f"There is no format '{name}'; there are {', '.join(FORMATS)}.",
+            f"There is no format '{name}'; there are {', '.join(FORMATS)}, and datumaro:NAME.",
             hint=did_you_mean(name, FORMATS),
         )
     return FORMATS[name]

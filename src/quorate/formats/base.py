@@ -141,10 +141,11 @@ class _File(Target):
         self.files.append(self._location)
 
 
-def open_source(location: str | os.PathLike[str]) -> Source:
+def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Source:
     """A folder, archive or S3 prefix with all its files, or one annotation file.
 
-    An archive or folder whose only content is one folder is entered: people zip the folder.
+    Where `enter`, an archive or folder whose only content is one folder stands for that folder:
+    people zip the folder.
     """
     location = os.fspath(location).rstrip("/") or "/"
     if location.lower().endswith((".json", ".xml", ".yaml", ".yml")) and not os.path.isdir(
@@ -156,7 +157,7 @@ def open_source(location: str | os.PathLike[str]) -> Source:
         return Source(location=location, tree=tree, names=(name,), single=True)
     tree = open_tree(location)
     names = tuple(tree.names())
-    while names and all("/" in name for name in names):
+    while enter and names and all("/" in name for name in names):
         tops = {name.split("/", 1)[0] for name in names}
         if len(tops) > 1 or tops & KNOWN_FOLDERS:
             break

@@ -21,7 +21,7 @@ from quorate.formats import masks
 from quorate.formats.base import Source, Written, open_target
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
-from quorate.formats.shapes import ellipse, polygon_rings, shoelace
+from quorate.formats.shapes import by_image, ellipse, plain_values, polygon_rings, shoelace
 from quorate.labels import Labels
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
@@ -282,7 +282,7 @@ def write(
     subsets = [""] if single else list(dict.fromkeys(image.subset for image in dataset.images))
     encoder = msgspec.json.Encoder()
     with open_target(target, single=".json") as out:
-        rows = _by_image(annotations)
+        rows = by_image(annotations)
         left_out = 0
         number = 0
         for subset in subsets or [""]:
@@ -327,18 +327,6 @@ def write(
             "size) are left out, for the format has none."
         )
     return Written(files=out.files, notes=notes)
-
-
-def _by_image(annotations: Annotations) -> dict[int, list[int]]:
-    """The rows of each picture, in their order."""
-    order = np.argsort(annotations.image_id, kind="stable")
-    ids, starts = np.unique(annotations.image_id[order], return_index=True)
-    ends = [*starts[1:].tolist(), len(order)]
-    rows: list[int] = order.tolist()
-    return {
-        i: rows[start:end]
-        for i, start, end in zip(ids.tolist(), starts.tolist(), ends, strict=True)
-    }
 
 
 def _objects(
@@ -416,15 +404,3 @@ def score_of(value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         return value
-
-
-def plain_values(column: Any) -> list[Any]:
-    """An attribute's column as plain Python values, None where a row lacks it.
-
-    A float32 column (votes, scores) is rounded to six decimals, which is more than it holds.
-    """
-    if column.dtype.kind == "f":
-        values = np.round(column.astype(np.float64), 6) if column.dtype == np.float32 else column
-        return [None if value != value else value for value in values.tolist()]
-    values_: list[Any] = column.tolist()
-    return values_

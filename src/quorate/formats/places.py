@@ -78,7 +78,7 @@ def _searched(source: Source) -> tuple[str, Sequence[str]]:
 def _find(image: Image, there: set[str], by_base: dict[str, list[str]]) -> str | None:
     name = image.file_name
     subset = [f"images/{image.subset}/{name}", f"{image.subset}/{name}"] if image.subset else []
-    for candidate in (*subset, name, f"images/{name}"):
+    for candidate in (*subset, name, f"images/{name}", f"JPEGImages/{name}"):
         if candidate in there:
             return candidate
     ends = [p for p in by_base.get(name.rsplit("/", 1)[-1], ()) if p.endswith(f"/{name}")]

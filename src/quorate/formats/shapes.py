@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
+from quorate.annotations import Annotations, Kind
 
 
 def polygon_rings(points: Any) -> list[Any]:
@@ -31,3 +34,53 @@ def ellipse(xyxy: Any, rotation: float, width: int, height: int) -> Any:
     x, y = np.arange(width) + 0.5 - cx, np.arange(height)[:, None] + 0.5 - cy
     cos, sin = np.cos(np.deg2rad(rotation)), np.sin(np.deg2rad(rotation))
     return ((x * cos + y * sin) / rx) ** 2 + ((y * cos - x * sin) / ry) ** 2 <= 1
+
+
+def upright(
+    annotations: Annotations, format: str, *, keep_rotation: bool = False
+) -> tuple[Annotations, list[str]]:
+    """Only what an upright box can tell of each shape, and notes on what it cannot.
+
+    Polygons, masks, ellipses and, unless `keep_rotation`, rotated boxes become their enclosing
+    boxes; tags, points and polylines are left out.
+    """
+    area = np.isin(annotations.kind, (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK))
+    boxes = annotations.take(area)
+    turned = (boxes.rotation != 0) & ((boxes.kind != Kind.BOX) | (not keep_rotation))
+    enclosed = int(((boxes.kind != Kind.BOX) | turned).sum())
+    notes = []
+    if enclosed:
+        notes.append(f"{format}: {enclosed} shapes are written as the boxes that enclose them.")
+    if not area.all():
+        notes.append(
+            f"{format}: {int((~area).sum())} tags, points and polylines are left out, for the "
+            "format has none."
+        )
+    if turned.any():
+        xyxy = np.where(turned[:, None], boxes.enclosing(), boxes.xyxy)
+        boxes = replace(boxes, xyxy=xyxy, rotation=np.where(turned, 0.0, boxes.rotation))
+    return boxes, notes
+
+
+def by_image(annotations: Annotations) -> dict[int, list[int]]:
+    """The rows of each picture, in their order."""
+    order = np.argsort(annotations.image_id, kind="stable")
+    ids, starts = np.unique(annotations.image_id[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    rows: list[int] = order.tolist()
+    return {
+        i: rows[start:end]
+        for i, start, end in zip(ids.tolist(), starts.tolist(), ends, strict=True)
+    }
+
+
+def plain_values(column: Any) -> list[Any]:
+    """An attribute's column as plain Python values, None where a row lacks it.
+
+    A float32 column (votes, scores) is rounded to six decimals, which is more than it holds.
+    """
+    if column.dtype.kind == "f":
+        values = np.round(column.astype(np.float64), 6) if column.dtype == np.float32 else column
+        return [None if value != value else value for value in values.tolist()]
+    values_: list[Any] = column.tolist()
+    return values_

@@ -163,6 +163,7 @@ def _shapes(part: Annotations, labels: Mapping[int, str], decimals: int) -> list
 def _other(kind: Kind, values: tuple[Any, ...], points: Any, decimals: int, group: int) -> str:
     label, source, occluded, x1, y1, x2, y2, rotation, z_order, grouped, inside = values
     word = kind.name.lower()
+    end: str
     start = f"    <{word} label={label} source={source}"
     if kind == Kind.TAG:
         return f"{start}>\n{inside}    </tag>\n"
@@ -174,7 +175,8 @@ def _other(kind: Kind, values: tuple[Any, ...], points: Any, decimals: int, grou
             ((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2),
             strict=True,
         )
-        return start + "".join(f' {n}="{v:.{decimals}f}"' for n, v in place) + rotation + end
+        sides = "".join(f' {n}="{v:.{decimals}f}"' for n, v in place)
+        return f"{start}{sides}{rotation}{end}"
     if kind == Kind.MASK:
         runs = ", ".join(map(str, np.asarray(points, dtype=np.int64).tolist()))
         left, top, right, bottom = (round(value) for value in (x1, y1, x2, y2))

@@ -1,0 +1,248 @@
+"""Any other format, through the `datumaro` package: `datumaro:labelme`, `datumaro:mot_seq_gt`, ….
+
+Datumaro reads and writes local folders; an archive or an S3 prefix is unpacked into a temporary
+folder first. Its shapes are objects, so this way is slow; it is for what is rare.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from quorate.annotations import Annotations, Kind
+from quorate.dataset import Dataset, Image
+from quorate.errors import FormatError, InputError, MissingExtraError, did_you_mean
+from quorate.formats import masks
+from quorate.formats.base import Source, Written, is_picture
+from quorate.formats.places import placed
+from quorate.formats.rows import Rows
+from quorate.formats.shapes import by_image, plain_values, polygon_rings
+from quorate.labels import Labels
+from quorate.storage import is_s3, safe_name
+
+
+def read(source: Source, name: str) -> Dataset:
+    """The data set at a place, as datumaro's format `name` reads it.
+
+    Labels are numbered from 1 in datumaro's order. Kinds of annotation that Quorate does not know
+    are left out and counted. Raises MissingExtraError without datumaro, FormatError for what
+    datumaro refuses.
+    """
+    dm = _datumaro(name)
+    rows, images, left_out = Rows(), [], Counter[str]()
+    with _quiet(), _local(source) as folder:
+        try:
+            found = dm.Dataset.import_from(folder, name)
+            items = list(found)
+            names = [item.name for item in found.categories()[dm.AnnotationType.label].items]
+        except Exception as error:  # whatever a plug-in of datumaro raises
+            cause = error.__cause__ or error
+            raise FormatError(f"{source.location}: datumaro does not read it ({cause}).") from None
+        subsets = {item.subset for item in items}
+        for number, item in enumerate(items, start=1):
+            size = _size(item)
+            path = str(getattr(item.media, "path", "") or "")
+            ending = path[path.rindex(".") :] if is_picture(path) else ".jpg"
+            images.append(
+                Image(
+                    id=number,
+                    file_name=f"{item.id}{ending}",
+                    width=size[1],
+                    height=size[0],
+                    subset=str(item.subset) if len(subsets) > 1 else "",
+                )
+            )
+            for shape in item.annotations:
+                if not _add(rows, number, shape):
+                    left_out[shape.type.name] += 1
+    root, moved, more = placed(source, images)
+    notes = [
+        f"{source.location}: {count} annotations of kind {kind} are left out."
+        for kind, count in sorted(left_out.items())
+    ]
+    return Dataset(
+        root=root,
+        images=moved,
+        labels=Labels.from_names(names),
+        annotations=rows.build(),
+        notes=(*notes, *more),
+    )
+
+
+def _add(rows: Rows, image_id: int, shape: Any) -> bool:
+    """Add one annotation of datumaro's; False where there is no such kind here."""
+    kind = _KINDS.get(shape.type.name)
+    if kind is None or getattr(shape, "label", None) is None:
+        return False
+    points: Any = ()
+    box: Any
+    rotation = 0.0
+    if shape.type.name == "rotated_bbox":
+        box = (
+            shape.cx - shape.w / 2, shape.cy - shape.h / 2,
+            shape.cx + shape.w / 2, shape.cy + shape.h / 2,
+        )  # fmt: skip
+        rotation = float(shape.r)
+    elif kind == Kind.TAG:
+        box = (0.0, 0.0, 0.0, 0.0)
+    elif kind == Kind.MASK:
+        bitmap = np.asarray(shape.image, dtype=bool)
+        runs = masks.encode(bitmap.T).astype(int).tolist()
+        box, points = masks.from_coco(runs, bitmap.shape, place="a mask")
+    elif kind in (Kind.BOX, Kind.ELLIPSE):
+        box = tuple(float(value) for value in shape.points[:4])
+    else:
+        points = np.asarray(shape.points, dtype=np.float64)
+        x, y = points[::2], points[1::2]
+        box = (x.min(), y.min(), x.max(), y.max())
+    attributes = dict(shape.attributes)
+    occluded = bool(attributes.pop("occluded", False))
+    rotation = float(attributes.pop("rotation", rotation) or 0.0)
+    rows.add(
+        image_id,
+        int(shape.label) + 1,
+        (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        kind=kind,
+        rotation=rotation,
+        occluded=occluded,
+        z_order=int(getattr(shape, "z_order", 0)),
+        group=int(shape.group),
+        source=str(attributes.pop("source", "file")),
+        points=points,
+        attributes=attributes,
+    )
+    return True
+
+
+_KINDS = {
+    "bbox": Kind.BOX,
+    "rotated_bbox": Kind.BOX,
+    "polygon": Kind.POLYGON,
+    "polyline": Kind.POLYLINE,
+    "points": Kind.POINTS,
+    "ellipse": Kind.ELLIPSE,
+    "mask": Kind.MASK,
+    "label": Kind.TAG,
+}
+
+
+def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str) -> Written:
+    """Write a local folder in datumaro's format `name`; what that format cannot hold is lost.
+
+    Raises InputError for a target that is no local folder, FormatError for what datumaro refuses.
+    """
+    dm = _datumaro(name)
+    if is_s3(target) or target.lower().endswith(".zip"):
+        raise InputError(f"{target}: datumaro writes local folders only.")
+    rows = by_image(annotations)
+    columns = {key: plain_values(column) for key, column in annotations.attributes.items()}
+    with _quiet():
+        items = [
+            dm.DatasetItem(
+                id=image.name.rsplit(".", 1)[0] if is_picture(image.name) else image.name,
+                subset=image.subset or "default",
+                media=dm.Image.from_file(
+                    path=os.path.join(dataset.root, image.file_name),
+                    size=(image.height, image.width) if image.width else None,
+                ),
+                annotations=[
+                    shape
+                    for row in rows.get(image.id, ())
+                    for shape in _shapes(dm, dataset, annotations, row, columns)
+                ],
+            )
+            for image in dataset.images
+        ]
+        try:
+            dm.Dataset.from_iterable(items, categories=list(dataset.labels.names)).export(
+                target, name, save_media=False
+            )
+        except Exception as error:  # whatever a plug-in of datumaro raises
+            raise FormatError(f"{target}: datumaro does not write it ({error}).") from None
+    files = [os.path.join(at, f) for at, _, found in os.walk(target) for f in found]
+    return Written(files=sorted(files), notes=["datumaro does not say what it leaves out."])
+
+
+def _shapes(
+    dm: Any, dataset: Dataset, shapes: Annotations, row: int, columns: dict[str, list[Any]]
+) -> Iterator[Any]:
+    kind = Kind(int(shapes.kind[row]))
+    common: dict[str, Any] = {
+        "label": int(dataset.labels.positions(shapes.category_id[row : row + 1])[0]),
+        "attributes": {k: c[row] for k, c in columns.items() if c[row] is not None}
+        | {"occluded": bool(shapes.occluded[row])},
+        "group": int(shapes.group[row]),
+    }
+    x1, y1, x2, y2 = shapes.xyxy[row].tolist()
+    if kind == Kind.TAG:
+        yield dm.Label(**common)
+        return
+    common["z_order"] = int(shapes.z_order[row])
+    if kind == Kind.BOX:
+        common["attributes"]["rotation"] = float(shapes.rotation[row])
+        yield dm.Bbox(x1, y1, x2 - x1, y2 - y1, **common)
+    elif kind == Kind.ELLIPSE:
+        yield dm.Ellipse(x1, y1, x2, y2, **common)
+    elif kind == Kind.MASK:
+        image = next(i for i in dataset.images if i.id == shapes.image_id[row])
+        bitmap = np.zeros((image.height, image.width), dtype=bool)
+        inside = masks.decode(shapes.points[row], int(x2 - x1), int(y2 - y1))
+        bitmap[int(y1) : int(y2), int(x1) : int(x2)] = inside
+        yield dm.Mask(bitmap, **common)
+    else:
+        make = {Kind.POLYGON: dm.Polygon, Kind.POLYLINE: dm.PolyLine, Kind.POINTS: dm.Points}
+        for ring in polygon_rings(shapes.points[row]):
+            yield make[kind](ring.tolist(), **common)
+
+
+def _size(item: Any) -> tuple[int, int]:
+    try:
+        size = item.media.size if item.media is not None else None
+    except Exception:  # a picture that is not there, or is none
+        size = None
+    return (int(size[0]), int(size[1])) if size else (0, 0)
+
+
+@contextmanager
+def _local(source: Source) -> Iterator[str]:
+    if os.path.isdir(source.location) or source.single:
+        yield source.location
+        return
+    with tempfile.TemporaryDirectory(prefix="quorate-") as folder:
+        for name in source.names:
+            path = os.path.join(folder, safe_name(name, origin=source.location))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(source.tree.read(name))
+        yield folder
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Datumaro warns of much that is no concern of the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _datumaro(name: str) -> Any:
+    try:
+        with _quiet():
+            import datumaro
+            from datumaro.components.environment import DEFAULT_ENVIRONMENT
+    except ImportError:
+        raise MissingExtraError(f"The format 'datumaro:{name}'", "datumaro") from None
+    known = list(DEFAULT_ENVIRONMENT.importers)
+    if name not in known:
+        raise InputError(
+            f"datumaro has no format '{name}'; it has {', '.join(sorted(known))}.",
+            hint=did_you_mean(name, known),
+        )
+    return datumaro

@@ -1,0 +1,315 @@
+"""Detections from files of any tool: COCO results, Parquet, VOC folders, CVAT XML, YOLO text.
+
+A file is read on its own, or matched with the pictures and labels of a data set. On its own, its
+ids are its vocabulary: text is numbered from 1 in order of sight, numbers stay.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.annotations import Annotations
+from quorate.dataset import Dataset, Image
+from quorate.detections import Detections
+from quorate.errors import FormatError, InputError, LabelError, did_you_mean
+from quorate.formats import yolo
+from quorate.formats.base import is_picture, open_source
+from quorate.formats.coco_results import Results, members_of, read_results
+from quorate.formats.rows import Rows
+from quorate.labels import Labels
+from quorate.storage import is_s3, read_bytes
+
+Coordinates = Literal["auto", "pixel", "normalised"]
+
+
+@dataclass(frozen=True)
+class DetectionFile:
+    """The detections of a file, the pictures and labels its ids stand for, and notes.
+
+    images       the data set's, or the file's own in order of sight (sizes unknown)
+    labels       the data set's, or the file's own
+    coordinates  what the file's boxes were in: 'pixel' or 'normalised'
+    notes        what was found out or left out, a sentence each
+    """
+
+    detections: Detections
+    images: tuple[Image, ...]
+    labels: Labels
+    coordinates: str = "pixel"
+    notes: tuple[str, ...] = ()
+
+
+def read_detections(
+    location: str | os.PathLike[str],
+    *,
+    dataset: Dataset | None = None,
+    detector: str = "",
+    coordinates: Coordinates = "auto",
+) -> DetectionFile:
+    """One detector's boxes from a file or folder.
+
+    Args:
+        location: a results list (`.json`, `.json.gz`), `.parquet`, a folder or archive of VOC
+            XML or YOLO text files, CVAT XML, or any data set whose annotations have scores.
+        dataset: whose pictures and labels the ids mean. A picture is matched by its number, or by
+            its name with or without ending; a category by number or by name.
+        detector: the name to give; by default the file's.
+        coordinates: 'auto' takes boxes for normalised when none reaches beyond 1.
+
+    Raises FormatError for a file that does not keep its format, or a picture that the data set
+    lacks; LabelError for a category it lacks; InputError where normalised boxes meet pictures of
+    unknown size.
+    """
+    location = os.fspath(location)
+    name = detector or _bare(location)
+    lower = location.lower()
+    if lower.endswith(".parquet"):
+        return _parquet(location, dataset, name if detector else "")
+    if lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location)):
+        return _from_results(read_results(location), location, dataset, name, coordinates)
+    return _from_dataset(location, dataset, name)
+
+
+def _bare(location: str) -> str:
+    base = location.rstrip("/").rsplit("/", 1)[-1]
+    for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
+        base = base.removesuffix(ending)
+    return base or "file"
+
+
+def _is_list(location: str) -> bool:
+    if is_s3(location):
+        return read_bytes(location)[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
+    try:
+        with open(location, "rb") as file:
+            return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
+    except OSError:
+        return bool(read_bytes(location)[:1] != b"{")
+
+
+def _from_results(
+    results: Results, location: str, dataset: Dataset | None, name: str, coordinates: Coordinates
+) -> DetectionFile:
+    images, numbers = _images(results.image_ids, location, dataset)
+    labels, categories = _categories(results.category_ids, location, dataset)
+    notes = []
+    image_id = numbers[results.image]
+    xywh = results.xywh
+    found = _coordinates(xywh, coordinates)
+    if found == "normalised":
+        xywh = xywh * np.tile(_sizes(images, image_id, location), 2)
+        notes.append(f"{location}: its boxes are normalised; they were scaled to pixels.")
+    if results.segmentations:
+        notes.append(f"{location}: {results.segmentations} segmentations are left out.")
+    members, detectors = members_of(results.detectors, (name,))
+    return DetectionFile(
+        detections=Detections.build(
+            image_id=image_id,
+            category_id=categories[results.category],
+            xyxy=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+            score=results.score,
+            detectors=detectors,
+            votes=results.votes,
+            agreement=results.agreement,
+            members=members,
+        ),
+        images=images,
+        labels=labels,
+        coordinates=found,
+        notes=tuple(notes),
+    )
+
+
+def _coordinates(xywh: NDArray[np.float64], asked: Coordinates) -> str:
+    """Whether boxes are in pixels: no detector finds only things that fit into one pixel."""
+    if asked != "auto":
+        return asked
+    far = xywh[:, :2] + xywh[:, 2:]
+    return "normalised" if len(far) and float(far.max()) <= 1.01 else "pixel"
+
+
+def _sizes(
+    images: Sequence[Image], image_id: NDArray[np.int64], location: str
+) -> NDArray[np.float64]:
+    sizes = {image.id: (image.width, image.height) for image in images}
+    found = np.array([sizes[i] for i in image_id.tolist()], dtype=np.float64).reshape(-1, 2)
+    if (found <= 0).any():
+        raise InputError(
+            f"{location}: its boxes are normalised, and the size of its pictures is not known.",
+            hint="name the data set, so that they can be scaled; or say that they are pixels",
+        )
+    return found
+
+
+def _images(
+    ids: Sequence[int | str], location: str, dataset: Dataset | None
+) -> tuple[tuple[Image, ...], NDArray[np.int64]]:
+    """The pictures that ids stand for, and the number of each id's."""
+    if dataset is None:
+        taken = {i for i in ids if isinstance(i, int)}
+        numbers = []
+        images = []
+        following = 1
+        for known in ids:
+            number = known if isinstance(known, int) else following
+            if isinstance(known, str):
+                while number in taken:
+                    number += 1
+                following = number + 1
+            numbers.append(number)
+            text = str(known)
+            images.append(
+                Image(id=number, file_name=text, source_id=None if text == str(number) else text)
+            )
+        return tuple(images), np.array(numbers, dtype=np.int64)
+    by_name = picture_names(dataset)
+    by_id = {image.id for image in dataset.images}
+    numbers = []
+    for known in ids:
+        found = known if isinstance(known, int) and known in by_id else None
+        if found is None:
+            text = str(known)
+            found = by_name.get(text, by_name.get(_stem(text)))
+            if found is None and text.isdigit() and int(text) in by_id:
+                found = int(text)
+        if found is None:
+            raise FormatError(
+                f"{location}: its picture {known!r} is not in the data set ({dataset.root}).",
+                hint=did_you_mean(str(known), list(by_name)[:5000]),
+            )
+        numbers.append(found)
+    return dataset.images, np.array(numbers, dtype=np.int64)
+
+
+def picture_names(dataset: Dataset) -> Mapping[str, int]:
+    """Every way to name a picture of a data set that means only one, and its id."""
+    found: dict[str, int | None] = {}
+    for image in dataset.images:
+        base = image.name.rsplit("/", 1)[-1]
+        ways = {image.name, image.file_name, _stem(image.name), _stem(image.file_name)}
+        if isinstance(image.source_id, str):
+            ways.add(image.source_id)
+        for way in ways:
+            found[way] = image.id if found.get(way, image.id) == image.id else None
+        for way in {base, _stem(base)} - ways:
+            found.setdefault(way, image.id)
+            if found[way] != image.id:
+                found[way] = None
+    return {way: number for way, number in found.items() if number is not None}
+
+
+def _stem(name: str) -> str:
+    return name.rsplit(".", 1)[0] if is_picture(name) else name
+
+
+def _categories(
+    ids: Sequence[int | str], location: str, dataset: Dataset | None
+) -> tuple[Labels, NDArray[np.int32]]:
+    labels = dataset.labels if dataset is not None else Labels((), ())
+    if not len(labels):
+        if all(isinstance(i, int) for i in ids):
+            numbers = sorted(int(i) for i in ids)
+            labels = Labels(names=tuple(map(str, numbers)), ids=tuple(numbers))
+        else:
+            labels = Labels.from_names(sorted({str(i) for i in ids}))
+    found = []
+    for known in ids:
+        if isinstance(known, int) and known in labels.ids:
+            found.append(known)
+        elif str(known) in labels:
+            found.append(labels.id_of(str(known)))
+        else:
+            raise LabelError(
+                f"{location}: its category {known!r} is not one of the data set's ("
+                + ", ".join(f"{i}: {n}" for n, i in zip(labels.names, labels.ids, strict=True))
+                + ").",
+                hint=did_you_mean(str(known), labels.names),
+            )
+    return labels, np.array(found, dtype=np.int32)
+
+
+def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
+    if is_s3(location):
+        import io
+
+        detections = Detections.from_parquet(io.BytesIO(read_bytes(location)))  # type: ignore[arg-type]
+    else:
+        if not os.path.exists(location):
+            raise InputError(f"{location}: there is no such file.")
+        detections = Detections.from_parquet(location)
+    if name and len(detections.detectors) == 1:
+        detections = replace(detections, detectors=(name,))
+    images, _ = _images(np.unique(detections.image_id).tolist(), location, dataset)
+    labels, _ = _categories(np.unique(detections.category_id).tolist(), location, dataset)
+    return DetectionFile(detections=detections, images=images, labels=labels)
+
+
+def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
+    """Detections kept as annotations, with a score each."""
+    from quorate.formats import read
+
+    if dataset is not None:
+        bare = _bare_yolo(location, dataset)
+        if bare is not None:
+            return DetectionFile(
+                detections=bare.to_detections(detector=name),
+                images=dataset.images,
+                labels=dataset.labels,
+                coordinates="normalised",
+                notes=(f"{location}: its boxes are normalised; they were scaled to pixels.",),
+            )
+    found = read(location)
+    if found.annotations is None:
+        raise FormatError(f"{location}: holds no detections, only pictures.")
+    shapes = found.annotations
+    detections = shapes.to_detections(detector=name)
+    left_out = len(shapes) - len(detections)
+    notes = list(found.notes)
+    if left_out:
+        notes.append(f"{location}: {left_out} tags, points and polylines are left out.")
+    if "score" not in shapes.attributes and len(shapes):
+        notes.append(f"{location}: tells no scores; each box counts 1.")
+    if dataset is None:
+        return DetectionFile(detections, found.images, found.labels, notes=tuple(notes))
+    images, numbers = _images([image.name for image in found.images], location, dataset)
+    labels, categories = _categories(list(found.labels.names), location, dataset)
+    ours = np.array([image.id for image in found.images], dtype=np.int64)
+    order = np.argsort(ours)
+    slot = order[np.searchsorted(ours[order], detections.image_id)]
+    detections = replace(
+        detections,
+        image_id=numbers[slot],
+        category_id=categories[found.labels.positions(detections.category_id)],
+    )
+    return DetectionFile(detections, images, labels, notes=tuple(notes))
+
+
+def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
+    """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
+    if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
+        return None
+    source = open_source(location)
+    with source.tree:
+        files = source.ending(".txt")
+        if not files or len(files) < len(source.names) or "obj.data" in source.names:
+            return None
+        names = picture_names(dataset)
+        sizes = {image.id: (image.width, image.height) for image in dataset.images}
+        rows = Rows()
+        for file in files:
+            stem = file.removesuffix(".txt")
+            number = names.get(stem, names.get(stem.removeprefix("labels/")))
+            if number is None:
+                raise FormatError(f"{source.place(file)}: the data set has no picture '{stem}'.")
+            if not sizes[number][0]:
+                raise InputError(f"{source.place(file)}: the size of its picture is not known.")
+            text = source.tree.read(file)
+            for values in yolo.lines(text, source.place(file), dataset.labels, sizes[number]):
+                rows.add(number, **values)
+        return rows.build()

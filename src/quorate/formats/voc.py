@@ -1,0 +1,295 @@
+"""Pascal VOC: one XML file per picture.
+
+Read are the challenge's layout (`Annotations/`, `JPEGImages/`, `ImageSets/Main/`), CVAT's own
+export of it, and what tools for ensembles keep: a folder of XML files, one folder per detector,
+with the detector's `confidence` (or `score`) in each object.
+
+Coordinates are taken as they stand, as CVAT and datumaro take them: 0-based, the right and lower
+side exclusive. (The challenge itself counted from 1, inclusive; tools have not for long.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from xml.sax.saxutils import escape
+
+import defusedxml.ElementTree as ET  # noqa: N817  its usual name
+import numpy as np
+from defusedxml import DefusedXmlException
+
+from quorate.annotations import Annotations, Kind
+from quorate.dataset import Dataset, Image
+from quorate.errors import FormatError, InputError
+from quorate.formats.base import Source, Written, is_picture, open_target
+from quorate.formats.places import placed
+from quorate.formats.rows import Rows
+from quorate.formats.shapes import by_image, plain_values, upright
+from quorate.labels import Labels
+
+_FOLDER = "Annotations/"
+
+
+def recognise(source: Source) -> bool:
+    """Whether there is an XML file whose root is `<annotation>`."""
+    files = _files(source)
+    return bool(files) and b"<annotation>" in source.head(files[0])
+
+
+def _files(source: Source) -> list[str]:
+    files = source.ending(".xml")
+    inside = [name for name in files if f"/{name}".rpartition(f"/{_FOLDER}")[1]]
+    return inside or files
+
+
+def read(source: Source) -> Dataset:
+    """Every XML file as one picture, by rising name.
+
+    A picture's name is that of its XML file, with the ending of the picture that lies there, else
+    the one that `<filename>` states: `Annotations/cam1/a.xml` is `cam1/a.jpg`. Subsets are
+    those of `ImageSets/Main/`, where there are several. Labels stand in the order of
+    `labelmap.txt`, else by rising name. `<confidence>` or `<score>` becomes the attribute `score`.
+    Parts of objects are left out and counted.
+    """
+    pictures = _pictures(source)
+    rows: list[tuple[int, str, dict[str, Any]]] = []
+    images: list[Image] = []
+    notes: Counter[str] = Counter()
+    subsets = _subsets(source)
+    for number, name in enumerate(_files(source), start=1):
+        place = source.place(name)
+        root = _parsed(source, name, place)
+        stem = name[: -len(".xml")].rpartition(_FOLDER)[2]
+        stated = (root.findtext("filename") or "").strip()
+        ending = stated[stated.rindex(".") :] if is_picture(stated) else ""
+        images.append(
+            Image(
+                id=number,
+                file_name=stem + pictures.get(stem, ending or ".jpg"),
+                width=_whole(root.findtext("size/width")),
+                height=_whole(root.findtext("size/height")),
+                subset=subsets.get(stem, ""),
+            )
+        )
+        for count, shape in enumerate(root.iter("object"), start=1):
+            rows.append((number, *_object(shape, f"{place}, object {count}")))
+            notes["parts of objects"] += len(shape.findall("part"))
+    labels = _labels(source, sorted({label for _, label, _ in rows}))
+    columns = Rows()
+    for number, label, values in rows:
+        columns.add(number, labels.id_of(label), **values)
+    root_, moved, more = placed(source, images)
+    return Dataset(
+        root=root_,
+        images=moved,
+        labels=labels,
+        annotations=columns.build(),
+        notes=(
+            *(f"{source.location}: {n} {what} are left out." for what, n in notes.items() if n),
+            *more,
+        ),
+    )
+
+
+def _pictures(source: Source) -> dict[str, str]:
+    """The endings of the pictures, by their names without ending below their folder."""
+    found = {}
+    for name in filter(is_picture, source.names):
+        if not name.startswith(("SegmentationClass/", "SegmentationObject/")):
+            stem, dot, ending = name.rpartition(".")
+            found[stem.rpartition("JPEGImages/")[2]] = dot + ending
+    return found
+
+
+def _parsed(source: Source, name: str, place: str) -> Any:
+    data = source.tree.read(name)
+    if not data.strip():
+        raise FormatError(f"{place}: the file is empty.")
+    try:
+        root = ET.fromstring(data, forbid_dtd=True)
+    except DefusedXmlException:
+        raise FormatError(f"{place}: a DOCTYPE, which may hide a bomb.") from None
+    except (ET.ParseError, UnicodeDecodeError, LookupError, ValueError) as error:
+        raise FormatError(f"{place}: not whole XML ({error}).") from None
+    if root.tag != "annotation":
+        raise FormatError(f"{place}: the root is <{root.tag}>, not <annotation>.")
+    return root
+
+
+def _object(shape: Any, place: str) -> tuple[str, dict[str, Any]]:
+    label = (shape.findtext("name") or "").strip()
+    if not label:
+        raise FormatError(f"{place}: has no name.")
+    try:
+        box = [float(shape.findtext(f"bndbox/{side}") or "") for side in _SIDES]
+    except ValueError:
+        found = ", ".join(f"{side} {shape.findtext(f'bndbox/{side}')!r}" for side in _SIDES)
+        raise FormatError(f"{place}: its bndbox is not four numbers ({found}).") from None
+    attributes: dict[str, Any] = {
+        (a.findtext("name") or "").strip(): (a.findtext("value") or "").strip()
+        for a in shape.iterfind("attributes/attribute")
+    }
+    for flag in ("difficult", "truncated"):
+        if (shape.findtext(flag) or "0").strip() not in ("0", "", "Unspecified"):
+            attributes[flag] = "1"
+    score = shape.findtext("confidence") or shape.findtext("score")
+    if score:
+        attributes["score"] = score.strip()
+    try:
+        rotation = float(attributes.pop("rotation", 0.0))
+    except ValueError:
+        rotation = 0.0
+    return label, {
+        "xyxy": (box[0], box[1], box[2], box[3]),
+        "occluded": (shape.findtext("occluded") or "0").strip() == "1",
+        "rotation": rotation,
+        "source": "file",
+        "attributes": attributes,
+    }
+
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _whole(text: str | None) -> int:
+    try:
+        return int(float(text or 0))
+    except ValueError:
+        return 0
+
+
+def _labels(source: Source, seen: list[str]) -> Labels:
+    if "labelmap.txt" not in source.names:
+        return Labels.from_names(seen)
+    lines = source.tree.read("labelmap.txt").decode("utf-8", "replace").splitlines()
+    names = [line.split(":")[0].strip() for line in lines if line.strip() and line[0] != "#"]
+    listed = [name for name in dict.fromkeys(names) if name and name != "background"]
+    return Labels.from_names([*listed, *(name for name in seen if name not in listed)])
+
+
+def _subsets(source: Source) -> dict[str, str]:
+    """The subset of each picture, by its name without ending; nothing where there is only one."""
+    sets = [n for n in source.ending(".txt") if n.rpartition("/")[0].endswith("ImageSets/Main")]
+    plain = {n.rsplit("/", 1)[-1][: -len(".txt")]: n for n in sets if "_" not in n.rsplit("/")[-1]}
+    if len(plain) < 2:
+        return {}
+    found: dict[str, str] = {}
+    for subset, name in plain.items():
+        if subset == "trainval":
+            continue
+        for line in source.tree.read(name).decode("utf-8", "replace").splitlines():
+            found[line.strip()] = subset
+    return found
+
+
+def write(
+    dataset: Dataset,
+    annotations: Annotations,
+    target: str,
+    *,
+    decimals: int = 2,
+    **_: Any,
+) -> Written:
+    """Write `Annotations/NAME.xml` for each picture, `ImageSets/Main/` and `labelmap.txt`.
+
+    Every shape with an area becomes its enclosing box, a rotated box keeps its corners with an
+    attribute `rotation`, as CVAT writes it; a score stands in `<confidence>` and among the
+    attributes. Tags, points and polylines are left out and counted. Raises InputError for two
+    pictures whose names differ in their ending or subset alone: VOC has one file for both.
+    """
+    stems: dict[str, Image] = {}
+    for image in dataset.images:
+        stem = image.name.rsplit(".", 1)[0] if is_picture(image.name) else image.name
+        if stem in stems:
+            raise InputError(
+                f"Pascal VOC has one file for both '{stems[stem].name}' and '{image.name}'"
+                + (f" of subset '{image.subset}'." if image.subset else "."),
+                hint="write each subset to a folder of its own",
+            )
+        stems[stem] = image
+    boxes, notes = upright(annotations, "Pascal VOC", keep_rotation=True)
+    rows = by_image(boxes)
+    columns = {name: plain_values(column) for name, column in boxes.attributes.items()}
+    names = dict(zip(dataset.labels.ids, dataset.labels.names, strict=True))
+    with open_target(target) as out:
+        for stem, image in stems.items():
+            texts = [
+                _object_xml(boxes, row, names, {n: c[row] for n, c in columns.items()}, decimals)
+                for row in rows.get(image.id, ())
+            ]
+            text = (
+                f"<annotation>\n  <folder>{escape(image.name.rpartition('/')[0])}</folder>\n"
+                f"  <filename>{escape(image.name)}</filename>\n"
+                f"  <size>\n    <width>{image.width}</width>\n    <height>{image.height}</height>\n"
+                "    <depth>3</depth>\n  </size>\n  <segmented>0</segmented>\n"
+                f"{''.join(texts)}</annotation>\n"
+            )
+            out.put(f"Annotations/{stem}.xml", text.encode())
+        for subset in dict.fromkeys(image.subset for image in dataset.images):
+            listed = "".join(f"{s}\n" for s, image in stems.items() if image.subset == subset)
+            out.put(f"ImageSets/Main/{subset or 'default'}.txt", listed.encode())
+        colors = [
+            dataset.label_info[n].color for n in dataset.labels.names if n in dataset.label_info
+        ]
+        lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
+        for position, label in enumerate(dataset.labels.names):
+            if ":" in label or "\n" in label:
+                raise InputError(f"Pascal VOC's labelmap cannot hold the label {label!r}.")
+            color = colors[position] if len(colors) == len(dataset.labels) else ""
+            lines.append(f"{label}:{_rgb(color, position)}::")
+        out.put("labelmap.txt", ("\n".join(lines) + "\n").encode())
+    return Written(files=out.files, notes=notes)
+
+
+def _object_xml(
+    shapes: Annotations,
+    row: int,
+    names: dict[int, str],
+    attributes: dict[str, Any],
+    decimals: int,
+) -> str:
+    told = {name: value for name, value in attributes.items() if value is not None}
+    difficult = told.pop("difficult", "0")
+    truncated = told.pop("truncated", "0")
+    if shapes.rotation[row] and shapes.kind[row] == Kind.BOX:
+        told["rotation"] = float(shapes.rotation[row])
+    lines = [
+        "  <object>",
+        f"    <name>{escape(names[int(shapes.category_id[row])])}</name>",
+        f"    <truncated>{escape(str(truncated))}</truncated>",
+        f"    <occluded>{int(shapes.occluded[row])}</occluded>",
+        f"    <difficult>{escape(str(difficult))}</difficult>",
+        "    <bndbox>",
+        *(
+            f"      <{side}>{value}</{side}>"
+            for side, value in zip(
+                _SIDES, np.round(shapes.xyxy[row], decimals).tolist(), strict=True
+            )
+        ),
+        "    </bndbox>",
+    ]
+    if "score" in told:
+        lines.append(f"    <confidence>{escape(str(told['score']))}</confidence>")
+    if told:
+        lines.append("    <attributes>")
+        for name, value in told.items():
+            lines += [
+                "      <attribute>",
+                f"        <name>{escape(name)}</name>",
+                f"        <value>{escape(str(value))}</value>",
+                "      </attribute>",
+            ]
+        lines.append("    </attributes>")
+    return "\n".join([*lines, "  </object>", ""])
+
+
+def _rgb(color: str, position: int) -> str:
+    if len(color) == 7:
+        return ",".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))
+    # VOC's own colour map: the bits of the class number, spread over red, green and blue.
+    rgb, number = [0, 0, 0], position + 1
+    for shift in range(7, -1, -1):
+        for channel in range(3):
+            rgb[channel] |= (number >> channel & 1) << shift
+        number >>= 3
+    return ",".join(map(str, rgb))
