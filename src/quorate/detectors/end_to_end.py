@@ -65,7 +65,6 @@ class Tensorflow(Layout):
 
     name: ClassVar[str] = "tensorflow"
     resize: ClassVar[Resize] = "stretch"
-    open_resize: ClassVar[Resize | None] = "none"
     background: ClassVar[bool] = True
 
     count: str | None = None
@@ -87,6 +86,11 @@ class Tensorflow(Layout):
             return None
         extra = () if count is None else (count,)
         return cls(wishes, (boxes, scores, labels, *extra), count)
+
+    @property
+    def open_resize(self) -> Resize | None:
+        """The picture as it is: these graphs resize inside."""
+        return "none"
 
     @property
     def normalisation(self) -> Normalisation:
@@ -190,7 +194,7 @@ class Torchvision(Layout):
     """
 
     name: ClassVar[str] = "torchvision"
-    resize: ClassVar[Resize] = "none"
+    resize: ClassVar[Resize] = "stretch"
     background: ClassVar[bool] = True
     batches: ClassVar[bool] = False
 
@@ -199,6 +203,11 @@ class Torchvision(Layout):
         """Names as above, boxes of rank 2."""
         found = _three(graph, 2, forced=forced)
         return None if found is None else cls(wishes, tuple(t.name for t in found))
+
+    @property
+    def open_resize(self) -> Resize | None:
+        """The picture as it is: these graphs resize inside."""
+        return "none"
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""

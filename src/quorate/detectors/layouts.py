@@ -64,7 +64,6 @@ class Layout:
     resize: ClassVar[Resize] = "letterbox"
     antialias: ClassVar[bool] = False
     nms_iou: ClassVar[float | None] = None
-    open_resize: ClassVar[Resize | None] = None  # where the network takes any size
     default_size: ClassVar[int] = 640
     takes_activation: ClassVar[bool] = False
     background: ClassVar[bool] = False  # whether names may begin with the background's
@@ -80,6 +79,11 @@ class Layout:
         `forced`, the spec's own choice, lets shapes stand for names, and ends ambiguity.
         """
         raise NotImplementedError
+
+    @property
+    def open_resize(self) -> Resize | None:
+        """In place of `resize` where the network takes any size."""
+        return None
 
     @property
     def normalisation(self) -> Normalisation:
@@ -172,33 +176,30 @@ def _explained(graph: Graph, wishes: Wishes) -> tuple[str, str] | None:
     task = graph.metadata.get("task", "")
     if task in ("classify", "obb", "semantic"):
         return f"a model for the task '{task}' finds no upright boxes", "use a detection model"
-    for tensor in graph.outputs:
-        if len(tensor.shape) == 3 and None not in tensor.shape[1:]:
-            _, rows, columns = tensor.shape
-            if rows is None or columns is None:
-                continue
-            cells = yolo_cells(wishes.frame)
-            if columns == names + 5 and rows in cells:
-                return (
-                    "the output may be YOLOX's, still to be decoded, or YOLOv6's, decoded",
-                    "say which: `layout: yolox`, or `layout: yolov5` for one that is decoded",
-                )
-            few = min(rows, columns)
-            said = [few - 4] if rows < columns else [few - 5, few - 4]
-            if min(said) > 0 and few != rows * columns:
-                return (
-                    f"the output has room for {' or '.join(map(str, said))} categories, but there "
-                    f"are {names} names",
-                    "correct `names` of the detector, or name the `layout`",
-                )
     logits = graph.output("logits", "pred_logits")
-    if logits and logits.shape and logits.shape[-1]:
+    if logits and logits.shape and (count := logits.shape[-1]):
         return (
-            f"there are {logits.shape[-1]} logits, which fit {logits.shape[-1]} names (sigmoid) "
-            f"or {logits.shape[-1] - 1} (softmax, the last for no object), but not {names}",
+            f"there are {count} logits, which fit {count} names (sigmoid) or {count - 1} "
+            f"(softmax, the last for no object), but there are {names}"
+            + (f" and `activation: {wishes.activation}`" if wishes.activation else ""),
             "correct `names` of the detector",
         )
-    return None
+    flat = [tensor.shape for tensor in graph.outputs if len(tensor.shape) == 3]
+    if len(flat) != 1:
+        return None
+    _, rows, columns = flat[0]
+    if rows is None or columns is None or min(rows, columns) < 5:
+        return None
+    if columns == names + 5 and rows in yolo_cells(wishes.frame):
+        return (
+            "the output may be YOLOX's, still to be decoded, or YOLOv6's, decoded",
+            "say which: `layout: yolox`, or `layout: yolov5` for one that is decoded",
+        )
+    room = f"{rows - 4}" if rows < columns else f"{columns - 5} or {columns - 4}"
+    return (
+        f"the output has room for {room} categories, but there are {names} names",
+        "correct `names` of the detector, or say its `layout`",
+    )
 
 
 def yolo_cells(frame: tuple[int, int] | None) -> set[int]:

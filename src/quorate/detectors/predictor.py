@@ -84,16 +84,9 @@ class OnnxPredictor:
                 f"{origin}: the layout '{layout.name}' has finished scores, so it takes no "
                 f"`activation: {spec.activation}`."
             )
-        resize = spec.resize or (layout.resize if size else layout.open_resize or layout.resize)
-        if resize in ("none", "shortest_edge") and None not in feed.frame:
-            if spec.resize:
-                raise DetectorError(
-                    f"{origin}: `resize: {resize}` needs a network that takes any size, but this "
-                    f"one takes {feed.image}."
-                )
-            resize = "stretch"
+        resize = _resize(spec, layout, feed)
         if resize == "shortest_edge":
-            size = size or (800, 1333)
+            size = _edges(spec)
         elif resize != "none":
             size = size or (layout.default_size, layout.default_size)
         kept = names[1:] if names[0].lower() in BACKGROUND and layout.background else names
@@ -217,27 +210,38 @@ class OnnxPredictor:
 
 
 def _size(spec: OnnxDetector, feed: Feed, graph: Graph) -> tuple[int, int] | None:
-    """(height, width) of the network's input; None where neither graph nor spec says.
-
-    For `shortest_edge` it is (shortest, longest).
-    """
+    """(height, width) of the network's input; None where neither graph nor spec says."""
     asked = spec.image_size
     wanted = (asked, asked) if isinstance(asked, int) else asked
     height, width = feed.frame
-    if wanted is None and (height is None or width is None):
-        wanted = _imgsz(graph)
-    if spec.resize == "shortest_edge" and isinstance(asked, int):
-        wanted = (asked, round(asked * 1333 / 800))  # DETR's own ratio
-    if wanted is None:
-        return None if height is None or width is None else (height, width)
-    for fixed, given in ((height, wanted[0]), (width, wanted[1])):
-        if fixed is not None and fixed != given:
+    if height is not None and width is not None:
+        if wanted and wanted != (height, width):
             raise DetectorError(
                 f"{spec.weights}: `image_size: {list(wanted)}` does not fit the network, which "
                 f"takes {feed.image}.",
                 hint="leave `image_size` out",
             )
-    return wanted
+        return height, width
+    return wanted or _imgsz(graph)
+
+
+def _resize(spec: OnnxDetector, layout: Layout, feed: Feed) -> Resize:
+    """How pictures are resized: the spec's word, else the layout's for such a network."""
+    if None not in feed.frame:
+        if spec.resize in ("none", "shortest_edge"):
+            raise DetectorError(
+                f"{spec.weights}: `resize: {spec.resize}` needs a network that takes any size, "
+                f"but this one takes {feed.image}."
+            )
+        return spec.resize or layout.resize
+    own = layout.open_resize or layout.resize
+    return spec.resize or (layout.resize if own == "none" and spec.image_size else own)
+
+
+def _edges(spec: OnnxDetector) -> tuple[int, int]:
+    """(shortest, longest) of `resize: shortest_edge`; by default DETR's own, and its ratio."""
+    asked = spec.image_size or 800
+    return (asked, round(asked * 1333 / 800)) if isinstance(asked, int) else asked
 
 
 def _imgsz(graph: Graph) -> tuple[int, int] | None:

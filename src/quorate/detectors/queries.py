@@ -36,7 +36,6 @@ class Detr(Layout):
 
     name: ClassVar[str] = "detr"
     resize: ClassVar[Resize] = "stretch"
-    open_resize: ClassVar[Resize | None] = "shortest_edge"
     antialias: ClassVar[bool] = True
     takes_activation: ClassVar[bool] = True
 
@@ -67,10 +66,19 @@ class Detr(Layout):
         )
 
     @property
+    def plain(self) -> bool:
+        """RT-DETR, D-FINE and their kin: sigmoid, and no `pixel_mask` beside the picture."""
+        return self.activation != "softmax" and not self.masked
+
+    @property
+    def open_resize(self) -> Resize | None:
+        """The shortest edge, save for the plain ones, which are stretched always."""
+        return None if self.plain else "shortest_edge"
+
+    @property
     def normalisation(self) -> Normalisation:
-        """ImageNet's, save for the sigmoid family without a `pixel_mask`: RT-DETR, D-FINE."""
-        plain = self.activation != "softmax" and not self.masked
-        return Normalisation(pad=0) if plain else IMAGENET
+        """ImageNet's, save for the plain ones, which take 0..1."""
+        return Normalisation(pad=0) if self.plain else IMAGENET
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
