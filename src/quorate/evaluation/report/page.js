@@ -55,6 +55,7 @@
     copy.removeAttribute("tabindex");
     place.replaceChildren(copy);
     find("#large-title").textContent = find("h3 bdi", cards[card]).textContent;
+    const focused = choice.contains(document.activeElement);
     choice.replaceChildren(...panels.map((one, index) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -63,6 +64,7 @@
       button.addEventListener("click", () => { panel = index; show(); });
       return button;
     }));
+    if (focused) choice.children[panel].focus();
     tip.hidden = true;
   };
   const turn = (step) => {
@@ -93,7 +95,8 @@
     tip.hidden = true;
     document.body.append(tip);
   });
-  dialog.addEventListener("keydown", (event) => {
+  document.addEventListener("keydown", (event) => {
+    if (!dialog.open) return;
     if (event.key === "ArrowRight") turn(1);
     else if (event.key === "ArrowLeft") turn(-1);
     else if (event.key === "ArrowDown") { panel += 1; show(); }

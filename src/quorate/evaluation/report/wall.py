@@ -20,8 +20,8 @@ from quorate.evaluation.report.model import Report
 from quorate.evaluation.truth import HAVE_A_BOX
 
 SIDE = 640
-PICTURE_BYTES = 4_800_000  # of all JPEG files together, before base64 makes a third more of them
-BOXES = 12_000  # on the whole wall: what keeps the page a page that a browser likes
+PICTURE_BYTES = 4_200_000  # of all JPEG files together, before base64 makes a third more of them
+BOXES = 8_000  # on the whole wall: what keeps the page a page that a browser likes
 COLOURS = 8
 DASHES = 3
 
@@ -30,11 +30,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Panel:
-    """One view of every picture: its class, its title, and what its dashed boxes mean."""
+    """One view of every picture: its class and its title."""
 
     key: str
     title: str
-    dashed: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,25 +76,29 @@ def wall(report: Report) -> str:
     return section(
         "wall",
         "The pictures they argue about" if len(report.detectors) > 1 else "The pictures",
-        f"The {counted(len(ids), 'picture')} with the most disagreement, first the worst. "
-        "Solid boxes stand; a dashed box is one that a detector is alone with, or that the truth "
-        "denies. Point at a box for its votes; click a picture to enlarge it."
-        if truth is not None
-        else f"The {counted(len(ids), 'picture')} with the most disagreement, first the worst. "
-        "Solid boxes stand; a dashed box is one that the quorum did not carry. Point at a box for "
-        "its votes; click a picture to enlarge it.",
+        _lead(report, len(ids), truth is not None),
         _controls(report, panels) + f'<div class="cards">{"".join(cards)}</div>' + _dialog(),
     )
 
 
-def _panels(report: Report, truth: bool) -> list[_Panel]:
-    panels = [_Panel("pq", QUORUM, "not in the truth" if truth else "")]
+def _lead(report: Report, pictures: int, truth: bool) -> str:
+    shown = counted(pictures, "picture")
+    if len(report.detectors) > 1 and report.order is None:
+        shown += " with the most disagreement, the worst first"
+    dashed = "Dashed is a detector's box that the quorum did not carry"
     if truth:
-        panels.append(_Panel("pt", "truth", "missed by the quorum"))
-    panels += [
-        _Panel(f"p{i}", detector, "not carried by the quorum")
-        for i, detector in enumerate(report.detectors)
-    ]
+        dashed += ", a quorum's box that the truth denies, an object that the quorum missed"
+    return (
+        f"{shown}. {dashed}. Point at a box for its votes; click a picture to enlarge it, then "
+        "the arrow keys lead to the others."
+    )
+
+
+def _panels(report: Report, truth: bool) -> list[_Panel]:
+    panels = [_Panel("pq", QUORUM)]
+    if truth:
+        panels.append(_Panel("pt", "truth"))
+    panels += [_Panel(f"p{i}", detector) for i, detector in enumerate(report.detectors)]
     return panels
 
 
@@ -252,8 +255,8 @@ def _card(
 ) -> str:
     level = ""
     if report.agreement is not None and len(report.detectors) > 1:
-        at = int(np.flatnonzero(report.agreement.image_id == record.id)[0])
-        value = float(report.agreement.disagreement[at])
+        at = report.agreement.image_id == record.id
+        value = float(report.agreement.disagreement[at].max(initial=0.0))
         level = (
             f'<span class="level"><i style="width:{100 * value:.0f}%"></i></span>'
             f"<span>disagreement {value:.2f}</span>"
@@ -299,7 +302,7 @@ def _thumbnail(
 ) -> tuple[str, int, int, float]:
     """A picture as base64 of a JPEG of at most `limit` bytes, its size, and its scale."""
     pixels = np.ascontiguousarray(read(image_id))
-    original = Image.fromarray(pixels, "RGB") if pixels.size else Image.new("RGB", (1, 1))
+    original = Image.fromarray(pixels) if pixels.size else Image.new("RGB", (1, 1))
     data, picture = b"", original
     for side, grade in ((SIDE, 80), (SIDE, 65), (480, 65), (480, 45), (320, 45), (160, 40)):
         factor = min(1.0, side / max(original.size))
