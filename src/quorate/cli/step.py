@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def add_commands(commands: Any) -> None:
     ):
         one = steps.add_parser(name, help=what, description=what)
         one.add_argument("spec", help="spec file (YAML)")
-        one.add_argument("--work", type=Path, required=True, help="the work folder")
+        one.add_argument("--work", required=True, help="the work folder")
         one.set_defaults(command=command)
         if name == "prepare":
             one.add_argument("--data", help="pictures, instead of the spec's own `data`")
@@ -36,14 +35,16 @@ def add_commands(commands: Any) -> None:
         if name in ("detect", "fuse"):
             one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
         if name == "publish":
-            one.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+            one.add_argument("-o", "--out", required=True, help="folder for the results")
 
 
 def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
+    from pathlib import Path
+
     from quorate.ensemble import DetectionEnsemble
     from quorate.steps import Work
 
-    return DetectionEnsemble.from_yaml(arguments.spec), Work(arguments.work)
+    return DetectionEnsemble.from_yaml(arguments.spec), Work(Path(arguments.work))
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -82,8 +83,10 @@ def _fuse(arguments: argparse.Namespace) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
     from quorate.cli.summary import print_summary
     from quorate.steps import publish
 
     ensemble, work = _given(arguments)
-    print_summary(publish(ensemble, work, arguments.out))
+    print_summary(publish(ensemble, work, Path(arguments.out)))

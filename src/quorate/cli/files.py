@@ -1,0 +1,302 @@
+"""quorate fuse, convert, evaluate, compare: files in, files out, no detector at work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quorate.dataset import Dataset
+    from quorate.detections import Detections
+    from quorate.offline import FusedFiles
+    from quorate.spec import Fusion
+
+METHODS = ("affirmative", "consensus", "unanimous", "votes", "wbf", "nms", "soft_nms", "nmw", "nmm")
+RESULTS = "detections: COCO results (.json, .json.gz), .parquet, a VOC or YOLO folder, CVAT XML"
+
+
+def add_commands(commands: Any) -> None:
+    """Add this group's commands."""
+    _add_fuse(commands)
+    convert = commands.add_parser("convert", help="convert annotations from one format to another")
+    convert.add_argument("source", help="folder, ZIP archive, S3 prefix or annotation file")
+    convert.add_argument("target", help="folder, .zip or file to write")
+    convert.add_argument("--to", required=True, help="format to write: cvat, coco, voc, yolo, …")
+    convert.add_argument("--from", dest="source_format", help="format to read (default: found out)")
+    convert.set_defaults(command=_convert)
+
+    evaluate = commands.add_parser("evaluate", help="measure detections against a truth")
+    compare = commands.add_parser(
+        "compare", help="compare several results: who is better, by how much, how surely"
+    )
+    for command in (evaluate, compare):
+        command.add_argument("results", nargs="+", help=RESULTS)
+        command.add_argument(
+            "--truth", required=True, help="annotated data set: COCO, CVAT, VOC or YOLO"
+        )
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    evaluate.add_argument("--per-category", action="store_true", help="a table for each label too")
+    evaluate.set_defaults(command=_evaluate)
+    compare.add_argument("--samples", type=int, default=1000, help="bootstrap draws (default 1000)")
+    compare.add_argument("--baseline", help="what the others are compared with (default: first)")
+    compare.set_defaults(command=_compare)
+
+
+def _add_fuse(commands: Any) -> None:
+    fuse = commands.add_parser(
+        "fuse",
+        help="fuse files of detections that are there already",
+        description="Fuse one file of detections for each detector; any mixture of formats.",
+    )
+    fuse.add_argument("files", nargs="+", help=RESULTS)
+    fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write")
+    fuse.add_argument("--method", choices=METHODS, default="wbf", help="default: wbf")
+    fuse.add_argument("--iou", type=float, help="boxes overlap above this (default: the method's)")
+    fuse.add_argument("--min-score", type=float, help="boxes that score less take no part")
+    fuse.add_argument("--weights", help="one for each file, with commas between: 2,1")
+    fuse.add_argument(
+        "--min-votes",
+        type=int,
+        help="votes a group needs; before another method than `votes`, as a filter",
+    )
+    fuse.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                      help="any other setting of the method, as in a spec")  # fmt: skip
+    fuse.add_argument("--images", help="COCO, CVAT … data set whose pictures and labels are meant")
+    fuse.add_argument("--evaluate", metavar="TRUTH", help="measure the result against this truth")
+    fuse.add_argument("--json", action="store_true", help="print the summary as JSON")
+    fuse.set_defaults(command=_fuse)
+
+
+def _fuse(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import progress_bars
+    from quorate.formats import read
+    from quorate.offline import fuse_files
+
+    images = arguments.images or arguments.evaluate
+    dataset = read(images) if images else None
+    voting = arguments.method == "votes"
+    with progress_bars() as report:
+        done = fuse_files(
+            _expanded(arguments.files),
+            _fusion(arguments),
+            dataset=dataset,
+            min_votes=None if voting else arguments.min_votes,
+            progress=lambda number, total: report("read", number, total),
+        )
+        _write(done, arguments.out)
+    _print_fused(done, arguments, dataset)
+
+
+def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion]:
+    """The method and its settings, once the detectors' names are known."""
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    from quorate.errors import InputError
+    from quorate.spec.base import spec_error
+    from quorate.spec.fusion import FusionField
+
+    given: dict[str, Any] = {"method": arguments.method}
+    for key in ("iou", "min_score"):
+        if (value := getattr(arguments, key)) is not None:
+            given[key] = value
+    if arguments.method == "votes" and arguments.min_votes is not None:
+        given["min_votes"] = arguments.min_votes
+    for setting in arguments.settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set {setting}: expected KEY=VALUE.")
+        given[key] = yaml.safe_load(value)
+
+    def fusion(names: tuple[str, ...]) -> Fusion:
+        if arguments.weights:
+            weights = arguments.weights.split(",")
+            if len(weights) != len(names):
+                raise InputError(
+                    f"--weights {arguments.weights}: {len(weights)} weights for {len(names)} files."
+                )
+            given["weights"] = dict(zip(names, weights, strict=True))
+        try:
+            checked: Fusion = TypeAdapter(FusionField).validate_python(given)
+        except ValidationError as error:
+            raise spec_error(error, origin="quorate fuse") from None
+        return checked
+
+    return fusion
+
+
+def _expanded(patterns: Sequence[str]) -> list[str]:
+    """Files, with globs that the shell left alone expanded in sorted order."""
+    import glob
+
+    from quorate.errors import InputError
+
+    files: list[str] = []
+    for pattern in patterns:
+        if "://" in pattern or not glob.has_magic(pattern):
+            files.append(pattern)
+            continue
+        found = sorted(glob.glob(pattern))
+        if not found:
+            raise InputError(f"{pattern}: no file is called so.")
+        files += found
+    return files
+
+
+def _write(done: FusedFiles, out: str) -> None:
+    from quorate.errors import InputError
+    from quorate.formats.coco_results import write_results
+
+    if out.endswith(".parquet"):
+        done.fused.to_parquet(out)
+    elif out.endswith((".json", ".json.gz")):
+        ids = {i.id: i.source_id for i in done.dataset.images if isinstance(i.source_id, str)}
+        write_results(done.fused, out, image_ids=ids)
+    else:
+        raise InputError(
+            f"{out}: written are .json, .json.gz (COCO results) and .parquet.",
+            hint="`quorate convert` makes other formats of them",
+        )
+
+
+def _print_fused(done: FusedFiles, arguments: argparse.Namespace, truth: Dataset | None) -> None:
+    import numpy as np
+
+    from quorate.cli.output import note, print_table
+
+    metrics = {}
+    if arguments.evaluate and truth is not None:
+        metrics = _measured(
+            {name: done.found.of(name) for name in done.found.detectors} | {"fused": done.fused},
+            truth,
+        )
+    rows = [
+        {"": name, "boxes": len(boxes)} | metrics.get(name, {})
+        for name, boxes in (
+            *((name, done.found.of(name)) for name in done.found.detectors),
+            ("fused", done.fused),
+        )
+    ]
+    print_table(rows, title=f"{arguments.method} → {arguments.out}", as_json=arguments.json)
+    votes, counts = np.unique(done.fused.votes, return_counts=True)
+    note(
+        f"{len(done.dataset.images):,} pictures; boxes by votes: "
+        + (", ".join(f"{n:,} with {v}" for v, n in zip(votes, counts, strict=True)) or "none")
+    )
+    for remark in done.notes:
+        note(f"note: {remark}")
+
+
+def _measured(results: dict[str, Detections], truth: Dataset) -> dict[str, dict[str, Any]]:
+    from quorate.evaluation.coco import evaluate
+
+    names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar100": "AR100"}
+    return {
+        name: {title: getattr(metrics, key) for key, title in names.items()}
+        for name, metrics in ((name, evaluate(boxes, truth)) for name, boxes in results.items())
+    }
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import note
+    from quorate.errors import InputError
+    from quorate.formats import read, write
+
+    dataset = read(arguments.source, format=arguments.source_format)
+    if dataset.annotations is None:
+        raise InputError(f"{arguments.source}: only pictures, no annotations to convert.")
+    written = write(dataset, dataset.annotations, arguments.target, format=arguments.to)
+    for remark in (*dataset.notes, *written.notes):
+        note(f"note: {remark}")
+    note(f"{len(dataset.images):,} pictures, {len(dataset.annotations):,} annotations")
+    for file in written.files:
+        print(file)
+
+
+def _read_results(files: Sequence[str], truth: Dataset) -> dict[str, Detections]:
+    from quorate.formats import read_detections
+    from quorate.offline import detector_names
+
+    files = _expanded(files)
+    return {
+        name: read_detections(file, dataset=truth, detector=name).detections
+        for name, file in zip(detector_names(files), files, strict=True)
+    }
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import print_table
+    from quorate.evaluation.coco import evaluate
+    from quorate.formats import read
+
+    truth = read(arguments.truth)
+    results = {
+        name: evaluate(boxes, truth)
+        for name, boxes in _read_results(arguments.results, truth).items()
+    }
+    if arguments.json:
+        print_table(
+            [{"result": name} | metrics.to_dict() for name, metrics in results.items()],
+            as_json=True,
+        )
+        return
+    print_table(
+        [{"result": name} | metrics.statistics() for name, metrics in results.items()],
+        title=f"{len(truth.images):,} pictures",
+    )
+    if arguments.per_category:
+        for name, metrics in results.items():
+            print_table(
+                [
+                    {"label": c.label, "AP": c.ap, "AP50": c.ap50, "objects": c.objects,
+                     "boxes": c.boxes}
+                    for c in metrics.categories
+                ],
+                title=name,
+            )  # fmt: skip
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import note, print_table
+    from quorate.evaluation.compare import compare
+    from quorate.formats import read
+
+    truth = read(arguments.truth)
+    comparison = compare(
+        _read_results(arguments.results, truth),
+        truth,
+        baseline=arguments.baseline,
+        samples=arguments.samples,
+    )
+    if arguments.json:
+        print_table([comparison.to_dict()], as_json=True)
+        return
+    rows = []
+    for result in comparison.results:
+        gap = result.ap_difference
+        rows.append(
+            {
+                "result": result.name,
+                "AP": result.metrics.ap,
+                "AP50": result.metrics.ap50,
+                f"AP against {comparison.baseline}": _signed(gap),
+                "ahead": "" if gap is None or gap.above_zero is None else f"{gap.above_zero:.0%}",
+            }
+        )
+    share = f"{comparison.confidence:.0%}"
+    print_table(rows, title=f"{len(truth.images):,} pictures; intervals hold in {share} of draws")
+    for result in comparison.results:
+        gained, lost = comparison.changed(result.name, most=3)
+        for word, positions in (("gained", gained), ("lost", lost)):
+            if len(positions):
+                names = ", ".join(comparison.file_names[int(i)] for i in positions)
+                note(f"{result.name} {word} most on {names}")
+
+
+def _signed(gap: Any) -> str:
+    if gap is None:
+        return ""
+    if gap.low is None:
+        return f"{gap.value:+.3f}"
+    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
