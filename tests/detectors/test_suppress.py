@@ -57,14 +57,22 @@ def test_nothing_gives_nothing():
     assert suppress(*nothing, 0.5, 300).tolist() == []
 
 
+def rows(scores, objectness):
+    """As YOLOv5 writes them, with something after the scores."""
+    written = np.zeros((len(scores), 5 + scores.shape[1] + 2), dtype=np.float32)
+    written[:, 4] = objectness
+    written[:, 5:-2] = scores
+    written[:, -2:] = 9
+    return written
+
+
 @pytest.mark.parametrize("categories", [1, 2, 80])
 def test_the_best_category_is_the_first_of_the_highest(categories):
     scores = np.random.default_rng(0).integers(0, 9, (categories, 100)).astype(np.float32) / 9
     best, label = best_plane(scores)
     assert np.array_equal(best, scores.max(axis=0))
     assert np.array_equal(label, scores.argmax(axis=0))
-    sure = np.full(100, 0.5, dtype=np.float32)
-    best, label = best_column(np.ascontiguousarray(scores.T), sure, 0.0)
+    best, label = best_column(rows(scores.T, 0.5), categories, 0.0)
     assert np.array_equal(best, scores.max(axis=0) * np.float32(0.5))
     assert np.array_equal(label, scores.argmax(axis=0))
 
@@ -73,12 +81,10 @@ def test_the_best_category_is_the_first_of_the_highest(categories):
 def test_a_score_that_is_no_number_is_not_passed_over(where):
     scores = np.full((3, 4), 0.3, dtype=np.float32)
     scores[where, 2] = np.nan
-    sure = np.ones(4, dtype=np.float32)
-    for best, _ in (best_plane(scores), best_column(np.ascontiguousarray(scores.T), sure, 0.1)):
+    for best, _ in (best_plane(scores), best_column(rows(scores.T, 1.0), 3, 0.1)):
         assert np.isnan(best).tolist() == [False, False, True, False]
 
 
 def test_an_anchor_that_sees_no_object_is_not_looked_at():
-    rows = np.ones((2, 3), dtype=np.float32)
-    best, _ = best_column(rows, np.array([0.01, 0.6], dtype=np.float32), 0.25)
+    best, _ = best_column(rows(np.ones((2, 3)), [0.01, 0.6]), 3, 0.25)
     assert np.allclose(best, [0.01, 0.6])

@@ -33,25 +33,27 @@ def best_plane(
 
 @njit(nogil=True, cache=True)
 def best_column(
-    rows: NDArray[np.float32], objectness: NDArray[np.float32], floor: float
+    rows: NDArray[np.float32], categories: int, floor: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:  # pragma: no cover - compiled
-    """The best category of each anchor: float32 (n, c), (n,) -> score (n,), category (n,).
+    """The best category of each anchor: float32 (n, 5 + c or more) -> score, category (n,).
 
-    The score is objectness times the category's. Where objectness is below `floor` the rest of
-    the row is not read, and the score is objectness itself. NaN goes through, as above.
+    Column 4 is objectness, the categories' scores follow; the score is their product. Where
+    objectness is below `floor` the row is not read on, and the score is objectness itself. NaN
+    goes through, as above.
     """
-    anchors, categories = rows.shape
-    best = objectness.copy()
+    anchors = len(rows)
+    best = rows[:, 4].copy()
     category = np.zeros(anchors, dtype=np.int32)
     for i in range(anchors):
-        if objectness[i] < floor:
+        if best[i] < floor:
             continue
-        most = rows[i, 0]
+        most = rows[i, 5]
         for c in range(1, categories):
-            if not (rows[i, c] <= most) and most == most:
-                most = rows[i, c]
+            value = rows[i, 5 + c]
+            if not (value <= most) and most == most:
+                most = value
                 category[i] = c
-        best[i] = most * objectness[i]
+        best[i] *= most
     return best, category
 
 

@@ -143,18 +143,21 @@ class Yolov5(Layout):
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
-        rows = np.asarray(outputs[self.outputs[0]][index], dtype=np.float32)
-        return self._boxes(rows, corners(rows[:, :4], "cxcywh"), floor)
+        rows, keep, best, label = self._best(outputs[self.outputs[0]][index], floor)
+        return Raw(corners(rows[keep, :4], "cxcywh"), best, label)
 
-    def _boxes(self, rows: NDArray[np.float32], xyxy: NDArray[np.floating], floor: float) -> Raw:
-        scores = rows[:, 4 : 5 + len(self.wishes.names)]
+    def _best(
+        self, output: NDArray[np.floating], floor: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]:
+        """The output in single precision; which rows score enough, how much, for which label."""
+        rows = np.ascontiguousarray(output, dtype=np.float32)
+        names = len(self.wishes.names)
         if self.wishes.activation:
-            scores = activated(scores, self.wishes.activation).astype(np.float32)
-        best, label = best_column(
-            np.ascontiguousarray(scores[:, 1:]), np.ascontiguousarray(scores[:, 0]), floor
-        )
+            rows = rows.copy()
+            rows[:, 4 : 5 + names] = activated(rows[:, 4 : 5 + names], self.wishes.activation)
+        best, label = best_column(rows, names, floor)
         keep = np.flatnonzero(~(best < floor))
-        return Raw(xyxy[keep], best[keep], label[keep])
+        return rows, keep, best[keep], label[keep]
 
 
 @dataclass(frozen=True)
@@ -182,16 +185,15 @@ class Yolox(Yolov5):
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
-        rows = np.asarray(outputs[self.outputs[0]][index], dtype=np.float32)
+        rows, keep, best, label = self._best(outputs[self.outputs[0]][index], floor)
         grid = []
         for stride in STRIDES:
             y, x = np.mgrid[: frame[0] // stride, : frame[1] // stride]
             grid.append(np.stack([x, y, np.full_like(x, stride)], axis=-1).reshape(-1, 3))
         cell = np.concatenate(grid).astype(np.float32)
         if len(cell) != len(rows):
-            # A plain error: the size of the picture is the spec's or the graph's.
             raise ValueError(f"{len(rows)} rows, but strides 8, 16, 32 make {len(cell)} cells")
-        boxes = np.concatenate(
-            [(rows[:, :2] + cell[:, :2]) * cell[:, 2:], np.exp(rows[:, 2:4]) * cell[:, 2:]], axis=1
-        )
-        return self._boxes(rows, corners(boxes, "cxcywh"), floor)
+        cell, boxes = cell[keep], rows[keep, :4]
+        centre = (boxes[:, :2] + cell[:, :2]) * cell[:, 2:]
+        size = np.exp(boxes[:, 2:]) * cell[:, 2:]
+        return Raw(corners(np.concatenate([centre, size], axis=1), "cxcywh"), best, label)
