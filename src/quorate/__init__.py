@@ -1,3 +1,108 @@
-"""Quorate: a quorum of detectors decides."""
+"""Quorate: a quorum of object detectors decides."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Where the public names live. A name is imported when it is first used, so that neither the
+# command line nor a plug-in pays for what it does not touch.
+_HOMES = {
+    "annotations": ("Annotations",),
+    "dataset": ("Dataset", "Image"),
+    "detections": ("Detections",),
+    "detectors": ("Boxes", "Predictor"),
+    "detectors.onnx": ("OnnxDetector",),
+    "ensemble": ("DetectionEnsemble",),
+    "errors": ("QuorateError",),
+    "evaluation.coco": ("evaluate",),
+    "evaluation.compare": ("compare",),
+    "formats": ("read", "read_detections", "write"),
+    "fusion": ("fuse",),
+    "labels": ("Labels",),
+    "offline": ("fuse_files",),
+    "spec": (
+        "Affirmative",
+        "CategoryFusion",
+        "Consensus",
+        "Detector",
+        "Nms",
+        "NonMaximumMerging",
+        "NonMaximumWeighted",
+        "Publish",
+        "SoftNms",
+        "Unanimous",
+        "Votes",
+        "WeightedBoxesFusion",
+    ),
+}
+
+__all__ = [
+    "Affirmative",
+    "Annotations",
+    "Boxes",
+    "CategoryFusion",
+    "Consensus",
+    "Dataset",
+    "DetectionEnsemble",
+    "Detections",
+    "Detector",
+    "Image",
+    "Labels",
+    "Nms",
+    "NonMaximumMerging",
+    "NonMaximumWeighted",
+    "OnnxDetector",
+    "Predictor",
+    "Publish",
+    "QuorateError",
+    "SoftNms",
+    "Unanimous",
+    "Votes",
+    "WeightedBoxesFusion",
+    "compare",
+    "evaluate",
+    "fuse",
+    "fuse_files",
+    "read",
+    "read_detections",
+    "write",
+]
+
+if TYPE_CHECKING:
+    from quorate.annotations import Annotations
+    from quorate.dataset import Dataset, Image
+    from quorate.detections import Detections
+    from quorate.detectors import Boxes, Predictor
+    from quorate.detectors.onnx import OnnxDetector
+    from quorate.ensemble import DetectionEnsemble
+    from quorate.errors import QuorateError
+    from quorate.evaluation.coco import evaluate
+    from quorate.evaluation.compare import compare
+    from quorate.formats import read, read_detections, write
+    from quorate.fusion import fuse
+    from quorate.labels import Labels
+    from quorate.offline import fuse_files
+    from quorate.spec import (
+        Affirmative,
+        CategoryFusion,
+        Consensus,
+        Detector,
+        Nms,
+        NonMaximumMerging,
+        NonMaximumWeighted,
+        Publish,
+        SoftNms,
+        Unanimous,
+        Votes,
+        WeightedBoxesFusion,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"quorate.{home}"), name)
+    raise AttributeError(f"module 'quorate' has no attribute '{name}'")

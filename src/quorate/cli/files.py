@@ -226,7 +226,7 @@ def _read_results(files: Sequence[str], truth: Dataset) -> dict[str, Detections]
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import print_table
+    from quorate.cli.output import print_json, print_table
     from quorate.evaluation.coco import evaluate
     from quorate.formats import read
 
@@ -236,10 +236,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         for name, boxes in _read_results(arguments.results, truth).items()
     }
     if arguments.json:
-        print_table(
-            [{"result": name} | metrics.to_dict() for name, metrics in results.items()],
-            as_json=True,
-        )
+        print_json([{"result": name} | metrics.to_dict() for name, metrics in results.items()])
         return
     print_table(
         [{"result": name} | metrics.statistics() for name, metrics in results.items()],
@@ -258,7 +255,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_table
+    from quorate.cli.output import note, print_json, print_table
     from quorate.evaluation.compare import compare
     from quorate.formats import read
 
@@ -270,7 +267,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         samples=arguments.samples,
     )
     if arguments.json:
-        print_table([comparison.to_dict()], as_json=True)
+        print_json(comparison.to_dict())
         return
     rows = []
     for result in comparison.results:

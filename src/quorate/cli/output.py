@@ -21,7 +21,7 @@ def print_table(
 ) -> None:
     """Print rows of one shape as a table for people, or as JSON for programs."""
     if as_json:
-        print(json.dumps(list(rows), indent=2))
+        print_json(list(rows))
         return
     from rich import box
     from rich.console import Console
@@ -34,6 +34,11 @@ def print_table(
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     Console().print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON for programs."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,121 @@
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import quorate
+from quorate.cli import main, parser
+from quorate.spec import json_schema
+
+REFERENCE = Path(__file__).parents[1] / "docs/reference/cli.md"
+
+
+def commands(top: argparse.ArgumentParser, prefix: str = "") -> dict[str, argparse.ArgumentParser]:
+    found = {}
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, one in action.choices.items():
+                below = commands(one, f"{prefix}{name} ")
+                found |= below or {f"{prefix}{name}": one}
+    return found
+
+
+def reference() -> str:
+    """The reference of the command line, made from the command line."""
+    width = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100"
+    try:
+        pages = [f"## quorate {name}\n\n```\n{one.format_help().rstrip()}\n```" for name, one in
+                 commands(parser()).items()]  # fmt: skip
+    finally:
+        os.environ.pop("COLUMNS")
+        if width is not None:
+            os.environ["COLUMNS"] = width
+    head = (
+        "# The command line\n\nMade from the program itself: `UPDATE=1 make test` rewrites it. "
+        "Data goes to\nstandard output, everything else to standard error; `--json` stands "
+        "wherever a table prints.\nThe exit status is that of the "
+        "[step contract](step-contract.md#exit-status).\n"
+    )
+    return "\n\n".join([head.rstrip(), *pages]) + "\n"
+
+
+def test_the_reference_is_the_program():
+    if os.environ.get("UPDATE"):
+        REFERENCE.write_text(reference(), encoding="utf-8")
+    assert REFERENCE.read_text(encoding="utf-8") == reference(), "UPDATE=1 make test rewrites it"
+
+
+@pytest.mark.parametrize("name", sorted(commands(parser())))
+def test_every_argument_of_every_command_has_help(name):
+    for action in commands(parser())[name]._actions:
+        assert action.help, f"quorate {name}: {action.dest}"
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from quorate.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'numba', 'onnxruntime', 'pydantic', 'rich', 'pyarrow', 'yaml'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_package_is_light_until_it_is_used():
+    code = (
+        "import sys, quorate\n"
+        "heavy = {'numba', 'onnxruntime', 'pyarrow', 'boto3', 'torch', 'rich'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_wrong_command_names_the_nearest(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["rnu"])
+    assert caught.value.code == 2
+    assert "did you mean 'run'" in capsys.readouterr().err
+
+
+def test_an_error_is_a_sentence_a_hint_and_a_status(tmp_path, capsys):
+    assert main(["run", str(tmp_path / "none.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "no such file" in said
+    assert "Traceback" not in said
+
+
+def test_schema_prints_the_schema(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+def test_detectors_lists_the_kinds(capsys):
+    assert main(["detectors", "--json"]) == 0
+    kinds = {row["kind"]: row for row in json.loads(capsys.readouterr().out)}
+    assert kinds["onnx"]["from"] == f"quorate {quorate.__version__}"
+
+
+def test_check_without_loading_needs_no_weights(tmp_path, capsys):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        yaml.safe_dump({"name": "x", "detectors": [{"name": "a", "kind": "onnx", "weights": "a"}]})
+    )
+    assert main(["check", str(spec), "--no-load", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["detector"] == "a"
+    assert main(["check", str(spec)]) == 2
+    assert str(tmp_path / "a") in capsys.readouterr().err
+
+
+def test_every_public_name_is_there():
+    for name in quorate.__all__:
+        assert getattr(quorate, name) is not None
+    assert list(quorate.__all__) == sorted(quorate.__all__)
+    with pytest.raises(AttributeError):
+        _ = quorate.nonsense
