@@ -212,7 +212,7 @@ def _pairwise(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) -
     Boxes of two detectors are matched one to one, in one picture and category, from the best
     overlap down. All columns take part in the sort, so that input order cannot matter.
     """
-    from quorate.evaluation.kernels import greedy_matches, overlapping_pairs
+    from quorate.evaluation.kernels import pair_matches
 
     x1, y1, x2, y2 = asked.xyxy.T
     order = np.lexsort((asked.score, y2, x2, y1, x1, asked.category_id, asked.image_id))
@@ -220,9 +220,7 @@ def _pairwise(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) -
     image, category = asked.image_id[order], asked.category_id[order]
     new = (image[1:] != image[:-1]) | (category[1:] != category[:-1])
     cells = np.concatenate(([0], np.flatnonzero(new) + 1, [len(order)])).astype(np.int64)
-    first, second, overlap = overlapping_pairs(asked.xyxy[order], cells, detector, iou)
-    best = np.argsort(-overlap, kind="stable")
-    matched = greedy_matches(first[best], second[best], detector, m)
+    matched = pair_matches(asked.xyxy[order], cells, detector, m, iou)
     boxes = np.bincount(detector, minlength=m)
     np.fill_diagonal(matched, boxes)
     total = boxes[:, None] + boxes[None, :]

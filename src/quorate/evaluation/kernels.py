@@ -1,4 +1,4 @@
-"""Compiled loops of evaluation: matching by COCO's rules, weighted AP, pairs that overlap.
+"""Compiled loops of evaluation: matching by COCO's rules, weighted AP, boxes in common.
 
 Nothing here knows of pictures' ids or labels: boxes come sorted into *cells*, the boxes of one
 picture and one category, and cells come as offsets.
@@ -138,24 +138,37 @@ def weighted_ap(
 
 
 @njit(cache=True, nogil=True)
-def overlapping_pairs(
-    xyxy: NDArray[np.float32], cells: Ints, detector: NDArray[np.int16], iou: float
-) -> tuple[Ints, Ints, Floats]:
-    """Pairs of boxes of two detectors, in one cell, whose IoU is above `iou`.
+def pair_matches(
+    xyxy: NDArray[np.float32],
+    cells: Ints,
+    detector: NDArray[np.int16],
+    detectors: int,
+    iou: float,
+) -> Ints:
+    """How many boxes each two detectors have in common, matched one to one.
 
-    In every cell the boxes come by rising x1, so a box needs to be compared only until the next
-    one begins to the right of its end. Pairs come in the order of the boxes.
+    Boxes of two detectors in one cell match when their IoU is above `iou`; the best overlap is
+    taken first, of equal ones that of the boxes that come first. In every cell the boxes come by
+    rising x1, so a box is compared only until the next one begins to the right of its end.
+
+    returns  int64  (m, m)  symmetric, zeros on the diagonal
     """
-    first = np.empty(len(xyxy), dtype=np.int64)
-    second = np.empty(len(xyxy), dtype=np.int64)
-    overlap = np.empty(len(xyxy), dtype=np.float64)
-    count = 0
+    matched = np.zeros((detectors, detectors), dtype=np.int64)
+    most = 0
     for k in range(len(cells) - 1):
-        for i in range(cells[k], cells[k + 1]):
+        most = max(most, cells[k + 1] - cells[k])
+    taken = np.zeros((most, detectors), dtype=np.bool_)
+    first = np.empty(64, dtype=np.int64)
+    second = np.empty(64, dtype=np.int64)
+    overlap = np.empty(64, dtype=np.float64)
+    for k in range(len(cells) - 1):
+        start, end, count = cells[k], cells[k + 1], 0
+        taken[: end - start] = False
+        for i in range(start, end):
             x1, y1 = np.float64(xyxy[i, 0]), np.float64(xyxy[i, 1])
             x2, y2 = np.float64(xyxy[i, 2]), np.float64(xyxy[i, 3])
             own = (x2 - x1) * (y2 - y1)
-            for j in range(i + 1, cells[k + 1]):
+            for j in range(i + 1, end):
                 if xyxy[j, 0] >= x2:
                     break
                 if detector[i] == detector[j]:
@@ -175,23 +188,11 @@ def overlapping_pairs(
                     overlap = np.concatenate((overlap, np.empty_like(overlap)))
                 first[count], second[count], overlap[count] = i, j, value
                 count += 1
-    return first[:count], second[:count], overlap[:count]
-
-
-@njit(cache=True, nogil=True)
-def greedy_matches(first: Ints, second: Ints, detector: NDArray[np.int16], detectors: int) -> Ints:
-    """(m, m) how many pairs, taken in order, match boxes that are both still free.
-
-    A box is matched once with each other detector.
-    """
-    taken = np.zeros((len(detector), detectors), dtype=np.bool_)
-    matched = np.zeros((detectors, detectors), dtype=np.int64)
-    for pair in range(len(first)):
-        i, j = first[pair], second[pair]
-        a, b = detector[i], detector[j]
-        if taken[i, b] or taken[j, a]:
-            continue
-        taken[i, b] = taken[j, a] = True
-        matched[a, b] += 1
-        matched[b, a] += 1
+        for pair in np.argsort(-overlap[:count], kind="mergesort"):
+            i, j = first[pair], second[pair]
+            a, b = detector[i], detector[j]
+            if not taken[i - start, b] and not taken[j - start, a]:
+                taken[i - start, b] = taken[j - start, a] = True
+                matched[a, b] += 1
+                matched[b, a] += 1
     return matched
