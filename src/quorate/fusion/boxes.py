@@ -17,7 +17,7 @@ STRENGTH, AVG, AVG_OVERFLOW, MAX, BOX_AND_MODEL, ABSENT_AWARE, VOTERS = range(7)
 OF_LEADER, OF_MAJORITY = range(2)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def merge_groups(
     offsets: NDArray[np.int64],
     members: NDArray[np.int64],
@@ -157,19 +157,17 @@ def merge_groups(
             g = which[o]
             out_score[out], out_category[out], out_votes[out] = score[o], kind[o], votes[o]
             to = member_offsets[out]
+            size = offsets[g + 1] - offsets[g]
             agreement = 0.0
-            size_fused = area_of(fused, o)
             for m in range(offsets[g], offsets[g + 1]):
                 i = members[m]
                 member_rows[to] = row[i]
                 to += 1
-                if offsets[g + 1] - offsets[g] > 1:
-                    agreement += overlap(fused, o, size_fused, box, i, area_of(box, i), False)
-                else:
-                    agreement = 1.0
+                if size > 1:
+                    agreement += _iou(fused, o, box, i)
             for c in range(4):
                 out_box[out, c] = fused[o, c]
-            out_agreement[out] = agreement / (offsets[g + 1] - offsets[g])
+            out_agreement[out] = agreement / size if size > 1 else 1.0
             out += 1
             member_offsets[out] = to
         kept_of_picture[p + 1] = out
@@ -185,7 +183,7 @@ def merge_groups(
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _merge_box(
     fused: NDArray[np.float64],
     n: int,
@@ -212,15 +210,10 @@ def _merge_box(
         return
     if from_box == NMW_MEAN:
         total = 0.0
-        size = area_of(box, leader)
         x1 = y1 = x2 = y2 = np.float32(0.0)
         for k in range(begin, end):
             i = members[k]
-            pull = weighted[i]
-            if k > begin:
-                pull *= overlap(box, i, area_of(box, i), box, leader, size, False)
-            elif size == 0.0:
-                pull = 0.0
+            pull = weighted[i] * _iou(box, i, box, leader)
             x1 = np.float32(np.float64(x1) + pull * box[i, 0])
             y1 = np.float32(np.float64(y1) + pull * box[i, 1])
             x2 = np.float32(np.float64(x2) + pull * box[i, 2])
@@ -234,22 +227,52 @@ def _merge_box(
         return
     if total <= 0.0:
         return
-    for c in range(4):
-        if from_box == WBF_MEAN:
-            rounded = np.float32(0.0)
-            for k in range(begin, end):
-                i = members[k]
-                rounded = np.float32(np.float64(rounded) + weighted[i] * box[i, c])
-            fused[n, c] = np.float32(np.float64(rounded) / total)
-        else:
-            exact = 0.0
-            for k in range(begin, end):
-                i = members[k]
-                exact += weighted[i] * box[i, c]
-            fused[n, c] = exact / total
+    if from_box == WBF_MEAN:
+        x1 = y1 = x2 = y2 = np.float32(0.0)
+        for k in range(begin, end):
+            i = members[k]
+            pull = weighted[i]
+            x1 = np.float32(np.float64(x1) + pull * box[i, 0])
+            y1 = np.float32(np.float64(y1) + pull * box[i, 1])
+            x2 = np.float32(np.float64(x2) + pull * box[i, 2])
+            y2 = np.float32(np.float64(y2) + pull * box[i, 3])
+        fused[n, 0] = np.float32(np.float64(x1) / total)
+        fused[n, 1] = np.float32(np.float64(y1) / total)
+        fused[n, 2] = np.float32(np.float64(x2) / total)
+        fused[n, 3] = np.float32(np.float64(y2) / total)
+        return
+    left = top = right = bottom = 0.0
+    for k in range(begin, end):
+        i = members[k]
+        pull = weighted[i]
+        left += pull * box[i, 0]
+        top += pull * box[i, 1]
+        right += pull * box[i, 2]
+        bottom += pull * box[i, 3]
+    fused[n, 0], fused[n, 1] = left / total, top / total
+    fused[n, 2], fused[n, 3] = right / total, bottom / total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _iou(a: NDArray[np.float64], i: int, b: NDArray[np.float64], j: int) -> float:
+    return float(
+        overlap(
+            a[i, 0],
+            a[i, 1],
+            a[i, 2],
+            a[i, 3],
+            area_of(a, i),
+            b[j, 0],
+            b[j, 1],
+            b[j, 2],
+            b[j, 3],
+            area_of(b, j),
+            False,
+        )
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _confidence(
     from_score: int,
     total: float,
@@ -285,7 +308,7 @@ def _confidence(
     return mean * size / (weight + model_weight)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _majority(
     members: NDArray[np.int64],
     begin: int,
@@ -327,7 +350,7 @@ def _majority(
     return best, mark
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sum_as_numpy(values: NDArray[np.float64], size: int) -> float:
     """The sum of values[:size] in the order in which numpy adds up to 128 values of float64.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quorate.fusion.overlap import GRID_FROM, area_of, cell, lay_grid, overlap
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def decay_scores(
     box: NDArray[np.float64],
     weighted: NDArray[np.float64],
@@ -43,26 +43,27 @@ def decay_scores(
     known = np.empty(longest)
     after = np.empty(longest, np.int64)
     head = np.empty(2 * longest + 4 * int(math.sqrt(longest)) + 4, np.int64)
+    few = np.empty((7, GRID_FROM))
     for r in range(len(run_start) - 1):
         begin, end = run_start[r], run_start[r + 1]
         n = end - begin
-        gridded = n > GRID_FROM
-        wide = high = left = top = per_x = per_y = 0.0
-        columns = rows = 0
-        if gridded:
-            left, top, per_x, per_y, columns, rows = lay_grid(box, begin, end, 1.0)
-            head[: columns * rows] = -1
+        threshold = iou[run_slot[r]]
+        if n <= GRID_FROM:
+            _decay_few(box, score, begin, end, few, threshold, gaussian, sigma, floor, smaller)
+            continue
+        wide = high = 0.0
+        left, top, per_x, per_y, columns, rows = lay_grid(box, begin, end, 1.0)
+        head[: columns * rows] = -1
         for i in range(n):
             b = begin + i
             area[i] = area_of(box, b)
             # Sorted by falling score already, so the heap is one: lowest place, highest score.
             heap[i], known[i] = i, score[b]
-            if gridded:
-                wide, high = max(wide, box[b, 2] - box[b, 0]), max(high, box[b, 3] - box[b, 1])
-                place = cell((box[b, 1] + box[b, 3]) * 0.5, top, per_y, rows) * columns
-                place += cell((box[b, 0] + box[b, 2]) * 0.5, left, per_x, columns)
-                after[i] = head[place]
-                head[place] = i
+            wide, high = max(wide, box[b, 2] - box[b, 0]), max(high, box[b, 3] - box[b, 1])
+            place = cell((box[b, 1] + box[b, 3]) * 0.5, top, per_y, rows) * columns
+            place += cell((box[b, 0] + box[b, 2]) * 0.5, left, per_x, columns)
+            after[i] = head[place]
+            head[place] = i
         left_over = n
         while left_over > 0:
             best = heap[0]
@@ -77,13 +78,6 @@ def decay_scores(
             _sink(heap, known, 0, left_over)
             known[best] = -1.0  # taken: its score is final
             b = begin + best
-            if not gridded:
-                for i in range(n):
-                    if known[i] >= 0.0:
-                        much = overlap(box, b, area[best], box, begin + i, area[i], smaller)
-                        if much > 0.0:
-                            score[begin + i] *= _kept(much, iou[run_slot[r]], gaussian, sigma)
-                continue
             x, y = (box[b, 0] + box[b, 2]) * 0.5, (box[b, 1] + box[b, 3]) * 0.5
             far_x = (box[b, 2] - box[b, 0] + wide) * (0.5 + 1e-9)
             far_y = (box[b, 3] - box[b, 1] + high) * (0.5 + 1e-9)
@@ -96,14 +90,72 @@ def decay_scores(
                     i = head[down * columns + across]
                     while i >= 0:
                         if known[i] >= 0.0:
-                            much = overlap(box, b, area[best], box, begin + i, area[i], smaller)
+                            c = begin + i
+                            much = overlap(
+                                box[b, 0],
+                                box[b, 1],
+                                box[b, 2],
+                                box[b, 3],
+                                area[best],
+                                box[c, 0],
+                                box[c, 1],
+                                box[c, 2],
+                                box[c, 3],
+                                area[i],
+                                smaller,
+                            )
                             if much > 0.0:
-                                score[begin + i] *= _kept(much, iou[run_slot[r]], gaussian, sigma)
+                                score[c] *= _kept(much, threshold, gaussian, sigma)
                         i = after[i]
     return score
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _decay_few(
+    box: NDArray[np.float64],
+    score: NDArray[np.float64],
+    begin: int,
+    end: int,
+    few: NDArray[np.float64],
+    iou: float,
+    gaussian: bool,
+    sigma: float,
+    floor: float,
+    smaller: bool,
+) -> None:
+    """Decay score[begin:end] of one run; `few` is room for 7 columns of at least as many boxes.
+
+    Taken boxes are moved to the front, so that the loop over the others is a vectorised one.
+    """
+    x1, y1, x2, y2, area, place, shared = few[0], few[1], few[2], few[3], few[4], few[5], few[6]
+    n = end - begin
+    for k in range(n):
+        b = begin + k
+        x1[k], y1[k], x2[k], y2[k] = box[b, 0], box[b, 1], box[b, 2], box[b, 3]
+        area[k], place[k] = area_of(box, b), b
+    best = 0  # sorted by falling score already
+    for k in range(n):
+        b = int(place[best])
+        if score[b] <= floor:
+            return
+        bx1, by1, bx2, by2, size = x1[best], y1[best], x2[best], y2[best], area[best]
+        x1[best], y1[best], x2[best], y2[best] = x1[k], y1[k], x2[k], y2[k]
+        area[best], place[best] = area[k], place[k]
+        for i in range(k + 1, n):
+            shared[i] = overlap(
+                bx1, by1, bx2, by2, size, x1[i], y1[i], x2[i], y2[i], area[i], smaller
+            )
+        best = k + 1
+        most = -1.0
+        for i in range(k + 1, n):
+            c = int(place[i])
+            if shared[i] > 0.0:
+                score[c] *= _kept(shared[i], iou, gaussian, sigma)
+            if score[c] > most or (score[c] == most and place[i] < place[best]):
+                best, most = i, score[c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _kept(much: float, iou: float, gaussian: bool, sigma: float) -> float:
     """The part of its score that a box keeps beside a better one it overlaps by `much`."""
     if gaussian:
@@ -111,7 +163,7 @@ def _kept(much: float, iou: float, gaussian: bool, sigma: float) -> float:
     return 1.0 - much if much > iou else 1.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sink(heap: NDArray[np.int64], known: NDArray[np.float64], at: int, size: int) -> None:
     """Restore the heap below `at`: the highest known score on top, then the lowest place."""
     this = heap[at]
@@ -128,6 +180,6 @@ def _sink(heap: NDArray[np.int64], known: NDArray[np.float64], at: int, size: in
     heap[at] = this
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _above(i: int, j: int, known: NDArray[np.float64]) -> bool:
     return known[i] > known[j] or (known[i] == known[j] and i < j)

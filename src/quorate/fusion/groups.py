@@ -27,7 +27,7 @@ from quorate.fusion.overlap import (
 )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def form_groups(
     box: NDArray[np.float64],
     weighted: NDArray[np.float64],
@@ -55,8 +55,10 @@ def form_groups(
     longest = 0
     for r in range(runs):
         longest = max(longest, run_start[r + 1] - run_start[r])
-    leader = np.empty((longest, 4))
-    area = np.empty(longest)
+    # Leaders column by column, so that asking all of them is a vectorised loop.
+    left_of, top_of = np.empty(longest), np.empty(longest)
+    right_of, bottom_of = np.empty(longest), np.empty(longest)
+    area, shared = np.empty(longest), np.empty(longest)
     total = np.empty((longest if moving else 0, 4), np.float32)
     confidence = np.empty(longest if moving else 0)
     words = (detectors + 63) // 64 if one_each else 0
@@ -79,6 +81,7 @@ def form_groups(
             left = top = per_x = per_y = 0.0
             columns = rows = 0
         for i in range(begin, end):
+            x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
             size = area_of(box, i)
             who = voter[i]
             found = -1
@@ -86,9 +89,9 @@ def form_groups(
             near_by = gridded
             x_from = x_to = y_from = y_to = 0
             if gridded:
-                x, y = (box[i, 0] + box[i, 2]) * 0.5, (box[i, 1] + box[i, 3]) * 0.5
-                far_x = reach(box[i, 2] - box[i, 0], threshold)
-                far_y = reach(box[i, 3] - box[i, 1], threshold)
+                x, y = (x1 + x2) * 0.5, (y1 + y2) * 0.5
+                far_x = reach(x2 - x1, threshold)
+                far_y = reach(y2 - y1, threshold)
                 x_from, x_to = (
                     cell(x - far_x, left, per_x, columns),
                     cell(x + far_x, left, per_x, columns),
@@ -100,7 +103,19 @@ def form_groups(
                     for across in range(x_from, x_to + 1):
                         g = head[down * columns + across]
                         while g >= 0:
-                            much = overlap(leader, g, area[g], box, i, size, smaller)
+                            much = overlap(
+                                left_of[g],
+                                top_of[g],
+                                right_of[g],
+                                bottom_of[g],
+                                area[g],
+                                x1,
+                                y1,
+                                x2,
+                                y2,
+                                size,
+                                smaller,
+                            )
                             if _preferred(much, g, most, found, threshold, first) and (
                                 not one_each or not _has_voted(voted, g, who)
                             ):
@@ -108,16 +123,31 @@ def form_groups(
                             g = near[g, 0]
             else:
                 for g in range(leaders):
-                    much = overlap(leader, g, area[g], box, i, size, smaller)
+                    shared[g] = overlap(
+                        left_of[g],
+                        top_of[g],
+                        right_of[g],
+                        bottom_of[g],
+                        area[g],
+                        x1,
+                        y1,
+                        x2,
+                        y2,
+                        size,
+                        smaller,
+                    )
+                for g in range(leaders):
+                    much = shared[g]
                     if _preferred(much, g, most, found, threshold, first) and (
                         not one_each or not _has_voted(voted, g, who)
                     ):
                         found, most = g, much
             new = found < 0
+            moved = new
             if new:
                 found = leaders
                 leaders += 1
-                leader[found] = box[i]
+                left_of[found], top_of[found], right_of[found], bottom_of[found] = x1, y1, x2, y2
                 area[found] = size
                 if one_each:
                     voted[found] = 0
@@ -131,19 +161,21 @@ def form_groups(
                     total[found, c] = np.float32(
                         np.float64(total[found, c]) + weighted[i] * box[i, c]
                     )
-                if not new and confidence[found] > 0.0:
-                    for c in range(4):
-                        leader[found, c] = np.float32(
-                            np.float64(total[found, c]) / confidence[found]
-                        )
-                    area[found] = area_of(leader, found)
+                sure = confidence[found]
+                if not new and sure > 0.0:
+                    x1 = np.float64(np.float32(np.float64(total[found, 0]) / sure))
+                    y1 = np.float64(np.float32(np.float64(total[found, 1]) / sure))
+                    x2 = np.float64(np.float32(np.float64(total[found, 2]) / sure))
+                    y2 = np.float64(np.float32(np.float64(total[found, 3]) / sure))
+                    left_of[found], top_of[found] = x1, y1
+                    right_of[found], bottom_of[found] = x2, y2
+                    area[found] = (x2 - x1) * (y2 - y1)
+                    moved = True
             if one_each:
                 voted[found, who >> 6] |= np.uint64(1) << np.uint64(who & 63)
-            if gridded and (new or moving):
-                place = (
-                    cell((leader[found, 1] + leader[found, 3]) * 0.5, top, per_y, rows) * columns
-                )
-                place += cell((leader[found, 0] + leader[found, 2]) * 0.5, left, per_x, columns)
+            if gridded and moved:  # to where x1 to y2 are now
+                place = cell((y1 + y2) * 0.5, top, per_y, rows) * columns
+                place += cell((x1 + x2) * 0.5, left, per_x, columns)
                 if new or near[found, 2] != place:
                     if not new:
                         _unlink(near, head, found)
@@ -164,19 +196,19 @@ def form_groups(
     return offsets, members, group_of_run
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _preferred(much: float, g: int, most: float, found: int, threshold: float, first: bool) -> bool:
     if first:
         return much > threshold and (found < 0 or g < found)
     return much > most or (much == most and found > g)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _has_voted(voted: NDArray[np.uint64], g: int, who: int) -> bool:
     return bool((voted[g, who >> 6] >> np.uint64(who & 63)) & np.uint64(1) != np.uint64(0))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _link(near: NDArray[np.int64], head: NDArray[np.int64], g: int, place: int) -> None:
     """Put leader g at the head of a cell's list; near[g] is next, previous, cell."""
     after = head[place]
@@ -186,7 +218,7 @@ def _link(near: NDArray[np.int64], head: NDArray[np.int64], g: int, place: int) 
     head[place] = g
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _unlink(near: NDArray[np.int64], head: NDArray[np.int64], g: int) -> None:
     after, before = near[g, 0], near[g, 1]
     if before >= 0:
