@@ -6,6 +6,7 @@ fetch anything.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 from xml.parsers import expat
@@ -23,6 +24,8 @@ from quorate.formats.rows import Rows
 from quorate.labels import Labels
 
 CHUNK = 1 << 20
+LARGE = 4 << 20
+"""From this size on, the compiled scanner is worth its start."""
 KINDS = {kind.name.lower(): kind for kind in Kind}
 LEFT_OUT = ("cuboid", "skeleton")
 
@@ -48,14 +51,13 @@ def read(source: Source) -> Dataset:
     files = _files(source)
     if not files:
         raise FormatError(f"{source.location}: no CVAT XML file (its root is `<annotations>`).")
-    parsers = []
+    parsers, parts = [], []
     images: list[Image] = []
     labels: dict[str, LabelInfo] = {}
     for name in files:
-        parser = _Parser(source.place(name), images, labels)
-        with source.tree.open(name) as file:
-            parser.feed(file)
+        parser, shapes = _read_file(source, name, images, labels)
         parsers.append(parser)
+        parts.append(shapes)
     left_out = sum((parser.left_out for parser in parsers), Counter[str]())
     notes = [
         f"{source.location}: {count} {shape}s are left out; Quorate knows none."
@@ -66,7 +68,7 @@ def read(source: Source) -> Dataset:
         root=root,
         images=moved,
         labels=Labels.from_names(labels),
-        annotations=Annotations.concat([parser.rows.build() for parser in parsers]),
+        annotations=Annotations.concat(parts),
         name=next((parser.name for parser in parsers if parser.name), ""),
         label_info=labels,
         info=merged(*(parser.info for parser in parsers)),
@@ -74,7 +76,31 @@ def read(source: Source) -> Dataset:
     )
 
 
-class _Parser:
+def _read_file(
+    source: Source, name: str, images: list[Image], labels: dict[str, LabelInfo]
+) -> tuple[Parser, Annotations]:
+    """One file, the quick way where it is large and plain; its pictures and labels are added."""
+    with source.tree.open(name) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size >= LARGE:
+            from quorate.formats.cvat.scanning import NotPlain, read_plain
+
+            before, known = len(images), dict(labels)
+            parser = Parser(source.place(name), images, labels)
+            try:
+                return parser, read_plain(file, parser)
+            except NotPlain:
+                del images[before:]
+                labels.clear()
+                labels.update(known)
+                file.seek(0)
+        parser = Parser(source.place(name), images, labels)
+        parser.feed(file)
+        return parser, parser.rows.build()
+
+
+class Parser:
     """One file's pictures and shapes, element by element."""
 
     def __init__(self, place: str, images: list[Image], labels: dict[str, LabelInfo]) -> None:
@@ -187,13 +213,31 @@ class _Parser:
         if declared is not None:
             self._declared = True
             for name, info in declared.items():
-                self._number(name, info)
+                if name not in self._numbers:
+                    self._declare(name, info)
 
-    def _number(self, label: str, info: LabelInfo | None = None) -> int:
-        if label not in self._numbers:
-            self._numbers[label] = len(self._numbers) + 1
-            self.labels[label] = info or LabelInfo()
-        return self._numbers[label]
+    def inner(self) -> Parser:
+        """A parser for cut out shapes, with the same labels."""
+        inner = Parser(self.place, [], self.labels)
+        inner._declared = self._declared
+        inner._numbers = self._numbers
+        return inner
+
+    def number(self, label: str) -> int:
+        """The category id of a label; LabelError where `<meta>` does not declare it."""
+        found = self._numbers.get(label)
+        if found is None:
+            if self._declared:
+                raise LabelError(
+                    f"{self.place}, line {self._expat.CurrentLineNumber}: the label '{label}' is "
+                    f"not declared in <meta> ({', '.join(self._numbers)})."
+                )
+            found = self._declare(label, LabelInfo())
+        return found
+
+    def _declare(self, label: str, info: LabelInfo) -> int:
+        self.labels[label] = info
+        return self._numbers.setdefault(label, len(self._numbers) + 1)
 
     def _new_image(self, values: dict[str, str]) -> Image:
         try:
@@ -218,16 +262,11 @@ class _Parser:
         if image is None:
             return
         try:
-            label = values["label"]
-            if self._declared and label not in self._numbers:
-                raise LabelError(
-                    f"{self.place}, line {self._expat.CurrentLineNumber}: the label '{label}' is "
-                    f"not declared in <meta> ({', '.join(self._numbers)})."
-                )
+            category_id = self.number(values["label"])
             box, points = _geometry(kind, values)
             self.rows.add(
                 image.id,
-                self._number(label),
+                category_id,
                 box,
                 kind=kind,
                 rotation=float(values.get("rotation", 0)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -25,6 +26,8 @@ from quorate.formats.cvat.meta import attribute_text, meta_xml
 from quorate.formats.shapes import polygon_rings
 
 PICTURES_AT_ONCE = 2048
+MANY = 2048
+"""From so many boxes on, pyarrow joins their text; the bytes are the same."""
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _BOX = (
     '    <box label=%s source=%s occluded="%d" xtl="%.{0}f" ytl="%.{0}f" xbr="%.{0}f" '
@@ -83,14 +86,21 @@ def write(
         for first in range(0, len(dataset.images), PICTURES_AT_ONCE):
             last = min(first + PICTURES_AT_ONCE, len(dataset.images))
             part = annotations.take(rows[starts[first] : starts[last]])
+            bounds = np.array(starts[first : last + 1]) - starts[first]
+            heads = [
+                _image(image, frame)
+                for image, frame in zip(dataset.images[first:last], frames[first:last], strict=True)
+            ]
+            if len(part) >= MANY and (part.kind == Kind.BOX).all():
+                from quorate.formats.cvat.joining import pictures_of_boxes
+
+                inside = attribute_columns(part)
+                file.write(pictures_of_boxes(part, heads, bounds, quoted, inside, decimals))
+                continue
             shapes = _shapes(part, quoted, decimals)
             texts: list[str] = []
-            for position in range(first, last):
-                texts.append(_image(dataset.images[position], frames[position]))
-                texts += shapes[
-                    starts[position] - starts[first] : starts[position + 1] - starts[first]
-                ]
-                texts.append("  </image>\n")
+            for head_, (start, end) in zip(heads, pairwise(bounds.tolist()), strict=True):
+                texts += (head_, *shapes[start:end], "  </image>\n")
             file.write("".join(texts).encode())
         file.write(b"</annotations>\n")
     return Written(files=out.files, notes=notes)
@@ -197,20 +207,38 @@ def _pairs(ring: Any, decimals: int) -> str:
 
 
 def _attributes(part: Annotations) -> list[str]:
-    """The `<attribute>` elements of each shape, in the columns' order; a missing value has none."""
-    texts = [""] * len(part)
+    """The `<attribute>` elements of each shape, in the columns' order."""
+    columns = attribute_columns(part)
+    if not columns:
+        return [""] * len(part)
+    told = [[texts[code] for code in codes.tolist()] for texts, codes in columns]
+    return ["".join(row) for row in zip(*told, strict=True)]
+
+
+def attribute_columns(part: Annotations) -> list[tuple[list[str], NDArray[np.int64]]]:
+    """The `<attribute>` elements, a column each: the different texts, and each shape's.
+
+    A missing value has the text ''.
+    """
+    columns = []
     for name, column in part.attributes.items():
         start = f"      <attribute name={attribute_text(name)}>"
         say = _speaker(column)
-        known: dict[Any, str] = {}
-        for row, value in enumerate(column.tolist()):
-            if value is None or value != value:
-                continue
-            text = known.get((value.__class__, value))
-            if text is None:
-                text = known[value.__class__, value] = f"{start}{say(value)}</attribute>\n"
-            texts[row] += text
-    return texts
+        if column.dtype == object:
+            seen: dict[Any, int] = {}
+            keys = [(v.__class__, v) for v in column.tolist()]
+            codes = np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
+            values = [value for _, value in seen]
+        else:
+            rounded = np.round(column, 4) if column.dtype == np.float32 else column
+            different, codes = np.unique(rounded, return_inverse=True)
+            values = different.tolist()
+        texts = [
+            "" if value is None or value != value else f"{start}{say(value)}</attribute>\n"
+            for value in values
+        ]
+        columns.append((texts, codes))
+    return columns
 
 
 def _speaker(column: NDArray[Any]) -> Callable[[Any], str]:
