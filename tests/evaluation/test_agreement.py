@@ -137,9 +137,17 @@ def test_one_detector_has_nobody_to_disagree_with():
     assert result.detectors[0].confirmed == 2
 
 
-def test_unknown_names_and_pictures_are_refused():
-    with pytest.raises(InputError, match="No detector 'z'"):
-        agreement(boxes([]), PAGE, detectors=["z"])
+def test_a_detector_that_found_nothing_took_part_and_one_left_out_did_not():
+    found = boxes([("a", A), ("b", A)], names=("a", "b"))
+    assert agreement(found, PAGE).disagreement[0] == 0
+    silent = agreement(found, PAGE, detectors=["a", "b", "silent"])
+    assert silent.disagreement[0] > 0
+    assert silent.detectors[2].missed == 1
+    alone = agreement(found, PAGE, detectors=["b"])
+    assert [d.boxes for d in alone.detectors] == [1]
+
+
+def test_pictures_of_another_data_set_are_refused():
     with pytest.raises(InputError, match="pictures that the data set has not"):
         of_groups([[0]], image_id=9)
 

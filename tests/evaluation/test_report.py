@@ -219,6 +219,17 @@ def test_the_hardest_pictures_come_first_and_no_more_than_asked():
     assert shown == [by_id[int(i)] for i in worst]
 
 
+def test_a_detector_that_found_nothing_has_its_place():
+    report = small()
+    silent = Report.of(
+        "parts", report.dataset, report.detections, report.fused, detectors=["left", "silent"]
+    )
+    page = Page(render_report(replace(silent, read=grey, fusion="consensus")))
+    assert "Decided by consensus." in page.words
+    assert silent.metrics["silent"].ap == 0
+    assert len(page.classes("p1")) == 1
+
+
 def test_nothing_at_all_is_still_a_page():
     nothing = Dataset("here", (), Labels.from_names(["bolt"]), Annotations.empty())
     report = Report.of("none", nothing, Detections.empty(["a"]), Detections.empty(["a"]), read=grey)

@@ -106,7 +106,7 @@ def agreement(
         detections: The boxes of all detectors, before fusion.
         dataset: The pictures, in the order of the result.
         detectors: Those that took part; default: all of `detections`. One that found nothing
-            took part; one that failed did not.
+            took part; one that failed did not, and its boxes, if any, are left out.
         iou: Boxes overlap when their IoU is above this.
         min_score: Boxes that score less are left out: a detector that whispers does not disagree.
         needed: Votes that confirm a group; default: more than half of the detectors.
@@ -114,14 +114,10 @@ def agreement(
             already.
     """
     names = tuple(detections.detectors if detectors is None else detectors)
-    unknown = [name for name in names if name not in detections.detectors]
-    if unknown:
-        raise InputError(
-            f"No detector '{unknown[0]}' among {', '.join(detections.detectors) or 'none'}."
-        )
     slots = np.full(len(detections.detectors) + 1, -1, dtype=np.int16)
     for position, name in enumerate(names):
-        slots[detections.detectors.index(name)] = position
+        if name in detections.detectors:
+            slots[detections.detectors.index(name)] = position
     asked = detections.take((detections.score >= min_score) & (slots[detections.detector] >= 0))
     if groups is None:
         groups = _affirmative(asked, names, iou)

@@ -27,7 +27,7 @@ from quorate.evaluation.report.markup import (
     table,
     text,
 )
-from quorate.evaluation.report.model import Report
+from quorate.evaluation.report.model import Report, own
 
 SMALL_CHARTS = 12
 
@@ -39,7 +39,8 @@ def headline(report: Report) -> tuple[str, str]:
     decided = counted(len(report.fused), "box")
     below = f"{voters} looked at {pictures}; {decided} decided."
     if report.fusion:
-        below += f" {text(report.fusion)}"
+        sentence = report.fusion.endswith(".")
+        below += f" {text(report.fusion if sentence else f'Decided by {report.fusion}.')}"
     best = best_detector(report)
     if report.ensemble is not None and report.ensemble.ap is not None and best is not None:
         ours = report.ensemble.ap
@@ -335,17 +336,13 @@ def accord(report: Report) -> str:
 
 def run(report: Report) -> str:
     """Boxes by detector, times, the spec."""
-    boxes = np.bincount(
-        report.detections.detector[report.detections.detector >= 0],
-        minlength=len(report.detections.detectors),
-    )
     pictures = len(report.dataset.images)
     rows = [
         [_key(None, QUORUM), count(len(report.fused)), _each(len(report.fused), pictures)],
         *(
-            [_key(position, n), count(boxes_of), _each(boxes_of, pictures)]
+            [_key(position, n), count(boxes), _each(boxes, pictures)]
             for position, n in enumerate(report.detectors)
-            for boxes_of in [int(boxes[report.detections.detectors.index(n)])]
+            for boxes in [len(own(report.detections, n))]
         ),
     ]
     parts = [

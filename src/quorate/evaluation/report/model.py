@@ -17,6 +17,13 @@ from quorate.evaluation.coco import CocoMetrics, evaluate
 PICTURES = 24
 
 
+def own(detections: Detections, detector: str) -> Detections:
+    """The boxes of one detector: none where it found nothing and so is not even named."""
+    if detector in detections.detectors:
+        return detections.of(detector)
+    return Detections.empty((detector,))
+
+
 @dataclass(frozen=True)
 class Timing:
     """How long one part of the run took, and over how many pictures."""
@@ -37,7 +44,7 @@ class Report:
         fused: What the quorum decided.
         detectors: Those that took part, in the spec's order.
         spec: The ensemble as its user wrote it, or ''.
-        fusion: How was decided, in words, or ''.
+        fusion: How was decided: the name of the method or a whole sentence, or ''.
         metrics: Detector -> figures; empty without truth.
         ensemble: The figures of `fused`; None without truth.
         agreement: None where there was nothing to compare.
@@ -104,7 +111,7 @@ class Report:
             detectors=names,
             spec=spec,
             fusion=fusion,
-            metrics={n: evaluate(detections.of(n), dataset) for n in names} if truth else {},
+            metrics={n: evaluate(own(detections, n), dataset) for n in names} if truth else {},
             ensemble=evaluate(fused, dataset) if truth else None,
             agreement=agreement(
                 detections,

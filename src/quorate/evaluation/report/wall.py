@@ -16,7 +16,7 @@ from quorate.dataset import Image as Record
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.report.markup import QUORUM, count, counted, name, section, short, text
-from quorate.evaluation.report.model import Report
+from quorate.evaluation.report.model import Report, own
 from quorate.evaluation.truth import HAVE_A_BOX
 
 SIDE = 640
@@ -181,12 +181,12 @@ def _boxes_of(
         [_members(report, fused, row) for row in range(len(fused))],
     )
     for position, detector in enumerate(report.detectors):
-        own = seen.of(detector)
-        carried = _matched(own.xyxy, own.category_id, stands.xyxy, stands.category_id)
+        mine = own(seen, detector)
+        carried = _matched(mine.xyxy, mine.category_id, stands.xyxy, stands.category_id)
         out[f"p{position}"] = _sorted(
-            own.xyxy,
-            vocabulary.positions(own.category_id),
-            own.score,
+            mine.xyxy,
+            vocabulary.positions(mine.category_id),
+            mine.score,
             ~carried,
             ["" if yes else "not carried by the quorum" for yes in carried],
         )
