@@ -22,6 +22,7 @@ from quorate.evaluation.truth import HAVE_A_BOX
 SIDE = 640
 PICTURE_BYTES = 4_200_000  # of all JPEG files together, before base64 makes a third more of them
 BOXES = 8_000  # on the whole wall: what keeps the page a page that a browser likes
+LEGEND = 40  # labels, of those that occur
 COLOURS = 8
 DASHES = 3
 
@@ -64,7 +65,8 @@ def wall(report: Report) -> str:
     most = max(20, min(100, BOXES // max(1, len(ids) * len(panels))))
     seen = report.detections.take(np.isin(report.detections.image_id, ids))
     fused = report.fused.take(np.isin(report.fused.image_id, ids))
-    cards = []
+    cards: list[str] = []
+    labels: set[int] = set()
     for place, image_id in enumerate(ids):
         boxes = _boxes_of(
             report,
@@ -72,12 +74,15 @@ def wall(report: Report) -> str:
             fused.take(fused.image_id == image_id),
             None if truth is None else truth.take(truth.image_id == image_id),
         )
+        labels.update(label for panel in boxes.values() for label in panel.label if label >= 0)
         cards.append(_card(report, place, records[image_id], panels, boxes, most, len(ids)))
     return section(
         "wall",
         "The pictures they argue about" if len(report.detectors) > 1 else "The pictures",
         _lead(report, len(ids), truth is not None),
-        _controls(report, panels) + f'<div class="cards">{"".join(cards)}</div>' + _dialog(),
+        _controls(report, panels, sorted(labels))
+        + f'<div class="cards">{"".join(cards)}</div>'
+        + _dialog(),
     )
 
 
@@ -110,7 +115,7 @@ def panel_rules(report: Report) -> str:
     )
 
 
-def _controls(report: Report, panels: Sequence[_Panel]) -> str:
+def _controls(report: Report, panels: Sequence[_Panel], labels: Sequence[int]) -> str:
     ticks = "".join(
         f'<label><input type="checkbox" id="show-{panel.key}" checked>{name(panel.title)}</label>'
         for panel in panels
@@ -118,10 +123,10 @@ def _controls(report: Report, panels: Sequence[_Panel]) -> str:
     names = report.dataset.labels.names
     key = "".join(
         f'<li><svg viewBox="0 0 16 12" aria-hidden="true"><rect class="{_tint(i)}" x="1.5" '
-        f'y="1.5" width="13" height="9"/></svg>{name(label)}</li>'
-        for i, label in enumerate(names[:40])
+        f'y="1.5" width="13" height="9"/></svg>{name(names[i])}</li>'
+        for i in labels[:LEGEND]
     )
-    more = f"<li>and {count(len(names) - 40)} more</li>" if len(names) > 40 else ""
+    more = f"<li>and {count(len(labels) - LEGEND)} more</li>" if len(labels) > LEGEND else ""
     return (
         f'<form class="controls" autocomplete="off"><fieldset><legend>Show</legend>{ticks}'
         '</fieldset><fieldset><legend>On the boxes</legend><label><input type="checkbox" '
