@@ -9,8 +9,8 @@ from quorate.detections import Detections
 
 NAMES = ("ash", "birch", "cedar", "elm")
 
-# Sizes are such that areas do not underflow. A coarse raster makes equal boxes, touching boxes and boxes without area likely; two decimals
-# make equal scores likely, as in files that people exchange.
+# Sizes are such that no area underflows. A coarse raster makes equal boxes, touching boxes and
+# boxes without area likely; two decimals make equal scores likely, as in exchanged files.
 rasters = st.integers(0, 12).map(lambda k: k * 5.0)
 places = st.one_of(rasters, st.floats(0.0, 60.0, width=16).map(lambda x: round(x * 64) / 64))
 scores = st.one_of(

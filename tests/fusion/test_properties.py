@@ -1,5 +1,7 @@
 """What holds for every method and every input."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,7 +55,7 @@ def as_names(fused: Detections) -> list[list[tuple[str, float]]]:
     who = [fused.detectors[i] for i in fused.members.detector]
     pairs = list(zip(who, fused.members.score.tolist(), strict=True))
     bounds = fused.members.offsets
-    return [sorted(pairs[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [sorted(pairs[a:b]) for a, b in pairwise(bounds)]
 
 
 def assert_same(one: Detections, other: Detections) -> None:
@@ -101,9 +103,7 @@ def test_scores_votes_and_members_are_within_their_bounds(
     assert (fused.detector == FUSED).all()
     # A box of the input belongs to one group at most.
     members = sorted(who for group in as_names(fused) for who in group)
-    given_boxes = sorted(
-        zip([NAMES[i] for i in boxes.detector], boxes.score.tolist(), strict=True)
-    )
+    given_boxes = sorted(zip([NAMES[i] for i in boxes.detector], boxes.score.tolist(), strict=True))
     assert len(members) == np.count_nonzero(carried(boxes, fusion))
     for member in set(members):
         assert members.count(member) <= given_boxes.count(member)
@@ -215,7 +215,9 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 @given(boxes=detections(), power=st.integers(-6, 6))
 @settings(max_examples=12, deadline=None)
 def test_only_the_ratio_of_weights_counts(fusion: Fusion, boxes: Detections, power: int) -> None:
-    one = fusion.model_copy(update={"weights": {"ash": 1.0, "birch": 2.0, "elm": 0.5, "cedar": 3.0}})
+    one = fusion.model_copy(
+        update={"weights": {"ash": 1.0, "birch": 2.0, "elm": 0.5, "cedar": 3.0}}
+    )
     scaled = {name: weight * 2.0**power for name, weight in one.weights.items()}
     other = fusion.model_copy(update={"weights": scaled})
     assert_same(fuse(boxes, one), fuse(boxes, other))

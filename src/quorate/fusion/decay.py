@@ -125,34 +125,38 @@ def _decay_few(
 ) -> None:
     """Decay score[begin:end] of one run; `few` is room for 7 columns of at least as many boxes.
 
-    Taken boxes are moved to the front, so that the loop over the others is a vectorised one.
+    Those not yet taken lie together at the end.
     """
-    x1, y1, x2, y2, area, place, shared = few[0], few[1], few[2], few[3], few[4], few[5], few[6]
+    x1, y1, x2, y2, area, place, worth = few[0], few[1], few[2], few[3], few[4], few[5], few[6]
     n = end - begin
     for k in range(n):
         b = begin + k
         x1[k], y1[k], x2[k], y2[k] = box[b, 0], box[b, 1], box[b, 2], box[b, 3]
-        area[k], place[k] = area_of(box, b), b
+        area[k], place[k], worth[k] = area_of(box, b), b, score[b]
     best = 0  # sorted by falling score already
     for k in range(n):
-        b = int(place[best])
-        if score[b] <= floor:
-            return
+        score[int(place[best])] = worth[best]
+        if worth[best] <= floor:
+            break
         bx1, by1, bx2, by2, size = x1[best], y1[best], x2[best], y2[best], area[best]
         x1[best], y1[best], x2[best], y2[best] = x1[k], y1[k], x2[k], y2[k]
-        area[best], place[best] = area[k], place[k]
-        for i in range(k + 1, n):
-            shared[i] = overlap(
-                bx1, by1, bx2, by2, size, x1[i], y1[i], x2[i], y2[i], area[i], smaller
-            )
+        area[best], place[best], worth[best] = area[k], place[k], worth[k]
         best = k + 1
         most = -1.0
         for i in range(k + 1, n):
-            c = int(place[i])
-            if shared[i] > 0.0:
-                score[c] *= _kept(shared[i], iou, gaussian, sigma)
-            if score[c] > most or (score[c] == most and place[i] < place[best]):
-                best, most = i, score[c]
+            now = worth[i]
+            # Most boxes are apart, and that is quickly seen.
+            if x1[i] < bx2 and bx1 < x2[i] and y1[i] < by2 and by1 < y2[i]:
+                much = overlap(
+                    bx1, by1, bx2, by2, size, x1[i], y1[i], x2[i], y2[i], area[i], smaller
+                )
+                if much > 0.0:
+                    now *= _kept(much, iou, gaussian, sigma)
+                    worth[i] = now
+            if now > most or (now == most and place[i] < place[best]):
+                best, most = i, now
+    for i in range(k, n):
+        score[int(place[i])] = worth[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
