@@ -55,11 +55,12 @@ ADVERSARIAL = {
 
 
 @pytest.mark.parametrize("case", ADVERSARIAL)
-def test_adversarial_input_gives_the_numbers_of_pycocotools(case):
+def test_adversarial_input_gives_the_numbers_of_pycocotools(case, capfd):
     *columns, crowd = ADVERSARIAL[case]
     truth = dataset([1, 2], [1, 2], [[0, 0, 10, 10]] * 2, images=[1, 2, 3], iscrowd=crowd)
     found = boxes(*columns)
     assert_same(evaluate(found, truth), evaluate(found, truth, backend="pycocotools"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_perfect_detector_scores_one_and_says_so_per_label():

@@ -44,8 +44,10 @@ def accumulate(
         shape = (10, 101, len(frame.category_id), 4, 3)
         none = np.full(shape, -1.0)
         return Accumulated(precision=none, recall=none[:, 0], scores=none)
-    evaluator = (_hotcoco if backend == "hotcoco" else _pycocotools)(found, truth, frame)
-    with contextlib.redirect_stdout(io.StringIO()):  # both tell of their progress
+    # pycocotools tells of its progress; hotcoco is silent, so that its way leaves stdout alone.
+    silent = contextlib.redirect_stdout(io.StringIO())
+    with silent if backend == "pycocotools" else contextlib.nullcontext():
+        evaluator = (_hotcoco if backend == "hotcoco" else _pycocotools)(found, truth, frame)
         evaluator.evaluate()
         evaluator.accumulate()
     result = evaluator.eval
@@ -105,19 +107,18 @@ def _pycocotools(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
         }
         for number, (image, category, box, area, crowd) in enumerate(columns, start=1)
     ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        expected = COCO()
-        expected.dataset = {
-            "info": {},
-            "images": images,
-            "categories": categories,
-            "annotations": annotations,
-        }
-        expected.createIndex()
-        if not len(found):  # pycocotools cannot load a result without boxes
-            results = COCO()
-            results.dataset = {"images": images, "categories": categories, "annotations": []}
-            results.createIndex()
-        else:
-            results = expected.loadRes(_table(found))
+    expected = COCO()
+    expected.dataset = {
+        "info": {},
+        "images": images,
+        "categories": categories,
+        "annotations": annotations,
+    }
+    expected.createIndex()
+    if not len(found):  # pycocotools cannot load a result without boxes
+        results = COCO()
+        results.dataset = {"images": images, "categories": categories, "annotations": []}
+        results.createIndex()
+    else:
+        results = expected.loadRes(_table(found))
     return COCOeval(expected, results, "bbox")
