@@ -17,11 +17,11 @@ def add_commands(commands: Any) -> None:
 def _compile(arguments: argparse.Namespace) -> None:
     import time
 
+    from quorate import detectors, evaluation, fusion
     from quorate.cli.output import note
-    from quorate.detectors import compile_kernels as compile_detectors
-    from quorate.fusion import compile_kernels as compile_fusion
+    from quorate.formats import cvat
 
     started = time.perf_counter()
-    compile_fusion()
-    compile_detectors()
+    for room in (fusion, detectors, evaluation, cvat):
+        room.compile_kernels()
     note(f"kernels compiled and cached in {time.perf_counter() - started:.1f} s")

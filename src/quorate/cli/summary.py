@@ -28,7 +28,7 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
         rows.append(row)
     print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")
     votes = ", ".join(f"{count:,} with {votes}" for votes, count in summary.votes.items())
-    note(f"boxes by votes: {votes or 'none'}")
+    note(f"published: {summary.published:,} boxes ({votes or 'none'} votes)")
     for voter in summary.detectors:
         if voter.failed:
             note(f"degraded: {voter.name} failed and has no vote: {voter.failed}")

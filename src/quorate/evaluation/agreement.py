@@ -7,7 +7,7 @@ IoU above a threshold); each group has the votes of 1 to m detectors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class DetectorAgreement:
 class Agreement:
     """How far detectors agree, over a data set and picture by picture.
 
-    pairwise      float64  (m, m)    F1 of each pair of detectors' boxes; NaN where neither has any
+    matched       int64    (m, m)    boxes that two detectors have in common; on the diagonal, all
     votes         int64    (m + 1,)  groups by how many detectors voted for them
     image_id      int64    (p,)      the data set's pictures, in its order
     disagreement  float32  (p,)      0, agreed on everything, up to 1; see `agreement`
@@ -53,7 +53,7 @@ class Agreement:
     """
 
     detectors: tuple[DetectorAgreement, ...]
-    pairwise: Floats
+    matched: Ints
     votes: Ints
     needed: int
     image_id: Ints
@@ -66,6 +66,53 @@ class Agreement:
     def names(self) -> tuple[str, ...]:
         """The detectors' names, in the order of the rows and columns."""
         return tuple(detector.name for detector in self.detectors)
+
+    @property
+    def pairwise(self) -> Floats:
+        """(m, m) F1, 2 * matched / (boxes of one + boxes of the other); NaN where both are 0."""
+        boxes = np.diag(self.matched)
+        total = boxes[:, None] + boxes[None, :]
+        f1: Floats = np.full(self.matched.shape, np.nan)
+        np.divide(2 * self.matched, total, out=f1, where=total > 0)
+        return f1
+
+    @classmethod
+    def concat(cls, parts: Sequence[Agreement]) -> Agreement:
+        """The agreement over all pictures of several, which no two of them share.
+
+        What is counted adds up, so that a data set of any size can be compared a part at a time.
+        A detector that is no part of one (it failed there) simply adds nothing from it.
+        """
+        names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+        matched = np.zeros((len(names), len(names)), dtype=np.int64)
+        votes = np.zeros(max(len(part.votes) for part in parts), dtype=np.int64)
+        for part in parts:
+            place = [names.index(name) for name in part.names]
+            matched[np.ix_(place, place)] += part.matched
+            votes[: len(part.votes)] += part.votes
+        return replace(
+            parts[0],
+            detectors=tuple(
+                DetectorAgreement(
+                    name,
+                    *np.sum(
+                        [
+                            (one.boxes, one.confirmed, one.disputed, one.lonely, one.missed)
+                            for part in parts
+                            for one in part.detectors
+                            if one.name == name
+                        ],
+                        axis=0,
+                    ).tolist(),
+                )
+                for name in names
+            ),
+            matched=matched,
+            votes=votes,
+            image_id=np.concatenate([part.image_id for part in parts]),
+            disagreement=np.concatenate([part.disagreement for part in parts]),
+            groups=np.concatenate([part.groups for part in parts]),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; pictures are left out."""
@@ -159,7 +206,7 @@ def agreement(
             )
             for d, name in enumerate(names)
         ),
-        pairwise=_pairwise(asked, slots, m, iou),
+        matched=_matched(asked, slots, m, iou),
         votes=np.bincount(votes, minlength=m + 1),
         needed=needed,
         image_id=image_id,
@@ -202,8 +249,8 @@ def _positions(known: Ints, values: Ints) -> Ints:
     return positions
 
 
-def _pairwise(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) -> Floats:
-    """(m, m) F1: 2 * matched / (boxes of one + boxes of the other).
+def _matched(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) -> Ints:
+    """(m, m) boxes that two detectors have in common; on the diagonal, all that one has.
 
     Boxes of two detectors are matched one to one, in one picture and category, from the best
     overlap down. All columns take part in the sort, so that input order cannot matter.
@@ -216,9 +263,6 @@ def _pairwise(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) -
     image, category = asked.image_id[order], asked.category_id[order]
     new = (image[1:] != image[:-1]) | (category[1:] != category[:-1])
     cells = np.concatenate(([0], np.flatnonzero(new) + 1, [len(order)])).astype(np.int64)
-    matched = pair_matches(asked.xyxy[order], cells, detector, m, iou)
-    boxes = np.bincount(detector, minlength=m)
-    np.fill_diagonal(matched, boxes)
-    total = boxes[:, None] + boxes[None, :]
-    f1: Floats = np.divide(2 * matched, total, out=np.full((m, m), np.nan), where=total > 0)
-    return f1
+    matched: Ints = pair_matches(asked.xyxy[order], cells, detector, m, iou)
+    np.fill_diagonal(matched, np.bincount(detector, minlength=m))
+    return matched

@@ -20,6 +20,9 @@ class Publish(SpecModel):
     attributes: tuple[Literal["votes", "score", "agreement", "detectors"], ...] = Field(
         ("votes", "score"), description="What each CVAT box carries as label attributes."
     )
+    min_score: float = Field(
+        0.25, ge=0.0, le=1.0, description="Boxes that score less are not written for a person."
+    )
     review: Literal["disagreement"] | None = Field(
         None, description="Tag the pictures a person should look at first."
     )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import yaml
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import AttributeSpec, Dataset, LabelInfo
 from quorate.detections import Detections
 from quorate.formats import read, write
 from quorate.labels import UNMAPPED, Labels
+from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
 from quorate.steps.results import Results
 from quorate.steps.work import Skipped, Work, write_json
+from quorate.storage import open_tree
 
 if TYPE_CHECKING:
     from quorate.evaluation.agreement import Agreement
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 
 REVIEW = "review"
 """The label of the tag that says how far the detectors disagree about a picture."""
+PICTURES = 24
+"""How many of them the report shows."""
+REVIEWED = 10
+"""How many pictures the summary names to be looked at first."""
 
 
 class Voted(msgspec.Struct, frozen=True):
@@ -45,6 +52,7 @@ class Summary(msgspec.Struct, frozen=True):
     images: int
     detectors: tuple[Voted, ...]
     ensemble: Voted
+    published: int
     votes: dict[str, int]
     degraded: bool
     skipped: tuple[Skipped, ...]
@@ -68,83 +76,103 @@ def publish(
     from quorate.evaluation.agreement import review_order
 
     results = Results(work, [detector.name for detector in ensemble.detectors])
+    dataset = _dataset(results)
     fused = Detections.concat([results.fused(shard) for shard in results.shards])
-    source = read(results.plan.data)
-    dataset = replace(source, images=results.images, labels=results.labels, annotations=None)
+    kept = fused.take(fused.score >= ensemble.publish.min_score)
     agreement = _agreement(results, dataset, ensemble)
-    metrics = _metrics(results, dataset, source, fused)
-
+    metrics = _metrics(results, dataset, fused)
     files: list[str] = []
     notes = list(results.notes)
-    boxes = Annotations.from_detections(fused, attributes=ensemble.publish.attributes)
-    total = len(ensemble.publish.formats)
+    if len(kept) < len(fused):
+        notes.append(
+            f"{len(kept):,} of {len(fused):,} boxes are published: the others score less than "
+            f"{ensemble.publish.min_score:g} (`publish: {{min_score: …}}`)."
+        )
+    published = replace(dataset, annotations=None)
+    boxes = Annotations.from_detections(kept, attributes=ensemble.publish.attributes)
+    total = len(ensemble.publish.formats) + ensemble.publish.report
     for number, name in enumerate(ensemble.publish.formats):
         progress(number, total)
         reviewed = name == "cvat" and ensemble.publish.review
         written = write(
-            *(_with_review(dataset, boxes, agreement) if reviewed else (dataset, boxes)),
+            *(_with_review(published, boxes, agreement) if reviewed else (published, boxes)),
             out / name,
             format=name,
         )
         files += written.files
         notes += written.notes
-    progress(total, total)
-    names = {image.id: image.file_name for image in results.images}
+    if ensemble.publish.report:
+        progress(total - 1, total)
+        path = out / "report.html"
+        _write_report(path, ensemble, results, dataset, fused, agreement, metrics, notes)
+        files.append(str(path))
+    names = {image.id: image.file_name for image in dataset.images}
     summary = Summary(
         name=ensemble.name,
         method=ensemble.fusion.method,
-        images=len(results.images),
+        images=len(dataset.images),
         detectors=tuple(
-            _voted(
-                name,
-                sum(manifest.detections for manifest in results.manifests[name]),
-                metrics.get(name),
-                failed=results.failed.get(name, ""),
-            )
+            _voted(name, results.counts[name], metrics.get(name), results.failed.get(name, ""))
             for name in results.detectors
         ),
         ensemble=_voted("ensemble", len(fused), metrics.get("ensemble")),
+        published=len(kept),
         votes={
             str(votes): int(count)
-            for votes, count in zip(*np.unique(fused.votes, return_counts=True), strict=True)
+            for votes, count in zip(*np.unique(kept.votes, return_counts=True), strict=True)
         },
         degraded=bool(results.failed),
         skipped=results.skipped,
         notes=tuple(notes),
-        review=tuple(names[int(i)] for i in review_order(agreement, most=10)),
+        review=tuple(names[int(i)] for i in review_order(agreement, most=REVIEWED)),
         files=tuple(files),
     )
     write_json(out / "summary.json", summary)
+    progress(total, total)
     return summary
 
 
-def _agreement(results: Results, dataset: Dataset, ensemble: EnsembleSpec) -> Agreement:
-    """How far the detectors agree, counted a shard at a time so that memory stays bounded."""
-    from quorate.evaluation.agreement import agreement
+def _dataset(results: Results) -> Dataset:
+    """The data set as prepared, with what its source says beside: truth, colours, attributes.
 
-    return agreement(
-        Detections.concat([results.detections(shard) for shard in results.shards]),
-        dataset,
-        iou=ensemble.fusion.iou,
+    The source may say more than was asked; labels that the ensemble does not know and pictures
+    that could not be read are no part of the truth.
+    """
+    source = read(results.plan.data)
+    truth = source.annotations
+    if truth is not None:
+        known = np.isin(truth.image_id, [image.id for image in results.images])
+        known &= results.labels.positions(truth.category_id) != UNMAPPED
+        truth = truth.take(known)
+    return replace(source, images=results.images, labels=results.labels, annotations=truth)
+
+
+def _agreement(results: Results, dataset: Dataset, ensemble: EnsembleSpec) -> Agreement:
+    """How far the detectors agree, a shard at a time, so that memory does not grow."""
+    from quorate.evaluation.agreement import Agreement, agreement
+
+    return Agreement.concat(
+        [
+            agreement(
+                results.detections(shard),
+                replace(dataset, images=results.shard_images(shard)),
+                detectors=results.fusions[shard].detectors,
+                iou=ensemble.fusion.iou,
+            )
+            for shard in results.shards
+        ]
     )
 
 
-def _metrics(
-    results: Results, dataset: Dataset, source: Dataset, fused: Detections
-) -> Mapping[str, CocoMetrics]:
+def _metrics(results: Results, dataset: Dataset, fused: Detections) -> Mapping[str, CocoMetrics]:
     """COCO's numbers of each detector and of the ensemble; nothing where there is no truth."""
     from quorate.evaluation.coco import evaluate
 
-    truth = source.annotations
-    if truth is None or not len(truth):
+    if dataset.annotations is None or not len(dataset.annotations):
         return {}
-    # The data set may say more than was asked: other labels, and pictures that could not be read.
-    known = np.isin(truth.image_id, [image.id for image in results.images])
-    known &= results.labels.positions(truth.category_id) != UNMAPPED
-    measured = replace(dataset, annotations=truth.take(known))
     detections = Detections.concat([results.detections(shard) for shard in results.shards])
     found = {name: detections.of(name) for name in results.detectors} | {"ensemble": fused}
-    return {name: evaluate(boxes, measured) for name, boxes in found.items()}
+    return {name: evaluate(boxes, dataset) for name, boxes in found.items()}
 
 
 def _with_review(
@@ -169,21 +197,54 @@ def _with_review(
         sources=("auto",),
         attributes={"disagreement": percent[doubtful]},
     )
-    info = LabelInfo(
-        type="tag",
-        attributes=(
-            AttributeSpec(
-                "disagreement", input_type="number", default="0", values=("0", "100", "1")
-            ),
-        ),
-    )
+    percentage = AttributeSpec("disagreement", "number", default="0", values=("0", "100", "1"))
+    info = LabelInfo(type="tag", attributes=(percentage,))
     return (
         replace(dataset, labels=labels, label_info={**dataset.label_info, REVIEW: info}),
         Annotations.concat([boxes, tags]),
     )
 
 
-def _voted(name: str, boxes: int, metrics: CocoMetrics | None, *, failed: str = "") -> Voted:
+def _write_report(
+    path: Path,
+    ensemble: EnsembleSpec,
+    results: Results,
+    dataset: Dataset,
+    fused: Detections,
+    agreement: Agreement,
+    metrics: Mapping[str, CocoMetrics],
+    notes: Sequence[str],
+) -> None:
+    """Fill the report from what was found; the hardest pictures are read once more."""
+    from quorate.evaluation.agreement import review_order
+    from quorate.evaluation.report import Report, write_report
+
+    hardest = review_order(agreement, most=PICTURES)
+    names = {image.id: image.file_name for image in dataset.images}
+    with open_tree(results.plan.root) as tree:
+        report = Report(
+            name=ensemble.name,
+            dataset=dataset,
+            detections=results.on(hardest),
+            fused=fused,
+            detectors=results.detectors,
+            boxes=results.counts,
+            order=hardest.tolist(),
+            spec=yaml.safe_dump(ensemble.model_dump(mode="json", exclude_unset=True)),
+            fusion=ensemble.fusion.method,
+            metrics={name: one for name, one in metrics.items() if name != "ensemble"},
+            ensemble=metrics.get("ensemble"),
+            agreement=agreement,
+            skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
+            failed=results.failed,
+            notes=notes,
+            pictures=PICTURES,
+            read=lambda image_id: decode(tree.read(names[image_id]), name=names[image_id]),
+        )
+        write_report(path, report)
+
+
+def _voted(name: str, boxes: int, metrics: CocoMetrics | None, failed: str = "") -> Voted:
     if metrics is None:
         return Voted(name=name, boxes=boxes, failed=failed)
     return Voted(name=name, boxes=boxes, ap=metrics.ap, ap50=metrics.ap50, failed=failed)

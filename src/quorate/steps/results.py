@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quorate.dataset import Image
 from quorate.detections import Detections
 from quorate.labels import Labels
@@ -29,7 +32,11 @@ class Results:
     @cached_property
     def images(self) -> tuple[Image, ...]:
         """Every readable picture, in the data set's order."""
-        return tuple(image for shard in self.shards for image in self._work.images(shard).images)
+        return tuple(image for shard in self.shards for image in self.shard_images(shard))
+
+    def shard_images(self, shard: int) -> tuple[Image, ...]:
+        """The pictures of one shard."""
+        return self._work.images(shard).images
 
     @cached_property
     def labels(self) -> Labels:
@@ -53,6 +60,14 @@ class Results:
                 if name in self.fusions[shard].detectors
             )
             for name in self.detectors
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many boxes each detector found, where it took part."""
+        return {
+            name: sum(manifest.detections for manifest in shards)
+            for name, shards in self.manifests.items()
         }
 
     @cached_property
@@ -94,3 +109,12 @@ class Results:
     def fused(self, shard: int) -> Detections:
         """What the quorum decided on a shard."""
         return Detections.from_parquet(self._work.fused(shard) / "detections.parquet")
+
+    def on(self, image_ids: NDArray[np.int64]) -> Detections:
+        """The detectors' boxes on a few pictures of any shards."""
+        found = [Detections.empty(self.detectors)]
+        for shard in self.shards:
+            if np.isin([image.id for image in self.shard_images(shard)], image_ids).any():
+                boxes = self.detections(shard)
+                found.append(boxes.take(np.isin(boxes.image_id, image_ids)))
+        return Detections.concat(found)

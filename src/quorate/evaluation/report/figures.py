@@ -27,7 +27,7 @@ from quorate.evaluation.report.markup import (
     table,
     text,
 )
-from quorate.evaluation.report.model import Report, own
+from quorate.evaluation.report.model import Report
 
 SMALL_CHARTS = 12
 
@@ -88,7 +88,7 @@ def tiles(report: Report) -> str:
         (
             "boxes decided",
             count(len(report.fused)),
-            f"of {count(len(report.detections))} that detectors saw",
+            f"of {count(sum(report.counts.values()))} that detectors saw",
         )
     )
     if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
@@ -342,7 +342,7 @@ def run(report: Report) -> str:
         *(
             [_key(position, n), count(boxes), _each(boxes, pictures)]
             for position, n in enumerate(report.detectors)
-            for boxes in [len(own(report.detections, n))]
+            for boxes in [report.counts.get(n, 0)]
         ),
     ]
     parts = [

@@ -40,7 +40,8 @@ class Report:
     Attributes:
         name: The ensemble.
         dataset: The pictures that were looked at; its annotations, if any, are the truth.
-        detections: The boxes of every detector that took part, before fusion.
+        detections: The detectors' boxes before fusion; those of the wall's pictures are enough.
+        boxes: Detector -> how many boxes it found in all; default: as many as `detections` has.
         fused: What the quorum decided.
         detectors: Those that took part, in the spec's order.
         spec: The ensemble as its user wrote it, or ''.
@@ -75,6 +76,7 @@ class Report:
     read: Callable[[int], NDArray[np.uint8]] | None = None
     pictures: int = PICTURES
     order: Sequence[int] | None = None
+    boxes: Mapping[str, int] | None = None
 
     @classmethod
     def of(
@@ -128,6 +130,15 @@ class Report:
             read=read,
             pictures=pictures,
         )
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many boxes each detector found."""
+        if self.boxes is not None:
+            return self.boxes
+        found = self.detections
+        counted = np.bincount(found.detector[found.detector >= 0], minlength=len(found.detectors))
+        return dict(zip(found.detectors, counted.tolist(), strict=True))
 
     @property
     def min_score(self) -> float:

