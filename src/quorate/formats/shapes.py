@@ -64,6 +64,8 @@ def upright(
 
 def by_image(annotations: Annotations) -> dict[int, list[int]]:
     """The rows of each picture, in their order."""
+    if not len(annotations):
+        return {}
     order = np.argsort(annotations.image_id, kind="stable")
     ids, starts = np.unique(annotations.image_id[order], return_index=True)
     ends = [*starts[1:].tolist(), len(order)]

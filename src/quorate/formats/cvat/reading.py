@@ -119,6 +119,7 @@ class Parser:
         self._attribute = ""
         self._text: list[str] | None = None
         self._skipping = 0
+        self._line = 0
         self._image: Image | None = None
         self._numbers = {name: i for i, name in enumerate(labels, start=1)}
         parser = expat.ParserCreate()
@@ -144,7 +145,12 @@ class Parser:
 
     def _fault(self, what: str) -> FormatError:
         where = f", picture '{self._image.name}'" if self._image else ""
-        return FormatError(f"{self.place}, line {self._expat.CurrentLineNumber}{where}: {what}.")
+        return FormatError(f"{self._here()}{where}: {what}.")
+
+    def _here(self) -> str:
+        """The file and the line of the shape at hand, or of where the parser is."""
+        line = self._line if self._shape else self._expat.CurrentLineNumber
+        return f"{self.place}, line {line}"
 
     def _doctype(self, *_: Any) -> None:
         raise self._fault("a DOCTYPE, which CVAT never writes and which may hide a bomb")
@@ -168,7 +174,7 @@ class Parser:
             self._image = self._new_image(values)
         elif self._depth == 2 and tag == "track":
             raise FormatError(
-                f"{self.place}, line {self._expat.CurrentLineNumber}: tracks of a video.",
+                f"{self._here()}: tracks of a video.",
                 hint="export the task from CVAT as 'CVAT for images 1.1'",
             )
         elif self._depth == 3 and self._image is not None:
@@ -177,6 +183,7 @@ class Parser:
                 self._skipping = 1
             elif tag in KINDS:
                 self._shape = tag, values
+                self._line = self._expat.CurrentLineNumber
                 self._attributes = {}
             else:
                 raise self._fault(f"an unknown shape <{tag}>")
@@ -229,7 +236,7 @@ class Parser:
         if found is None:
             if self._declared:
                 raise LabelError(
-                    f"{self.place}, line {self._expat.CurrentLineNumber}: the label '{label}' is "
+                    f"{self._here()}: the label '{label}' is "
                     f"not declared in <meta> ({', '.join(self._numbers)})."
                 )
             found = self._declare(label, LabelInfo())

@@ -1,0 +1,127 @@
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quorate.detections import FUSED, Detections, Members
+from quorate.errors import FormatError, QuorateError
+from quorate.formats import coco_results
+from quorate.formats.coco_results import read_results, write_results
+
+ROWS = [
+    {"image_id": i % 7, "category_id": 1 + i % 3, "bbox": [i, 1.5, 2, 3], "score": (i % 10) / 10}
+    for i in range(500)
+]
+
+
+@pytest.fixture
+def put(tmp_path):
+    def put(data, name="r.json"):
+        path = tmp_path / name
+        text = data if isinstance(data, bytes) else json.dumps(data).encode()
+        path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        return str(path)
+
+    return put
+
+
+@pytest.mark.parametrize("chunk", [64, 1000, 1 << 20])
+@pytest.mark.parametrize("name", ["r.json", "r.json.gz"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_stream_gives_every_row_whatever_the_size_of_its_parts(
+    put, monkeypatch, chunk, name, indent
+):
+    monkeypatch.setattr(coco_results, "CHUNK", chunk)
+    found = read_results(put(json.dumps(ROWS, indent=indent).encode(), name))
+    assert [found.image_ids[i] for i in found.image] == [row["image_id"] for row in ROWS]
+    assert [found.category_ids[i] for i in found.category] == [r["category_id"] for r in ROWS]
+    assert found.xywh.tolist() == [row["bbox"] for row in ROWS]
+    assert found.score.tolist() == [row["score"] for row in ROWS]
+
+
+def test_segmentations_and_names_with_braces_do_not_break_a_stream(put, monkeypatch):
+    monkeypatch.setattr(coco_results, "CHUNK", 100)
+    odd = {"segmentation": {"size": [4, 4], "counts": "a},{b"}, "detectors": ["x}, {y", "z"]}
+    found = read_results(put([row | odd for row in ROWS[:60]]))
+    assert len(found.score) == 60
+    assert found.segmentations == 60
+    assert found.detectors[0] == ["x}, {y", "z"]
+
+
+def test_nothing_found_is_no_error(put):
+    assert len(read_results(put([])).score) == 0
+
+
+BAD = {
+    "empty file": (b"", "the file is empty"),
+    "not a list": ({"images": []}, "not a list of detections"),
+    "NaN": (
+        b'[{"image_id":1,"category_id":1,"bbox":[1,2,3,NaN],"score":1}]',
+        "not JSON at byte 45",
+    ),
+    "three numbers": ([ROWS[0], {**ROWS[1], "bbox": [1, 2, 3]}], "detection 2: Expected `array`"),
+    "no score": ([{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}], "detection 1: Object"),
+    "negative": ([*ROWS[:4], {**ROWS[1], "bbox": [1, 2, -3, 4]}], "detection 5 has a negative"),
+    "score": ([{**ROWS[1], "score": 1.2}], "detection 1 has a score"),
+    "infinite": ([{**ROWS[1], "bbox": [1, 2, 3, 1e400]}], "r.json"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(put, data, said):
+    with pytest.raises(QuorateError) as caught:
+        read_results(put(data))
+    assert said in str(caught.value)
+    assert "r.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("chunk", [200, 1 << 20])
+def test_a_truncated_file_says_at_which_byte(put, monkeypatch, chunk):
+    monkeypatch.setattr(coco_results, "CHUNK", chunk)
+    data = json.dumps(ROWS).encode()[:-20]
+    with pytest.raises(FormatError, match=f"truncated: it ends at byte {len(data)} in the middle"):
+        read_results(put(data))
+    path = put(b"[]", "r.json.gz")
+    Path(path).write_bytes(gzip.compress(data)[:-50])
+    with pytest.raises(FormatError, match=r"r\.json\.gz: not a whole gzip"):
+        read_results(path)
+
+
+def test_what_is_written_is_read(tmp_path):
+    rng = np.random.default_rng(0)
+    low = rng.random((50, 2)).astype(np.float32) * 500
+    detections = Detections.build(
+        image_id=rng.integers(1, 9, 50),
+        category_id=rng.integers(1, 4, 50),
+        xyxy=np.concatenate([low, low + 20], axis=1),
+        score=rng.random(50),
+        detector=FUSED,
+        votes=rng.integers(1, 4, 50),
+        agreement=rng.random(50),
+        detectors=("a", "b"),
+        members=Members(np.arange(51), np.tile([0, 1], 25).astype(np.int16), np.ones(50, "f4")),
+    )
+    for name in ("o.json", "o.json.gz"):
+        write_results(detections, str(tmp_path / name), image_ids={3: "three"})
+        found = read_results(str(tmp_path / name))
+        ids = ["three" if i == 3 else i for i in detections.image_id.tolist()]
+        assert [found.image_ids[i] for i in found.image] == ids
+        assert np.allclose(found.xywh[:, :2], detections.xyxy[:, :2], atol=1e-3)
+        assert np.allclose(found.score, detections.score, atol=1e-6)
+        assert found.votes.tolist() == detections.votes.tolist()
+        assert found.detectors[1] == ["b"]
+    one = (tmp_path / "o.json.gz").read_bytes()
+    write_results(detections, str(tmp_path / "o.json.gz"), image_ids={3: "three"})
+    assert (tmp_path / "o.json.gz").read_bytes() == one
+
+
+def test_a_detectors_own_boxes_have_the_four_keys_alone(tmp_path):
+    plain = Detections.build(
+        image_id=[1], category_id=[1], xyxy=[[0, 0, 1, 1]], score=[0.5], detectors=("a",)
+    )
+    write_results(plain, str(tmp_path / "o.json"))
+    assert json.loads((tmp_path / "o.json").read_text()) == [
+        {"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}
+    ]

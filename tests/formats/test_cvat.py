@@ -1,0 +1,394 @@
+import io
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from quorate.annotations import Annotations, Kind, Ragged
+from quorate.dataset import Dataset, Image, LabelInfo
+from quorate.detections import Detections
+from quorate.errors import FormatError, InputError, LabelError, QuorateError
+from quorate.formats import read, write
+from quorate.formats.cvat import reading, writing
+from quorate.labels import Labels
+from tests.formats.samples import datasets, read_summaries, same, sample, summary, truth
+
+HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n<meta><task>'
+HEAD += "<labels><label><name>car</name><attributes></attributes></label></labels></task></meta>\n"
+BOX = '<box label="car" occluded="0" xtl="1" ytl="2" xbr="3" ybr="4" z_order="0">\n</box>'
+
+
+def document(inside, head=HEAD):
+    return f'{head}<image id="0" name="a.jpg" width="9" height="9">{inside}</image></annotations>'
+
+
+@pytest.fixture
+def parse(tmp_path):
+    def parse(text, **how):
+        path = tmp_path / "annotations.xml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read(path, **how)
+
+    return parse
+
+
+@pytest.fixture(params=["parser", "scanner"])
+def reader(request, monkeypatch):
+    """Both ways of reading; they must not differ."""
+    monkeypatch.setattr(reading, "LARGE", 0 if request.param == "scanner" else 1 << 60)
+    return request.param
+
+
+def test_a_task_exported_by_cvat_is_what_was_put_into_it(reader):
+    found = read(sample("task-a.cvat-2.15.cvat-for-images-1.1.images"))
+    put = truth("task-a")
+    put["cam1/front gate 01.jpg"][-1]["attributes"] = {
+        "color": "white", "score": "1", "parked": "false",
+    }  # the one box sent without attributes got the defaults  # fmt: skip
+    assert [image.name for image in found.images] == list(put)
+    assert read_summaries(found) == {n: {summary(s) for s in shapes} for n, shapes in put.items()}
+    assert found.labels.names == ("car", "person", "road", "bin", "scene")
+    assert found.label_info["scene"].type == "tag"
+    assert found.label_info["car"].color == "#c03030"
+    assert [spec.name for spec in found.label_info["car"].attributes] == [
+        "color",
+        "score",
+        "parked",
+    ]
+    assert found.label_info["car"].attributes[0].values[-1] == "black & white"
+    assert [image.source_id for image in found.images] == [0, 1, 2, 3, 5, 6, 7]
+    assert found.name == "Task A"
+    assert found.notes == ()
+    assert sorted(found.annotations.group.tolist())[-5:] == [1, 1, 1, 2, 2]
+
+
+def test_pictures_of_an_archive_are_found(reader):
+    found = read(sample("project-b.cvat-2.15.cvat-for-images-1.1.images"))
+    assert found.root.endswith(".zip/images")
+    assert [(i.file_name, i.name, i.subset) for i in found.images][3:] == [
+        ("Validation/shared.jpg", "shared.jpg", "Validation"),
+        ("Validation/v_000.jpg", "v_000.jpg", "Validation"),
+        ("Validation/v_001.jpg", "v_001.jpg", "Validation"),
+    ]
+    assert len({image.id for image in found.images}) == 6
+
+
+def test_two_versions_of_the_server_tell_the_same():
+    one = read(sample("project-b.cvat-2.15.cvat-for-images-1.1.images"))
+    other = read(sample("project-b.cvat-2.54-fork.cvat-for-images-1.1"))
+    assert read_summaries(one) == read_summaries(other)
+
+
+def test_a_job_keeps_its_absolute_frames():
+    found = read(sample("task-c-job-2.cvat-2.15.cvat-for-images-1.1"))
+    assert [(image.name, image.source_id) for image in found.images] == [
+        ("seq/frame_005.jpg", 5), ("seq/frame_007.jpg", 7),
+    ]  # fmt: skip
+    assert found.info["job"]["frame_filter"] == "step=2"
+
+
+@given(datasets())
+@settings(max_examples=60, deadline=None)
+def test_what_is_written_is_read(tmp_path_factory, dataset):
+    folder = tmp_path_factory.mktemp("cvat")
+    write(dataset, dataset.annotations, folder, format="cvat")
+    plain = read(folder)
+    same(dataset.annotations, plain.annotations, within=0.011)  # an ellipse: centre and radius
+    assert [i.name for i in plain.images] == [i.name for i in dataset.images]
+    assert plain.labels == dataset.labels
+    score = dataset.annotations.numbers("score")
+    assert np.allclose(score, plain.annotations.numbers("score"), atol=5e-5, equal_nan=True)
+    if "note" in dataset.annotations.attributes:
+        notes = dataset.annotations.attributes["note"].tolist()
+        told = plain.annotations.attributes.get("note", np.full(len(notes), None)).tolist()
+        assert told == notes
+    large, reading.LARGE = reading.LARGE, 0
+    try:
+        scanned = read(folder)
+    finally:
+        reading.LARGE = large
+    same(plain.annotations, scanned.annotations, within=0)
+    assert scanned.images == plain.images
+    for name, column in plain.annotations.attributes.items():
+        assert column.tolist() == scanned.annotations.attributes[name].tolist()
+
+
+@given(datasets(kinds=(Kind.BOX,)))
+@settings(max_examples=40, deadline=None)
+def test_both_ways_of_writing_give_the_same_bytes(tmp_path_factory, dataset):
+    folder = tmp_path_factory.mktemp("cvat")
+    shapes = replace(
+        dataset.annotations,
+        xyxy=dataset.annotations.xyxy + np.random.default_rng(0).normal(0, 99, (1, 4)),
+        rotation=np.where(dataset.annotations.occluded, 30.5, 0.0),
+    )
+    texts = []
+    before = writing.MANY
+    for writing.MANY in (1, 1 << 60):
+        write(dataset, shapes, folder, format="cvat")
+        texts.append((folder / "annotations.xml").read_bytes())
+    writing.MANY = before
+    assert texts[0] == texts[1]
+
+
+def test_coordinates_are_rounded_as_python_rounds_them():
+    from quorate.formats.cvat.joining import rounded
+
+    values = np.concatenate(
+        [
+            np.arange(4000) / 200,
+            np.random.default_rng(1).random(4000) * 1e5,
+            [209.755, 0.125, 0.375],
+        ]
+    )
+    assert [f"{v:.2f}" for v in values] == [f"{c // 100}.{c % 100:02d}" for c in rounded(values, 2)]
+
+
+def detections():
+    return Detections.build(
+        image_id=[1, 1, 3],
+        category_id=[1, 2, 1],
+        xyxy=[[10, 20, 30.126, 40], [1, 2, 3, 4], [-1.5, 0, 9, 9]],
+        score=[0.91234567, 0.5, 1],
+        detector=-1,
+        votes=[3, 2, 2],
+        agreement=[0.875, 1, 0.5],
+        detectors=("yolo", "detr"),
+    )
+
+
+IMAGES = tuple(
+    Image(id=i, file_name=name, width=100, height=80)
+    for i, name in enumerate(("cam/a & b.jpg", "empty.png", "überfahrt 日本.jpg"), start=1)
+)
+DATASET = Dataset(root=".", images=IMAGES, labels=Labels.from_names(("car", "person")), name="t")
+
+
+def written(tmp_path, dataset=DATASET, shapes=None, **options):
+    shapes = Annotations.from_detections(detections()) if shapes is None else shapes
+    result = write(dataset, shapes, tmp_path / "out.xml", format="cvat", **options)
+    assert result.files == [str(tmp_path / "out.xml")]
+    return (tmp_path / "out.xml").read_text(), result.notes
+
+
+def test_votes_and_scores_are_declared_attributes_of_each_label(tmp_path):
+    text, notes = written(tmp_path)
+    assert notes == []
+    assert text.count("<name>score</name>") == 2
+    assert text.count("<input_type>text</input_type>") == 8
+    assert "<default_value>1</default_value>" in text
+    assert '<attribute name="votes">3</attribute>' in text
+    assert '<attribute name="score">0.9123</attribute>' in text
+    assert '<image id="1" name="empty.png" width="100" height="80">\n  </image>' in text
+    assert '<image id="0" name="cam/a &amp; b.jpg"' in text
+    assert (
+        '<box label="car" source="auto" occluded="0" xtl="10.00" ytl="20.00" xbr="30.13" '
+        'ybr="40.00" z_order="0">' in text
+    )
+    assert "dumped" not in text
+
+
+def test_an_empty_list_of_boxes_is_still_a_whole_file(tmp_path, parse):
+    text, _ = written(tmp_path, shapes=Annotations.empty())
+    found = parse(text)
+    assert len(found.images) == 3
+    assert len(found.annotations) == 0
+    assert found.labels == DATASET.labels
+
+
+def test_cvats_own_frame_numbers_are_kept(tmp_path):
+    source = read(sample("task-c.cvat-2.15.cvat-for-images-1.1"))
+    text, _ = written(tmp_path, source, source.annotations)
+    assert [line.split('"')[1] for line in text.splitlines() if "<image " in line] == list("1357")
+
+
+def test_other_ids_are_no_frame_numbers(tmp_path):
+    images = tuple(replace_struct(image, id=image.id * 7) for image in IMAGES)
+    text, _ = written(tmp_path, replace(DATASET, images=images), Annotations.empty())
+    assert [line.split('"')[1] for line in text.splitlines() if "<image " in line] == list("012")
+
+
+def replace_struct(image, **changes):
+    import msgspec
+
+    return msgspec.structs.replace(image, **changes)
+
+
+def test_a_tag_for_review_is_a_label_of_its_own(tmp_path, parse):
+    labels = Labels.from_names(("car", "person", "review"))
+    tagged = replace(DATASET, labels=labels, label_info={"review": LabelInfo(type="tag")})
+    tag = Annotations.build(
+        image_id=[2], category_id=[3], kind=Kind.TAG, xyxy=np.zeros((1, 4)), sources=("auto",)
+    )
+    both = Annotations.concat([Annotations.from_detections(detections()), tag])
+    text, _ = written(tmp_path, tagged, both)
+    assert '<tag label="review" source="auto">\n    </tag>' in text
+    found = parse(text)
+    assert found.annotations.kind.tolist() == [Kind.BOX, Kind.BOX, Kind.TAG, Kind.BOX]
+    assert [spec.name for spec in found.label_info["review"].attributes] == []
+
+
+def test_the_rings_of_one_polygon_become_a_group(tmp_path, parse):
+    shape = Annotations.build(
+        image_id=[1],
+        category_id=[1],
+        kind=Kind.POLYGON,
+        xyxy=[[0, 0, 9, 9]],
+        points=Ragged.of([[0, 0, 4, 0, 4, 4, np.nan, np.nan, 6, 6, 9, 6, 9, 9]]),
+    )
+    found = parse(written(tmp_path, shapes=shape)[0]).annotations
+    assert found.group.tolist() == [1, 1]
+    assert found.points[1].tolist() == [6, 6, 9, 6, 9, 9]
+
+
+def test_a_project_is_one_file_for_all_subsets(tmp_path, parse):
+    source = read(sample("project-b.cvat-2.15.cvat-for-images-1.1.images"))
+    text, notes = written(tmp_path, source, source.annotations)
+    assert "<project>" in text
+    assert "<subsets>Train\nValidation</subsets>" in text
+    assert notes == [
+        "CVAT: 1 names stand in more than one subset, the first 'shared'; import the file into a "
+        "project, not into one task."
+    ]
+    assert read_summaries(parse(text)) == read_summaries(source)
+
+
+def test_names_that_cvat_cannot_tell_apart_are_reported(tmp_path):
+    alike = tuple(Image(id=i, file_name=f"a.{e}") for i, e in enumerate(("jpg", "png")))
+    _, notes = written(tmp_path, replace(DATASET, images=alike), Annotations.empty())
+    assert len(notes) == 1
+    assert "differ in their ending alone, the first 'a'" in notes[0]
+    twice = (IMAGES[0], replace_struct(IMAGES[0], id=9))
+    with pytest.raises(InputError, match="Two pictures are named 'cam/a & b"):
+        written(tmp_path, replace(DATASET, images=twice), Annotations.empty())
+
+
+@pytest.mark.parametrize("name", ["a\x07.jpg", "a\ud800.jpg", "a\ufffe.jpg"])
+def test_a_name_that_xml_cannot_hold_is_an_error(tmp_path, name):
+    images = (Image(id=1, file_name=name),)
+    with pytest.raises(InputError, match="XML cannot hold"):
+        written(tmp_path, replace(DATASET, images=images), Annotations.empty())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_categories_and_pictures_are_errors(tmp_path):
+    with pytest.raises(LabelError, match="category id 7"):
+        written(tmp_path, shapes=Annotations.build(image_id=[1], category_id=[7], xyxy=[[0] * 4]))
+    with pytest.raises(InputError, match="pictures that are not in the data set"):
+        written(tmp_path, shapes=Annotations.build(image_id=[8], category_id=[1], xyxy=[[0] * 4]))
+
+
+def test_an_archive_has_the_same_bytes_each_time(tmp_path):
+    shapes = Annotations.from_detections(detections())
+    for name in ("one.zip", "two.zip"):
+        write(DATASET, shapes, tmp_path / name, format="cvat")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    assert len(read(tmp_path / "one.zip").annotations) == 3
+
+
+def test_datumaro_reads_the_same_boxes(tmp_path):
+    from PIL import Image as Pillow
+
+    from tests.formats.oracle import boxes_by_datumaro
+
+    for image in IMAGES:
+        path = tmp_path / "images" / image.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.new("RGB", (image.width, image.height)).save(path)
+    write(DATASET, Annotations.from_detections(detections()), tmp_path, format="cvat")
+    assert boxes_by_datumaro(tmp_path, "cvat") == {
+        ("cam/a & b", "car", 10.0, 20.0, 30.13, 40.0),
+        ("cam/a & b", "person", 1.0, 2.0, 3.0, 4.0),
+        ("überfahrt 日本", "car", -1.5, 0.0, 9.0, 9.0),
+    }
+
+
+BAD = {
+    "no label": (document('<box xtl="1" ytl="1" xbr="2" ybr="2"/>'), "a <box> without label"),
+    "no corner": (document('<box label="car" xtl="1" ytl="1" xbr="2"/>'), "without ybr"),
+    "no number": (document(BOX.replace('"3"', '"x"')), "could not convert"),
+    "NaN": (document(BOX.replace('"3"', '"nan"')), "NaN or infinite"),
+    "inverted": (document(BOX.replace('"3"', '"0"')), "is inverted"),
+    "unknown label": (document(BOX.replace("car", "cat")), "'cat' is not declared"),
+    "unknown shape": (document('<blob label="car"/>'), "an unknown shape <blob>"),
+    "no name": (HEAD + '<image id="0"></image></annotations>', "an <image> without a name"),
+    "odd points": (document('<polygon label="car" points="1,2;3"/>'), "points '1,2;3'"),
+    "short runs": (
+        document('<mask label="car" rle="1, 2" left="0" top="0" width="9" height="9"/>'),
+        "do not fill",
+    ),
+    "twice": (
+        HEAD + '<image id="0" name="a.jpg"/><image id="1" name="a.jpg"/></annotations>',
+        "two pictures are named 'a.jpg'",
+    ),
+    "outside": (HEAD + '<image id="0" name="../a.jpg"/></annotations>', "outside its root"),
+    "truncated": (document(BOX)[:-40], "truncated"),
+    "cut in a tag": (document(BOX)[:-5], "truncated"),
+    "wrong encoding": (document(BOX).encode("latin-1").replace(b"a.jpg", b"\xff.jpg"), "line "),
+    "external entity": (
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>\n<annotations>&x;</annotations>',
+        "line 1: a DOCTYPE",
+    ),
+    "bomb": (
+        '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>\n<annotations>&y;</annotations>',
+        "line 1: a DOCTYPE",
+    ),
+    "tracks": (HEAD + '<track id="0" label="car"></track></annotations>', "tracks of a video"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(parse, reader, text, said):
+    with pytest.raises(QuorateError) as caught:
+        parse(text, format="cvat")
+    assert said in str(caught.value)
+    assert "annotations.xml" in str(caught.value) or "outside" in said
+
+
+def test_errors_name_the_line_and_the_picture(parse, reader):
+    with pytest.raises(
+        FormatError, match=r"annotations.xml, line 7, picture 'a.jpg': a <box> with"
+    ):
+        parse(document("\n\n" + BOX.replace('"3"', '"x"')))
+
+
+def test_a_video_is_refused_with_what_to_do():
+    with pytest.raises(FormatError, match="CVAT for images"):
+        read(sample("task-a.cvat-2.15.cvat-for-video-1.1"))
+
+
+def test_cuboids_are_counted_and_labels_need_no_meta(parse, reader):
+    inside = '<cuboid label="dog" xtl1="0"></cuboid>' + BOX + '<tag label="cat"/>'
+    found = parse(document(inside, head="<annotations>"))
+    assert found.labels.names == ("car", "cat")
+    assert [note.split(": ")[1] for note in found.notes] == [
+        "1 cuboids are left out; Quorate knows none."
+    ]
+
+
+def test_what_reaches_outside_is_kept_and_counted(parse, reader):
+    found = parse(document(BOX.replace('"3"', '"30"')))
+    assert found.annotations.xyxy.tolist() == [[1, 2, 30, 4]]
+    assert "1 of 1 annotations reach outside" in found.notes[0]
+
+
+def test_entities_of_xml_itself_are_resolved(parse, reader):
+    inside = BOX.replace(
+        "\n", '<attribute name="n">&lt;&#228;&amp;amp;"</attribute><attribute name="m"></attribute>'
+    )
+    found = parse(document(inside))
+    assert found.annotations.attributes["n"].tolist() == ['<ä&amp;"']
+    assert found.annotations.attributes["m"].tolist() == [""]
+
+
+def test_every_xml_of_an_archive_is_read(tmp_path):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name in ("one", "two"):
+            archive.writestr(f"{name}.xml", document(BOX).replace("a.jpg", f"{name}.jpg"))
+    (tmp_path / "both.zip").write_bytes(data.getvalue())
+    found = read(tmp_path / "both.zip")
+    assert [image.name for image in found.images] == ["one.jpg", "two.jpg"]
+    assert found.annotations.image_id.tolist() == [1, 2]
