@@ -43,7 +43,7 @@ def summary(shape: dict, *, attributes: bool = True) -> tuple:
     return (
         shape["label"],
         kind,
-        tuple(np.floor(points * 10 + 1e-6).tolist()),
+        tuple(np.floor(points * 10 + 1e-2).tolist()),
         round(shape.get("rotation", 0.0)),
         shape.get("occluded", False),
         shape.get("z_order", 0),
@@ -70,7 +70,7 @@ def read_summaries(dataset: Dataset) -> dict[str, set[tuple]]:
             (
                 dataset.labels.name_of(int(shapes.category_id[row])),
                 kind,
-                tuple(np.floor(points * 10 + 1e-6).tolist()),
+                tuple(np.floor(points * 10 + 1e-2).tolist()),
                 round(float(shapes.rotation[row])),
                 bool(shapes.occluded[row]),
                 int(shapes.z_order[row]),

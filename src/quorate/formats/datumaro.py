@@ -149,7 +149,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
                 id=image.name.rsplit(".", 1)[0] if is_picture(image.name) else image.name,
                 subset=image.subset or "default",
                 media=dm.Image.from_file(
-                    path=os.path.join(dataset.root, image.file_name),
+                    path=image.name,
                     size=(image.height, image.width) if image.width else None,
                 ),
                 annotations=[

@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+
+from quorate.annotations import Annotations
+from quorate.dataset import Dataset, Image
+from quorate.detections import Detections
+from quorate.errors import FormatError, InputError, LabelError
+from quorate.formats import read_detections, write, write_results
+from quorate.labels import Labels
+
+DATASET = Dataset(
+    root=".",
+    images=(
+        Image(10, "cam/a.jpg", 100, 50),
+        Image(20, "cam/000042.jpg", 200, 100),
+        Image(30, "other/a.jpg", 100, 50),
+    ),
+    labels=Labels(names=("car", "bus"), ids=(3, 8)),
+)
+
+
+def row(image_id, category_id=3, bbox=(10, 20, 30, 10), score=0.5):
+    return {"image_id": image_id, "category_id": category_id, "bbox": bbox, "score": score}
+
+
+@pytest.fixture
+def put(tmp_path):
+    def put(rows):
+        path = tmp_path / "yolo.json"
+        path.write_text(json.dumps(rows))
+        return path
+
+    return put
+
+
+def test_pictures_and_categories_by_number_or_name(put):
+    rows = [row(10), row("cam/a.jpg", "bus"), row("cam/000042"), row("000042.jpg"), row("20", "8")]
+    rows[4]["category_id"] = 8
+    found = read_detections(put(rows), dataset=DATASET)
+    assert found.detections.image_id.tolist() == [10, 10, 20, 20, 20]
+    assert found.detections.category_id.tolist() == [3, 8, 3, 3, 8]
+    assert found.detections.xyxy[0].tolist() == [10, 20, 40, 30]
+    assert found.detections.detectors == ("yolo",)
+    assert found.coordinates == "pixel"
+    assert found.notes == ()
+
+
+def test_a_name_that_means_two_pictures_means_none(put):
+    with pytest.raises(FormatError, match=r"'a\.jpg' is not in the data set"):
+        read_detections(put([row("a.jpg")]), dataset=DATASET)
+
+
+def test_unknown_pictures_and_categories_are_named(put):
+    with pytest.raises(FormatError, match=r"yolo\.json: its picture 99 is not"):
+        read_detections(put([row(99)]), dataset=DATASET)
+    with pytest.raises(
+        LabelError, match=r"category 'buss' .*3: car, 8: bus.*\n.*did you mean 'bus'"
+    ):
+        read_detections(put([row(10, "buss")]), dataset=DATASET)
+    with pytest.raises(LabelError, match="category 0 is not"):
+        read_detections(put([row(10, 0)]), dataset=DATASET)
+
+
+def test_normalised_boxes_are_found_out_and_scaled(put):
+    path = put([row(20, bbox=(0.1, 0.2, 0.3, 0.4)), row(10, bbox=(0, 0, 1, 1))])
+    found = read_detections(path, dataset=DATASET)
+    assert np.allclose(found.detections.xyxy, [[20, 20, 80, 60], [0, 0, 100, 50]])
+    assert found.coordinates == "normalised"
+    assert found.notes == (f"{path}: its boxes are normalised; they were scaled to pixels.",)
+    with pytest.raises(InputError, match="size of its pictures is not known"):
+        read_detections(path)
+    told = read_detections(path, coordinates="pixel")
+    assert told.detections.xyxy[1].tolist() == [0, 0, 1, 1]
+
+
+def test_a_file_alone_brings_its_own_vocabulary(put):
+    found = read_detections(put([row("b", "bus"), row("a", "car"), row("b", "car")]))
+    assert [(i.id, i.name) for i in found.images] == [(1, "b"), (2, "a")]
+    assert found.detections.image_id.tolist() == [1, 2, 1]
+    assert found.labels == Labels.from_names(("bus", "car"))
+    found = read_detections(put([row(7, 5), row(3, 0)]), detector="other")
+    assert [i.id for i in found.images] == [7, 3]
+    assert found.labels.ids == (0, 5)
+    assert found.detections.detectors == ("other",)
+
+
+def test_votes_and_members_survive(put):
+    more = {"votes": 2, "agreement": 0.75, "detectors": ["x", "y"]}
+    found = read_detections(put([row(10) | more, row(10)]), dataset=DATASET).detections
+    assert found.votes.tolist() == [2, 1]
+    assert found.agreement.tolist() == [0.75, 1]
+    assert [found.detectors[i] for i in found.members.take(np.array([0])).detector] == ["x", "y"]
+
+
+@pytest.mark.parametrize("format", ["cvat", "voc", "coco"])
+def test_boxes_of_annotation_files_are_detections(tmp_path, format):
+    shapes = Annotations.build(
+        image_id=[10, 30],
+        category_id=[3, 8],
+        xyxy=[[1, 2, 3, 4], [5, 6, 7, 8]],
+        attributes={"score": np.array([0.25, 0.75], dtype=np.float32)},
+    )
+    write(DATASET, shapes, tmp_path / "retina", format=format)
+    found = read_detections(tmp_path / "retina", dataset=DATASET).detections
+    assert sorted(zip(found.image_id, found.category_id, found.score, strict=True)) == [
+        (10, 3, 0.25), (30, 8, 0.75),
+    ]  # fmt: skip
+    assert found.detectors == ("retina",)
+
+
+def test_yolo_text_alone_takes_sizes_and_labels_from_the_data_set(tmp_path):
+    for name, text in (("cam/a", "1 0.5 0.5 0.2 0.4 0.9\n"), ("other/a", "")):
+        path = tmp_path / "labels" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = read_detections(tmp_path / "labels", dataset=DATASET, detector="v8")
+    assert np.allclose(found.detections.xyxy, [[40, 15, 60, 35]])
+    assert found.detections.score.tolist() == [np.float32(0.9)]
+    assert found.detections.category_id.tolist() == [8]
+    (tmp_path / "labels/stray.txt").write_text("")
+    with pytest.raises(FormatError, match=r"stray\.txt: the data set has no picture"):
+        read_detections(tmp_path / "labels", dataset=DATASET)
+
+
+def test_parquet_and_results_tell_the_same(tmp_path):
+    boxes = Detections.build(
+        image_id=[10, 20], category_id=[3, 8], xyxy=[[1, 2, 3, 4], [5, 6, 70, 8]],
+        score=[0.5, 0.25], detectors=("d",),
+    )  # fmt: skip
+    boxes.to_parquet(tmp_path / "d.parquet")
+    write_results(boxes, str(tmp_path / "d.json"))
+    one = read_detections(tmp_path / "d.parquet", dataset=DATASET).detections
+    other = read_detections(tmp_path / "d.json", dataset=DATASET).detections
+    for name in ("image_id", "category_id", "xyxy", "score", "detectors"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    with pytest.raises(InputError, match="no such file"):
+        read_detections(tmp_path / "missing.parquet")
+
+
+def test_a_file_without_scores_says_so(tmp_path):
+    shapes = Annotations.build(image_id=[10], category_id=[3], xyxy=[[1, 2, 3, 4]])
+    write(DATASET, shapes, tmp_path / "drawn.xml", format="cvat")
+    found = read_detections(tmp_path / "drawn.xml", dataset=DATASET)
+    assert found.detections.score.tolist() == [1]
+    assert "tells no scores" in found.notes[-1]

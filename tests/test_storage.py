@@ -1,0 +1,212 @@
+import io
+import os
+import stat
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from quorate import storage
+from quorate.errors import FormatError, InputError
+from quorate.storage import open_file, open_tree, read_bytes, write_bytes, writing
+
+NAMES = ["a-1.txt", "a/10.txt", "a/2.txt", "ü b/ö.txt"]
+
+
+@pytest.fixture(params=["folder", "zip", "inside"])
+def tree(request, tmp_path):
+    for name in NAMES:
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    prefix = "in/side/" if request.param == "inside" else ""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in reversed(NAMES):
+            archive.write(tmp_path / "folder" / name, prefix + name)
+        archive.writestr("empty folder/", "")
+    root = {"folder": "folder", "zip": "all.zip", "inside": "all.zip/in/side"}[request.param]
+    with open_tree(tmp_path / root) as tree:
+        yield tree
+
+
+def test_names_are_in_order_of_code_points(tree):
+    assert list(tree.names()) == NAMES
+
+
+def test_files_are_read_whole_or_in_part(tree):
+    assert tree.read("a/2.txt") == b"a/2.txt"
+    with tree.open("ü b/ö.txt") as file:
+        assert file.read(3) == "ü".encode() + b" "
+        file.seek(0)
+        assert file.read().decode() == "ü b/ö.txt"
+    assert tree.exists("a-1.txt")
+    assert not tree.exists("a")
+    assert not tree.exists("missing")
+    assert read_bytes(f"{tree.root}/a/2.txt") == b"a/2.txt"
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../x", "a\\..\\x", "C:/x", ""])
+def test_no_name_leads_outside(tree, name):
+    with pytest.raises(InputError, match="outside its root"):
+        tree.read(name)
+
+
+def test_a_missing_file_is_named(tree):
+    with pytest.raises(InputError, match=r"missing\.txt: there is no such file"):
+        tree.read("missing.txt")
+    with pytest.raises(InputError, match="there is no such file"):
+        read_bytes(f"{tree.root}/missing.txt")
+
+
+def test_many_threads_read_one_tree(tree):
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            wrong.extend(name for name in NAMES if tree.read(name).decode() != name)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_links_within_a_root_are_followed_and_others_refused(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secret").write_text("no")
+    (tmp_path / "root/file").write_text("yes")
+    os.symlink("file", tmp_path / "root/inside")
+    os.symlink("../secret", tmp_path / "root/outside")
+    os.symlink(tmp_path / "root", tmp_path / "alias")
+    with open_tree(tmp_path / "alias") as tree:
+        assert tree.read("inside") == b"yes"
+        with pytest.raises(InputError, match="'outside' is a link that leads outside"):
+            tree.read("outside")
+
+
+def archive(tmp_path, *members, mode=None, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", compression) as made:
+        for name, data in members:
+            info = zipfile.ZipInfo(name)
+            info.compress_type = compression
+            if mode:
+                info.external_attr = mode << 16
+            made.writestr(info, data)
+    return tmp_path / "x.zip"
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "C:\\x"])
+def test_an_archive_that_escapes_is_refused(tmp_path, name):
+    with pytest.raises(FormatError, match=r"x\.zip: its member .* leads outside"):
+        open_tree(archive(tmp_path, (name, "x")))
+
+
+def test_an_archive_with_a_link_is_refused(tmp_path):
+    with pytest.raises(FormatError, match="is a link"):
+        open_tree(archive(tmp_path, ("x", "/etc/passwd"), mode=stat.S_IFLNK | 0o777))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "ZIP_FLOOR", 1 << 20)
+    with pytest.raises(FormatError, match="taken for a bomb"):
+        open_tree(archive(tmp_path, ("zeros", bytes(2 << 20))))
+    monkeypatch.undo()
+    open_tree(archive(tmp_path, ("zeros", bytes(2 << 20)))).close()
+
+
+def test_a_damaged_member_is_named(tmp_path):
+    path = archive(tmp_path, ("a.txt", "hello" * 50))
+    data = bytearray(path.read_bytes())
+    data[40] ^= 255
+    path.write_bytes(data)
+    with open_tree(path) as tree, pytest.raises(FormatError, match=r"a\.txt: cannot be unpacked"):
+        tree.read("a.txt")
+    path.write_bytes(data[:60])
+    with pytest.raises(FormatError, match="not a readable ZIP"):
+        open_tree(path)
+
+
+def test_two_members_of_one_name_are_refused(tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = archive(tmp_path, ("a", "1"), ("a", "2"))
+    with pytest.raises(FormatError, match="two members named 'a'"):
+        open_tree(path)
+
+
+def test_roots_that_are_none_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        open_tree(tmp_path / "missing")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="neither a folder nor"):
+        open_tree(tmp_path / "file")
+    with pytest.raises(InputError, match="no folder 'b'"):
+        open_tree(archive(tmp_path, ("a/x", "x")) / "b")
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "new folder" / "out.json"
+    write_bytes(target, b"one")
+    assert target.read_bytes() == b"one"
+    assert stat.S_IMODE(target.stat().st_mode) & 0o600 == 0o600
+
+    def fail():
+        with writing(target) as file:
+            file.write(b"two")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert target.read_bytes() == b"one"
+    assert list(target.parent.iterdir()) == [target]
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        write_bytes(tmp_path / "file" / "x", b"")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        open_file(tmp_path)
+
+
+def test_a_bucket_must_be_named():
+    with pytest.raises(InputError, match="names no bucket"):
+        read_bytes("s3://")
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(
+    not (os.environ.get("AWS_ENDPOINT_URL") and os.environ.get("S3_BUCKET")),
+    reason="needs an S3 server: AWS_ENDPOINT_URL and S3_BUCKET are not set",
+)
+def test_s3_is_a_tree_like_any_other(tmp_path):
+    root = f"s3://{os.environ['S3_BUCKET']}/quorate-test/{os.getpid()}"
+    for name in NAMES:
+        write_bytes(storage.join(root, name), name.encode())
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as packed:
+        packed.writestr("in/a.txt", "hello")
+    write_bytes(storage.join(root, "x.zip"), made.getvalue())
+    with open_tree(root) as tree:
+        assert list(tree.names()) == [*NAMES[:3], "x.zip", NAMES[3]]
+        assert tree.read("a/10.txt") == b"a/10.txt"
+        with tree.open("a/2.txt") as file:
+            assert file.read(1) == b"a"
+            file.seek(2)
+            assert file.read() == b"2.txt"
+        assert not tree.exists("missing")
+        with pytest.raises(InputError, match="no such file"):
+            tree.read("missing")
+    with open_tree(f"{root}/x.zip/in") as tree:
+        assert tree.read("a.txt") == b"hello"
+    assert storage.exists(storage.join(root, "x.zip"))
+    with pytest.raises(InputError):
+        read_bytes(f"s3://{os.environ['S3_BUCKET']}-missing/x")
+
+
+def test_a_path_object_is_a_root_too(tmp_path):
+    (tmp_path / "x").write_text("x")
+    with open_tree(Path(tmp_path)) as tree:
+        assert list(tree.names()) == ["x"]
