@@ -6,7 +6,7 @@ groups          how boxes form groups
 decay           soft-NMS, which forms none
 boxes           how a group becomes one box
 rules           a method of the spec as data for the kernels
-pipeline        `fuse`: all of these over a whole data set, in parallel over pictures
+pipeline        `fuse`: a whole data set, range by range, in parallel over pictures
 ensemble_boxes  the functions of ensemble-boxes on the same kernels, one picture a call
 """
 

@@ -39,6 +39,7 @@ from quorate.errors import InputError, did_you_mean
 from quorate.fusion import boxes
 from quorate.fusion.pipeline import Columns, Fused, run
 from quorate.fusion.rules import CONFIDENCE, Rule, Tables
+from quorate.fusion.survey import survey
 
 Result = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]
 PIXELS_FROM = 2.0
@@ -236,7 +237,8 @@ class _Given:
         xyxy, score, label, counts = [], [], [], []
         for model in range(models):
             these = np.asarray(boxes_list[model], dtype=np.float64)
-            if these.size == 0:
+            n = len(these)
+            if n == 0:
                 these = these.reshape(0, 4)
             if these.ndim != 2 or these.shape[1] != 4:
                 raise InputError(
@@ -244,60 +246,61 @@ class _Given:
                 )
             points = np.asarray(scores_list[model], dtype=np.float64)
             kinds = np.asarray(labels_list[model])
-            for what, column in (("scores", points), ("labels", kinds)):
-                if column.shape != (len(these),) and (column.size or len(these)):
-                    raise InputError(
-                        f"Model {model} has {len(these)} boxes, but {column.size} {what}."
-                    )
-            if weight[model] > 0.0:
+            if points.shape != (n,) or kinds.shape != (n,):
+                what, size = ("scores", points.size) if points.size != n else ("labels", kinds.size)
+                if size != n or n:
+                    raise InputError(f"Model {model} has {n} boxes, but {size} {what}.")
+            if n and weight[model] > 0.0:
                 xyxy.append(these)
-                score.append(points.reshape(-1))
-                label.append(kinds.reshape(-1))
-                counts.append(len(these))
+                score.append(points)
+                label.append(kinds)
+            if weight[model] > 0.0:
+                counts.append(n)
         self.weights = weight[weight > 0.0]
         self.xyxy = np.concatenate(xyxy) if xyxy else np.empty((0, 4))
         self.score = np.concatenate(score) if score else np.empty(0)
+        self.label = np.concatenate(label) if label else np.empty(0, np.int64)
         self.model = np.repeat(np.arange(len(counts), dtype=np.int16), counts)
-        filled = [kinds for kinds in label if len(kinds)]
-        self.label = np.concatenate(filled) if filled else np.empty(0, np.int64)
         self._check()
 
     def _check(self) -> None:
-        if not len(self.score):
-            return
-        low, high = self.xyxy.min(), self.xyxy.max()
-        if not (np.isfinite(low) and np.isfinite(high)):
+        """Refuse what is no box, mend what ensemble-boxes mends, and number the labels."""
+        whole = self.label.astype(np.int64) if self.label.dtype.kind in "iuf" else None
+        self._kinds: NDArray[Any] | None = None
+        if whole is None or (self.label.dtype.kind != "i" and not np.all(whole == self.label)):
+            self._kinds, whole = np.unique(self.label, return_inverse=True)
+        high, finite, sure, inverted, outside, flat, self.category, narrow = survey(
+            self.xyxy, self.score, whole
+        )
+        if not finite:
             raise InputError("A coordinate is NaN or infinite.")
-        if not (self.score.min() >= 0.0 and self.score.max() <= 1.0):
+        if not sure:
             raise InputError(
                 "A score is NaN or outside 0..1.",
                 hint="logits need a sigmoid, percents a division by 100",
             )
-        corner, opposite = self.xyxy[:, :2], self.xyxy[:, 2:]
-        size = opposite - corner
-        if size.min() < 0.0:
+        if not narrow:
+            self._kinds, place = np.unique(self.label, return_inverse=True)
+            self.category = place.astype(np.int32)
+        if inverted:
             warnings.warn(
-                f"{(size < 0.0).any(axis=1).sum()} boxes end before they begin; the corners are "
-                "swapped.",
-                stacklevel=4,
+                f"{inverted} boxes end before they begin; the corners are swapped.", stacklevel=4
             )
+            corner, opposite = self.xyxy[:, :2], self.xyxy[:, 2:]
             self.xyxy = np.concatenate(
                 [np.minimum(corner, opposite), np.maximum(corner, opposite)], axis=1
             )
-        if high < PIXELS_FROM and (low < 0.0 or high > 1.0):
-            warnings.warn(
-                f"{((self.xyxy < 0.0) | (self.xyxy > 1.0)).any(axis=1).sum()} boxes reach "
-                "outside 0..1 and are clipped.",
-                stacklevel=4,
-            )
+        clipped = high < PIXELS_FROM and outside > 0
+        if clipped:
+            warnings.warn(f"{outside} boxes reach outside 0..1 and are clipped.", stacklevel=4)
             self.xyxy = np.clip(self.xyxy, 0.0, 1.0)
-        size = self.xyxy[:, 2:] - self.xyxy[:, :2]
-        area = size[:, 0] * size[:, 1]
-        if area.min() == 0.0:
-            warnings.warn(f"{(area == 0.0).sum()} boxes without area are left out.", stacklevel=4)
-            kept = area > 0.0
+        if flat or clipped:
+            size = self.xyxy[:, 2:] - self.xyxy[:, :2]
+            kept = size[:, 0] * size[:, 1] > 0.0
+            if not kept.all():
+                warnings.warn(f"{(~kept).sum()} boxes without area are left out.", stacklevel=4)
             self.xyxy, self.score = self.xyxy[kept], self.score[kept]
-            self.model, self.label = self.model[kept], self.label[kept]
+            self.model, self.category = self.model[kept], self.category[kept]
 
     def fuse(
         self,
@@ -311,12 +314,11 @@ class _Given:
     ) -> Fused:
         """Fuse the one picture."""
         n = len(self.score)
-        category, self._labels = _as_int32(self.label)
         return run(
             Columns(
                 xyxy=self.xyxy,
                 score=self.score,
-                category=category,
+                category=self.category,
                 detector=self.model,
                 identity=np.arange(len(weights), dtype=np.int32),
                 offsets=np.array([0, n]),
@@ -329,22 +331,12 @@ class _Given:
                 min_score=np.array([skip_box_thr], dtype=np.float64),
                 weights=weights.reshape(1, -1),
             ),
-            detectors=len(weights),
             by_category=by_category,
             single=single,
         )
 
     def labels_of(self, fused: Fused) -> NDArray[Any]:
         """The labels (k,) of fused boxes, as they were given."""
-        if self._labels is not None:
-            return self._labels[fused.category]
+        if self._kinds is not None:
+            return self._kinds[fused.category]
         return fused.category.astype(self.label.dtype)
-
-
-def _as_int32(label: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any] | None]:
-    """Labels as int32, and, where that cannot hold them, what each of the numbers stands for."""
-    category = label.astype(np.int32) if label.dtype.kind in "iuf" else None
-    if category is None or not np.array_equal(category, label):
-        kinds, place = np.unique(label, return_inverse=True)
-        return place.astype(np.int32), kinds
-    return category, None

@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import InputError
-from quorate.fusion.boxes import merge_groups
-from quorate.fusion.decay import decay_scores
-from quorate.fusion.groups import form_groups
-from quorate.fusion.order import number_pictures, sort_boxes
+from quorate.fusion.kernel import fuse_pictures
+from quorate.fusion.order import number_pictures
 from quorate.fusion.rules import Rule, Tables, rule_of, tables_of
 from quorate.labels import Labels
 from quorate.spec.fusion import Consensus, Fusion, SoftNms
@@ -98,7 +96,7 @@ def fuse(
     by_name = sorted(range(len(names)), key=names.__getitem__)
     tables = tables_of(fusion, [names[i] for i in by_name], labels)
     columns, ids = _columns(detections, names, by_name, image_order)
-    fused = run(columns, rule, tables, detectors=len(names), threads=threads, single=True)
+    fused = run(columns, rule, tables, threads=threads, single=True)
     position = np.array(
         [names.index(name) if name in names else -1 for name in detections.detectors]
     )
@@ -139,7 +137,7 @@ def carried(
         tables = tables_of(fusion, [names[i] for i in by_name], labels)
         columns, _ = _columns(detections, names, by_name, None)
         rule = rule_of(fusion, len(names))
-        mask[run(columns, rule, tables, detectors=len(names), single=True).member_rows] = True
+        mask[run(columns, rule, tables, single=True).member_rows] = True
     return mask
 
 
@@ -148,7 +146,6 @@ def run(
     rule: Rule,
     tables: Tables,
     *,
-    detectors: int,
     threads: int | None = None,
     single: bool = False,
     by_category: bool = False,
@@ -156,79 +153,44 @@ def run(
     """Fuse all pictures of `columns`; boxes come out in float64, or `single` as float32 values."""
 
     def fuse_range(bounds: tuple[int, int]) -> Fused:
-        first, last = bounds
-        bad, box, weighted, row, voter, run_start, run_slot, run_of_picture = sort_boxes(
+        result: tuple[Any, ...] = fuse_pictures(
             columns.rows,
             columns.offsets,
-            first,
-            last,
+            bounds[0],
+            bounds[1],
             columns.xyxy,
             columns.score,
             columns.category,
             columns.detector,
             columns.identity,
             tables.special,
-            tables.weights,
+            tables.iou,
             tables.min_score,
+            tables.weights,
+            rule.from_box,
+            rule.from_score,
+            rule.moving,
+            rule.one_each,
+            rule.first,
+            rule.smaller,
             rule.agnostic,
+            rule.from_category,
+            rule.min_votes,
+            rule.decays,
+            rule.gaussian,
+            float(rule.sigma),
+            float(rule.floor),
+            rule.undecayed,
+            rule.capped,
+            by_category,
+            single,
         )
-        if bad >= 0:
-            raise _bad_box(columns, bad)
-        strength = weighted
-        if rule.decays:
-            strength = decay_scores(
-                box,
-                weighted,
-                run_start,
-                run_slot,
-                tables.iou,
-                rule.gaussian,
-                rule.sigma,
-                rule.floor,
-                rule.smaller,
-            )
-            offsets = np.arange(len(box) + 1)
-            members, group_of_run = offsets[:-1], run_start
-        else:
-            offsets, members, group_of_run = form_groups(
-                box,
-                weighted,
-                voter,
-                run_start,
-                run_slot,
-                tables.iou,
-                detectors,
-                rule.moving,
-                rule.one_each,
-                rule.first,
-                rule.smaller,
-            )
-        return Fused(
-            *merge_groups(
-                offsets,
-                members,
-                group_of_run,
-                run_slot,
-                run_of_picture,
-                box,
-                weighted,
-                strength,
-                row,
-                voter,
-                columns.category,
-                tables.weights,
-                rule.from_box,
-                rule.from_score,
-                rule.from_category,
-                rule.min_votes,
-                rule.floor,
-                rule.capped,
-                rule.undecayed,
-                by_category,
-                single,
-            )
-        )
+        if result[0] >= 0:
+            raise _bad_box(columns, result[0])
+        return Fused(*result[1:])
 
+    if columns.offsets[-1] <= BOXES_AT_ONCE:
+        return fuse_range((0, len(columns.offsets) - 1))
     ranges = list(_ranges(columns.offsets))
     workers = min(threads or len(os.sched_getaffinity(0)), len(ranges))
     if workers <= 1:
@@ -307,7 +269,8 @@ def _columns(
 
 def _plain(column: NDArray[Any]) -> NDArray[Any]:
     """The column in the one memory layout that kernels are compiled for (Arrow's is read-only)."""
-    return np.require(column, requirements=("C", "A", "W"))
+    flags = column.flags
+    return column if flags.carray and flags.writeable else column.copy(order="C")
 
 
 def _refuse_strangers(detections: Detections, identity: NDArray[np.int32]) -> None:
