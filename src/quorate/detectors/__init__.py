@@ -43,3 +43,18 @@ class Predictor(Protocol):
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture."""
+
+
+def compile_kernels() -> None:
+    """Compile every kernel now, or load it from the cache, so that no later call waits for it."""
+    from quorate.detectors.geometry import letterbox
+    from quorate.detectors.preprocess import Normalisation, fill
+    from quorate.detectors.suppress import best_column, best_plane, suppress
+
+    picture = np.zeros((3, 5, 3), dtype=np.uint8)
+    planes = np.zeros((3, 4, 4), dtype=np.float32)
+    fill(planes, picture, letterbox((3, 5), (4, 4)), Normalisation(), antialias=False)
+    rows = np.zeros((1, 6), dtype=np.float32)
+    best_plane(rows)
+    best_column(rows, 1, 0.0)
+    suppress(rows[:, :4].copy(), np.zeros(1, dtype=np.int32), 0.5, 1)
