@@ -17,7 +17,7 @@ STRENGTH, AVG, AVG_OVERFLOW, MAX, BOX_AND_MODEL, ABSENT_AWARE, VOTERS = range(7)
 OF_LEADER, OF_MAJORITY = range(2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def merge_groups(
     offsets: NDArray[np.int64],
     members: NDArray[np.int64],
@@ -183,7 +183,7 @@ def merge_groups(
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _merge_box(
     fused: NDArray[np.float64],
     n: int,
@@ -253,7 +253,7 @@ def _merge_box(
     fused[n, 2], fused[n, 3] = right / total, bottom / total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _iou(a: NDArray[np.float64], i: int, b: NDArray[np.float64], j: int) -> float:
     return float(
         overlap(
@@ -272,7 +272,7 @@ def _iou(a: NDArray[np.float64], i: int, b: NDArray[np.float64], j: int) -> floa
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _confidence(
     from_score: int,
     total: float,
@@ -308,7 +308,7 @@ def _confidence(
     return mean * size / (weight + model_weight)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _majority(
     members: NDArray[np.int64],
     begin: int,
@@ -350,7 +350,7 @@ def _majority(
     return best, mark
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _sum_as_numpy(values: NDArray[np.float64], size: int) -> float:
     """The sum of values[:size] in the order in which numpy adds up to 128 values of float64.
 

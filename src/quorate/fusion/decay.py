@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quorate.fusion.overlap import GRID_FROM, area_of, cell, lay_grid, overlap
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def decay_scores(
     box: NDArray[np.float64],
     weighted: NDArray[np.float64],
@@ -110,7 +110,7 @@ def decay_scores(
     return score
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _decay_few(
     box: NDArray[np.float64],
     score: NDArray[np.float64],
@@ -159,7 +159,7 @@ def _decay_few(
         score[int(place[i])] = worth[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _kept(much: float, iou: float, gaussian: bool, sigma: float) -> float:
     """The part of its score that a box keeps beside a better one it overlaps by `much`."""
     if gaussian:
@@ -167,7 +167,7 @@ def _kept(much: float, iou: float, gaussian: bool, sigma: float) -> float:
     return 1.0 - much if much > iou else 1.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _sink(heap: NDArray[np.int64], known: NDArray[np.float64], at: int, size: int) -> None:
     """Restore the heap below `at`: the highest known score on top, then the lowest place."""
     this = heap[at]
@@ -184,6 +184,6 @@ def _sink(heap: NDArray[np.int64], known: NDArray[np.float64], at: int, size: in
     heap[at] = this
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _above(i: int, j: int, known: NDArray[np.float64]) -> bool:
     return known[i] > known[j] or (known[i] == known[j] and i < j)

@@ -27,7 +27,7 @@ from quorate.fusion.overlap import (
 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def form_groups(
     box: NDArray[np.float64],
     weighted: NDArray[np.float64],
@@ -196,19 +196,19 @@ def form_groups(
     return offsets, members, group_of_run
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _preferred(much: float, g: int, most: float, found: int, threshold: float, first: bool) -> bool:
     if first:
         return much > threshold and (found < 0 or g < found)
     return much > most or (much == most and found > g)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _has_voted(voted: NDArray[np.uint64], g: int, who: int) -> bool:
     return bool((voted[g, who >> 6] >> np.uint64(who & 63)) & np.uint64(1) != np.uint64(0))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _link(near: NDArray[np.int64], head: NDArray[np.int64], g: int, place: int) -> None:
     """Put leader g at the head of a cell's list; near[g] is next, previous, cell."""
     after = head[place]
@@ -218,7 +218,7 @@ def _link(near: NDArray[np.int64], head: NDArray[np.int64], g: int, place: int) 
     head[place] = g
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _unlink(near: NDArray[np.int64], head: NDArray[np.int64], g: int) -> None:
     after, before = near[g, 0], near[g, 1]
     if before >= 0:

@@ -75,13 +75,13 @@ def number_pictures(
     return ids[:count].copy(), offsets, rows
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _slot(value: int, size: int) -> int:
     mixed = np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)
     return int(np.int64((mixed >> np.uint64(32)) & np.uint64(size - 1)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def sort_boxes(
     rows: NDArray[np.int64],
     offsets: NDArray[np.int64],
@@ -191,7 +191,7 @@ def sort_boxes(
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _slot_of(category: int, special: NDArray[np.int32]) -> int:
     """1 + the place of a category in the rising `special`; 0 when it is not there."""
     low, high = 0, len(special)
@@ -204,7 +204,7 @@ def _slot_of(category: int, special: NDArray[np.int32]) -> int:
     return low + 1 if low < len(special) and special[low] == category else 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def sort_by_key(
     key: NDArray[np.int64],
     order: NDArray[np.int64],
@@ -235,7 +235,7 @@ def sort_by_key(
             begin = k
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _radix_sort(
     key: NDArray[np.int64],
     order: NDArray[np.int64],
@@ -274,7 +274,7 @@ def _radix_sort(
         order[:n] = orders[:n]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _sort_equals(
     order: NDArray[np.int64],
     spare: NDArray[np.int64],
@@ -313,7 +313,7 @@ def _sort_equals(
         width *= 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _before(
     i: int,
     j: int,

@@ -15,7 +15,7 @@ GRID_FROM = 48  # boxes of one category in a picture; below, asking every leader
 GRID_LEAST_IOU = 0.1  # below, a box may match boxes so far away that a grid rules out little
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def overlap(
     ax1: float,
     ay1: float,
@@ -41,13 +41,13 @@ def overlap(
     return common / whole if common > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def area_of(box: NDArray[np.float64], i: int) -> float:
     """The area of box[i]."""
     return float((box[i, 2] - box[i, 0]) * (box[i, 3] - box[i, 1]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def reach(size: float, iou: float) -> float:
     """How far apart, along one axis, the centres of two boxes with a higher IoU can be.
 
@@ -58,7 +58,7 @@ def reach(size: float, iou: float) -> float:
     return size * (1.0 - iou) / (2.0 * iou) * (1.0 + 1e-9)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def lay_grid(
     box: NDArray[np.float64], start: int, end: int, mean_reach: float
 ) -> tuple[float, float, float, float, int, int]:
@@ -87,7 +87,7 @@ def lay_grid(
     return left, top, per_x, per_y, columns, rows
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def cell(place: float, start: float, per_unit: float, cells: int) -> int:
     """The cell of a coordinate along one axis; those outside belong to the cell at the edge."""
     at = (place - start) * per_unit
