@@ -145,8 +145,8 @@ def _decay_few(
         most = -1.0
         for i in range(k + 1, n):
             now = worth[i]
-            # Most boxes are apart, and that is quickly seen.
-            if x1[i] < bx2 and bx1 < x2[i] and y1[i] < by2 and by1 < y2[i]:
+            # Most boxes are apart; one branch tells, and is mostly foreseen.
+            if (x1[i] < bx2) & (bx1 < x2[i]) & (y1[i] < by2) & (by1 < y2[i]):
                 much = overlap(
                     bx1, by1, bx2, by2, size, x1[i], y1[i], x2[i], y2[i], area[i], smaller
                 )
