@@ -15,7 +15,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, BinaryIO, cast
 
 import msgspec
@@ -33,12 +33,15 @@ _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _AT_ITEM = re.compile(r"\$\[(\d+)\]")
 
 
+_NONE = msgspec.Raw()
+
+
 class _Result(msgspec.Struct, gc=False):
     image_id: int | str
     category_id: int | str
     bbox: tuple[float, float, float, float]
     score: float
-    segmentation: msgspec.Raw = msgspec.Raw()
+    segmentation: msgspec.Raw = _NONE
     votes: int = 1
     agreement: float = 1.0
     detectors: list[str] | None = None
@@ -82,13 +85,14 @@ def read_results(location: str) -> Results:
         for results in _decoded(_unpacked(raw, location), location):
             image = [images.setdefault(r.image_id, len(images)) for r in results]
             category = [categories.setdefault(r.category_id, len(categories)) for r in results]
-            xywh = np.array([r.bbox for r in results], dtype=np.float64).reshape(-1, 4)
+            numbers = chain.from_iterable([r.bbox for r in results])
+            xywh = np.fromiter(numbers, np.float64, 4 * len(results)).reshape(-1, 4)
             score = np.array([r.score for r in results], dtype=np.float64)
             _check(xywh, score, f"{location}: detection", count)
             names = [r.detectors for r in results]
             any_named = any_named or any(names)
             named += names
-            segmentations += sum(1 for r in results if len(bytes(r.segmentation)) > 4)
+            segmentations += sum([r.segmentation is not _NONE for r in results])
             parts.append(
                 (
                     np.array(image, dtype=np.int64),

@@ -28,10 +28,15 @@ def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, .
         safe_name(image.file_name, origin=source.location)
     root, names = _searched(source)
     there = {name for name in names if is_picture(name)}
-    by_base: defaultdict[str, list[str]] = defaultdict(list)
-    for name in there:
-        by_base[name.rsplit("/", 1)[-1]].append(name)
-    found = [_find(image, there, by_base) for image in images]
+    found = [_expected(image, there) for image in images]
+    if there and None in found:
+        by_base: defaultdict[str, list[str]] = defaultdict(list)
+        for name in there:
+            by_base[name.rsplit("/", 1)[-1]].append(name)
+        found = [
+            _elsewhere(image.file_name, by_base) if path is None else path
+            for image, path in zip(images, found, strict=True)
+        ]
     missing = [image.name for image, path in zip(images, found, strict=True) if path is None]
     notes = []
     if there and missing and len(missing) < len(images):
@@ -75,12 +80,17 @@ def _searched(source: Source) -> tuple[str, Sequence[str]]:
         return folder, list(tree.names())
 
 
-def _find(image: Image, there: set[str], by_base: dict[str, list[str]]) -> str | None:
+def _expected(image: Image, there: set[str]) -> str | None:
     name = image.file_name
     subset = [f"images/{image.subset}/{name}", f"{image.subset}/{name}"] if image.subset else []
     for candidate in (*subset, name, f"images/{name}", f"JPEGImages/{name}"):
         if candidate in there:
             return candidate
+    return None
+
+
+def _elsewhere(name: str, by_base: dict[str, list[str]]) -> str | None:
+    """The only file whose path ends in the name, if there is just one."""
     ends = [p for p in by_base.get(name.rsplit("/", 1)[-1], ()) if p.endswith(f"/{name}")]
     return ends[0] if len(ends) == 1 else None
 

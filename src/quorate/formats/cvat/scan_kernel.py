@@ -218,6 +218,8 @@ def scan(
             end = _end_of(data, start, name)
             if end < 0 or name == start + 1:
                 return bad
+            shapes[n_shapes, :] = 0
+            numbers[n_shapes, :] = 0.0
             shapes[n_shapes, 0] = n_pictures - 1
             shapes[n_shapes, 6], shapes[n_shapes, 7] = start, end
             n_shapes += 1
@@ -227,8 +229,11 @@ def scan(
             return bad
         if image:
             pictures[n_pictures, 0] = pictures[n_pictures, 1] = pictures[n_pictures, 2] = -1
+            pictures[n_pictures, 3] = pictures[n_pictures, 4] = 0
             n_pictures += 1
         elif box:
+            shapes[n_shapes, :] = 0
+            numbers[n_shapes, :] = 0.0
             shapes[n_shapes, 0] = n_pictures - 1
             shapes[n_shapes, 1] = shapes[n_shapes, 2] = -1
             n_shapes += 1
@@ -254,11 +259,20 @@ def scan(
                     continue  # a key that means nothing here
                 code = _intern(data, value, end, strings, table, n_strings)
                 n_strings += code == n_strings
+                # A key that stands twice is no XML; it would also overflow `strings`.
                 if image:
-                    pictures[n_pictures - 1, 0 if key == _NAME else 1] = code
+                    column = 0 if key == _NAME else 1
+                    if pictures[n_pictures - 1, column] >= 0:
+                        return bad
+                    pictures[n_pictures - 1, column] = code
                 elif box:
-                    shapes[row, 1 if key == _LABEL else 2] = code
+                    column = 1 if key == _LABEL else 2
+                    if shapes[row, column] >= 0:
+                        return bad
+                    shapes[row, column] = code
                 else:
+                    if attribute_name >= 0:
+                        return bad
                     attribute_name = code
                 continue
             place = -1

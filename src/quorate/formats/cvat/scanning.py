@@ -78,11 +78,12 @@ def _parsed(parser: Parser, document: bytes) -> None:
 
 def _scanned(chunk: bytes, parser: Parser) -> Annotations:
     data = np.frombuffer(chunk, dtype=np.uint8)
-    room = int(np.count_nonzero(data == ord("<"))) + 1
+    room = int(np.count_nonzero(data == ord("<"))) + 1  # no more elements than that
+    # Memory that is never touched costs nothing: room is for the worst case.
     strings = np.empty((room * 2, 2), dtype=np.int64)
-    pictures = np.zeros((room, 5), dtype=np.int64)
-    shapes = np.zeros((room, len(FIELDS)), dtype=np.int64)
-    numbers = np.zeros((room, 5), dtype=np.float64)
+    pictures = np.empty((room, 5), dtype=np.int64)
+    shapes = np.empty((room, len(FIELDS)), dtype=np.int64)
+    numbers = np.empty((room, 5), dtype=np.float64)
     attributes = np.empty((room, 3), dtype=np.int64)
     counts = (-2, 0, 0, 0)
     slots = 1 << 15
@@ -185,7 +186,11 @@ def _texts(chunk: bytes, spans: NDArray[np.int64]) -> NDArray[Any]:
     texts = np.empty(len(spans), dtype=object)
     try:
         starts, ends = spans[:, 0].tolist(), spans[:, 1].tolist()
-        found = [str(chunk[a:b], "utf-8") for a, b in zip(starts, ends, strict=True)]
+        if chunk.isascii():
+            whole = chunk.decode("ascii")
+            found = [whole[a:b] for a, b in zip(starts, ends, strict=True)]
+        else:
+            found = [str(chunk[a:b], "utf-8") for a, b in zip(starts, ends, strict=True)]
     except UnicodeDecodeError:
         raise NotPlain from None
     if b"&" in chunk:

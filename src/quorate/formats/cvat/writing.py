@@ -16,6 +16,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from quorate.annotations import PUBLISHED, Annotations, Kind
@@ -268,22 +269,20 @@ def _declared(dataset: Dataset, annotations: Annotations) -> dict[str, LabelInfo
             there = np.array([v is not None and v == v for v in column.tolist()], dtype=bool)
             used = dataset.labels.positions(np.unique(annotations.category_id[there]))
             wearing = {dataset.labels.names[i] for i in used.tolist() if i >= 0}
+        spec = _spec(name, column)
         for label in wearing:
             info = labels[label]
-            if all(spec.name != name for spec in info.attributes):
-                spec = _spec(name, column)
-                labels[label] = LabelInfo(
-                    color=info.color,
-                    type=info.type,
-                    attributes=(*info.attributes, spec),
-                    supercategory=info.supercategory,
-                )
+            if all(known.name != name for known in info.attributes):
+                labels[label] = replace(info, attributes=(*info.attributes, spec))
     return labels
 
 
 def _spec(name: str, column: NDArray[Any]) -> AttributeSpec:
-    values = {type(value) for value in column.tolist() if value is not None}
-    if values == {bool}:
+    boolean = column.dtype == bool or (
+        column.dtype == object
+        and {type(value) for value in column.tolist() if value is not None} == {bool}
+    )
+    if boolean:
         return AttributeSpec(name=name, input_type="checkbox", default="false", values=("false",))
     default = "1" if name in ("score", "votes", "agreement") else ""
     return AttributeSpec(name=name, default=default, values=(default,))

@@ -1,0 +1,178 @@
+"""How fast annotation files are read and written: CVAT XML and COCO against datumaro.
+
+    python tests/benchmarks/formats.py [--pictures 5000] [--json FILE]
+
+The ratios are from one run on one machine, in processor time, the best of several: 20 boxes a
+picture, each with votes and a score. Both read the same files, and write the same shapes to the
+same formats. Datumaro wants the pictures to be there, so one small picture is linked many times.
+The line of COCO results compares with msgspec decoding the same file into typed objects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from PIL import Image as Pillow
+from rich.console import Console
+from rich.table import Table
+
+from quorate.annotations import Annotations
+from quorate.dataset import Dataset, Image
+from quorate.detections import FUSED, Detections
+from quorate.formats import read, write, write_results
+from quorate.formats.coco_results import read_results
+from quorate.labels import Labels
+
+BOXES = 20
+
+
+def made(pictures: int) -> tuple[Dataset, Detections]:
+    """Pictures in sub-folders with 20 fused boxes each."""
+    random = np.random.default_rng(0)
+    n = pictures * BOXES
+    corner = random.uniform(0, 400, (n, 2))
+    return (
+        Dataset(
+            root="",
+            images=tuple(
+                Image(i, f"camera {i % 50:02d}/picture {i:06d}.jpg", 640, 480)
+                for i in range(1, pictures + 1)
+            ),
+            labels=Labels.from_names(f"label {i}" for i in range(20)),
+        ),
+        Detections.build(
+            image_id=np.repeat(np.arange(1, pictures + 1), BOXES),
+            category_id=random.integers(1, 21, n),
+            xyxy=np.hstack([corner, corner + random.uniform(5, 80, (n, 2))]),
+            score=random.random(n),
+            detector=FUSED,
+            votes=random.integers(1, 6, n),
+            detectors=("a", "b", "c"),
+        ),
+    )
+
+
+def seconds(work: Callable[[], Any], repeats: int) -> float:
+    """The least processor time of several runs."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def measure(pictures: int, repeats: int) -> list[dict[str, Any]]:
+    """One row for each kind of work."""
+    import datumaro as dm
+
+    dataset, detections = made(pictures)
+    shapes = Annotations.from_detections(detections, attributes=("votes", "score"))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # datumaro's own
+        root = Path(folder)
+        Pillow.new("RGB", (640, 480)).save(root / "picture.jpg")
+        for image in dataset.images:
+            link = root / "images" / image.file_name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            os.link(root / "picture.jpg", link)
+        for format, theirs in (("cvat", "cvat"), ("coco", "coco_instances")):
+            write(dataset, shapes, root, format=format)
+            place = str(root / "annotations.xml") if format == "cvat" else str(root)
+            imported = dm.Dataset.import_from(place, theirs)
+            list(imported)
+
+            def export(theirs: str = theirs, imported: Any = imported) -> None:
+                # Another target each time: what was exported before is not written again.
+                target = tempfile.mkdtemp(dir=folder)
+                made = dm.Dataset.from_iterable(imported, categories=imported.categories())
+                made.export(target, theirs, save_media=False)
+
+            def load(theirs: str = theirs, place: str = place) -> None:
+                list(dm.Dataset.import_from(place, theirs))
+
+            name = format.upper()
+            rows += [
+                {
+                    "work": f"read {name}",
+                    "ours": seconds(lambda f=format: read(root, format=f), repeats),  # type: ignore[misc]
+                    "theirs": seconds(load, 2),
+                    "peer": "datumaro",
+                },
+                {
+                    "work": f"write {name}",
+                    "ours": seconds(
+                        lambda f=format: write(dataset, shapes, root / "ours", format=f),  # type: ignore[misc]
+                        repeats,
+                    ),
+                    "theirs": seconds(export, 2),
+                    "peer": "datumaro",
+                },
+            ]
+        results = str(root / "results.json")
+        write_results(detections, results)
+        decoder = msgspec.json.Decoder(list[_Result])
+        data = Path(results).read_bytes()
+        rows.append(
+            {
+                "work": "read COCO results",
+                "ours": seconds(lambda: read_results(results), repeats),
+                "theirs": seconds(lambda: decoder.decode(data), repeats),
+                "peer": "msgspec, objects only",
+            }
+        )
+        rows.append(
+            {
+                "work": "write COCO results",
+                "ours": seconds(lambda: write_results(detections, results), repeats),
+                "theirs": seconds(lambda: json.dumps(msgspec.json.decode(data)), repeats),
+                "peer": "json",
+            }
+        )
+    return [row | {"ratio": row["theirs"] / row["ours"]} for row in rows]
+
+
+class _Result(msgspec.Struct):
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    score: float
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    rows = measure(arguments.pictures, arguments.repeats)
+    table = Table(title=f"{arguments.pictures} pictures with {BOXES} boxes, processor time")
+    for column in ("", "Quorate", "peer", "", "ratio"):
+        table.add_column(column, justify="left" if not column else "right")
+    for row in rows:
+        table.add_row(
+            row["work"],
+            f"{row['ours']:.3f} s",
+            f"{row['theirs']:.3f} s",
+            row["peer"],
+            f"{row['ratio']:.1f}",
+        )
+    Console().print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
