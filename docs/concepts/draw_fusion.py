@@ -156,7 +156,11 @@ def main(folder: Path) -> None:
     )
     write(
         folder / "chain.svg",
-        row_of(CHAIN, "a chain", {"affirmative": Affirmative(), "wbf": WeightedBoxesFusion()}),
+        row_of(
+            CHAIN,
+            "a chain",
+            {"affirmative": Affirmative(), "wbf, iou: 0.5": WeightedBoxesFusion(iou=0.5)},
+        ),
     )
     write(
         folder / "overlap.svg",
