@@ -30,6 +30,7 @@ __all__ = [
     "Format",
     "Source",
     "Written",
+    "compile_kernels",
     "read",
     "read_detections",
     "write",
@@ -87,6 +88,13 @@ def write(
     if entry.write is None:
         raise InputError(f"The format '{format}' is only read; written are {', '.join(WRITES)}.")
     return entry.write(dataset, annotations, os.fspath(target), **options)
+
+
+def compile_kernels() -> None:
+    """Translate the scanner of large CVAT XML files to machine code, which is then cached."""
+    from quorate.formats.cvat.scanning import warm
+
+    warm()
 
 
 def _recognised(source: Source) -> Format:

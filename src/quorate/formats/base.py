@@ -153,7 +153,11 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
     ):
         folder, _, name = location.rpartition("/")
         tree = open_tree(folder or ".")
-        tree.open(name).close()  # a clear error where there is none
+        try:
+            tree.open(name).close()  # a clear error where there is none
+        except BaseException:
+            tree.close()
+            raise
         return Source(location=location, tree=tree, names=(name,), single=True)
     tree = open_tree(location)
     names = tuple(tree.names())

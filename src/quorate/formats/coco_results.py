@@ -83,8 +83,8 @@ def read_results(location: str) -> Results:
     count = 0
     with open_file(location) as raw:
         for results in _decoded(_unpacked(raw, location), location):
-            image = [images.setdefault(r.image_id, len(images)) for r in results]
-            category = [categories.setdefault(r.category_id, len(categories)) for r in results]
+            image = _numbered([r.image_id for r in results], images)
+            category = _numbered([r.category_id for r in results], categories)
             numbers = chain.from_iterable([r.bbox for r in results])
             xywh = np.fromiter(numbers, np.float64, 4 * len(results)).reshape(-1, 4)
             score = np.array([r.score for r in results], dtype=np.float64)
@@ -95,8 +95,8 @@ def read_results(location: str) -> Results:
             segmentations += sum([r.segmentation is not _NONE for r in results])
             parts.append(
                 (
-                    np.array(image, dtype=np.int64),
-                    np.array(category, dtype=np.int64),
+                    image,
+                    category,
                     xywh,
                     score,
                     np.array([r.votes for r in results], dtype=np.int64),
@@ -121,6 +121,19 @@ def read_results(location: str) -> Results:
         category_ids=list(categories),
         segmentations=segmentations,
     )
+
+
+def _numbered(ids: list[int | str], known: dict[int | str, int]) -> NDArray[np.int64]:
+    """The place of each id among those known, in order of sight; new ones are added."""
+    column = np.array(ids)
+    if column.dtype.kind != "i":  # text, or a mixture, which numpy would turn into text
+        return np.array([known.setdefault(i, len(known)) for i in ids], dtype=np.int64)
+    different, sight, which = np.unique(column, return_index=True, return_inverse=True)
+    for position in np.argsort(sight):
+        known.setdefault(int(different[position]), len(known))
+    places = np.array([known[i] for i in different.tolist()], dtype=np.int64)
+    numbered: NDArray[np.int64] = places[which]
+    return numbered
 
 
 def _check(xywh: NDArray[Any], score: NDArray[Any], place: str, count: int) -> None:

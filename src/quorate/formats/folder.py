@@ -24,9 +24,16 @@ def read(source: Source) -> Dataset:
             f"{source.location}: holds no picture ({len(source.names)} other files).",
             hint=f"pictures end in {' '.join(PICTURES)}",
         )
+    others = [n for n in source.names if not is_picture(n) and n.rsplit("/", 1)[-1][0] != "."]
     return Dataset(
         root=source.location,
         images=tuple(Image(id=i, file_name=name) for i, name in enumerate(names, start=1)),
         labels=Labels((), ()),
         name=source.location.rstrip("/").rsplit("/", 1)[-1],
+        notes=(
+            f"{source.location}: {len(others)} files that are no pictures are left aside, the "
+            f"first '{others[0]}'.",
+        )
+        if others
+        else (),
     )

@@ -36,6 +36,14 @@ class NotPlain(Exception):  # noqa: N818  not an error: the other reader takes o
     """The file is not written as CVAT writes; it may still be right."""
 
 
+def warm() -> None:
+    """Compile the scanner, or load it from numba's cache."""
+    one = np.empty((1, 8), dtype=np.int64)
+    numbers = np.empty((1, 5), dtype=np.float64)
+    data = np.frombuffer(b" ", dtype=np.uint8)
+    scan(data, one, one, one, numbers, one, np.zeros(16, dtype=np.int32))
+
+
 def read_plain(file: BinaryIO, parser: Parser) -> Annotations:
     """The shapes of a file; its pictures and labels are added to the parser's.
 
