@@ -85,6 +85,8 @@ def _parsed(parser: Parser, document: bytes) -> None:
 
 
 def _scanned(chunk: bytes, parser: Parser) -> Annotations:
+    if b"]]>" in chunk or not _is_text(chunk):
+        raise NotPlain
     data = np.frombuffer(chunk, dtype=np.uint8)
     room = int(np.count_nonzero(data == ord("<"))) + 1  # no more elements than that
     # Memory that is never touched costs nothing: room is for the worst case.
@@ -129,6 +131,16 @@ def _scanned(chunk: bytes, parser: Parser) -> Annotations:
     others, kept = _others(chunk, parser, first, {k: v[~box] for k, v in column.items()})
     order = np.concatenate([np.flatnonzero(box), np.flatnonzero(~box)[kept]])
     return Annotations.concat([boxes, others]).take(np.argsort(order))
+
+
+def _is_text(chunk: bytes) -> bool:
+    if chunk.isascii():
+        return True
+    try:
+        chunk.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _boxes(
@@ -192,15 +204,12 @@ def _others(
 def _texts(chunk: bytes, spans: NDArray[np.int64]) -> NDArray[Any]:
     """The strings as Python's, entities resolved; in an object array, to be taken from."""
     texts = np.empty(len(spans), dtype=object)
-    try:
-        starts, ends = spans[:, 0].tolist(), spans[:, 1].tolist()
-        if chunk.isascii():
-            whole = chunk.decode("ascii")
-            found = [whole[a:b] for a, b in zip(starts, ends, strict=True)]
-        else:
-            found = [str(chunk[a:b], "utf-8") for a, b in zip(starts, ends, strict=True)]
-    except UnicodeDecodeError:
-        raise NotPlain from None
+    starts, ends = spans[:, 0].tolist(), spans[:, 1].tolist()
+    if chunk.isascii():
+        whole = chunk.decode("ascii")
+        found = [whole[a:b] for a, b in zip(starts, ends, strict=True)]
+    else:
+        found = [str(chunk[a:b], "utf-8") for a, b in zip(starts, ends, strict=True)]
     if b"&" in chunk:
         found = [_resolved(text) if "&" in text else text for text in found]
     texts[:] = found
