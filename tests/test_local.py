@@ -157,3 +157,22 @@ def test_progress_ends_at_the_total(tmp_path):
     last = {task: (done, total) for task, done, total in told}
     assert last["detect"] == (5, 5)
     assert all(done == total for done, total in last.values())
+
+
+def test_labels_json_makes_a_task_that_the_file_fits(tmp_path):
+    """CVAT refuses a file with a label that the task lacks, and drops undeclared attributes."""
+    data = pool(tmp_path / "pool", 2)
+    publish = Publish(formats=("cvat",), review="disagreement")
+    ensemble(data, A, B, C, publish=publish).run(out=tmp_path / "out")
+    labels = json.loads((tmp_path / "out/cvat/labels.json").read_text())
+    declared = {label["name"]: {a["name"] for a in label["attributes"]} for label in labels}
+    assert declared == {
+        "red": {"votes", "score"},
+        "green": {"votes", "score"},
+        "review": {"disagreement"},
+    }
+    assert {label["name"]: label["type"] for label in labels}["review"] == "tag"
+    for label in labels:
+        for attribute in label["attributes"]:
+            assert attribute["values"], "CVAT wants values even of a text"
+            assert attribute.keys() == {"name", "mutable", "input_type", "default_value", "values"}

@@ -43,3 +43,18 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
     note("wrote:")
     for file in summary.files:
         note(f"  {file}")
+    _say_what_next(summary.files)
+
+
+def _say_what_next(files: tuple[str, ...]) -> None:
+    for file in files:
+        if file.endswith("report.html"):
+            note(f"look at: {file}")
+    for file in files:
+        if file.endswith("annotations.xml"):
+            labels = file.replace("annotations.xml", "labels.json")
+            note(
+                "into CVAT: create a task with the same pictures and the labels of "
+                f"{labels} (paste it into the label editor's Raw view);\n"
+                f"           then Upload annotations, CVAT 1.1, {file}"
+            )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+import msgspec
+
 from quorate.dataset import AttributeSpec, LabelInfo
 
 
@@ -125,6 +127,29 @@ def meta_xml(
     if dumped:
         lines += [f"    <dumped>{escape(dumped)}</dumped>"]
     return "\n".join([*lines, "  </meta>", ""])
+
+
+def labels_json(labels: Mapping[str, LabelInfo]) -> bytes:
+    """The labels as CVAT's label editor takes them in its Raw view, to make a task that fits."""
+    raw = [
+        {
+            "name": label,
+            **({"color": info.color} if info.color else {}),
+            "type": info.type,
+            "attributes": [
+                {
+                    "name": spec.name,
+                    "mutable": spec.mutable,
+                    "input_type": spec.input_type,
+                    "default_value": spec.default,
+                    "values": list(spec.values or (spec.default,)),
+                }
+                for spec in info.attributes
+            ],
+        }
+        for label, info in labels.items()
+    ]
+    return msgspec.json.format(msgspec.json.encode(raw), indent=1) + b"\n"
 
 
 def attribute_text(value: str) -> str:

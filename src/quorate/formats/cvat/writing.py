@@ -23,7 +23,7 @@ from quorate.annotations import PUBLISHED, Annotations, Kind
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError, LabelError
 from quorate.formats.base import Written, open_target
-from quorate.formats.cvat.meta import attribute_text, meta_xml
+from quorate.formats.cvat.meta import attribute_text, labels_json, meta_xml
 from quorate.formats.shapes import polygon_rings
 
 PICTURES_AT_ONCE = 2048
@@ -47,6 +47,8 @@ def write(
     **_: Any,
 ) -> Written:
     """Write `annotations.xml` below a folder or into a ZIP, or one file where `target` is `….xml`.
+
+    Beside it, in a folder, `labels.json` has the labels as CVAT's label editor takes them.
 
     Pictures keep the data set's order, shapes theirs. A picture's `id` is CVAT's own frame number
     where the data set came from CVAT (`Image.source_id`), else its place in its subset, from 0.
@@ -104,6 +106,10 @@ def write(
                 texts += (head_, *shapes[start:end], "  </image>\n")
             file.write("".join(texts).encode())
         file.write(b"</annotations>\n")
+    if not target.lower().endswith((".xml", ".zip")):
+        with open_target(target) as beside:
+            beside.put("labels.json", labels_json(labels))
+            out.files.extend(beside.files)
     return Written(files=out.files, notes=notes)
 
 
