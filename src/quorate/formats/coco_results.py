@@ -60,7 +60,7 @@ class Results:
     xywh: NDArray[np.float64]
     score: NDArray[np.float64]
     votes: NDArray[np.int64]
-    agreement: NDArray[np.float64]
+    agreement: NDArray[np.float32]
     detectors: list[list[str] | None] | None
     image_ids: list[int | str] = field(default_factory=list)
     category_ids: list[int | str] = field(default_factory=list)
@@ -76,7 +76,7 @@ def read_results(location: str) -> Results:
     """
     images: dict[int | str, int] = {}
     categories: dict[int | str, int] = {}
-    parts: list[tuple[NDArray[Any], ...]] = []
+    parts: list[list[NDArray[Any]]] = [[] for _ in range(6)]
     named: list[list[str] | None] = []
     any_named = False
     segmentations = 0
@@ -91,24 +91,20 @@ def read_results(location: str) -> Results:
             _check(xywh, score, f"{location}: detection", count)
             names = [r.detectors for r in results]
             any_named = any_named or any(names)
-            named += names
+            if any_named:
+                named += [None] * (count - len(named)) + names
             segmentations += sum([r.segmentation is not _NONE for r in results])
-            parts.append(
-                (
-                    image,
-                    category,
-                    xywh,
-                    score,
-                    np.array([r.votes for r in results], dtype=np.int64),
-                    np.array([r.agreement for r in results], dtype=np.float64),
-                )
-            )
+            votes = np.array([r.votes for r in results], dtype=np.int64)
+            agreement = np.array([r.agreement for r in results], dtype=np.float32)
+            found: tuple[NDArray[Any], ...] = (image, category, xywh, score, votes, agreement)
+            for part, column in zip(parts, found, strict=True):
+                part.append(column)
             count += len(results)
-    columns: list[NDArray[Any]] = (
-        [np.concatenate(column) for column in zip(*parts, strict=True)]
-        if parts
-        else [np.empty(0, np.int64)] * 2 + [np.empty((0, 4))] + [np.empty(0)] * 3
-    )
+    empty: list[NDArray[Any]] = [np.empty(0, np.int64)] * 2 + [np.empty((0, 4))] + [np.empty(0)] * 3
+    columns = []
+    for part, none in zip(parts, empty, strict=True):
+        columns.append(np.concatenate(part) if part else none)
+        part.clear()  # so that memory never holds all columns twice
     return Results(
         image=columns[0],
         category=columns[1],
