@@ -8,7 +8,8 @@ import pytest
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import FormatError, QuorateError
 from quorate.formats import coco_results
-from quorate.formats.coco_results import read_results, write_results
+from quorate.formats.coco_results import read_results
+from quorate.formats.results_writing import write_results
 
 ROWS = [
     {"image_id": i % 7, "category_id": 1 + i % 3, "bbox": [i, 1.5, 2, 3], "score": (i % 10) / 10}
@@ -37,8 +38,10 @@ def test_a_stream_gives_every_row_whatever_the_size_of_its_parts(
     found = read_results(put(json.dumps(ROWS, indent=indent).encode(), name))
     assert [found.image_ids[i] for i in found.image] == [row["image_id"] for row in ROWS]
     assert [found.category_ids[i] for i in found.category] == [r["category_id"] for r in ROWS]
-    assert found.xywh.tolist() == [row["bbox"] for row in ROWS]
-    assert found.score.tolist() == [row["score"] for row in ROWS]
+    assert found.xyxy.tolist() == [
+        [x, y, x + w, y + h] for x, y, w, h in (row["bbox"] for row in ROWS)
+    ]
+    assert found.score.tolist() == [np.float32(row["score"]) for row in ROWS]
 
 
 def test_segmentations_and_names_with_braces_do_not_break_a_stream(put, monkeypatch):
@@ -108,7 +111,7 @@ def test_what_is_written_is_read(tmp_path):
         found = read_results(str(tmp_path / name))
         ids = ["three" if i == 3 else i for i in detections.image_id.tolist()]
         assert [found.image_ids[i] for i in found.image] == ids
-        assert np.allclose(found.xywh[:, :2], detections.xyxy[:, :2], atol=1e-3)
+        assert np.allclose(found.xyxy, detections.xyxy, atol=1.1e-3)
         assert np.allclose(found.score, detections.score, atol=1e-6)
         assert found.votes.tolist() == detections.votes.tolist()
         assert found.detectors[1] == ["b"]

@@ -146,7 +146,7 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
 
 def _write(done: FusedFiles, out: str) -> None:
     from quorate.errors import InputError
-    from quorate.formats.coco_results import write_results
+    from quorate.formats.results_writing import write_results
 
     if out.endswith(".parquet"):
         done.fused.to_parquet(out)

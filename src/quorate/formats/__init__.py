@@ -20,9 +20,9 @@ from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
 from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
-from quorate.formats.coco_results import write_results
 from quorate.formats.detection_files import DetectionFile, read_detections
 from quorate.formats.places import checked
+from quorate.formats.results_writing import write_results
 
 __all__ = [
     "FORMATS",

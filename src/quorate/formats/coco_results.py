@@ -5,35 +5,44 @@
 Format: https://cocodataset.org/#format-results. It is read as a stream: memory holds the columns
 and one part of the file, however large that is. `image_id` and `category_id` may be text; a
 segmentation is left out and counted; `votes`, `agreement` and `detectors`, which Quorate adds to
-fused boxes, are kept.
+fused boxes, are kept. Of a key that stands twice in a detection the last one counts, as in
+Python's `json`.
+
+A compiled scanner reads what every framework writes. From the first detection on that is not so
+plain, and for small files, msgspec reads; it also says what is wrong.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
 from typing import Any, BinaryIO, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detections import FUSED, Detections, Members
-from quorate.errors import FormatError
-from quorate.storage import open_file, writing
+from quorate.detections import Members
+from quorate.errors import FormatError, InputError
+from quorate.storage import open_file
 
+STDIN = "-"
+"""The location that stands for standard input."""
 CHUNK = 16 << 20
-"""Bytes of JSON decoded at once."""
+"""Bytes of JSON read at once."""
+SCANNED = 1 << 20
+"""Smaller files are not worth loading the scanner for."""
+FURTHEST = float(1 << 24)
+"""Pixels: beyond it float32 cannot tell two whole ones apart, and no picture reaches."""
 _BETWEEN = re.compile(rb"\}\s*,\s*(?=\{)")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _AT_ITEM = re.compile(r"\$\[(\d+)\]")
-
-
-_NONE = msgspec.Raw()
+_WHITE = b" \t\r\n"
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -41,7 +50,7 @@ class _Result(msgspec.Struct, gc=False):
     category_id: int | str
     bbox: tuple[float, float, float, float]
     score: float
-    segmentation: msgspec.Raw = _NONE
+    segmentation: msgspec.Raw = msgspec.Raw()
     votes: int = 1
     agreement: float = 1.0
     detectors: list[str] | None = None
@@ -51,15 +60,19 @@ class _Result(msgspec.Struct, gc=False):
 class Results:
     """The columns of a results file, before its ids are matched with anything.
 
-    image, category  int64  (n,)    positions in `image_ids` and `category_ids`
-    xywh             float64 (n, 4) as in the file
+    image, category  int32    (n,)    positions in `image_ids` and `category_ids`
+    xyxy             float32  (n, 4)  in the file's own unit
+    score            float32  (n,)
+    votes            int16    (n,)
+    agreement        float32  (n,)
+    detectors        who carried each box, where the file tells it
     """
 
-    image: NDArray[np.int64]
-    category: NDArray[np.int64]
-    xywh: NDArray[np.float64]
-    score: NDArray[np.float64]
-    votes: NDArray[np.int64]
+    image: NDArray[np.int32]
+    category: NDArray[np.int32]
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    votes: NDArray[np.int16]
     agreement: NDArray[np.float32]
     detectors: list[list[str] | None] | None
     image_ids: list[int | str] = field(default_factory=list)
@@ -68,153 +81,259 @@ class Results:
 
 
 def read_results(location: str) -> Results:
-    """Read a results file (`….gz` too) as a stream.
+    """Read a results file (`….gz` too; '-' is standard input) as a stream.
 
     Raises FormatError, naming the byte or the number of the detection, for JSON that is cut short
-    or damaged, for a number that is NaN or infinite, for a box that is inverted, for a score
-    outside 0..1.
+    or damaged, for a number that is NaN, infinite or too large, for a box that is inverted, for a
+    score outside 0..1.
     """
-    images: dict[int | str, int] = {}
-    categories: dict[int | str, int] = {}
-    parts: list[list[NDArray[Any]]] = [[] for _ in range(6)]
-    named: list[list[str] | None] = []
-    any_named = False
-    segmentations = 0
-    count = 0
-    with open_file(location) as raw:
-        for results in _decoded(_unpacked(raw, location), location):
-            image = _numbered([r.image_id for r in results], images)
-            category = _numbered([r.category_id for r in results], categories)
-            numbers = chain.from_iterable([r.bbox for r in results])
-            xywh = np.fromiter(numbers, np.float64, 4 * len(results)).reshape(-1, 4)
-            score = np.array([r.score for r in results], dtype=np.float64)
-            _check(xywh, score, f"{location}: detection", count)
-            names = [r.detectors for r in results]
-            any_named = any_named or any(names)
-            if any_named:
-                named += [None] * (count - len(named)) + names
-            segmentations += sum([r.segmentation is not _NONE for r in results])
-            votes = np.array([r.votes for r in results], dtype=np.int64)
-            agreement = np.array([r.agreement for r in results], dtype=np.float32)
-            found: tuple[NDArray[Any], ...] = (image, category, xywh, score, votes, agreement)
-            for part, column in zip(parts, found, strict=True):
-                part.append(column)
-            count += len(results)
-    empty: list[NDArray[Any]] = [np.empty(0, np.int64)] * 2 + [np.empty((0, 4))] + [np.empty(0)] * 3
-    columns = []
-    for part, none in zip(parts, empty, strict=True):
-        columns.append(np.concatenate(part) if part else none)
-        part.clear()  # so that memory never holds all columns twice
-    return Results(
-        image=columns[0],
-        category=columns[1],
-        xywh=columns[2],
-        score=columns[3],
-        votes=columns[4].astype(np.int64),
-        agreement=columns[5],
-        detectors=named if any_named else None,
-        image_ids=list(images),
-        category_ids=list(categories),
-        segmentations=segmentations,
-    )
+    reader = _Reader(location)
+    with _opened(location) as file:
+        reader.read(file)
+    return reader.results()
 
 
-def _numbered(ids: list[int | str], known: dict[int | str, int]) -> NDArray[np.int64]:
-    """The place of each id among those known, in order of sight; new ones are added."""
-    column = np.array(ids)
-    if column.dtype.kind != "i":  # text, or a mixture, which numpy would turn into text
-        return np.array([known.setdefault(i, len(known)) for i in ids], dtype=np.int64)
-    different, sight, which = np.unique(column, return_index=True, return_inverse=True)
-    for position in np.argsort(sight):
-        known.setdefault(int(different[position]), len(known))
-    places = np.array([known[i] for i in different.tolist()], dtype=np.int64)
-    numbered: NDArray[np.int64] = places[which]
-    return numbered
+@contextmanager
+def _opened(location: str) -> Iterator[BinaryIO]:
+    with nullcontext(sys.stdin.buffer) if location == STDIN else open_file(location) as file:
+        packed = location.endswith(".gz")
+        if location == STDIN:
+            packed = cast(Any, file).peek(2)[:2] == b"\x1f\x8b"
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
 
 
-def _check(xywh: NDArray[Any], score: NDArray[Any], place: str, count: int) -> None:
-    for wrong, what in (
-        (~np.isfinite(xywh).all(axis=1), "has a coordinate that is NaN or infinite"),
-        ((xywh[:, 2:] < 0).any(axis=1), "has a negative width or height; a bbox is [x, y, w, h]"),
-        (~((score >= 0) & (score <= 1)), "has a score that is not within 0..1"),
-    ):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise FormatError(
-                f"{place} {count + row + 1} {what} (bbox {xywh[row].tolist()}, score "
-                f"{score[row]:g})."
-            )
+_COLUMNS: dict[str, Any] = {
+    "image": np.int32,
+    "category": np.int32,
+    "xyxy": np.float32,
+    "score": np.float32,
+    "votes": np.int16,
+    "agreement": np.float32,
+}
 
 
-def _unpacked(raw: BinaryIO, location: str) -> BinaryIO:
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if location.endswith(".gz") else raw
+class _Reader:
+    """Collects the columns of one file, part by part."""
 
+    def __init__(self, location: str) -> None:
+        self.location = "standard input" if location == STDIN else location
+        self.images: dict[int | str, int] = {}
+        self.categories: dict[int | str, int] = {}
+        self.parts: list[dict[str, NDArray[Any]]] = []
+        self.named: list[list[str] | None] = []
+        self.any_named = False
+        self.segmentations = 0
+        self.count = 0
+        self.start = 0  # the byte of the file at which what is not yet decoded begins
 
-def _decoded(file: BinaryIO, location: str) -> Iterator[list[_Result]]:
-    """The detections, part by part; parts end between two objects of the list."""
-    decoder = msgspec.json.Decoder(list[_Result])
-    start = items = 0  # byte of `rest` in the file, detections before it
-    rest = b""
-    opened = False
-    while True:
+    def read(self, file: BinaryIO) -> None:
+        """Read the whole list."""
+        rest = self._opening(file)
+        block = self._block(file) if len(rest) < SCANNED else b""
+        if len(rest) + len(block) >= SCANNED:
+            rest = self._scanned(file, rest + block)
+        else:
+            rest += block
+        self._decoded(file, rest)
+
+    def results(self) -> Results:
+        """All parts as one."""
+        named: list[list[str] | None] | None = None
+        if self.any_named:
+            named = [*self.named, *([None] * (self.count - len(self.named)))]
+        return Results(
+            **{name: self._column(name) for name in _COLUMNS},
+            detectors=named,
+            image_ids=list(self.images),
+            category_ids=list(self.categories),
+            segmentations=self.segmentations,
+        )
+
+    def _column(self, name: str) -> Any:
+        """One column of all parts, which no longer have it afterwards: it may be large."""
+        empty = np.empty((0, 4) if name == "xyxy" else 0, _COLUMNS[name])
+        return np.concatenate([empty, *(part.pop(name) for part in self.parts)])
+
+    def _block(self, file: BinaryIO) -> bytes:
         try:
-            block = file.read(CHUNK)
+            return file.read(CHUNK)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise FormatError(f"{location}: not a whole gzip file ({error}).") from None
-        rest += block
-        if not opened:
-            body = rest.lstrip(b"\xef\xbb\xbf \t\r\n")
-            if body and body[:1] != b"[":
-                raise FormatError(
-                    f"{location}: not a list of detections (it begins {body[:20]!r}).",
-                    hint="COCO results are a list; a data set with `images` is read by "
-                    "`quorate.formats.read`"
-                    if body[:1] == b"{"
-                    else None,
-                )
-            if body:
-                start += len(rest) - len(body) + 1
-                rest = body[1:]
-                opened = True
-        if not block:
-            break
-        cut = 0
-        for found in _BETWEEN.finditer(rest, max(0, len(rest) - (1 << 20))):
-            cut = found.start() + 1
-        if not cut:
-            continue
+            raise FormatError(f"{self.location}: not a whole gzip file ({error}).") from None
+        except OSError as error:
+            raise InputError(f"{self.location}: cannot be read ({error.strerror}).") from None
+
+    def _opening(self, file: BinaryIO) -> bytes:
+        """What stands behind the bracket that opens the list."""
+        rest = body = b""
+        while not body:
+            block = self._block(file)
+            if not block:
+                raise FormatError(f"{self.location}: the file is empty.")
+            rest += block
+            body = rest.removeprefix(b"\xef\xbb\xbf").lstrip(_WHITE)
+        if body[:1] != b"[":
+            raise FormatError(
+                f"{self.location}: not a list of detections (it begins {body[:20]!r}).",
+                hint="COCO results are a list; a data set with `images` is read by "
+                "`quorate.formats.read`"
+                if body[:1] == b"{"
+                else None,
+            )
+        self.start = len(rest) - len(body) + 1
+        return body[1:]
+
+    def _scanned(self, file: BinaryIO, rest: bytes) -> bytes:
+        """Scan as much as is plain; returns what comes behind, at a detection or at the end."""
+        from quorate.formats import results_kernel as kernel
+
+        while True:
+            at, state = 0, kernel.FULL
+            while state == kernel.FULL:
+                at, state = self._scan(rest, at)
+            self.start += at
+            rest = rest[at:]
+            block = b"" if state in (kernel.STRANGE, kernel.CLOSED) else self._block(file)
+            if not block:
+                break
+            rest += block
+        after = rest.lstrip(_WHITE)
+        if self.count and after[:1] == b",":
+            behind = after[1:].lstrip(_WHITE)
+            if behind[:1] == b"]":
+                byte = self.start + len(rest) - len(behind)
+                raise FormatError(f"{self.location}: not JSON at byte {byte} (a trailing comma).")
+            self.start += len(rest) - len(behind)
+            return behind
+        return rest
+
+    def _scan(self, rest: bytes, at: int) -> tuple[int, int]:
+        from quorate.formats import results_kernel as kernel
+
+        rows = (len(rest) - at) // 50 + 2  # the four keys alone are longer
+        ids = np.empty((rows, 2), np.int32)
+        numbers = np.empty((rows, 7))
+        images, categories = np.empty((rows + 1, 2), np.int64), np.empty((rows + 1, 2), np.int64)
+        table = np.zeros((2, 1 << (2 * rows).bit_length()), np.int32)
+        hard = np.empty((1 << 12, 4), np.int64)
+        data = np.frombuffer(rest, np.uint8)
+        n, end, state, seen_images, seen_categories, hards = kernel.scan(
+            data, at, self.count == 0, ids, numbers, images, categories, table, hard
+        )
         try:
-            results = decoder.decode(b"[" + rest[:cut] + b"]")
-        except msgspec.ValidationError as error:
-            raise FormatError(_fault(location, error, start, items)) from None
-        except msgspec.DecodeError:
-            if len(rest) > 4 * CHUNK:
-                raise FormatError(f"{location}: damaged after byte {start}.") from None
-            continue  # the cut was inside an object: look for a later one
-        yield results
-        items += len(results)
-        following = rest.index(b"{", cut)
-        start += following
-        rest = rest[following:]
-    if not opened:
-        raise FormatError(f"{location}: the file is empty.")
-    try:
-        yield decoder.decode(b"[" + rest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(_fault(location, error, start, items, start + len(rest))) from None
+            image = self._known(self.images, rest, images[:seen_images])
+            category = self._known(self.categories, rest, categories[:seen_categories])
+        except msgspec.MsgspecError:  # an id that is null, true, 1.5: let msgspec say where
+            return at, kernel.STRANGE
+        for row, column, begin, behind in hard[:hards].tolist():
+            numbers[row, column] = float(rest[begin:behind])
+        if n:
+            self._add(image[ids[:n, 0]], category[ids[:n, 1]], numbers[:n])
+        return end, state
 
+    def _known(
+        self, known: dict[int | str, int], rest: bytes, spans: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Positions of ids by the bytes they stand in."""
+        texts = [rest[begin:end] for begin, end in spans.tolist()]
+        values = msgspec.json.decode(b"[" + b",".join(texts) + b"]", type=list[int | str])
+        return np.array([known.setdefault(value, len(known)) for value in values], np.int32)
 
-def _fault(location: str, error: Exception, start: int, items: int, end: int = 0) -> str:
-    said = str(error)
-    if isinstance(error, msgspec.ValidationError):
-        item = _AT_ITEM.search(said)
-        number = items + int(item[1]) + 1 if item else items
-        return f"{location}: detection {number}: {said.split(' - at ')[0]}."
-    if "truncated" in said:
-        return f"{location}: the file is truncated: it ends at byte {end} in the middle."
-    at = _AT_BYTE.search(said)
-    byte = start + int(at[1]) - 1 if at else start
-    return f"{location}: not JSON at byte {byte} ({_AT_BYTE.sub('', said).strip()})."
+    def _add(
+        self, image: NDArray[np.int32], category: NDArray[np.int32], numbers: NDArray[np.float64]
+    ) -> None:
+        """Add detections by positions of their ids and their numbers (see `results_kernel`)."""
+        bbox, score = numbers[:, :4], numbers[:, 4]
+        for wrong, what in (
+            (~np.isfinite(bbox).all(axis=1), "has a coordinate that is NaN or infinite"),
+            (
+                (bbox[:, 2:] < 0).any(axis=1),
+                "has a negative width or height; a bbox is [x, y, w, h]",
+            ),
+            (~((score >= 0) & (score <= 1)), "has a score that is not within 0..1"),
+            ((np.abs(bbox) > FURTHEST).any(axis=1), "reaches further than any picture"),
+        ):
+            if wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                raise FormatError(
+                    f"{self.location}: detection {self.count + row + 1} {what} (bbox "
+                    f"{bbox[row].tolist()}, score {score[row]:g})."
+                )
+        xyxy = np.empty((len(numbers), 4), np.float32)
+        xyxy[:, :2] = bbox[:, :2]
+        xyxy[:, 2:] = bbox[:, :2] + bbox[:, 2:]
+        self.parts.append(
+            {
+                "image": image,
+                "category": category,
+                "xyxy": xyxy,
+                "score": score.astype(np.float32),
+                "votes": numbers[:, 5].clip(0, np.iinfo(np.int16).max).astype(np.int16),
+                "agreement": numbers[:, 6].astype(np.float32),
+            }
+        )
+        self.count += len(numbers)
+
+    def _decoded(self, file: BinaryIO, rest: bytes) -> None:
+        """Decode the rest of the list; parts end between two detections."""
+        decoder = msgspec.json.Decoder(list[_Result])
+        while block := self._block(file):
+            rest += block
+            cut = 0
+            for found in _BETWEEN.finditer(rest, max(0, len(rest) - (1 << 20))):
+                cut = found.start() + 1
+            if not cut:
+                continue
+            try:
+                results = decoder.decode(b"[" + rest[:cut] + b"]")
+            except msgspec.ValidationError as error:
+                raise self._fault(error) from None
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                if len(rest) > 4 * CHUNK:
+                    raise FormatError(
+                        f"{self.location}: damaged after byte {self.start}."
+                    ) from None
+                continue  # the cut was inside an object: look for a later one
+            self._add_results(results)
+            following = rest.index(b"{", cut)
+            self.start += following
+            rest = rest[following:]
+        try:
+            results = decoder.decode(b"[" + rest)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self._fault(error, self.start + len(rest)) from None
+        self._add_results(results)
+
+    def _add_results(self, results: list[_Result]) -> None:
+        if not results:
+            return
+        numbers = np.array(
+            [(*r.bbox, r.score, r.votes, r.agreement) for r in results], dtype=np.float64
+        )
+        images, categories = self.images, self.categories
+        image = [images.setdefault(r.image_id, len(images)) for r in results]
+        category = [categories.setdefault(r.category_id, len(categories)) for r in results]
+        if any(r.detectors for r in results):
+            self.any_named = True
+            self.named += [None] * (self.count - len(self.named))
+            self.named += [r.detectors for r in results]
+        self.segmentations += sum(len(bytes(r.segmentation)) > 4 for r in results)
+        self._add(np.array(image, np.int32), np.array(category, np.int32), numbers)
+
+    def _fault(self, error: Exception, end: int = 0) -> FormatError:
+        said = str(error)
+        if isinstance(error, msgspec.ValidationError):
+            item = _AT_ITEM.search(said)
+            number = self.count + int(item[1]) + 1 if item else self.count
+            return FormatError(f"{self.location}: detection {number}: {said.split(' - at ')[0]}.")
+        if "truncated" in said:
+            return FormatError(
+                f"{self.location}: the file is truncated: it ends at byte {end} in the middle."
+            )
+        at = _AT_BYTE.search(said)
+        byte = self.start + int(at[1]) - 1 if at else self.start
+        return FormatError(
+            f"{self.location}: not JSON at byte {byte} ({_AT_BYTE.sub('', said).strip()})."
+        )
 
 
 def members_of(
@@ -232,74 +351,3 @@ def members_of(
         score=np.full(len(flat), np.nan, dtype=np.float32),
     )
     return members, tuple(positions)
-
-
-class _Written(msgspec.Struct, omit_defaults=True):
-    image_id: int | str
-    category_id: int
-    bbox: list[float]
-    score: float
-    votes: int = 0
-    agreement: float = -1.0
-    detectors: list[str] | None = None
-
-
-def write_results(
-    detections: Detections,
-    location: str,
-    *,
-    image_ids: Mapping[int, int | str] | None = None,
-    extras: bool = True,
-    decimals: int = 3,
-) -> None:
-    """Write a results file, in the detections' own order; `….gz` is packed.
-
-    Args:
-        detections: what to write.
-        location: a local file or one in S3.
-        image_ids: `Image.id` -> the id to write, where that is another one.
-        extras: add `votes`, `agreement` and `detectors` to boxes made by fusion.
-        decimals: of the coordinates; scores have six.
-    """
-    encoder = msgspec.json.Encoder()
-    with writing(location) as raw:
-        # No time of writing and no name in the archive: the same detections, the same bytes.
-        file = (
-            gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)
-            if location.endswith(".gz")
-            else raw
-        )
-        file.write(b"[")
-        for start in range(0, len(detections), 1 << 17):
-            part = detections.take(slice(start, start + (1 << 17)))
-            text = encoder.encode(list(_rows(part, image_ids, extras, decimals)))
-            file.write((b"," if start else b"") + text[1:-1])
-        file.write(b"]\n")
-        if file is not raw:
-            file.close()
-
-
-def _rows(
-    part: Detections, image_ids: Mapping[int, int | str] | None, extras: bool, decimals: int
-) -> Iterator[_Written]:
-    low, high = part.xyxy[:, :2].astype(np.float64), part.xyxy[:, 2:].astype(np.float64)
-    bbox = np.round(np.concatenate([low, high - low], axis=1), decimals).tolist()
-    ids: list[int | str] = part.image_id.tolist()
-    if image_ids is not None:
-        ids = [image_ids.get(int(i), i) for i in ids]
-    score = np.round(part.score.astype(np.float64), 6).tolist()
-    category = part.category_id.tolist()
-    fused = part.detector == FUSED
-    if not extras or not fused.any():
-        yield from map(_Written, ids, category, bbox, score)
-        return
-    names: list[list[str] | None] = [None] * len(part)
-    if part.members is not None:
-        owners, ends = part.members.detector.tolist(), part.members.offsets.tolist()
-        names = [
-            [part.detectors[i] for i in dict.fromkeys(owners[a:b]) if i >= 0] or None
-            for a, b in pairwise(ends)
-        ]
-    votes = np.where(fused, part.votes, 0).tolist()
-    agreement = np.where(fused, np.round(part.agreement.astype(np.float64), 6), -1.0).tolist()
-    yield from map(_Written, ids, category, bbox, score, votes, agreement, names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from quorate.detections import Detections
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.formats import yolo
 from quorate.formats.base import is_picture, open_source
-from quorate.formats.coco_results import Results, members_of, read_results
+from quorate.formats.coco_results import STDIN, Results, members_of, read_results
 from quorate.formats.rows import Rows
 from quorate.labels import Labels
 from quorate.storage import is_s3, read_bytes
@@ -36,6 +36,9 @@ class DetectionFile:
     labels       the data set's, or the file's own
     coordinates  what the file's boxes were in: 'pixel' or 'normalised'
     notes        what was found out or left out, a sentence each
+
+    `named_images` and `named_labels` tell whether the file calls its pictures and labels by
+    names, so that the numbers of `images` and `labels` mean nothing to whoever wrote it.
     """
 
     detections: Detections
@@ -43,6 +46,8 @@ class DetectionFile:
     labels: Labels
     coordinates: str = "pixel"
     notes: tuple[str, ...] = ()
+    named_images: bool = False
+    named_labels: bool = False
 
 
 def read_detections(
@@ -51,16 +56,19 @@ def read_detections(
     dataset: Dataset | None = None,
     detector: str = "",
     coordinates: Coordinates = "auto",
+    scale: bool = True,
 ) -> DetectionFile:
     """One detector's boxes from a file or folder.
 
     Args:
-        location: a results list (`.json`, `.json.gz`), `.parquet`, a folder or archive of VOC
-            XML or YOLO text files, CVAT XML, or any data set whose annotations have scores.
+        location: a results list (`.json`, `.json.gz`, or '-' for standard input), `.parquet`, a
+            folder or archive of VOC XML or YOLO text files, CVAT XML, or any data set whose
+            annotations have scores.
         dataset: whose pictures and labels the ids mean. A picture is matched by its number, or by
             its name with or without ending; a category by number or by name.
         detector: the name to give; by default the file's.
         coordinates: 'auto' takes boxes for normalised when none reaches beyond 1.
+        scale: scale normalised boxes of a results list to pixels.
 
     Raises FormatError for a file that does not keep its format, or a picture that the data set
     lacks; LabelError for a category it lacks; InputError where normalised boxes meet pictures of
@@ -71,8 +79,10 @@ def read_detections(
     lower = location.lower()
     if lower.endswith(".parquet"):
         return _parquet(location, dataset, name if detector else "")
-    if lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location)):
-        return _from_results(read_results(location), location, dataset, name, coordinates)
+    if location == STDIN or (
+        lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location))
+    ):
+        return _from_results(read_results(location), location, dataset, name, coordinates, scale)
     return _from_dataset(location, dataset, name)
 
 
@@ -94,25 +104,24 @@ def _is_list(location: str) -> bool:
 
 
 def _from_results(
-    results: Results, location: str, dataset: Dataset | None, name: str, coordinates: Coordinates
+    results: Results,
+    location: str,
+    dataset: Dataset | None,
+    name: str,
+    coordinates: Coordinates,
+    scale: bool,
 ) -> DetectionFile:
     images, numbers = _images(results.image_ids, location, dataset)
     labels, categories = _categories(results.category_ids, location, dataset)
     notes = []
-    image_id = numbers[results.image]
-    xywh = results.xywh
-    found = _coordinates(xywh, coordinates)
-    if found == "normalised":
-        xywh = xywh * np.tile(_sizes(images, image_id, location), 2)
-        notes.append(f"{location}: its boxes are normalised; they were scaled to pixels.")
     if results.segmentations:
         notes.append(f"{location}: {results.segmentations} segmentations are left out.")
     members, detectors = members_of(results.detectors, (name,))
-    return DetectionFile(
+    file = DetectionFile(
         detections=Detections.build(
-            image_id=image_id,
+            image_id=numbers[results.image],
             category_id=categories[results.category],
-            xyxy=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+            xyxy=results.xyxy,
             score=results.score,
             detectors=detectors,
             votes=results.votes,
@@ -121,30 +130,40 @@ def _from_results(
         ),
         images=images,
         labels=labels,
-        coordinates=found,
+        coordinates=_coordinates(results.xyxy, coordinates),
+        named_images=any(isinstance(i, str) for i in results.image_ids),
+        named_labels=any(isinstance(i, str) for i in results.category_ids),
         notes=tuple(notes),
     )
+    return in_pixels(file, images, location) if scale else file
 
 
-def _coordinates(xywh: NDArray[np.float64], asked: Coordinates) -> str:
+def _coordinates(xyxy: NDArray[np.float32], asked: Coordinates) -> str:
     """Whether boxes are in pixels: no detector finds only things that fit into one pixel."""
     if asked != "auto":
         return asked
-    far = xywh[:, :2] + xywh[:, 2:]
-    return "normalised" if len(far) and float(far.max()) <= 1.01 else "pixel"
+    return "normalised" if len(xyxy) and float(xyxy[:, 2:].max()) <= 1.01 else "pixel"
 
 
-def _sizes(
-    images: Sequence[Image], image_id: NDArray[np.int64], location: str
-) -> NDArray[np.float64]:
-    sizes = {image.id: (image.width, image.height) for image in images}
-    found = np.array([sizes[i] for i in image_id.tolist()], dtype=np.float64).reshape(-1, 2)
-    if (found <= 0).any():
+def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> DetectionFile:
+    """The file with its boxes in pixels of the given pictures, and a note where they were not.
+
+    Raises InputError where that needs the size of a picture that is not known.
+    """
+    if file.coordinates != "normalised":
+        return file
+    ids = np.array([image.id for image in images], dtype=np.int64)
+    sizes = np.array([(i.width, i.height) for i in images], dtype=np.float64).reshape(-1, 2)
+    order = np.argsort(ids, kind="stable")
+    size = sizes[order[np.searchsorted(ids[order], file.detections.image_id)]]
+    if (size <= 0).any():
         raise InputError(
             f"{location}: its boxes are normalised, and the size of its pictures is not known.",
             hint="name the data set, so that they can be scaled; or say that they are pixels",
         )
-    return found
+    xyxy = (file.detections.xyxy * np.tile(size, 2)).astype(np.float32)
+    said = f"{location}: its boxes are normalised; they were scaled to pixels."
+    return replace(file, detections=replace(file.detections, xyxy=xyxy), notes=(*file.notes, said))
 
 
 def _images(
@@ -163,11 +182,9 @@ def _images(
                     number += 1
                 following = number + 1
             numbers.append(number)
-            text = str(known)
-            images.append(
-                Image(id=number, file_name=text, source_id=None if text == str(number) else text)
-            )
-        return tuple(images), np.array(numbers, dtype=np.int64)
+            said = known if isinstance(known, str) else None
+            images.append(Image(id=number, file_name=str(known), source_id=said))
+        return tuple(images), _numbers(numbers, np.int64, location, "image id")
     by_name = picture_names(dataset)
     by_id = {image.id for image in dataset.images}
     numbers = []
@@ -185,6 +202,18 @@ def _images(
             )
         numbers.append(found)
     return dataset.images, np.array(numbers, dtype=np.int64)
+
+
+def _numbers(
+    numbers: Sequence[int], dtype: type[np.signedinteger[Any]], location: str, what: str
+) -> NDArray[Any]:
+    limits = np.iinfo(dtype)
+    for number in numbers:
+        if not limits.min <= number <= limits.max:
+            raise FormatError(
+                f"{location}: its {what} {number} is larger than {limits.bits} bits hold."
+            )
+    return np.array(numbers, dtype=dtype)
 
 
 def picture_names(dataset: Dataset) -> Mapping[str, int]:
@@ -215,6 +244,7 @@ def _categories(
     if not len(labels):
         if all(isinstance(i, int) for i in ids):
             numbers = sorted(int(i) for i in ids)
+            _numbers(numbers, np.int32, location, "category id")
             labels = Labels(names=tuple(map(str, numbers)), ids=tuple(numbers))
         else:
             labels = Labels.from_names(sorted({str(i) for i in ids}))
