@@ -1,6 +1,15 @@
 """The ensemble's description: vocabulary, defaults, validation, JSON Schema."""
 
 from quorate.spec.base import Location, SpecModel
+from quorate.spec.calibration import (
+    Beta,
+    BetaCalibration,
+    Calibration,
+    Isotonic,
+    IsotonicCalibration,
+    Temperature,
+    TemperatureCalibration,
+)
 from quorate.spec.detector import Detector
 from quorate.spec.ensemble import EnsembleSpec, Publish, json_schema
 from quorate.spec.fusion import (
@@ -19,11 +28,16 @@ from quorate.spec.fusion import (
 
 __all__ = [
     "Affirmative",
+    "Beta",
+    "BetaCalibration",
+    "Calibration",
     "CategoryFusion",
     "Consensus",
     "Detector",
     "EnsembleSpec",
     "Fusion",
+    "Isotonic",
+    "IsotonicCalibration",
     "Location",
     "Nms",
     "NonMaximumMerging",
@@ -31,6 +45,8 @@ __all__ = [
     "Publish",
     "SoftNms",
     "SpecModel",
+    "Temperature",
+    "TemperatureCalibration",
     "Unanimous",
     "Votes",
     "WeightedBoxesFusion",

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from quorate.errors import did_you_mean
 from quorate.spec.base import SpecModel
+from quorate.spec.calibration import CalibrationField
 
 if TYPE_CHECKING:
     from quorate.detectors import Predictor
@@ -44,6 +45,11 @@ class Detector(SpecModel):
         0.05, ge=0.0, le=1.0, description="Boxes that score less are not kept."
     )
     max_detections: int = Field(300, ge=1, description="Most boxes kept in one picture.")
+    calibration: CalibrationField | None = Field(
+        None,
+        description="From its score to the probability that a box is right, before boxes are "
+        "fused.",
+    )
 
     def load(self) -> Predictor:
         """Read the weights and return what answers pictures; DetectorError when it cannot."""

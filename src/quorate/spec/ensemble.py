@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import Location, SpecModel, load_yaml, spec_error
+from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, Name, detector_kinds
 from quorate.spec.fusion import Consensus, FusionField
 
@@ -59,11 +60,20 @@ class EnsembleSpec(SpecModel):
                 hint = did_you_mean(name, names) or f"the detectors are {', '.join(names)}"
                 raise ValueError(f"fusion.weights: no detector is called '{name}', {hint}")
         if self.labels:
-            for name in self.fusion.categories:
+            own = dict.fromkeys(self.fusion.categories, "fusion")
+            for detector in self.detectors:
+                for name in detector.calibration.categories if detector.calibration else ():
+                    own.setdefault(name, f"{detector.name}: calibration")
+            for name, where in own.items():
                 if name not in self.labels:
                     hint = did_you_mean(name, self.labels) or f"labels are {', '.join(self.labels)}"
-                    raise ValueError(f"fusion.categories: no label is called '{name}', {hint}")
+                    raise ValueError(f"{where}.categories: no label is called '{name}', {hint}")
         return self
+
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """The detectors that have a calibration, and it."""
+        return {d.name: d.calibration for d in self.detectors if d.calibration is not None}
 
     @property
     def needed(self) -> int:

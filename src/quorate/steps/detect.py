@@ -59,7 +59,7 @@ class Voter:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that the boxes depend on, save the pictures."""
-        about = self.detector.model_dump_json(exclude={"name", "weights"})
+        about = self.detector.model_dump_json(exclude={"name", "weights", "calibration"})
         weights = getattr(self.detector, "weights", None)
         return fingerprint(
             __version__,

@@ -9,6 +9,7 @@ from quorate import __version__
 from quorate.detections import Detections
 from quorate.errors import QuorumError
 from quorate.fusion import fuse as fuse_detections
+from quorate.fusion.calibrate import calibrated
 from quorate.spec import EnsembleSpec
 from quorate.steps.work import (
     Manifest,
@@ -30,6 +31,7 @@ def fuse(
 ) -> Manifest:
     """Fuse the boxes of the detectors that are done with a shard; write them and the manifest.
 
+    Calibrations are applied here: the detectors' own files keep the scores as they were given.
     Only a detector with a manifest takes part. `failed` says why the others do not, for the
     report. Raises QuorumError, naming them, where fewer than the quorum took part.
     """
@@ -53,6 +55,7 @@ def fuse(
     inputs = fingerprint(
         __version__,
         ensemble.fusion.model_dump_json(),
+        *(f"{name} {how.model_dump_json()}" for name, how in ensemble.calibrations.items()),
         repr(absent),
         *(f"{name} {manifest.fingerprint}" for name, manifest in manifests.items()),
     )
@@ -64,6 +67,7 @@ def fuse(
     detections = Detections.concat(
         [Detections.from_parquet(folders[name] / "detections.parquet") for name in manifests]
     )
+    detections = calibrated(detections, ensemble.calibrations, labels=contents.labels)
     fused = fuse_detections(
         detections, ensemble.fusion, detectors=tuple(manifests), labels=contents.labels
     )
