@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quorate.columns import column, concat_offsets, take_ragged
 from quorate.detections import Detections
 from quorate.errors import InputError
 
@@ -94,19 +95,14 @@ class Ragged:
 
     def take(self, rows: NDArray[np.int64]) -> Ragged:
         """The given rows, in that order."""
-        counts = self.lengths[rows]
-        offsets = np.concatenate(([0], np.cumsum(counts)))
-        flat = np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        offsets, flat = take_ragged(self.offsets, rows)
         return Ragged(offsets=offsets, values=self.values[flat])
 
     @classmethod
     def concat(cls, parts: Sequence[Ragged]) -> Self:
         """All rows of all parts, in order."""
-        starts = np.cumsum([0, *(len(part.values) for part in parts)])
         return cls(
-            offsets=np.concatenate(
-                [[0], *(p.offsets[1:] + s for p, s in zip(parts, starts, strict=False))]
-            ).astype(np.int64),
+            offsets=concat_offsets([part.offsets for part in parts]),
             values=np.concatenate([np.empty(0), *(part.values for part in parts)]),
         )
 
@@ -168,29 +164,24 @@ class Annotations:
         ids = np.ascontiguousarray(image_id, dtype=np.int64).reshape(-1)
         n = len(ids)
 
-        def column(name: str, values: ArrayLike) -> NDArray[Any]:
-            array = np.asarray(values)
-            if array.ndim and len(array) != n:
-                raise InputError(f"Annotations: {len(array)} values of '{name}' for {n} shapes.")
-            return np.ascontiguousarray(
-                np.broadcast_to(array.astype(_COLUMNS[name], copy=False), (n,))
-            )
+        def spread(name: str, values: ArrayLike) -> NDArray[Any]:
+            return column(values, n, _COLUMNS[name], name=name, of="shapes")
 
         boxes = np.ascontiguousarray(xyxy, dtype=np.float64).reshape(-1, 4)
         if len(boxes) != n:
             raise InputError(f"Annotations: {len(boxes)} boxes for {n} image ids.")
         return cls(
             image_id=ids,
-            category_id=column("category_id", category_id),
-            kind=column("kind", kind),
+            category_id=spread("category_id", category_id),
+            kind=spread("kind", kind),
             xyxy=boxes,
-            rotation=column("rotation", rotation),
-            occluded=column("occluded", occluded),
-            iscrowd=column("iscrowd", iscrowd),
-            z_order=column("z_order", z_order),
-            group=column("group", group),
-            source=column("source", source),
-            area=column("area", area),
+            rotation=spread("rotation", rotation),
+            occluded=spread("occluded", occluded),
+            iscrowd=spread("iscrowd", iscrowd),
+            z_order=spread("z_order", z_order),
+            group=spread("group", group),
+            source=spread("source", source),
+            area=spread("area", area),
             points=Ragged.nothing(n) if points is None else points,
             sources=tuple(sources),
             attributes={} if attributes is None else dict(attributes),

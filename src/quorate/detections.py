@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quorate.columns import column, concat_offsets, take_ragged
 from quorate.errors import FormatError, InputError
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ class Members:
 
     def take(self, rows: NDArray[np.int64]) -> Members:
         """The members of the given rows, in that order."""
-        counts = np.diff(self.offsets)[rows]
-        offsets = np.concatenate(([0], np.cumsum(counts)))
-        flat = np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        offsets, flat = take_ragged(self.offsets, rows)
         return Members(offsets=offsets, detector=self.detector[flat], score=self.score[flat])
 
 
@@ -107,25 +106,20 @@ class Detections:
         ids = np.ascontiguousarray(image_id, dtype=np.int64).reshape(-1)
         n = len(ids)
 
-        def column(name: str, values: ArrayLike) -> NDArray[Any]:
-            array = np.asarray(values)
-            if array.ndim and len(array) != n:
-                raise InputError(f"Detections: {len(array)} values of '{name}' for {n} boxes.")
-            return np.ascontiguousarray(
-                np.broadcast_to(array.astype(_COLUMNS[name], copy=False), (n,))
-            )
+        def spread(name: str, values: ArrayLike) -> NDArray[Any]:
+            return column(values, n, _COLUMNS[name], name=name, of="boxes")
 
         boxes = np.ascontiguousarray(xyxy, dtype=np.float32).reshape(-1, 4)
         if len(boxes) != n:
             raise InputError(f"Detections: {len(boxes)} boxes for {n} image ids.")
         built = cls(
             image_id=ids,
-            category_id=column("category_id", category_id),
+            category_id=spread("category_id", category_id),
             xyxy=boxes,
-            score=column("score", score),
-            detector=column("detector", detector),
-            votes=column("votes", votes),
-            agreement=column("agreement", agreement),
+            score=spread("score", score),
+            detector=spread("detector", detector),
+            votes=spread("votes", votes),
+            agreement=spread("agreement", agreement),
             detectors=tuple(detectors),
             members=members,
         )
@@ -154,11 +148,8 @@ class Detections:
         members = None
         if all(part.members is not None for part in parts):
             groups = [part.members for part in parts if part.members is not None]
-            starts = np.cumsum([0, *(len(group.detector) for group in groups)])
             members = Members(
-                offsets=np.concatenate(
-                    [[0], *(g.offsets[1:] + s for g, s in zip(groups, starts, strict=False))]
-                ).astype(np.int64),
+                offsets=concat_offsets([group.offsets for group in groups]),
                 detector=np.concatenate(
                     [slot[g.detector] for g, slot in zip(groups, slots, strict=True)]
                 ),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quorate.columns import concat_offsets
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import InputError
 from quorate.fusion.kernel import fuse_pictures
@@ -218,10 +219,7 @@ def _joined(parts: list[Fused]) -> Fused:
         return parts[0]
 
     def offsets(name: str) -> NDArray[np.int64]:
-        columns = [getattr(part, name) for part in parts]
-        starts = np.cumsum([0, *(int(column[-1]) for column in columns)])
-        shifted = [c[1:] + start for c, start in zip(columns, starts, strict=False)]
-        return np.concatenate([[0], *shifted])
+        return concat_offsets([getattr(part, name) for part in parts])
 
     return Fused(
         kept_of_picture=offsets("kept_of_picture"),
