@@ -13,13 +13,14 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
 MEASURED = ("fusion", "offline", "evaluation", "formats", "detect", "chain")
+OPTIONS = {"fusion": ("--chart", "docs/performance/fusion.svg")}
 PEERS = ("numpy", "numba", "onnxruntime", "ensemble-boxes", "pycocotools", "hotcoco", "datumaro")
 HEAD = """\
 # Performance
 
 Written by `make bench`; the command above each table measures that table alone. Ratios are from
 one run on one machine, against a named peer or a physical limit; absolute times do not carry over
-to yours.
+to yours. [Why fusion is fast, and how its cost grows](performance/fusion.md).
 
 {machine}
 """
@@ -37,7 +38,7 @@ def machine() -> str:
 def section(name: str) -> str:
     """One benchmark's title, command and table."""
     title = (import_module(f"tests.benchmarks.{name}").__doc__ or name).splitlines()[0]
-    command = ["-m", f"tests.benchmarks.{name}"]
+    command = ["-m", f"tests.benchmarks.{name}", *OPTIONS.get(name, ())]
     print(f"{name}: {title}", file=sys.stderr, flush=True)
     done = subprocess.run(
         [sys.executable, *command],
