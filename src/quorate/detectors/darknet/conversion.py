@@ -1,0 +1,105 @@
+"""From the three files of a darknet detector to a predictor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quorate import __version__
+from quorate.detectors.darknet.cache import with_cached
+from quorate.detectors.darknet.model import REVISION, onnx_model
+from quorate.detectors.darknet.network import Network, read_network
+from quorate.detectors.darknet.weights import read_filters, read_floats
+from quorate.detectors.onnx import OnnxDetector
+from quorate.detectors.session import LFS_POINTER
+from quorate.errors import DetectorError, InputError
+from quorate.storage import open_file
+
+if TYPE_CHECKING:
+    from quorate.detectors.darknet.spec import DarknetDetector
+    from quorate.detectors.predictor import OnnxPredictor
+
+MAX_WEIGHTS_BYTES = 2 << 30
+MAX_TEXT_BYTES = 1 << 20
+PIECE = 8 << 20
+GREY = 128  # darknet's letterbox is 0.5 where there is no picture
+
+
+def load(spec: DarknetDetector) -> OnnxPredictor:
+    """Check the files against each other, and open their ONNX; see `DarknetDetector.load`."""
+    cfg = _read(spec.cfg, MAX_TEXT_BYTES)
+    side = spec.image_size
+    frame = (side, side) if isinstance(side, int) else side
+    network = read_network(cfg, origin=spec.cfg, frame=frame)
+    names = _names(spec, network)
+    weights = _read(spec.weights, MAX_WEIGHTS_BYTES)
+    floats = read_floats(weights, network, origin=spec.weights)
+
+    digest = hashlib.sha256(f"{__version__} {REVISION} {network.frame} {len(cfg)} ".encode())
+    digest.update(cfg)
+    digest.update(weights)
+
+    def make() -> Iterable[bytes | memoryview]:
+        return onnx_model(network, read_filters(floats, network, origin=spec.weights)).pieces
+
+    def use(path: Path) -> OnnxPredictor:
+        return OnnxDetector(
+            name=spec.name,
+            weights=str(path),
+            layout="yolov5",
+            names=names,
+            resize=spec.resize or ("letterbox" if network.letterbox else "stretch"),
+            pad=GREY,
+            nms_iou=spec.nms_iou,
+            min_score=spec.min_score,
+            max_detections=spec.max_detections,
+            batch=spec.batch,
+            threads=spec.threads,
+            providers=spec.providers,
+        ).load()
+
+    return with_cached(f"darknet/{digest.hexdigest()}.onnx", make, use)
+
+
+def _read(location: str, most: int) -> bytearray:
+    """The bytes of one file, `most` at most."""
+    data = bytearray()
+    try:
+        with open_file(location) as file:
+            while len(data) <= most and (piece := file.read(PIECE)):
+                data += piece
+    except InputError as error:
+        raise DetectorError(error.message, hint=error.hint) from None
+    if len(data) > most:
+        raise DetectorError(
+            f"{location}: larger than {most >> 20:,} MiB, so not what it should be."
+        )
+    if not data:
+        raise DetectorError(f"{location}: the file is empty.")
+    if data.startswith(LFS_POINTER):
+        raise DetectorError(
+            f"{location}: a Git LFS pointer, not the file itself.", hint="run `git lfs pull`"
+        )
+    return data
+
+
+def _names(spec: DarknetDetector, network: Network) -> tuple[str, ...]:
+    """The labels, as many as the cfg has classes."""
+    names, origin = spec.names, f"`names` of the detector '{spec.name}'"
+    if isinstance(names, str):
+        origin = names
+        try:
+            text = _read(names, MAX_TEXT_BYTES).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DetectorError(f"{names}: cannot be read as text ({error}).") from None
+        names = tuple(line.strip() for line in text.rstrip().split("\n"))
+        if "" in names:
+            raise DetectorError(f"{origin}:{names.index('') + 1}: the line is empty.")
+    if len(names) != network.classes:
+        raise DetectorError(
+            f"{origin}: {len(names)} labels, but {network.origin} has classes={network.classes}.",
+            hint="a .names file has one label a line, in the order of their numbers",
+        )
+    return names
