@@ -8,7 +8,7 @@ built-in kinds are found in the same way.
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from quorate.errors import did_you_mean
 from quorate.spec.base import SpecModel
 from quorate.spec.calibration import CalibrationField
+from quorate.spec.tta import Tiles, Views
 
 if TYPE_CHECKING:
     from quorate.detectors import Predictor
@@ -45,11 +46,22 @@ class Detector(SpecModel):
         0.05, ge=0.0, le=1.0, description="Boxes that score less are not kept."
     )
     max_detections: int = Field(300, ge=1, description="Most boxes kept in one picture.")
+    tta: Views = Field((), description="Test-time augmentation: views beside the picture as it is.")
+    views: Literal["fuse", "vote"] = Field(
+        "fuse", description="One vote for all views together (fuse), or one for each (vote)."
+    )
+    tiles: Tiles | None = Field(None, description="Cut large pictures into tiles.")
     calibration: CalibrationField | None = Field(
         None,
         description="From its score to the probability that a box is right, before boxes are "
         "fused.",
     )
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """The names its boxes bear: its own, and with `views: vote` one for each further view."""
+        further = self.tta if self.views == "vote" else ()
+        return (self.name, *(f"{self.name}+{view}" for view in further))
 
     def load(self) -> Predictor:
         """Read the weights and return what answers pictures; DetectorError when it cannot."""

@@ -11,7 +11,7 @@ from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import Location, SpecModel, load_yaml, spec_error
 from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, Name, detector_kinds
-from quorate.spec.fusion import Consensus, FusionField
+from quorate.spec.fusion import Consensus, Fusion, FusionField
 
 
 class Publish(SpecModel):
@@ -54,10 +54,11 @@ class EnsembleSpec(SpecModel):
                 raise ValueError(f"two detectors are called '{name}'")
         if self.quorum is not None and self.quorum > len(names):
             raise ValueError(f"a quorum of {self.quorum} of {len(names)} detectors cannot be had")
+        voters = [voter for detector in self.detectors for voter in detector.voters]
         weighted = [self.fusion.weights, *(c.weights for c in self.fusion.categories.values())]
         for name in {name for weights in weighted for name in weights}:
-            if name not in names:
-                hint = did_you_mean(name, names) or f"the detectors are {', '.join(names)}"
+            if name not in voters:
+                hint = did_you_mean(name, voters) or f"the detectors are {', '.join(names)}"
                 raise ValueError(f"fusion.weights: no detector is called '{name}', {hint}")
         if self.labels:
             own = dict.fromkeys(self.fusion.categories, "fusion")
@@ -72,8 +73,33 @@ class EnsembleSpec(SpecModel):
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
-        """The detectors that have a calibration, and it."""
-        return {d.name: d.calibration for d in self.detectors if d.calibration is not None}
+        """The voters whose detector has a calibration, and it."""
+        return {
+            voter: detector.calibration
+            for detector in self.detectors
+            if detector.calibration is not None
+            for voter in detector.voters
+        }
+
+    @property
+    def voting(self) -> Fusion:
+        """The fusion, with a detector's weight for each of its views that has a vote of its own."""
+
+        def spread(weights: dict[str, float]) -> dict[str, float]:
+            given = {
+                voter: weights[detector.name]
+                for detector in self.detectors
+                if detector.name in weights
+                for voter in detector.voters
+            }
+            return given | weights
+
+        fusion = self.fusion
+        own = {
+            label: what.model_copy(update={"weights": spread(what.weights)})
+            for label, what in fusion.categories.items()
+        }
+        return fusion.model_copy(update={"weights": spread(fusion.weights), "categories": own})
 
     @property
     def needed(self) -> int:

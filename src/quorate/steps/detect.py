@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate import __version__, pictures
 from quorate.dataset import Image
@@ -32,6 +33,7 @@ from quorate.steps.work import (
     write_json,
 )
 from quorate.storage import Tree, open_tree, read_bytes
+from quorate.tta import Augmented, augmented
 
 PART_SIZE = 64
 """Pictures a part: a killed step goes on from its last finished part."""
@@ -39,7 +41,10 @@ PART_SIZE = 64
 
 @dataclass(frozen=True)
 class Voter:
-    """A detector that is ready: described, loaded, its labels mapped onto the data set's."""
+    """A detector that is ready: described, loaded, its labels mapped onto the data set's.
+
+    The predictor shows the network what the spec asks for: views of a picture, or tiles.
+    """
 
     detector: Detector
     predictor: Predictor
@@ -54,7 +59,15 @@ class Voter:
     def of(cls, detector: Detector, predictor: Predictor, labels: Labels) -> Voter:
         """Map the labels of a detector that is loaded."""
         mapping = map_labels(predictor.labels, labels, detector.labels, detector=detector.name)
-        return cls(detector, predictor, mapping)
+        return cls(detector, augmented(detector, predictor), mapping)
+
+    def look(self, picture: NDArray[np.uint8]) -> tuple[Boxes, ...]:
+        """The boxes found in one picture, for each name in `detector.voters`."""
+        if len(self.detector.voters) > 1 and isinstance(self.predictor, Augmented):
+            found = self.predictor.look(picture)
+        else:
+            found = self.predictor.predict([picture])
+        return tuple(_checked(boxes, self, picture.shape[:2]) for boxes in found)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,7 +127,7 @@ def detect(
     return {task.detector.name: task.failed for task in tasks if task.failed}
 
 
-_Seen = Boxes | Skipped | QuorateError
+_Seen = tuple[Boxes, ...] | Skipped | QuorateError
 """What became of one picture and one detector."""
 
 
@@ -132,8 +145,7 @@ def _see(tree: Tree, image: Image, tasks: Sequence[_Task]) -> dict[str, _Seen]:
     answers: dict[str, _Seen] = {}
     for task in tasks:
         try:
-            boxes = task.voter.predictor.predict([picture])[0]
-            answers[task.detector.name] = _checked(boxes, task.voter, picture.shape[:2])
+            answers[task.detector.name] = task.voter.look(picture)
         except StorageError:
             raise
         except Exception as error:  # a plug-in may raise anything; it costs the detector's votes
@@ -207,7 +219,7 @@ class _Task:
     position: int = 0
     failed: str = ""
     images: list[Image] = field(default_factory=list)
-    boxes: list[Boxes] = field(default_factory=list)
+    boxes: list[tuple[Boxes, ...]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     @classmethod
@@ -241,7 +253,7 @@ class _Task:
             return
         if isinstance(seen, Skipped):
             self.skipped.append(seen)
-            seen = _NOTHING
+            seen = (_NOTHING,) * len(self.detector.voters)
         self.images.append(image)
         self.boxes.append(seen)
         if len(self.images) == PART_SIZE:
@@ -256,12 +268,15 @@ class _Task:
             [Detections.from_parquet(part.with_suffix(".parquet")) for part in parts]
         )
         write_detections(self.folder / "detections.parquet", detections)
+        voters = self.detector.voters
+        counts = np.bincount(detections.detector, minlength=len(voters))
         manifest = Manifest(
             fingerprint=self.fingerprint,
             images=images,
             detections=len(detections),
             seconds=round(seconds, 3),
-            detectors=(self.detector.name,),
+            detectors=voters,
+            boxes=dict(zip(voters, counts.tolist(), strict=True)) if len(voters) > 1 else {},
             skipped=tuple(s for part in parts for s in read_json(part, _Part).skipped),
             notes=tuple(self.voter.mapping.report(self.detector.name)),
         )
@@ -272,13 +287,17 @@ class _Task:
         return self.folder / "parts" / f"{self.position // PART_SIZE:05d}"
 
     def _write(self) -> None:
-        counts = [len(boxes.score) for boxes in self.boxes]
+        voters = self.detector.voters
+        found = [boxes for views in self.boxes for boxes in views]
+        counts = [len(boxes.score) for boxes in found]
+        ids = np.repeat([image.id for image in self.images], len(voters))
         detections = Detections.build(
-            image_id=np.repeat([image.id for image in self.images], counts),
-            category_id=np.concatenate([boxes.label for boxes in self.boxes]),
-            xyxy=np.concatenate([boxes.xyxy for boxes in self.boxes]),
-            score=np.concatenate([boxes.score for boxes in self.boxes]),
-            detectors=(self.detector.name,),
+            image_id=np.repeat(ids, counts),
+            category_id=np.concatenate([boxes.label for boxes in found]),
+            xyxy=np.concatenate([boxes.xyxy for boxes in found]),
+            score=np.concatenate([boxes.score for boxes in found]),
+            detector=np.repeat(np.tile(np.arange(len(voters)), len(self.boxes)), counts),
+            detectors=voters,
         )
         write_detections(self._part().with_suffix(".parquet"), detections)
         write_json(self._part().with_suffix(".json"), _Part(self.fingerprint, tuple(self.skipped)))

@@ -67,17 +67,16 @@ def fuse(
     detections = Detections.concat(
         [Detections.from_parquet(folders[name] / "detections.parquet") for name in manifests]
     )
+    voters = [v for d in ensemble.detectors if d.name in manifests for v in d.voters]
     detections = calibrated(detections, ensemble.calibrations, labels=contents.labels)
-    fused = fuse_detections(
-        detections, ensemble.fusion, detectors=tuple(manifests), labels=contents.labels
-    )
+    fused = fuse_detections(detections, ensemble.voting, detectors=voters, labels=contents.labels)
     write_detections(folder / "detections.parquet", fused)
     manifest = Manifest(
         fingerprint=inputs,
         images=len(contents.images),
         detections=len(fused),
         seconds=round(time.perf_counter() - started, 3),
-        detectors=tuple(manifests),
+        detectors=tuple(voters),
         failed=absent,
     )
     write_json(folder / "manifest.json", manifest)

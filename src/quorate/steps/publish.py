@@ -75,7 +75,7 @@ def publish(
     """
     from quorate.evaluation.agreement import review_order
 
-    results = Results(work, [detector.name for detector in ensemble.detectors])
+    results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
     dataset = _dataset(results)
     fused = Detections.concat([results.fused(shard) for shard in results.shards])
     kept = fused.take(fused.score >= ensemble.publish.min_score)
@@ -112,8 +112,14 @@ def publish(
         method=ensemble.fusion.method,
         images=len(dataset.images),
         detectors=tuple(
-            _voted(name, results.counts[name], metrics.get(name), results.failed.get(name, ""))
-            for name in results.detectors
+            _voted(
+                voter,
+                results.counts[voter],
+                metrics.get(voter),
+                results.failed.get(detector.name, ""),
+            )
+            for detector in ensemble.detectors
+            for voter in detector.voters
         ),
         ensemble=_voted("ensemble", len(fused), metrics.get("ensemble")),
         published=len(kept),

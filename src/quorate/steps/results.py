@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -19,15 +19,17 @@ class Results:
 
     plan       what prepare found
     labels     the vocabulary
-    detectors  the ensemble's detectors, by name
+    detectors  the names that boxes bear: the ensemble's detectors, and the views that vote
     shards     the shards' numbers
     """
 
-    def __init__(self, work: Work, detectors: Sequence[str]) -> None:
+    def __init__(self, work: Work, voters: Mapping[str, Sequence[str]]) -> None:
+        """Of a work folder, and each detector's voters (see `Detector.voters`)."""
         self.plan = work.plan()
-        self.detectors = tuple(detectors)
+        self.detectors = tuple(voter for names in voters.values() for voter in names)
         self.shards = range(self.plan.shards)
         self._work = work
+        self._folders = tuple(voters)
 
     @cached_property
     def images(self) -> tuple[Image, ...]:
@@ -59,16 +61,18 @@ class Results:
                 for shard in self.shards
                 if name in self.fusions[shard].detectors
             )
-            for name in self.detectors
+            for name in self._folders
         }
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many boxes each detector found, where it took part."""
-        return {
-            name: sum(manifest.detections for manifest in shards)
-            for name, shards in self.manifests.items()
-        }
+        """How many boxes bear each name, where the detector took part."""
+        counts = dict.fromkeys(self.detectors, 0)
+        for name, shards in self.manifests.items():
+            for manifest in shards:
+                for voter, boxes in (manifest.boxes or {name: manifest.detections}).items():
+                    counts[voter] += boxes
+        return counts
 
     @cached_property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -101,7 +105,8 @@ class Results:
                     Detections.from_parquet(
                         self._work.detections(shard, name) / "detections.parquet"
                     )
-                    for name in self.fusions[shard].detectors
+                    for name in self._folders
+                    if name in self.fusions[shard].detectors
                 ),
             ]
         )

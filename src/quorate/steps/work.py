@@ -78,13 +78,18 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """That a step is done with a shard, with what, and what it counted."""
+    """That a step is done with a shard, with what, and what it counted.
+
+    detectors  names that the boxes bear, of a detector whose views vote that of each view
+    boxes      how many each of several such names bears
+    """
 
     fingerprint: str
     images: int
     detections: int
     seconds: float
     detectors: tuple[str, ...] = ()
+    boxes: dict[str, int] = {}
     failed: dict[str, str] = {}
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()

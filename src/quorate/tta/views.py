@@ -1,0 +1,124 @@
+"""Several views of a picture through one detector, their boxes led back and made one vote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.detections import Detections
+from quorate.detectors import Boxes, Predictor
+from quorate.fusion import fuse
+from quorate.spec import Affirmative
+from quorate.spec.tta import GEOMETRIC, View
+from quorate.tta.geometric import moved
+from quorate.tta.maps import CoordinateMap, Shape, cut_sides
+from quorate.tta.photometric import toned
+from quorate.tta.tiles import in_calls
+
+Picture = NDArray[np.uint8]
+
+WITHIN = Affirmative(iou=0.5)
+"""How views are fused: as detectors are by `affirmative`, a box of each view to an object."""
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A predictor that is shown several views of each picture; see `Predictor` for its duties.
+
+    The picture as it is comes first, then `views` in their order.
+    """
+
+    predictor: Predictor
+    views: tuple[View, ...]
+    max_detections: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The detector's own words."""
+        return self.predictor.labels
+
+    def predict(self, pictures: Sequence[Picture]) -> list[Boxes]:
+        """Find the boxes of each picture, the views' fused into one set.
+
+        A box is the mean of the views' boxes by score. Its score is the mean over the views that
+        show it whole, one that did not find it counting 0. By falling score, ties by corners,
+        then label.
+        """
+        return [self._fused(picture) for picture in pictures]
+
+    def look(self, picture: Picture) -> list[Boxes]:
+        """The boxes of each view, led back to the picture.
+
+        What a crop or a shift cuts is dropped: the view shows a part that another shows whole.
+        """
+        return [boxes for boxes, _ in self._seen(picture)]
+
+    def _seen(self, picture: Picture) -> list[tuple[Boxes, CoordinateMap | None]]:
+        maps: list[CoordinateMap | None] = []
+
+        def shown() -> Iterator[Picture]:
+            maps.append(None)
+            yield picture
+            for view in self.views:
+                pixels, back = see(picture, view)
+                maps.append(back)
+                yield pixels
+
+        found = list(in_calls(self.predictor, shown()))
+        return [
+            (boxes if back is None else _led_back(boxes, back), back)
+            for boxes, back in zip(found, maps, strict=True)
+        ]
+
+    def _fused(self, picture: Picture) -> Boxes:
+        seen = self._seen(picture)
+        counts = [len(boxes.score) for boxes, _ in seen]
+        fused = fuse(
+            Detections.build(
+                image_id=np.zeros(sum(counts)),
+                category_id=np.concatenate([boxes.label for boxes, _ in seen]),
+                xyxy=np.concatenate([boxes.xyxy for boxes, _ in seen]),
+                score=np.concatenate([boxes.score for boxes, _ in seen]),
+                detector=np.repeat(np.arange(len(seen)), counts),
+                detectors=[str(number) for number in range(len(seen))],
+            ),
+            WITHIN,
+            threads=1,
+        )
+        shape = (picture.shape[0], picture.shape[1])
+        could = np.sum([_shows(back, fused.xyxy, shape) for _, back in seen], axis=0)
+        share = len(seen) / np.maximum(could, fused.votes)
+        score = np.minimum(fused.score * share, 1).astype(np.float32)
+        order = np.lexsort((fused.category_id, *fused.xyxy.T[::-1], -score))
+        rows = order[: self.max_detections]
+        return Boxes(fused.xyxy[rows], score[rows], fused.category_id[rows])
+
+
+def see(picture: Picture, view: View) -> tuple[Picture, CoordinateMap | None]:
+    """The view of a picture, and its map where coordinates change."""
+    if view.name in GEOMETRIC:
+        return moved(picture, view.name, *view.numbers)
+    return toned(picture, view.name, *view.numbers), None
+
+
+def _led_back(boxes: Boxes, back: CoordinateMap) -> Boxes:
+    xyxy = back.boxes_to_picture(boxes.xyxy)
+    kept = ~cut_sides(xyxy, back.window, back.picture).any(axis=1)
+    height, width = back.picture
+    inside = np.clip(xyxy, 0, np.array([width, height, width, height])).astype(np.float32)
+    kept &= (inside[:, 2:] > inside[:, :2]).all(axis=1)
+    return Boxes(inside[kept], boxes.score[kept], boxes.label[kept])
+
+
+def _shows(
+    back: CoordinateMap | None, xyxy: NDArray[np.float32], picture: Shape
+) -> NDArray[np.int64]:
+    """(n,) 1 for a box that a view shows whole, 0 for one that it cuts or leaves out."""
+    if back is None:
+        return np.ones(len(xyxy), dtype=np.int64)
+    whole: NDArray[np.int64] = np.ones(len(xyxy), dtype=np.int64)
+    whole[cut_sides(xyxy, back.window, picture).any(axis=1)] = 0
+    return whole
