@@ -29,7 +29,7 @@ def kernel(function: Function) -> Function:
 
 
 def _quick_cache() -> Any:
-    """numba's cache without `target_context.refresh()`; None where numba is arranged otherwise."""
+    """Numba's cache without `target_context.refresh()`; None where numba is arranged otherwise."""
     try:
         caching: Any = import_module("numba.core.caching")
         runtime: Any = import_module("numba.core.runtime").rtsys

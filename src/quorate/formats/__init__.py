@@ -1,9 +1,9 @@
 """Read and write data sets and annotations, whatever the format.
 
 A format is one module (or a small package) with `recognise`, `read` and `write`, and one line in
-`FORMATS`. To add one: write the module, its test, its files under `tests/formats/assets`, and the
-line; `read` then finds it by itself, and `write` by its name. A name `datumaro:NAME` stands for
-any format that the `datumaro` package knows.
+`registry.FORMATS`. To add one: write the module, its test, its files under `tests/formats/assets`,
+and the line; `read` then finds it by itself, and `write` by its name. A name `datumaro:NAME` stands
+for any format that the `datumaro` package knows.
 
 What a source does not tell, or what was left out, is in `Dataset.notes` and `Written.notes`, a
 sentence each. Nothing is dropped without one.
@@ -11,21 +11,21 @@ sentence each. Nothing is dropped without one.
 
 from __future__ import annotations
 
-import os
-from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from quorate.annotations import Annotations
-from quorate.dataset import Dataset
-from quorate.errors import FormatError, InputError, did_you_mean
-from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
-from quorate.formats.base import Format, Source, Written, open_source
-from quorate.formats.detection_files import DetectionFile, read_detections
-from quorate.formats.places import checked
-from quorate.formats.results_writing import write_results
+# A name is imported when it is first used: who reads results lists needs no reader of CVAT's XML.
+_HOMES = {
+    "base": ("Format", "Source", "Written"),
+    "detection_files": ("DetectionFile", "read_detections"),
+    "registry": ("FORMATS", "READS", "WRITES", "compile_kernels", "read", "write"),
+    "results_writing": ("write_results",),
+}
 
 __all__ = [
     "FORMATS",
+    "READS",
+    "WRITES",
     "DetectionFile",
     "Format",
     "Source",
@@ -37,91 +37,15 @@ __all__ = [
     "write_results",
 ]
 
-FORMATS: dict[str, Format] = {
-    entry.name: entry
-    for entry in (
-        Format("cvat", "an XML file with <annotations>", cvat.recognise, cvat.read, cvat.write),
-        Format("coco", "annotations/instances_*.json", coco.recognise, coco.read, coco.write),
-        Format("yolo", "data.yaml or obj.data", yolo.recognise, yolo.read, yolo.write),
-        Format("voc", "XML files with <annotation>", voc.recognise, voc.read, voc.write),
-        Format("folder", "pictures", folder.recognise, folder.read),
-    )
-}
-"""Every format by name, in the order in which they are looked for."""
-
-READS = tuple(FORMATS)
-DATUMARO = "datumaro:"
-WRITES = tuple(name for name, entry in FORMATS.items() if entry.write)
+if TYPE_CHECKING:
+    from quorate.formats.base import Format, Source, Written
+    from quorate.formats.detection_files import DetectionFile, read_detections
+    from quorate.formats.registry import FORMATS, READS, WRITES, compile_kernels, read, write
+    from quorate.formats.results_writing import write_results
 
 
-def read(location: str | os.PathLike[str], *, format: str | None = None) -> Dataset:
-    """The data set at a folder, a ZIP archive, an S3 prefix, or in one annotation file.
-
-    Without `format`, the first of `FORMATS` that recognises the place reads it.
-
-    Raises InputError where there is nothing or nothing known, FormatError for a file that does
-    not keep its format, LabelError for labels that contradict each other.
-    """
-    source = open_source(location, enter=not (format or "").startswith(DATUMARO))
-    with source.tree:
-        if not source.names:
-            raise InputError(f"{source.location}: the folder is empty.")
-        entry = _recognised(source) if format is None else _named(format)
-        return checked(entry.read(source), origin=source.location)
-
-
-def write(
-    dataset: Dataset,
-    annotations: Annotations,
-    target: str | os.PathLike[str],
-    *,
-    format: str,
-    **options: Any,
-) -> Written:
-    """Write annotations of a data set's pictures to a folder, a ZIP archive or one file.
-
-    The pictures themselves are not copied. `options` are the format's own: see its `write`.
-
-    Raises InputError for a format that is not written, or for names or labels it cannot hold.
-    """
-    entry = _named(format)
-    if entry.write is None:
-        raise InputError(f"The format '{format}' is only read; written are {', '.join(WRITES)}.")
-    return entry.write(dataset, annotations, os.fspath(target), **options)
-
-
-def compile_kernels() -> None:
-    """Translate the scanner of large CVAT XML files to machine code, which is then cached."""
-    from quorate.formats.cvat.scanning import warm
-
-    warm()
-
-
-def _recognised(source: Source) -> Format:
-    for entry in FORMATS.values():
-        if entry.recognise(source):
-            return entry
-    looked_for = "; ".join(f"{e.name}: {e.looked_for}" for e in FORMATS.values())
-    raise FormatError(
-        f"{source.location}: of no known format ({len(source.names)} files, the first "
-        f"'{source.names[0]}').",
-        hint=f"looked for {looked_for}",
-    )
-
-
-def _named(name: str) -> Format:
-    if name.startswith(DATUMARO):
-        theirs = name.removeprefix(DATUMARO)
-        return Format(
-            name,
-            "",
-            recognise=lambda source: True,
-            read=partial(datumaro.read, name=theirs),
-            write=partial(datumaro.write, name=theirs),
-        )
-    if name not in FORMATS:
-        raise InputError(
-            f"There is no format '{name}'; there are {', '.join(FORMATS)}, and datumaro:NAME.",
-            hint=did_you_mean(name, FORMATS),
-        )
-    return FORMATS[name]
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"quorate.formats.{home}"), name)
+    raise AttributeError(f"module 'quorate.formats' has no attribute '{name}'")

@@ -7,11 +7,13 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
-from quorate.annotations import Annotations
-from quorate.dataset import Dataset
 from quorate.storage import Tree, join, open_tree, safe_name, writing
+
+if TYPE_CHECKING:
+    from quorate.annotations import Annotations
+    from quorate.dataset import Dataset
 
 PICTURES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",

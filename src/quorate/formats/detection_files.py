@@ -9,21 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.annotations import Annotations
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
-from quorate.formats import yolo
 from quorate.formats.base import is_picture, open_source
 from quorate.formats.coco_results import STDIN, Results, members_of, read_results
-from quorate.formats.rows import Rows
 from quorate.labels import Labels
 from quorate.storage import is_s3, read_bytes
+
+if TYPE_CHECKING:
+    from quorate.annotations import Annotations
 
 Coordinates = Literal["auto", "pixel", "normalised"]
 
@@ -324,6 +324,9 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
     """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
     if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
         return None
+    from quorate.formats import yolo
+    from quorate.formats.rows import Rows
+
     source = open_source(location)
     with source.tree:
         files = source.ending(".txt")

@@ -10,14 +10,20 @@ pipeline        `fuse`: a whole data set, range by range, in parallel over pictu
 ensemble_boxes  the functions of ensemble-boxes on the same kernels, one picture a call
 """
 
-from quorate.fusion.ensemble_boxes import (
-    nms,
-    nms_method,
-    non_maximum_weighted,
-    soft_nms,
-    weighted_boxes_fusion,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from quorate.fusion.pipeline import carried, compile_kernels, fuse
+
+if TYPE_CHECKING:
+    from quorate.fusion.ensemble_boxes import (
+        nms,
+        nms_method,
+        non_maximum_weighted,
+        soft_nms,
+        weighted_boxes_fusion,
+    )
 
 __all__ = [
     "carried",
@@ -29,3 +35,11 @@ __all__ = [
     "soft_nms",
     "weighted_boxes_fusion",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'quorate.fusion' has no attribute '{name}'")
+    from quorate.fusion import ensemble_boxes
+
+    return getattr(ensemble_boxes, name)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from quorate.fusion.order import LEVELS, sort_by_key
+from quorate.fusion.order import LEVELS, largest, sort_by_key
 from quorate.fusion.overlap import area_of, overlap
 
 # Where the box comes from. The references' means add up coordinates in float32.
@@ -81,7 +81,7 @@ def merge_groups(
     sums, tops = np.empty(len(weights)), np.empty(len(weights))
     for slot in range(len(weights)):
         sums[slot] = _sum_as_numpy(weights[slot], detectors)
-        tops[slot] = weights[slot].max() if detectors else 0.0
+        tops[slot] = largest(weights, slot)
     part = np.empty(detectors)
     out = 0
     for p in range(pictures):

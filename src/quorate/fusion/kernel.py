@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from quorate.compiled import kernel
 from quorate.fusion.boxes import merge_groups
 from quorate.fusion.decay import decay_scores
 from quorate.fusion.groups import form_groups
 from quorate.fusion.order import sort_boxes
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def fuse_pictures(
     rows: NDArray[np.int64],
     offsets: NDArray[np.int64],

@@ -11,11 +11,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from quorate.compiled import kernel
+
 INSERTION = 32  # at most so many are sorted by insertion
 LEVELS = 65535  # steps of a score in a sort key; what falls together is compared in full
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def number_pictures(
     image_id: NDArray[np.int64], known: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -135,7 +137,10 @@ def sort_boxes(
     raw_row = np.empty(longest, np.int64)
     key, spare_key = np.empty(longest, np.int64), np.empty(longest, np.int64)
     order, spare_order = np.empty(longest, np.int64), np.empty(longest, np.int64)
-    levels = LEVELS / weights.max() if weights.size else 0.0
+    most = 0.0
+    for table_row in range(len(weights)):
+        most = max(most, largest(weights, table_row))
+    levels = LEVELS / most if most > 0.0 else 0.0
     count = runs = 0
     for picture in range(first, last):
         run_of_picture[picture - first] = runs
@@ -331,3 +336,12 @@ def _before(
         if box[i, c] != box[j, c]:
             return bool(box[i, c] < box[j, c])
     return bool(tie[i] < tie[j])
+
+
+@njit(error_model="numpy")
+def largest(table: NDArray[np.float64], row: int) -> float:
+    """The largest number of a row, at least 0; `max` of numpy would load all of its mathematics."""
+    most = 0.0
+    for value in table[row]:
+        most = max(most, value)
+    return most

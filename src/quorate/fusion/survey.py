@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from quorate.compiled import kernel
 
-@njit(cache=True, nogil=True, error_model="numpy")
+
+@kernel
 def survey(
     xyxy: NDArray[np.float64], score: NDArray[np.float64], label: NDArray[np.int64]
 ) -> tuple[float, bool, bool, int, int, int, NDArray[np.int32], bool]:

@@ -25,7 +25,8 @@ MAX_SPEC_BYTES = 1 << 20
 class SpecModel(BaseModel):
     """A strict, immutable part of the spec: an unknown key is an error with the nearest name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # A model's validator is built when it is first used: most commands use few of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
