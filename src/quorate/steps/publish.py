@@ -25,6 +25,7 @@ from quorate.storage import open_tree
 if TYPE_CHECKING:
     from quorate.evaluation.agreement import Agreement
     from quorate.evaluation.coco import CocoMetrics
+    from quorate.evaluation.reliability import Reliability
 
 REVIEW = "review"
 """The label of the tag that says how far the detectors disagree about a picture."""
@@ -80,7 +81,7 @@ def publish(
     fused = Detections.concat([results.fused(shard) for shard in results.shards])
     kept = fused.take(fused.score >= ensemble.publish.min_score)
     agreement = _agreement(results, dataset, ensemble)
-    metrics = _metrics(results, dataset, fused)
+    metrics, reliability = _measured(results, dataset, ensemble, fused)
     files: list[str] = []
     notes = list(results.notes)
     if len(kept) < len(fused):
@@ -104,7 +105,9 @@ def publish(
     if ensemble.publish.report:
         progress(total - 1, total)
         path = out / "report.html"
-        _write_report(path, ensemble, results, dataset, fused, agreement, metrics, notes)
+        _write_report(
+            path, ensemble, results, dataset, fused, agreement, metrics, reliability, notes
+        )
         files.append(str(path))
     names = {image.id: image.file_name for image in dataset.images}
     summary = Summary(
@@ -170,15 +173,32 @@ def _agreement(results: Results, dataset: Dataset, ensemble: EnsembleSpec) -> Ag
     )
 
 
-def _metrics(results: Results, dataset: Dataset, fused: Detections) -> Mapping[str, CocoMetrics]:
-    """COCO's numbers of each detector and of the ensemble; nothing where there is no truth."""
+def _measured(
+    results: Results, dataset: Dataset, ensemble: EnsembleSpec, fused: Detections
+) -> tuple[Mapping[str, CocoMetrics], Mapping[str, tuple[Reliability, Reliability | None]]]:
+    """COCO's numbers and the reliability of each detector and of the ensemble, by name.
+
+    Nothing where there is no truth. Reliability is that of the scores as given and, where the
+    spec has a calibration, as calibrated.
+    """
     from quorate.evaluation.coco import evaluate
+    from quorate.evaluation.report.model import reliability_of
+    from quorate.fusion.calibrate import calibrated
 
     if dataset.annotations is None or not len(dataset.annotations):
-        return {}
+        return {}, {}
     detections = Detections.concat([results.detections(shard) for shard in results.shards])
     found = {name: detections.of(name) for name in results.detectors} | {"ensemble": fused}
-    return {name: evaluate(boxes, dataset) for name, boxes in found.items()}
+    metrics = {name: evaluate(boxes, dataset) for name, boxes in found.items()}
+    reliability: dict[str, tuple[Reliability, Reliability | None]] = {}
+    for name, boxes in found.items() if ensemble.publish.report else ():
+        how = {n: c for n, c in ensemble.calibrations.items() if n == name}
+        after = calibrated(boxes, how, labels=results.labels)
+        reliability[name] = (
+            reliability_of(boxes, dataset),
+            reliability_of(after, dataset) if how else None,
+        )
+    return metrics, reliability
 
 
 def _with_review(
@@ -219,6 +239,7 @@ def _write_report(
     fused: Detections,
     agreement: Agreement,
     metrics: Mapping[str, CocoMetrics],
+    reliability: Mapping[str, tuple[Reliability, Reliability | None]],
     notes: Sequence[str],
 ) -> None:
     """Fill the report from what was found; the hardest pictures are read once more."""
@@ -240,6 +261,8 @@ def _write_report(
             fusion=ensemble.fusion.method,
             metrics={name: one for name, one in metrics.items() if name != "ensemble"},
             ensemble=metrics.get("ensemble"),
+            reliability={name: one for name, one in reliability.items() if name != "ensemble"},
+            reliability_fused=reliability["ensemble"][0] if reliability else None,
             agreement=agreement,
             skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
             failed=results.failed,

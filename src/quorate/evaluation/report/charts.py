@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.evaluation.coco import RECALLS
+from quorate.evaluation.reliability import Reliability
 from quorate.evaluation.report.markup import series, short, text
 
 Curve = tuple[int | None, NDArray[np.float64]]
@@ -81,6 +82,46 @@ def _curves(curves: Sequence[Curve], plot: _Plot) -> list[str]:
         )
         lines.append(f'<polyline class="curve {series(position)}" points="{points}"/>')
     return lines
+
+
+def reliability(
+    position: int | None, before: Reliability, after: Reliability | None, title: str
+) -> str:
+    """Share of right boxes over mean score, a dot a bin and larger with more boxes.
+
+    The diagonal is a score that means what it says; `before` is faint where there is an `after`.
+    """
+    plot = _Plot(width=240, height=240, left=30, bottom=26, top=6, right=6)
+    corner, end = (plot.x(0), plot.y(0)), (plot.x(1), plot.y(1))
+    lines = [
+        _open(plot.width, plot.height, title, "chart reliability"),
+        f'<rect class="frame" x="{corner[0]:.1f}" y="{end[1]:.1f}" '
+        f'width="{end[0] - corner[0]:.1f}" height="{corner[1] - end[1]:.1f}"/>'
+        f'<path class="grid" d="M{corner[0]:.1f} {corner[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>',
+    ]
+    lines += [
+        f'<text class="tick" x="{plot.left - 6}" y="{plot.y(tick) + 4:.1f}" '
+        f'text-anchor="end">{tick:g}</text><text class="tick" x="{plot.x(tick):.1f}" '
+        f'y="{plot.height - 8}" text-anchor="middle">{tick:g}</text>'
+        for tick in (0.0, 0.5, 1.0)
+    ]
+    for curve, classes in ((before, "before" if after else ""), (after, "after")):
+        if curve is None or not curve.bins:
+            continue
+        most = max(one.boxes for one in curve.bins)
+        points = [(plot.x(one.score), plot.y(one.right), one) for one in curve.bins]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
+        dots = "".join(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 3.5 * (one.boxes / most) ** 0.5:.1f}">'
+            f"<title>{one.boxes:,} boxes: mean score {one.score:.2f}, {one.right:.2f} right</title>"
+            "</circle>"
+            for x, y, one in points
+        )
+        lines.append(
+            f'<g class="reliable {series(position)} {classes}">'
+            f'<polyline class="curve {series(position)}" points="{path}"/>{dots}</g>'
+        )
+    return "".join([*lines, "</svg>"])
 
 
 def legend(entries: Sequence[tuple[int | None, str, str]]) -> str:

@@ -13,6 +13,7 @@ from quorate.dataset import Dataset
 from quorate.detections import Detections
 from quorate.evaluation.agreement import MIN_SCORE, Agreement, agreement, review_order
 from quorate.evaluation.coco import CocoMetrics, evaluate
+from quorate.evaluation.reliability import Judged, Reliability
 
 PICTURES = 24
 
@@ -22,6 +23,12 @@ def own(detections: Detections, detector: str) -> Detections:
     if detector in detections.detectors:
         return detections.of(detector)
     return Detections.empty((detector,))
+
+
+def reliability_of(detections: Detections, dataset: Dataset) -> Reliability:
+    """How far the scores of one detector's boxes, or of fused ones, are right."""
+    judged = Judged.of(detections, dataset)
+    return Reliability.of(judged.score, judged.right)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,9 @@ class Report:
         fusion: How was decided: the name of the method or a whole sentence, or ''.
         metrics: Detector -> figures; empty without truth.
         ensemble: The figures of `fused`; None without truth.
+        reliability: Detector -> how far its scores were right as it gave them, and as calibrated
+            (None where the spec has no calibration of it); empty without truth.
+        reliability_fused: The same of the fused boxes.
         agreement: None where there was nothing to compare.
         skipped: (picture, reason) for each that could not be read.
         failed: Detector -> reason, for each that did not finish.
@@ -68,6 +78,8 @@ class Report:
     fusion: str = ""
     metrics: Mapping[str, CocoMetrics] = field(default_factory=dict)
     ensemble: CocoMetrics | None = None
+    reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
+    reliability_fused: Reliability | None = None
     agreement: Agreement | None = None
     skipped: Sequence[tuple[str, str]] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -115,6 +127,10 @@ class Report:
             fusion=fusion,
             metrics={n: evaluate(own(detections, n), dataset) for n in names} if truth else {},
             ensemble=evaluate(fused, dataset) if truth else None,
+            reliability={n: (reliability_of(own(detections, n), dataset), None) for n in names}
+            if truth
+            else {},
+            reliability_fused=reliability_of(fused, dataset) if truth else None,
             agreement=agreement(
                 detections,
                 dataset,

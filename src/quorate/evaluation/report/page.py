@@ -12,6 +12,7 @@ from string import Template
 from quorate.evaluation.report import figures
 from quorate.evaluation.report.markup import name, text
 from quorate.evaluation.report.model import Report
+from quorate.evaluation.report.scores import reliability
 from quorate.evaluation.report.wall import panel_rules, wall
 
 
@@ -29,6 +30,7 @@ def render_report(report: Report) -> str:
     parts = {
         "quality": ("How good", figures.quality(report)),
         "labels": ("Label by label", figures.labels(report)),
+        "reliability": ("Scores", reliability(report)),
         "agreement": ("Agreement", figures.accord(report)),
         "wall": ("Pictures", wall(report)),
         "run": ("The run", figures.run(report)),
