@@ -80,7 +80,7 @@ def test_keys_that_nobody_asks_for_are_passed_over():
         (net() + conv(8, size=0) + HEAD, "size=0 is outside"),
         (net() + conv(8, stride=0) + HEAD, "stride=0 is outside"),
         (net() + conv(8, stride=-1) + HEAD, "stride=-1 is outside"),
-        (net() + conv(60_000) * 2 + HEAD, "too large: 60000 x 64 x 64"),
+        (net(128, 128) + conv(60_000) * 2 + HEAD, "too large: 60000 x 128 x 128"),
         (net() + conv(8) + section("maxpool", size=64, stride=64, padding=0) * 2, "be empty: 8 x"),
         (net() + conv(8, activation="leeky") + HEAD, "activation=leeky is not known here"),
         (net() + conv(8, groups=3) + HEAD, "3 channels and 8 filters"),

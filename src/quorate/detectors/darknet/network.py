@@ -28,8 +28,8 @@ from quorate.errors import DetectorError
 
 MAX_SIDE = 8192
 MAX_CHANNELS = 1 << 16
-MAX_ELEMENTS = 1 << 27
-"""Numbers in one layer's output: half a GiB. YOLOv4 at 608 pixels has 12 million at most."""
+MAX_ELEMENTS = 1 << 28
+"""Numbers in one layer's output: a GiB. YOLOv4 at 608 pixels has 12 million at most."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,8 @@ class _Builder:
     def _convolution(self, section: Section) -> Layer:
         before, (channels, height, width) = self._before(section)
         section.refuse("dilation", harmless="1")
-        section.refuse("binary", "xnor", "antialiasing", "assisted_excitation", "flipped")
-        section.refuse("sway", "rotate", "stretch", "stretch_sway", "deform")
+        section.refuse("binary", "xnor", "bin_output", "antialiasing", "assisted_excitation")
+        section.refuse("sway", "rotate", "stretch", "stretch_sway", "reverse", "flipped")
         section.refuse("dontload", "dontloadscales", "numload")
         section.refuse("share_index", harmless="-1000000000")  # darknet's own for "none"
         filters = section.integer("filters", 1, least=1, most=MAX_CHANNELS)
@@ -209,7 +209,6 @@ class _Builder:
 
     def _route(self, section: Section) -> Layer:
         inputs = self._numbered(section, "layers")
-        section.refuse("stream")
         groups = section.integer("groups", 1, least=1, most=MAX_CHANNELS)
         group = section.integer("group_id", 0, least=0, most=groups - 1)
         shapes = [self._shape(number) for number in inputs]
