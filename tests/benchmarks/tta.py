@@ -1,0 +1,121 @@
+"""What views and tiles cost beside the network that sees them.
+
+    python -m tests.benchmarks.tta [--pictures N] [--rounds N] [--json FILE]
+
+The network has random weights and the size of YOLOv8n; pictures are 640 x 480. `one view` is
+`predict` of the detector without views. Times are of the calling thread's processor time, the
+least of several rounds that take turns. The ratio is that of k views to k times one view, of a
+set of views in one `predict`, leading back and fusing included; the target is at most 1.05.
+Below, what each view by itself takes to make, in percent of one view.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from quorate.detectors import Predictor
+from quorate.detectors.onnx import OnnxDetector
+from quorate.spec.tta import NUMBERS, View
+from quorate.tta import augmented, see
+from tests.benchmarks import networks
+from tests.benchmarks.detect import make_pictures
+
+SETS = {
+    "flips": ("hflip", "vflip", "hvflip"),
+    "flips and turns": ("hflip", "vflip", "rotate-90", "rotate-180", "rotate-270", "transpose"),
+    "the usual": ("hflip", "scale-0.8", "gamma-1.5"),
+    "geometric": ("hflip", "scale-0.8", "rotate-10", "shear-x-10", "translate", "crop", "elastic"),
+    "colours": (
+        "brightness",
+        "contrast",
+        "gamma",
+        "saturation",
+        "equalise",
+        "grey",
+        "channel-shift",
+    ),
+}
+
+
+def spent(call: Callable[[], Any]) -> float:
+    """Milliseconds of this thread's processor time."""
+    start = time.thread_time()
+    call()
+    return 1e3 * (time.thread_time() - start)
+
+
+def measure(folder: Path, pictures: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds of one view, of each set of views, of tiles, and of making each view."""
+    shown = [np.asarray(Image.open(path)) for path in make_pictures(folder, pictures)]
+    large = np.asarray(Image.fromarray(shown[0]).resize((1600, 1120)))
+    described = OnnxDetector(name="yolo", weights=str(networks.yolo(folder / "yolo.onnx")))
+    plain = described.load()
+
+    def of(**fields: Any) -> Predictor:
+        return augmented(OnnxDetector(**described.model_dump() | fields), plain)
+
+    calls: dict[str, Callable[[], Any]] = {"one view": lambda: [plain.predict([p]) for p in shown]}
+    for name, views in SETS.items():
+        several = of(tta=views)
+        calls[name] = lambda several=several: [several.predict([p]) for p in shown]
+    tiled = of(tiles={"size": 640, "overlap": 0.2, "whole": False})
+    calls["six tiles"] = lambda: tiled.predict([large])
+    best = dict.fromkeys(calls, np.inf)
+    for _ in range(rounds):
+        for name, call in calls.items():
+            best[name] = min(best[name], spent(call))
+    one = best["one view"] / pictures
+    sets = {
+        name: {
+            "views": len(views) + 1,
+            "ms": best[name] / pictures,
+            "ratio": best[name] / pictures / (one * (len(views) + 1)),
+        }
+        for name, views in SETS.items()
+    }
+    sets["six tiles"] = {
+        "views": 6,
+        "ms": best["six tiles"],
+        "ratio": best["six tiles"] / (6 * one),
+    }
+    making = {}
+    for text in [*NUMBERS, "rotate-90"]:
+        view = View.parse(text)
+        see(shown[0], view)
+        making[text] = min(spent(lambda v=view: see(shown[0], v)) for _ in range(rounds))
+    return {"one_view_ms": one, "sets": sets, "making_ms": making}
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the numbers there as well")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(Path(folder), options.pictures, options.rounds)
+    one = result["one_view_ms"]
+    print(f"one view: {one:.1f} ms a picture")
+    print(f"{'':18}{'views':>6}{'a picture':>13}{'beside k times one view':>26}")
+    for name, row in result["sets"].items():
+        print(f"{name:18}{row['views']:6}{row['ms']:10.1f} ms{row['ratio']:26.3f}")
+    print("making a view, in percent of one view:")
+    making = [f"{name} {100 * ms / one:.1f}" for name, ms in sorted(result["making_ms"].items())]
+    for start in range(0, len(making), 4):
+        print("  " + "".join(f"{text:24}" for text in making[start : start + 4]).rstrip())
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
