@@ -189,6 +189,9 @@ def test_evaluate_and_compare_measure_files(tmp_path, two, capsys):
     assert [one["name"] for one in comparison["results"]] == ["a", "b"]
     out = tmp_path / "fused.json"
     assert command("fuse", *two, "--evaluate", truth, "--json", "-o", out) == 0
-    rows = {row[""]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["fused"]["AP50"] == pytest.approx(1.0)
-    assert rows["a"]["AP"] == pytest.approx(0.5)
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["metrics"]["fused"]["AP50"] == pytest.approx(1.0)
+    assert summary["metrics"]["a"]["AP"] == pytest.approx(0.5)
+    assert summary["boxes"] == {"in": 4, "out": 3}
+    assert summary["votes"] == {"1": 2, "2": 1}
+    assert [one["boxes"] for one in summary["files"]] == [2, 2]

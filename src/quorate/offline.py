@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from os import fspath
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from os import PathLike, fspath
 
+import msgspec
 import numpy as np
 
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
-from quorate.errors import InputError
-from quorate.formats import DetectionFile, read_detections
+from quorate.errors import FormatError, InputError
+from quorate.formats.detection_files import DetectionFile, in_pixels, read_detections
 from quorate.fusion import carried, fuse
 from quorate.labels import Labels
-from quorate.spec import Fusion, Votes
+from quorate.spec.fusion import Fusion, Votes
+from quorate.storage import read_bytes
+
+File = str | PathLike[str]
 
 
 @dataclass(frozen=True)
 class FusedFiles:
     """What several files came to.
 
-    fused    in the order of `dataset.images`
-    found    the files' own boxes, together; `found.detectors` are the files' names
-    dataset  the pictures and labels: as given, or as the files have them
-    notes    what was found out or left out, a sentence each
+    fused         in the order of `dataset.images`
+    found         the files' own boxes, together; `found.detectors` are the files' names
+    dataset       the pictures and labels: as given, or as the files have them
+    notes         what was found out or left out, a sentence each
+    normalised    whether boxes are within 0..1, as all files' are and no picture's size is known
+    image_ids     `Image.id` -> what the files call the picture, where that is text
+    category_ids  category id -> what the files call it, likewise
     """
 
     fused: Detections
     found: Detections
     dataset: Dataset
     notes: tuple[str, ...]
+    normalised: bool = False
+    image_ids: dict[int, int | str] = field(default_factory=dict)
+    category_ids: dict[int, int | str] = field(default_factory=dict)
 
 
 def fuse_files(
-    files: Sequence[str | Path],
+    files: Sequence[File],
     fusion: Fusion | Callable[[tuple[str, ...]], Fusion],
     *,
     dataset: Dataset | None = None,
@@ -49,43 +59,101 @@ def fuse_files(
             or for its folders too where two files have one name.
         fusion: the method; or a function from the detectors' names to it.
         dataset: whose pictures and labels the files mean, and the order of the output. Without
-            one, pictures stand in the order of the first file, then of the next.
+            one, pictures stand in the order of the first file, then of the next. One without
+            labels (see `picture_list`) leaves the labels to the files.
         min_votes: let only boxes of groups with so many votes take part: a quorum as a filter
             before, for example, weighted boxes fusion.
         progress: told after each file.
 
+    Boxes of files that are normalised are scaled to pixels. Where no size is known they stay so,
+    if all files are; IoU is the same.
+
     Raises InputError where two files have no picture in common, for then their ids can hardly
     mean the same; FormatError or LabelError where a file cannot be read or matched.
     """
-    names = detector_names(files)
-    read: list[DetectionFile] = []
-    for number, (file, name) in enumerate(zip(files, names, strict=True), start=1):
-        read.append(read_detections(file, dataset=dataset, detector=name))
-        progress(number, len(files))
-    if dataset is None:
-        dataset, parts = _aligned(files, read)
-    else:
-        parts = [one.detections for one in read]
-    found = Detections.concat(parts)
+    places = [fspath(file) for file in files]
+    names = detector_names(places)
     method = fusion(names) if callable(fusion) else fusion
+    read: list[DetectionFile] = []
+    for number, (file, name) in enumerate(zip(places, names, strict=True), start=1):
+        read.append(read_detections(file, dataset=dataset, detector=name, scale=False))
+        progress(number, len(files))
+    images = _united_images(places, read) if dataset is None else dataset.images
+    if dataset is not None and len(dataset.labels):
+        labels = dataset.labels
+    else:
+        labels = _united_labels(places, read)
+    united = dataset or Dataset(root="", images=images, labels=labels)
+    united = replace(united, labels=labels)
+    read = [_renumbered(one, united, images_too=dataset is None) for one in read]
+    read, normalised = _one_unit(places, read, images)
+    found = Detections.concat([one.detections for one in read])
+    notes = [note for one in read for note in one.notes]
+    if normalised:
+        notes.append("all boxes are normalised and no picture's size is known: they stay so.")
+    notes += _oddities(found, united)
+    notes += _too_weak(found, method)
     voters = found
     if min_votes is not None:
         votes = Votes(min_votes=min_votes, iou=method.iou, min_score=method.min_score)
-        voters = found.take(carried(found, votes, detectors=names, labels=dataset.labels))
+        voters = found.take(carried(found, votes, detectors=names, labels=labels))
+        notes.append(
+            f"{len(found) - len(voters):,} of {len(found):,} boxes take no part, for their "
+            f"groups have fewer than {min_votes} votes."
+        )
     fused = fuse(
         voters,
         method,
         detectors=names,
-        labels=dataset.labels,
-        image_order=[image.id for image in dataset.images],
+        labels=labels,
+        image_order=[image.id for image in images],
     )
-    notes = tuple(dict.fromkeys(note for one in read for note in one.notes))
-    return FusedFiles(fused=fused, found=found, dataset=dataset, notes=notes)
+    named = [image for image in images if isinstance(image.source_id, str)]
+    by_name = any(one.named_images for one in read) and dataset is None
+    if by_name and not named:
+        named = list(images)
+    return FusedFiles(
+        fused=fused,
+        found=found,
+        dataset=united,
+        notes=tuple(dict.fromkeys(notes)),
+        normalised=normalised,
+        image_ids={i.id: i.source_id if isinstance(i.source_id, str) else i.name for i in named},
+        category_ids=dict(zip(labels.ids, labels.names, strict=True))
+        if any(one.named_labels for one in read) and labels is not getattr(dataset, "labels", None)
+        else {},
+    )
 
 
-def detector_names(files: Sequence[str | Path]) -> tuple[str, ...]:
+def picture_list(location: File) -> Dataset:
+    """The pictures that a text file lists, a name or an id in each line, in that order.
+
+    Numbers are ids. Names are matched as those of a data set are: with or without folders and
+    ending. Raises FormatError for a line that stands twice, or none at all.
+    """
+    try:
+        lines = read_bytes(location).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise FormatError(f"{fspath(location)}: not text in UTF-8.") from None
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise FormatError(f"{fspath(location)}: lists no picture.")
+    for one, following in pairwise(sorted(names)):
+        if one == following:
+            raise FormatError(f"{fspath(location)}: '{one}' stands twice.")
+    if all(name.isdecimal() and str(int(name)) == name for name in names):
+        images = tuple(Image(id=int(name), file_name=name) for name in names)
+    else:
+        images = tuple(
+            Image(id=i, file_name=name, source_id=name) for i, name in enumerate(names, start=1)
+        )
+    return Dataset(root=fspath(location), images=images, labels=Labels((), ()))
+
+
+def detector_names(files: Sequence[File]) -> tuple[str, ...]:
     """A name for each file: the shortest end of its path that tells it from the others."""
     whole = [fspath(file).rstrip("/") for file in files]
+    whole = ["stdin" if file == "-" else file for file in whole]
     paths = [file.split("/") for file in whole]
     for path in paths:
         for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
@@ -98,13 +166,9 @@ def detector_names(files: Sequence[str | Path]) -> tuple[str, ...]:
     raise InputError(f"{twice}: the same file is given twice, but a detector has one vote.")
 
 
-def _aligned(
-    files: Sequence[str | Path], read: Sequence[DetectionFile]
-) -> tuple[Dataset, list[Detections]]:
-    """Unite the files' own pictures and labels by name, and renumber the boxes to fit."""
+def _united_images(files: Sequence[str], read: Sequence[DetectionFile]) -> tuple[Image, ...]:
+    """The pictures of all files by name, in order of sight, with ids that are unique."""
     images: dict[str, Image] = {}
-    labels: dict[str, int] = {}
-    parts = []
     for file, one in zip(files, read, strict=True):
         names = {image.name for image in one.images}
         if images and names and not names & images.keys():
@@ -116,53 +180,105 @@ def _aligned(
         for image in one.images:
             known = images.setdefault(image.name, image)
             if not known.width and image.width:
-                images[image.name] = replace_size(known, image)
-        for name in one.labels.names:
-            labels.setdefault(name, 0)
-    numbered = _numbers(list(images.values()))
-    by_name = {image.name: image.id for image in numbered}
-    ids = _label_ids(read, tuple(labels))
-    for one in read:
-        old = np.array([image.id for image in one.images], dtype=np.int64)
-        new = np.array([by_name[image.name] for image in one.images], dtype=np.int64)
-        order = np.argsort(old)
-        slot = order[np.searchsorted(old[order], one.detections.image_id)]
-        category = np.array([ids.id_of(name) for name in one.labels.names], dtype=np.int32)
-        parts.append(
-            replace(
-                one.detections,
-                image_id=new[slot] if len(old) else one.detections.image_id,
-                category_id=category[one.labels.positions(one.detections.category_id)]
-                if len(category)
-                else one.detections.category_id,
+                images[image.name] = msgspec.structs.replace(
+                    known, width=image.width, height=image.height
+                )
+    united = tuple(images.values())
+    if len({image.id for image in united}) == len(united):
+        return united
+    return tuple(msgspec.structs.replace(image, id=i) for i, image in enumerate(united, start=1))
+
+
+def _united_labels(files: Sequence[str], read: Sequence[DetectionFile]) -> Labels:
+    """The labels of all files by name; their own ids where those contradict each other nowhere."""
+    with_boxes = [(f, one) for f, one in zip(files, read, strict=True) if len(one.labels)]
+    for file, one in with_boxes[1:]:
+        first, known = with_boxes[0]
+        if one.named_labels != known.named_labels and not set(one.labels.names) & set(
+            known.labels.names
+        ):
+            numbers, words = (file, first) if known.named_labels else (first, file)
+            raise InputError(
+                f"{numbers}: has numbers for its categories where {words} has names.",
+                hint="name the data set that has both: --images instances.json",
             )
-        )
-    return Dataset(root="", images=tuple(numbered), labels=ids), parts
-
-
-def replace_size(image: Image, known: Image) -> Image:
-    """The picture with the size that another file tells of it."""
-    import msgspec
-
-    return msgspec.structs.replace(image, width=known.width, height=known.height)
-
-
-def _numbers(images: list[Image]) -> list[Image]:
-    """The pictures with ids that are unique: their own, where those are."""
-    import msgspec
-
-    if len({image.id for image in images}) == len(images):
-        return images
-    return [msgspec.structs.replace(image, id=i) for i, image in enumerate(images, start=1)]
-
-
-def _label_ids(read: Sequence[DetectionFile], names: tuple[str, ...]) -> Labels:
-    """The files' own category ids where they contradict each other nowhere, else 1..n."""
-    ids: dict[str, set[int]] = {name: set() for name in names}
+    ids: dict[str, set[int]] = {}
     for one in read:
         for name, category_id in zip(one.labels.names, one.labels.ids, strict=True):
-            ids[name].add(category_id)
+            ids.setdefault(name, set()).add(category_id)
     own = [next(iter(found)) for found in ids.values() if len(found) == 1]
-    if len(own) == len(names) and len(set(own)) == len(own):
-        return Labels(names=names, ids=tuple(own))
-    return Labels.from_names(names)
+    if len(own) == len(ids) and len(set(own)) == len(own):
+        return Labels(names=tuple(ids), ids=tuple(own))
+    return Labels.from_names(ids)
+
+
+def _renumbered(one: DetectionFile, dataset: Dataset, *, images_too: bool) -> DetectionFile:
+    """A file with the ids of the data set in place of its own."""
+    boxes = one.detections
+    if len(boxes) and images_too:
+        by_name = {image.name: image.id for image in dataset.images}
+        old = np.array([image.id for image in one.images], dtype=np.int64)
+        new = np.array([by_name[image.name] for image in one.images], dtype=np.int64)
+        if not np.array_equal(old, new):
+            order = np.argsort(old)
+            slot = order[np.searchsorted(old[order], boxes.image_id)]
+            boxes = replace(boxes, image_id=new[slot])
+    if len(boxes) and one.labels is not dataset.labels:
+        category = np.array([dataset.labels.id_of(n) for n in one.labels.names], dtype=np.int32)
+        if tuple(category.tolist()) != one.labels.ids:
+            boxes = replace(boxes, category_id=category[one.labels.positions(boxes.category_id)])
+    return replace(one, detections=boxes)
+
+
+def _one_unit(
+    files: Sequence[str], read: Sequence[DetectionFile], images: Sequence[Image]
+) -> tuple[list[DetectionFile], bool]:
+    """All files in pixels; or none, where all are normalised and no size is known."""
+    with_boxes = [one for one in read if len(one.detections)]
+    if (
+        with_boxes
+        and all(one.coordinates == "normalised" for one in with_boxes)
+        and not any(image.width for image in images)
+    ):
+        return list(read), True
+    scaled = [in_pixels(one, images, file) for file, one in zip(files, read, strict=True)]
+    return scaled, False
+
+
+def _oddities(found: Detections, dataset: Dataset) -> list[str]:
+    """What is odd about boxes that are kept: no area, or outside of their picture."""
+    notes = []
+    low, high = found.xyxy[:, :2], found.xyxy[:, 2:]
+    flat = int(np.count_nonzero((high <= low).any(axis=1)))
+    if flat:
+        notes.append(f"{flat:,} of {len(found):,} boxes have no area: they overlap nothing.")
+    sizes = np.array([(i.width, i.height) for i in dataset.images], np.float32).reshape(-1, 2)
+    if not len(found) or not sizes.any():
+        return notes
+    ids = np.array([image.id for image in dataset.images], np.int64)
+    order = np.argsort(ids)
+    size = sizes[order[np.searchsorted(ids[order], found.image_id)]]
+    over = np.maximum(-low, high - size).max(axis=1)
+    outside = (over > 1) & (size > 0).all(axis=1)
+    far = outside & (over > 0.1 * size.max(axis=1))
+    if outside.any():
+        notes.append(
+            f"{int(outside.sum()):,} of {len(found):,} boxes reach outside their picture; they "
+            "are kept as they are."
+            + (
+                f" {int(far.sum()):,} do so by far: a bbox is x, y, width, height; are these "
+                "x1, y1, x2, y2?"
+                if far.mean() > 0.1
+                else ""
+            )
+        )
+    return notes
+
+
+def _too_weak(found: Detections, method: Fusion) -> list[str]:
+    weak = int(np.count_nonzero(found.score < np.float32(method.min_score)))
+    if not weak:
+        return []
+    return [
+        f"{weak:,} of {len(found):,} boxes score less than {method.min_score:g} and take no part."
+    ]

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from quorate.spec import Fusion
 
 METHODS = ("affirmative", "consensus", "unanimous", "votes", "wbf", "nms", "soft_nms", "nmw", "nmm")
-RESULTS = "detections: COCO results (.json, .json.gz), .parquet, a VOC or YOLO folder, CVAT XML"
+ANNOTATIONS = ("cvat", "coco", "voc", "yolo")
+RESULTS = (
+    "detections: COCO results (.json, .json.gz, - for standard input), .parquet, a VOC or YOLO "
+    "folder, CVAT XML; local or s3://; globs"
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -50,7 +54,9 @@ def _add_fuse(commands: Any) -> None:
         description="Fuse one file of detections for each detector; any mixture of formats.",
     )
     fuse.add_argument("files", nargs="+", help=RESULTS)
-    fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write")
+    fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write; "
+                      "with --format a folder, .zip or file")  # fmt: skip
+    fuse.add_argument("--format", choices=ANNOTATIONS, help="write annotations of this format")
     fuse.add_argument("--method", choices=METHODS, default="wbf", help="default: wbf")
     fuse.add_argument("--iou", type=float, help="boxes overlap above this (default: the method's)")
     fuse.add_argument("--min-score", type=float, help="boxes that score less take no part")
@@ -62,40 +68,91 @@ def _add_fuse(commands: Any) -> None:
     )
     fuse.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
                       help="any other setting of the method, as in a spec")  # fmt: skip
-    fuse.add_argument("--images", help="COCO, CVAT … data set whose pictures and labels are meant")
+    fuse.add_argument(
+        "--images",
+        help="COCO, CVAT … data set whose pictures and labels are meant, in whose order the boxes "
+        "are written; or a .txt file with a picture's name or id in each line",
+    )
     fuse.add_argument("--evaluate", metavar="TRUTH", help="measure the result against this truth")
     fuse.add_argument("--json", action="store_true", help="print the summary as JSON")
     fuse.set_defaults(command=_fuse)
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import progress_bars
-    from quorate.formats import read
+    from quorate.cli.output import note, print_json, progress_bars
     from quorate.offline import fuse_files
 
-    images = arguments.images or arguments.evaluate
-    dataset = read(images) if images else None
+    files = _expanded(arguments.files)
+    _check_output(arguments.out, arguments.format, files)
+    dataset, truth = _pictures(arguments.images), _pictures(arguments.evaluate)
+    if arguments.images is None:
+        dataset = truth
     voting = arguments.method == "votes"
     with progress_bars() as report:
         done = fuse_files(
-            _expanded(arguments.files),
+            files,
             _fusion(arguments),
             dataset=dataset,
             min_votes=None if voting else arguments.min_votes,
             progress=lambda number, total: report("read", number, total),
         )
-        _write(done, arguments.out)
-    _print_fused(done, arguments, dataset)
+        written = _write(done, arguments.out, arguments.format)
+    summary = _summary(done, arguments, files, truth)
+    summary["notes"] += written
+    if arguments.json:
+        print_json(summary)
+        return
+    _print_fused(summary)
+    for remark in summary["notes"]:
+        note(f"note: {remark}")
+
+
+def _pictures(location: str | None) -> Dataset | None:
+    if location is None:
+        return None
+    if location.lower().endswith(".txt"):
+        from quorate.offline import picture_list
+
+        return picture_list(location)
+    from quorate.formats import read
+
+    return read(location)
+
+
+def _check_output(out: str, format: str | None, files: Sequence[str]) -> None:
+    """Refuse what cannot be written before anything is read."""
+    from quorate.errors import InputError
+
+    if out in files:
+        raise InputError(
+            f"{out}: is read and written by the same command.",
+            hint="a glob may have found the result of an earlier run; write it elsewhere",
+        )
+    if files.count("-") > 1:
+        raise InputError("Standard input (-) is given twice, but can be read once.")
+    if format is None and not out.endswith((".parquet", ".json", ".json.gz")):
+        raise InputError(
+            f"{out}: written are .json, .json.gz (COCO results) and .parquet.",
+            hint=f"--format {'|'.join(ANNOTATIONS)} writes annotations",
+        )
 
 
 def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion]:
     """The method and its settings, once the detectors' names are known."""
+    from typing import get_args
+
     import yaml
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     from quorate.errors import InputError
+    from quorate.spec import fusion as methods
     from quorate.spec.base import spec_error
-    from quorate.spec.fusion import FusionField
+
+    (model,) = [
+        one
+        for one in get_args(methods.Fusion)
+        if one.model_fields["method"].default == arguments.method
+    ]
 
     given: dict[str, Any] = {"method": arguments.method}
     for key in ("iou", "min_score"):
@@ -118,7 +175,7 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
                 )
             given["weights"] = dict(zip(names, weights, strict=True))
         try:
-            checked: Fusion = TypeAdapter(FusionField).validate_python(given)
+            checked: Fusion = model.model_validate(given)
         except ValidationError as error:
             raise spec_error(error, origin="quorate fuse") from None
         return checked
@@ -144,48 +201,79 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
     return files
 
 
-def _write(done: FusedFiles, out: str) -> None:
-    from quorate.errors import InputError
+def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
+    """Write the fused boxes; returns what is to be said of it."""
+    if format is not None:
+        from quorate.annotations import Annotations
+        from quorate.formats import write
+
+        return write(
+            done.dataset, Annotations.from_detections(done.fused), out, format=format
+        ).notes
+    if out.endswith(".parquet"):
+        import pyarrow.parquet as pq
+
+        from quorate.storage import writing
+
+        with writing(out) as file:
+            pq.write_table(done.fused.to_arrow(), file, compression="zstd")
+        return []
     from quorate.formats.results_writing import write_results
 
-    if out.endswith(".parquet"):
-        done.fused.to_parquet(out)
-    elif out.endswith((".json", ".json.gz")):
-        ids = {i.id: i.source_id for i in done.dataset.images if isinstance(i.source_id, str)}
-        write_results(done.fused, out, image_ids=ids)
-    else:
-        raise InputError(
-            f"{out}: written are .json, .json.gz (COCO results) and .parquet.",
-            hint="`quorate convert` makes other formats of them",
-        )
+    write_results(
+        done.fused,
+        out,
+        image_ids=done.image_ids,
+        category_ids=done.category_ids,
+        decimals=6 if done.normalised else 3,
+    )
+    return []
 
 
-def _print_fused(done: FusedFiles, arguments: argparse.Namespace, truth: Dataset | None) -> None:
+def _summary(
+    done: FusedFiles, arguments: argparse.Namespace, files: Sequence[str], truth: Dataset | None
+) -> dict[str, Any]:
+    """What `--json` prints, and the table is made of."""
     import numpy as np
 
-    from quorate.cli.output import note, print_table
-
-    metrics = {}
-    if arguments.evaluate and truth is not None:
-        metrics = _measured(
+    boxes = np.bincount(done.found.detector, minlength=len(files)).tolist()
+    votes, counts = np.unique(done.fused.votes, return_counts=True)
+    notes = list(done.notes)
+    if len(done.found) and not len(done.fused):
+        notes.append("no box is left: ask for fewer votes or a lower score.")
+    summary: dict[str, Any] = {
+        "method": arguments.method,
+        "out": arguments.out,
+        "pictures": len(done.dataset.images),
+        "files": [
+            {"name": name, "file": file, "boxes": n}
+            for name, file, n in zip(done.fused.detectors, files, boxes, strict=True)
+        ],
+        "boxes": {"in": len(done.found), "out": len(done.fused)},
+        "votes": dict(zip(map(str, votes.tolist()), counts.tolist(), strict=True)),
+        "metrics": {},
+        "notes": notes,
+    }
+    if truth is not None:
+        summary["metrics"] = _measured(
             {name: done.found.of(name) for name in done.found.detectors} | {"fused": done.fused},
             truth,
         )
+    return summary
+
+
+def _print_fused(summary: dict[str, Any]) -> None:
+    from quorate.cli.output import note, print_table
+
+    metrics = summary["metrics"]
+    counts = [(one["name"], one["boxes"]) for one in summary["files"]]
     rows = [
-        {"": name, "boxes": len(boxes)} | metrics.get(name, {})
-        for name, boxes in (
-            *((name, done.found.of(name)) for name in done.found.detectors),
-            ("fused", done.fused),
-        )
+        {"": name, "boxes": boxes} | metrics.get(name, {})
+        for name, boxes in (*counts, ("fused", summary["boxes"]["out"]))
     ]
-    print_table(rows, title=f"{arguments.method} → {arguments.out}", as_json=arguments.json)
-    votes, counts = np.unique(done.fused.votes, return_counts=True)
-    note(
-        f"{len(done.dataset.images):,} pictures; boxes by votes: "
-        + (", ".join(f"{n:,} with {v}" for v, n in zip(votes, counts, strict=True)) or "none")
-    )
-    for remark in done.notes:
-        note(f"note: {remark}")
+    print_table(rows, title=f"{summary['method']} → {summary['out']}")
+    votes = ", ".join(f"{n:,} with {v}" for v, n in summary["votes"].items())
+    note(f"{summary['pictures']:,} pictures; boxes by votes: {votes or 'none'}")
 
 
 def _measured(results: dict[str, Detections], truth: Dataset) -> dict[str, dict[str, Any]]:

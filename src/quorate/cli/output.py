@@ -23,8 +23,12 @@ def print_table(
     if as_json:
         print_json(list(rows))
         return
+    if not sys.stdout.isatty():
+        _print_plain(rows, title)
+        return
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
@@ -32,8 +36,24 @@ def print_table(
         number = isinstance(value, (int, float))
         table.add_column(name.replace("_", " "), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
     Console().print(table)
+
+
+def _print_plain(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """The same without colours, for a file or a pipe; rich takes longer to load than to print."""
+    cells = [[name.replace("_", " ") for name in (rows[0] if rows else ())]]
+    cells += [[_cell(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numbers = [isinstance(value, (int, float)) for value in (rows[0].values() if rows else ())]
+    if title:
+        print(title)
+    for row in cells:
+        aligned = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, numbers, strict=True)
+        ]
+        print("  ".join(aligned).rstrip())
 
 
 def print_json(value: Any) -> None:
@@ -42,18 +62,19 @@ def print_json(value: Any) -> None:
 
 
 def _cell(value: Any) -> str:
-    from rich.markup import escape
-
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Report]:
     """Bars with rate and time left on stderr; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda task, done, total: None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -282,7 +282,7 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
 
 def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
     """Detections kept as annotations, with a score each."""
-    from quorate.formats import read
+    from quorate.formats import coco, read
 
     if dataset is not None:
         bare = _bare_yolo(location, dataset)
@@ -291,7 +291,6 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
                 detections=bare.to_detections(detector=name),
                 images=dataset.images,
                 labels=dataset.labels,
-                coordinates="normalised",
                 notes=(f"{location}: its boxes are normalised; they were scaled to pixels.",),
             )
     found = read(location)
@@ -306,7 +305,17 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     if "score" not in shapes.attributes and len(shapes):
         notes.append(f"{location}: tells no scores; each box counts 1.")
     if dataset is None:
-        return DetectionFile(detections, found.images, found.labels, notes=tuple(notes))
+        source = open_source(location)
+        with source.tree:
+            named = not coco.recognise(source)  # only COCO numbers its pictures and labels
+        return DetectionFile(
+            detections,
+            found.images,
+            found.labels,
+            notes=tuple(notes),
+            named_images=named,
+            named_labels=named,
+        )
     images, numbers = _images([image.name for image in found.images], location, dataset)
     labels, categories = _categories(list(found.labels.names), location, dataset)
     ours = np.array([image.id for image in found.images], dtype=np.int64)
