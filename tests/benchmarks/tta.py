@@ -29,7 +29,7 @@ from quorate.tta import augmented, see
 from tests.benchmarks import networks
 from tests.benchmarks.detect import make_pictures
 
-SETS = {
+SETS: dict[str, tuple[str, ...]] = {
     "flips": ("hflip", "vflip", "hvflip"),
     "flips and turns": ("hflip", "vflip", "rotate-90", "rotate-180", "rotate-270", "transpose"),
     "the usual": ("hflip", "scale-0.8", "gamma-1.5"),
@@ -43,6 +43,7 @@ SETS = {
         "grey",
         "channel-shift",
     ),
+    "every kind": tuple(NUMBERS),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -19,6 +19,9 @@ from PIL import Image, ImageEnhance, ImageFilter
 from quorate.compiled import kernel
 
 Picture = NDArray[np.uint8]
+
+BAND = 1 << 14
+"""Pixels at once of the views that need many numbers for each."""
 
 
 def average_blur(picture: Picture, radius: float) -> Picture:
@@ -40,13 +43,20 @@ def median_blur(picture: Picture, side: float) -> Picture:
     size = int(side)
     height, width = picture.shape[:2]
     around = _extended(picture, size // 2)
-    values = [around[j : j + height, i : i + width] for j in range(size) for i in range(size)]
-    for low, high in _median_network(size * size):
-        values[low], values[high] = (
-            np.minimum(values[low], values[high]),
-            np.maximum(values[low], values[high]),
-        )
-    return np.ascontiguousarray(values[len(values) // 2])
+    view = np.empty_like(picture)
+    for rows in bands(height, width):
+        values = [
+            around[rows.start + j : rows.stop + j, i : i + width]
+            for j in range(size)
+            for i in range(size)
+        ]
+        for low, high in _median_network(size * size):
+            values[low], values[high] = (
+                np.minimum(values[low], values[high]),
+                np.maximum(values[low], values[high]),
+            )
+        view[rows] = values[len(values) // 2]
+    return view
 
 
 @cache
@@ -152,6 +162,13 @@ def _with_pixels(picture: Picture, share: float, levels: tuple[int, ...]) -> Pic
 
 def _random(picture: Picture) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(np.ascontiguousarray(picture).data))
+
+
+def bands(height: int, width: int) -> Iterator[slice]:
+    """A picture's rows, so many at once that what is made of them stays in the cache."""
+    step = max(BAND // max(width, 1), 1)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def _extended(picture: Picture, by: int) -> Picture:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from quorate.tta.filters import FILTERS
+from quorate.tta.filters import FILTERS, bands
 
 Picture = NDArray[np.uint8]
 Table = NDArray[np.uint8]
@@ -172,17 +172,15 @@ def _lab(picture: Picture) -> Picture:
         ]
     )
     to_xyz /= to_xyz.sum(axis=1, keepdims=True)
-    xyz = np.take(linear.astype(np.float32), picture) @ to_xyz.T.astype(np.float32)
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    lab = np.stack(
-        [
-            (116 * f[..., 1] - 16) * 2.55,
-            500 * (f[..., 0] - f[..., 1]) + 128,
-            200 * (f[..., 1] - f[..., 2]) + 128,
-        ],
-        axis=2,
-    )
-    return _table(lab)
+    levels, mixed = linear.astype(np.float32), to_xyz.T.astype(np.float32)
+    view = np.empty_like(picture)
+    for rows in bands(*picture.shape[:2]):
+        xyz = np.take(levels, picture[rows]) @ mixed
+        f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+        view[rows, :, 0] = _table((116 * f[..., 1] - 16) * 2.55)
+        view[rows, :, 1] = _table(500 * (f[..., 0] - f[..., 1]) + 128)
+        view[rows, :, 2] = _table(200 * (f[..., 1] - f[..., 2]) + 128)
+    return view
 
 
 def _posterise(bits: float) -> NDArray[np.floating]:
