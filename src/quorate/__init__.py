@@ -21,6 +21,7 @@ _HOMES = {
     "evaluation.compare": ("compare",),
     "formats": ("read", "read_detections", "write"),
     "fusion": ("fuse",),
+    "interop": ("from_supervision", "fuse_boxes", "to_supervision"),
     "labels": ("Labels",),
     "offline": ("fuse_files",),
     "spec": (
@@ -64,10 +65,13 @@ __all__ = [
     "WeightedBoxesFusion",
     "compare",
     "evaluate",
+    "from_supervision",
     "fuse",
+    "fuse_boxes",
     "fuse_files",
     "read",
     "read_detections",
+    "to_supervision",
     "write",
 ]
 
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
     from quorate.evaluation.compare import compare
     from quorate.formats import read, read_detections, write
     from quorate.fusion import fuse
+    from quorate.interop import from_supervision, fuse_boxes, to_supervision
     from quorate.labels import Labels
     from quorate.offline import fuse_files
     from quorate.spec import (
