@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import deque
@@ -32,7 +33,7 @@ from quorate.steps.work import (
     write_detections,
     write_json,
 )
-from quorate.storage import Tree, open_tree, read_bytes
+from quorate.storage import Tree, is_s3, open_tree, read_bytes
 from quorate.tta import Augmented, augmented
 
 PART_SIZE = 64
@@ -69,6 +70,19 @@ class Voter:
             found = self.predictor.predict([picture])
         return tuple(_checked(boxes, self, picture.shape[:2]) for boxes in found)
 
+    @property
+    def batch(self) -> int:
+        """How many pictures the predictor likes to be shown at once."""
+        return int(getattr(self.predictor, "batch", 1))
+
+    def look_together(self, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[Boxes, ...]]:
+        """The boxes found in each of several pictures, in one call."""
+        found = self.predictor.predict(pictures)
+        return [
+            (_checked(boxes, self, picture.shape[:2]),)
+            for boxes, picture in zip(found, pictures, strict=True)
+        ]
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that the boxes depend on, save the pictures."""
@@ -77,10 +91,21 @@ class Voter:
         return fingerprint(
             __version__,
             about,
-            read_bytes(weights) if weights else b"",
+            *_contents(weights or ""),
             repr(self.predictor.labels),
             self.mapping.category_id.tobytes(),
         )
+
+
+def _contents(weights: str) -> Iterator[bytes]:
+    """The bytes of a file of weights, or of each file in a folder of them."""
+    if weights and (os.path.isdir(weights) or (is_s3(weights) and weights.endswith("/"))):
+        with open_tree(weights) as tree:
+            for name in tree.names():
+                yield name.encode()
+                yield tree.read(name)
+    else:
+        yield read_bytes(weights) if weights else b""
 
 
 def detect(
@@ -94,7 +119,8 @@ def detect(
     """Write each detector's `detections.parquet` and manifest of one shard.
 
     A detector that is done with just this input is left alone; one that was killed goes on from
-    its last part. Returns the detectors that failed, each with one sentence: they have no
+    its last part. A detector whose predictor has a `batch` is shown up to that many neighbours in
+    one call. Returns the detectors that failed, each with one sentence: they have no
     manifest, so no vote. `progress` is called with the number of pictures just finished.
 
     Raises StorageError where the pictures cannot be reached.
@@ -113,14 +139,19 @@ def detect(
     started = time.perf_counter()
     with open_tree(work.plan().root) as tree, ThreadPoolExecutor(workers) as pool:
 
-        def see(position: int) -> dict[str, _Seen]:
-            return _see(tree, images[position], [t for t in tasks if t.wants(position)])
+        def see(group: range) -> list[dict[str, _Seen]]:
+            wanted = [task for task in tasks if task.wants(group.start)]
+            return _see(tree, images[group.start : group.stop], wanted)
 
-        for position, answers in _in_order(pool, see, range(begin, len(images)), 2 * workers):
-            for task in tasks:
-                if task.detector.name in answers:
-                    task.add(images[position], answers[task.detector.name])
-            progress(1)
+        size = max((task.voter.batch for task in tasks), default=1)
+        for group, seen_there in _in_order(
+            pool, see, _groups(begin, len(images), size), 2 * workers
+        ):
+            for position, answers in zip(group, seen_there, strict=True):
+                for task in tasks:
+                    if task.detector.name in answers:
+                        task.add(images[position], answers[task.detector.name])
+                progress(1)
     for task in tasks:
         if not task.failed:
             task.finish(len(images), time.perf_counter() - started)
@@ -131,26 +162,63 @@ _Seen = tuple[Boxes, ...] | Skipped | QuorateError
 """What became of one picture and one detector."""
 
 
-def _see(tree: Tree, image: Image, tasks: Sequence[_Task]) -> dict[str, _Seen]:
-    """Decode one picture and show it to the detectors that still want it."""
+def _groups(begin: int, end: int, size: int) -> Iterator[range]:
+    """Neighbouring positions, `size` at a time.
+
+    None reaches across two parts, so that a resumed step shows a predictor the same company.
+    """
+    for part in range(begin, end, PART_SIZE):
+        stop = min(part + PART_SIZE, end)
+        for first in range(part, stop, size):
+            yield range(first, min(first + size, stop))
+
+
+def _see(tree: Tree, images: Sequence[Image], tasks: Sequence[_Task]) -> list[dict[str, _Seen]]:
+    """Decode neighbouring pictures and show them to the detectors that still want them."""
+    answers: list[dict[str, _Seen]] = [{} for _ in images]
     if not tasks:
-        return {}
-    try:
-        picture = pictures.decode(tree.read(image.file_name), name=image.file_name)
-    except StorageError:
-        raise
-    except QuorateError as error:
-        skipped = Skipped(image.file_name, error.message)
-        return {task.detector.name: skipped for task in tasks}
-    answers: dict[str, _Seen] = {}
-    for task in tasks:
+        return answers
+    shown: list[tuple[int, NDArray[np.uint8]]] = []
+    for index, image in enumerate(images):
         try:
-            answers[task.detector.name] = task.voter.look(picture)
+            picture = pictures.decode(tree.read(image.file_name), name=image.file_name)
+        except StorageError:
+            raise
+        except QuorateError as error:
+            skipped = Skipped(image.file_name, error.message)
+            answers[index] = {task.detector.name: skipped for task in tasks}
+        else:
+            shown.append((index, picture))
+    for task in tasks:
+        batch = task.voter.batch
+        for start in range(0, len(shown), batch):
+            together = shown[start : start + batch]
+            found = _look(task.voter, images, together)
+            for (index, _), seen in zip(together, found, strict=True):
+                answers[index][task.detector.name] = seen
+    return answers
+
+
+def _look(
+    voter: Voter, images: Sequence[Image], shown: Sequence[tuple[int, NDArray[np.uint8]]]
+) -> list[_Seen]:
+    """Show pictures together; where that fails, one by one, to know which it was."""
+    if len(shown) > 1:
+        try:
+            return [*voter.look_together([picture for _, picture in shown])]
+        except StorageError:
+            raise
+        except Exception:  # noqa: S110  it is raised again below, with the picture's name
+            pass
+    answers: list[_Seen] = []
+    for index, picture in shown:
+        try:
+            answers.append(voter.look(picture))
         except StorageError:
             raise
         except Exception as error:  # a plug-in may raise anything; it costs the detector's votes
             reason = error.message if isinstance(error, QuorateError) else repr(error)
-            answers[task.detector.name] = DetectorError(f"{image.file_name}: {reason}")
+            answers.append(DetectorError(f"{images[index].file_name}: {reason}"))
     return answers
 
 
@@ -181,15 +249,15 @@ def _checked(boxes: Boxes, voter: Voter, shape: tuple[int, ...]) -> Boxes:
 
 def _in_order(
     pool: ThreadPoolExecutor,
-    call: Callable[[int], dict[str, _Seen]],
-    positions: Iterable[int],
+    call: Callable[[range], list[dict[str, _Seen]]],
+    groups: Iterable[range],
     window: int,
-) -> Iterator[tuple[int, dict[str, _Seen]]]:
-    """Call for each position in threads; give the answers in order, at most `window` ahead."""
-    waiting: deque[tuple[int, Future[dict[str, _Seen]]]] = deque()
+) -> Iterator[tuple[range, list[dict[str, _Seen]]]]:
+    """Call for each group in threads; give the answers in order, at most `window` ahead."""
+    waiting: deque[tuple[range, Future[list[dict[str, _Seen]]]]] = deque()
     try:
-        for position in positions:
-            waiting.append((position, pool.submit(call, position)))
+        for group in groups:
+            waiting.append((group, pool.submit(call, group)))
             if len(waiting) >= window:
                 first, future = waiting.popleft()
                 yield first, future.result()
