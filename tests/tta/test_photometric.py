@@ -102,3 +102,10 @@ def test_what_a_number_does():
     assert (flat == flat[..., :1]).all()
     spread = of(scene() // 4, "clahe")
     assert spread.std() > (scene() // 4).std()
+
+
+@pytest.mark.parametrize("name", ["median-blur-5", "lab"])
+def test_a_large_picture_is_done_in_bands(name, monkeypatch):
+    whole = of(scene(), name)
+    monkeypatch.setattr("quorate.tta.filters.BAND", 77 * 7)
+    assert (of(scene(), name) == whole).all()
