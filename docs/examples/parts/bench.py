@@ -38,8 +38,8 @@ class Finish:
 FINISHES = {
     "zinc": Finish((0.72, 0.74, 0.77), 0.9, 0.65, 0.15, 0.25),
     "steel": Finish((0.60, 0.60, 0.61), 1.0, 0.75, 0.35, 0.35),
-    "yellow": Finish((0.78, 0.66, 0.36), 0.9, 0.6, 0.15, 0.15),
-    "brass": Finish((0.80, 0.62, 0.27), 1.0, 0.8, 0.2),
+    "yellow": Finish((0.72, 0.60, 0.33), 0.9, 0.6, 0.15, 0.15),
+    "brass": Finish((0.76, 0.57, 0.22), 1.0, 0.8, 0.2),
     "copper": Finish((0.72, 0.42, 0.28), 1.0, 0.7, 0.2),
     "black": Finish((0.13, 0.13, 0.14), 0.5, 0.45, 0.1, 0.1),
     "worn": Finish((0.42, 0.38, 0.35), 0.7, 0.3, 0.5, 0.75),
@@ -62,7 +62,9 @@ def noise(
     return np.asarray(seed.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
-def clouds(shape: tuple[int, int], cell: float, rng: np.random.Generator, octaves: int = 4) -> Field:
+def clouds(
+    shape: tuple[int, int], cell: float, rng: np.random.Generator, octaves: int = 4
+) -> Field:
     """Return noise summed over octaves (fractal noise), about -1..1."""
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
@@ -98,7 +100,7 @@ def finish_surface(name: str, u: Field, v: Field, rng: np.random.Generator) -> S
     colour = np.broadcast_to(base, (*shape, 3)).astype(np.float32)
     # Brushing follows the part's own axis, so it turns with the part.
     marks = np.sin(v * rng.uniform(1.5, 2.5) + 3 * noise(shape, 9, rng)) * noise(shape, 3, rng)
-    bumps = finish.grain * 0.25 * marks
+    bumps = finish.grain * 0.25 * marks + 0.5 * noise(shape, 11, rng) * finish.metal
     gloss = np.full(shape, finish.gloss, np.float32) + 0.1 * noise(shape, 12, rng)
     metal = np.full(shape, finish.metal, np.float32)
     dirt = smoothstep(0.3, 1.2, clouds(shape, 14, rng, 3)) * rng.uniform(0, 0.7)
@@ -107,8 +109,11 @@ def finish_surface(name: str, u: Field, v: Field, rng: np.random.Generator) -> S
         reach = 0.9 - finish.rust * rng.uniform(0.5, 1.0)
         rust = smoothstep(reach, reach + 0.5, clouds(shape, rng.uniform(8, 22), rng))
         fine = noise(shape, 1.5, rng)
-        tint = mix(np.full((*shape, 3), (0.46, 0.22, 0.09), np.float32), (0.22, 0.11, 0.07),
-                   smoothstep(-0.5, 0.6, noise(shape, 5, rng)))
+        tint = mix(
+            np.full((*shape, 3), (0.46, 0.22, 0.09), np.float32),
+            (0.22, 0.11, 0.07),
+            smoothstep(-0.5, 0.6, noise(shape, 5, rng)),
+        )
         colour = mix(colour, tint * (1 + 0.25 * fine[..., None]), rust)
         metal, gloss = metal * (1 - rust), gloss * (1 - 0.85 * rust)
         bumps = bumps + 0.35 * rust * fine
@@ -137,7 +142,7 @@ def _steel(shape: tuple[int, int], rng: np.random.Generator) -> Surface:
     brushed = noise(shape, (1.0, 60), rng)
     colour = np.full((*shape, 3), (tone, tone, tone * 1.03), np.float32)
     colour = colour * (1 + 0.10 * brushed[..., None] + 0.08 * noise(shape, 90, rng)[..., None])
-    stain = smoothstep(0.5, 1.1, clouds(shape, 70, rng))
+    stain = smoothstep(0.4, 1.7, clouds(shape, 110, rng, 6))
     colour = mix(colour, (0.36, 0.22, 0.13), stain * rng.uniform(0, 0.8))
     metal = np.full(shape, 0.75, np.float32) * (1 - stain)
     return Surface(colour, 0.18 * brushed, metal, np.full(shape, 0.35))
@@ -161,8 +166,8 @@ def _concrete(shape: tuple[int, int], rng: np.random.Generator) -> Surface:
     rough, fine = clouds(shape, 90, rng, 5), noise(shape, 1.2, rng)
     colour = np.full((*shape, 3), (tone, tone * 0.98, tone * 0.94), np.float32)
     colour = colour * (1 + 0.13 * rough[..., None] + 0.10 * fine[..., None])
-    pits = smoothstep(1.0, 1.4, noise(shape, 4, rng) * 1.5)
-    colour = mix(colour, (0.13, 0.12, 0.11), pits)
+    pits = smoothstep(1.35, 1.8, noise(shape, 4.5, rng) + noise(shape, 35, rng))
+    colour = mix(colour, (0.20, 0.19, 0.17), 0.8 * pits)
     return Surface(colour, 0.4 * fine - 2 * pits + rough, np.zeros(shape), np.full(shape, 0.06))
 
 
@@ -188,8 +193,14 @@ def _card(shape: tuple[int, int], rng: np.random.Generator) -> Surface:
     return Surface(colour, 0.5 * flutes + 0.2 * spots, np.zeros(shape), np.full(shape, 0.04))
 
 
-_BENCHES = {"wood": _wood, "steel": _steel, "cloth": _cloth, "concrete": _concrete, "mat": _mat,
-            "card": _card}
+_BENCHES = {
+    "wood": _wood,
+    "steel": _steel,
+    "cloth": _cloth,
+    "concrete": _concrete,
+    "mat": _mat,
+    "card": _card,
+}
 
 
 def bench_surface(name: str, shape: tuple[int, int], rng: np.random.Generator) -> Surface:
@@ -197,13 +208,14 @@ def bench_surface(name: str, shape: tuple[int, int], rng: np.random.Generator) -
     turned = rng.random() < 0.4
     surface = _BENCHES[name](shape[::-1] if turned else shape, rng)
     if turned:
-        surface = Surface(surface.colour.transpose(1, 0, 2), surface.height.T, surface.metal.T,
-                          surface.gloss.T)
+        surface = Surface(
+            surface.colour.transpose(1, 0, 2), surface.height.T, surface.metal.T, surface.gloss.T
+        )
     if rng.random() < 0.5:
-        edge = rng.uniform(0.55, 0.9)
-        oil = smoothstep(edge, edge + 0.25, clouds(shape, 130, rng, 3))
-        surface.colour = mix(surface.colour, surface.colour * np.float32(0.42), oil)
-        surface.gloss = surface.gloss + 0.5 * oil
+        edge = rng.uniform(0.5, 0.9)
+        oil = smoothstep(edge, edge + 0.7, clouds(shape, 190, rng, 4))
+        surface.colour = mix(surface.colour, surface.colour * np.float32(0.5), oil)
+        surface.gloss = surface.gloss + 0.4 * oil
     for _ in range(rng.integers(0, 7)):
         surface.colour = _scratch(surface.colour, rng)
     dust = smoothstep(1.05, 1.25, noise(shape, 2.5, rng))

@@ -7,7 +7,7 @@ highlights and soft shadows; a camera adds blur, noise, vignetting and JPEG.
 A box is tight around the *visible* pixels of a part: absolute pixels of the picture, xyxy, right
 and bottom edges exclusive.  A part with less than a quarter of itself visible has no box.
 
-    python render.py --out images --first-seed 900000 --count 60
+    python render.py --out images --first-seed 910000 --count 60
 
 Needs numpy and pillow.
 """
@@ -28,14 +28,18 @@ from bench import (
     Field,
     Surface,
     bench_surface,
-    clouds,
     finish_surface,
-    noise,
 )
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from shapes import CLUTTER, LABELS, PARTS, Shape, smoothstep
 
 VISIBLE = 0.25
+Owners = NDArray[np.int16]
+PART_SIZE = (11.0, 32.0)
+"""Smallest and largest usual part (a bolt's shank width), pixels in a picture 640 wide."""
+BLURRED = 0.4
+"""How often a picture is out of focus; a third as often it is shaken too."""
 SIZES = ((640, 480), (640, 480), (480, 360), (560, 420), (512, 384), (480, 640), (600, 338))
 OVERSAMPLING = 1.5
 
@@ -59,33 +63,16 @@ class Picture:
     bench: str
 
 
-@dataclass(frozen=True)
-class Style:
-    """What a workshop's pictures have in common; the default is every workshop there is.
-
-    Attributes:
-        benches: Kinds of bench that occur.
-        finishes: Kinds of metal that occur.
-        size: Smallest and largest part size (a bolt's shank width), pixels per 640 of width.
-        blur: How often a picture is out of focus or shaken, 0..1.
-    """
-
-    benches: Sequence[str] = BENCHES
-    finishes: Sequence[str] = PART_FINISHES
-    size: tuple[float, float] = (8.0, 25.0)
-    blur: float = 0.4
-
-
 @dataclass
 class Canvas:
-    """The scene seen from above, one value per (oversampled) pixel."""
+    """The scene seen from above, one value per (oversampled) pixel.
+
+    `normal` is ``[h, w, 3]``; `owner` ``[h, w]`` is the number of the thing seen, -1 for the bench.
+    """
 
     surface: Surface
     normal: Field
-    owner: NDArrayInt
-
-
-NDArrayInt = np.ndarray
+    owner: Owners
 
 
 def slopes(height: Field) -> Field:
@@ -96,7 +83,11 @@ def slopes(height: Field) -> Field:
 
 
 def place(
-    canvas: Canvas, shape: Shape, finish: str, pose: tuple[float, float, float], index: int,
+    canvas: Canvas,
+    shape: Shape,
+    finish: str,
+    pose: tuple[float, float, float],
+    index: int,
     rng: np.random.Generator,
 ) -> int:
     """Lay a shape on the canvas and return how many pixels it covers, the hidden ones included.
@@ -126,11 +117,15 @@ def place(
     normal = slopes((relief + skin.height).astype(np.float32))
 
     # The part may reach over the frame: cut the same window out of it and out of the canvas.
-    rows = slice(max(0, -top), max(0, min(y.shape[0], tall - top)))
-    columns = slice(max(0, -left), max(0, min(y.shape[1], wide - left)))
-    window = (slice(top + rows.start, top + rows.stop), slice(left + columns.start,
-                                                              left + columns.stop))
+    rows = slice(max(0, -top), max(0, -top, min(y.shape[0], tall - top)))
+    columns = slice(max(0, -left), max(0, -left, min(y.shape[1], wide - left)))
+    window = (
+        slice(top + rows.start, top + rows.stop),
+        slice(left + columns.start, left + columns.stop),
+    )
     inside, alpha = (rows, columns), cover[rows, columns]
+    if not alpha.size:
+        return int((cover > 0.5).sum())
     solid = alpha > 0.5
     under = canvas.surface
     if solid.any():
@@ -185,36 +180,47 @@ def shade(canvas: Canvas, rng: np.random.Generator) -> Field:
     """Return the light that reaches the camera, linear ``[h, w, 3]``."""
     surface = canvas.surface
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(32, 65))
-    light = np.float32([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation),
-                        np.sin(elevation)])
+    light = np.float32(
+        [
+            np.cos(azimuth) * np.cos(elevation),
+            np.sin(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+        ]
+    )
     hidden = shadow(surface.height, light, rng.uniform(0.1, 0.9))
     lit = 1 - rng.uniform(0.7, 0.97) * hidden
     sky = crevice(surface.height)
     albedo = np.clip(surface.colour, 0, 1) ** 2.2
     facing = np.clip(canvas.normal @ light, 0, 1)
-    sun, ambient = rng.uniform(0.8, 1.3), rng.uniform(0.22, 0.5)
+    sun, ambient = rng.uniform(0.9, 1.5), rng.uniform(0.10, 0.35)
     diffuse = albedo * (ambient * sky + sun * lit * facing)[..., None]
 
-    # The camera looks straight down, so the mirrored view is 2 (n.z) n - z.
-    mirror = 2 * canvas.normal[..., 2:] * canvas.normal
-    mirror[..., 2] -= 1
+    # The camera hangs over the middle, so a flat part mirrors another corner of the room at each
+    # place: with the view e towards the camera, the mirrored view is 2 (n.e) n - e.
+    tall, wide = hidden.shape
+    y, x = np.mgrid[-1 : 1 : tall * 1j, -1 : 1 : wide * 1j].astype(np.float32)
+    view = np.stack([-0.38 * x, -0.3 * y, np.ones_like(x)], axis=-1)
+    view /= np.linalg.norm(view, axis=-1, keepdims=True)
+    mirror = 2 * (canvas.normal * view).sum(-1, keepdims=True) * canvas.normal - view
     toward = mirror @ light
     sharp = np.clip(surface.gloss, 0.02, 1)
     spark = np.clip(toward, 0, 1) ** (4 + 90 * sharp**2) * (0.15 + 2.2 * sharp**2)
     lamp = smoothstep(0.35, 0.9, toward)
-    window = smoothstep(0.1, 0.35, mirror @ np.roll(light, 1)) * 0.45
-    room = 0.12 + 0.5 * np.clip(mirror[..., 2], 0, 1) ** 2 + 1.1 * lamp * lit + window
+    window = smoothstep(0.1, 0.35, mirror @ np.roll(light, 1)) * 0.4
+    beams = 0.5 + 0.5 * np.sin(9 * mirror[..., 0] + rng.uniform(0, 6)) * np.sin(
+        7 * mirror[..., 1] + rng.uniform(0, 6)
+    )
+    ceiling = np.clip(mirror[..., 2], 0, 1) ** 2 * (0.12 + 0.45 * beams)
+    room = 0.08 + ceiling + 1.1 * lamp * lit + window
     polish = albedo * (room * (0.35 + 0.65 * sky))[..., None] * 1.15
     image = diffuse + surface.metal[..., None] * (polish - 0.75 * diffuse)
     gleam = spark * lit * sun * (0.15 + 0.6 * surface.metal)
     image += gleam[..., None] * (0.35 + 0.65 * surface.colour * surface.metal[..., None])
     # The lamp is brighter on its own side of the bench.
-    tall, wide = hidden.shape
-    y, x = np.mgrid[-1 : 1 : tall * 1j, -1 : 1 : wide * 1j].astype(np.float32)
     return image * (1 + rng.uniform(0, 0.35) * (x * light[0] + y * light[1]))[..., None]
 
 
-def camera(light: Field, size: tuple[int, int], style: Style, rng: np.random.Generator) -> bytes:
+def camera(light: Field, size: tuple[int, int], rng: np.random.Generator) -> bytes:
     """Return the JPEG that a hand-held camera makes of the linear `light`, of `size` (w, h)."""
     warm = rng.normal(0, 0.07)
     light = light * np.float32([1 + warm, 1 + rng.normal(0, 0.015), 1 - warm])
@@ -223,11 +229,12 @@ def camera(light: Field, size: tuple[int, int], style: Style, rng: np.random.Gen
     film = 1 - np.exp(-1.25 * light * exposure)
     wide, tall = size
     image = Image.fromarray((np.clip(film, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8))
-    image = image.resize(size, Image.Resampling.BOX if OVERSAMPLING >= 2 else
-                         Image.Resampling.HAMMING)
-    if rng.random() < style.blur:
+    image = image.resize(
+        size, Image.Resampling.BOX if OVERSAMPLING >= 2 else Image.Resampling.HAMMING
+    )
+    if rng.random() < BLURRED:
         image = _out_of_focus(image, rng)
-    if rng.random() < style.blur / 3:
+    if rng.random() < BLURRED / 3:
         image = _shaken(image, rng)
     pixels = np.asarray(image, np.float32)
     y, x = np.mgrid[-1 : 1 : tall * 1j, -1 : 1 : wide * 1j].astype(np.float32)
@@ -257,41 +264,42 @@ def _shaken(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     pixels = np.asarray(image, np.float32)
     angle, length = rng.uniform(0, np.pi), rng.uniform(1.5, 5.0)
     steps = np.linspace(-length / 2, length / 2, 5)
-    moved = [np.roll(pixels, (round(np.sin(angle) * s), round(np.cos(angle) * s)), (0, 1))
-             for s in steps]
+    moved = [
+        np.roll(pixels, (round(np.sin(angle) * s), round(np.cos(angle) * s)), (0, 1)) for s in steps
+    ]
     return Image.fromarray(np.mean(moved, axis=0).astype(np.uint8))
 
 
-def render(seed: int, style: Style | None = None, size: tuple[int, int] | None = None) -> Picture:
+def render(seed: int, size: tuple[int, int] | None = None) -> Picture:
     """Render the picture of a seed; `size` (width, height) is drawn from the seed by default."""
-    style = style or Style()
     rng = np.random.default_rng(seed)
     drawn = SIZES[rng.integers(len(SIZES))]
     wide, tall = size or drawn
     shape = (round(tall * OVERSAMPLING), round(wide * OVERSAMPLING))
-    name = str(rng.choice(list(style.benches)))
+    name = str(rng.choice(BENCHES))
     surface = bench_surface(name, shape, rng)
-    surface = replace(surface, **{
-        key: np.array(getattr(surface, key), np.float32, order="C")
-        for key in ("colour", "height", "metal", "gloss")
-    })
+    surface = replace(
+        surface,
+        **{
+            key: np.array(getattr(surface, key), np.float32, order="C")
+            for key in ("colour", "height", "metal", "gloss")
+        },
+    )
     canvas = Canvas(surface, slopes(surface.height), np.full(shape, -1, np.int16))
-    labels, areas = _fill(canvas, style, rng)
+    labels, areas = _fill(canvas, rng)
     boxes = tuple(_boxes(canvas.owner, labels, areas))
-    return Picture(camera(shade(canvas, rng), (wide, tall), style, rng), wide, tall, boxes, name)
+    return Picture(camera(shade(canvas, rng), (wide, tall), rng), wide, tall, boxes, name)
 
 
-def _fill(
-    canvas: Canvas, style: Style, rng: np.random.Generator
-) -> tuple[list[str | None], list[int]]:
+def _fill(canvas: Canvas, rng: np.random.Generator) -> tuple[list[str | None], list[int]]:
     """Lay parts and clutter on the bench; return each one's label (None: clutter) and area."""
     tall, wide = canvas.owner.shape
     unit = max(wide, tall) / 640
-    scale = np.exp(rng.uniform(np.log(style.size[0]), np.log(style.size[1]))) * unit
+    scale = np.exp(rng.uniform(*np.log(PART_SIZE))) * unit
     count = int(rng.integers(4, 9) + rng.integers(0, 9) * min(1.5, 16 * unit / scale))
-    lot = rng.choice(list(style.finishes), 2)
+    lot = rng.choice(PART_FINISHES, 2)
     things: list[str | None] = [str(rng.choice(LABELS)) for _ in range(count)]
-    things += [None] * int(rng.integers(1, 6))
+    things += [None] * int(rng.integers(2, 8))
     rng.shuffle(things)
     # A heap: some parts gather around one point, so that they lie on one another.
     heap = rng.uniform(0.25, 0.75, 2) * (wide, tall)
@@ -300,17 +308,17 @@ def _fill(
         size = scale * float(np.clip(np.exp(rng.normal(0, 0.28)), 0.55, 1.9))
         make = PARTS[label] if label else CLUTTER[rng.integers(len(CLUTTER))]
         part = make(size, rng)
-        lone = str(rng.choice(list(style.finishes)))
+        lone = str(rng.choice(PART_FINISHES))
         finish = part.finish or (str(rng.choice(lot)) if rng.random() < 0.7 else lone)
         x, y = rng.uniform(0.02, 0.98, 2) * (wide, tall)
-        if rng.random() < 0.3:
-            x, y = heap + rng.normal(0, 4 * scale, 2)
+        if rng.random() < 0.4:
+            x, y = heap + rng.normal(0, 3.5 * scale, 2)
         pose = (float(x), float(y), float(rng.uniform(0, 2 * np.pi)))
         areas.append(place(canvas, part, finish, pose, index, rng))
     return things, areas
 
 
-def _boxes(owner: NDArrayInt, labels: list[str | None], areas: list[int]) -> Iterator[Box]:
+def _boxes(owner: Owners, labels: list[str | None], areas: list[int]) -> Iterator[Box]:
     for index, (label, area) in enumerate(zip(labels, areas, strict=True)):
         if label is None:
             continue
@@ -326,22 +334,42 @@ def coco(pictures: Sequence[tuple[str, Picture]]) -> dict[str, object]:
     """Return a COCO data set of `(file_name, picture)` pairs, in their order."""
     images, annotations = [], []
     for number, (name, picture) in enumerate(pictures, start=1):
-        images.append({"id": number, "file_name": name, "width": picture.width,
-                       "height": picture.height, "license": 1})
+        images.append(
+            {
+                "id": number,
+                "file_name": name,
+                "width": picture.width,
+                "height": picture.height,
+                "license": 1,
+            }
+        )
         for box in picture.boxes:
             x1, y1, x2, y2 = box.xyxy
             w, h = round(x2 - x1, 2), round(y2 - y1, 2)
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": number, "iscrowd": 0,
-                "category_id": LABELS.index(box.label) + 1, "bbox": [x1, y1, w, h],
-                "area": round(w * h, 2), "segmentation": [],
-            })
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "iscrowd": 0,
+                    "category_id": LABELS.index(box.label) + 1,
+                    "bbox": [x1, y1, w, h],
+                    "area": round(w * h, 2),
+                    "segmentation": [],
+                }
+            )
     return {
         "info": {"description": "Machine parts on a bench, rendered", "version": "1.0"},
-        "licenses": [{"id": 1, "name": "CC0-1.0",
-                      "url": "https://creativecommons.org/publicdomain/zero/1.0/"}],
-        "categories": [{"id": i, "name": name, "supercategory": "part"}
-                       for i, name in enumerate(LABELS, start=1)],
+        "licenses": [
+            {
+                "id": 1,
+                "name": "CC0-1.0",
+                "url": "https://creativecommons.org/publicdomain/zero/1.0/",
+            }
+        ],
+        "categories": [
+            {"id": i, "name": name, "supercategory": "part"}
+            for i, name in enumerate(LABELS, start=1)
+        ],
         "images": images,
         "annotations": annotations,
     }
@@ -351,7 +379,7 @@ def main() -> None:
     """Write pictures in one folder per bench, and `annotations/instances_val.json`."""
     parser = argparse.ArgumentParser(description="Render machine parts on a bench.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
-    parser.add_argument("--first-seed", type=int, default=900_000)
+    parser.add_argument("--first-seed", type=int, default=910_000)
     parser.add_argument("--count", type=int, default=60)
     arguments = parser.parse_args()
     pictures = []

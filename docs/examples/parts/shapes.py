@@ -108,8 +108,9 @@ def bolt(size: float, rng: np.random.Generator) -> Shape:
         # Three faces of the hexagonal prism are seen with a flat up, two with an edge up.
         faces = 1.0 - np.maximum(side - 0.5, 0) * 1.73 if flat_up else 1.1 - side * 0.55
         end = smoothstep(-half + 0.22 * head, -half, u)
-        outside = np.maximum(np.abs(v) + end * 0.18 * apothem - width,
-                             np.maximum(-half - u, u - edge))
+        outside = np.maximum(
+            np.abs(v) + end * 0.18 * apothem - width, np.maximum(-half - u, u - edge)
+        )
         parts = [shank, (apothem * (faces - 0.18 * end) + radius * 0.3, outside)]
         if flange:
             ring = np.full_like(u, flange)
@@ -226,8 +227,10 @@ def screw(size: float, rng: np.random.Generator) -> Shape:
         cut = smoothstep(start, start + pitch, u)
         core = radius * (0.8 - 0.14 * cut) * taper
         shank = core + radius * 0.34 * cut * ridge**2 * (0.25 + 0.75 * taper)
-        return join(lying(u, v, np.where(u < edge, 0.1, shank), edge - 1, half),
-                    lying(u, v, ball if dome else cone, -half, edge))
+        return join(
+            lying(u, v, np.where(u < edge, 0.1, shank), edge - 1, half),
+            lying(u, v, ball if dome else cone, -half, edge),
+        )
 
     return Shape(half * 1.03 + size, relief)
 
@@ -240,8 +243,10 @@ def _screw_head(size: float, rng: np.random.Generator) -> Shape:
         outside = np.hypot(u, v) - radius
         slot = np.abs(v) - arm
         if crossed:
-            slot = np.minimum(np.maximum(slot, np.abs(u) - 0.6 * radius),
-                              np.maximum(np.abs(u) - arm, np.abs(v) - 0.6 * radius))
+            slot = np.minimum(
+                np.maximum(slot, np.abs(u) - 0.6 * radius),
+                np.maximum(np.abs(u) - arm, np.abs(v) - 0.6 * radius),
+            )
         dome = 0.25 * size * (1 - (np.hypot(u, v) / radius) ** 2)
         sunk = 0.45 * size * smoothstep(0.6, -0.8, slot)
         return thick + dome - bevel(outside, 0.12 * size) - sunk, outside
@@ -366,6 +371,9 @@ def hex_key(size: float, rng: np.random.Generator) -> Shape:
 
 
 PARTS: dict[str, Callable[[float, np.random.Generator], Shape]] = {
-    "bolt": bolt, "nut": nut, "washer": washer, "screw": screw,
+    "bolt": bolt,
+    "nut": nut,
+    "washer": washer,
+    "screw": screw,
 }
 CLUTTER = (nail, ring, coin, wire, shaving, shaving, pencil, tape, hex_key)
