@@ -1,0 +1,85 @@
+"""The commands of docs/guides/fuse-files.md, run on files of the shapes it names."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from quorate.cli import main
+from quorate.formats import coco_results
+
+GUIDE = (Path(__file__).parents[1] / "docs/guides/fuse-files.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+    for line in block.strip().splitlines()
+]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures = {139: "000000000139", 285: "000000000285", 632: "scene/b"}
+    instances = {
+        "images": [
+            {"id": i, "file_name": f"{name}.jpg", "width": 640, "height": 426}
+            for i, name in pictures.items()
+        ],
+        "categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 18, "bbox": [236.98, 142.51, 24.7, 69.5],
+             "area": 1716.65, "iscrowd": 0, "segmentation": []}
+            for i in pictures
+        ],
+    }  # fmt: skip
+    Path("instances_val.json").write_text(json.dumps(instances))
+    Path("order.txt").write_text("285\n139\n632\n")
+
+    def row(image_id, x=236.98, category_id=18, **more):
+        return {"image_id": image_id, "bbox": [x, 142.51, 24.7, 69.5], "score": 0.91,
+                "category_id": category_id, **more}  # fmt: skip
+
+    mmdet = [row(i, 236.9800109863281) for i in pictures]
+    # Ultralytics: a stem, as a number where it is one; newer ones tell the file as well.
+    stems = [int(name) if name.isnumeric() else name for name in pictures.values()]
+    ultralytics = [row(stem, 237.1, file_name=f"{stem}.jpg") for stem in stems]
+    masks = {"segmentation": {"size": [426, 640], "counts": "Xa0"}}
+    for name, rows in {
+        "mmdet.bbox.json": mmdet,
+        "predictions.json": ultralytics,
+        "coco_instances_results.json": [row(i, 236.5, **masks) for i in pictures],
+        "retinanet.json": mmdet,
+        "yolo.json": [row(i, 237.5) for i in pictures],
+        "rtdetr.json": [row(i, 400) for i in pictures],
+    }.items():
+        Path(name).write_text(json.dumps(rows))
+    import gzip
+
+    for name in ("a", "b"):
+        Path(f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(mmdet).encode()))
+
+
+@pytest.mark.parametrize("scanned", [0, 1 << 20])
+def test_every_command_of_the_guide_does_its_work(files, capsys, monkeypatch, scanned):
+    monkeypatch.setattr(coco_results, "SCANNED", scanned)
+    assert len(COMMANDS) == 10
+    for line in COMMANDS:
+        program, *arguments = shlex.split(line)
+        assert program == "quorate"
+        assert main(arguments) == 0, f"{line}\n{capsys.readouterr().err}"
+        if line.startswith("quorate fuse") and line.endswith(".json"):
+            fused = json.loads(Path("fused.json").read_text())
+            assert {one["image_id"] for one in fused} == {139, 285, 632}, line
+            assert {one["category_id"] for one in fused} == {18}
+    fused = json.loads(Path("fused.json").read_text())
+    assert [one["votes"] for one in fused] == [2, 2, 2]
+    assert Path("out/cvat/annotations.xml").exists()
+
+
+def test_the_python_of_the_guide_runs(files):
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    found = {}
+    exec(code, found)
+    assert found["done"].fused.votes.tolist() == [2, 2, 2]
