@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -318,6 +319,30 @@ def test_an_operator_nobody_has(tmp_path):
 
     with pytest.raises(DetectorError, match="operator that onnxruntime does not have"):
         load(changed(model(tmp_path), plug_in))
+
+
+def test_auto_takes_the_fastest_provider_and_says_which(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="quorate.detectors")
+    path = model(tmp_path, [1, 1, 9, 9, 0.5, 0])
+    plain = load(path).predict([PICTURE])[0]
+    assert not caplog.records, "nothing is chosen, so nothing is said"
+    found = load(path, providers="auto").predict([PICTURE])[0]
+    assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert f"{path} runs on CPUExecutionProvider" in caplog.text
+
+    offered = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    asked = []
+    session = onnxruntime.InferenceSession
+
+    def opened(path, options, providers):
+        asked.append(providers)
+        return session(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    load(path, providers="auto")
+    assert asked == [["CUDAExecutionProvider", "CPUExecutionProvider"]]
+    assert "CUDAExecutionProvider is there but cannot be used" in caplog.text
 
 
 def test_an_unknown_provider_is_an_error_with_the_nearest_name(tmp_path):

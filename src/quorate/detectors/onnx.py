@@ -71,8 +71,9 @@ class OnnxDetector(Detector):
     )
     batch: PositiveInt = Field(1, description="Most pictures given to the network at once.")
     threads: PositiveInt = Field(1, description="Threads inside one run of the network.")
-    providers: tuple[str, ...] = Field(
-        ("CPUExecutionProvider",), min_length=1, description="onnxruntime's execution providers."
+    providers: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        ("CPUExecutionProvider",),
+        description="onnxruntime's execution providers, in order; auto: the fastest there is.",
     )
 
     def load(self) -> OnnxPredictor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import onnxruntime
 
@@ -14,17 +15,27 @@ from quorate.errors import DetectorError, InputError, did_you_mean
 from quorate.storage import is_s3, read_bytes
 
 LFS_POINTER = b"version https://git-lfs"
+CPU = "CPUExecutionProvider"
+BY_SPEED = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", CPU)
+"""What `auto` takes, the first that works. TensorRT is none of them: it spends minutes on every
+new size of input before the first picture, so it is for those who name it."""
+
+log = logging.getLogger("quorate.detectors")
 
 
 def open_session(
-    weights: str, *, threads: int, providers: Sequence[str]
+    weights: str, *, threads: int, providers: Sequence[str] | Literal["auto"]
 ) -> onnxruntime.InferenceSession:
     """Open a model for calls from any number of threads.
 
     Each call runs on its caller's thread when `threads` is 1, which is what keeps many pictures
-    at once fast and every result the same. DetectorError when the model cannot be used.
+    at once fast and every result the same. `providers` are tried in order; where it is "auto",
+    the log says which it is. DetectorError when the model cannot be used.
     """
     available = onnxruntime.get_available_providers()
+    auto = providers == "auto"
+    if auto:
+        providers = [provider for provider in BY_SPEED if provider in available]
     for provider in providers:
         if provider not in available:
             raise DetectorError(
@@ -44,7 +55,12 @@ def open_session(
         session = onnxruntime.InferenceSession(model, options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions share no base but this
         raise _refusal(weights, str(error)) from None
-    if session.get_providers()[0] != providers[0]:
+    if auto:
+        used = session.get_providers()[0]
+        log.info("%s runs on %s", weights, used)
+        if used != providers[0]:
+            log.warning("%s is there but cannot be used; is what it needs installed?", providers[0])
+    elif session.get_providers()[0] != providers[0]:
         raise DetectorError(
             f"{weights}: '{providers[0]}' cannot be used on this machine; "
             f"onnxruntime offers {', '.join(session.get_providers())} instead.",
