@@ -40,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; documentation and tests read it too."""
-    from quorate.cli import files, kernels, run, spec, step
+    from quorate.cli import files, kernels, run, spec, step, tune
 
     top = _Parser(
         prog="quorate",
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"quorate {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (run, files, spec, step, kernels):
+    for module in (run, files, tune, spec, step, kernels):
         module.add_commands(commands)
     return top
 

@@ -1,0 +1,254 @@
+"""quorate calibrate, tune: learn from labelled pictures, and write the spec that results."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quorate.ensemble import DetectionEnsemble
+    from quorate.tuning import CalibrationResult, Labelled, Tuned
+    from quorate.tuning.split import Folds
+
+
+def add_commands(commands: Any) -> None:
+    """Add this group's commands."""
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="learn from labelled pictures what each detector's scores are worth",
+        description="Fit, for every detector, a map from its score to the probability that a box "
+        "is right. Figures are of pictures that the map was not fitted on.",
+    )
+    tune = commands.add_parser(
+        "tune",
+        help="search the fusion method, its numbers and the detectors' weights",
+        description="Search fusion settings on labelled pictures. Detectors run once; the gain is "
+        "measured on pictures that the search has not seen.",
+    )
+    for command in (calibrate, tune):
+        command.add_argument("spec", help="spec file (YAML)")
+        command.add_argument("-o", "--out", help="spec file to write (default: print figures only)")
+        command.add_argument("--fit", help="labelled pictures, instead of the spec's own `data`")
+        command.add_argument("--truth", help="data set with their truth (default: their own)")
+        command.add_argument(
+            "--report", help="other labelled pictures, for the figures (default: cross-validation)"
+        )
+        command.add_argument("--folds", type=int, default=5, help="parts of the pictures, each "
+                             "held out once (default: 5)")  # fmt: skip
+        command.add_argument("--together", choices=("picture", "folder"), default="picture",
+                             help="what is never torn apart (default: picture)")  # fmt: skip
+        command.add_argument(
+            "--work",
+            default="out/work",
+            help="the work folder of `quorate run` (default: out/work)",
+        )
+        command.add_argument("--workers", type=int, help="threads (default: one per processor)")
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    calibrate.add_argument("--method", action="append", dest="methods", metavar="METHOD",
+                           help="temperature, beta or isotonic; may be repeated "
+                           "(default: the best of all)")  # fmt: skip
+    calibrate.add_argument(
+        "--per-label", action="store_true", help="a map for each label that has enough boxes"
+    )
+    calibrate.set_defaults(command=_calibrate)
+    tune.add_argument("--objective", choices=("ap", "ap50", "f1"), default="ap",
+                      help="what is to be high (default: ap)")  # fmt: skip
+    tune.add_argument("--method", action="append", dest="methods", metavar="METHOD",
+                      help="voting, wbf, nms, soft_nms, nmw or a method of voting; may be "
+                      "repeated (default: all)")  # fmt: skip
+    tune.add_argument("--settings", type=int, default=2000, help="about how many are measured "
+                      "(default: 2000)")  # fmt: skip
+    tune.add_argument("--seed", type=int, default=0, help="of all random choices (default: 0)")
+    tune.set_defaults(command=_tune)
+
+
+def _samples(
+    arguments: argparse.Namespace, ensemble: DetectionEnsemble, progress: Any
+) -> tuple[Labelled, Folds, Labelled | None]:
+    """The pictures to fit on, their folds, and those to report on."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from quorate.formats import read
+    from quorate.steps import Work
+    from quorate.tuning import folds, labelled, refuse_overlap
+
+    work = Path(arguments.work)
+    own = arguments.fit is None
+    notes: list[str] = []
+    if arguments.report is not None:  # before any detector is at work
+        data = arguments.fit or ensemble.data or arguments.truth
+        if data is not None:
+            notes = refuse_overlap(read(data), read(arguments.report))
+    chosen = ensemble if own else ensemble.model_copy(update={"data": arguments.fit})
+    sample = labelled(
+        chosen,
+        Work(work if own else work / "fit"),
+        truth=arguments.truth,
+        workers=arguments.workers,
+        progress=progress,
+    )
+    if arguments.report is None:
+        fold = folds(sample.dataset.images, arguments.folds, arguments.together)
+        return sample, fold, None
+    from dataclasses import replace
+
+    report = labelled(
+        ensemble.model_copy(update={"data": arguments.report}),
+        Work(work / "report"),
+        workers=arguments.workers,
+        progress=progress,
+    )
+    few = len(sample.dataset.images) < 2 * arguments.folds
+    fold = (
+        np.zeros(len(sample.dataset.images), dtype=np.int64)
+        if few
+        else folds(sample.dataset.images, arguments.folds, arguments.together)
+    )
+    return sample, fold, replace(report, notes=(*report.notes, *notes))
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from quorate.cli.output import note, print_json, progress_bars
+    from quorate.ensemble import DetectionEnsemble
+    from quorate.tuning import calibrate
+    from quorate.tuning.maps import METHODS, written_map
+    from quorate.tuning.writing import with_calibrations, write_spec
+
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    with progress_bars() as progress:
+        sample, fold, report = _samples(arguments, ensemble, progress)
+        result = calibrate(
+            sample,
+            fold,
+            report=report,
+            methods=arguments.methods or METHODS,
+            per_label=arguments.per_label,
+        )
+    if arguments.json:
+        print_json(
+            {
+                "held_out": result.held_out,
+                "detectors": [one.to_dict() for one in result.detectors],
+                "notes": list(result.notes),
+            }
+        )
+    else:
+        _print_calibrations(result)
+    for remark in result.notes:
+        note(f"note: {remark}")
+    if arguments.out:
+        written = {
+            one.name: None if one.calibration is None else written_map(one.calibration)
+            for one in result.detectors
+            if not one.note
+        }
+        write_spec(
+            result.applied(ensemble),
+            Path(arguments.spec),
+            Path(arguments.out),
+            lambda text: with_calibrations(text, written),
+        )
+        note(f"wrote: {arguments.out}")
+
+
+def _print_calibrations(result: CalibrationResult) -> None:
+    from quorate.cli.output import note, print_table
+
+    rows = [
+        {
+            "detector": one.name,
+            "method": one.method,
+            "boxes": one.before.boxes,
+            "ECE before": one.before.ece,
+            "ECE after": one.after.ece,
+            "loss before": one.loss_before,
+            "loss after": one.loss_after,
+        }
+        for one in result.detectors
+    ]
+    print_table(rows, title=f"Calibration, held out: {result.held_out}")
+    for one in result.detectors:
+        if one.note:
+            note(f"note: {one.name}: {one.note}")
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from quorate.cli.output import note, print_json, progress_bars
+    from quorate.ensemble import DetectionEnsemble
+    from quorate.tuning.space import METHODS, written_fusion
+    from quorate.tuning.tune import tune
+    from quorate.tuning.writing import with_fusion, write_spec
+
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    with progress_bars() as progress:
+        sample, fold, report = _samples(arguments, ensemble, progress)
+        result = tune(
+            ensemble,
+            sample,
+            fold,
+            report=report,
+            objective=arguments.objective,
+            methods=arguments.methods or METHODS,
+            settings=arguments.settings,
+            seed=arguments.seed,
+            memory=Path(arguments.work) / "tuning",
+            workers=arguments.workers,
+            progress=progress,
+        )
+    if arguments.json:
+        print_json(result.to_dict())
+    else:
+        _print_tuned(result)
+    for remark in result.notes:
+        note(f"note: {remark}")
+    if not result.better:
+        note("The spec's own fusion did as well or better where it was held out, so it stays.")
+    if arguments.out:
+        fusion = written_fusion(result.fusion)
+        write_spec(
+            result.applied(ensemble),
+            Path(arguments.spec),
+            Path(arguments.out),
+            lambda text: with_fusion(text, fusion, result.sentence()) if result.better else text,
+        )
+        note(f"wrote: {arguments.out}")
+
+
+def _print_tuned(result: Tuned) -> None:
+    import yaml
+
+    from quorate.cli.output import note, print_table
+    from quorate.tuning.space import written_fusion
+
+    own, alone = result.over_given, result.over_alone
+    rows = [
+        {"": "tuned", result.objective: result.tuned, "gain": None, "low": None, "high": None},
+        {
+            "": f"the spec as it was ({result.given_fusion.method})",
+            result.objective: result.given,
+            "gain": f"{own.value:+.3f}",
+            "low": own.low,
+            "high": own.high,
+        },
+        {
+            "": f"best single detector ({result.single})",
+            result.objective: result.alone,
+            "gain": f"{alone.value:+.3f}",
+            "low": alone.low,
+            "high": alone.high,
+        },
+    ]
+    print_table(rows, title=f"Held out: {result.held_out}")
+    if result.spread is not None:
+        note(f"gain over the spec, fold by fold: {own.value:+.3f} ± {result.spread:.3f}")
+    rate = 60 * result.settings / result.seconds if result.seconds else 0.0
+    note(f"{result.settings:,} settings in {result.seconds:.1f} s ({rate:,.0f} a minute)")
+    plain = written_fusion(result.fusion)
+    found = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000)
+    note(f"found: {found.strip()}")

@@ -1,0 +1,225 @@
+"""What every detector found on a labelled data set, detected once and kept in a work folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.annotations import Annotations
+from quorate.dataset import Dataset
+from quorate.detections import Detections
+from quorate.errors import InputError, QuorumError
+from quorate.evaluation.truth import HAVE_A_BOX
+from quorate.formats import read
+from quorate.labels import UNMAPPED, Labels
+from quorate.local import processors
+from quorate.spec import EnsembleSpec
+from quorate.steps import Voter, Work, detect, prepare
+
+
+class Progress(Protocol):
+    """Told how far the work is."""
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        """`done` of `total` are finished."""
+
+
+def silent(task: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A labelled data set and the detectors' own boxes on it, scores as the detectors gave them.
+
+    dataset  the pictures, the labels and the truth
+    found    the boxes; `found.detectors` are the voters that took part, whether they found any
+             or not
+    voters   detector -> its voters among them, see `Detector.voters`
+    failed   detector -> why it took no part
+    notes    sentences on what is odd
+    """
+
+    dataset: Dataset
+    found: Detections
+    voters: dict[str, tuple[str, ...]]
+    failed: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def take(self, chosen: NDArray[np.bool_]) -> Labelled:
+        """The same on some of the pictures: a mask, in the data set's order."""
+        images = tuple(i for i, one in zip(self.dataset.images, chosen, strict=True) if one)
+        ids = np.array([image.id for image in images], dtype=np.int64)
+        truth = self.truth
+        dataset = replace(
+            self.dataset,
+            images=images,
+            annotations=truth.take(np.isin(truth.image_id, ids)),
+        )
+        found = self.found.take(np.isin(self.found.image_id, ids))
+        return replace(self, dataset=dataset, found=found)
+
+    @property
+    def truth(self) -> Annotations:
+        """The truth, which a labelled data set has."""
+        truth = self.dataset.annotations
+        if truth is None:
+            raise InputError(f"{self.dataset.root}: the data set has no truth.")
+        return truth
+
+
+def labelled(
+    ensemble: EnsembleSpec,
+    work: Work,
+    *,
+    truth: str | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Labelled:
+    """Prepare and detect as a run does, or take what a run left in the work folder.
+
+    `truth` names a data set whose annotations are the truth; by default the data set's own are.
+    A detector that fails on a shard takes no part at all.
+
+    Raises InputError where there is no truth, QuorumError where too few detectors finished.
+    """
+    if ensemble.data is None:
+        if truth is None:
+            raise InputError(
+                "No data: the spec does not say where the labelled pictures are.",
+                hint="name them: --fit DATASET",
+            )
+        ensemble = ensemble.model_copy(update={"data": truth})
+    source = read(str(ensemble.data))
+    judge = source if truth is None or truth == ensemble.data else read(truth)
+    _boxes(judge)  # before any detector is at work
+    predictors = [detector.load() for detector in ensemble.detectors]
+    plan = prepare(
+        ensemble,
+        work,
+        labels=judge.labels,
+        progress=lambda done, total: progress("prepare", done, total),
+    )
+    labels = work.images(0).labels
+    voters = [
+        Voter.of(detector, predictor, labels)
+        for detector, predictor in zip(ensemble.detectors, predictors, strict=True)
+    ]
+    finished = 0
+
+    def advance(pictures: int) -> None:
+        nonlocal finished
+        finished += pictures
+        progress("detect", finished, plan.images)
+
+    failed: dict[str, str] = {}
+    for shard in range(plan.shards):
+        failed |= detect(work, shard, voters, workers=workers or processors(), progress=advance)
+    names = {d.name: d.voters for d in ensemble.detectors if d.name not in failed}
+    if len(names) < ensemble.needed:
+        raise QuorumError(
+            f"{len(names)} of {len(ensemble.detectors)} detectors succeeded, need "
+            f"{ensemble.needed}: " + "; ".join(f"{n}: {why}" for n, why in failed.items()),
+            hint="mend the detectors that failed, or lower `quorum`; what is done is kept",
+        )
+    images = tuple(image for shard in range(plan.shards) for image in work.images(shard).images)
+    dataset = replace(source, images=images, labels=labels, annotations=None)
+    annotations, judged, notes = _truth(judge, dataset)
+    found = Detections.concat(
+        [Detections.empty([voter for voters in names.values() for voter in voters])]
+        + [
+            Detections.from_parquet(work.detections(shard, name) / "detections.parquet")
+            for shard in range(plan.shards)
+            for name in names
+        ]
+    )
+    if len(judged) < len(images):
+        notes.append(
+            f"{len(images) - len(judged)} of {len(images)} pictures are not among the truth's, so "
+            "they are left out."
+        )
+        dataset = replace(dataset, images=tuple(i for i in images if i.id in judged))
+        found = found.take(np.isin(found.image_id, np.array(sorted(judged), dtype=np.int64)))
+    notes += [f"{name} failed and takes no part: {why}" for name, why in failed.items()]
+    return Labelled(
+        dataset=replace(dataset, annotations=annotations),
+        found=found,
+        voters=names,
+        failed=failed,
+        notes=tuple(notes),
+    )
+
+
+def _boxes(judge: Dataset) -> Annotations:
+    """The truth's shapes that have a box; InputError where there are none."""
+    truth = judge.annotations
+    if truth is not None:
+        truth = truth.take(np.isin(truth.kind, HAVE_A_BOX))
+    if truth is None or not len(truth):
+        raise InputError(
+            f"{judge.root}: there is no box of truth to measure against.",
+            hint="name a labelled data set: --truth instances.json",
+        )
+    return truth
+
+
+def _truth(judge: Dataset, dataset: Dataset) -> tuple[Annotations, set[int], list[str]]:
+    """The truth with the ids of `dataset`, matched by name; the pictures it covers; notes."""
+    truth = _boxes(judge)
+    ids = _image_ids(judge, dataset)
+    places = judge.labels.positions(truth.category_id)
+    ours = np.array(
+        [_id_of(dataset.labels, name) for name in judge.labels.names] or [UNMAPPED], dtype=np.int64
+    )
+    category = np.where(places == UNMAPPED, UNMAPPED, ours[places])
+    image = np.array([ids.get(i, -1) for i in np.unique(truth.image_id).tolist()], dtype=np.int64)
+    place = np.searchsorted(np.unique(truth.image_id), truth.image_id)
+    known = (category != UNMAPPED) & (image[place] >= 0)
+    if not known.any():
+        raise InputError(
+            f"{judge.root}: no box of the truth lies on a picture of the data set and has a label "
+            "of the ensemble's.",
+            hint="are these the labels of the same pictures? they are matched by name",
+        )
+    moved = replace(truth, image_id=image[place], category_id=category.astype(np.int32)).take(known)
+    notes = []
+    seen = set(dataset.labels.positions(moved.category_id).tolist())
+    if bare := [name for place, name in enumerate(dataset.labels.names) if place not in seen]:
+        notes.append(f"The truth has no box of {', '.join(bare)}: nothing is learnt of that.")
+    return moved, set(ids.values()), notes
+
+
+def _id_of(labels: Labels, name: str) -> int:
+    return labels.id_of(name) if name in labels else UNMAPPED
+
+
+def _image_ids(judge: Dataset, dataset: Dataset) -> dict[int, int]:
+    """The truth's image id -> the data set's: by name, else by a file name that is unique."""
+    if judge.root == dataset.root and {i.id for i in judge.images} >= {
+        i.id for i in dataset.images
+    }:
+        same = {(i.id, i.file_name) for i in judge.images}
+        if all((i.id, i.file_name) in same for i in dataset.images):
+            return {image.id: image.id for image in dataset.images}
+    by_name = {image.name: image.id for image in dataset.images}
+    by_name |= {image.file_name: image.id for image in dataset.images}
+    ends = Counter(image.file_name.rsplit("/", 1)[-1] for image in dataset.images)
+    theirs = Counter(image.file_name.rsplit("/", 1)[-1] for image in judge.images)
+    by_end = {
+        end: image.id
+        for image in dataset.images
+        if ends[end := image.file_name.rsplit("/", 1)[-1]] == 1
+    }
+    ids = {}
+    for image in judge.images:
+        end = image.file_name.rsplit("/", 1)[-1]
+        found = by_name.get(image.name, by_name.get(image.file_name))
+        if found is None and theirs[end] == 1:
+            found = by_end.get(end)
+        if found is not None:
+            ids[image.id] = found
+    return ids

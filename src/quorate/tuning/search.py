@@ -1,0 +1,183 @@
+"""Find the setting that does best on each of several sets of pictures.
+
+Random draws first (Bergstra and Bengio 2012), by successive halving (Jamieson and Talwalkar 2016)
+where there are many pictures: all draws on a few, the better quarter on four times as many, and
+so on. The leaders are then refined by an evolution strategy: neighbours of the best few, ever
+closer. Draws do not look at the truth, so all sets share them; each set refines by itself, so
+that what one set is not to know never comes to it by way of another.
+
+The same seed gives the same result on any number of cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from quorate.evaluation.truth import Floats, Ints
+from quorate.local import processors
+from quorate.spec import EnsembleSpec, Fusion
+from quorate.tuning.bench import Bench, Memory, Objective
+from quorate.tuning.labelled import Labelled
+from quorate.tuning.space import Space
+
+FIRST_PICTURES = 256
+REFINED_ON = 1024
+PARENTS = 4
+CHILDREN = 16
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best setting of each set of pictures, and how much work that was."""
+
+    best: tuple[Fusion, ...]
+    measured: int
+
+
+class Search:
+    """One search over a sample, for several sets of its pictures at once.
+
+    Args:
+        sample: all pictures and boxes.
+        ensemble: the spec as given; its fusion always takes part.
+        objective: what is to be high.
+        sets: bool (s, p), the pictures that each search may look at.
+        order: (p,) in which order pictures are taken where not all are: by hash, so at random.
+        space: what may be drawn.
+        settings: about how many are measured.
+        memory: folder for what has been measured, or None.
+    """
+
+    def __init__(
+        self,
+        sample: Labelled,
+        ensemble: EnsembleSpec,
+        objective: Objective,
+        sets: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+        order: Ints,
+        space: Space,
+        *,
+        settings: int,
+        seed: int = 0,
+        memory: Path | None = None,
+        workers: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.space, self.ensemble, self.seed = space, ensemble, seed
+        self.draws = max(settings // 2, 1)
+        self.rounds = max(1, round(settings / 2 / len(sets) / CHILDREN))
+        self.rungs: list[_Rung] = []
+        size, pictures = FIRST_PICTURES, sets.shape[1]
+        while True:
+            whole = size * 2 >= pictures
+            chosen = np.ones(pictures, dtype=np.bool_)
+            if not whole:
+                chosen[:] = False
+                chosen[order[:size]] = True
+            part = sample if whole else sample.take(chosen)
+            self.rungs.append(_Rung.of(Bench(part, ensemble, objective), sets[:, chosen], memory))
+            if whole:
+                break
+            size *= 4
+        self.sets = len(sets)
+        self.measured = self._told = 0
+        self._workers = workers or processors()
+        self._progress = progress
+        self._total = self.draws + self.rounds * CHILDREN * self.sets
+
+    def run(self) -> Found:
+        """The best setting of each set."""
+        random = np.random.default_rng([self.seed, 0])
+        draws = [self.ensemble.fusion]
+        draws += [self.space.draw(random) for _ in range(self.draws - 1)]
+        with ThreadPoolExecutor(self._workers) as pool:
+            leaders = self._halve(pool, draws)
+            rung = max(
+                (r for r in self.rungs if r.bench.pictures <= 2 * REFINED_ON),
+                key=lambda r: r.bench.pictures,
+                default=self.rungs[0],
+            )
+            best = []
+            for number in range(self.sets):
+                settings = self._refine(pool, rung, number, leaders[number])
+                if rung is not self.rungs[-1]:
+                    settings = self._ranked(pool, self.rungs[-1], number, settings[:PARENTS])
+                best.append(settings[0])
+        self._progress(self._total, self._total)
+        return Found(tuple(best), self.measured)
+
+    def _halve(self, pool: ThreadPoolExecutor, draws: list[Fusion]) -> list[list[Fusion]]:
+        """Each set's best draws; the given setting is among them as long as it is good."""
+        left = [draws] * self.sets
+        for rung in self.rungs:
+            together = list({s.model_dump_json(): s for one in left for s in one}.values())
+            self._measure(pool, rung, together)
+            keep = max(PARENTS, -(-len(draws) // 4 ** (self.rungs.index(rung) + 1)))
+            left = [
+                self._ranked(pool, rung, number, settings)[:keep]
+                for number, settings in enumerate(left)
+            ]
+        return left
+
+    def _refine(
+        self, pool: ThreadPoolExecutor, rung: _Rung, number: int, parents: list[Fusion]
+    ) -> list[Fusion]:
+        random = np.random.default_rng([self.seed, 1 + number])
+        parents = self._ranked(pool, rung, number, [self.ensemble.fusion, *parents])[:PARENTS]
+        for turn in range(self.rounds):
+            step = 0.1 ** (turn / self.rounds)
+            children = [
+                self.space.near(parents[int(random.integers(len(parents)))], random, step)
+                for _ in range(CHILDREN)
+            ]
+            parents = self._ranked(pool, rung, number, [*parents, *children])[:PARENTS]
+        return parents
+
+    def _ranked(
+        self, pool: ThreadPoolExecutor, rung: _Rung, number: int, settings: list[Fusion]
+    ) -> list[Fusion]:
+        """Settings by falling objective on one set, each once; of equals the first."""
+        once = list({setting.model_dump_json(): setting for setting in settings}.values())
+        values = np.nan_to_num(self._measure(pool, rung, once)[:, number], nan=-1.0)
+        return [once[i] for i in np.argsort(-values, kind="stable")]
+
+    def _measure(self, pool: ThreadPoolExecutor, rung: _Rung, settings: Sequence[Fusion]) -> Floats:
+        """(n, s) the objective of each setting on each set."""
+        new = [setting for setting in settings if rung.memory.get(setting) is None]
+        for start in range(0, len(new), 64):
+            batch = new[start : start + 64]
+            rung.memory.add(batch, list(pool.map(rung.measure, batch)))
+            self.measured += len(batch)
+            self._told = min(max(self._told, self.measured), self._total)
+            self._progress(self._told, self._total)
+        known = [rung.memory.get(setting) for setting in settings]
+        return np.array([row for row in known if row is not None]).reshape(-1, self.sets)
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """A part of the pictures, the sets' weights on it, and what was measured there."""
+
+    bench: Bench
+    weights: Ints
+    memory: Memory
+
+    @classmethod
+    def of(
+        cls,
+        bench: Bench,
+        sets: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+        memory: Path | None,
+    ) -> _Rung:
+        weights = np.zeros(sets.shape, dtype=np.int64)
+        weights[:, bench.rank] = sets
+        path = None if memory is None else memory / f"{bench.fingerprint(weights)[:32]}.jsonl"
+        return cls(bench, weights, Memory(path))
+
+    def measure(self, setting: Fusion) -> Floats:
+        return self.bench.measure(self.bench.matches(setting), self.weights)
