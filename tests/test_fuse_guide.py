@@ -83,3 +83,14 @@ def test_the_python_of_the_guide_runs(files):
     found = {}
     exec(code, found)
     assert found["done"].fused.votes.tolist() == [2, 2, 2]
+
+
+COMING = (Path(__file__).parents[1] / "docs/guides/coming-from-ensemble-boxes.md").read_text()
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", COMING, re.DOTALL))
+def test_the_python_for_users_of_ensemble_boxes_runs(code):
+    found = {}
+    exec(code, found)
+    scores = found.get("scores")
+    assert len(found["fused"] if scores is None else scores)

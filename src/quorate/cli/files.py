@@ -44,6 +44,7 @@ def add_commands(commands: Any) -> None:
     evaluate.set_defaults(command=_evaluate)
     compare.add_argument("--samples", type=int, default=1000, help="bootstrap draws (default 1000)")
     compare.add_argument("--baseline", help="what the others are compared with (default: first)")
+    compare.add_argument("--plot", metavar="FILE.svg", help="draw the comparison as well")
     compare.set_defaults(command=_compare)
 
 
@@ -344,9 +345,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, print_json, print_table
+    from quorate.errors import InputError
     from quorate.evaluation.compare import compare
     from quorate.formats import read
 
+    if arguments.plot and not arguments.plot.endswith(".svg"):
+        raise InputError(f"{arguments.plot}: a plot is an .svg file.")
     truth = read(arguments.truth)
     comparison = compare(
         _read_results(arguments.results, truth),
@@ -354,6 +358,12 @@ def _compare(arguments: argparse.Namespace) -> None:
         baseline=arguments.baseline,
         samples=arguments.samples,
     )
+    if arguments.plot:
+        from quorate.evaluation.plot import comparison_svg
+        from quorate.storage import write_bytes
+
+        write_bytes(arguments.plot, comparison_svg(comparison).encode())
+        note(f"wrote {arguments.plot}")
     if arguments.json:
         print_json(comparison.to_dict())
         return
