@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench coverage lock clean
+.PHONY: help demo test test-torch lint format bench coverage lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,6 +12,7 @@ help: ## show this
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/quorate compile
 	touch $@
 
 .venv/dev: requirements-dev.txt .venv/core
@@ -23,6 +24,18 @@ demo: .venv/core ## three detectors, a quorum, and what it decided: the whole ch
 
 test: .venv/dev ## run the tests
 	$(BIN)/python -m pytest -n auto
+
+# Torch and the CUDA libraries that it brings, some 5 GB, in an environment of their own.
+.venv-torch/done: requirements-torch.txt pyproject.toml .venv/dev
+	test -x .venv-torch/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-torch
+	$(BIN)/uv pip install --quiet --python .venv-torch/bin/python --require-hashes \
+	  -r requirements-torch.txt
+	$(BIN)/uv pip install --quiet --python .venv-torch/bin/python --no-deps --no-build-isolation \
+	  --editable .
+	touch $@
+
+test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where there is one
+	.venv-torch/bin/python -m pytest -m torch
 
 lint: .venv/dev ## check style and types
 	$(BIN)/ruff check .
@@ -46,6 +59,10 @@ lock: .venv/dev ## pin the dependencies anew, with hashes and without addresses
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
 	  --constraint requirements-dev.txt --group build -o requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	  --constraint requirements-dev.txt --group test --group build --extra torch \
+	  -o requirements-torch.txt pyproject.toml
 
 clean: ## remove what was built
-	rm -rf .venv build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
