@@ -351,3 +351,9 @@ def members_of(
         score=np.full(len(flat), np.nan, dtype=np.float32),
     )
     return members, tuple(positions)
+
+
+def warm() -> None:
+    """Compile the scanner now, or load it from the cache."""
+    text = b'{"image_id":1,"category_id":1,"bbox":[0,0,1,1],"score":1}]'
+    _Reader("")._scan(text, 0)

@@ -67,10 +67,13 @@ def write(
 
 
 def compile_kernels() -> None:
-    """Translate the scanner of large CVAT XML files to machine code, which is then cached."""
+    """Translate the scanners of large files, and the writer, to machine code, which is cached."""
+    from quorate.formats import coco_results, results_writing
     from quorate.formats.cvat.scanning import warm
 
     warm()
+    coco_results.warm()
+    results_writing.warm()
 
 
 def _recognised(source: Source) -> Format:

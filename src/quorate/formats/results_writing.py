@@ -109,6 +109,14 @@ def _text(
     return cast(Any, out)[:size].data  # type: ignore[no-any-return]
 
 
+def warm() -> None:
+    """Compile the writer now, or load it from the cache."""
+    box = Detections.build(
+        image_id=[1], category_id=1, xyxy=[[0, 0, 1, 1]], score=1, detectors=("a",)
+    )
+    _text(box, {}, {}, False, 3)
+
+
 def _table(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Texts one behind the other, and where each begins."""
     parts = [text.encode() for text in texts]
