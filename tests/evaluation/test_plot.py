@@ -41,3 +41,10 @@ def test_only_those_that_differ_most_are_drawn_and_no_interval_is_needed():
     svg = comparison_svg(compare(results, truth, samples=0), most=1)
     assert len(re.findall("the 1 that differ most", svg)) == 1
     assert "draws" not in svg
+
+
+def test_results_that_are_equal_have_a_scale_all_the_same():
+    truth, results = case()
+    same = {"a": results["first"], "b": results["first"]}
+    drawn = fromstring(comparison_svg(compare(same, truth, samples=10)))
+    assert len(drawn.findall(f".//{SVG}circle")) == 2

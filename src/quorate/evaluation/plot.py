@@ -69,7 +69,8 @@ class _Scale:
         """A scale with some room, from and to multiples of its step."""
         low, high = min(values), max(values)
         step = _step(max(high - low, 0.02))
-        return cls(float(np.floor(low / step) * step), float(np.ceil(high / step) * step))
+        first, last = float(np.floor(low / step)), float(np.ceil(high / step))
+        return cls(first * step, max(last, first + 1) * step)
 
     def ticks(self) -> list[float]:
         step = _step(self.high - self.low)
