@@ -1,7 +1,10 @@
 """Scores as probabilities: maps that rise, keep 0..1, and never change a detector's own order."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -12,6 +15,7 @@ from quorate.fusion.calibrate import calibrated, probability
 from quorate.labels import Labels
 from quorate.spec import (
     Beta,
+    EnsembleSpec,
     Isotonic,
     IsotonicCalibration,
     Temperature,
@@ -124,3 +128,20 @@ def test_knots_that_do_not_rise_are_refused(knots):
 def test_beta_must_rise(numbers):
     with pytest.raises(ValidationError):
         Beta(**numbers)
+
+
+def test_the_reference_of_the_spec_is_accepted_as_it_stands(tmp_path):
+    """The three examples of docs/reference/spec.md, and a label that is none."""
+    page = (Path(__file__).parents[2] / "docs/reference/spec.md").read_text("utf-8")
+    shown = page.split("### Calibration")[1].split("| method |")[0]
+    lines = [line[4:] for line in shown.splitlines() if line.startswith("    ")]
+    starts = [i for i, line in enumerate(lines) if line.startswith("calibration:")]
+    assert len(starts) == 3
+    for begin, end in zip(starts, [*starts[1:], None], strict=True):
+        detector = {"name": "a", "kind": "onnx", "weights": "a.onnx"}
+        detector |= yaml.safe_load("\n".join(lines[begin:end]))
+        spec = {"name": "x", "labels": ["person"], "detectors": [detector]}
+        assert EnsembleSpec.model_validate(spec).calibrations
+        if "categories" in detector["calibration"]:
+            with pytest.raises(ValidationError, match=r"a: calibration\.categories"):
+                EnsembleSpec.model_validate(spec | {"labels": ["persona"]})

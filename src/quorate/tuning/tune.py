@@ -199,6 +199,12 @@ def tune(
         raise InputError("The pictures to report on have no object that could be found.")
     mean, drawn = np.nanmean(values, axis=0), _mean_of_parts(draws)
     pictures = sum(part.pictures for part in parts)
+    notes = sample.notes if report is None else (*sample.notes, *report.notes)
+    if report is None and ensemble.calibrations:
+        notes += (
+            "The spec has calibrations. If they were fitted on these pictures, the figures "
+            "flatter all rows a little; --report other pictures for figures free of that.",
+        )
     return Tuned(
         objective=objective,
         fusion=found.best[-1],
@@ -215,7 +221,7 @@ def tune(
         else f"{len(parts)} folds of {pictures} pictures",
         settings=found.measured,
         seconds=time.perf_counter() - started,
-        notes=sample.notes if report is None else (*sample.notes, *report.notes),
+        notes=notes,
     )
 
 
