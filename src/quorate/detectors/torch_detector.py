@@ -1,0 +1,33 @@
+"""What the kinds that run in torch have in common, as described in a spec.
+
+Nothing here needs torch: that comes with `load`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from quorate.spec.base import Location
+from quorate.spec.detector import Detector
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Precision = Literal["float32", "float16", "bfloat16"]
+
+
+class TorchDetector(Detector):
+    """A model that torch runs."""
+
+    weights: Location
+    names: tuple[str, ...] = Field(
+        (), description="The model's labels in the order of their numbers; default: the weights'."
+    )
+    device: Device = Field("auto", description="auto, cpu, cuda or cuda:1; auto: cuda if there.")
+    precision: Precision = Field(
+        "float32", description="Of the network's matrices; boxes are computed in float32 always."
+    )
+    batch: PositiveInt | None = Field(
+        None, description="Most pictures in one run of the network; default: 1, and 8 on CUDA."
+    )
+    threads: PositiveInt = Field(1, description="Threads inside one run of the network on a CPU.")
