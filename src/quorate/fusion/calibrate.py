@@ -25,7 +25,11 @@ def probability(score: NDArray[Any], how: Temperature | Beta | Isotonic) -> NDAr
     s = np.asarray(score, dtype=np.float64)
     if isinstance(how, Isotonic):
         knots = np.array(how.knots)
-        between: NDArray[np.float64] = np.interp(s, knots[:, 0], knots[:, 1])
+        x, y = knots[:, 0], knots[:, 1]
+        # Rounding must not lead beyond the two knots that a score lies between.
+        after = np.searchsorted(x, s, side="right")
+        low, high = y[np.maximum(after - 1, 0)], y[np.minimum(after, len(y) - 1)]
+        between: NDArray[np.float64] = np.clip(np.interp(s, x, y), low, high)
         return between
     if isinstance(how, Temperature):
         a = b = 1.0 / how.temperature

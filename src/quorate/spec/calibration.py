@@ -17,6 +17,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
 Exponent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 
+LEAST_APART = 5e-7  # less is no distance between scores of six decimals
+
 
 class Temperature(SpecModel):
     """One number divides the score's logit (Guo et al. 2017, arXiv:1706.04599)."""
@@ -52,7 +54,7 @@ class Isotonic(SpecModel):
     @model_validator(mode="after")
     def _rises(self) -> Self:
         for (score, probability), (next_score, next_probability) in pairwise(self.knots):
-            if next_score <= score or next_probability < probability:
+            if next_score - score < LEAST_APART or next_probability < probability:
                 raise ValueError(
                     f"knots must rise: [{next_score:g}, {next_probability:g}] stands after "
                     f"[{score:g}, {probability:g}]"
