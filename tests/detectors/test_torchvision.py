@@ -215,6 +215,46 @@ def test_half_precision_keeps_boxes_in_float32(weights):
     assert (boxes.xyxy % 0.5 != 0).any()
 
 
+@needs_torch
+def test_a_batch_that_the_memory_does_not_hold_is_halved(weights, monkeypatch, caplog):
+    import torch
+
+    expected = describe(weights, batch=4).load().predict(PICTURES)
+    predictor = describe(weights, batch=4).load()
+    forward, limit, sizes = predictor.forward, 2, []
+
+    def short_of_memory(pictures):
+        sizes.append(len(pictures))
+        if len(pictures) > limit:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return forward(pictures)
+
+    monkeypatch.setattr(predictor, "forward", short_of_memory)
+    found = predictor.predict(PICTURES)
+    assert sizes == [4, 2, 2]
+    assert predictor.batch == 2
+    assert "now 2" in caplog.text
+    for boxes, wanted in zip(found, expected, strict=True):
+        same(boxes, wanted, 0, atol=1e-3)
+    limit = 0
+    with pytest.raises(DetectorError, match="does not hold one picture"):
+        predictor.predict(PICTURES)
+
+
+@needs_torch
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_on_a_gpu(precision, weights):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    predictor = describe(weights, device="cuda", precision=precision, max_detections=20).load()
+    assert predictor.batch == 8
+    found = predictor.predict(PICTURES)
+    for boxes, wanted in zip(found, describe(weights).load().predict(PICTURES), strict=True):
+        assert np.abs(boxes.score - wanted.score[:20]).max() < 0.05
+
+
 # What a file may hold
 
 
