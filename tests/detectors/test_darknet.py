@@ -319,3 +319,12 @@ def test_two_processes_may_make_the_same_file_at_once(tmp_path):
         said, _ = process.communicate(timeout=60)
         assert said.strip() == str(NAMES)
     assert [path.suffix for path in cached(tmp_path)] == [".onnx"]
+
+
+def test_all_its_files_count_when_a_run_goes_on():
+    """A changed .cfg is another network: what an older one saw is not kept."""
+    from quorate.detectors.darknet import DarknetDetector
+
+    given = {"name": "d", "cfg": "d.cfg", "weights": "d.weights"}
+    assert DarknetDetector(**given, names="d.names").files == ("d.weights", "d.cfg", "d.names")
+    assert DarknetDetector(**given, names=("car",)).files == ("d.weights", "d.cfg")

@@ -63,6 +63,12 @@ class Detector(SpecModel):
         further = self.tta if self.views == "vote" else ()
         return (self.name, *(f"{self.name}+{view}" for view in further))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What its boxes depend on beside this description: files, or folders of them."""
+        weights = getattr(self, "weights", None)
+        return (weights,) if weights else ()
+
     def load(self) -> Predictor:
         """Read the weights and return what answers pictures; DetectorError when it cannot."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is loaded")

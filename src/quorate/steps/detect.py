@@ -87,25 +87,24 @@ class Voter:
     def fingerprint(self) -> str:
         """A digest of all that the boxes depend on, save the pictures."""
         about = self.detector.model_dump_json(exclude={"name", "weights", "calibration"})
-        weights = getattr(self.detector, "weights", None)
         return fingerprint(
             __version__,
             about,
-            *_contents(weights or ""),
+            *(part for location in self.detector.files for part in _contents(location)),
             repr(self.predictor.labels),
             self.mapping.category_id.tobytes(),
         )
 
 
-def _contents(weights: str) -> Iterator[bytes]:
-    """The bytes of a file of weights, or of each file in a folder of them."""
-    if weights and (os.path.isdir(weights) or (is_s3(weights) and weights.endswith("/"))):
-        with open_tree(weights) as tree:
+def _contents(location: str) -> Iterator[bytes]:
+    """The bytes of a file, or of each file in a folder."""
+    if os.path.isdir(location) or (is_s3(location) and location.endswith("/")):
+        with open_tree(location) as tree:
             for name in tree.names():
                 yield name.encode()
                 yield tree.read(name)
     else:
-        yield read_bytes(weights) if weights else b""
+        yield read_bytes(location)
 
 
 def detect(

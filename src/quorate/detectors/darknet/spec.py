@@ -39,6 +39,12 @@ class DarknetDetector(Detector):
         ("CPUExecutionProvider",), min_length=1, description="onnxruntime's execution providers."
     )
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The .weights, the .cfg and the .names file."""
+        named = (self.names,) if isinstance(self.names, str) else ()
+        return (self.weights, self.cfg, *named)
+
     def load(self) -> OnnxPredictor:
         """Read the files, turn them into ONNX or find that in the cache, and open it.
 
