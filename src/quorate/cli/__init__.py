@@ -9,14 +9,29 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from quorate import __version__
+
+TYPE_CHECKING = False  # as typing has it, whose import would be a fifth of `quorate --help`
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """As wide as the terminal; told so, argparse does not load shutil to find out."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    except (OSError, ValueError):
+        columns = 80
+    return argparse.HelpFormatter(prog, width=columns - 2)
 
 
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors end in a hint, as every other error here does."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": _formatter, **settings})
 
     def error(self, message: str) -> NoReturn:
         name, _, rest = message.partition("invalid choice: ")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+
+from quorate import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning import CalibrationResult, Labelled, Tuned
     from quorate.tuning.split import Folds

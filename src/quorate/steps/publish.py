@@ -78,15 +78,14 @@ def publish(
 
     results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
     dataset = _dataset(results)
-    fused = Detections.concat([results.fused(shard) for shard in results.shards])
-    kept = fused.take(fused.score >= ensemble.publish.min_score)
+    kept = results.fused_above(ensemble.publish.min_score)
     agreement = _agreement(results, dataset, ensemble)
-    metrics, reliability = _measured(results, dataset, ensemble, fused)
+    metrics, reliability = _measured(results, dataset, ensemble)
     files: list[str] = []
     notes = list(results.notes)
-    if len(kept) < len(fused):
+    if len(kept) < results.decided:
         notes.append(
-            f"{len(kept):,} of {len(fused):,} boxes are published: the others score less than "
+            f"{len(kept):,} of {results.decided:,} boxes are published: the others score less than "
             f"{ensemble.publish.min_score:g} (`publish: {{min_score: …}}`)."
         )
     published = replace(dataset, annotations=None)
@@ -105,9 +104,7 @@ def publish(
     if ensemble.publish.report:
         progress(total - 1, total)
         path = out / "report.html"
-        _write_report(
-            path, ensemble, results, dataset, fused, agreement, metrics, reliability, notes
-        )
+        _write_report(path, ensemble, results, dataset, agreement, metrics, reliability, notes)
         files.append(str(path))
     names = {image.id: image.file_name for image in dataset.images}
     summary = Summary(
@@ -124,7 +121,7 @@ def publish(
             for detector in ensemble.detectors
             for voter in detector.voters
         ),
-        ensemble=_voted("ensemble", len(fused), metrics.get("ensemble")),
+        ensemble=_voted("ensemble", results.decided, metrics.get("ensemble")),
         published=len(kept),
         votes={
             str(votes): int(count)
@@ -174,7 +171,7 @@ def _agreement(results: Results, dataset: Dataset, ensemble: EnsembleSpec) -> Ag
 
 
 def _measured(
-    results: Results, dataset: Dataset, ensemble: EnsembleSpec, fused: Detections
+    results: Results, dataset: Dataset, ensemble: EnsembleSpec
 ) -> tuple[Mapping[str, CocoMetrics], Mapping[str, tuple[Reliability, Reliability | None]]]:
     """COCO's numbers and the reliability of each detector and of the ensemble, by name.
 
@@ -188,7 +185,8 @@ def _measured(
     if dataset.annotations is None or not len(dataset.annotations):
         return {}, {}
     detections = Detections.concat([results.detections(shard) for shard in results.shards])
-    found = {name: detections.of(name) for name in results.detectors} | {"ensemble": fused}
+    found = {name: detections.of(name) for name in results.detectors}
+    found["ensemble"] = results.fused_above(0.0)
     metrics = {name: evaluate(boxes, dataset) for name, boxes in found.items()}
     reliability: dict[str, tuple[Reliability, Reliability | None]] = {}
     for name, boxes in found.items() if ensemble.publish.report else ():
@@ -236,7 +234,6 @@ def _write_report(
     ensemble: EnsembleSpec,
     results: Results,
     dataset: Dataset,
-    fused: Detections,
     agreement: Agreement,
     metrics: Mapping[str, CocoMetrics],
     reliability: Mapping[str, tuple[Reliability, Reliability | None]],
@@ -253,7 +250,8 @@ def _write_report(
             name=ensemble.name,
             dataset=dataset,
             detections=results.on(hardest),
-            fused=fused,
+            fused=results.fused_on(hardest),
+            decided=results.decided,
             detectors=results.detectors,
             boxes=results.counts,
             order=hardest.tolist(),

@@ -115,6 +115,26 @@ class Results:
         """What the quorum decided on a shard."""
         return Detections.from_parquet(self._work.fused(shard) / "detections.parquet")
 
+    @property
+    def decided(self) -> int:
+        """How many boxes the quorum made in all."""
+        return sum(manifest.detections for manifest in self.fusions)
+
+    def fused_above(self, score: float) -> Detections:
+        """What the quorum decided with at least this score, a shard at a time."""
+        return Detections.concat(
+            [boxes.take(boxes.score >= score) for boxes in map(self.fused, self.shards)]
+        )
+
+    def fused_on(self, image_ids: NDArray[np.int64]) -> Detections:
+        """What the quorum decided on a few pictures of any shards."""
+        return Detections.concat(
+            [
+                boxes.take(np.isin(boxes.image_id, image_ids))
+                for boxes in map(self.fused, self.shards)
+            ]
+        )
+
     def on(self, image_ids: NDArray[np.int64]) -> Detections:
         """The detectors' boxes on a few pictures of any shards."""
         found = [Detections.empty(self.detectors)]

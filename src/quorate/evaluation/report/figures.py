@@ -36,7 +36,7 @@ def headline(report: Report) -> tuple[str, str]:
     """The message of the page in one sentence, and the sentence below it."""
     pictures = counted(len(report.dataset.images), "picture")
     voters = counted(len(report.detectors), "detector")
-    decided = counted(len(report.fused), "box")
+    decided = counted(report.boxes_decided, "box")
     below = f"{voters} looked at {pictures}; {decided} decided."
     if report.fusion:
         sentence = report.fusion.endswith(".")
@@ -87,7 +87,7 @@ def tiles(report: Report) -> str:
     items.append(
         (
             "boxes decided",
-            count(len(report.fused)),
+            count(report.boxes_decided),
             f"of {count(sum(report.counts.values()))} that detectors saw",
         )
     )
@@ -338,7 +338,7 @@ def run(report: Report) -> str:
     """Boxes by detector, times, the spec."""
     pictures = len(report.dataset.images)
     rows = [
-        [_key(None, QUORUM), count(len(report.fused)), _each(len(report.fused), pictures)],
+        [_key(None, QUORUM), count(report.boxes_decided), _each(report.boxes_decided, pictures)],
         *(
             [_key(position, n), count(boxes), _each(boxes, pictures)]
             for position, n in enumerate(report.detectors)

@@ -49,7 +49,8 @@ class Report:
         dataset: The pictures that were looked at; its annotations, if any, are the truth.
         detections: The detectors' boxes before fusion; those of the wall's pictures are enough.
         boxes: Detector -> how many boxes it found in all; default: as many as `detections` has.
-        fused: What the quorum decided.
+        fused: What the quorum decided; the boxes of the wall's pictures are enough.
+        decided: How many boxes it made in all; default: as many as `fused` has.
         detectors: Those that took part, in the spec's order.
         spec: The ensemble as its user wrote it, or ''.
         fusion: How was decided: the name of the method or a whole sentence, or ''.
@@ -80,6 +81,7 @@ class Report:
     ensemble: CocoMetrics | None = None
     reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
     reliability_fused: Reliability | None = None
+    decided: int | None = None
     agreement: Agreement | None = None
     skipped: Sequence[tuple[str, str]] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -146,6 +148,11 @@ class Report:
             read=read,
             pictures=pictures,
         )
+
+    @property
+    def boxes_decided(self) -> int:
+        """How many boxes the quorum made."""
+        return len(self.fused) if self.decided is None else self.decided
 
     @property
     def counts(self) -> Mapping[str, int]:
