@@ -143,19 +143,19 @@ def start() -> dict[str, float]:
         seconds = []
         for _ in range(10):
             begun = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
             seconds.append(time.perf_counter() - begun)
         return min(seconds)
 
-    ours = call("-m", "quorate", "--help")
-    imports = call("-c", "import numpy, onnxruntime")
+    ours = call(str(Path(sys.executable).parent / "quorate"), "--help")
+    imports = call(sys.executable, "-c", "import numpy, onnxruntime")
     return {"help_seconds": ours, "import_seconds": imports, "ratio": ours / imports}
 
 
 def main() -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=60)
+    parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--memory", type=int, nargs="*", default=[1000, 10000])
     parser.add_argument("--json", type=Path, help="write the numbers there as well")
     options = parser.parse_args()
