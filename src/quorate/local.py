@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from quorate.detectors import Predictor
-from quorate.errors import SpecError
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.steps import Summary, Voter, Work, detect, fuse, prepare, publish
@@ -40,11 +39,7 @@ def run(
     All detectors see a picture while it is decoded once. Memory does not grow with the number
     of pictures. See `DetectionEnsemble.run` for errors.
     """
-    if ensemble.data is None:
-        raise SpecError(
-            "No data: the spec does not say where the pictures are.",
-            hint="add `data: FOLDER` to the spec, or name it on the command line",
-        )
+    ensemble.where()  # before anything is loaded
     report = progress or (lambda task, done, total: None)
     work = Work(out / "work")
     if fresh:

@@ -106,6 +106,15 @@ class EnsembleSpec(SpecModel):
         """How many detectors must finish: the quorum, by default more than half of them."""
         return len(self.detectors) // 2 + 1 if self.quorum is None else self.quorum
 
+    def where(self) -> str:
+        """Where the pictures are; SpecError where the spec does not say."""
+        if self.data is None:
+            raise SpecError(
+                "No data: the spec does not say where the pictures are.",
+                hint="add `data: FOLDER` to the spec, or name it on the command line",
+            )
+        return self.data
+
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
         """Read a spec file; relative paths in it are taken from the file's own folder."""

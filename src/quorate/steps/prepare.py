@@ -46,12 +46,8 @@ def prepare(
 
     Raises InputError where there is no picture at all, SpecError where no label is known.
     """
-    if ensemble.data is None:
-        raise SpecError(
-            "No data: the spec does not say where the pictures are.",
-            hint="add `data: FOLDER` to the spec, or name it on the command line",
-        )
-    dataset = read(ensemble.data)
+    data = ensemble.where()
+    dataset = read(data)
     vocabulary = _vocabulary(ensemble, dataset, labels)
     images, skipped = _measured(dataset, progress)
     if not images:
@@ -65,7 +61,7 @@ def prepare(
     ]
     plan = Plan(
         fingerprint=fingerprint(dataset.root, *(msgspec.json.encode(shard) for shard in shards)),
-        data=ensemble.data,
+        data=data,
         root=dataset.root,
         categories=categories,
         shards=len(shards),
