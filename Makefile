@@ -55,7 +55,7 @@ bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 lock: .venv/dev ## pin the dependencies anew, with hashes and without addresses
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
-	  --upgrade --group dev -o requirements-dev.txt pyproject.toml
+	  --upgrade --group dev --extra argo --extra remote -o requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
 	  --constraint requirements-dev.txt --group build -o requirements.txt pyproject.toml
