@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-torch lint format bench coverage lock clean
+.PHONY: help demo test test-torch test-cluster lint format bench coverage lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ test: .venv/dev ## run the tests
 
 test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where there is one
 	.venv-torch/bin/python -m pytest -m torch
+
+test-cluster: .venv/dev ## run the tests that need a cluster, on the one of KUBECONFIG
+	$(BIN)/python -m pytest -m cluster
 
 lint: .venv/dev ## check style and types
 	$(BIN)/ruff check .

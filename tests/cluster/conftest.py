@@ -1,0 +1,132 @@
+"""A real cluster for the tests beside this file: any one that KUBECONFIG leads to.
+
+What it must offer is asked of the cluster itself. What it lacks skips the tests that need it, and
+the reason says what to do.
+
+    KUBECONFIG            the cluster, and in it the namespace of the current context
+    AWS_…, S3_BUCKET      an S3 store that pods reach at the same address
+    QUORATE_TEST_IMAGE    the image of containers/cpu (default: localhost/quorate-cpu:dev)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+IMAGE = os.environ.get("QUORATE_TEST_IMAGE", "localhost/quorate-cpu:dev")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.cluster)
+
+
+class Kubectl:
+    """kubectl against the cluster's namespace; what it prints, or AssertionError with why not."""
+
+    def __init__(self, namespace):
+        self.namespace = namespace
+
+    def __call__(self, *arguments, given=None, check=True):
+        done = subprocess.run(
+            ["kubectl", *arguments], input=given, capture_output=True, text=True, timeout=300
+        )
+        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout if check else done
+
+    def get(self, kind, name):
+        return json.loads(self("get", kind, name, "--output", "json"))
+
+    def apply(self, *manifests):
+        self("apply", "--filename=-", given="\n---\n".join(map(json.dumps, manifests)))
+
+
+@pytest.fixture(scope="session")
+def kubectl():
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("needs a Kubernetes cluster: KUBECONFIG is not set")
+    namespace = subprocess.run(
+        ["kubectl", "config", "view", "--minify", "--output=jsonpath={..namespace}"],
+        capture_output=True,
+        text=True,
+    )
+    found = Kubectl(namespace.stdout or "default")
+    ready = found("get", "--raw=/readyz", "--request-timeout=10s", check=False)
+    if ready.returncode:
+        pytest.skip(f"the cluster of KUBECONFIG does not answer: {ready.stderr.strip()}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def bucket():
+    if not (os.environ.get("AWS_ENDPOINT_URL") and os.environ.get("S3_BUCKET")):
+        pytest.skip("needs an S3 store: AWS_ENDPOINT_URL and S3_BUCKET are not set")
+    return os.environ["S3_BUCKET"]
+
+
+@pytest.fixture(scope="session")
+def image(kubectl):
+    """The name of the image that runs the steps, when a node has it."""
+    nodes = json.loads(kubectl("get", "nodes", "--output=json"))["items"]
+    known = {name for node in nodes for one in node["status"]["images"] for name in one["names"]}
+    if IMAGE not in known:
+        pytest.skip(f"no node has the image {IMAGE} (containers/README.md; QUORATE_TEST_IMAGE)")
+    return IMAGE
+
+
+@pytest.fixture(scope="session")
+def argo(kubectl):
+    """Skips unless a workflow is acted upon: that the definitions are there proves nothing."""
+    if kubectl("get", "crd", "workflows.argoproj.io", check=False).returncode:
+        pytest.skip("the cluster has no Argo Workflows: its resource definitions are missing")
+    name = f"probe-{uuid.uuid4().hex[:8]}"
+    suspend = {"name": "wait", "suspend": {"duration": "1s"}}
+    kubectl.apply(
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": name},
+            "spec": {"entrypoint": "wait", "templates": [suspend]},
+        }
+    )
+    try:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            if kubectl.get("workflow", name).get("status", {}).get("phase"):
+                return
+            time.sleep(0.5)
+    finally:
+        kubectl("delete", "workflow", name, "--wait=false")
+    pytest.skip("the cluster has Argo's resource definitions, but no controller acts on them")
+
+
+@pytest.fixture(scope="session")
+def installed(kubectl, bucket, image):
+    """The Helm chart, installed with the store's address and keys; stays for the next run."""
+    values = {
+        "images": {"cpu": image},
+        "s3": {
+            "bucket": bucket,
+            "endpoint": os.environ["AWS_ENDPOINT_URL"],
+            "region": os.environ.get("AWS_REGION", "us-east-1"),
+            "accessKey": os.environ["AWS_ACCESS_KEY_ID"],
+            "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"],
+        },
+    }
+    done = subprocess.run(
+        ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
+        + ["--namespace", kubectl.namespace, "--values=-"],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
