@@ -9,6 +9,9 @@
     ├── DetectorError           detector     2  weights or outputs that no detector can use
     ├── StorageError            storage     75  storage did not answer: worth another try
     ├── QuorumError             quorum       3  too few detectors finished
+    ├── ClusterError            cluster     75  the cluster did not answer: worth another try
+    ├── AccessError             access       2  the cluster does not know you, or you may not
+    ├── WorkflowError           workflow     1  a run on the cluster failed
     └── MissingExtraError       extra        2  an optional dependency is not installed
 
 Exit 75 is EX_TEMPFAIL of BSD's sysexits.h: the same call may succeed later. Every other code
@@ -89,6 +92,27 @@ class QuorumError(QuorateError):
 
     code = "quorum"
     exit_code = 3
+
+
+class ClusterError(QuorateError):
+    """A cluster could not be reached or did not answer; the same call may succeed later."""
+
+    code = "cluster"
+    exit_code = 75
+
+
+class AccessError(QuorateError):
+    """A cluster refused: it does not know who asks, or who asks may not do that."""
+
+    code = "access"
+    exit_code = 2
+
+
+class WorkflowError(QuorateError):
+    """A run on a cluster ended other than well."""
+
+    code = "workflow"
+    exit_code = 1
 
 
 class MissingExtraError(QuorateError):
