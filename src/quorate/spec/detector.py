@@ -23,15 +23,12 @@ from quorate.errors import did_you_mean
 from quorate.spec.base import SpecModel
 from quorate.spec.calibration import CalibrationField
 from quorate.spec.tta import Tiles, Views
+from quorate.spec.workflow import Duration, Name
 
 if TYPE_CHECKING:
     from quorate.detectors import Predictor
 
 ENTRY_POINTS = "quorate.detectors"
-
-# A name is a folder, a DAG's task and a Kubernetes label value, so it is as short and plain
-# as the strictest of them, RFC 1123's label.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
 class Detector(SpecModel):
@@ -55,6 +52,13 @@ class Detector(SpecModel):
         None,
         description="From its score to the probability that a box is right, before boxes are "
         "fused.",
+    )
+    pool: Name | None = Field(None, description="Which of the ensemble's pools it runs on.")
+    timeout: Duration | None = Field(
+        None, description="How long a shard may take on a cluster before it is given up: 1h30m."
+    )
+    image: str | None = Field(
+        None, min_length=1, description="The image it runs in on a cluster; default: ours."
     )
 
     @property

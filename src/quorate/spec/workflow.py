@@ -1,0 +1,151 @@
+"""Where an ensemble runs on a cluster: its pools of nodes, and what all its workflows share.
+
+None of it changes a box: the same ensemble gives the same bytes here and there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from quorate import __version__
+from quorate.spec.base import SpecModel
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def seconds(duration: str) -> int:
+    """How long `1h30m` is, in seconds."""
+    found = _DURATION.fullmatch(duration)
+    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return (hours * 60 + minutes) * 60 + rest
+
+
+def _as_yaml_writes_it(value: Any) -> Any:
+    """Kubernetes takes only words here; YAML reads `true` and `2` as something else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Word = Annotated[str, BeforeValidator(_as_yaml_writes_it)]
+# RFC 1123's label: a folder, a DAG's task and a Kubernetes label value are all content with it.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Duration = Annotated[str, Field(pattern=r"^(?=\d*[1-9])(\d+h)?(\d+m)?(\d+s)?$")]
+Quantity = Annotated[Word, Field(pattern=r"^(?=.*[1-9])\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+LabelValue = Annotated[Word, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+LabelName = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
+        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+    ),
+]
+
+
+class Toleration(SpecModel):
+    """A taint of nodes that pods of a pool put up with, in Kubernetes' own words."""
+
+    key: LabelName | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: LabelValue | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Toleration:
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("with operator Exists a toleration has no value")
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("a toleration needs a key, or operator Exists")
+        return self
+
+
+class Pool(SpecModel):
+    """A set of nodes that detectors run on."""
+
+    node_selector: dict[LabelName, LabelValue] = Field(
+        default_factory=dict, description="Labels that its nodes bear."
+    )
+    tolerations: tuple[Toleration, ...] = Field((), description="Taints that its nodes may have.")
+    gpus: int = Field(0, ge=0, le=64, description="nvidia.com/gpu of each pod.")
+    cpu: Quantity | None = Field(None, description="Processors of each pod: 4, or 500m.")
+    memory: Quantity | None = Field(None, description="Memory of each pod: 8Gi.")
+    parallelism: int | None = Field(
+        None, ge=1, description="Most shards at once on it, over all workflows of the namespace."
+    )
+    fallback: Name | None = Field(
+        None, description="The pool of the next try, when a pod was evicted or never scheduled."
+    )
+    pending_timeout: Duration | None = Field(
+        None, description="How long a pod may wait for a node: 10m."
+    )
+
+
+class Images(SpecModel):
+    """The images that the steps run in."""
+
+    cpu: str = Field(
+        f"quorate-cpu:{__version__}", min_length=1, description="ONNX, and all other steps."
+    )
+    cuda: str = Field(
+        f"quorate-cuda:{__version__}", min_length=1, description="Pools with GPUs, and torch."
+    )
+
+
+class Git(SpecModel):
+    """A repository that pods get beside their other input."""
+
+    repo: str = Field(min_length=1, description="URL to clone.")
+    revision: str = Field("HEAD", min_length=1, description="Branch, tag or commit.")
+    path: str | None = Field(
+        None, description="The spec file in it, read when a run starts; default: the spec rendered."
+    )
+    secret: Name | None = Field(None, description="A Secret with `username` and `password`.")
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Git:
+        parts = (self.path or "x").split("/")
+        if ".." in parts or "" in parts:
+            raise ValueError("git.path is relative to the repository and stays inside it")
+        return self
+
+
+class WorkflowSettings(SpecModel):
+    """What the workflows of an ensemble share."""
+
+    images: Images = Images()
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[Name, ...] = ()
+    namespace: Name | None = Field(None, description="Default: the one it is created in.")
+    bucket: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]$",
+        description="The artifact repository's bucket; weights in it arrive as artifacts.",
+    )
+    artifact_repository: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]+)?$",
+        description="CONFIGMAP or CONFIGMAP/KEY; default: the namespace's own.",
+    )
+    service_account: Name = Field("quorate", description="Of the pods.")
+    exit_service_account: Name = Field("quorate-exit", description="Of the exit handler.")
+    children_service_account: Name = Field(
+        "quorate-children", description="Of what creates child workflows."
+    )
+    pool: Name | None = Field(
+        None, description="Where prepare, fuse and publish run, and detectors that name no pool."
+    )
+    shard_size: int | None = Field(
+        None, ge=1, description="Pictures a shard; default: chosen from their number."
+    )
+    parallelism: int | None = Field(64, ge=1, description="Most pods of one workflow at once.")
+    priority: int | None = Field(None, description="Higher goes first, where pools are full.")
+    retries: int = Field(3, ge=0, le=20, description="Further tries of a pod that may succeed.")
+    deadline: Duration = Field("168h", description="How long a run may take.")
+    ttl: Duration = Field("168h", description="How long a finished workflow is kept.")
+    labels: dict[LabelName, LabelValue] = Field(
+        default_factory=dict, description="Further labels of its workflows."
+    )
+    git: Git | None = None
