@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import quorate
-from quorate.cli import main, parser
+from quorate.cli import COMMANDS, main, parser
 from quorate.spec import json_schema
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference/cli.md"
@@ -55,6 +55,32 @@ def test_the_reference_is_the_program():
 def test_every_argument_of_every_command_has_help(name):
     for action in commands(parser())[name]._actions:
         assert action.help, f"quorate {name}: {action.dest}"
+
+
+def top_commands(top: argparse.ArgumentParser) -> argparse._SubParsersAction:
+    return next(a for a in top._actions if isinstance(a, argparse._SubParsersAction))
+
+
+def test_every_command_is_listed_once_with_what_it_does():
+    found = top_commands(parser())
+    assert set(found.choices) == set(COMMANDS)
+    assert not found._choices_actions, "what a command does stands in COMMANDS of quorate.cli"
+    assert [a.dest for a in top_commands(parser("--help"))._choices_actions] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_found_in_its_module(name):
+    assert name in top_commands(parser(name)).choices
+
+
+def test_help_imports_no_command():
+    code = (
+        "import sys; from quorate.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "loaded = [m for m in sys.modules if m.startswith('quorate.')]\n"
+        "sys.exit(0 if loaded == ['quorate.cli'] else str(loaded))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_help_loads_nothing_heavy():

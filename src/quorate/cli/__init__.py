@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, NoReturn
 
+# Each command: the module that adds it, and what `quorate --help` says of it. A module is
+# imported when one of its commands is asked for; `--help` imports none.
+COMMANDS = {
+    "run": ("run", "run an ensemble here: pictures in, annotations out"),
+    "fuse": ("files", "fuse files of detections that are there already"),
+    "convert": ("files", "convert annotations from one format to another"),
+    "evaluate": ("files", "measure detections against a truth"),
+    "compare": ("files", "compare several results: who is better, by how much, how surely"),
+    "calibrate": ("tune", "learn from labelled pictures what each detector's scores are worth"),
+    "tune": ("tune", "search the fusion method, its numbers and the detectors' weights"),
+    "check": ("spec", "check a spec and load its detectors"),
+    "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
+    "detectors": ("spec", "list the kinds of detector that are installed"),
+    "step": ("step", "run one step: prepare, detect, fuse or publish"),
+    "compile": ("kernels", "compile the kernels now, for example when an image is built"),
+}
+
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
     """As wide as the terminal; told so, argparse does not load shutil to find out."""
@@ -53,10 +70,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n  hint: {self.prog} --help\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; documentation and tests read it too."""
-    from quorate.cli import files, kernels, run, spec, step, tune
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line, which documentation and tests read.
 
+    To parse a command, those of its module are enough; for `--help` and for a command that is
+    not there, names are.
+    """
     top = _Parser(
         prog="quorate",
         description="Run an ensemble of object detectors, let a quorum decide, "
@@ -65,20 +84,31 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"quorate {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (run, files, tune, spec, step, kernels):
-        module.add_commands(commands)
+    if command is None or command in COMMANDS:
+        from importlib import import_module
+
+        asked = COMMANDS if command is None else [command]
+        for module in dict.fromkeys(COMMANDS[name][0] for name in asked):
+            import_module(f"quorate.cli.{module}").add_commands(commands)
+    else:
+        for name, (_, what) in COMMANDS.items():
+            commands.add_parser(name, help=what)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is that of the error tree (`quorate.errors`)."""
-    arguments = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    command = next((word for word in given if word != "--"), "")
+    arguments = parser(command).parse_args(given)
+    from quorate.cli import pod
     from quorate.errors import QuorateError
 
     try:
         arguments.command(arguments)
     except QuorateError as error:
         print(f"error: {error}", file=sys.stderr)
+        pod.last_words(f"{error.message} ({error.hint})" if error.hint else error.message)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on from here", file=sys.stderr)
@@ -87,4 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`quorate … | head`): nothing is wrong here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        pod.last_words(f"{type(error).__name__}: {error}")
+        raise
     return 0

@@ -26,17 +26,15 @@ RESULTS = (
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     _add_fuse(commands)
-    convert = commands.add_parser("convert", help="convert annotations from one format to another")
+    convert = commands.add_parser("convert")
     convert.add_argument("source", help="folder, ZIP archive, S3 prefix or annotation file")
     convert.add_argument("target", help="folder, .zip or file to write")
     convert.add_argument("--to", required=True, help="format to write: cvat, coco, voc, yolo, …")
     convert.add_argument("--from", dest="source_format", help="format to read (default: found out)")
     convert.set_defaults(command=_convert)
 
-    evaluate = commands.add_parser("evaluate", help="measure detections against a truth")
-    compare = commands.add_parser(
-        "compare", help="compare several results: who is better, by how much, how surely"
-    )
+    evaluate = commands.add_parser("evaluate")
+    compare = commands.add_parser("compare")
     for command in (evaluate, compare):
         command.add_argument("results", nargs="+", help=RESULTS)
         command.add_argument(
@@ -53,9 +51,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_fuse(commands: Any) -> None:
     fuse = commands.add_parser(
-        "fuse",
-        help="fuse files of detections that are there already",
-        description="Fuse one file of detections for each detector; any mixture of formats.",
+        "fuse", description="Fuse one file of detections for each detector; any mixture of formats."
     )
     fuse.add_argument("files", nargs="+", help=RESULTS)
     fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write; "

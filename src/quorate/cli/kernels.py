@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add this group's command."""
-    compile_ = commands.add_parser(
-        "compile", help="compile the kernels now, for example when an image is built"
-    )
+    compile_ = commands.add_parser("compile")
     compile_.set_defaults(command=_compile)
 
 

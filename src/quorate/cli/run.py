@@ -14,7 +14,6 @@ def add_commands(commands: Any) -> None:
     """Add this group's command."""
     run = commands.add_parser(
         "run",
-        help="run an ensemble here: pictures in, annotations out",
         description="Run an ensemble on this machine. The same command again goes on where a "
         "killed run stopped, and redoes only what a changed spec touches.",
     )

@@ -12,16 +12,14 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
-    check = commands.add_parser("check", help="check a spec and load its detectors")
+    check = commands.add_parser("check")
     check.add_argument("spec", help="spec file (YAML)")
     check.add_argument("--no-load", action="store_true", help="do not read the weights")
     check.add_argument("--json", action="store_true", help="print JSON instead of a table")
     check.set_defaults(command=_check)
-    schema = commands.add_parser(
-        "schema", help="print the JSON Schema of a spec, for your editor to complete it"
-    )
+    schema = commands.add_parser("schema")
     schema.set_defaults(command=_schema)
-    kinds = commands.add_parser("detectors", help="list the kinds of detector that are installed")
+    kinds = commands.add_parser("detectors")
     kinds.add_argument("--json", action="store_true", help="print JSON instead of a table")
     kinds.set_defaults(command=_detectors)
 

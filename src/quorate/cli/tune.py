@@ -18,13 +18,11 @@ def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     calibrate = commands.add_parser(
         "calibrate",
-        help="learn from labelled pictures what each detector's scores are worth",
         description="Fit, for every detector, a map from its score to the probability that a box "
         "is right. Figures are of pictures that the map was not fitted on.",
     )
     tune = commands.add_parser(
         "tune",
-        help="search the fusion method, its numbers and the detectors' weights",
         description="Search fusion settings on labelled pictures. Detectors run once; the gain is "
         "measured on pictures that the search has not seen.",
     )
