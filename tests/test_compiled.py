@@ -1,0 +1,74 @@
+"""Where compiled kernels are kept, and found where nothing can be written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODULE = """
+import numpy as np
+from quorate.compiled import kernel
+
+@kernel
+def total(values):
+    found = 0.0
+    for value in values:
+        found += value
+    return found
+
+if __name__ == "__main__":
+    import sys
+    kinds = {"float64": np.float64, "float32": np.float32}
+    print(total(np.arange(4, dtype=kinds[sys.argv[1]])), total.stats.cache_hits.total())
+"""
+
+
+@pytest.fixture
+def module(tmp_path):
+    """A module with one kernel, in a folder of its own."""
+    path = tmp_path / "package" / "sums.py"
+    path.parent.mkdir()
+    path.write_text(MODULE)
+    return path
+
+
+def call(module: Path, kind: str = "float64") -> tuple[float, int]:
+    """Run the module in a fresh process: the total it prints, and how often it found its code."""
+    command = [sys.executable, str(module), kind]
+    if os.geteuid() == 0:  # whom no folder refuses
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    plain = {"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, env=plain, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    total, hits = done.stdout.split()
+    return float(total), int(hits)
+
+
+def protect(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def test_code_is_kept_beside_the_module(module):
+    assert call(module) == (6.0, 0)
+    assert call(module) == (6.0, 1)
+
+
+def test_code_is_found_where_nothing_can_be_written(module):
+    call(module)
+    protect(module.parent)
+    assert call(module) == (6.0, 1)
+
+
+def test_what_was_not_compiled_before_is_compiled_where_nothing_can_be_written(module):
+    call(module)
+    protect(module.parent)
+    assert call(module, "float32") == (6.0, 0)
+
+
+def test_a_module_without_code_runs_where_nothing_can_be_written(module):
+    protect(module.parent)
+    assert call(module) == (6.0, 0)
+    assert [path.name for path in module.parent.iterdir()] == ["sums.py"]
