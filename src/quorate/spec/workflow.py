@@ -33,8 +33,10 @@ def _as_yaml_writes_it(value: Any) -> Any:
 Word = Annotated[str, BeforeValidator(_as_yaml_writes_it)]
 # RFC 1123's label: a folder, a DAG's task and a Kubernetes label value are all content with it.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Duration = Annotated[str, Field(pattern=r"^(?=\d*[1-9])(\d+h)?(\d+m)?(\d+s)?$")]
-Quantity = Annotated[Word, Field(pattern=r"^(?=.*[1-9])\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+Duration = Annotated[str, Field(pattern=r"^([1-9]\d*h(\d+m)?(\d+s)?|[1-9]\d*m(\d+s)?|[1-9]\d*s)$")]
+Quantity = Annotated[
+    Word, Field(pattern=r"^(\d*[1-9]\d*(\.\d+)?|0+\.\d*[1-9]\d*)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")
+]
 LabelValue = Annotated[Word, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 LabelName = Annotated[
     str,
