@@ -66,6 +66,10 @@ lock: .venv/dev ## pin the dependencies anew, with hashes and without addresses
 	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
 	  --constraint requirements-dev.txt --group test --group build --extra torch \
 	  -o requirements-torch.txt pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	  --constraint requirements-dev.txt --group wheel --extra remote \
+	  -o containers/cpu/requirements.txt pyproject.toml
 
 clean: ## remove what was built
 	rm -rf .venv .venv-torch build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
