@@ -24,7 +24,9 @@ from quorate.spec.fusion import (
     Unanimous,
     Votes,
     WeightedBoxesFusion,
+    with_method,
 )
+from quorate.spec.workflow import Git, Images, Pool, Toleration, WorkflowSettings
 
 __all__ = [
     "Affirmative",
@@ -36,19 +38,25 @@ __all__ = [
     "Detector",
     "EnsembleSpec",
     "Fusion",
+    "Git",
+    "Images",
     "Isotonic",
     "IsotonicCalibration",
     "Location",
     "Nms",
     "NonMaximumMerging",
     "NonMaximumWeighted",
+    "Pool",
     "Publish",
     "SoftNms",
     "SpecModel",
     "Temperature",
     "TemperatureCalibration",
+    "Toleration",
     "Unanimous",
     "Votes",
     "WeightedBoxesFusion",
+    "WorkflowSettings",
     "json_schema",
+    "with_method",
 ]

@@ -97,6 +97,20 @@ def load_yaml(text: str, *, origin: str) -> dict[str, Any]:
     return value
 
 
+def plain(value: Any) -> Any:
+    """What a spec's YAML says of a value: what was given, and the words that tell models apart."""
+    if isinstance(value, SpecModel):
+        said = value.model_fields_set | {"kind", "method"}
+        return {
+            name: plain(getattr(value, name))
+            for name, field in type(value).model_fields.items()
+            if name in said and not field.exclude
+        }
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
 def spec_error(error: ValidationError, *, origin: str, text: str | None = None) -> SpecError:
     """One SpecError from pydantic's list: file, line, path in the spec, what was expected."""
     lines = []

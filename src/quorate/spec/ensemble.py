@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from quorate.errors import SpecError, did_you_mean
-from quorate.spec.base import Location, SpecModel, load_yaml, spec_error
+from quorate.spec.base import Location, SpecModel, load_yaml, plain, spec_error
 from quorate.spec.calibration import Calibration
-from quorate.spec.detector import DetectorField, Name, detector_kinds
+from quorate.spec.detector import DetectorField, detector_kinds
 from quorate.spec.fusion import Consensus, Fusion, FusionField
+from quorate.spec.workflow import Name, Pool, WorkflowSettings
 
 
 class Publish(SpecModel):
@@ -45,6 +47,32 @@ class EnsembleSpec(SpecModel):
         None, ge=1, description="Detectors that must finish; default: more than half."
     )
     publish: Publish = Publish()
+    pools: dict[Name, Pool] = Field(
+        default_factory=dict, description="On a cluster: sets of nodes, by name."
+    )
+    workflow: WorkflowSettings = Field(
+        WorkflowSettings(), description="On a cluster: what its workflows share."
+    )
+
+    @model_validator(mode="after")
+    def _pools_fit(self) -> Self:
+        named = {f"{detector.name}: pool": detector.pool for detector in self.detectors}
+        named |= {f"pools.{name}.fallback": pool.fallback for name, pool in self.pools.items()}
+        for where, name in ({"workflow.pool": self.workflow.pool} | named).items():
+            if name is not None and name not in self.pools:
+                known = f"the pools are {', '.join(self.pools)}" if self.pools else "there is none"
+                hint = did_you_mean(name, self.pools) or known
+                raise ValueError(f"{where}: no pool is called '{name}', {hint}")
+        for name in self.pools:
+            chain, after = [name], self.pools[name].fallback
+            while after is not None and after not in chain:
+                chain, after = [*chain, after], self.pools[after].fallback
+            if after is not None:
+                raise ValueError(
+                    f"pools.{name}.fallback: it leads back to '{after}' "
+                    f"({', '.join([*chain, after])})"
+                )
+        return self
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
@@ -130,6 +158,10 @@ class EnsembleSpec(SpecModel):
             return cls.model_validate(value, context={"folder": path.parent})
         except ValidationError as error:
             raise spec_error(error, origin=str(path), text=text) from None
+
+    def to_yaml(self) -> str:
+        """The text of a spec file that says the same; what was left to defaults stays so."""
+        return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
 
 
 def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:

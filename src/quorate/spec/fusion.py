@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, model_validator
 
+from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import SpecModel
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -138,6 +139,52 @@ Fusion = (
     | NonMaximumWeighted
     | NonMaximumMerging
 )
+
+METHODS: dict[str, type[Fusion]] = {
+    kind.model_fields["method"].default: kind for kind in get_args(Fusion)
+}
+"""Every fusion method by its name."""
+
+
+def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
+    """The same settings under another method, and a sentence for each that it cannot keep.
+
+    What the spec says of weights, labels, thresholds and overlap holds for every method; what it
+    leaves out takes the new method's default. Raises SpecError for an unknown method, and for
+    one that cannot do without a setting of its own.
+    """
+    if method == fusion.method:
+        return fusion, ()
+    if method not in METHODS:
+        raise SpecError(
+            f"There is no fusion method '{method}'; there are {', '.join(METHODS)}.",
+            hint=did_you_mean(method, METHODS),
+        )
+    kind = METHODS[method]
+    given = fusion.model_dump(exclude_unset=True, exclude={"method"})
+    kept: dict[str, Any] = {}
+    lost = []
+    for name, value in given.items():
+        if name in kind.model_fields and _takes(kind, name, value):
+            kept[name] = value
+        else:
+            lost.append(f"`fusion: {{{name}: {value}}}` means nothing to {method}; it is left out.")
+    missing = [n for n, f in kind.model_fields.items() if f.is_required() and n not in kept]
+    if missing:
+        raise SpecError(
+            f"The fusion method '{method}' needs {missing[0]}, which the spec does not say.",
+            hint=f"write `fusion: {{method: {method}, {missing[0]}: …}}` in the spec",
+        )
+    return kind.model_validate(kept), tuple(lost)
+
+
+def _takes(kind: type[Fusion], name: str, value: Any) -> bool:
+    """Whether a method has a use for a setting that was another's."""
+    try:
+        kind.model_validate({name: value})
+    except ValidationError as error:
+        return all(problem["loc"][:1] != (name,) for problem in error.errors())
+    return True
 
 
 def _named(value: Any) -> Any:
