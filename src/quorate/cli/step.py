@@ -10,86 +10,166 @@ if TYPE_CHECKING:
     from typing import Any
 
     from quorate.ensemble import DetectionEnsemble
+    from quorate.spec import Detector
     from quorate.steps import Work
 
 
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
-    step = commands.add_parser(
-        "step", help="run one step: prepare, detect, fuse or publish", description=__doc__
-    )
+    step = commands.add_parser("step", description=__doc__)
     steps = step.add_subparsers(title="steps", metavar="STEP", required=True)
-    for name, command, what in (
-        ("prepare", _prepare, "find the pictures and cut them into shards"),
-        ("detect", _detect, "run one detector over one shard"),
-        ("fuse", _fuse, "let the quorum decide on one shard"),
-        ("publish", _publish, "write the annotations, the evaluation and the report"),
-    ):
+
+    def add(name: str, command: Any, what: str) -> Any:
         one = steps.add_parser(name, help=what, description=what)
-        one.add_argument("spec", help="spec file (YAML)")
+        one.add_argument("spec", help="spec file (YAML), as given or as prepare resolved it")
         one.add_argument("--work", required=True, help="the work folder")
         one.set_defaults(command=command)
-        if name == "prepare":
-            one.add_argument("--data", help="pictures, instead of the spec's own `data`")
-            one.add_argument("--shard-size", type=int, help="pictures a shard (default: 1024)")
-        if name == "detect":
-            one.add_argument("--detector", required=True, help="which detector of the spec")
-            one.add_argument("--workers", type=int, help="threads (default: one per processor)")
         if name in ("detect", "fuse"):
             one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
-        if name == "publish":
-            one.add_argument("-o", "--out", required=True, help="folder for the results")
+        return one
+
+    one = add("prepare", _prepare, "find the pictures and cut them into shards")
+    one.add_argument(
+        "--data",
+        help="pictures, instead of the spec's own `data`; where QUORATE_BUCKET is set, a location "
+        "without a scheme is a key in that bucket",
+    )
+    one.add_argument("--method", help="fusion method, instead of the spec's own")
+    one.add_argument("--shard-size", type=int, help="pictures a shard (default: 1024)")
+    one.add_argument("--count", metavar="FILE", help="write the number of shards to a file")
+    one = add("detect", _detect, "run one detector over one shard")
+    one.add_argument("--detector", required=True, help="which detector of the spec")
+    one.add_argument("--workers", type=int, help="threads (default: one per processor)")
+    one.add_argument(
+        "--checkpoint",
+        metavar="PLACE",
+        help="folder or S3 prefix that keeps finished parts, so that another machine goes on from "
+        "there; a location without a scheme is a key in QUORATE_BUCKET",
+    )
+    one = add("fuse", _fuse, "let the quorum decide on one shard")
+    one.add_argument(
+        "--status",
+        metavar="NAME=STATUS",
+        action="append",
+        default=[],
+        help="what became of a detector's task, to word the reason of one that left none; "
+        "may stand several times",
+    )
+    one = add("publish", _publish, "write the annotations, the evaluation and the report")
+    one.add_argument("-o", "--out", required=True, help="folder for the results")
+    one.add_argument(
+        "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
+    )
 
 
 def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
+    import os
     from pathlib import Path
 
     from quorate.ensemble import DetectionEnsemble
     from quorate.steps import Work
 
-    return DetectionEnsemble.from_yaml(arguments.spec), Work(Path(arguments.work))
+    # Absolute, so that a spec that is written down again means the same files elsewhere.
+    spec = os.path.abspath(arguments.spec)
+    return DetectionEnsemble.from_yaml(spec), Work(Path(arguments.work))
+
+
+def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
+    from quorate.errors import InputError, did_you_mean
+
+    named = {detector.name: detector for detector in ensemble.detectors}
+    if name not in named:
+        raise InputError(
+            f"The ensemble has no detector '{name}'.",
+            hint=did_you_mean(name, named) or f"it has {', '.join(named)}",
+        )
+    return named[name]
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import note
+    from quorate.cli.pod import Progress, in_bucket
+    from quorate.errors import InputError
+    from quorate.spec import with_method
     from quorate.steps import SHARD_SIZE, prepare
+    from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
+    size = SHARD_SIZE if arguments.shard_size is None else arguments.shard_size
+    if size < 1:
+        raise InputError(f"A shard of {size} pictures cannot be made; it takes one at least.")
+    notes: tuple[str, ...] = ()
     if arguments.data:
-        ensemble = ensemble.model_copy(update={"data": arguments.data})
-    plan = prepare(ensemble, work, shard_size=arguments.shard_size or SHARD_SIZE)
+        ensemble = ensemble.model_copy(update={"data": in_bucket(arguments.data)})
+    if arguments.method:
+        fusion, notes = with_method(ensemble.fusion, arguments.method)
+        ensemble = ensemble.model_copy(update={"fusion": fusion})
+    plan = prepare(ensemble, work, shard_size=size, notes=notes, progress=Progress())
+    for remark in plan.notes:
+        note(f"note: {remark}")
+    if arguments.count:
+        write_bytes(arguments.count, f"{plan.shards}".encode())
     print(plan.shards)
 
 
 def _detect(arguments: argparse.Namespace) -> None:
-    from quorate.errors import DetectorError, InputError, did_you_mean
+    from quorate.cli.pod import Progress
+    from quorate.errors import DetectorError, QuorateError
     from quorate.local import processors
     from quorate.steps import Voter, detect
 
     ensemble, work = _given(arguments)
-    named = {detector.name: detector for detector in ensemble.detectors}
-    if arguments.detector not in named:
-        raise InputError(
-            f"The ensemble has no detector '{arguments.detector}'.",
-            hint=did_you_mean(arguments.detector, named),
+    detector = _named(ensemble, arguments.detector)
+    contents = work.images(arguments.shard)
+    finished = 0
+    tell = Progress()
+
+    def advance(pictures: int) -> None:
+        nonlocal finished
+        finished += pictures
+        tell(finished, len(contents.images))
+
+    try:
+        voter = Voter.load(detector, contents.labels)
+        failed = detect(
+            work,
+            arguments.shard,
+            [voter],
+            workers=arguments.workers or processors(),
+            progress=advance,
         )
-    voter = Voter.load(named[arguments.detector], work.images(arguments.shard).labels)
-    workers = arguments.workers or processors()
-    for name, reason in detect(work, arguments.shard, [voter], workers=workers).items():
-        raise DetectorError(f"{name}: {reason}")
+        if reason := failed.get(detector.name):
+            raise DetectorError(f"{detector.name}: {reason}")
+    except Exception as error:  # whatever it was, fusion and the report tell it
+        reason = error.message if isinstance(error, QuorateError) else repr(error)
+        work.failed(arguments.shard, detector.name, reason)
+        raise
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
+    from quorate.errors import InputError
     from quorate.steps import fuse
 
     ensemble, work = _given(arguments)
-    print(fuse(work, arguments.shard, ensemble).detections)
+    statuses = {}
+    for given in arguments.status:
+        name, equals, status = given.partition("=")
+        if not equals:
+            raise InputError(f"--status {given}: is not NAME=STATUS.")
+        statuses[_named(ensemble, name).name] = status
+    print(fuse(work, arguments.shard, ensemble, statuses=statuses).detections)
 
 
 def _publish(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
+    from quorate.cli.pod import Progress
     from quorate.cli.summary import print_summary
     from quorate.steps import publish
+    from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
-    print_summary(publish(ensemble, work, Path(arguments.out)))
+    summary = publish(ensemble, work, Path(arguments.out), progress=Progress())
+    if arguments.degraded:
+        write_bytes(arguments.degraded, b"true" if summary.degraded else b"false")
+    print_summary(summary)

@@ -86,7 +86,7 @@ class Voter:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that the boxes depend on, save the pictures."""
-        about = self.detector.model_dump_json(exclude={"name", "weights", "calibration"})
+        about = self.detector.model_dump_json(exclude=_ASIDE)
         return fingerprint(
             __version__,
             about,
@@ -94,6 +94,10 @@ class Voter:
             repr(self.predictor.labels),
             self.mapping.category_id.tobytes(),
         )
+
+
+_ASIDE = {"name", "weights", "calibration", "pool", "timeout", "image"}
+"""What a detector's description says that its boxes do not depend on, or not by the words."""
 
 
 def _contents(location: str) -> Iterator[bytes]:
@@ -348,6 +352,7 @@ class _Task:
             notes=tuple(self.voter.mapping.report(self.detector.name)),
         )
         write_json(self.folder / "manifest.json", manifest)
+        (self.folder / "failed.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "parts")
 
     def _part(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from quorate import __version__
 from quorate.detections import Detections
@@ -12,6 +13,7 @@ from quorate.fusion import fuse as fuse_detections
 from quorate.fusion.calibrate import calibrated
 from quorate.spec import EnsembleSpec
 from quorate.steps.work import (
+    Failure,
     Manifest,
     Work,
     done,
@@ -28,14 +30,17 @@ def fuse(
     ensemble: EnsembleSpec,
     *,
     failed: Mapping[str, str] | None = None,
+    statuses: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Fuse the boxes of the detectors that are done with a shard; write them and the manifest.
 
     Calibrations are applied here: the detectors' own files keep the scores as they were given.
-    Only a detector with a manifest takes part. `failed` says why the others do not, for the
-    report. Raises QuorumError, naming them, where fewer than the quorum took part.
+    Only a detector with a manifest takes part, and none that `failed` names with its reason. Why
+    another does not is in its `failed.json`, or is worded from what `statuses` says became of
+    its task. Raises QuorumError, naming them, where fewer than the quorum took part.
     """
     failed = failed or {}
+    contents = work.images(shard)
     folders = {d.name: work.detections(shard, d.name) for d in ensemble.detectors}
     manifests = {
         name: read_json(folder / "manifest.json", Manifest)
@@ -43,7 +48,9 @@ def fuse(
         if (folder / "manifest.json").exists() and name not in failed
     }
     absent = {
-        name: failed.get(name, "it left no manifest") for name in folders if name not in manifests
+        name: failed.get(name) or _reason(folder, (statuses or {}).get(name, ""))
+        for name, folder in folders.items()
+        if name not in manifests
     }
     if len(manifests) < ensemble.needed:
         raise QuorumError(
@@ -63,7 +70,6 @@ def fuse(
     if manifest := done(folder, inputs):
         return manifest
     started = time.perf_counter()
-    contents = work.images(shard)
     detections = Detections.concat(
         [Detections.from_parquet(folders[name] / "detections.parquet") for name in manifests]
     )
@@ -81,3 +87,20 @@ def fuse(
     )
     write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+_STATUSES = {
+    "Failed": "it was killed, ran out of time or was never scheduled, and could not say why",
+    "Error": "its pod was lost or could not be started",
+    "Skipped": "it was not run",
+    "Omitted": "it was not run",
+}
+"""Argo's words for what became of a task that left no reason of its own."""
+
+
+def _reason(folder: Path, status: str) -> str:
+    """Why a detector left no manifest."""
+    if (path := folder / "failed.json").exists():
+        return read_json(path, Failure).reason
+    said = _STATUSES.get(status)
+    return f"{said} (its task: {status})" if said else "it left no manifest"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -25,7 +25,7 @@ from quorate.steps.work import (
     read_json,
     write_json,
 )
-from quorate.storage import Tree, open_tree
+from quorate.storage import Tree, open_tree, write_bytes
 
 HEADER_READERS = 8  # storage, not the processor, bounds the reading of headers
 
@@ -36,13 +36,15 @@ def prepare(
     *,
     labels: Labels | None = None,
     shard_size: int = SHARD_SIZE,
+    notes: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
-    """Read the data set and write `plan.json` and each shard's `images.json`.
+    """Read the data set; write `plan.json`, `spec.yaml` and each shard's `images.json`.
 
     Pictures keep the data set's order; a shard is a contiguous part of it. A picture whose size
     is not known is asked for it; one that is no picture is left out and listed in the plan.
-    `labels` is the vocabulary of last resort, for a plain folder and a spec that names none.
+    `labels` is the vocabulary of last resort, for a plain folder and a spec that names none;
+    `notes` are remarks that the summary is to repeat.
 
     Raises InputError where there is no picture at all, SpecError where no label is known.
     """
@@ -67,13 +69,14 @@ def prepare(
         shards=len(shards),
         images=len(images),
         skipped=tuple(skipped),
-        notes=dataset.notes,
+        notes=(*notes, *dataset.notes),
     )
     if not work.plan_file.exists() or read_json(work.plan_file, Plan).shards > plan.shards:
         # A smaller plan would leave shards of the older one behind.
         shutil.rmtree(work.root / "shards", ignore_errors=True)
     for number, shard in enumerate(shards):
         write_json(work.shard(number) / "images.json", shard)
+    write_bytes(work.spec_file, ensemble.to_yaml().encode())
     write_json(work.plan_file, plan)
     return plan
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import yaml
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import AttributeSpec, Dataset, LabelInfo
@@ -255,7 +254,7 @@ def _write_report(
             detectors=results.detectors,
             boxes=results.counts,
             order=hardest.tolist(),
-            spec=yaml.safe_dump(ensemble.model_dump(mode="json", exclude_unset=True)),
+            spec=ensemble.to_yaml(),
             fusion=ensemble.fusion.method,
             metrics={name: one for name, one in metrics.items() if name != "ensemble"},
             ensemble=metrics.get("ensemble"),

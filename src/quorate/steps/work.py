@@ -1,12 +1,14 @@
 """The work folder: where each step finds its input and leaves its output.
 
     work/
+      spec.yaml                            the ensemble as it was prepared, its paths absolute
       plan.json                            what prepare found: labels, shards, bad pictures
       shards/00000/
         images.json                        COCO `images` and `categories` of the shard
         detections/NAME/parts/             finished parts of a detector that is still at work
         detections/NAME/detections.parquet
         detections/NAME/manifest.json      written last: this detector is done with this shard
+        detections/NAME/failed.json        or why it is not
         fused/detections.parquet
         fused/manifest.json                likewise
 
@@ -39,6 +41,12 @@ class Skipped(msgspec.Struct, frozen=True):
     """A picture that could not be read, and why."""
 
     file_name: str
+    reason: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a detector is not done with a shard; it counts only where there is no manifest."""
+
     reason: str
 
 
@@ -106,6 +114,11 @@ class Work:
         """`plan.json`."""
         return self.root / "plan.json"
 
+    @property
+    def spec_file(self) -> Path:
+        """`spec.yaml`."""
+        return self.root / "spec.yaml"
+
     def plan(self) -> Plan:
         """What prepare found; InputError before it has run."""
         if not self.plan_file.exists():
@@ -128,6 +141,12 @@ class Work:
     def detections(self, shard: int, detector: str) -> Path:
         """Where one detector leaves its boxes of one shard."""
         return self.shard(shard) / "detections" / detector
+
+    def failed(self, shard: int, detector: str, reason: str) -> None:
+        """Say why a detector is not done with a shard, for fusion and the report to tell."""
+        folder = self.detections(shard, detector)
+        (folder / "manifest.json").unlink(missing_ok=True)
+        write_json(folder / "failed.json", Failure(reason))
 
     def fused(self, shard: int) -> Path:
         """Where fusion leaves its boxes of one shard."""

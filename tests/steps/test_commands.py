@@ -1,0 +1,226 @@
+"""The steps as a pod runs them: commands over a work folder, and what a pod is told."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from quorate.cli import main
+from quorate.ensemble import DetectionEnsemble
+from quorate.spec import Consensus, Votes, WeightedBoxesFusion, with_method
+from quorate.steps import Work
+
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/parts"
+
+
+@pytest.fixture
+def example(tmp_path):
+    """The example's first pictures with two of its detectors; its paths are relative."""
+    for name in ("yolo", "detr"):
+        (tmp_path / f"{name}.onnx").symlink_to(EXAMPLE / f"models/{name}.onnx")
+    pool = tmp_path / "images"
+    pool.mkdir()
+    for number, file in enumerate(sorted(EXAMPLE.glob("images/bench-*/*.*"))[:6]):
+        shutil.copy(file, pool / f"{number}{file.suffix}")
+    spec = yaml.safe_load((EXAMPLE / "spec.yaml").read_text())
+    spec["detectors"] = [one | {"weights": f"{one['name']}.onnx"} for one in spec["detectors"][:2]]
+    spec["fusion"] = {"method": "consensus", "iou": 0.4, "weights": {"yolo": 2}}
+    spec["publish"] = {"report": False}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    return tmp_path
+
+
+def step(*words, status=0):
+    assert main(["step", *map(str, words)]) == status
+
+
+def test_pods_publish_what_a_run_does(example, monkeypatch, capsys):
+    monkeypatch.chdir(example)
+    work, progress = Path("work"), example / "progress"
+    monkeypatch.setenv("ARGO_PROGRESS_FILE", str(progress))
+    step("prepare", "spec.yaml", "--work", work, "--shard-size", 4, "--count", "count")
+    assert Path("count").read_text() == "2"
+    assert capsys.readouterr().out == "2\n"
+    assert progress.read_text() == "6/6\n"
+    resolved = work / "spec.yaml"
+    for shard in ("00000", "00001"):
+        for name in ("yolo", "detr"):
+            step("detect", resolved, "--work", work, "--shard", shard, "--detector", name)
+        said = ["--status", "yolo=Succeeded", "--status", "detr=Succeeded"]
+        step("fuse", resolved, "--work", work, "--shard", shard, *said)
+    assert progress.read_text() == "2/2\n"
+    step("publish", resolved, "--work", work, "--out", "pods", "--degraded", "degraded")
+    assert Path("degraded").read_text() == "false"
+    assert main(["run", "spec.yaml", "--out", "here"]) == 0
+    for name in ("cvat/annotations.xml", "coco/annotations/instances_default.json"):
+        assert (example / "pods" / name).read_bytes() == (example / "here" / name).read_bytes()
+
+
+def test_the_resolved_spec_means_the_same_anywhere(example, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(example)
+    step("prepare", "spec.yaml", "--work", "work", "--method", "wbf")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    resolved = DetectionEnsemble.from_yaml(example / "work/spec.yaml")
+    given = DetectionEnsemble.from_yaml(example / "spec.yaml")
+    assert resolved.fusion == WeightedBoxesFusion(iou=0.4, weights={"yolo": 2})
+    assert resolved.model_copy(update={"fusion": given.fusion}) == given
+    assert resolved.data == str(example / "images")
+    step("prepare", example / "work/spec.yaml", "--work", "again")
+    assert Path("again/spec.yaml").read_bytes() == (example / "work/spec.yaml").read_bytes()
+
+
+def test_a_method_keeps_what_carries_over():
+    own = {"bolt": {"iou": 0.7, "weights": {"a": 3.0}}}
+    given = Consensus(weights={"a": 2.0}, categories=own, overlap="ios", confidence="voters")
+    fusion, lost = with_method(given, "wbf")
+    assert fusion == WeightedBoxesFusion(weights={"a": 2.0}, categories=own, overlap="ios")
+    assert fusion.iou == 0.55  # that of wbf, for the spec gave none
+    assert lost == ("`fusion: {confidence: voters}` means nothing to wbf; it is left out.",)
+    back, lost = with_method(Votes(min_votes=2, iou=0.6), "unanimous")
+    assert (back.method, back.iou) == ("unanimous", 0.6)
+    assert "min_votes" in lost[0]
+    assert with_method(given, "consensus") == (given, ())
+
+
+def test_what_a_method_loses_is_told(example, capsys):
+    spec = yaml.safe_load((example / "spec.yaml").read_text())
+    spec["fusion"] = {"method": "votes", "min_votes": 1}
+    (example / "spec.yaml").write_text(yaml.safe_dump(spec))
+    step("prepare", example / "spec.yaml", "--work", example / "work", "--method", "wbf")
+    assert "note: `fusion: {min_votes: 1}` means nothing to wbf" in capsys.readouterr().err
+    assert "min_votes" in Work(example / "work").plan().notes[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prepare", "--method", "concensus"], "did you mean 'consensus'"),
+        (["prepare", "--method", "votes"], "needs min_votes"),
+        (["prepare", "--shard-size", "0"], "takes one at least"),
+        (["prepare", "--data", "gone"], "gone"),
+        (["detect", "--shard", "00007", "--detector", "yolo"], "prepare made 1"),
+        (["detect", "--shard", "0", "--detector", "jolo"], "did you mean 'yolo'"),
+        (["fuse", "--shard", "0", "--status", "jolo=Failed"], "did you mean 'yolo'"),
+        (["fuse", "--shard", "0", "--status", "yolo"], "NAME=STATUS"),
+        (["fuse", "--shard", "7"], "prepare made 1"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_pods_status(example, monkeypatch, capsys, words, said):
+    spec, work, log = example / "spec.yaml", example / "work", example / "log"
+    step("prepare", spec, "--work", work)
+    log.touch()
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("QUORATE_TERMINATION_LOG", str(log))
+    name, *rest = words
+    step(name, spec, "--work", work, *rest, status=2)
+    assert said in log.read_text()
+    assert len(log.read_text().splitlines()) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_an_unforeseen_error_is_said_too(example, monkeypatch):
+    log = example / "log"
+    log.touch()
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("QUORATE_TERMINATION_LOG", str(log))
+    (example / "work").touch()
+    with pytest.raises(NotADirectoryError):
+        step("prepare", example / "spec.yaml", "--work", example / "work/below")
+    assert log.read_text().startswith("NotADirectoryError: ")
+
+
+def test_outside_of_kubernetes_there_are_no_last_words(example, monkeypatch):
+    log = example / "log"
+    log.touch()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("QUORATE_TERMINATION_LOG", str(log))
+    step("prepare", example / "gone.yaml", "--work", example / "work", status=2)
+    assert log.read_text() == ""
+
+
+def test_a_failed_detector_leaves_its_reason(example, capsys):
+    spec, work = example / "spec.yaml", Work(example / "work")
+    step("prepare", spec, "--work", work.root)
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "detr")
+    (example / "yolo.onnx").unlink()
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "yolo", status=2)
+    reason = json.loads((work.detections(0, "yolo") / "failed.json").read_text())["reason"]
+    assert "yolo.onnx: there is no such file" in reason
+    capsys.readouterr()
+    step("fuse", spec, "--work", work.root, "--shard", 0, "--status", "yolo=Failed", status=3)
+    assert f"1 of 2 detectors succeeded, need 2: yolo: {reason}" in capsys.readouterr().err
+    (example / "yolo.onnx").symlink_to(EXAMPLE / "models/yolo.onnx")
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "yolo")
+    assert sorted(file.name for file in work.detections(0, "yolo").iterdir()) == [
+        "detections.parquet",
+        "manifest.json",
+    ]
+
+
+def test_a_failure_takes_an_older_success_with_it(example):
+    spec, work = example / "spec.yaml", Work(example / "work")
+    step("prepare", spec, "--work", work.root)
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "yolo")
+    (example / "yolo.onnx").unlink()
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "yolo", status=2)
+    assert not (work.detections(0, "yolo") / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("Failed", "could not say why (its task: Failed)"),
+        ("Omitted", "was not run"),
+        ("Succeeded", "it left no manifest"),
+    ],
+)
+def test_a_detector_that_left_nothing_is_told_by_its_status(example, capsys, status, said):
+    spec, work = example / "spec.yaml", Work(example / "work")
+    quorum = yaml.safe_load(spec.read_text()) | {"quorum": 1}
+    spec.write_text(yaml.safe_dump(quorum))
+    step("prepare", spec, "--work", work.root)
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "detr")
+    step("fuse", spec, "--work", work.root, "--shard", 0, "--status", f"yolo={status}")
+    where = ["--out", example / "out", "--degraded", example / "degraded"]
+    step("publish", spec, "--work", work.root, *where)
+    assert (example / "degraded").read_text() == "true"
+    summary = json.loads((example / "out/summary.json").read_text())
+    assert said in summary["detectors"][0]["failed"]
+
+
+def test_a_location_without_a_scheme_is_a_key_of_the_bucket(example, monkeypatch):
+    from quorate.cli.pod import in_bucket
+
+    monkeypatch.chdir(example)
+    monkeypatch.delenv("QUORATE_BUCKET", raising=False)
+    assert in_bucket("images") == str(example / "images")
+    monkeypatch.setenv("QUORATE_BUCKET", "pool")
+    assert in_bucket("/street/2024.zip") == "s3://pool/street/2024.zip"
+    assert in_bucket("s3://other/street") == "s3://other/street"
+
+
+def test_prepare_looks_into_the_bucket(example):
+    """With a store that is not there: the status that asks for another try, and its address."""
+    environment = os.environ | {
+        "QUORATE_BUCKET": "pool",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "nowhere",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    words = ["prepare", example / "spec.yaml", "--work", example / "work", "--data", "street"]
+    done = subprocess.run(
+        [sys.executable, "-m", "quorate", "step", *map(str, words)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 75
+    assert "s3://pool/street" in done.stderr
+    assert "127.0.0.1:9" in done.stderr
