@@ -122,9 +122,9 @@ def installed(kubectl, bucket, image):
             "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"],
         },
     }
+    helm = ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
     done = subprocess.run(
-        ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
-        + ["--namespace", kubectl.namespace, "--values=-"],
+        [*helm, "--namespace", kubectl.namespace, "--values=-"],
         input=json.dumps(values),
         capture_output=True,
         text=True,
