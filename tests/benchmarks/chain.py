@@ -27,7 +27,7 @@ import numpy as np
 
 from quorate import pictures
 from quorate.detectors.onnx import OnnxDetector
-from quorate.detectors.predictor import OnnxPredictor
+from quorate.detectors.predictor import TensorPredictor
 from quorate.ensemble import DetectionEnsemble
 from quorate.local import processors
 from tests.benchmarks import networks
@@ -74,7 +74,7 @@ def throughput(folder: Path, count: int) -> dict[str, float]:
     }
 
 
-def _feeds(predictor: OnnxPredictor, paths: Sequence[Path]) -> Tensors:
+def _feeds(predictor: TensorPredictor, paths: Sequence[Path]) -> Tensors:
     shown = [pictures.decode(path.read_bytes(), name=path.name) for path in paths]
     return [
         {
@@ -85,19 +85,23 @@ def _feeds(predictor: OnnxPredictor, paths: Sequence[Path]) -> Tensors:
     ]
 
 
-def _bare(predictors: Sequence[OnnxPredictor], feeds: Sequence[Tensors], number: int) -> None:
+def _bare(predictors: Sequence[TensorPredictor], feeds: Sequence[Tensors], number: int) -> None:
     for predictor, tensors in zip(predictors, feeds, strict=True):
-        predictor.session.run(list(predictor.layout.outputs), tensors[number % len(tensors)])
+        predictor.network.session.run(
+            list(predictor.layout.outputs), tensors[number % len(tensors)]
+        )
 
 
 def _bare_threads(
-    predictors: Sequence[OnnxPredictor], feeds: Sequence[Tensors], count: int
+    predictors: Sequence[TensorPredictor], feeds: Sequence[Tensors], count: int
 ) -> None:
     with ThreadPoolExecutor(processors()) as pool:
         list(pool.map(lambda number: _bare(predictors, feeds, number), range(count)))
 
 
-def _bare_serial(predictors: Sequence[OnnxPredictor], feeds: Sequence[Tensors], count: int) -> None:
+def _bare_serial(
+    predictors: Sequence[TensorPredictor], feeds: Sequence[Tensors], count: int
+) -> None:
     for number in range(count):
         _bare(predictors, feeds, number)
 

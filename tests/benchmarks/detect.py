@@ -26,7 +26,7 @@ from PIL import Image
 
 from quorate import pictures
 from quorate.detectors.onnx import OnnxDetector
-from quorate.detectors.predictor import OnnxPredictor
+from quorate.detectors.predictor import TensorPredictor
 from quorate.local import processors
 from tests.benchmarks import networks
 
@@ -51,7 +51,7 @@ def make_pictures(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
     return paths
 
 
-def make_detectors(folder: Path) -> dict[str, OnnxPredictor]:
+def make_detectors(folder: Path) -> dict[str, TensorPredictor]:
     """One predictor of each kind of network, as a spec would describe it."""
     return {
         name: OnnxDetector(name=name, weights=str(build(folder / f"{name}.onnx"))).load()
@@ -66,7 +66,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return 1e3 * (time.thread_time() - start), result
 
 
-def measure(predictor: OnnxPredictor, paths: Sequence[Path]) -> dict[str, float]:
+def measure(predictor: TensorPredictor, paths: Sequence[Path]) -> dict[str, float]:
     """Median milliseconds of each part, and what share of the whole the network has."""
     parts: dict[str, list[float]] = {k: [] for k in ("decode", "preprocess", "bare", "predict")}
     outputs = list(predictor.layout.outputs)
@@ -77,7 +77,7 @@ def measure(predictor: OnnxPredictor, paths: Sequence[Path]) -> dict[str, float]
         places = [predictor.place(picture.shape[:2])]
         preprocess, feed = timed(lambda p=picture, q=places: predictor.tensors([p], q))
         fresh = {name: value.copy() for name, value in feed.items()}
-        bare, _ = timed(lambda f=fresh: predictor.session.run(outputs, f))
+        bare, _ = timed(lambda f=fresh: predictor.network.session.run(outputs, f))
         predict, [found] = timed(lambda p=picture: predictor.predict([p]))
         boxes += len(found.score)
         for name, value in zip(parts, (decode, preprocess, bare, predict), strict=True):
@@ -89,7 +89,7 @@ def measure(predictor: OnnxPredictor, paths: Sequence[Path]) -> dict[str, float]
 
 
 def rates(
-    predictors: Sequence[OnnxPredictor], paths: Sequence[Path], workers: int, rounds: int
+    predictors: Sequence[TensorPredictor], paths: Sequence[Path], workers: int, rounds: int
 ) -> dict[str, float]:
     """Pictures a second in a pool of threads: decoding once and predicting, against bare runs."""
     shown = [pictures.decode(path.read_bytes(), name=path.name) for path in paths]
@@ -103,7 +103,7 @@ def rates(
 
     def bare(number: int) -> None:
         for predictor, feed in zip(predictors, feeds[number % len(feeds)], strict=True):
-            predictor.session.run(list(predictor.layout.outputs), feed)
+            predictor.network.session.run(list(predictor.layout.outputs), feed)
 
     def whole(number: int) -> None:
         picture = pictures.decode(paths[number].read_bytes(), name=paths[number].name)

@@ -40,7 +40,7 @@ def rows_of_opencv(files, tensor):
 
 def rows_of(predictor, tensor):
     """The same of ours."""
-    [rows] = predictor.session.run(None, {"images": tensor})
+    [rows] = predictor.network.session.run(None, {"images": tensor})
     height, width = tensor.shape[2:]
     rows = rows[0].copy()
     rows[:, :4] /= [width, height, width, height]
@@ -104,6 +104,15 @@ def test_a_spec_names_the_files_from_its_own_folder(tmp_path):
     )
     first, second = EnsembleSpec.from_yaml(tmp_path / "spec.yaml").detectors
     assert (first.load().labels, second.load().labels) == (NAMES, ("x", "y", "z"))
+
+
+def test_auto_takes_the_fastest_provider_and_says_which(tmp_path, caplog):
+    caplog.set_level("INFO", logger="quorate.detectors")
+    files = darknet.write(tmp_path, darknet.V2)
+    plain = files.detector().load().predict([picture(40, 60)])[0]
+    found = files.detector(providers="auto").load().predict([picture(40, 60)])[0]
+    assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert "runs on CPUExecutionProvider" in caplog.text
 
 
 # The same numbers as OpenCV

@@ -5,7 +5,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from quorate.detectors.layouts import activated, layouts
-from quorate.detectors.onnx import LAYOUT_NAMES, OnnxDetector
+from quorate.detectors.onnx import OnnxDetector
+from quorate.detectors.tensor_detector import LAYOUT_NAMES
 from quorate.errors import DetectorError
 from tests.detectors import models
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -343,6 +344,58 @@ def test_auto_takes_the_fastest_provider_and_says_which(tmp_path, monkeypatch, c
     load(path, providers="auto")
     assert asked == [["CUDAExecutionProvider", "CPUExecutionProvider"]]
     assert "CUDAExecutionProvider is there but cannot be used" in caplog.text
+
+
+def test_inputs_laid_on_the_device_first_give_the_same_boxes(tmp_path):
+    """What a card's memory takes beforehand; here the device is the processor's own."""
+    predictor = load(models.echo(tmp_path / "e.onnx"), batch=2)
+    network = predictor.network
+    assert network.device is None, "on the CPU there is nothing to copy"
+    bound = replace(predictor, network=replace(network, device="cpu"))
+    many = pictures(3)
+    assert all(
+        same(a, b) for a, b in zip(bound.predict(many), predictor.predict(many), strict=True)
+    )
+    with pytest.raises(DetectorError, match=r"images float32\(1, 3, 9, 9\)"):
+        bound.network.run(["output0"], {"images": np.zeros((1, 3, 9, 9), np.float32)})
+
+
+@pytest.mark.parametrize("layout", ["yolov8", "yolov5", "yolov10", "detr", "tensorflow"])
+def test_a_model_of_half_precision_gives_the_boxes_of_a_single_one(tmp_path, layout):
+    """What a half holds is reckoned with as a single: far from the origin its steps are wide."""
+    if layout == "detr":
+        outputs = {
+            "logits": np.array([[[2, -9, -9, -9], [-9, 3, -9, -9]]]),
+            "pred_boxes": np.array([[[0.9, 0.77, 0.13, 0.21], [0.5, 0.51, 0.23, 0.11]]]),
+        }
+    elif layout == "tensorflow":
+        outputs = {
+            "detection_boxes": np.array([[[0.77, 0.9, 0.87, 0.97]]]),
+            "detection_scores": np.array([[0.77]]),
+            "detection_classes": np.array([[2]]),
+        }
+    elif layout == "yolov10":
+        outputs = {"output0": np.array([[[600, 500, 601, 503, 0.75, 1], [1, 2, 9, 8, 0.5, 2]]])}
+    else:
+        rows = np.zeros((1, 8, 8 if layout == "yolov5" else 7))
+        rows[0, 0, :4] = 600.5, 500.5, 1.3, 3.1
+        rows[0, 0, 4:] = 0.77
+        outputs = {"output0": rows}
+    found = {}
+    for name, dtype, kind in (
+        ("half", np.float16, TensorProto.FLOAT16),
+        ("single", np.float32, TensorProto.FLOAT),
+    ):
+        path = models.constant(
+            tmp_path / f"{name}.onnx",
+            {key: value.astype(np.float16).astype(dtype) for key, value in outputs.items()},
+            image=(1, 3, 640, 640),
+            image_kind=kind,
+            names=NAMES,
+        )
+        [found[name]] = load(path, layout=layout).predict([np.zeros((640, 640, 3), np.uint8)])
+    assert len(found["half"].score) > 0
+    assert same(found["half"], found["single"])
 
 
 def test_an_unknown_provider_is_an_error_with_the_nearest_name(tmp_path):

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: its inputs and outputs, and the names of its labels."""
+"""What a network says of itself: its inputs and outputs, and the names of its labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from quorate.errors import DetectorError
 
@@ -52,6 +54,19 @@ class Graph:
     def __str__(self) -> str:
         inputs = ", ".join(map(str, self.inputs))
         return f"inputs {inputs}; outputs {', '.join(map(str, self.outputs))}"
+
+
+class Network(Protocol):
+    """Who runs a graph: onnxruntime in this process, or a server. Calls come from any thread."""
+
+    @property
+    def graph(self) -> Graph:
+        """Its signature."""
+
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """The named outputs for these inputs; DetectorError where the network fails on them."""
 
 
 def tensor(name: str, shape: Sequence[Any], kind: str) -> Tensor:

@@ -226,7 +226,9 @@ def activated(
 
 
 def corners(boxes: NDArray[Any], box_format: BoxFormat) -> NDArray[np.floating]:
-    """(n, 4) boxes of a format -> (n, 4) xyxy, of the same unit."""
+    """(n, 4) boxes of a format -> (n, 4) xyxy, of the same unit; half precision becomes single."""
+    if boxes.dtype == np.float16:
+        boxes = boxes.astype(np.float32)  # from 512 on, its steps are half a pixel
     if box_format == "xyxy":
         return boxes
     if box_format == "yxyx":

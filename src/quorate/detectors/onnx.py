@@ -5,78 +5,29 @@ Nothing here needs onnxruntime, nor the compiled kernels: those come with `load`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
-from quorate.detectors.geometry import Resize
+from quorate.detectors.tensor_detector import Providers, TensorDetector
 from quorate.spec.base import Location
-from quorate.spec.detector import Detector
 
 if TYPE_CHECKING:
-    from quorate.detectors.predictor import OnnxPredictor
-
-LayoutName = Literal[
-    "auto",
-    "yolov5",
-    "yolov8",
-    "yolov10",
-    "yolox",
-    "yolov7_end2end",
-    "efficient_nms",
-    "selected_indices",
-    "detr",
-    "rtdetr",
-    "torchvision",
-    "tensorflow",
-    "mmdeploy",
-]
-LAYOUT_NAMES: tuple[str, ...] = get_args(LayoutName)
-Grey = Annotated[int, Field(ge=0, le=255)]
-Positive3 = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    from quorate.detectors.predictor import TensorPredictor
 
 
-class OnnxDetector(Detector):
+class OnnxDetector(TensorDetector):
     """A model in an ONNX file. What is left out is read from the file, or is its layout's own."""
 
     kind: Literal["onnx"] = "onnx"
     weights: Location = Field(description="The .onnx file: a path, or an S3 URI.")
-    layout: LayoutName = Field("auto", description="What the outputs mean.")
-    names: tuple[str, ...] = Field(
-        (), description="The model's labels in the order of their numbers; default: its metadata's."
-    )
-    image_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
-        None,
-        description="Pixels of a side, or [height, width]; [shortest, longest] for shortest_edge.",
-    )
-    resize: Resize | None = Field(None, description="How a picture fits the network's input.")
-    antialias: bool | None = Field(
-        None, description="Average when shrinking (Pillow, torchvision), or sample (OpenCV)."
-    )
-    scale: PositiveFloat | None = Field(
-        None, description="The network sees (value * scale - mean) / std; 1/255 gives 0..1."
-    )
-    mean: tuple[float, float, float] | None = Field(None, description="See scale.")
-    std: Positive3 | None = Field(None, description="See scale.")
-    channels: Literal["rgb", "bgr"] | None = Field(None, description="Their order.")
-    pad: Grey | None = Field(None, description="Grey level around a letterboxed picture.")
-    activation: Literal["none", "sigmoid", "softmax"] | None = Field(
-        None, description="What makes scores of the model's numbers."
-    )
-    box_format: Literal["xyxy", "yxyx", "cxcywh"] | None = Field(
-        None, description="The order of a box's numbers, where a layout leaves it open."
-    )
-    nms_iou: float | None = Field(
-        None, ge=0.0, le=1.0, description="Suppress boxes of one label that overlap more."
-    )
-    batch: PositiveInt = Field(1, description="Most pictures given to the network at once.")
     threads: PositiveInt = Field(1, description="Threads inside one run of the network.")
-    providers: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+    providers: Providers = Field(
         ("CPUExecutionProvider",),
         description="onnxruntime's execution providers, in order; auto: the fastest there is.",
     )
 
-    def load(self) -> OnnxPredictor:
+    def load(self) -> TensorPredictor:
         """Read the model and find out its layout.
 
         Raises:
@@ -84,6 +35,8 @@ class OnnxDetector(Detector):
                 its outputs are of no known layout, or its labels are not known.
             StorageError: the file is in S3, which does not answer.
         """
-        from quorate.detectors.predictor import OnnxPredictor
+        from quorate.detectors.predictor import TensorPredictor
+        from quorate.detectors.session import open_session
 
-        return OnnxPredictor.load(self)
+        session = open_session(self.weights, threads=self.threads, providers=self.providers)
+        return TensorPredictor.of(self, session, origin=self.weights)

@@ -1,4 +1,4 @@
-"""ONNX detectors at work: a picture in, its boxes out."""
+"""Detectors of bare tensors at work: a picture in, its boxes out, whoever runs the network."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from quorate.detectors.geometry import (
     stretch,
     untouched,
 )
-from quorate.detectors.graph import Graph, Tensor, names_of
+from quorate.detectors.graph import Graph, Network, Tensor, names_of
 from quorate.detectors.layouts import BACKGROUND, Layout, Raw, Wishes, recognise
 from quorate.detectors.preprocess import Normalisation, fill
-from quorate.detectors.session import open_session, run, signature
 from quorate.detectors.suppress import MOST_CANDIDATES, suppress
 from quorate.errors import DetectorError
 
 if TYPE_CHECKING:
-    from quorate.detectors.onnx import OnnxDetector
+    from quorate.detectors.tensor_detector import TensorDetector
 
 ROUNDING = 1e-3
 """How far above 1 a score may be; half precision and sums do that, and it then counts as 1."""
@@ -37,16 +36,16 @@ _FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
 
 
 @dataclass(frozen=True)
-class OnnxPredictor:
-    """A loaded ONNX detector; see `quorate.detectors.Predictor` for its duties.
+class TensorPredictor:
+    """A loaded detector of tensors; see `quorate.detectors.Predictor` for its duties.
 
-    Calls from several threads run at once and share nothing that is written: onnxruntime's
-    sessions are made for that, and the room for the input is each thread's own.
+    Calls from several threads run at once and share nothing that is written: networks are made
+    for that, and the room for the input is each thread's own.
     """
 
     labels: tuple[str, ...]
     layout: Layout
-    session: Any
+    network: Network
     feed: Feed
     resize: Resize
     size: tuple[int, int] | None
@@ -58,11 +57,9 @@ class OnnxPredictor:
     batch: int
 
     @classmethod
-    def load(cls, spec: OnnxDetector) -> OnnxPredictor:
-        """Open the model and settle all that the spec leaves open."""
-        origin = spec.weights
-        session = open_session(origin, threads=spec.threads, providers=spec.providers)
-        graph = signature(session)
+    def of(cls, spec: TensorDetector, network: Network, *, origin: str) -> TensorPredictor:
+        """Settle all that the spec leaves open; `origin` is the model's name in errors."""
+        graph = network.graph
         names = spec.names or names_of(graph.metadata, origin=origin)
         if not names:
             raise DetectorError(
@@ -71,12 +68,12 @@ class OnnxPredictor:
                 "for example `names: [car, person]`",
             )
         feed = Feed.of(graph, origin=origin)
-        size = _size(spec, feed, graph)
+        size = _size(spec, feed, graph, origin)
         layout = recognise(
             graph,
             Wishes(names, size or (640, 640), spec.activation, spec.box_format),
             layout=spec.layout,
-            probe=lambda: _probed(session, graph, feed, size or (640, 640)),
+            probe=lambda: _probed(network, feed, size or (640, 640)),
             origin=origin,
         )
         if spec.activation and not layout.takes_activation:
@@ -84,7 +81,7 @@ class OnnxPredictor:
                 f"{origin}: the layout '{layout.name}' has finished scores, so it takes no "
                 f"`activation: {spec.activation}`."
             )
-        resize = _resize(spec, layout, feed)
+        resize = _resize(spec, layout, feed, origin)
         if resize == "shortest_edge":
             size = _edges(spec)
         elif resize != "none":
@@ -93,7 +90,7 @@ class OnnxPredictor:
         return cls(
             labels=kept,
             layout=layout,
-            session=session,
+            network=network,
             feed=feed,
             resize=resize,
             size=size,
@@ -153,7 +150,7 @@ class OnnxPredictor:
     def _run(
         self, pictures: list[NDArray[np.uint8]], placements: list[Placement]
     ) -> Iterator[Boxes]:
-        outputs = run(self.session, self.layout.outputs, self.tensors(pictures, placements))
+        outputs = self.network.run(self.layout.outputs, self.tensors(pictures, placements))
         for index, placement in enumerate(placements):
             try:
                 raw = self.layout.decode(outputs, index, placement.frame, self.min_score)
@@ -209,7 +206,7 @@ class OnnxPredictor:
             )
 
 
-def _size(spec: OnnxDetector, feed: Feed, graph: Graph) -> tuple[int, int] | None:
+def _size(spec: TensorDetector, feed: Feed, graph: Graph, origin: str) -> tuple[int, int] | None:
     """(height, width) of the network's input; None where neither graph nor spec says."""
     asked = spec.image_size
     wanted = (asked, asked) if isinstance(asked, int) else asked
@@ -217,7 +214,7 @@ def _size(spec: OnnxDetector, feed: Feed, graph: Graph) -> tuple[int, int] | Non
     if height is not None and width is not None:
         if wanted and wanted != (height, width):
             raise DetectorError(
-                f"{spec.weights}: `image_size: {list(wanted)}` does not fit the network, which "
+                f"{origin}: `image_size: {list(wanted)}` does not fit the network, which "
                 f"takes {feed.image}.",
                 hint="leave `image_size` out",
             )
@@ -225,12 +222,12 @@ def _size(spec: OnnxDetector, feed: Feed, graph: Graph) -> tuple[int, int] | Non
     return wanted or _imgsz(graph)
 
 
-def _resize(spec: OnnxDetector, layout: Layout, feed: Feed) -> Resize:
+def _resize(spec: TensorDetector, layout: Layout, feed: Feed, origin: str) -> Resize:
     """How pictures are resized: the spec's word, else the layout's for such a network."""
     if None not in feed.frame:
         if spec.resize in ("none", "shortest_edge"):
             raise DetectorError(
-                f"{spec.weights}: `resize: {spec.resize}` needs a network that takes any size, "
+                f"{origin}: `resize: {spec.resize}` needs a network that takes any size, "
                 f"but this one takes {feed.image}."
             )
         return spec.resize or layout.resize
@@ -238,7 +235,7 @@ def _resize(spec: OnnxDetector, layout: Layout, feed: Feed) -> Resize:
     return spec.resize or (layout.resize if own == "none" and spec.image_size else own)
 
 
-def _edges(spec: OnnxDetector) -> tuple[int, int]:
+def _edges(spec: TensorDetector) -> tuple[int, int]:
     """(shortest, longest) of `resize: shortest_edge`; by default DETR's own, and its ratio."""
     asked = spec.image_size or 800
     return (asked, round(asked * 1333 / 800)) if isinstance(asked, int) else asked
@@ -253,7 +250,7 @@ def _imgsz(graph: Graph) -> tuple[int, int] | None:
         return None
 
 
-def _normalisation(spec: OnnxDetector, layout: Layout, feed: Feed) -> Normalisation:
+def _normalisation(spec: TensorDetector, layout: Layout, feed: Feed) -> Normalisation:
     own = layout.normalisation
     if feed.whole:
         own = Normalisation(scale=1.0, channels=own.channels, pad=own.pad)
@@ -265,10 +262,11 @@ def _normalisation(spec: OnnxDetector, layout: Layout, feed: Feed) -> Normalisat
     return replace(own, **given)
 
 
-def _probed(session: Any, graph: Graph, feed: Feed, frame: tuple[int, int]) -> Graph:
+def _probed(network: Network, feed: Feed, frame: tuple[int, int]) -> Graph:
     """The graph with the sizes that its outputs have for one black picture."""
+    graph = network.graph
     room = feed.room(feed.batch or 1, frame)
     room[:] = 0
-    values = run(session, [t.name for t in graph.outputs], feed.tensors(room))
+    values = network.run([t.name for t in graph.outputs], feed.tensors(room))
     outputs = tuple(Tensor(t.name, values[t.name].shape, t.kind) for t in graph.outputs)
     return Graph(graph.inputs, outputs, graph.metadata)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import onnxruntime
+from numpy.typing import NDArray
 
 from quorate.detectors.graph import Graph, tensor
 from quorate.errors import DetectorError, InputError, did_you_mean
@@ -20,12 +22,56 @@ BY_SPEED = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", CPU)
 """What `auto` takes, the first that works. TensorRT is none of them: it spends minutes on every
 new size of input before the first picture, so it is for those who name it."""
 
+CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+"""Those that take their inputs in the card's memory."""
+
 log = logging.getLogger("quorate.detectors")
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A graph that onnxruntime runs in this process; sessions take calls from any thread.
+
+    device  "cuda" where inputs are copied to the card before the run, else None
+    """
+
+    session: onnxruntime.InferenceSession
+    graph: Graph
+    device: str | None = None
+
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """See `quorate.detectors.graph.Network`."""
+        try:
+            if self.device:
+                values = self._bound(outputs, feed, self.device)
+            else:
+                values = self.session.run(list(outputs), dict(feed))
+        except Exception as error:  # onnxruntime's exceptions share no base but this
+            raise DetectorError(
+                f"the model failed on an input of {_shapes(feed)}: {_plain(str(error))}"
+            ) from None
+        return dict(zip(outputs, values, strict=True))
+
+    def _bound(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]], device: str
+    ) -> list[NDArray[Any]]:
+        """With inputs laid on the device first, and only the outputs that are asked for fetched."""
+        binding = self.session.io_binding()
+        for name, value in feed.items():
+            placed = onnxruntime.OrtValue.ortvalue_from_numpy(value, device, 0)
+            binding.bind_ortvalue_input(name, placed)
+        for name in outputs:
+            binding.bind_output(name, "cpu")
+        self.session.run_with_iobinding(binding)
+        values: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return values
 
 
 def open_session(
     weights: str, *, threads: int, providers: Sequence[str] | Literal["auto"]
-) -> onnxruntime.InferenceSession:
+) -> OnnxNetwork:
     """Open a model for calls from any number of threads.
 
     Each call runs on its caller's thread when `threads` is 1, which is what keeps many pictures
@@ -53,7 +99,7 @@ def open_session(
     model = _model(weights)
     try:
         session = onnxruntime.InferenceSession(model, options, providers=list(providers))
-    except Exception as error:  # onnxruntime's exceptions share no base but this
+    except Exception as error:  # as above
         raise _refusal(weights, str(error)) from None
     if auto:
         used = session.get_providers()[0]
@@ -66,29 +112,12 @@ def open_session(
             f"onnxruntime offers {', '.join(session.get_providers())} instead.",
             hint="install what the provider needs, or leave `providers` out to run on the CPU",
         )
-    return session
-
-
-def signature(session: onnxruntime.InferenceSession) -> Graph:
-    """Inputs, outputs and metadata of an open model."""
-    return Graph(
+    graph = Graph(
         inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
         outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
         metadata=dict(session.get_modelmeta().custom_metadata_map),
     )
-
-
-def run(
-    session: onnxruntime.InferenceSession, outputs: Sequence[str], feed: dict[str, Any]
-) -> dict[str, Any]:
-    """The named outputs; DetectorError when the model fails on this input."""
-    try:
-        values = session.run(list(outputs), feed)
-    except Exception as error:  # as above
-        raise DetectorError(
-            f"the model failed on an input of {_shapes(feed)}: {_plain(str(error))}"
-        ) from None
-    return dict(zip(outputs, values, strict=True))
+    return OnnxNetwork(session, graph, "cuda" if session.get_providers()[0] in CUDA else None)
 
 
 def _model(weights: str) -> str | bytes:
@@ -145,5 +174,5 @@ def _plain(reason: str) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-def _shapes(feed: dict[str, Any]) -> str:
+def _shapes(feed: Mapping[str, NDArray[Any]]) -> str:
     return ", ".join(f"{name} {value.dtype}{value.shape}" for name, value in feed.items())

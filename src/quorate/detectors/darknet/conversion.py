@@ -19,7 +19,7 @@ from quorate.storage import open_file
 
 if TYPE_CHECKING:
     from quorate.detectors.darknet.spec import DarknetDetector
-    from quorate.detectors.predictor import OnnxPredictor
+    from quorate.detectors.predictor import TensorPredictor
 
 MAX_WEIGHTS_BYTES = 2 << 30
 MAX_TEXT_BYTES = 1 << 20
@@ -27,7 +27,7 @@ PIECE = 8 << 20
 GREY = 128  # darknet's letterbox is 0.5 where there is no picture
 
 
-def load(spec: DarknetDetector) -> OnnxPredictor:
+def load(spec: DarknetDetector) -> TensorPredictor:
     """Check the files against each other, and open their ONNX; see `DarknetDetector.load`."""
     cfg = _read(spec.cfg, MAX_TEXT_BYTES)
     side = spec.image_size
@@ -44,7 +44,7 @@ def load(spec: DarknetDetector) -> OnnxPredictor:
     def make() -> Iterable[bytes | memoryview]:
         return onnx_model(network, read_filters(floats, network, origin=spec.weights)).pieces
 
-    def use(path: Path) -> OnnxPredictor:
+    def use(path: Path) -> TensorPredictor:
         return OnnxDetector(
             name=spec.name,
             weights=str(path),

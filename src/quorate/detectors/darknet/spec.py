@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from quorate.detectors.tensor_detector import Providers
 from quorate.spec.base import Location
 from quorate.spec.detector import Detector
 
 if TYPE_CHECKING:
-    from quorate.detectors.predictor import OnnxPredictor
+    from quorate.detectors.predictor import TensorPredictor
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 
@@ -35,8 +36,9 @@ class DarknetDetector(Detector):
     )
     batch: PositiveInt = Field(1, description="Most pictures given to the network at once.")
     threads: PositiveInt = Field(1, description="Threads inside one run of the network.")
-    providers: tuple[str, ...] = Field(
-        ("CPUExecutionProvider",), min_length=1, description="onnxruntime's execution providers."
+    providers: Providers = Field(
+        ("CPUExecutionProvider",),
+        description="onnxruntime's execution providers, in order; auto: the fastest there is.",
     )
 
     @property
@@ -45,7 +47,7 @@ class DarknetDetector(Detector):
         named = (self.names,) if isinstance(self.names, str) else ()
         return (self.weights, self.cfg, *named)
 
-    def load(self) -> OnnxPredictor:
+    def load(self) -> TensorPredictor:
         """Read the files, turn them into ONNX or find that in the cache, and open it.
 
         Raises:
