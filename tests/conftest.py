@@ -1,5 +1,7 @@
 import os
+import uuid
 
+import pytest
 from hypothesis import settings
 
 # In CI the same examples every time, so that a change fails for what it changed; elsewhere new
@@ -7,3 +9,15 @@ from hypothesis import settings
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.fixture
+def s3_prefix():
+    """A prefix of its own in a real S3 store, which is removed afterwards."""
+    if not (os.environ.get("AWS_ENDPOINT_URL") and os.environ.get("S3_BUCKET")):
+        pytest.skip("needs an S3 store: AWS_ENDPOINT_URL and S3_BUCKET are not set")
+    from quorate.storage import remove_tree
+
+    prefix = f"s3://{os.environ['S3_BUCKET']}/quorate-test/{uuid.uuid4().hex}"
+    yield prefix
+    remove_tree(prefix)

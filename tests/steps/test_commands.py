@@ -101,7 +101,7 @@ def test_what_a_method_loses_is_told(example, capsys):
     [
         (["prepare", "--method", "concensus"], "did you mean 'consensus'"),
         (["prepare", "--method", "votes"], "needs min_votes"),
-        (["prepare", "--shard-size", "0"], "takes one at least"),
+        (["prepare", "--shard-size", "0"], "it takes a number from 1"),
         (["prepare", "--data", "gone"], "gone"),
         (["detect", "--shard", "00007", "--detector", "yolo"], "prepare made 1"),
         (["detect", "--shard", "0", "--detector", "jolo"], "did you mean 'yolo'"),
@@ -212,7 +212,6 @@ def test_prepare_looks_into_the_bucket(example):
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
         "AWS_REGION": "nowhere",
-        "AWS_MAX_ATTEMPTS": "1",
     }
     words = ["prepare", example / "spec.yaml", "--work", example / "work", "--data", "street"]
     done = subprocess.run(

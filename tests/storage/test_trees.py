@@ -1,4 +1,3 @@
-import io
 import os
 import stat
 import threading
@@ -9,7 +8,14 @@ import pytest
 
 from quorate import storage
 from quorate.errors import FormatError, InputError
-from quorate.storage import open_file, open_tree, read_bytes, write_bytes, writing
+from quorate.storage import (
+    open_file,
+    open_tree,
+    read_bytes,
+    remove_tree,
+    write_bytes,
+    writing,
+)
 
 NAMES = ["a-1.txt", "a/10.txt", "a/2.txt", "ü b/ö.txt"]
 
@@ -110,7 +116,7 @@ def test_an_archive_with_a_link_is_refused(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "ZIP_FLOOR", 1 << 20)
+    monkeypatch.setattr(storage.archive, "ZIP_FLOOR", 1 << 20)
     with pytest.raises(FormatError, match="taken for a bomb"):
         open_tree(archive(tmp_path, ("zeros", bytes(2 << 20))))
     monkeypatch.undo()
@@ -176,37 +182,17 @@ def test_a_bucket_must_be_named():
         read_bytes("s3://")
 
 
-@pytest.mark.cluster
-@pytest.mark.skipif(
-    not (os.environ.get("AWS_ENDPOINT_URL") and os.environ.get("S3_BUCKET")),
-    reason="needs an S3 server: AWS_ENDPOINT_URL and S3_BUCKET are not set",
-)
-def test_s3_is_a_tree_like_any_other(tmp_path):
-    root = f"s3://{os.environ['S3_BUCKET']}/quorate-test/{os.getpid()}"
-    for name in NAMES:
-        write_bytes(storage.join(root, name), name.encode())
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as packed:
-        packed.writestr("in/a.txt", "hello")
-    write_bytes(storage.join(root, "x.zip"), made.getvalue())
-    with open_tree(root) as tree:
-        assert list(tree.names()) == [*NAMES[:3], "x.zip", NAMES[3]]
-        assert tree.read("a/10.txt") == b"a/10.txt"
-        with tree.open("a/2.txt") as file:
-            assert file.read(1) == b"a"
-            file.seek(2)
-            assert file.read() == b"2.txt"
-        assert not tree.exists("missing")
-        with pytest.raises(InputError, match="no such file"):
-            tree.read("missing")
-    with open_tree(f"{root}/x.zip/in") as tree:
-        assert tree.read("a.txt") == b"hello"
-    assert storage.exists(storage.join(root, "x.zip"))
-    with pytest.raises(InputError):
-        read_bytes(f"s3://{os.environ['S3_BUCKET']}-missing/x")
-
-
 def test_a_path_object_is_a_root_too(tmp_path):
     (tmp_path / "x").write_text("x")
     with open_tree(Path(tmp_path)) as tree:
         assert list(tree.names()) == ["x"]
+
+
+def test_a_tree_is_removed(tmp_path):
+    write_bytes(tmp_path / "tree/a/b", b"x")
+    remove_tree(tmp_path / "tree")
+    assert list(tmp_path.iterdir()) == []
+    remove_tree(tmp_path / "tree")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be removed"):
+        remove_tree(tmp_path / "file")

@@ -1,0 +1,110 @@
+"""A tree in a ZIP archive, which is not trusted."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from quorate.errors import FormatError, InputError, QuorateError
+from quorate.storage.tree import OUTSIDE, Tree, join, safe_name
+
+ZIP_RATIO = 200
+"""An archive may unpack to this many times its own size …"""
+ZIP_FLOOR = 256 << 20
+"""… or to this many bytes, whichever is more; beyond, it is taken for a bomb."""
+
+
+class ZipTree(Tree):
+    """The files of an archive, or below a folder inside it."""
+
+    def __init__(self, root: str, archive: str, file: BinaryIO, inside: str) -> None:
+        self.root = root
+        self._file = file
+        self._prefix = f"{inside.strip('/')}/" if inside.strip("/") else ""
+        try:
+            self._zip = zipfile.ZipFile(file)
+            self._members = _checked(archive, self._zip, os.fstat(file.fileno()).st_size)
+        except (zipfile.BadZipFile, UnicodeDecodeError, OSError, NotImplementedError) as error:
+            file.close()
+            raise FormatError(f"{archive}: not a readable ZIP archive ({error}).") from None
+        except QuorateError:
+            file.close()
+            raise
+        if self._prefix and not any(name.startswith(self._prefix) for name in self._members):
+            file.close()
+            raise InputError(f"{archive}: there is no folder '{inside}' inside.")
+
+    def names(self) -> Iterator[str]:
+        """See `Tree`."""
+        cut = len(self._prefix)
+        return iter(sorted(n[cut:] for n in self._members if n.startswith(self._prefix)))
+
+    def exists(self, name: str) -> bool:
+        """See `Tree`."""
+        return self._prefix + name in self._members
+
+    def open(self, name: str) -> BinaryIO:
+        """See `Tree`."""
+        return cast(BinaryIO, self._open(name))
+
+    def read(self, name: str) -> bytes:
+        """See `Tree`."""
+        try:
+            with self._open(name) as file:
+                data: bytes = file.read()
+                return data
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, zlib.error) as error:
+            raise FormatError(f"{join(self.root, name)}: cannot be unpacked ({error}).") from None
+
+    def _open(self, name: str) -> Any:
+        member = self._members.get(self._prefix + safe_name(name, origin=self.root))
+        if member is None:
+            raise InputError(f"{join(self.root, name)}: there is no such file.")
+        try:
+            return self._zip.open(member)
+        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+            raise FormatError(f"{join(self.root, name)}: cannot be unpacked ({error}).") from None
+
+    def close(self) -> None:
+        """See `Tree`."""
+        self._zip.close()
+        self._file.close()
+
+
+def _checked(archive: str, opened: zipfile.ZipFile, weight: int) -> dict[str, zipfile.ZipInfo]:
+    """The files of an archive by name; FormatError for one that is not to be trusted."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in opened.infolist():
+        if OUTSIDE.search(member.orig_filename) or not member.filename:
+            raise FormatError(f"{archive}: its member {member.orig_filename!r} leads outside it.")
+        if member.is_dir():
+            continue
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise FormatError(f"{archive}: its member '{member.filename}' is a link.")
+        if member.flag_bits & 1:
+            raise FormatError(f"{archive}: its member '{member.filename}' is encrypted.")
+        if member.filename in members:
+            raise FormatError(f"{archive}: holds two members named '{member.filename}'.")
+        members[member.filename] = member
+    total = sum(member.file_size for member in members.values())
+    if total > max(ZIP_FLOOR, ZIP_RATIO * weight):
+        raise FormatError(
+            f"{archive}: would unpack to {total:,} bytes from {weight:,}; it is taken for a bomb.",
+            hint="unpack it yourself where you trust it, and give the folder",
+        )
+    return members
+
+
+def in_zip(location: str) -> tuple[str, str] | None:
+    """The archive and the name inside it, where a location leads into a local ZIP archive."""
+    path, inside = location.rstrip("/"), ""
+    while path and path != os.path.dirname(path):
+        if os.path.isfile(path):
+            return (path, inside) if zipfile.is_zipfile(path) or path.endswith(".zip") else None
+        path, name = os.path.split(path)
+        inside = f"{name}/{inside}" if inside else name
+    return None

@@ -1,0 +1,75 @@
+"""What folders, archives and S3 prefixes have in common."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import BinaryIO, NoReturn, Self
+
+from quorate.errors import InputError
+
+OUTSIDE = re.compile(r"(?:^|/)\.\.(?:/|$)|^/|^[A-Za-z]:|[\\\x00]")
+"""What a name must not match, for it would lead out of its root."""
+
+
+class Tree(ABC):
+    """Files below one root. Use it as a context manager; see the module for names and order."""
+
+    root: str
+    remote: bool = False
+    """Whether every read crosses a network, so that it is worth reading ahead."""
+
+    @abstractmethod
+    def names(self) -> Iterator[str]:
+        """Every file below the root, by rising code points; no folders."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """A file to read from; seekable, and cheap when only its first bytes are wanted."""
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; InputError where there is no such file."""
+        with self.open(name) as file:
+            return file.read()
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        try:
+            self.open(name).close()
+        except InputError:
+            return False
+        return True
+
+    def close(self) -> None:  # noqa: B027  most trees hold nothing open
+        """Release what the tree holds open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def join(root: str | os.PathLike[str], *names: str) -> str:
+    """The location of a name below a root, of whichever kind the root is."""
+    root = os.fspath(root)
+    parts = [name.strip("/") for name in names if name.strip("/")]
+    return "/".join([root.rstrip("/") or root[:1], *parts]) if parts else root
+
+
+def safe_name(name: str, *, origin: str) -> str:
+    """`name` as it is, or InputError, naming its `origin`, where it leads outside its root."""
+    if not name or OUTSIDE.search(name):
+        raise InputError(f"{origin}: the name {name!r} leads outside its root.")
+    return name
+
+
+def refuse(location: str, error: OSError) -> NoReturn:
+    """Raise an operating system's error as an InputError that names the place."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise InputError(f"{location}: there is no such file.") from None
+    if isinstance(error, IsADirectoryError):
+        raise InputError(f"{location}: is a folder, not a file.") from None
+    raise InputError(f"{location}: cannot be read ({error.strerror or error}).") from None
