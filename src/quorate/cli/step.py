@@ -35,7 +35,12 @@ def add_commands(commands: Any) -> None:
         "without a scheme is a key in that bucket",
     )
     one.add_argument("--method", help="fusion method, instead of the spec's own")
-    one.add_argument("--shard-size", type=int, help="pictures a shard (default: 1024)")
+    one.add_argument(
+        "--shard-size",
+        metavar="N",
+        default="auto",
+        help="pictures a shard (default: auto, chosen from their number)",
+    )
     one.add_argument("--count", metavar="FILE", help="write the number of shards to a file")
     one = add("detect", _detect, "run one detector over one shard")
     one.add_argument("--detector", required=True, help="which detector of the spec")
@@ -89,15 +94,12 @@ def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
 def _prepare(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note
     from quorate.cli.pod import Progress, in_bucket
-    from quorate.errors import InputError
     from quorate.spec import with_method
-    from quorate.steps import SHARD_SIZE, prepare
+    from quorate.steps import check_shards, prepare
     from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
-    size = SHARD_SIZE if arguments.shard_size is None else arguments.shard_size
-    if size < 1:
-        raise InputError(f"A shard of {size} pictures cannot be made; it takes one at least.")
+    size = _size(arguments.shard_size)
     notes: tuple[str, ...] = ()
     if arguments.data:
         ensemble = ensemble.model_copy(update={"data": in_bucket(arguments.data)})
@@ -108,8 +110,23 @@ def _prepare(arguments: argparse.Namespace) -> None:
     for remark in plan.notes:
         note(f"note: {remark}")
     if arguments.count:
+        check_shards(plan.images, plan.shards)
         write_bytes(arguments.count, f"{plan.shards}".encode())
     print(plan.shards)
+
+
+def _size(given: str) -> int | None:
+    """Pictures a shard; None where they are to be chosen."""
+    from quorate.errors import InputError
+
+    if given in ("auto", ""):
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(
+            f"A shard of {given} pictures cannot be made; it takes one at least.",
+            hint="--shard-size auto chooses from the number of pictures",
+        )
+    return int(given)
 
 
 def _detect(arguments: argparse.Namespace) -> None:

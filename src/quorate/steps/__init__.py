@@ -9,6 +9,7 @@ from quorate.steps.detect import Voter, detect
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import Summary, publish
-from quorate.steps.work import SHARD_SIZE, Work
+from quorate.steps.sharding import check_shards
+from quorate.steps.work import Work
 
-__all__ = ["SHARD_SIZE", "Summary", "Voter", "Work", "detect", "fuse", "prepare", "publish"]
+__all__ = ["Summary", "Voter", "Work", "check_shards", "detect", "fuse", "prepare", "publish"]

@@ -14,8 +14,8 @@ from quorate.errors import InputError, LabelError, QuorateError, SpecError, did_
 from quorate.formats import read
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
+from quorate.steps import sharding
 from quorate.steps.work import (
-    SHARD_SIZE,
     Category,
     Plan,
     ShardImages,
@@ -35,7 +35,7 @@ def prepare(
     work: Work,
     *,
     labels: Labels | None = None,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int | None = None,
     notes: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
@@ -44,7 +44,7 @@ def prepare(
     Pictures keep the data set's order; a shard is a contiguous part of it. A picture whose size
     is not known is asked for it; one that is no picture is left out and listed in the plan.
     `labels` is the vocabulary of last resort, for a plain folder and a spec that names none;
-    `notes` are remarks that the summary is to repeat.
+    `notes` are remarks that the summary is to repeat; `shard_size` is chosen where it is None.
 
     Raises InputError where there is no picture at all, SpecError where no label is known.
     """
@@ -57,9 +57,10 @@ def prepare(
     categories = tuple(
         Category(i, n) for i, n in zip(vocabulary.ids, vocabulary.names, strict=True)
     )
+    size = shard_size or sharding.shard_size(len(images))
     shards = [
-        ShardImages(images=images[start : start + shard_size], categories=categories)
-        for start in range(0, len(images), shard_size)
+        ShardImages(images=images[start : start + size], categories=categories)
+        for start in range(0, len(images), size)
     ]
     plan = Plan(
         fingerprint=fingerprint(dataset.root, *(msgspec.json.encode(shard) for shard in shards)),

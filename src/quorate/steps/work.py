@@ -33,9 +33,6 @@ from quorate.labels import Labels
 
 T = TypeVar("T")
 
-SHARD_SIZE = 1024
-"""Pictures a shard: many enough that loading a model is cheap, few enough to try again."""
-
 
 class Skipped(msgspec.Struct, frozen=True):
     """A picture that could not be read, and why."""

@@ -1,0 +1,82 @@
+"""How many shards one workflow may hold, and how many child workflows share the rest.
+
+A workflow is one object in Kubernetes, its status with an entry for every node included, and etcd
+takes no more than about 1.5 MB; Argo compresses a status over 1 MiB, and fails the workflow where
+that does not help. We stay below that without compression: the UI and the controller read and
+write the whole of it each time a pod changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quorate.steps.sharding import MOST_SHARDS, SHARD_SIZE, shard_size
+
+STATUS_BYTES = 1 << 20
+"""What Argo keeps uncompressed (its MAX_WORKFLOW_SIZE)."""
+NODE_BYTES = 1800
+"""Bytes of a pod's node in a status, its inputs and outputs included; see tests/cluster."""
+GROUP_BYTES = 900
+"""Bytes of any other node: a DAG, a retry, a step left out."""
+TEMPLATES = 3
+"""How often a status holds the template: as it is stored, and as its parts are used."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a run is cut.
+
+    size      pictures of a shard
+    shards    shards of the run
+    children  workflows they run in: 1 is the run's own, more are its children
+    nodes     nodes of the largest of these workflows
+    bytes     what its status takes
+    """
+
+    size: int
+    shards: int
+    children: int
+    nodes: int
+    bytes: int
+
+
+def shard_bytes(detectors: int, tries: int = 1) -> int:
+    """What one shard takes in a status: its DAG; of each detector every try; its fusion.
+
+    A try that Argo itself repeats is a group and a pod; each further pod that is needed comes
+    out of the reserve that `shards_per_workflow` leaves.
+    """
+    of_detector = tries * (NODE_BYTES + GROUP_BYTES)
+    return GROUP_BYTES + detectors * of_detector + NODE_BYTES + GROUP_BYTES
+
+
+def shards_per_workflow(detectors: int, template_bytes: int, tries: int = 1) -> int:
+    """The most shards of one workflow: three quarters of what is left beside its template."""
+    left = STATUS_BYTES - TEMPLATES * template_bytes
+    return max(1, left * 3 // 4 // shard_bytes(detectors, tries))
+
+
+def scale(images: int, detectors: int, template_bytes: int, tries: int = 1) -> Scale:
+    """How a run of so many pictures and detectors is cut where nothing else is asked for."""
+    size = shard_size(images)
+    shards = -(-images // size)
+    most = shards_per_workflow(detectors, template_bytes, tries)
+    held = min(most, shards)
+    return Scale(
+        size=size,
+        shards=shards,
+        children=-(-shards // most),
+        nodes=held * (1 + detectors * 2 * tries + 2),
+        bytes=TEMPLATES * template_bytes + held * shard_bytes(detectors, tries),
+    )
+
+
+__all__ = [
+    "MOST_SHARDS",
+    "SHARD_SIZE",
+    "Scale",
+    "scale",
+    "shard_bytes",
+    "shard_size",
+    "shards_per_workflow",
+]

@@ -1,0 +1,32 @@
+"""How many pictures a shard has: arithmetic, nothing else.
+
+A shard is one pod for each detector. It has enough pictures that starting the pod and loading a
+model are a small part of its time, and there are never more shards than a run can keep account of.
+"""
+
+from __future__ import annotations
+
+from quorate.errors import InputError
+
+SHARD_SIZE = 1024
+"""Pictures a shard: many enough that loading a model is cheap, few enough to try again."""
+MOST_SHARDS = 4096
+"""Shards of one run: beyond this many, shards grow rather than their number."""
+
+
+def shard_size(images: int) -> int:
+    """Pictures of each shard of a data set: `SHARD_SIZE`, or more where that makes too many.
+
+    Shards are all of one size, but for the last, so sizes are as even as they can be.
+    """
+    shards = min(-(-images // SHARD_SIZE), MOST_SHARDS)
+    return max(1, -(-images // max(1, shards)))
+
+
+def check_shards(images: int, shards: int) -> None:
+    """InputError where shards are too many for one run on a cluster."""
+    if shards > MOST_SHARDS:
+        raise InputError(
+            f"{shards} shards are more than the {MOST_SHARDS} that a run keeps account of.",
+            hint=f"shards of {-(-images // MOST_SHARDS)} pictures or more, or --shard-size auto",
+        )
