@@ -72,3 +72,9 @@ def test_a_module_without_code_runs_where_nothing_can_be_written(module):
     protect(module.parent)
     assert call(module) == (6.0, 0)
     assert [path.name for path in module.parent.iterdir()] == ["sums.py"]
+
+
+def test_no_function_is_cached_in_another_way():
+    source = Path(__file__).parents[1] / "src/quorate"
+    plain = [path.name for path in source.rglob("*.py") if "cache=True" in path.read_text()]
+    assert plain == []

@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from quorate.compiled import kernel
 from quorate.detectors.geometry import Placement
 
 Floats = tuple[float, float, float]
@@ -110,7 +110,7 @@ def _gain_and_bias(wanted: Normalisation) -> tuple[NDArray[np.float32], NDArray[
     return (wanted.scale / std).astype(np.float32), (-mean / std).astype(np.float32)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _resize(
     source: NDArray[np.uint8],
     planes: NDArray[np.float32],

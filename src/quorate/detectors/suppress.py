@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from quorate.compiled import kernel
 
 MOST_CANDIDATES = 30_000
 """Boxes that non-maximum suppression looks at, best first; Ultralytics' number."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def best_plane(
     scores: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:  # pragma: no cover - compiled
@@ -31,7 +32,7 @@ def best_plane(
     return best, plane
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def best_column(
     rows: NDArray[np.float32], categories: int, floor: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:  # pragma: no cover - compiled
@@ -57,7 +58,7 @@ def best_column(
     return best, category
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def suppress(
     xyxy: NDArray[np.float32], label: NDArray[np.int32], iou: float, most: int
 ) -> NDArray[np.int64]:  # pragma: no cover - compiled

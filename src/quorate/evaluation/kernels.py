@@ -7,9 +7,9 @@ picture and one category, and cells come as offsets.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from quorate.compiled import kernel
 from quorate.evaluation.truth import Floats, Ints
 
 Bytes = NDArray[np.int8]
@@ -17,7 +17,7 @@ Bytes = NDArray[np.int8]
 FALSE, TRUE, IGNORED = 0, 1, -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def match_cells(
     found: Floats,
     cells: Ints,
@@ -74,7 +74,7 @@ def match_cells(
     return outcome
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def weighted_ap(
     starts: Ints,
     image: Ints,
@@ -137,7 +137,7 @@ def weighted_ap(
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair_matches(
     xyxy: NDArray[np.float32],
     cells: Ints,

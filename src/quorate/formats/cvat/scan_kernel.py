@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from quorate.compiled import kernel
+
 FIELDS = (
     "image", "label", "source", "occluded", "z_order", "group_id", "start", "end",
 )  # fmt: skip
@@ -33,7 +35,7 @@ _Z_ORDER, _GROUP_ID, _ROTATION = _coded(b"z_order"), _coded(b"group_id"), _coded
 _XTL, _YTL, _XBR, _YBR = _coded(b"xtl"), _coded(b"ytl"), _coded(b"xbr"), _coded(b"ybr")
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _skip(data: Any, at: int) -> int:
     """Past white space."""
     while at < len(data) and (
@@ -43,7 +45,7 @@ def _skip(data: Any, at: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _word(data: Any, at: int) -> tuple[int, int]:
     """Past a name; and the name as a number, 0 where it is too long for one."""
     start = at
@@ -57,7 +59,7 @@ def _word(data: Any, at: int) -> tuple[int, int]:
     return at, code if at - start <= 9 else 0
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _number(data: Any, start: int, end: int) -> tuple[float, bool]:
     """A plain decimal number, exactly as Python reads it; False where it is not plain.
 
@@ -88,7 +90,7 @@ def _number(data: Any, start: int, end: int) -> tuple[float, bool]:
     return sign * (mantissa / scale), True
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _intern(data: Any, start: int, end: int, strings: Any, table: Any, count: int) -> int:
     """The number of a string among those seen; equal to `count` where it is new."""
     code = np.uint64(14695981039346656037)
@@ -114,7 +116,7 @@ def _intern(data: Any, start: int, end: int, strings: Any, table: Any, count: in
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _key(data: Any, at: int) -> tuple[int, int, int]:
     """One `key="value"`: the key as a number, start and end of the value; -1 where not plain."""
     start = at
@@ -132,7 +134,7 @@ def _key(data: Any, at: int) -> tuple[int, int, int]:
     return code, value, at
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _end_of(data: Any, start: int, name: int) -> int:
     """Past the element that starts at `start`, its name ending at `name`; -1 if it never ends."""
     at = name
@@ -162,7 +164,7 @@ def _end_of(data: Any, start: int, name: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan(
     data: Any,
     strings: Any,
