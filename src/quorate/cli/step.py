@@ -123,8 +123,7 @@ def _size(given: str) -> int | None:
         return None
     if not given.isdecimal() or int(given) < 1:
         raise InputError(
-            f"A shard of {given} pictures cannot be made; it takes one at least.",
-            hint="--shard-size auto chooses from the number of pictures",
+            f"A shard of {given} pictures cannot be made; it takes a number from 1, or auto."
         )
     return int(given)
 
