@@ -1,9 +1,13 @@
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import FormatError, InputError
+from quorate.masks import Masks
 
 
 def boxes(name: str, image_id: list[int], **columns: object) -> Detections:
@@ -101,3 +105,37 @@ def test_a_file_that_is_something_else_is_named(tmp_path):
 def test_an_unknown_detector_is_named():
     with pytest.raises(InputError, match="No detector 'x' among a"):
         boxes("a", [1]).of("x")
+
+
+def masked() -> Detections:
+    return boxes("a", [1, 1, 2], masks=masks_of(3))
+
+
+def masks_of(n: int) -> Masks:
+    rows = [[6 * i, 1, 30 - 6 * i - 1] for i in range(n)]
+    return Masks.from_runs(rows, [[5, 6]] * n)
+
+
+def test_masks_go_through_parquet_take_and_concat(tmp_path):
+    masked().to_parquet(tmp_path / "d.parquet")
+    again = Detections.from_parquet(tmp_path / "d.parquet")
+    assert same(again, masked())
+    both = Detections.concat([boxes("b", [1]), again, boxes("b", [3])])
+    assert both.masks is not None
+    assert both.masks.there.tolist() == [False, True, True, True, False]
+    assert same(both.of("a").take(slice(None, None, -1)).take(np.array([2, 1, 0])), both.of("a"))
+    both.to_parquet(tmp_path / "d.parquet")
+    assert same(Detections.from_parquet(tmp_path / "d.parquet"), both)
+
+
+def test_boxes_without_masks_have_no_column_for_them(tmp_path):
+    both = Detections.concat([boxes("a", [1]), fused()])
+    assert both.masks is None
+    assert not any(name.startswith("mask") for name in both.to_arrow().column_names)
+    with pytest.raises(InputError, match="2 rows of masks for 3 boxes"):
+        boxes("a", [1, 1, 2], masks=masks_of(2))
+
+
+def test_detections_load_no_compiler():
+    code = "import sys, quorate.detections; assert not {'numba', 'pyarrow'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -34,15 +34,32 @@ def kernel(function: Function) -> Function:
     return cast(Function, dispatcher)
 
 
+def drop_stale_code(module: str) -> None:
+    """Forget compiled code that is older than any module in the folder of `module`, a `__file__`.
+
+    numba compares a cached kernel with its own module alone, so it would run the old code of a
+    changed helper in another one. Where nothing may be deleted, nothing can have been edited.
+    """
+    folder = Path(module).parent
+    newest = max(module.stat().st_mtime for module in folder.glob("*.py"))
+    for index in folder.glob("__pycache__/*.nbi"):
+        try:
+            if index.stat().st_mtime < newest:
+                index.unlink()
+        except OSError:  # another process was faster, or the folder is read-only
+            continue
+
+
 def _quick_cache() -> Any:
     """Numba's cache without `target_context.refresh()`; None where numba is arranged otherwise."""
     try:
         caching: Any = import_module("numba.core.caching")
-        runtime: Any = import_module("numba.core.runtime").rtsys
         parent, plain = caching.FunctionCache, caching.CompileResultCacheImpl
         locators, beside = plain._locator_classes, caching.InTreeCacheLocator
         after = locators.index(beside) + 1
-        _ = parent._load_overload, parent._guard_against_spurious_io_errors, runtime.initialize
+        helpers: Any = import_module("numba.core.runtime._nrt_python").c_helpers
+        binding: Any = import_module("llvmlite.binding")
+        _ = parent._load_overload, parent._guard_against_spurious_io_errors
     except (ImportError, AttributeError, ValueError):  # its own way of loading is right, if slow
         return None
 
@@ -56,11 +73,24 @@ def _quick_cache() -> Any:
     class Places(plain):  # type: ignore[misc, valid-type]
         _locator_classes = (*locators[:after], Baked, *locators[after:])
 
+        def reduce(self, compiled: Any) -> Any:
+            """Machine code alone, and the name by which it is called."""
+            (name, kind, (code, _)), description, *others, _ = super().reduce(compiled)
+            stub = f'define void @"{description.llvm_cpython_wrapper_name}"() {{ ret void }}'
+            bitcode = binding.parse_assembly(stub).as_bitcode()
+            return ((name, kind, (code, bitcode)), description, *others, ())
+
+        def rebuild(self, target_context: Any, payload: Any) -> Any:
+            compiled = super().rebuild(target_context, payload)
+            compiled.library._shared_module = None  # numba refuses to link what has none
+            return compiled
+
     class Cache(parent):  # type: ignore[misc, valid-type]
         _impl_class = Places
 
         def load_overload(self, signature: Any, target_context: Any) -> Any:
-            runtime.initialize(target_context)
+            for name, address in helpers.items():
+                binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
             with self._guard_against_spurious_io_errors():
                 return self._load_overload(signature, target_context)
 

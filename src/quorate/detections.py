@@ -11,6 +11,7 @@ Columns, one row per box, for a whole data set at once: there is no object per b
     votes        int16    (n,)    detectors that carried the box; 1 for a detector's own box
     agreement    float32  (n,)    mean IoU of a fused box with its members; 1 for a detector's own
     members      Members  or None the boxes each fused box was made of
+    masks        Masks    or None the pixels of each object; None where no detector gives masks
 
 Row order has meaning: pictures in the data set's order, and within a picture as the producer
 ordered them (by falling score, for every producer of Quorate).
@@ -30,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quorate.columns import column, concat_offsets, take_ragged
 from quorate.errors import FormatError, InputError
+from quorate.masks import Masks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,6 +71,7 @@ class Detections:
     agreement: NDArray[np.float32]
     detectors: tuple[str, ...]
     members: Members | None = None
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         n = len(self.image_id)
@@ -84,6 +87,8 @@ class Detections:
             raise InputError(
                 f"Detections: {len(self.members.offsets) - 1} rows of members for {n} boxes."
             )
+        if self.masks is not None and len(self.masks) != n:
+            raise InputError(f"Detections: {len(self.masks)} rows of masks for {n} boxes.")
 
     @classmethod
     def build(
@@ -98,6 +103,7 @@ class Detections:
         votes: ArrayLike = 1,
         agreement: ArrayLike = 1.0,
         members: Members | None = None,
+        masks: Masks | None = None,
     ) -> Self:
         """Columns from anything array-like; scalars are spread over all rows.
 
@@ -122,6 +128,7 @@ class Detections:
             agreement=spread("agreement", agreement),
             detectors=tuple(detectors),
             members=members,
+            masks=masks,
         )
         if not (np.isfinite(built.xyxy).all() and np.isfinite(built.score).all()):
             bad = int(np.count_nonzero(~np.isfinite(built.xyxy).all(1) | ~np.isfinite(built.score)))
@@ -137,7 +144,10 @@ class Detections:
 
     @classmethod
     def concat(cls, parts: Sequence[Detections]) -> Self:
-        """All rows of all parts, in order; the detectors' names are united in order of sight."""
+        """All rows of all parts, in order; the detectors' names are united in order of sight.
+
+        Where some parts have masks, the rows of the others have none.
+        """
         names = tuple(dict.fromkeys(name for part in parts for name in part.detectors))
         if not parts:
             return cls.empty()
@@ -163,7 +173,10 @@ class Detections:
         columns["detector"] = np.concatenate(
             [slot[part.detector] for part, slot in zip(parts, slots, strict=True)]
         )
-        return cls(**columns, detectors=names, members=members)
+        masks = None
+        if any(part.masks is not None for part in parts):
+            masks = Masks.concat([len(p) if p.masks is None else p.masks for p in parts])
+        return cls(**columns, detectors=names, members=members, masks=masks)
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -182,6 +195,7 @@ class Detections:
             self,
             **{name: getattr(self, name)[index] for name in _COLUMNS},
             members=None if self.members is None else self.members.take(index),
+            masks=None if self.masks is None else self.masks.take(index),
         )
 
     def of(self, detector: str) -> Self:
@@ -213,6 +227,11 @@ class Detections:
                 columns[f"member_{name}"] = pa.LargeListArray.from_arrays(
                     pa.array(self.members.offsets), pa.array(getattr(self.members, name))
                 )
+        if self.masks is not None:
+            columns["mask_runs"] = pa.LargeListArray.from_arrays(
+                pa.array(self.masks.offsets), pa.array(self.masks.runs)
+            )
+            columns["mask_height"], columns["mask_width"] = self.masks.size.T.copy()
         about = {"version": 1, "detectors": list(self.detectors)}
         return pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about).encode()})
 
@@ -251,7 +270,18 @@ class Detections:
                 detector=detector.values.to_numpy().astype(np.int16),
                 score=score.values.to_numpy().astype(np.float32),
             )
-        return cls.build(xyxy=xyxy, members=members, detectors=about["detectors"], **columns)
+        masks = None
+        if "mask_runs" in table.column_names:
+            runs = table["mask_runs"].combine_chunks()
+            size = [table[name].to_numpy() for name in ("mask_height", "mask_width")]
+            masks = Masks(
+                offsets=np.ascontiguousarray(runs.offsets.to_numpy(), dtype=np.int64),
+                runs=runs.values.to_numpy().astype(np.uint32, copy=False),
+                size=np.stack(size, axis=1).astype(np.int32, copy=False),
+            )
+        return cls.build(
+            xyxy=xyxy, members=members, masks=masks, detectors=about["detectors"], **columns
+        )
 
 
 _COLUMNS: dict[str, Any] = {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.compiled import kernel
+from quorate.compiled import drop_stale_code, kernel
 from quorate.fusion.boxes import merge_groups
 from quorate.fusion.decay import decay_scores
 from quorate.fusion.groups import form_groups
@@ -127,19 +125,4 @@ def fuse_pictures(
     return bad, kept, fused, value, kind, votes, agreement, member_offsets, member_rows
 
 
-def _drop_stale_code(folder: Path) -> None:
-    """Forget compiled code that is older than any module of the folder.
-
-    numba compares a cached kernel with its own module alone, so it would run the old code of a
-    changed helper in another one. Where nothing may be deleted, nothing can have been edited.
-    """
-    newest = max(module.stat().st_mtime for module in folder.glob("*.py"))
-    for index in folder.glob("__pycache__/*.nbi"):
-        try:
-            if index.stat().st_mtime < newest:
-                index.unlink()
-        except OSError:  # another process was faster, or the folder is read-only
-            continue
-
-
-_drop_stale_code(Path(__file__).parent)
+drop_stale_code(__file__)

@@ -1,0 +1,383 @@
+"""Masks to polygons a person can edit, and polygons to masks as pycocotools draws them.
+
+An outline runs along the edges of pixels, so that a polygon without tolerance gives its mask back
+exactly. Pixels that touch at a corner belong together. A polygon has no holes, in COCO as in
+CVAT: a hole is opened by a cut without width to the ring around it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from quorate.columns import Offsets
+from quorate.compiled import drop_stale_code, kernel
+from quorate.errors import InputError
+from quorate.masks.runs import UNION, decode, merge
+from quorate.masks.value import Masks
+
+Points = NDArray[np.float64]
+Bitmap = NDArray[np.bool_]
+
+FURTHEST = 1_000_000.0
+"""Pixels: a polygon that reaches further is drawn in no picture."""
+_STEP_X, _STEP_Y = (1, 0, -1, 0), (0, 1, 0, -1)  # east, south, west, north
+
+
+def polygons(masks: Masks, tolerance: float = 0.0) -> tuple[Offsets, Points]:
+    """The outline of each mask: offsets (n + 1,) and x, y, x, y, …, as `Annotations.points` are.
+
+    A pair of NaN parts the rings of one mask, the largest first. With a tolerance no outline
+    strays from its mask's by more than so many pixels (Douglas, Peucker 1973); parts and holes
+    of fewer pixels than its square are left out, save a mask's largest part. A row without a
+    mask, or of no pixel, has no points.
+    """
+    box = masks.measured().box
+    return outline(*masks.columns(), np.array(masks.size[:, 0], np.int64), box, float(tolerance))
+
+
+def drawn(offsets: Offsets, points: Points, sizes: NDArray[np.int32]) -> Masks:
+    """The masks of polygons, whose rings a pair of NaN parts, in pictures of (n, 2) sizes.
+
+    The pixels are those of pycocotools (`frPyObjects` and `merge`). A row without points has no
+    mask. Raises InputError for a point that is infinite or a million pixels away.
+    """
+    if len(points) and np.nanmax(np.abs(points)) > FURTHEST:
+        raise InputError(f"A polygon reaches further than any picture ({np.nanmax(points):g}).")
+    size = np.require(sizes, dtype=np.int32, requirements=("C", "W"))
+    group, ring_offsets, runs = draw(
+        np.require(offsets, dtype=np.int64, requirements=("C", "W")),
+        np.require(points, dtype=np.float64, requirements=("C", "W")),
+        size,
+    )
+    rings = int(group[-1])
+    nought = np.zeros(rings)
+    _, merged, flat = merge(group, np.arange(rings), ring_offsets, runs, nought, nought, UNION)
+    return Masks(merged, flat, size)
+
+
+@kernel
+def outline(
+    offsets: Offsets,
+    runs: NDArray[np.uint32],
+    height: NDArray[np.int64],
+    box: NDArray[np.int64],
+    tolerance: float,
+) -> tuple[Offsets, Points]:
+    """`polygons` on columns; `box` is that of `runs.measure`."""
+    out = np.empty(1024)
+    size = 0
+    out_offsets = np.zeros(len(offsets), np.int64)
+    for i in range(len(offsets) - 1):
+        if box[i, 2] > box[i, 0]:
+            left, top = box[i, 0], box[i, 1]
+            pixels = decode(
+                runs[offsets[i] : offsets[i + 1]], height[i], left, top, box[i, 2], box[i, 3]
+            )
+            rings, xy = _traced(pixels)
+            values = _assembled(rings, xy, tolerance)
+            if size + len(values) > len(out):
+                longer = np.empty(2 * (size + len(values)))
+                longer[:size] = out[:size]
+                out = longer
+            for k in range(0, len(values), 2):
+                out[size + k], out[size + k + 1] = values[k] + left, values[k + 1] + top
+            size += len(values)
+        out_offsets[i + 1] = size
+    return out_offsets, out[:size].copy()
+
+
+@njit(error_model="numpy")
+def _traced(pixels: Bitmap) -> tuple[Offsets, Points]:
+    """Every ring of a bitmap: offsets (r + 1,) and its corners (m, 2), the inside on its right."""
+    height, width = pixels.shape
+    seen = np.zeros((height, width), np.bool_)  # pixels whose upper edge has been walked along
+    rings = np.zeros(16, np.int64)
+    xy = np.empty((256, 2))
+    count = size = 0
+    for row in range(height):
+        for column in range(width):
+            if not pixels[row, column] or seen[row, column]:
+                continue
+            if row > 0 and pixels[row - 1, column]:
+                continue
+            x, y, way = column, row, 0
+            while True:
+                if way == 0:
+                    seen[y, x] = True
+                x, y = x + _STEP_X[way], y + _STEP_Y[way]
+                turn = _turn(pixels, x, y, way)
+                if turn != 0:
+                    if size == len(xy):
+                        longer = np.empty((2 * size, 2))
+                        longer[:size] = xy
+                        xy = longer
+                    xy[size, 0], xy[size, 1] = x, y
+                    size += 1
+                    way = (way + turn) & 3
+                if way == 0 and x == column and y == row:
+                    break
+            count += 1
+            if count == len(rings):
+                more = np.zeros(2 * count, np.int64)
+                more[:count] = rings
+                rings = more
+            rings[count] = size
+    return rings[: count + 1].copy(), xy[:size].copy()
+
+
+@njit(error_model="numpy")
+def _turn(pixels: Bitmap, x: int, y: int, way: int) -> int:
+    """-1 to the left, 1 to the right, 0 straight on, at a corner of pixels."""
+    height, width = pixels.shape
+    # The pixels ahead, to the left and to the right of the way.
+    if way == 0:
+        lx, ly, rx, ry = x, y - 1, x, y
+    elif way == 1:
+        lx, ly, rx, ry = x, y, x - 1, y
+    elif way == 2:
+        lx, ly, rx, ry = x - 1, y, x - 1, y - 1
+    else:
+        lx, ly, rx, ry = x - 1, y - 1, x, y - 1
+    if 0 <= lx < width and 0 <= ly < height and pixels[ly, lx]:
+        return -1
+    if 0 <= rx < width and 0 <= ry < height and pixels[ry, rx]:
+        return 0
+    return 1
+
+
+@njit(error_model="numpy")
+def _assembled(rings: Offsets, xy: Points, tolerance: float) -> Points:
+    """Simplify the rings of one mask, open its holes, the largest ring first, NaN between."""
+    count = len(rings) - 1
+    area = np.empty(count)
+    for r in range(count):
+        area[r] = _area(xy[rings[r] : rings[r + 1]])
+    largest = 0
+    for r in range(count):
+        if area[r] > area[largest]:
+            largest = r
+    kept = np.zeros(count, np.bool_)
+    for r in range(count):
+        kept[r] = r == largest or abs(area[r]) >= tolerance * tolerance
+    around = np.full(count, -1, np.int64)  # the ring that a hole lies in
+    for r in range(count):
+        if kept[r] and area[r] < 0:
+            # Just inside the part whose hole it is, beside the hole's own first corner.
+            x, y = xy[rings[r], 0], xy[rings[r], 1]
+            for o in range(count):
+                smaller = around[r] < 0 or area[o] < area[around[r]]
+                if area[o] > -area[r] and smaller and _holds(xy[rings[o] : rings[o + 1]], x, y):
+                    around[r] = o
+            if around[r] < 0 or not kept[around[r]]:
+                kept[r] = False
+    out = np.empty(4 * len(xy) + 6 * count + 8)
+    size = 0
+    done = np.zeros(count, np.bool_)
+    for _ in range(count):
+        best = -1
+        for r in range(count):
+            if kept[r] and area[r] > 0 and not done[r] and (best < 0 or area[r] > area[best]):
+                best = r
+        if best < 0:
+            break
+        done[best] = True
+        ring = _simplified(xy[rings[best] : rings[best + 1]], tolerance)
+        for h in range(count):
+            if kept[h] and area[h] < 0 and around[h] == best:
+                ring = _opened(ring, _simplified(xy[rings[h] : rings[h + 1]], tolerance))
+        if size > 0:
+            out[size] = out[size + 1] = np.nan
+            size += 2
+        for k in range(len(ring)):
+            out[size], out[size + 1] = ring[k, 0], ring[k, 1]
+            size += 2
+    return out[:size].copy()
+
+
+@njit(error_model="numpy")
+def _area(ring: Points) -> float:
+    """The signed area: positive for an outer ring, negative for a hole."""
+    total = 0.0
+    for k in range(len(ring)):
+        j = k + 1 if k + 1 < len(ring) else 0
+        total += ring[k, 0] * ring[j, 1] - ring[j, 0] * ring[k, 1]
+    return total / 2
+
+
+@njit(error_model="numpy")
+def _holds(ring: Points, x: float, y: float) -> bool:
+    """Whether a ring along pixel edges goes around a corner, or through it."""
+    inside = False
+    for k in range(len(ring)):
+        j = k + 1 if k + 1 < len(ring) else 0
+        x1, y1, x2, y2 = ring[k, 0], ring[k, 1], ring[j, 0], ring[j, 1]
+        if min(x1, x2) <= x <= max(x1, x2) and min(y1, y2) <= y <= max(y1, y2):
+            return True
+        if x1 == x2 and x1 > x and (y1 > y) != (y2 > y):
+            inside = not inside
+    return inside
+
+
+@njit(error_model="numpy")
+def _opened(ring: Points, hole: Points) -> Points:
+    """One ring of a ring and a hole in it, by a cut between their nearest corners."""
+    near, at, there = np.inf, 0, 0
+    for i in range(len(ring)):
+        for j in range(len(hole)):
+            far = (ring[i, 0] - hole[j, 0]) ** 2 + (ring[i, 1] - hole[j, 1]) ** 2
+            if far < near:
+                near, at, there = far, i, j
+    n, m = len(ring), len(hole)
+    out = np.empty((n + m + 2, 2))
+    out[: at + 1] = ring[: at + 1]
+    for k in range(m + 1):
+        out[at + 1 + k] = hole[(there + k) % m]
+    out[at + m + 2 :] = ring[at:]
+    return out
+
+
+@njit(error_model="numpy")
+def _simplified(ring: Points, tolerance: float) -> Points:
+    """A closed ring with fewer corners; a thin one is simplified less, so that it stays one."""
+    if tolerance <= 0 or len(ring) <= 4:
+        return ring.copy()
+    while tolerance > 0.25:
+        keep = _corners(ring, tolerance)
+        few = ring[keep]
+        if len(few) > 2 and abs(_area(few)) > 0.0 and (_area(few) > 0) == (_area(ring) > 0):
+            return few
+        tolerance /= 2
+    return ring.copy()
+
+
+@njit(error_model="numpy")
+def _corners(ring: Points, tolerance: float) -> NDArray[np.bool_]:
+    """Which corners Douglas and Peucker keep, from the first one and the one furthest from it."""
+    n = len(ring)
+    keep = np.zeros(n, np.bool_)
+    furthest, far = 0, -1.0
+    for k in range(n):
+        away = (ring[k, 0] - ring[0, 0]) ** 2 + (ring[k, 1] - ring[0, 1]) ** 2
+        if away > far:
+            furthest, far = k, away
+    keep[0] = keep[furthest] = True
+    stack = np.empty((n + 2, 2), np.int64)
+    stack[0, 0], stack[0, 1] = 0, furthest
+    stack[1, 0], stack[1, 1] = furthest, n
+    depth = 2
+    limit = tolerance * tolerance
+    while depth > 0:
+        depth -= 1
+        begin, end = stack[depth, 0], stack[depth, 1]
+        x1, y1 = ring[begin, 0], ring[begin, 1]
+        dx, dy = ring[end % n, 0] - x1, ring[end % n, 1] - y1
+        length = dx * dx + dy * dy
+        most, split = limit, -1
+        for k in range(begin + 1, end):
+            px, py = ring[k, 0] - x1, ring[k, 1] - y1
+            along = min(max((px * dx + py * dy) / length, 0.0), 1.0) if length > 0 else 0.0
+            away = (px - along * dx) ** 2 + (py - along * dy) ** 2
+            if away > most:
+                most, split = away, k
+        if split >= 0:
+            keep[split] = True
+            stack[depth, 0], stack[depth, 1] = begin, split
+            stack[depth + 1, 0], stack[depth + 1, 1] = split, end
+            depth += 2
+    return keep
+
+
+@kernel
+def draw(
+    offsets: Offsets, points: Points, size: NDArray[np.int32]
+) -> tuple[Offsets, Offsets, NDArray[np.uint32]]:
+    """A mask of each ring: which rings each polygon has, offsets and runs of the rings' masks."""
+    count = len(offsets) - 1
+    group = np.zeros(count + 1, np.int64)
+    rings = 0
+    for i in range(count):
+        for k in range(offsets[i], offsets[i + 1], 2):
+            rings += np.isnan(points[k]) or k == offsets[i]
+        group[i + 1] = rings
+    ring_offsets = np.zeros(rings + 1, np.int64)
+    out = np.empty(1024, np.uint32)
+    used = ring = 0
+    for i in range(count):
+        begin = offsets[i]
+        while begin < offsets[i + 1]:
+            end = begin
+            while end < offsets[i + 1] and not np.isnan(points[end]):
+                end += 2
+            runs = _drawn(points[begin:end], int(np.int64(size[i, 0])), int(np.int64(size[i, 1])))
+            if used + len(runs) > len(out):
+                longer = np.empty(2 * (used + len(runs)), np.uint32)
+                longer[:used] = out[:used]
+                out = longer
+            out[used : used + len(runs)] = runs
+            used += len(runs)
+            ring += 1
+            ring_offsets[ring] = used
+            begin = end + 2
+    return group, ring_offsets, out[:used].copy()
+
+
+@njit(error_model="numpy")
+def _drawn(xy: Points, height: int, width: int) -> NDArray[np.uint32]:
+    """`rleFrPoly` of pycocotools: the boundary five times as fine, then down the columns."""
+    n = len(xy) // 2
+    crossings = np.empty(64, np.int64)
+    count = 0
+    for k in range(n):
+        j = k + 1 if k + 1 < n else 0
+        xs, ys = int(5.0 * xy[2 * k] + 0.5), int(5.0 * xy[2 * k + 1] + 0.5)
+        xe, ye = int(5.0 * xy[2 * j] + 0.5), int(5.0 * xy[2 * j + 1] + 0.5)
+        dx, dy = abs(xe - xs), abs(ye - ys)
+        flip = (dx >= dy and xs > xe) or (dx < dy and ys > ye)
+        if flip:
+            xs, xe, ys, ye = xe, xs, ye, ys
+        steps = max(dx, dy)
+        if steps == 0:
+            continue
+        slope = (ye - ys) / dx if dx >= dy else (xe - xs) / dy
+        before_x = before_y = 0
+        for d in range(steps + 1):
+            t = steps - d if flip else d
+            if dx >= dy:
+                u, v = t + xs, int(ys + slope * t + 0.5)
+            else:
+                u, v = int(xs + slope * t + 0.5), t + ys
+            if d > 0 and u != before_x:
+                # A column's boundary runs through the middle of its five.
+                fine = min(u, before_x)
+                if fine % 5 == 2 and 0 <= fine // 5 <= width - 1:
+                    row = (min(v, before_y) + 0.5) / 5.0 - 0.5
+                    row = np.ceil(min(max(row, 0.0), float(height)))
+                    if count == len(crossings):
+                        longer = np.empty(2 * count, np.int64)
+                        longer[:count] = crossings
+                        crossings = longer
+                    crossings[count] = fine // 5 * height + int(row)
+                    count += 1
+            before_x, before_y = u, v
+    places = crossings[:count]
+    places.sort()
+    runs = np.empty(count + 1, np.uint32)
+    size = before = 0
+    k = 0
+    while k < count:
+        if k + 1 < count and places[k] == places[k + 1]:
+            k += 2  # in and out again at one place
+            continue
+        runs[size] = places[k] - before
+        before = places[k]
+        size += 1
+        k += 1
+    if before < height * width or size == 0:
+        runs[size] = height * width - before
+        size += 1
+    return runs[:size]
+
+
+drop_stale_code(__file__)
