@@ -128,6 +128,18 @@ def sound(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> int:
 
 
 @kernel
+def digests(offsets: Offsets, runs: Runs) -> NDArray[np.uint64]:
+    """(n,) A number for each mask, the same for the same runs (FNV-1a)."""
+    out = np.empty(len(offsets) - 1, np.uint64)
+    for i in range(len(offsets) - 1):
+        code = np.uint64(14695981039346656037)
+        for k in range(offsets[i], offsets[i + 1]):
+            code = (code ^ np.uint64(runs[k])) * np.uint64(1099511628211)
+        out[i] = code
+    return out
+
+
+@kernel
 def merge(
     group: Offsets,
     rows: Ints,

@@ -38,6 +38,11 @@ class _Fusion(SpecModel):
     overlap: Literal["iou", "ios"] = Field(
         "iou", description="Intersection over the union, or over the smaller box."
     )
+    masks: Literal["majority", "union", "intersection", "best"] | None = Field(
+        None,
+        description="How the members' masks become one: pixels that most of them cover, any, or "
+        "all; or the best member's mask. Default: majority; nms and soft_nms best, nmm union.",
+    )
 
     @model_validator(mode="after")
     def _categories_fit_classes(self) -> Self:
