@@ -7,6 +7,8 @@ argparse is the one parser that loads in a tenth of the time numpy takes.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import sys
 
@@ -30,6 +32,7 @@ COMMANDS = {
     "check": ("spec", "check a spec and load its detectors"),
     "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
     "detectors": ("spec", "list the kinds of detector that are installed"),
+    "render": ("argo_render", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "compile": ("kernels", "compile the kernels now, for example when an image is built"),
 }
@@ -98,6 +101,8 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is that of the error tree (`quorate.errors`)."""
+    if argv is None:  # the process is ours and ends with the command: nothing need be collected
+        atexit.register(gc.freeze)
     given = sys.argv[1:] if argv is None else argv
     command = next((word for word in given if word != "--"), "")
     arguments = parser(command).parse_args(given)

@@ -1,0 +1,1 @@
+"""Argo Workflows: an ensemble as a WorkflowTemplate, and what is asked of a cluster."""

@@ -1,0 +1,291 @@
+"""An ensemble as a WorkflowTemplate: a pure function, the same bytes for the same spec.
+
+    ensemble ─┬─ prepare ─┬─ shards ──── shard(00000) ─┬─ detect-A ─┬─ fuse     ─┬─ publish
+              │           │              shard(00001)  └─ detect-B ─┘            │
+              │           └─ children ── workflows of a range of shards each ────┘
+              └─ exit
+
+`children` takes the place of `shards` where these are too many for one workflow. A template that
+a child may run as well knows the run it belongs to by its parameter `run` (`places.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hera.workflows import DAG, Artifact, Container, Parameter, Task
+from hera.workflows import models as m
+from hera.workflows.volume import EmptyDirVolume
+
+from quorate import __version__
+from quorate.argo import artifacts, children, detectors, exits, places, pods
+from quorate.argo.newer import Template
+from quorate.argo.parameters import parameters
+from quorate.argo.weights import as_in_pods
+from quorate.errors import SpecError
+from quorate.spec import EnsembleSpec
+from quorate.spec.workflow import seconds
+
+NAME_LIMIT = 63
+"""Characters of a workflow's name, which is the value of a label."""
+ADDED = len("-xxxxx") + len("-00000")
+"""What a run adds to the ensemble's name, and a child to the run's."""
+LARGEST_SPEC = 100_000
+"""Characters of a spec in a template, which the status of each run repeats."""
+TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
+PARAMETER = "{{workflow.parameters.%s}}"
+SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
+
+
+def workflow_template(ensemble: EnsembleSpec) -> Template:
+    """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
+    longest = NAME_LIMIT - ADDED
+    if len(ensemble.name) > longest:
+        raise SpecError(
+            f"The name '{ensemble.name}' has {len(ensemble.name)} characters; with what a run and "
+            f"its children add, a workflow's name would have more than {NAME_LIMIT}.",
+            hint=f"choose one of at most {longest} characters",
+        )
+    given = _text(ensemble)
+    return whole(
+        ensemble,
+        entrypoint="ensemble",
+        on_exit=exits.NAME,
+        arguments=parameters(ensemble),
+        title=f"Ensemble {ensemble.name}",
+        description=_description(ensemble),
+        templates=[
+            *_run(ensemble, given),
+            _shard(ensemble),
+            *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
+            _fuse(ensemble),
+            _publish(ensemble),
+            *exits.templates(ensemble, given),
+        ],
+    )
+
+
+def whole(
+    ensemble: EnsembleSpec,
+    *,
+    entrypoint: str,
+    arguments: list[Parameter],
+    title: str,
+    description: str,
+    templates: list[Any],
+    on_exit: str | None = None,
+) -> Template:
+    """A WorkflowTemplate with all that every one of ours has."""
+    settings = ensemble.workflow
+    labels = {
+        "app.kubernetes.io/name": "quorate",
+        "app.kubernetes.io/version": __version__,
+        "quorate/ensemble": ensemble.name,
+    }
+    repository, _, key = (settings.artifact_repository or "").partition("/")
+    return Template(
+        name=ensemble.name,
+        namespace=settings.namespace,
+        labels={**labels, "used-by": "cvat"},
+        annotations={
+            "workflows.argoproj.io/title": title,
+            "workflows.argoproj.io/description": description,
+        },
+        entrypoint=entrypoint,
+        on_exit=on_exit,
+        arguments=arguments,
+        templates=templates,
+        workflow_metadata=m.WorkflowMetadata(labels={**labels, **settings.labels}),
+        pod_metadata=m.Metadata(labels=labels),
+        service_account_name=settings.service_account,
+        automount_service_account_token=False,
+        executor=m.ExecutorConfig(service_account_name=settings.service_account),
+        security_context=pods.POD_SECURITY,
+        image_pull_secrets=[m.LocalObjectReference(name=n) for n in settings.image_pull_secrets]
+        or None,
+        volumes=[EmptyDirVolume(name="scratch"), EmptyDirVolume(name="tmp")],
+        artifact_repository_ref=m.ArtifactRepositoryRef(config_map=repository, key=key or None)
+        if repository
+        else None,
+        artifact_gc=m.WorkflowLevelArtifactGC(
+            strategy="Never", service_account_name=settings.service_account
+        ),
+        active_deadline_seconds=seconds(settings.deadline),
+        ttl_strategy=m.TTLStrategy(seconds_after_completion=seconds(settings.ttl)),
+        pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="300s"),
+        parallelism=settings.parallelism,
+        priority=settings.priority,
+    )
+
+
+def _text(ensemble: EnsembleSpec) -> str:
+    """The spec as the steps read it; SpecError where a template could not carry it."""
+    text = as_in_pods(ensemble).to_yaml()
+    if "{{" in text:
+        raise SpecError(
+            f"The spec of '{ensemble.name}' contains {{{{, which Argo would take for its own.",
+            hint="remove the braces; values for a run come in as parameters",
+        )
+    if len(text) > LARGEST_SPEC:
+        raise SpecError(
+            f"The spec of '{ensemble.name}' has {len(text)} characters; a template carries at "
+            f"most {LARGEST_SPEC}.",
+            hint="keep it in a repository and name that: `workflow: {git: {repo: …, path: …}}`",
+        )
+    return text
+
+
+def _description(ensemble: EnsembleSpec) -> str:
+    names = ", ".join(detector.name for detector in ensemble.detectors)
+    return (
+        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.detectors)} detectors "
+        f"must finish. Writes {', '.join(ensemble.publish.formats)}."
+    )
+
+
+def _run(ensemble: EnsembleSpec, given: str) -> list[Container | DAG]:
+    """The entrypoint, prepare, and the shards in this workflow or in its children."""
+    most = children.most(ensemble, given)
+    count = "asInt(tasks['prepare'].outputs.parameters.shards)"
+    run = {"run": places.PREFIX}
+    entry = DAG(
+        name="ensemble",
+        tasks=[
+            Task(name="prepare", template="prepare"),
+            Task(
+                name="shards",
+                template="shards",
+                depends="prepare",
+                when=f"{{{{={count} <= {most}}}}}",
+                arguments={**run, "start": "0", "count": SHARDS},
+            ),
+            Task(
+                name="children",
+                template="children",
+                depends="prepare",
+                when=f"{{{{={count} > {most}}}}}",
+                arguments={**run, "shards": SHARDS},
+            ),
+            Task(
+                name="publish",
+                template="publish",
+                depends="shards.Succeeded || children.Succeeded",
+            ),
+        ],
+    )
+    shards = DAG(
+        name="shards",
+        inputs=[Parameter(name=name) for name in ("run", "start", "count")],
+        tasks=[
+            Task(
+                name="shard",
+                template="shard",
+                arguments={"run": places.RUN, "shard": "{{item}}"},
+                with_sequence=m.Sequence(
+                    start=m.IntOrString(root="{{inputs.parameters.start}}"),
+                    count=m.IntOrString(root="{{inputs.parameters.count}}"),
+                    format="%05d",
+                ),
+            )
+        ],
+    )
+    return [entry, _prepare(ensemble, given), shards, *children.templates(ensemble, most)]
+
+
+def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
+    git = ensemble.workflow.git
+    spec: Artifact = artifacts.text("spec", given, places.GIVEN)
+    path = places.GIVEN
+    if git and git.path:
+        spec, path = artifacts.git(git), f"{places.GIT}/{git.path}"
+    command = ["quorate", "step", "prepare", path, "--work", places.WORK]
+    command += ["--data", PARAMETER % "cvat-annotation-path"]
+    command += ["--method", PARAMETER % "ensemble-option"]
+    command += ["--shard-size", PARAMETER % "shard-size", "--count", f"{places.SCRATCH}/shards"]
+    shards = Parameter(name="shards", value_from=m.ValueFrom(path=f"{places.SCRATCH}/shards"))
+    return pods.container(
+        ensemble,
+        "prepare",
+        command,
+        image=pods.image(ensemble),
+        pool=_pool(ensemble),
+        inputs=[spec],
+        outputs=[shards, artifacts.left("work", "work", run=places.PREFIX, passing=True)],
+    )
+
+
+def _shard(ensemble: EnsembleSpec) -> DAG:
+    """One shard: all detectors side by side; then fusion, whatever became of them."""
+    tasks = [
+        Task(name=f"detect-{d.name}", template=f"detect-{d.name}", arguments=detectors.PASSED)
+        for d in ensemble.detectors
+    ]
+    ended = (
+        "(" + " || ".join(f"{task.name}.{result}" for result in TOLERATED) + ")" for task in tasks
+    )
+    # Of a task that may have failed only the status: its outputs would be waited for, for ever.
+    statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
+                for d in ensemble.detectors}  # fmt: skip
+    fuse = Task(
+        name="fuse",
+        template="fuse",
+        depends=" && ".join(ended),
+        arguments={**detectors.PASSED, **statuses},
+    )
+    return DAG(
+        name="shard",
+        inputs=[Parameter(name=key) for key in detectors.INPUTS],
+        fail_fast=False,
+        tasks=[*tasks, fuse],
+    )
+
+
+def _fuse(ensemble: EnsembleSpec) -> Container:
+    command = ["quorate", "step", "fuse", places.RESOLVED, "--work", places.WORK]
+    command += ["--shard", places.SHARD]
+    inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
+    for detector in ensemble.detectors:
+        inputs.append(Parameter(name=f"status-{detector.name}"))
+        command += ["--status", f"{detector.name}={{{{inputs.parameters.status-{detector.name}}}}}"]
+    inputs += [
+        artifacts.work("spec", "spec.yaml"),
+        artifacts.work("plan", "plan.json"),
+        artifacts.work("images", places.of_shard("images.json")),
+        artifacts.work("detections", places.of_shard("detections/"), optional=True),
+    ]
+    return pods.container(
+        ensemble,
+        "fuse",
+        command,
+        image=pods.image(ensemble),
+        pool=_pool(ensemble),
+        inputs=inputs,
+        outputs=[artifacts.left("fused", f"work/{places.of_shard('fused')}")],
+    )
+
+
+def _publish(ensemble: EnsembleSpec) -> Container:
+    degraded = f"{places.SCRATCH}/degraded"
+    command = ["quorate", "step", "publish", places.RESOLVED, "--work", places.WORK]
+    command += ["--out", places.RESULTS, "--degraded", degraded]
+    return pods.container(
+        ensemble,
+        "publish",
+        command,
+        image=pods.image(ensemble),
+        pool=_pool(ensemble),
+        inputs=[artifacts.taken("work", "work/")],
+        outputs=[
+            Parameter(
+                name="degraded",
+                value_from=m.ValueFrom(path=degraded),
+                global_name="degraded",
+            ),
+            artifacts.left("results", "results", run=places.PREFIX),
+        ],
+    )
+
+
+def _pool(ensemble: EnsembleSpec) -> Any:
+    pools = pods.chain(ensemble, ensemble.workflow.pool)
+    return pools[0][1] if pools else None
