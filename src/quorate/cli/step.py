@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from quorate.ensemble import DetectionEnsemble
     from quorate.spec import Detector
-    from quorate.steps import Work
+    from quorate.steps import Checkpoint, Work
 
 
 def add_commands(commands: Any) -> None:
@@ -48,8 +48,8 @@ def add_commands(commands: Any) -> None:
     one.add_argument(
         "--checkpoint",
         metavar="PLACE",
-        help="folder or S3 prefix that keeps finished parts, so that another machine goes on from "
-        "there; a location without a scheme is a key in QUORATE_BUCKET",
+        help="S3 prefix, key of QUORATE_BUCKET or absolute path of a folder that keeps finished "
+        "parts, so that another machine goes on from there",
     )
     one = add("fuse", _fuse, "let the quorum decide on one shard")
     one.add_argument(
@@ -137,6 +137,7 @@ def _detect(arguments: argparse.Namespace) -> None:
     ensemble, work = _given(arguments)
     detector = _named(ensemble, arguments.detector)
     contents = work.images(arguments.shard)
+    kept = _checkpoint(arguments.checkpoint)
     finished = 0
     tell = Progress()
 
@@ -152,6 +153,7 @@ def _detect(arguments: argparse.Namespace) -> None:
             arguments.shard,
             [voter],
             workers=arguments.workers or processors(),
+            checkpoints={detector.name: kept} if kept else None,
             progress=advance,
         )
         if reason := failed.get(detector.name):
@@ -160,6 +162,22 @@ def _detect(arguments: argparse.Namespace) -> None:
         reason = error.message if isinstance(error, QuorateError) else repr(error)
         work.failed(arguments.shard, detector.name, reason)
         raise
+
+
+def _checkpoint(place: str | None) -> Checkpoint | None:
+    """Where finished parts are kept; None, with a note, for a place that no other machine knows."""
+    import os
+
+    from quorate.cli.output import note
+    from quorate.cli.pod import in_bucket
+    from quorate.steps import Checkpoint
+
+    if not place:
+        return None
+    if not (os.environ.get("QUORATE_BUCKET") or "://" in place or os.path.isabs(place)):
+        note(f"note: the checkpoint is not kept: no QUORATE_BUCKET is set to keep {place} in")
+        return None
+    return Checkpoint(in_bucket(place), warn=lambda remark: note(f"note: {remark}"))
 
 
 def _fuse(arguments: argparse.Namespace) -> None:

@@ -5,11 +5,23 @@ had finished is kept, and the same call goes on from there. The local runner and
 runner call these same functions.
 """
 
-from quorate.steps.detect import Voter, detect
+from quorate.steps.checkpoint import Checkpoint
+from quorate.steps.detect import detect
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import Summary, publish
 from quorate.steps.sharding import check_shards
+from quorate.steps.voter import Voter
 from quorate.steps.work import Work
 
-__all__ = ["Summary", "Voter", "Work", "check_shards", "detect", "fuse", "prepare", "publish"]
+__all__ = [
+    "Checkpoint",
+    "Summary",
+    "Voter",
+    "Work",
+    "check_shards",
+    "detect",
+    "fuse",
+    "prepare",
+    "publish",
+]

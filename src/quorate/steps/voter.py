@@ -1,0 +1,115 @@
+"""A detector that is ready: loaded, its labels mapped onto the data set's, its boxes checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate import __version__
+from quorate.detectors import Boxes, Predictor
+from quorate.errors import DetectorError
+from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
+from quorate.spec import Detector
+from quorate.steps.work import fingerprint
+from quorate.storage import is_s3, open_tree, read_bytes
+from quorate.tta import Augmented, augmented
+
+_ASIDE = {"name", "weights", "calibration", "pool", "timeout", "image"}
+"""What a detector's description says that its boxes do not depend on, or not by the words."""
+
+
+@dataclass(frozen=True)
+class Voter:
+    """A detector that is ready: described, loaded, its labels mapped onto the data set's.
+
+    The predictor shows the network what the spec asks for: views of a picture, or tiles.
+    """
+
+    detector: Detector
+    predictor: Predictor
+    mapping: LabelMapping
+
+    @classmethod
+    def load(cls, detector: Detector, labels: Labels) -> Voter:
+        """Read the weights and map the labels; DetectorError or LabelError where that fails."""
+        return cls.of(detector, detector.load(), labels)
+
+    @classmethod
+    def of(cls, detector: Detector, predictor: Predictor, labels: Labels) -> Voter:
+        """Map the labels of a detector that is loaded."""
+        mapping = map_labels(predictor.labels, labels, detector.labels, detector=detector.name)
+        return cls(detector, augmented(detector, predictor), mapping)
+
+    def look(self, picture: NDArray[np.uint8]) -> tuple[Boxes, ...]:
+        """The boxes found in one picture, for each name in `detector.voters`."""
+        if len(self.detector.voters) > 1 and isinstance(self.predictor, Augmented):
+            found = self.predictor.look(picture)
+        else:
+            found = self.predictor.predict([picture])
+        return tuple(_checked(boxes, self, picture.shape[:2]) for boxes in found)
+
+    @property
+    def batch(self) -> int:
+        """How many pictures the predictor likes to be shown at once."""
+        return int(getattr(self.predictor, "batch", 1))
+
+    def look_together(self, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[Boxes, ...]]:
+        """The boxes found in each of several pictures, in one call."""
+        found = self.predictor.predict(pictures)
+        return [
+            (_checked(boxes, self, picture.shape[:2]),)
+            for boxes, picture in zip(found, pictures, strict=True)
+        ]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all that the boxes depend on, save the pictures."""
+        about = self.detector.model_dump_json(exclude=_ASIDE)
+        return fingerprint(
+            __version__,
+            about,
+            *(part for location in self.detector.files for part in _contents(location)),
+            repr(self.predictor.labels),
+            self.mapping.category_id.tobytes(),
+        )
+
+
+def _contents(location: str) -> Iterator[bytes]:
+    """The bytes of a file, or of each file in a folder."""
+    if os.path.isdir(location) or (is_s3(location) and location.endswith("/")):
+        with open_tree(location) as tree:
+            for name in tree.names():
+                yield name.encode()
+                yield tree.read(name)
+    else:
+        yield read_bytes(location)
+
+
+def _checked(boxes: Boxes, voter: Voter, shape: tuple[int, ...]) -> Boxes:
+    """What every detector's boxes are held to: finite, inside the picture, mapped, the best few.
+
+    Boxes are clipped to the picture; what is then empty, scores less than `min_score`, or has a
+    label that the data set lacks is dropped. Labels become category ids.
+    """
+    detector = voter.detector
+    xyxy, score = boxes.xyxy, boxes.score
+    if not (np.isfinite(xyxy).all() and np.isfinite(score).all()):
+        raise DetectorError("the model gave a box or a score that is NaN or infinite")
+    if len(score) and (score.min() < 0 or score.max() > 1):
+        raise DetectorError(f"the model gave a score of {score.max():g}, outside 0..1")
+    height, width = shape
+    xyxy = np.clip(xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
+    category = voter.mapping.category_id[boxes.label]
+    keep = (score >= detector.min_score) & (category != UNMAPPED)
+    keep &= (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    rows = np.flatnonzero(keep)
+    # A total order, so that ties do not depend on how the model listed its boxes.
+    corners = xyxy[rows].T
+    order = np.lexsort((*corners[::-1], category[rows], -score[rows]))
+    rows = rows[order[: detector.max_detections]]
+    return Boxes(xyxy=xyxy[rows], score=score[rows], label=category[rows])
