@@ -1,0 +1,116 @@
+"""Why a pod does not run: what Kubernetes' events say of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from quorate.argo.rest import Json
+
+# Argo's own word for a pod it gave up waiting for, and for those it says nothing useful about.
+_SILENT = ("", "timeout", "PodInitializing", "ContainerCreating", "pod deleted")
+_KEPT = {
+    "FailedScheduling",
+    "Failed",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InspectFailed",
+    "InvalidImageName",
+    "FailedMount",
+    "FailedAttachVolume",
+    "FailedCreatePodSandBox",
+    "Evicted",
+    "Preempted",
+    "OOMKilling",
+    "NodeNotReady",
+}
+# What Kubernetes repeats without the cause, which stands in an event before it.
+_EXIT = re.compile(r"main: Error \(exit code (\d+)\)(?:: (.+))?")
+_EMPTY = ("Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
+
+
+def warnings(events: Iterable[Json], workflow: str) -> dict[str, str]:
+    """The last telling warning of each of a workflow's pods, by pod name."""
+    latest: dict[str, tuple[str, str]] = {}
+    for event in events:
+        pod = str((event.get("involvedObject") or {}).get("name", ""))
+        text = str(event.get("message") or "").strip()
+        reason = event.get("reason")
+        if not (pod == workflow or pod.startswith(f"{workflow}-")) or reason not in _KEPT:
+            continue
+        if not text or text in _EMPTY:
+            continue
+        when = _when(event)
+        if pod not in latest or when >= latest[pod][0]:
+            latest[pod] = (when, sentence(str(reason), text))
+    return {pod: said for pod, (_, said) in latest.items()}
+
+
+def sentence(reason: str, message: str) -> str:
+    """A warning in a person's words."""
+    message = " ".join(message.split()).rstrip(".")
+    if reason == "FailedScheduling":
+        # What the scheduler appends about evicting others is of no use to who waits.
+        told = re.split(r"[.,] (?:preemption:|no new claims)", message)[0]
+        return f"cannot be scheduled: {told}"
+    return message
+
+
+def pending(node: Mapping[str, Any]) -> str | None:
+    """What Argo says of a pod that waits, where that tells why."""
+    message = str(node.get("message") or "")
+    if node.get("type") != "Pod" or node.get("phase") != "Pending" or message in _SILENT:
+        return None
+    return plain(message)
+
+
+def plain(message: str) -> str:
+    """One of Argo's messages in a person's words: the step's own sentence where it left one."""
+    message = " ".join(message.split())
+    if message.startswith("Unschedulable: "):
+        return sentence("FailedScheduling", message.removeprefix("Unschedulable: "))
+    found = _EXIT.fullmatch(message)
+    if not found:
+        return message
+    status, told = found.groups()
+    return f"{told} (exit status {status})" if told else f"ended with exit status {status}"
+
+
+def why(message: str, warning: str | None) -> str:
+    """A node's message, with the reason where Argo's own does not give it."""
+    if warning and (message in _SILENT or message.startswith("Pod was active on the node longer")):
+        return f"{message}: {warning}" if message == "timeout" else warning
+    return plain(message)
+
+
+def in_doubt(node: Mapping[str, Any]) -> bool:
+    """Whether only Kubernetes' events can say why this pod waits, or was given up."""
+    silent = str(node.get("message") or "") in _SILENT
+    phase = node.get("phase")
+    return node.get("type") == "Pod" and silent and phase in ("Pending", "Failed", "Error")
+
+
+def pod_name(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    """The name of a node's pod, as the controller makes it."""
+    name = str(workflow["metadata"]["name"])
+    annotations = workflow["metadata"].get("annotations") or {}
+    if annotations.get("workflows.argoproj.io/pod-name-format", "v2") == "v1":
+        return str(node["id"])
+    if node.get("name") == name:
+        return name
+    template = node.get("templateName") or (node.get("templateRef") or {}).get("template") or ""
+    prefix = f"{name}-{template}" if template else name
+    return f"{prefix[:242]}-{str(node['id']).rpartition('-')[2]}"
+
+
+def _when(event: Json) -> str:
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or (event.get("metadata") or {}).get("creationTimestamp")
+        or ""
+    )

@@ -1,0 +1,195 @@
+"""The tree of two workflows as a real controller (4.1.2) left them, beside this file."""
+
+import base64
+import gzip
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from quorate.argo import reasons
+from quorate.argo.client import unpacked
+from quorate.argo.tree import Branch, duration, failure, shown, tree
+from quorate.argo.watch import Lines, check, drawing
+from quorate.errors import WorkflowError
+
+HERE = Path(__file__).parent / "workflows"
+NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
+
+
+def workflow(name):
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+def events():
+    return json.loads((HERE / "events.json").read_text())["items"]
+
+
+def labels(branch, depth=0):
+    yield f"{'  ' * depth}{branch.label}"
+    for below in branch.below:
+        yield from labels(below, depth + 1)
+
+
+def found(branch, label):
+    return [one for one in branch.walk() if one.label == label]
+
+
+def test_a_loop_has_its_parts_below_it_and_the_exit_handler_stands_last():
+    assert list(labels(tree(workflow("degraded")))) == [
+        "client-1",
+        "  prepare",
+        "  shard",
+        "    shard 00000",
+        "      detect-a",
+        "      detect-b",
+        "      fuse",
+        "    shard 00001",
+        "      detect-a",
+        "      detect-b",
+        "      fuse",
+        "  publish",
+        "  exit handler",
+    ]
+
+
+def test_attempts_are_one_branch_with_what_the_last_one_said():
+    first, _ = found(tree(workflow("degraded")), "detect-b")
+    assert (first.phase, first.attempts) == ("Failed", 2)
+    assert first.message == 'unknown command "kaputt" for "argoexec" (exit status 64)'
+    assert first.pod == "client-1-bad-2698336187"
+
+
+def test_a_pods_name_is_the_controllers():
+    branch = tree(workflow("unschedulable"))
+    named = {one.pod for one in branch.walk() if one.pod}
+    pods = [event["involvedObject"] for event in events()]
+    assert {pod["name"] for pod in pods if pod["kind"] == "Pod"} <= named
+
+
+def test_a_pod_that_was_never_scheduled_says_why():
+    branch = tree(workflow("unschedulable"), reasons.warnings(events(), "client-2"))
+    assert {one.message for one in found(branch, "fuse")} == {
+        "timeout: cannot be scheduled: 0/1 nodes are available: 1 node(s) didn't match Pod's node "
+        "affinity/selector"
+    }
+    with pytest.raises(
+        WorkflowError, match=r"failed: fuse: timeout: cannot be scheduled: 0/1"
+    ) as e:
+        check(branch)
+    assert e.value.hint == "quorate logs client-2 fuse"
+
+
+def test_another_workflows_events_are_not_taken():
+    assert reasons.warnings(events(), "client-1") == {}
+    assert reasons.warnings(events(), "client") != {}  # a prefix up to a dash, as pods are named
+
+
+def test_the_reason_is_the_last_one_that_tells_something():
+    def event(reason, message, time):
+        return {
+            "involvedObject": {"name": "w-1"},
+            "reason": reason,
+            "message": message,
+            "lastTimestamp": time,
+        }
+
+    said = reasons.warnings(
+        [
+            event("Failed", 'Failed to pull image "x": not found.', "2026-01-01T00:00:02Z"),
+            event("Failed", "Error: ImagePullBackOff", "2026-01-01T00:00:03Z"),
+            event("FailedScheduling", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. "
+                  "preemption: 0/3 nodes are available", "2026-01-01T00:00:01Z"),
+            event("Scheduled", "assigned", "2026-01-01T00:00:09Z"),
+        ],
+        "w",
+    )  # fmt: skip
+    assert said == {"w-1": 'Failed to pull image "x": not found'}
+
+
+@pytest.mark.parametrize(
+    ("message", "plain"),
+    [
+        ("main: Error (exit code 2): no such file.", "no such file. (exit status 2)"),
+        ("main: Error (exit code 137)", "ended with exit status 137"),
+        ("Unschedulable: 0/1 nodes: no. preemption: no", "cannot be scheduled: 0/1 nodes: no"),
+        ("ErrImagePull: pull access denied", "ErrImagePull: pull access denied"),
+    ],
+)
+def test_argos_messages_in_plain_words(message, plain):
+    assert reasons.plain(message) == plain
+
+
+def test_a_succeeded_workflow_is_no_error_whatever_failed_on_its_way():
+    check(tree(workflow("degraded")))
+
+
+def test_without_a_failed_task_the_workflow_speaks():
+    bare = {
+        "metadata": {"name": "w"},
+        "status": {"phase": "Error", "message": "invalid spec: no such template"},
+    }
+    assert failure(tree(bare)) == ("w", "invalid spec: no such template")
+
+
+def test_a_workflow_that_nobody_has_looked_at_is_pending():
+    branch = tree({"metadata": {"name": "w"}})
+    assert (branch.phase, branch.below, branch.seconds(NOW)) == ("Pending", (), None)
+
+
+def test_a_large_workflows_nodes_are_unpacked():
+    given = workflow("degraded")
+    nodes = given["status"].pop("nodes")
+    packed = base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()
+    given["status"]["compressedNodes"] = packed
+    assert unpacked(given)["status"]["nodes"] == nodes
+
+
+def loop(*phases):
+    parts = tuple(Branch(label=f"shard {i}", phase=p, key=str(i)) for i, p in enumerate(phases))
+    return Branch(label="shard", phase="Running", loop=True, below=parts)
+
+
+def test_of_a_long_loop_what_failed_and_what_is_at_work_is_shown():
+    long = loop(*["Succeeded"] * 30, "Failed", *["Running"] * 4, *["Pending"] * 20)
+    kept, rest = shown(long)
+    assert [one.phase for one in kept] == ["Failed"] + ["Running"] * 4 + ["Pending"] * 3
+    assert rest == "30 succeeded, 17 pending"
+
+
+def test_a_short_loop_is_shown_whole():
+    short = loop(*["Succeeded"] * 8)
+    assert shown(short) == (short.below, "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, ""), (0.4, "0s"), (65, "1m05s"), (7380, "2h03m")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_lines_tell_each_change_once():
+    stream = io.StringIO()
+    lines = Lines(stream)
+    branch = tree(workflow("degraded"))
+    lines(branch)
+    once = stream.getvalue()
+    lines(branch)
+    assert stream.getvalue() == once
+    told = [line.split("  ", 1)[1] for line in once.splitlines()]
+    assert told[0] == "prepare  Succeeded  4s"
+    assert told[-1] == "client-1  Succeeded  42s"
+    assert any(line.startswith("shard 00001/detect-b  Failed  19s  unknown") for line in told)
+
+
+def test_the_drawing_has_each_branch_in_a_line():
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(drawing(tree(workflow("degraded")), NOW))
+    said = console.file.getvalue()
+    assert "✖ detect-b ×2" in said
+    assert "✔ shard" in said
+    assert "2/2" in said
