@@ -132,18 +132,27 @@ def test_globs_gz_and_parquet(two, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--weights", "1"], "1 weights for 2 files"),
-        (["--weights", "1,0"], "greater than 0"),
-        (["--iou", "2"], "less than or equal to 1"),
+        (["--weights", "1"], "--weights has 1 for 2 files"),
+        (["--weights", "1,0"], "weights are above 0"),
+        (["--weights", "1,nan"], "weights are above 0"),
+        (["--weights", "1;2"], "'1;2' is not a number"),
+        (["--iou", "2"], "2 is not within 0..1"),
+        (["--min-score", "nan"], "nan is not within 0..1"),
+        (["--min-votes", "0"], "0 is not a whole number of 1 or more"),
+        (["--set", "sigma=0", "--method", "soft_nms"], "greater than 0"),
         (["--set", "confidnce=max"], "did you mean 'confidence'"),
         (["--set", "nonsense"], "expected KEY=VALUE"),
-        (["--method", "votes"], "min_votes"),
+        (["--method", "votes"], "needs --min-votes"),
         (["--min-votes", "3"], "3"),
     ],
 )
 def test_a_wrong_setting_is_said_and_nothing_is_written(two, tmp_path, capsys, arguments, said):
     out = tmp_path / "fused.json"
-    assert command("fuse", *two, *arguments, "-o", out) == 2
+    try:
+        status = command("fuse", *two, *arguments, "-o", out)
+    except SystemExit as refused:  # by the parser
+        status = refused.code
+    assert status == 2
     assert said in capsys.readouterr().err
     assert not out.exists()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from os import PathLike, fspath
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -15,9 +16,12 @@ from quorate.detections import Detections
 from quorate.errors import FormatError, InputError
 from quorate.formats.detection_files import DetectionFile, in_pixels, read_detections
 from quorate.fusion import carried, fuse
+from quorate.fusion.method import Method
 from quorate.labels import Labels
-from quorate.spec.fusion import Fusion, Votes
 from quorate.storage import read_bytes
+
+if TYPE_CHECKING:
+    from quorate.spec.fusion import Fusion
 
 File = str | PathLike[str]
 
@@ -46,7 +50,7 @@ class FusedFiles:
 
 def fuse_files(
     files: Sequence[File],
-    fusion: Fusion | Callable[[tuple[str, ...]], Fusion],
+    fusion: Fusion | Method | Callable[[tuple[str, ...]], Fusion | Method],
     *,
     dataset: Dataset | None = None,
     min_votes: int | None = None,
@@ -73,7 +77,7 @@ def fuse_files(
     """
     places = [fspath(file) for file in files]
     names = detector_names(places)
-    method = fusion(names) if callable(fusion) else fusion
+    method = Method.of(fusion(names) if callable(fusion) else fusion)
     read: list[DetectionFile] = []
     for number, (file, name) in enumerate(zip(places, names, strict=True), start=1):
         read.append(read_detections(file, dataset=dataset, detector=name, scale=False))
@@ -95,7 +99,9 @@ def fuse_files(
     notes += _too_weak(found, method)
     voters = found
     if min_votes is not None:
-        votes = Votes(min_votes=min_votes, iou=method.iou, min_score=method.min_score)
+        votes = Method.named(
+            "votes", min_votes=min_votes, iou=method.iou, min_score=method.min_score
+        )
         voters = found.take(carried(found, votes, detectors=names, labels=labels))
         notes.append(
             f"{len(found) - len(voters):,} of {len(found):,} boxes take no part, for their "
@@ -275,7 +281,7 @@ def _oddities(found: Detections, dataset: Dataset) -> list[str]:
     return notes
 
 
-def _too_weak(found: Detections, method: Fusion) -> list[str]:
+def _too_weak(found: Detections, method: Method) -> list[str]:
     weak = int(np.count_nonzero(found.score < np.float32(method.min_score)))
     if not weak:
         return []

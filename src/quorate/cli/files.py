@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from quorate.dataset import Dataset
     from quorate.detections import Detections
+    from quorate.fusion.method import Method
     from quorate.offline import FusedFiles
     from quorate.spec import Fusion
 
@@ -58,12 +59,14 @@ def _add_fuse(commands: Any) -> None:
                       "with --format a folder, .zip or file")  # fmt: skip
     fuse.add_argument("--format", choices=ANNOTATIONS, help="write annotations of this format")
     fuse.add_argument("--method", choices=METHODS, default="wbf", help="default: wbf")
-    fuse.add_argument("--iou", type=float, help="boxes overlap above this (default: the method's)")
-    fuse.add_argument("--min-score", type=float, help="boxes that score less take no part")
-    fuse.add_argument("--weights", help="one for each file, with commas between: 2,1")
+    fuse.add_argument("--iou", type=_share, help="boxes overlap above this (default: the method's)")
+    fuse.add_argument("--min-score", type=_share, help="boxes that score less take no part")
+    fuse.add_argument(
+        "--weights", type=_weights, help="one for each file, with commas between: 2,1"
+    )
     fuse.add_argument(
         "--min-votes",
-        type=int,
+        type=_count,
         help="votes a group needs; before another method than `votes`, as a filter",
     )
     fuse.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
@@ -76,6 +79,33 @@ def _add_fuse(commands: Any) -> None:
     fuse.add_argument("--evaluate", metavar="TRUTH", help="measure the result against this truth")
     fuse.add_argument("--json", action="store_true", help="print the summary as JSON")
     fuse.set_defaults(command=_fuse)
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not within 0..1")
+    return value
+
+
+def _weights(text: str) -> list[float]:
+    values = [_number(one) for one in text.split(",")]
+    if not all(0.0 < value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"{text}: weights are above 0")
+    return values
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
@@ -137,10 +167,33 @@ def _check_output(out: str, format: str | None, files: Sequence[str]) -> None:
         )
 
 
-def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion]:
+def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion | Method]:
     """The method and its settings, once the detectors' names are known."""
-    from typing import get_args
+    from quorate.errors import InputError
+    from quorate.fusion.method import Method
 
+    given = {
+        key: value for key in ("iou", "min_score") if (value := getattr(arguments, key)) is not None
+    }
+    if arguments.method == "votes" and arguments.min_votes is not None:
+        given["min_votes"] = arguments.min_votes
+
+    def fusion(names: tuple[str, ...]) -> Fusion | Method:
+        if arguments.weights:
+            if len(arguments.weights) != len(names):
+                raise InputError(f"--weights has {len(arguments.weights)} for {len(names)} files.")
+            given["weights"] = dict(zip(names, arguments.weights, strict=True))
+        if arguments.settings:
+            return _checked(arguments.method, given, arguments.settings)
+        return Method.named(arguments.method, **given)
+
+    if arguments.method == "votes" and arguments.min_votes is None and not arguments.settings:
+        raise InputError("--method votes needs --min-votes.")
+    return fusion
+
+
+def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fusion:
+    """A method with any `--set KEY=VALUE` as in a spec, checked as there."""
     import yaml
     from pydantic import ValidationError
 
@@ -148,39 +201,16 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
     from quorate.spec import fusion as methods
     from quorate.spec.base import spec_error
 
-    (model,) = [
-        one
-        for one in get_args(methods.Fusion)
-        if one.model_fields["method"].default == arguments.method
-    ]
-
-    given: dict[str, Any] = {"method": arguments.method}
-    for key in ("iou", "min_score"):
-        if (value := getattr(arguments, key)) is not None:
-            given[key] = value
-    if arguments.method == "votes" and arguments.min_votes is not None:
-        given["min_votes"] = arguments.min_votes
-    for setting in arguments.settings:
+    for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise InputError(f"--set {setting}: expected KEY=VALUE.")
         given[key] = yaml.safe_load(value)
-
-    def fusion(names: tuple[str, ...]) -> Fusion:
-        if arguments.weights:
-            weights = arguments.weights.split(",")
-            if len(weights) != len(names):
-                raise InputError(
-                    f"--weights {arguments.weights}: {len(weights)} weights for {len(names)} files."
-                )
-            given["weights"] = dict(zip(names, weights, strict=True))
-        try:
-            checked: Fusion = model.model_validate(given)
-        except ValidationError as error:
-            raise spec_error(error, origin="quorate fuse") from None
-        return checked
-
-    return fusion
+    try:
+        checked: Fusion = methods.METHODS[method].model_validate({"method": method, **given})
+    except ValidationError as error:
+        raise spec_error(error, origin="quorate fuse") from None
+    return checked
 
 
 def _expanded(patterns: Sequence[str]) -> list[str]:

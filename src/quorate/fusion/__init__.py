@@ -5,6 +5,7 @@ overlap         IoU and IoS, and which boxes are near enough to ask
 groups          how boxes form groups
 decay           soft-NMS, which forms none
 boxes           how a group becomes one box
+masks           how the members' masks become one mask
 rules           a method of the spec as data for the kernels
 pipeline        `fuse`: a whole data set, range by range, in parallel over pictures
 ensemble_boxes  the functions of ensemble-boxes on the same kernels, one picture a call

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,10 +15,14 @@ from quorate.columns import concat_offsets
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import InputError
 from quorate.fusion.kernel import fuse_pictures
+from quorate.fusion.masks import OWN_RULE, fused_masks, settled
+from quorate.fusion.method import Method
 from quorate.fusion.order import number_pictures
 from quorate.fusion.rules import Rule, Tables, rule_of, tables_of
 from quorate.labels import Labels
-from quorate.spec.fusion import Consensus, Fusion, SoftNms
+
+if TYPE_CHECKING:
+    from quorate.spec.fusion import Fusion
 
 BOXES_AT_ONCE = 1 << 15  # a range of pictures with about so many boxes stays in the cache
 
@@ -52,7 +56,7 @@ class Fused:
 
 def fuse(
     detections: Detections,
-    fusion: Fusion,
+    fusion: Fusion | Method,
     *,
     detectors: Sequence[str] | None = None,
     labels: Labels | None = None,
@@ -75,9 +79,10 @@ def fuse(
 
     Returns:
         Detections with `detector` = FUSED, their votes, agreement (mean IoU of the members with
-        the box) and members. Pictures are in order and have no rows when no box was carried. In
-        a picture boxes are by falling score, then by rising category, x1, y1, x2, y2. The same
-        boxes in another order, or detectors in another order, give the same output to the bit.
+        the box), members and, where members have any, masks. Pictures are in order and have no
+        rows when no box was carried. In a picture boxes are by falling score, then by rising
+        category, x1, y1, x2, y2. The same boxes in another order, or detectors in another order,
+        give the same output to the bit.
 
     Raises:
         InputError: a box that is inverted or not finite, a score outside 0..1, a box of a
@@ -93,10 +98,12 @@ def fuse(
         raise InputError(f"A detector stands twice among those that took part: {', '.join(names)}.")
     if not names and not len(detections):
         return _of_nothing(names)
-    rule = rule_of(fusion, len(names))
+    method = Method.of(fusion)
+    rule = rule_of(method, len(names))
     by_name = sorted(range(len(names)), key=names.__getitem__)
-    tables = tables_of(fusion, [names[i] for i in by_name], labels)
+    tables = tables_of(method, [names[i] for i in by_name], labels)
     columns, ids = _columns(detections, names, by_name, image_order)
+    columns = settled(columns, detections.masks)
     fused = run(columns, rule, tables, threads=threads, single=True)
     position = np.array(
         [names.index(name) if name in names else -1 for name in detections.detectors]
@@ -115,12 +122,20 @@ def fuse(
             detector=position.astype(np.int16)[detections.detector[fused.member_rows]],
             score=detections.score[fused.member_rows],
         ),
+        masks=fused_masks(
+            detections,
+            columns,
+            tables,
+            fused,
+            method.masks or OWN_RULE.get(method.method, "majority"),
+            threads=threads,
+        ),
     )
 
 
 def carried(
     detections: Detections,
-    fusion: Fusion,
+    fusion: Fusion | Method,
     *,
     detectors: Sequence[str] | None = None,
     labels: Labels | None = None,
@@ -134,10 +149,11 @@ def carried(
     names = tuple(detections.detectors if detectors is None else detectors)
     mask = np.zeros(len(detections), dtype=np.bool_)
     if len(detections):
+        method = Method.of(fusion)
         by_name = sorted(range(len(names)), key=names.__getitem__)
-        tables = tables_of(fusion, [names[i] for i in by_name], labels)
+        tables = tables_of(method, [names[i] for i in by_name], labels)
         columns, _ = _columns(detections, names, by_name, None)
-        rule = rule_of(fusion, len(names))
+        rule = rule_of(method, len(names))
         mask[run(columns, rule, tables, single=True).member_rows] = True
     return mask
 
@@ -315,8 +331,8 @@ def compile_kernels() -> None:
 
     box, names = [[0.0, 0.0, 1.0, 1.0]], ("a",)
     one = Detections.build(image_id=[0], category_id=1, xyxy=box, score=0.5, detectors=names)
-    for fusion in (Consensus(), SoftNms()):
-        fuse(one, fusion)
+    for method in ("consensus", "soft_nms"):
+        fuse(one, Method.named(method))
     weighted_boxes_fusion([box], [[0.5]], [[1]])
     soft_nms([box], [[0.5]], [[1]])
 

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import InputError
 from quorate.fusion import boxes
+from quorate.fusion.method import Method
 from quorate.labels import Labels
-from quorate.spec.fusion import (
-    Affirmative,
-    Consensus,
-    Fusion,
-    Nms,
-    NonMaximumMerging,
-    NonMaximumWeighted,
-    SoftNms,
-    Unanimous,
-    Votes,
-    WeightedBoxesFusion,
-)
 
 CONFIDENCE = {
     "avg": boxes.AVG,
@@ -71,116 +60,107 @@ class Tables:
     weights: NDArray[np.float64]
 
 
-def rule_of(fusion: Fusion, detectors: int) -> Rule:
+def rule_of(method: Method, detectors: int) -> Rule:
     """The rule of a method among `detectors` that took part.
 
     Raises InputError when the method asks for more votes than there are detectors.
     """
-    smaller = fusion.overlap == "ios"
-    agnostic = fusion.classes != "separate"
-    kind = boxes.OF_MAJORITY if fusion.classes == "majority" else boxes.OF_LEADER
-    match fusion:
-        case Affirmative() | Consensus() | Unanimous() | Votes():
-            return Rule(
-                from_box=boxes.MEAN,
-                from_score=CONFIDENCE[fusion.confidence],
-                one_each=True,
-                min_votes=needed_votes(fusion, detectors),
-                smaller=smaller,
-                agnostic=agnostic,
-                from_category=kind,
-            )
-        case WeightedBoxesFusion():
-            from_score = CONFIDENCE[fusion.confidence]
-            overflows = fusion.allows_overflow and from_score == boxes.AVG
-            return Rule(
+    common = Rule(
+        from_box=boxes.LEADER,
+        from_score=boxes.STRENGTH,
+        smaller=method.overlap == "ios",
+        agnostic=method.classes != "separate",
+        from_category=boxes.OF_MAJORITY if method.classes == "majority" else boxes.OF_LEADER,
+    )
+    match method.method:
+        case "wbf":
+            from_score = CONFIDENCE[method.confidence]
+            overflows = method.allows_overflow and from_score == boxes.AVG
+            return replace(
+                common,
                 from_box=boxes.WBF_MEAN,
                 from_score=boxes.AVG_OVERFLOW if overflows else from_score,
                 moving=True,
                 capped=not overflows,
-                smaller=smaller,
-                agnostic=agnostic,
-                from_category=kind,
             )
-        case SoftNms():
-            return Rule(
-                from_box=boxes.LEADER,
-                from_score=boxes.STRENGTH,
+        case "soft_nms":
+            return replace(
+                common,
                 decays=True,
-                gaussian=fusion.decay == "gaussian",
-                sigma=fusion.sigma,
-                floor=fusion.min_decayed_score,
-                undecayed=fusion.compatible == "ensemble-boxes",
-                smaller=smaller,
-                agnostic=agnostic,
-                from_category=kind,
+                gaussian=method.decay == "gaussian",
+                sigma=method.sigma,
+                floor=method.min_decayed_score,
+                undecayed=method.compatible == "ensemble-boxes",
             )
-        case Nms() | NonMaximumWeighted() | NonMaximumMerging():
-            return Rule(
-                from_box={
-                    "nms": boxes.LEADER,
-                    "nmw": boxes.NMW_MEAN,
-                    "nmm": boxes.UNION,
-                }[fusion.method],
-                from_score=boxes.STRENGTH,
-                first=isinstance(fusion, NonMaximumMerging),
-                smaller=smaller,
-                agnostic=agnostic,
-                from_category=kind,
+        case "nms":
+            return common
+        case "nmw":
+            return replace(common, from_box=boxes.NMW_MEAN)
+        case "nmm":
+            return replace(common, from_box=boxes.UNION, first=True)
+        case _:
+            return replace(
+                common,
+                from_box=boxes.MEAN,
+                from_score=CONFIDENCE[method.confidence],
+                one_each=True,
+                min_votes=needed_votes(method, detectors),
             )
 
 
-def needed_votes(fusion: Fusion, detectors: int) -> int:
+def needed_votes(method: Method, detectors: int) -> int:
     """The votes that carry a box when `detectors` took part; 1 for methods that do not vote."""
-    match fusion:
-        case Consensus():
+    match method.method:
+        case "consensus":
             return detectors // 2 + 1
-        case Unanimous():
+        case "unanimous":
             return max(detectors, 1)
-        case Votes():
-            if fusion.min_votes > detectors:
+        case "votes":
+            if method.min_votes < 1:
+                raise InputError(f"min_votes is {method.min_votes}, but a box has 1 at least.")
+            if method.min_votes > detectors:
                 raise InputError(
-                    f"min_votes is {fusion.min_votes}, but only {detectors} detectors took part, "
+                    f"min_votes is {method.min_votes}, but only {detectors} detectors took part, "
                     "so no box could be carried.",
                     hint="ask for fewer votes, or for a quorum of as many detectors",
                 )
-            return fusion.min_votes
+            return method.min_votes
         case _:
             return 1
 
 
-def tables_of(fusion: Fusion, detectors: Sequence[str], labels: Labels | None) -> Tables:
+def tables_of(method: Method, detectors: Sequence[str], labels: Labels | None) -> Tables:
     """The numbers of each category, for detectors in the order of their names.
 
     A weight counts only beside the others, so for all methods but WBF the largest is made 1.
     Raises InputError without `labels` when the method has categories of its own, and LabelError
     for a category that is not among them.
     """
-    if fusion.categories and labels is None:
+    if method.categories and labels is None:
         raise InputError(
             "The fusion has settings for single labels "
-            f"({', '.join(fusion.categories)}), but no labels are given to find their ids.",
+            f"({', '.join(method.categories)}), but no labels are given to find their ids.",
             hint="fuse(..., labels=Labels.from_names([...]))",
         )
     own = []
     if labels is not None:
-        own = [(labels.id_of(label), what) for label, what in fusion.categories.items()]
+        own = [(labels.id_of(label), what) for label, what in method.categories.items()]
         own.sort(key=lambda one: one[0])
     weights = np.array(
         [
-            [{**fusion.weights, **each}.get(name, 1.0) for name in detectors]
+            [{**method.weights, **each}.get(name, 1.0) for name in detectors]
             for each in ({}, *(what.weights for _, what in own))
         ],
         dtype=np.float64,
     ).reshape(1 + len(own), len(detectors))
-    if not isinstance(fusion, WeightedBoxesFusion) and len(detectors):
+    if method.method != "wbf" and len(detectors):
         weights /= weights.max(axis=1, keepdims=True)
     # Scores are float32: a score of 0.7 is not less than a min_score of 0.7.
-    min_score = [fusion.min_score]
-    min_score += [fusion.min_score if w.min_score is None else w.min_score for _, w in own]
+    min_score = [method.min_score]
+    min_score += [method.min_score if w.min_score is None else w.min_score for _, w in own]
     return Tables(
         special=np.array([category for category, _ in own], dtype=np.int32),
-        iou=np.array([fusion.iou, *(fusion.iou if w.iou is None else w.iou for _, w in own)]),
+        iou=np.array([method.iou, *(method.iou if w.iou is None else w.iou for _, w in own)]),
         min_score=np.array(min_score, dtype=np.float32).astype(np.float64),
         weights=weights,
     )
