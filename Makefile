@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-torch test-cluster lint format bench coverage lock clean
+.PHONY: help demo test test-torch test-remote test-cluster lint format bench coverage lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,16 @@ test: .venv/dev ## run the tests
 test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where there is one
 	.venv-torch/bin/python -m pytest -m torch
 
+# KServe and MLServer, some 400 MB; where they are there, `make test` runs these tests too.
+.venv-remote/done: requirements-remote.txt .venv/dev
+	test -x .venv-remote/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-remote
+	$(BIN)/uv pip install --quiet --python .venv-remote/bin/python --require-hashes \
+	  -r requirements-remote.txt
+	touch $@
+
+test-remote: .venv-remote/done ## run the tests of remote detectors against real model servers
+	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py
+
 test-cluster: .venv/dev ## run the tests that need a cluster, on the one of KUBECONFIG
 	$(BIN)/python -m pytest -m cluster
 
@@ -70,6 +80,9 @@ lock: .venv/dev ## pin the dependencies anew, with hashes and without addresses
 	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
 	  --constraint requirements-dev.txt --group wheel --extra remote \
 	  -o containers/cpu/requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	  --group servers -o requirements-remote.txt
 
 clean: ## remove what was built
-	rm -rf .venv .venv-torch build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-remote build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

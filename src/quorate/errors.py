@@ -8,6 +8,7 @@
     ├── ImageError              image        2  a picture that cannot be read; costs only itself
     ├── DetectorError           detector     2  weights or outputs that no detector can use
     ├── StorageError            storage     75  storage did not answer: worth another try
+    │   └── ServerError         server      75  a model server did not answer: likewise
     ├── QuorumError             quorum       3  too few detectors finished
     ├── ClusterError            cluster     75  the cluster did not answer: worth another try
     ├── AccessError             access       2  the cluster does not know you, or you may not
@@ -85,6 +86,12 @@ class StorageError(QuorateError):
 
     code = "storage"
     exit_code = 75
+
+
+class ServerError(StorageError):
+    """A model server did not answer, or was busy; the same call may succeed later."""
+
+    code = "server"
 
 
 class QuorumError(QuorateError):

@@ -1,0 +1,95 @@
+"""The protocol's gRPC messages, as classes of protobuf.
+
+Described here in a table rather than generated, and in a pool of their own: so any release of
+protobuf will do, and other packages that carry the same messages may be in the same process.
+What is not named, such as parameters, is passed over when a message is read.
+
+Source: open_inference_grpc.proto, github.com/kserve/open-inference-protocol; RepositoryIndex from
+Triton's model repository extension.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quorate.errors import MissingExtraError
+
+try:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+except ImportError as error:
+    raise MissingExtraError("gRPC", "remote") from error
+
+PACKAGE = "inference"
+SERVICE = f"{PACKAGE}.GRPCInferenceService"
+_FIELDS: dict[str, dict[str, tuple[int, str]]] = {
+    "ModelReadyRequest": {"name": (1, "string"), "version": (2, "string")},
+    "ModelReadyResponse": {"ready": (1, "bool")},
+    "ModelMetadataRequest": {"name": (1, "string"), "version": (2, "string")},
+    "TensorMetadata": {"name": (1, "string"), "datatype": (2, "string"), "shape": (3, "*int64")},
+    "ModelMetadataResponse": {
+        "name": (1, "string"),
+        "inputs": (4, "*TensorMetadata"),
+        "outputs": (5, "*TensorMetadata"),
+    },
+    "InferTensorContents": {
+        "bool_contents": (1, "*bool"),
+        "int_contents": (2, "*int32"),
+        "int64_contents": (3, "*int64"),
+        "uint_contents": (4, "*uint32"),
+        "uint64_contents": (5, "*uint64"),
+        "fp32_contents": (6, "*float"),
+        "fp64_contents": (7, "*double"),
+        "bytes_contents": (8, "*bytes"),
+    },
+    "InferTensor": {
+        "name": (1, "string"),
+        "datatype": (2, "string"),
+        "shape": (3, "*int64"),
+        "contents": (5, "InferTensorContents"),
+    },
+    "InferRequestedOutputTensor": {"name": (1, "string")},
+    "ModelInferRequest": {
+        "model_name": (1, "string"),
+        "model_version": (2, "string"),
+        "inputs": (5, "*InferTensor"),
+        "outputs": (6, "*InferRequestedOutputTensor"),
+        "raw_input_contents": (7, "*bytes"),
+    },
+    "ModelInferResponse": {
+        "model_name": (1, "string"),
+        "outputs": (5, "*InferTensor"),
+        "raw_output_contents": (6, "*bytes"),
+    },
+    "RepositoryIndexRequest": {},
+    "ModelIndex": {"name": (1, "string")},
+    "RepositoryIndexResponse": {"models": (1, "*ModelIndex")},
+}
+"""Message: field: (number, type); `*` is repeated. Messages of one shape on the wire are one here:
+InferTensor is InferInputTensor and InferOutputTensor."""
+
+
+def _made() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="open_inference.proto", package=PACKAGE, syntax="proto3"
+    )
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for name, fields in _FIELDS.items():
+        message = file.message_type.add(name=name)
+        for field_name, (number, kind) in fields.items():
+            field = message.field.add(name=field_name, number=number)
+            repeated, kind = kind.startswith("*"), kind.removeprefix("*")
+            field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+            if kind in _FIELDS:
+                field.type, field.type_name = kinds.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
+            else:
+                field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+        for name in _FIELDS
+    }
+
+
+MESSAGES = _made()
+"""The classes, by the names of the protocol."""

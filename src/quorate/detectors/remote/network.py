@@ -1,0 +1,151 @@
+"""A model on a server as a `Network`: found, asked about, and run by requests."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from quorate.detectors.graph import Graph
+from quorate.detectors.remote.retry import Busy, Refused, retrying
+from quorate.detectors.remote.tensors import checked
+from quorate.errors import DetectorError, did_you_mean
+
+if TYPE_CHECKING:
+    from quorate.detectors.remote.spec import RemoteDetector
+
+SHOWN = 8
+T = TypeVar("T")
+
+
+class Client(Protocol):
+    """One model of one server, over one of the protocol's two ways. Calls come from any thread.
+
+    Each raises `Busy` where another try may help, `Refused` where it will not, and DetectorError
+    for an answer that makes no sense.
+    """
+
+    def metadata(self) -> Graph:
+        """The model's inputs and outputs."""
+
+    def ready(self) -> bool:
+        """Whether the model can be run now."""
+
+    def models(self) -> list[str]:
+        """The names of the server's models, where it tells them."""
+
+    def infer(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Run the model."""
+
+
+@dataclass(frozen=True)
+class RemoteNetwork:
+    """A graph that a server runs; see `quorate.detectors.graph.Network`.
+
+    At most as many requests are under way as there are `slots`. One that waits for its next try
+    keeps its slot, so a server that is busy is asked less.
+    """
+
+    graph: Graph
+    client: Client
+    retries: int
+    origin: str
+    slots: threading.BoundedSemaphore
+
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """The named outputs.
+
+        Raises:
+            DetectorError: the server refuses the request, or its answer makes no sense.
+            ServerError: it does not answer, however often it is asked.
+        """
+        with self.slots:
+            found = _asked(
+                lambda: self.client.infer(outputs, feed), self.client, self.retries, self.origin
+            )
+        return checked(self.graph, outputs, found)
+
+
+def open_network(spec: RemoteDetector) -> RemoteNetwork:
+    """Find the model on its server; see `RemoteDetector.load` for errors."""
+    client = _client(spec, _headers(spec))
+
+    def asked(call: Callable[[], T]) -> T:
+        return _asked(call, client, spec.retries, spec.origin)
+
+    graph = asked(client.metadata)
+
+    def ready() -> None:
+        if not client.ready():
+            raise Busy("the model is not ready")
+
+    asked(ready)
+    slots = threading.BoundedSemaphore(spec.concurrency)
+    return RemoteNetwork(graph, client, spec.retries, spec.origin, slots)
+
+
+def _client(spec: RemoteDetector, headers: Mapping[str, str]) -> Client:
+    if spec.rpc:
+        from quorate.detectors.remote.rpc import RpcClient
+
+        return RpcClient.connect(spec, headers)
+    from quorate.detectors.remote.rest import RestClient
+
+    return RestClient.connect(spec, headers)
+
+
+def _headers(spec: RemoteDetector) -> dict[str, str]:
+    """The values of the spec's headers, from the environment; they are never repeated."""
+    values = {}
+    for header, variable in spec.headers.items():
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            raise DetectorError(
+                f"{spec.origin}: the environment variable '{variable}', for the header "
+                f"'{header}', is not set."
+            )
+        if not (value.isascii() and value.isprintable()):
+            raise DetectorError(
+                f"{spec.origin}: the environment variable '{variable}' holds characters that no "
+                "header may have."
+            )
+        values[header] = value
+    return values
+
+
+def _asked(call: Callable[[], T], client: Client, retries: int, origin: str) -> T:
+    """Call with retries, and say in one sentence why the server refuses."""
+    try:
+        return retrying(call, retries=retries, origin=origin)
+    except Refused as refusal:
+        raise _refusal(refusal, client, origin) from None
+
+
+def _refusal(refusal: Refused, client: Client, origin: str) -> DetectorError:
+    if refusal.access:
+        return DetectorError(
+            f"{origin}: the server refuses access: {refusal.reason}.",
+            hint="name under `headers` the environment variable that holds the token: "
+            "`headers: {Authorization: MODEL_TOKEN}`",
+        )
+    if refusal.unknown:
+        model = origin.split(" at ")[0]
+        try:
+            known = client.models()
+        except (Busy, Refused, DetectorError):
+            known = []  # not every server lists its models
+        if known and model not in known:
+            some = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
+            return DetectorError(
+                f"{origin}: the server has no such model.",
+                hint=did_you_mean(model, known) or f"it has {some}",
+            )
+    return DetectorError(f"{origin}: the server refuses: {refusal.reason}.")

@@ -1,0 +1,279 @@
+"""The protocol over HTTP: JSON, with tensors in it or as bytes behind it."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import msgspec
+import urllib3
+from numpy.typing import NDArray
+
+from quorate.detectors.graph import Graph
+from quorate.detectors.remote.retry import Busy, Refused, retry_after
+from quorate.detectors.remote.tensors import datatype_of, from_bytes, from_list, signature
+from quorate.errors import DetectorError
+
+if TYPE_CHECKING:
+    from quorate.detectors.remote.spec import RemoteDetector
+
+BINARY = "binary_tensor_data"
+"""The extension's name among those that a server announces."""
+JSON_LENGTH = "Inference-Header-Content-Length"
+WORTH_A_RETRY = (429, 502, 503, 504)
+LARGEST = 1 << 30
+"""Bytes of an answer; more is not read."""
+REASON = 300
+T = TypeVar("T")
+
+log = logging.getLogger("quorate.detectors")
+
+
+class _Said(msgspec.Struct):
+    """A tensor in a model's metadata."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class _Metadata(msgspec.Struct):
+    inputs: list[_Said] = []
+    outputs: list[_Said] = []
+
+
+class _Tensor(msgspec.Struct):
+    """A tensor in an answer; its numbers are here, or `binary_data_size` bytes behind the JSON."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class _Answer(msgspec.Struct):
+    outputs: list[_Tensor]
+
+
+class _Server(msgspec.Struct):
+    extensions: list[str] = []
+
+
+class _Listed(msgspec.Struct):
+    name: str
+
+
+class _Models(msgspec.Struct):
+    models: list[str]
+
+
+class _Response(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class RestClient:
+    """A model of a server over HTTP; see `quorate.detectors.remote.network.Client`."""
+
+    base: str
+    model: str
+    origin: str
+    headers: Mapping[str, str]
+    timeout: float
+    pool: urllib3.PoolManager = field(repr=False)
+    binary: bool | None = None
+
+    @classmethod
+    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RestClient:
+        """Nothing is sent yet."""
+        base = f"{spec.url.rstrip('/')}/v2"
+        model = f"{base}/models/{quote(spec.model, safe='')}"
+        if spec.version:
+            model += f"/versions/{quote(spec.version, safe='')}"
+        binary = None if spec.binary == "auto" else spec.binary
+        pool = urllib3.PoolManager(maxsize=spec.concurrency, ssl_context=_tls(spec))
+        return cls(base, model, spec.origin, headers, spec.request_timeout, pool, binary)
+
+    def metadata(self) -> Graph:
+        """See `Client`; with `binary: auto`, what the server announces settles it."""
+        response = self._request("GET", self.model)
+        if self.binary is None:
+            # A server without this page announces nothing.
+            about = self._request("GET", self.base)
+            announced = about.status == 200 and BINARY in _read(about.body, _Server).extensions
+            self.binary = announced
+            log.info("%s takes tensors as %s", self.origin, "bytes" if announced else "JSON")
+        if response.status != 200:
+            raise _refused(response, unknown=400 <= response.status < 500)
+        said = _read(response.body, _Metadata)
+        return signature(
+            [(t.name, t.datatype, t.shape) for t in said.inputs],
+            [(t.name, t.datatype, t.shape) for t in said.outputs],
+            origin=self.origin,
+        )
+
+    def ready(self) -> bool:
+        """See `Client`."""
+        return self._request("GET", f"{self.model}/ready").status == 200
+
+    def models(self) -> list[str]:
+        """See `Client`: Triton's and MLServer's index, or KServe's list."""
+        response = self._request("POST", f"{self.base}/repository/index", b"{}")
+        if response.status == 200:
+            return [listed.name for listed in _read(response.body, list[_Listed])]
+        response = self._request("GET", f"{self.base}/models")
+        return _read(response.body, _Models).models if response.status == 200 else []
+
+    def infer(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """See `Client`."""
+        response = self._request("POST", f"{self.model}/infer", *self._body(outputs, feed))
+        if response.status != 200:
+            raise _refused(response)
+        return _arrays(response)
+
+    def _body(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> tuple[bytes, dict[str, str]]:
+        """A request's body, and the headers that say what it is."""
+        inputs: list[dict[str, Any]] = []
+        for name, value in feed.items():
+            said = {"name": name, "shape": value.shape, "datatype": datatype_of(value)}
+            if self.binary:
+                inputs.append({**said, "parameters": {"binary_data_size": value.nbytes}})
+            else:
+                inputs.append({**said, "data": value.ravel().tolist()})
+        wanted: list[dict[str, Any]] = [{"name": name} for name in outputs]
+        # An id is optional by the protocol, but KServe's server fails on an answer without one.
+        request = {"id": uuid.uuid4().hex, "inputs": inputs, "outputs": wanted}
+        if not self.binary:
+            body = msgspec.json.encode(request)
+            return body, {"Content-Type": "application/json"}
+        for output in wanted:
+            output["parameters"] = {"binary_data": True}
+        start = msgspec.json.encode(request)
+        body = b"".join([start, *(value.tobytes() for value in feed.values())])
+        return body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(start))}
+
+    def _request(
+        self, method: str, url: str, body: bytes | None = None, about: Mapping[str, str] = {}
+    ) -> _Response:
+        """One request; `Busy` where another may fare better."""
+        try:
+            response = self.pool.request(
+                method,
+                url,
+                body=body,
+                headers={"Accept": "*/*", **about, **self.headers},
+                timeout=self.timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            with response:
+                data = response.read(LARGEST + 1)
+                response.release_conn()
+        except urllib3.exceptions.SSLError as error:
+            raise Refused(f"its certificate is not trusted ({_short(str(error))})") from None
+        except urllib3.exceptions.LocationValueError as error:
+            raise Refused(_short(str(error))) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _away(error) from None
+        if len(data) > LARGEST:
+            raise Refused(f"its answer is larger than {LARGEST >> 20:,} MiB")
+        answer = _Response(response.status, response.headers, data)
+        if answer.status in WORTH_A_RETRY:
+            wait = retry_after(answer.headers.get("Retry-After"))
+            raise Busy(_reason(answer), wait=wait)
+        if answer.status in (401, 403):
+            raise Refused(_reason(answer), access=True)
+        if 300 <= answer.status < 400:
+            raise Refused(f"it leads elsewhere, to {answer.headers.get('Location', 'nowhere')}")
+        return answer
+
+
+def _tls(spec: RemoteDetector) -> ssl.SSLContext | None:
+    """How the server's certificate is checked; None for the system's authorities."""
+    if spec.tls_verify and spec.tls_ca is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=spec.tls_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise DetectorError(f"{spec.tls_ca}: no authorities can be read ({error}).") from None
+    if not spec.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _arrays(response: _Response) -> dict[str, NDArray[Any]]:
+    """The tensors of an answer."""
+    length = response.headers.get(JSON_LENGTH, "")
+    start = int(length) if length.isdigit() else len(response.body)
+    rest = memoryview(response.body)[start:]
+    found = {}
+    for tensor in _read(response.body[:start], _Answer).outputs:
+        size = (tensor.parameters or {}).get("binary_data_size")
+        if isinstance(size, int):
+            data, rest = rest[:size], rest[size:]
+            found[tensor.name] = from_bytes(tensor.name, tensor.datatype, tensor.shape, data)
+        else:
+            numbers = _read(bytes(tensor.data) or b"null", object)
+            found[tensor.name] = from_list(tensor.name, tensor.datatype, tensor.shape, numbers)
+    return found
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    """JSON of a shape, or DetectorError that shows what there is instead."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DetectorError(
+            f"the server's answer is not the protocol's JSON ({error}): {_short(_text(body))!r}.",
+            hint="is the URL that of a server of the Open Inference Protocol? NaN is no JSON: "
+            "a server that writes it needs `binary: true`, or gRPC",
+        ) from None
+
+
+def _refused(response: _Response, *, unknown: bool = False) -> Refused:
+    return Refused(_reason(response), unknown=unknown or response.status == 404)
+
+
+def _reason(response: _Response) -> str:
+    """The status, and the `error` of the body where there is one."""
+    try:
+        said = msgspec.json.decode(response.body)
+        text = said.get("error") or said.get("detail") if isinstance(said, dict) else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = _text(response.body)
+    return f"HTTP {response.status}" + (f", {_short(str(text))}" if text else "")
+
+
+def _away(error: Exception) -> Busy:
+    """A connection that was not made, or was cut."""
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        return Busy("the connection was not made in time")
+    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        return Busy("it took too long", hint="raise `request_timeout`, or lower `batch`")
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return Busy("its name is not known", hint="check `url`")
+    hint = "is this the server's gRPC port? Then the URL begins with grpc://"
+    return Busy(_short(str(error)), hint=hint if "BadStatusLine" in repr(error) else None)
+
+
+def _text(body: bytes) -> str:
+    return body[: 2 * REASON].decode("utf-8", "replace")
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= REASON else f"{text[:REASON]}…"

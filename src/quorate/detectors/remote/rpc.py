@@ -1,0 +1,156 @@
+"""The protocol over gRPC, with tensors as raw bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from numpy.typing import NDArray
+
+from quorate.detectors.graph import Graph
+from quorate.detectors.remote.messages import MESSAGES, SERVICE
+from quorate.detectors.remote.retry import Busy, Refused
+from quorate.detectors.remote.tensors import datatype_of, from_bytes, from_list, signature
+from quorate.errors import DetectorError, MissingExtraError
+
+try:
+    import grpc
+except ImportError as error:
+    raise MissingExtraError("gRPC", "remote") from error
+
+if TYPE_CHECKING:
+    from quorate.detectors.remote.spec import RemoteDetector
+
+LARGEST = 1 << 30
+REASON = 300
+OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", LARGEST),
+    ("grpc.enable_http_proxy", 0),
+    # Retries are counted in one place, for both ways to a server.
+    ("grpc.enable_retries", 0),
+)
+PUSHBACK = "grpc-retry-pushback-ms"
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+@dataclass
+class RpcClient:
+    """A model of a server over gRPC; see `quorate.detectors.remote.network.Client`."""
+
+    channel: grpc.Channel
+    model: str
+    version: str
+    origin: str
+    headers: tuple[tuple[str, str], ...]
+    timeout: float
+
+    @classmethod
+    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RpcClient:
+        """Nothing is sent yet."""
+        target = urlsplit(spec.url).netloc
+        if spec.url.startswith("grpcs"):
+            try:
+                authorities = Path(spec.tls_ca).read_bytes() if spec.tls_ca else None
+            except OSError as error:
+                raise DetectorError(f"{spec.tls_ca}: cannot be read ({error.strerror}).") from None
+            trusted = grpc.ssl_channel_credentials(root_certificates=authorities)
+            channel = grpc.secure_channel(target, trusted, options=OPTIONS)
+        else:
+            channel = grpc.insecure_channel(target, options=OPTIONS)
+        sent = tuple((name.lower(), value) for name, value in headers.items())
+        version = spec.version or ""
+        return cls(channel, spec.model, version, spec.origin, sent, spec.request_timeout)
+
+    def metadata(self) -> Graph:
+        """See `Client`."""
+        said = self._call("ModelMetadata", name=self.model, version=self.version)
+        return signature(
+            [(t.name, t.datatype, t.shape) for t in said.inputs],
+            [(t.name, t.datatype, t.shape) for t in said.outputs],
+            origin=self.origin,
+        )
+
+    def ready(self) -> bool:
+        """See `Client`."""
+        return bool(self._call("ModelReady", name=self.model, version=self.version).ready)
+
+    def models(self) -> list[str]:
+        """See `Client`: Triton's and MLServer's index; KServe has none over gRPC."""
+        return [model.name for model in self._call("RepositoryIndex").models]
+
+    def infer(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """See `Client`."""
+        answer = self._call(
+            "ModelInfer",
+            model_name=self.model,
+            model_version=self.version,
+            inputs=[
+                {"name": name, "datatype": datatype_of(value), "shape": value.shape}
+                for name, value in feed.items()
+            ],
+            outputs=[{"name": name} for name in outputs],
+            raw_input_contents=[value.tobytes() for value in feed.values()],
+        )
+        raw = answer.raw_output_contents
+        found = {}
+        for position, tensor in enumerate(answer.outputs):
+            about = tensor.name, tensor.datatype, list(tensor.shape)
+            if position < len(raw):
+                found[tensor.name] = from_bytes(*about, raw[position])
+            else:
+                contents = getattr(tensor.contents, CONTENTS.get(tensor.datatype, "fp32_contents"))
+                found[tensor.name] = from_list(*about, list(contents))
+        return found
+
+    def _call(self, method: str, **fields: Any) -> Any:
+        """One call; `Busy` where another may fare better."""
+        request = MESSAGES[f"{method}Request"](**fields)
+        call: Callable[..., Any] = self.channel.unary_unary(
+            f"/{SERVICE}/{method}",
+            request_serializer=MESSAGES[f"{method}Request"].SerializeToString,
+            response_deserializer=MESSAGES[f"{method}Response"].FromString,
+        )
+        try:
+            return call(request, timeout=self.timeout, metadata=self.headers)
+        except grpc.RpcError as error:
+            raise _meant(error) from None
+
+
+def _meant(error: Any) -> Busy | Refused:
+    """What a failed call means for the next one."""
+    code, details = error.code(), " ".join((error.details() or "").split()).rstrip(".")
+    reason = f"{code.name}, {details[:REASON]}" if details else str(code.name)
+    if "CERTIFICATE_VERIFY_FAILED" in details:
+        return Refused(f"its certificate is not trusted ({details[:REASON]})")
+    if "larger than max" in details:
+        return Refused(f"{reason}; lower `batch`")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        trailing = dict(error.trailing_metadata() or ())
+        pushback = str(trailing.get(PUSHBACK, ""))
+        wait = int(pushback) / 1000 if pushback.isdigit() else None
+        hint = "is this the server's HTTP port? Then the URL begins with http://"
+        return Busy(reason, wait=wait, hint=hint if "http1" in details.lower() else None)
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Busy("it took too long", hint="raise `request_timeout`, or lower `batch`")
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return Refused(reason, access=True)
+    return Refused(reason, unknown=code == grpc.StatusCode.NOT_FOUND)

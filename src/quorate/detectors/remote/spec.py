@@ -1,0 +1,111 @@
+"""Remote detectors as described in a spec; nothing here needs a client's library."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import model_validator as validator_of_all
+from pydantic_core import PydanticCustomError
+
+from quorate.detectors.tensor_detector import TensorDetector
+from quorate.spec.base import Location
+
+if TYPE_CHECKING:
+    from quorate.detectors.predictor import TensorPredictor
+
+SCHEMES = ("http", "https", "grpc", "grpcs")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    """Refuse what is no name of a variable; it may be the secret itself, so it is not repeated."""
+    for header, variable in headers.items():
+        if not _HEADER.fullmatch(header):
+            raise PydanticCustomError("header", "'{name}' is no header", {"name": header})
+        if not _VARIABLE.fullmatch(variable):
+            raise PydanticCustomError(
+                "header_value",
+                "'{name}' must be given the name of an environment variable that holds its value, "
+                "never the value itself",
+                {"name": header},
+            )
+    return headers
+
+
+class RemoteDetector(TensorDetector):
+    """A model on a server that speaks the Open Inference Protocol, as KServe and Triton do."""
+
+    kind: Literal["remote"] = "remote"
+    url: str = Field(
+        description="Where the server is: http://, https://, grpc:// or grpcs://, and what stands "
+        "before /v2 in its paths."
+    )
+    model: str = Field(min_length=1, description="The model's name on the server.")
+    version: str | None = Field(
+        None, min_length=1, description="The model's version; default: the server's choice."
+    )
+    binary: Literal["auto"] | bool = Field(
+        "auto",
+        description="Over HTTP, send tensors as bytes rather than JSON; auto: where the server "
+        "announces that it takes them.",
+    )
+    request_timeout: PositiveFloat = Field(60, description="Seconds until a request is given up.")
+    retries: NonNegativeInt = Field(
+        5, description="How often a request is made again where the server is busy or away."
+    )
+    concurrency: PositiveInt = Field(8, description="Most requests under way at once.")
+    headers: Annotated[dict[str, str], AfterValidator(_named)] = Field(
+        default_factory=dict,
+        description="Header: the environment variable that holds its value.",
+        examples=[{"Authorization": "MODEL_SERVER_AUTHORIZATION"}],
+    )
+    tls_verify: bool = Field(True, description="Check the server's certificate.")
+    tls_ca: Location | None = Field(
+        None, description="A PEM file of authorities to trust instead of the system's."
+    )
+
+    @validator_of_all(mode="after")
+    def _address(self) -> Self:
+        """For the whole, so that an address with a password in it is not repeated in the error."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in SCHEMES or not parts.hostname:
+            problem = f"`url` must begin with one of {', '.join(f'{s}://' for s in SCHEMES)}"
+        elif parts.username is not None or parts.password is not None:
+            problem = "`url` holds a password; give it through `headers`, from the environment"
+        elif parts.query or parts.fragment:
+            problem = "`url` goes on after '?' or '#'; give what stands before /v2"
+        elif self.rpc and parts.path.strip("/"):
+            problem = "`url` has a path, which gRPC has no place for"
+        elif self.rpc and not self.tls_verify:
+            problem = "`tls_verify: false` is not to be had with gRPC; name a `tls_ca` instead"
+        else:
+            return self
+        raise PydanticCustomError("url", "{problem}", {"problem": problem})
+
+    @property
+    def rpc(self) -> bool:
+        """Whether the server is spoken to over gRPC."""
+        return self.url.startswith("grpc")
+
+    @property
+    def origin(self) -> str:
+        """The model as errors name it."""
+        return f"{self.model} at {self.url.rstrip('/')}"
+
+    def load(self) -> TensorPredictor:
+        """Ask the server about the model and find out its layout.
+
+        Raises:
+            DetectorError: the server does not know the model or refuses access, does not say what
+                its tensors are, or they are of no known layout; labels are not known.
+            MissingExtraError: for gRPC, where grpcio or protobuf is not installed.
+            ServerError: the server does not answer, or its model is not ready.
+        """
+        from quorate.detectors.predictor import TensorPredictor
+        from quorate.detectors.remote.network import open_network
+
+        return TensorPredictor.of(self, open_network(self), origin=self.origin)
