@@ -27,7 +27,7 @@ from quorate.steps.work import (
 )
 from quorate.storage import Tree, open_tree, write_bytes
 
-HEADER_READERS = 8  # storage, not the processor, bounds the reading of headers
+HEADER_READERS = 32  # storage, not the processor, bounds the reading of headers
 
 
 def prepare(
