@@ -129,6 +129,18 @@ def test_globs_gz_and_parquet(two, tmp_path):
     assert len(Detections.from_parquet(table)) == 3
 
 
+@pytest.mark.parametrize("ending", ["json", "json.gz", "parquet"])
+def test_fused_boxes_go_in_as_those_of_one_detector(two, tmp_path, ending, capsys):
+    fused = tmp_path / f"fused.{ending}"
+    third = results(tmp_path / "third.json", [(9, 3, BOX, 0.8)])
+    assert command("fuse", *two, "-o", fused) == 0
+    out = tmp_path / "again.json"
+    assert command("fuse", fused, third, "--method", "consensus", "-o", out) == 0
+    (box,) = json.loads(out.read_text())
+    assert (box["votes"], box["detectors"]) == (2, ["fused", "third"])
+    assert "one vote of 'fused'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

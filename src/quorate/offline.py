@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from quorate.dataset import Dataset, Image
-from quorate.detections import Detections
+from quorate.detections import FUSED, Detections
 from quorate.errors import FormatError, InputError
 from quorate.formats.detection_files import DetectionFile, in_pixels, read_detections
 from quorate.fusion import carried, fuse
@@ -80,7 +80,8 @@ def fuse_files(
     method = Method.of(fusion(names) if callable(fusion) else fusion)
     read: list[DetectionFile] = []
     for number, (file, name) in enumerate(zip(places, names, strict=True), start=1):
-        read.append(read_detections(file, dataset=dataset, detector=name, scale=False))
+        one = read_detections(file, dataset=dataset, detector=name, scale=False)
+        read.append(_own_boxes(one, file, name))
         progress(number, len(files))
     images = _united_images(places, read) if dataset is None else dataset.images
     if dataset is not None and len(dataset.labels):
@@ -170,6 +171,16 @@ def detector_names(files: Sequence[File]) -> tuple[str, ...]:
             return names
     twice = next(file for file in whole if whole.count(file) > 1)
     raise InputError(f"{twice}: the same file is given twice, but a detector has one vote.")
+
+
+def _own_boxes(one: DetectionFile, file: str, name: str) -> DetectionFile:
+    """A file of fused boxes as those of one more detector."""
+    boxes = one.detections
+    if boxes.members is None and not (boxes.detector == FUSED).any():
+        return one
+    boxes = replace(boxes, detector=np.zeros_like(boxes.detector), detectors=(name,), members=None)
+    said = f"{file}: its boxes are fused already; each counts as one vote of '{name}'."
+    return replace(one, detections=boxes, notes=(*one.notes, said))
 
 
 def _united_images(files: Sequence[str], read: Sequence[DetectionFile]) -> tuple[Image, ...]:

@@ -216,19 +216,40 @@ def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fus
 def _expanded(patterns: Sequence[str]) -> list[str]:
     """Files, with globs that the shell left alone expanded in sorted order."""
     import glob
+    import os
 
     from quorate.errors import InputError
+    from quorate.storage import exists, is_s3
 
     files: list[str] = []
     for pattern in patterns:
-        if "://" in pattern or not glob.has_magic(pattern):
+        there, meant = (exists, _objects) if is_s3(pattern) else (os.path.exists, glob.glob)
+        if not glob.has_magic(pattern) or there(pattern):
             files.append(pattern)
             continue
-        found = sorted(glob.glob(pattern))
+        found = sorted(meant(pattern))
         if not found:
             raise InputError(f"{pattern}: no file is called so.")
         files += found
     return files
+
+
+def _objects(pattern: str) -> list[str]:
+    """The objects in S3 that a glob means: as for files, none of its signs stands for a '/'."""
+    from fnmatch import fnmatchcase
+    from glob import has_magic
+
+    from quorate.storage import open_tree
+
+    parts = pattern.split("/")
+    plain = next(i for i, part in enumerate(parts) if has_magic(part))
+    root, wanted = "/".join(parts[:plain]), parts[plain:]
+    with open_tree(root) as tree:
+        return [
+            f"{root}/{name}"
+            for name in tree.names()
+            if len(found := name.split("/")) == len(wanted) and all(map(fnmatchcase, found, wanted))
+        ]
 
 
 def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:

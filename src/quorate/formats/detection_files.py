@@ -20,7 +20,7 @@ from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.formats.base import is_picture, open_source
 from quorate.formats.coco_results import STDIN, Results, members_of, read_results
 from quorate.labels import Labels
-from quorate.storage import is_s3, read_bytes
+from quorate.storage import is_s3, open_file, read_bytes
 
 if TYPE_CHECKING:
     from quorate.annotations import Annotations
@@ -94,13 +94,8 @@ def _bare(location: str) -> str:
 
 
 def _is_list(location: str) -> bool:
-    if is_s3(location):
-        return read_bytes(location)[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
-    try:
-        with open(location, "rb") as file:
-            return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
-    except OSError:
-        return bool(read_bytes(location)[:1] != b"{")
+    with open_file(location) as file:
+        return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
 
 
 def _from_results(
