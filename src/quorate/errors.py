@@ -13,6 +13,7 @@
     ├── ClusterError            cluster     75  the cluster did not answer: worth another try
     ├── AccessError             access       2  the cluster does not know you, or you may not
     ├── WorkflowError           workflow     1  a run on the cluster failed
+    ├── NotificationError       notification 1  somebody could not be told; never changes a run
     └── MissingExtraError       extra        2  an optional dependency is not installed
 
 Exit 75 is EX_TEMPFAIL of BSD's sysexits.h: the same call may succeed later. Every other code
@@ -120,6 +121,12 @@ class WorkflowError(QuorateError):
 
     code = "workflow"
     exit_code = 1
+
+
+class NotificationError(QuorateError):
+    """A message about a run did not arrive; the run itself is as it is."""
+
+    code = "notification"
 
 
 class MissingExtraError(QuorateError):

@@ -121,7 +121,8 @@ class Rest:
         if token:
             headers["Authorization"] = token
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            kind = "merge-patch+json" if method == "PATCH" else "json"
+            headers["Content-Type"] = f"application/{kind}"
         # Only a connection that was never made is tried again: a request may have had effects.
         retries = urllib3.Retry(
             connect=2, read=0, status=0, other=0, redirect=2, backoff_factor=0.3

@@ -9,6 +9,8 @@ from quorate import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
+    from quorate.errors import NotificationError
+
 
 def add_commands(commands: Any) -> None:
     """Add this group's command."""
@@ -27,17 +29,29 @@ def add_commands(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    import os
+
     from quorate.cli.output import progress_bars
     from quorate.cli.summary import print_summary
     from quorate.ensemble import DetectionEnsemble
+    from quorate.notifications import telling
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
-    with progress_bars() as progress:
-        summary = ensemble.run(
-            arguments.data,
-            arguments.out,
-            fresh=arguments.fresh,
-            workers=arguments.workers,
-            progress=progress,
-        )
+    out = os.path.abspath(arguments.out)
+    with telling(ensemble.notify, ensemble=ensemble.name, run=out, problem=_warn) as ended:
+        with progress_bars() as progress:
+            summary = ensemble.run(
+                arguments.data,
+                arguments.out,
+                fresh=arguments.fresh,
+                workers=arguments.workers,
+                progress=progress,
+            )
+        ended(summary)
     print_summary(summary, as_json=arguments.json)
+
+
+def _warn(problem: NotificationError) -> None:
+    from quorate.cli.output import note
+
+    note(f"warning: {problem}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
+from quorate.cli import finish
 
 if TYPE_CHECKING:
     from typing import Any
@@ -65,6 +66,7 @@ def add_commands(commands: Any) -> None:
     one.add_argument(
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
     )
+    finish.add_command(steps)
 
 
 def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:

@@ -26,6 +26,7 @@ from quorate.spec.fusion import (
     WeightedBoxesFusion,
     with_method,
 )
+from quorate.spec.notify import Email, Notifications, SecretKey, Slack, Webhook, secret_keys
 from quorate.spec.workflow import Git, Images, Pool, Toleration, WorkflowSettings
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "CategoryFusion",
     "Consensus",
     "Detector",
+    "Email",
     "EnsembleSpec",
     "Fusion",
     "Git",
@@ -46,8 +48,11 @@ __all__ = [
     "Nms",
     "NonMaximumMerging",
     "NonMaximumWeighted",
+    "Notifications",
     "Pool",
     "Publish",
+    "SecretKey",
+    "Slack",
     "SoftNms",
     "SpecModel",
     "Temperature",
@@ -55,8 +60,10 @@ __all__ = [
     "Toleration",
     "Unanimous",
     "Votes",
+    "Webhook",
     "WeightedBoxesFusion",
     "WorkflowSettings",
     "json_schema",
+    "secret_keys",
     "with_method",
 ]

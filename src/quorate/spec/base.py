@@ -120,7 +120,8 @@ def spec_error(error: ValidationError, *, origin: str, text: str | None = None) 
         where = f"{origin}:{line}" if line else origin
         message = problem["msg"].removeprefix("Value error, ")
         given = problem.get("input")
-        found = f", not {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+        told = isinstance(given, (str, int, float, bool)) and problem["type"] != "secret"
+        found = f", not {given!r}" if told else ""
         lines.append(
             f"{where}: {path + ': ' if path else ''}{message[:1].lower()}{message[1:]}{found}"
         )

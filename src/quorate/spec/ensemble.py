@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import Location, SpecModel, load_yaml, plain, spec_error
 from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
 from quorate.spec.fusion import Consensus, Fusion, FusionField
+from quorate.spec.notify import Notifications, secret_keys
 from quorate.spec.workflow import Name, Pool, WorkflowSettings
 
 
@@ -53,6 +54,13 @@ class EnsembleSpec(SpecModel):
     workflow: WorkflowSettings = Field(
         WorkflowSettings(), description="On a cluster: what its workflows share."
     )
+    notify: Notifications = Field((), description="Who is told how a run went.")
+
+    @field_validator("notify")
+    @classmethod
+    def _secrets_fit(cls, targets: Notifications) -> Notifications:
+        secret_keys(targets)
+        return targets
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:

@@ -1,0 +1,57 @@
+"""A workflow as a pod of its own sees it, with the rights of the pod's service account.
+
+Needs neither the package `kubernetes` nor a kubeconfig, which the images do not have.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+from quorate.argo.client import unpacked
+from quorate.argo.rest import Json, Rest
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where Kubernetes puts the account's token, and the certificate of who signs the API server's."""
+PARENT = "quorate/parent"
+"""The label of a child workflow: the run that it belongs to."""
+DEGRADED = "quorate.dev/degraded"
+"""The label of a run that ended well without one of its detectors."""
+
+
+class OwnWorkflow:
+    """One workflow: read it, label it."""
+
+    def __init__(self, rest: Rest, namespace: str, name: str) -> None:
+        self._rest = rest
+        self._path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflows/{name}"
+
+    @classmethod
+    def of_pod(cls, namespace: str, name: str, *, account: Path = ACCOUNT) -> Self | None:
+        """From inside a pod; None elsewhere, and where the pod has no token."""
+        host, token = os.environ.get("KUBERNETES_SERVICE_HOST"), account / "token"
+        if not host or not token.exists():
+            return None
+        import urllib3
+
+        port = os.environ.get("KUBERNETES_SERVICE_PORT_HTTPS", "443")
+        address = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+        pool = urllib3.PoolManager(ca_certs=str(account / "ca.crt"))
+        # Read anew each time: a token is valid for an hour and replaced before.
+        rest = Rest(
+            pool,
+            address,
+            authorization=lambda: f"Bearer {token.read_text(encoding='utf-8').strip()}",
+            where="the cluster's API server",
+            renew="does the pod's service account still exist?",
+        )
+        return cls(rest, namespace, name)
+
+    def read(self) -> Json:
+        """The workflow, its nodes unpacked; errors as those of `Rest`."""
+        return unpacked(self._rest("GET", self._path))
+
+    def label(self, name: str, value: str) -> None:
+        """Set one label; errors as those of `Rest`."""
+        self._rest("PATCH", self._path, {"metadata": {"labels": {name: value}}})

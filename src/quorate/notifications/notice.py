@@ -1,0 +1,136 @@
+"""What is told of a run, and its words."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+import msgspec
+
+from quorate.spec.notify import Event
+
+LONGEST = 600
+"""Characters of one line."""
+MOST = 5
+"""Failures and notes that are listed; the rest is counted."""
+
+
+class Voter(msgspec.Struct, frozen=True):
+    """A detector, as `summary.json` has it."""
+
+    name: str
+    boxes: int
+    ap50: float | None = None
+    failed: str = ""
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """A picture that could not be read."""
+
+    file_name: str
+    reason: str
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """The part of `summary.json` that is told."""
+
+    method: str
+    images: int
+    published: int
+    degraded: bool
+    detectors: tuple[Voter, ...]
+    skipped: tuple[Unread, ...] = ()
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A part of the run that failed, and what it said."""
+
+    node: str
+    message: str
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Where to look."""
+
+    title: str
+    url: str
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to tell of one run.
+
+    event     started, succeeded, degraded or failed
+    ensemble  the spec's name
+    run       what tells this run from others: the workflow, or a folder on this machine
+    uid       likewise, where names come again; "" where the name is all there is
+    time      when, with its time zone
+    counts    None where nothing was published
+    """
+
+    event: Event
+    ensemble: str
+    run: str
+    uid: str = ""
+    time: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
+    counts: Counts | None = None
+    failures: tuple[Failure, ...] = ()
+    links: tuple[Link, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The same for the same event of the same run, however often it is sent."""
+        digest = hashlib.sha256("\n".join((self.run, self.uid, self.event)).encode())
+        return f"msg_{digest.hexdigest()[:32]}"
+
+    @property
+    def title(self) -> str:
+        """One line."""
+        found = ""
+        if self.counts is not None:
+            pictures = _number(self.counts.images, "picture")
+            found = f"{_number(self.counts.published, 'box', 'boxes')} on {pictures}"
+        if self.event == "failed":
+            why = self.failures[0].message if self.failures else "no part of it said why"
+            return line(f"{self.ensemble} failed: {why}", 200)
+        if self.event == "degraded":
+            lost = ", ".join(voter.name for voter in self._lost())
+            return line(f"{self.ensemble} is degraded: {found} without {lost or 'a detector'}", 200)
+        return line(f"{self.ensemble} {self.event}{f': {found}' if found else ''}", 200)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What stands below the title, links apart."""
+        said = [f"Run: {self.run}"]
+        if self.counts is not None:
+            said.append(f"Method: {self.counts.method}")
+            for voter in self.counts.detectors:
+                measured = "" if voter.ap50 is None else f", AP50 {voter.ap50:.3f}"
+                said.append(
+                    f"{voter.name}: failed, {voter.failed}"
+                    if voter.failed
+                    else f"{voter.name}: {_number(voter.boxes, 'box', 'boxes')}{measured}"
+                )
+            said += _listed(
+                [f"Could not be read: {one.file_name}, {one.reason}" for one in self.counts.skipped]
+            )
+        said += _listed([f"Failed: {one.node}: {one.message}" for one in self.failures])
+        return tuple(line(one) for one in said)
+
+    def _lost(self) -> list[Voter]:
+        return [voter for voter in self.counts.detectors if voter.failed] if self.counts else []
+
+
+def line(text: str, most: int = LONGEST) -> str:
+    """One line of plain characters, cut where it is too long: safe as a header and in a chat."""
+    words = "".join(c if c.isprintable() else " " for c in text).split()
+    plain = " ".join(words)
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
+def _listed(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST
+    return lines if more <= 0 else [*lines[:MOST], f"… and {more:,} more"]
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
