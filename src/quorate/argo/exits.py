@@ -1,11 +1,16 @@
-"""The exit handler: what is told of a run when it is over, however it ended."""
+"""The exit handler: what is told of a run when it is over, however it ended, and when it starts.
+
+It asks the API server what failed: Argo's own list of failures, as an argument, would keep a pod
+from starting where much has failed, and with it make of a degraded run a failed one.
+"""
 
 from __future__ import annotations
 
-from hera.workflows import Container
+from hera.workflows import Container, SecretEnv
+from hera.workflows.models import LifecycleHook
 
 from quorate.argo import artifacts, places, pods
-from quorate.spec import EnsembleSpec
+from quorate.spec import EnsembleSpec, secret_keys
 
 NAME = "exit"
 
@@ -14,17 +19,31 @@ def templates(ensemble: EnsembleSpec, given: str) -> list[Container]:
     """The template that the workflow's `onExit` names."""
     command = ["quorate", "step", "finish", places.GIVEN]
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
-    command += ["--status", "{{workflow.status}}", "--failures", "{{workflow.failures}}"]
+    command += ["--status", "{{workflow.status}}"]
+    command += ["--summary", f"{places.RESULTS}/summary.json"]
     summary = artifacts.taken("summary", "results/summary.json", optional=True)
-    return [
-        pods.container(
-            ensemble,
-            NAME,
-            [*command, "--summary", f"{places.RESULTS}/summary.json"],
-            image=pods.image(ensemble),
-            pool=None,
-            inputs=[artifacts.text("spec", given, places.GIVEN), summary],
-            service_account_name=ensemble.workflow.exit_service_account,
-            automount_service_account_token=True,
-        )
-    ]
+    handler = pods.container(
+        ensemble,
+        NAME,
+        [*command, "--results", f"{places.PREFIX}/results/"],
+        image=pods.image(ensemble),
+        pool=None,
+        inputs=[artifacts.text("spec", given, places.GIVEN), summary],
+        service_account_name=ensemble.workflow.exit_service_account,
+        automount_service_account_token=True,
+    )
+    # Optional: a Secret that is missing is said in the handler's log, and does not keep its pod,
+    # and with it the workflow, waiting for ever.
+    handler.env = [
+        SecretEnv(name=key.variable, secret_name=key.secret, secret_key=key.key, optional=True)
+        for key in secret_keys(ensemble.notify)
+    ] or None
+    return [handler]
+
+
+def hooks(ensemble: EnsembleSpec) -> dict[str, LifecycleHook] | None:
+    """Who wants to hear of the start is told while the run goes on."""
+    if not any("started" in target.when for target in ensemble.notify):
+        return None
+    running = 'workflow.status == "Running"'
+    return {"started": LifecycleHook(expression=running, template=NAME)}

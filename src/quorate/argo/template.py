@@ -51,6 +51,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
         ensemble,
         entrypoint="ensemble",
         on_exit=exits.NAME,
+        hooks=exits.hooks(ensemble),
         arguments=parameters(ensemble),
         title=f"Ensemble {ensemble.name}",
         description=_description(ensemble),
@@ -74,11 +75,13 @@ def whole(
     description: str,
     templates: list[Any],
     on_exit: str | None = None,
+    hooks: dict[str, Any] | None = None,
 ) -> Template:
     """A WorkflowTemplate with all that every one of ours has."""
     settings = ensemble.workflow
     labels = {
         "app.kubernetes.io/name": "quorate",
+        "app.kubernetes.io/part-of": "quorate",
         "app.kubernetes.io/version": __version__,
         "quorate/ensemble": ensemble.name,
     }
@@ -93,6 +96,7 @@ def whole(
         },
         entrypoint=entrypoint,
         on_exit=on_exit,
+        hooks=hooks,
         arguments=arguments,
         templates=templates,
         workflow_metadata=m.WorkflowMetadata(labels={**labels, **settings.labels}),
@@ -108,7 +112,7 @@ def whole(
         if repository
         else None,
         artifact_gc=m.WorkflowLevelArtifactGC(
-            strategy="Never", service_account_name=settings.service_account
+            strategy="Never", service_account_name=settings.artifact_gc_service_account
         ),
         active_deadline_seconds=seconds(settings.deadline),
         ttl_strategy=m.TTLStrategy(seconds_after_completion=seconds(settings.ttl)),

@@ -20,7 +20,7 @@ def notify(
         How many were told, and what went wrong with the others, in the spec's order. Nothing is
         raised: a message that does not arrive changes no run.
     """
-    wanted = [target for target in targets if notice.event in target.on]
+    wanted = [target for target in targets if notice.event in target.when]
     if not wanted:
         return 0, []
     with ThreadPoolExecutor(max_workers=len(wanted)) as pool:

@@ -16,7 +16,6 @@ from pydantic_core import PydanticCustomError
 from quorate.spec.base import SpecModel
 
 Event = Literal["started", "succeeded", "degraded", "failed"]
-EVENTS: tuple[Event, ...] = ("started", "succeeded", "degraded", "failed")
 """What is told of a run; a run that ended well without a detector is degraded, not succeeded."""
 
 Address = Annotated[
@@ -54,7 +53,7 @@ class SecretKey(SpecModel):
 
 
 class _Target(SpecModel):
-    on: tuple[Event, ...] = Field(
+    when: tuple[Event, ...] = Field(
         ("succeeded", "degraded", "failed"), min_length=1, description="What is told."
     )
 

@@ -136,6 +136,9 @@ class WorkflowSettings(SpecModel):
     children_service_account: Name = Field(
         "quorate-children", description="Of what creates child workflows."
     )
+    artifact_gc_service_account: Name = Field(
+        "quorate-artifact-gc", description="Of what removes a deleted workflow's work folder."
+    )
     pool: Name | None = Field(
         None, description="Where prepare, fuse and publish run, and detectors that name no pool."
     )
