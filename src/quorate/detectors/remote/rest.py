@@ -260,12 +260,14 @@ def _reason(response: _Response) -> str:
 
 def _away(error: Exception) -> Busy:
     """A connection that was not made, or was cut."""
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return Busy("its name is not known", hint="check `url`")
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return Busy(_short(str(error).rpartition("] ")[2]).lower(), hint="is it up? Check `url`")
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return Busy("the connection was not made in time")
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return Busy("it took too long", hint="raise `request_timeout`, or lower `batch`")
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return Busy("its name is not known", hint="check `url`")
     hint = "is this the server's gRPC port? Then the URL begins with grpc://"
     return Busy(_short(str(error)), hint=hint if "BadStatusLine" in repr(error) else None)
 
