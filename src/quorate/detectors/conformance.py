@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detectors import Boxes, Predictor
+from quorate.errors import QuorateError
+from quorate.masks import Masks
 
 SHAPES = ((48, 64), (64, 48), (48, 64), (37, 53), (1, 1), (1, 90), (120, 1))
 """(height, width) of the pictures that are shown by default: odd, narrow, and a single pixel."""
@@ -136,6 +138,22 @@ def _sound(boxes: Any, picture: NDArray[np.uint8], labels: int) -> Iterator[str]
         yield "boxes are not by falling score"
     if count and (boxes.label.min() < 0 or boxes.label.max() >= labels):
         yield "a label number is no position in `labels`"
+    yield from _sound_masks(boxes.masks, count, height, width)
+
+
+def _sound_masks(masks: Any, count: int, height: int, width: int) -> Iterator[str]:
+    """What is wrong with the masks of one picture's boxes; they may be left out."""
+    if masks is None:
+        return
+    if not isinstance(masks, Masks) or len(masks) != count:
+        yield f"`masks` is no `quorate.Masks` of {count} rows"
+    elif (masks.size[masks.there] != [height, width]).any():
+        yield "a mask is not of its picture's size"
+    else:
+        try:
+            masks.check()
+        except QuorateError as error:
+            yield f"`masks`: {error.message}"
 
 
 def _same_in_company(
@@ -177,12 +195,18 @@ def _same_in_threads(
         yield "several threads: other boxes than in one"
 
 
+def _counts(boxes: Boxes) -> list[str] | None:
+    return None if boxes.masks is None else boxes.masks.counts()
+
+
 def _near(boxes: Boxes, others: Boxes, tolerance: float) -> bool:
     """Whether these are the same boxes; nearly equal scores may have changed places."""
     if len(boxes.score) != len(others.score):
         return False
     if tolerance == 0:
-        return all(np.array_equal(a, b) for a, b in zip(boxes, others, strict=True))
+        return all(np.array_equal(a, b) for a, b in zip(boxes[:3], others[:3], strict=True)) and (
+            _counts(boxes) == _counts(others)
+        )
     rows, expected = (
         np.column_stack([b.xyxy / tolerance, b.score / tolerance * 100, b.label * 10.0])
         for b in (boxes, others)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quorate.columns import Offsets
 from quorate.compiled import drop_stale_code, kernel
 from quorate.errors import InputError
-from quorate.masks.runs import UNION, decode, merge
+from quorate.masks.runs import UNION, merge, unrolled
 from quorate.masks.value import Masks
 
 Points = NDArray[np.float64]
@@ -72,14 +72,15 @@ def outline(
     for i in range(len(offsets) - 1):
         if box[i, 2] > box[i, 0]:
             left, top = box[i, 0], box[i, 1]
-            pixels = decode(
+            pixels = unrolled(
                 runs[offsets[i] : offsets[i + 1]], height[i], left, top, box[i, 2], box[i, 3]
             )
             rings, xy = _traced(pixels)
             values = _assembled(rings, xy, tolerance)
             if size + len(values) > len(out):
                 longer = np.empty(2 * (size + len(values)))
-                longer[:size] = out[:size]
+                for k in range(size):
+                    longer[k] = out[k]
                 out = longer
             for k in range(0, len(values), 2):
                 out[size + k], out[size + k + 1] = values[k] + left, values[k + 1] + top
@@ -111,7 +112,8 @@ def _traced(pixels: Bitmap) -> tuple[Offsets, Points]:
                 if turn != 0:
                     if size == len(xy):
                         longer = np.empty((2 * size, 2))
-                        longer[:size] = xy
+                        for k in range(size):
+                            longer[k, 0], longer[k, 1] = xy[k, 0], xy[k, 1]
                         xy = longer
                     xy[size, 0], xy[size, 1] = x, y
                     size += 1
@@ -121,7 +123,8 @@ def _traced(pixels: Bitmap) -> tuple[Offsets, Points]:
             count += 1
             if count == len(rings):
                 more = np.zeros(2 * count, np.int64)
-                more[:count] = rings
+                for k in range(count):
+                    more[k] = rings[k]
                 rings = more
             rings[count] = size
     return rings[: count + 1].copy(), xy[:size].copy()
@@ -231,10 +234,13 @@ def _opened(ring: Points, hole: Points) -> Points:
                 near, at, there = far, i, j
     n, m = len(ring), len(hole)
     out = np.empty((n + m + 2, 2))
-    out[: at + 1] = ring[: at + 1]
-    for k in range(m + 1):
-        out[at + 1 + k] = hole[(there + k) % m]
-    out[at + m + 2 :] = ring[at:]
+    for k in range(n + m + 2):
+        if k <= at or k > at + m + 1:
+            corner = k if k <= at else k - m - 2
+            out[k, 0], out[k, 1] = ring[corner, 0], ring[corner, 1]
+        else:
+            corner = (there + k - at - 1) % m
+            out[k, 0], out[k, 1] = hole[corner, 0], hole[corner, 1]
     return out
 
 
@@ -245,7 +251,13 @@ def _simplified(ring: Points, tolerance: float) -> Points:
         return ring.copy()
     while tolerance > 0.25:
         keep = _corners(ring, tolerance)
-        few = ring[keep]
+        few = np.empty((len(ring), 2))
+        size = 0
+        for k in range(len(ring)):
+            if keep[k]:
+                few[size, 0], few[size, 1] = ring[k, 0], ring[k, 1]
+                size += 1
+        few = few[:size]
         if len(few) > 2 and abs(_area(few)) > 0.0 and (_area(few) > 0) == (_area(ring) > 0):
             return few
         tolerance /= 2
@@ -313,9 +325,11 @@ def draw(
             runs = _drawn(points[begin:end], int(np.int64(size[i, 0])), int(np.int64(size[i, 1])))
             if used + len(runs) > len(out):
                 longer = np.empty(2 * (used + len(runs)), np.uint32)
-                longer[:used] = out[:used]
+                for k in range(used):
+                    longer[k] = out[k]
                 out = longer
-            out[used : used + len(runs)] = runs
+            for k in range(len(runs)):
+                out[used + k] = runs[k]
             used += len(runs)
             ring += 1
             ring_offsets[ring] = used
@@ -356,7 +370,8 @@ def _drawn(xy: Points, height: int, width: int) -> NDArray[np.uint32]:
                     row = np.ceil(min(max(row, 0.0), float(height)))
                     if count == len(crossings):
                         longer = np.empty(2 * count, np.int64)
-                        longer[:count] = crossings
+                        for c in range(count):
+                            longer[c] = crossings[c]
                         crossings = longer
                     crossings[count] = fine // 5 * height + int(row)
                     count += 1

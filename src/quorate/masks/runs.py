@@ -56,6 +56,14 @@ def decode(
     runs: Runs, height: int, left: int, top: int, right: int, bottom: int
 ) -> NDArray[np.bool_]:
     """One mask -> (bottom - top, right - left): the part of it within a window."""
+    return unrolled(runs, height, left, top, right, bottom)
+
+
+@njit(error_model="numpy")
+def unrolled(
+    runs: Runs, height: int, left: int, top: int, right: int, bottom: int
+) -> NDArray[np.bool_]:
+    """What `decode` does, for other kernels: those that are loaded cannot call each other."""
     out = np.zeros((bottom - top, right - left), np.bool_)
     at = 0
     for k in range(len(runs)):

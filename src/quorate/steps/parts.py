@@ -11,7 +11,7 @@ import numpy as np
 
 from quorate.dataset import Image
 from quorate.detections import Detections
-from quorate.detectors import Boxes
+from quorate.detectors import Boxes, masks_of
 from quorate.errors import QuorateError
 from quorate.spec import Detector
 from quorate.steps.checkpoint import Checkpoint
@@ -91,7 +91,7 @@ class Task:
             return
         if isinstance(seen, Skipped):
             self.skipped.append(seen)
-            seen = (_NOTHING,) * len(self.detector.voters)
+            seen = (Boxes.nothing(),) * len(self.detector.voters)
         self.images.append(image)
         self.boxes.append(seen)
         if len(self.images) == PART_SIZE:
@@ -152,6 +152,7 @@ class Task:
             score=np.concatenate([boxes.score for boxes in found]),
             detector=np.repeat(np.tile(np.arange(len(voters)), len(self.boxes)), counts),
             detectors=voters,
+            masks=masks_of(found),
         )
         write_detections(self._part().with_suffix(".parquet"), detections)
         write_json(self._part().with_suffix(".json"), Part(self.fingerprint, tuple(self.skipped)))
@@ -159,8 +160,3 @@ class Task:
         self.images, self.boxes, self.skipped = [], [], []
         if self.checkpoint:
             self.checkpoint.keep(self.folder / "parts")
-
-
-_NOTHING = Boxes(
-    xyxy=np.empty((0, 4), np.float32), score=np.empty(0, np.float32), label=np.empty(0, np.int32)
-)

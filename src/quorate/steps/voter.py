@@ -51,7 +51,7 @@ class Voter:
             found = self.predictor.look(picture)
         else:
             found = self.predictor.predict([picture])
-        return tuple(_checked(boxes, self, picture.shape[:2]) for boxes in found)
+        return tuple(self._checked(boxes, picture.shape) for boxes in found)
 
     @property
     def batch(self) -> int:
@@ -62,9 +62,12 @@ class Voter:
         """The boxes found in each of several pictures, in one call."""
         found = self.predictor.predict(pictures)
         return [
-            (_checked(boxes, self, picture.shape[:2]),)
+            (self._checked(boxes, picture.shape),)
             for boxes, picture in zip(found, pictures, strict=True)
         ]
+
+    def _checked(self, boxes: Boxes, shape: tuple[int, ...]) -> Boxes:
+        return checked(boxes, self.detector, self.mapping, shape)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,13 +76,13 @@ class Voter:
         return fingerprint(
             __version__,
             about,
-            *(part for location in self.detector.files for part in _contents(location)),
+            *(part for location in self.detector.files for part in contents(location)),
             repr(self.predictor.labels),
             self.mapping.category_id.tobytes(),
         )
 
 
-def _contents(location: str) -> Iterator[bytes]:
+def contents(location: str) -> Iterator[bytes]:
     """The bytes of a file, or of each file in a folder."""
     if os.path.isdir(location) or (is_s3(location) and location.endswith("/")):
         with open_tree(location) as tree:
@@ -90,21 +93,23 @@ def _contents(location: str) -> Iterator[bytes]:
         yield read_bytes(location)
 
 
-def _checked(boxes: Boxes, voter: Voter, shape: tuple[int, ...]) -> Boxes:
+def checked(
+    boxes: Boxes, detector: Detector, mapping: LabelMapping, shape: tuple[int, ...]
+) -> Boxes:
     """What every detector's boxes are held to: finite, inside the picture, mapped, the best few.
 
-    Boxes are clipped to the picture; what is then empty, scores less than `min_score`, or has a
-    label that the data set lacks is dropped. Labels become category ids.
+    `shape` begins with the picture's height and width; boxes are clipped to it. What is then
+    empty, scores less than `min_score`, or has a label that the data set lacks is dropped. Labels
+    become category ids.
     """
-    detector = voter.detector
     xyxy, score = boxes.xyxy, boxes.score
     if not (np.isfinite(xyxy).all() and np.isfinite(score).all()):
         raise DetectorError("the model gave a box or a score that is NaN or infinite")
     if len(score) and (score.min() < 0 or score.max() > 1):
         raise DetectorError(f"the model gave a score of {score.max():g}, outside 0..1")
-    height, width = shape
+    height, width = shape[:2]
     xyxy = np.clip(xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
-    category = voter.mapping.category_id[boxes.label]
+    category = mapping.category_id[boxes.label]
     keep = (score >= detector.min_score) & (category != UNMAPPED)
     keep &= (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
     rows = np.flatnonzero(keep)
@@ -112,4 +117,10 @@ def _checked(boxes: Boxes, voter: Voter, shape: tuple[int, ...]) -> Boxes:
     corners = xyxy[rows].T
     order = np.lexsort((*corners[::-1], category[rows], -score[rows]))
     rows = rows[order[: detector.max_detections]]
-    return Boxes(xyxy=xyxy[rows], score=score[rows], label=category[rows])
+    masks = boxes.masks
+    if masks is not None:
+        masks = masks.take(rows)
+        if (masks.size[masks.there] != [height, width]).any():
+            raise DetectorError(f"the model gave a mask that is not of {width}x{height} pixels")
+        masks.check()
+    return Boxes(xyxy=xyxy[rows], score=score[rows], label=category[rows], masks=masks)

@@ -4,6 +4,7 @@ maps         where a point of a view lies in the picture
 geometric    views that move pixels, with their maps
 photometric  views that change colours
 filters      views that mix neighbouring pixels
+masks        the way back for masks
 views        all views of a picture through one detector
 tiles        large pictures in overlapping tiles
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detectors import Boxes, Predictor
+from quorate.detectors import Boxes, Predictor, masks_of
+from quorate.masks import Masks
 from quorate.spec.tta import Tiles
 from quorate.tta.maps import Shape, cut_sides
 
@@ -58,16 +59,20 @@ class Tiled:
         shown = (np.ascontiguousarray(picture[y1:y2, x1:x2]) for x1, y1, x2, y2 in windows)
         found = list(in_calls(self.predictor, shown))
         shift = np.array(windows, dtype=np.float64)[:, [0, 1, 0, 1]]
+        tile = np.repeat(np.arange(len(windows)), [len(f.score) for f in found])
+        masks = masks_of(found)
+        if masks is not None:
+            masks = masks.moved(shift[tile, 0], shift[tile, 1], *shape)
         boxes = merged(
             np.concatenate([f.xyxy + s for f, s in zip(found, shift, strict=True)]),
             np.concatenate([f.score for f in found]),
             np.concatenate([f.label for f in found]),
-            np.repeat(np.arange(len(windows)), [len(f.score) for f in found]),
+            tile,
             windows,
             shape,
+            masks,
         )
-        most = self.max_detections
-        return Boxes(boxes.xyxy[:most], boxes.score[:most], boxes.label[:most])
+        return boxes.take(slice(self.max_detections))
 
 
 def in_calls(predictor: Predictor, pictures: Iterable[Picture]) -> Iterator[Boxes]:
@@ -117,11 +122,12 @@ def merged(
     tile: NDArray[np.intp],
     windows: Sequence[tuple[int, int, int, int]],
     picture: Shape,
+    masks: Masks | None = None,
 ) -> Boxes:
     """One box of each object, by falling score, ties by corners, then label.
 
     Where some tile sees an object whole, it is the best such box; else the union of the pieces.
-    The score is the best of the group.
+    So is its mask. The score is the best of the group.
 
     Args:
         xyxy: (n, 4) in pixels of the picture.
@@ -130,18 +136,20 @@ def merged(
         tile: (n,) position in `windows`.
         windows: x1, y1, x2, y2 of each tile.
         picture: (height, width).
+        masks: of the boxes, in the picture.
     """
     # One order, so that nothing depends on how the detector listed its boxes.
-    order = np.lexsort((tile, label, *xyxy.T[::-1], -score))
+    place = order = np.lexsort((tile, label, *xyxy.T[::-1], -score))
     xyxy, score, label, tile = xyxy[order], score[order], label[order], tile[order]
     cut = np.zeros(len(xyxy), dtype=bool)
     for number, window in enumerate(windows):
         mine = tile == number
         cut[mine] = cut_sides(xyxy[mine], window, picture).any(axis=1)
     groups = _groups(*_agreeing(xyxy, label, tile, np.array(windows, dtype=np.float64)), tile)
-    rows = []
+    rows, sources = [], []
     for members in groups:
         whole = members[~cut[members]]
+        sources.append(whole[:1] if len(whole) else members)
         if len(whole):
             rows.append(xyxy[whole[0]])
         else:
@@ -153,8 +161,19 @@ def merged(
     kept = ~_fragments(boxes, label[first], alone & cut[first])
     shown, first = boxes[kept].astype(np.float32), first[kept]
     order = np.lexsort((label[first], *shown.T[::-1], -score[first]))
-    first = first[order]
-    return Boxes(shown[order], score[first], label[first])
+    chosen, first = np.flatnonzero(kept)[order], first[order]
+    if masks is not None:
+        masks = _union(masks.take(place), [sources[group] for group in chosen])
+    return Boxes(shown[order], score[first], label[first], masks)
+
+
+def _union(masks: Masks, sources: Sequence[NDArray[np.intp]]) -> Masks:
+    from quorate.masks.fusion import merged as one_mask
+
+    group = np.cumsum([0, *map(len, sources)], dtype=np.int64)
+    return one_mask(
+        masks, group, np.concatenate([*sources, np.empty(0, np.intp)]), "union", threads=1
+    )
 
 
 def _agreeing(

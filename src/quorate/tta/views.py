@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detections import Detections
-from quorate.detectors import Boxes, Predictor
+from quorate.detectors import Boxes, Predictor, masks_of
 from quorate.fusion import fuse
 from quorate.spec import Affirmative
 from quorate.spec.tta import GEOMETRIC, View
 from quorate.tta.geometric import moved
 from quorate.tta.maps import CoordinateMap, Shape, cut_sides
+from quorate.tta.masks import masks_led_back
 from quorate.tta.photometric import toned
 from quorate.tta.tiles import in_calls
 
@@ -43,9 +44,9 @@ class Augmented:
     def predict(self, pictures: Sequence[Picture]) -> list[Boxes]:
         """Find the boxes of each picture, the views' fused into one set.
 
-        A box is the mean of the views' boxes by score. Its score is the mean over the views that
-        show it whole, one that did not find it counting 0. By falling score, ties by corners,
-        then label.
+        A box is the mean of the views' boxes by score, its mask what most of them cover. Its
+        score is the mean over the views that show it whole, one that did not find it counting 0.
+        By falling score, ties by corners, then label.
         """
         return [self._fused(picture) for picture in pictures]
 
@@ -84,6 +85,7 @@ class Augmented:
                 score=np.concatenate([boxes.score for boxes, _ in seen]),
                 detector=np.repeat(np.arange(len(seen)), counts),
                 detectors=[str(number) for number in range(len(seen))],
+                masks=masks_of([boxes for boxes, _ in seen]),
             ),
             WITHIN,
             threads=1,
@@ -94,7 +96,7 @@ class Augmented:
         score = np.minimum(fused.score * share, 1).astype(np.float32)
         order = np.lexsort((fused.category_id, *fused.xyxy.T[::-1], -score))
         rows = order[: self.max_detections]
-        return Boxes(fused.xyxy[rows], score[rows], fused.category_id[rows])
+        return Boxes(fused.xyxy, score, fused.category_id, fused.masks).take(rows)
 
 
 def see(picture: Picture, view: View) -> tuple[Picture, CoordinateMap | None]:
@@ -106,11 +108,12 @@ def see(picture: Picture, view: View) -> tuple[Picture, CoordinateMap | None]:
 
 def _led_back(boxes: Boxes, back: CoordinateMap) -> Boxes:
     xyxy = back.boxes_to_picture(boxes.xyxy)
-    kept = ~cut_sides(xyxy, back.window, back.picture).any(axis=1)
+    kept = np.logical_not(cut_sides(xyxy, back.window, back.picture).any(axis=1))
     height, width = back.picture
     inside = np.clip(xyxy, 0, np.array([width, height, width, height])).astype(np.float32)
     kept &= (inside[:, 2:] > inside[:, :2]).all(axis=1)
-    return Boxes(inside[kept], boxes.score[kept], boxes.label[kept])
+    masks = None if boxes.masks is None else masks_led_back(boxes.masks.take(kept), back)
+    return Boxes(inside[kept], boxes.score[kept], boxes.label[kept], masks)
 
 
 def _shows(
