@@ -28,8 +28,9 @@ class OwnWorkflow:
         self._path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflows/{name}"
 
     @classmethod
-    def of_pod(cls, namespace: str, name: str, *, account: Path = ACCOUNT) -> Self | None:
+    def of_pod(cls, namespace: str, name: str, *, account: Path | None = None) -> Self | None:
         """From inside a pod; None elsewhere, and where the pod has no token."""
+        account = account or ACCOUNT
         host, token = os.environ.get("KUBERNETES_SERVICE_HOST"), account / "token"
         if not host or not token.exists():
             return None

@@ -36,7 +36,8 @@ def message(notice: Notice, target: Email) -> EmailMessage:
     mail["Message-ID"] = f"<{notice.id}@{target.sender.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"
     links = [f"{link.title}: {link.url}" for link in notice.links]
-    mail.set_content("\n".join([notice.title, "", *notice.lines, *links, ""]))
+    text = "\n".join([notice.title, "", *notice.lines, *links, ""])
+    mail.set_content(text, cte="quoted-printable")  # which every server passes on unharmed
     return mail
 
 

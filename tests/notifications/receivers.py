@@ -1,0 +1,128 @@
+"""Real receivers for the tests beside this file: an HTTP server, an SMTP server."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+
+@dataclass
+class Web:
+    """What came, and what is answered: one status after the other, then 200."""
+
+    url: str
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"ok"
+    hang: float = 0.0
+    came: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+
+@contextmanager
+def web():
+    released = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            given.came.append((self.path, {k.lower(): v for k, v in self.headers.items()}, data))
+            if given.hang:
+                released.wait(given.hang)
+            self.send_response(given.statuses.pop(0) if given.statuses else 200)
+            for name, value in given.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(given.body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    given = Web(url=f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield given
+    finally:
+        released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class Post:
+    """A mail server: what came, and what it answers to a sender or a recipient."""
+
+    port: int = 0
+    refuse: dict[str, list[str]] = field(default_factory=dict)
+    came: list = field(default_factory=list)
+    logins: list[tuple[str, str]] = field(default_factory=list)
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+        answers = self.refuse.get(address)
+        if answers:
+            return answers.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802  aiosmtpd's name
+        message = BytesParser(policy=default).parsebytes(envelope.content)
+        self.came.append((envelope.mail_from, envelope.rcpt_tos, message, envelope.content))
+        return "250 OK"
+
+    def authenticate(self, server, session, envelope, mechanism, data):
+        name, password = data.login.decode(), data.password.decode()
+        self.logins.append((name, password))
+        right = (name, password) == ("quorate", "opensesame")
+        return AuthResult(success=right, handled=right)
+
+
+@contextmanager
+def post(*, certificate=None, tls=False, auth=False):
+    """An SMTP server; with a certificate it wants STARTTLS, or with `tls` speaks TLS at once."""
+    given = Post()
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        given.port = free.getsockname()[1]
+    server = Controller(
+        given,
+        hostname="127.0.0.1",
+        port=given.port,
+        server_hostname="localhost",
+        ssl_context=context if tls else None,
+        tls_context=None if tls else context,
+        require_starttls=bool(certificate) and not tls,
+        authenticator=given.authenticate if auth else None,
+        auth_required=auth and not tls,
+        auth_require_tls=not tls,
+    )
+    server.start()
+    try:
+        yield given
+    finally:
+        server.stop()
+
+
+def certificate(folder):
+    """A certificate for localhost, signed by itself, and its key."""
+    chain, key = folder / "chain.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(chain)]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    return chain, key
