@@ -17,8 +17,10 @@ from quorate.detectors.remote import RemoteDetector, rest, retry
 from quorate.detectors.remote.messages import MESSAGES
 from quorate.detectors.remote.tensors import from_bytes, from_list
 from quorate.errors import DetectorError, ServerError, SpecError
+from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.spec.detector import detector_kinds
+from quorate.steps import Voter
 from tests.detectors.servers import faulty
 
 PICTURE = np.full((8, 8, 3), 51, dtype=np.uint8)  # 51 of 255 is 0.2
@@ -453,3 +455,18 @@ def test_a_spec_that_is_right(tmp_path):
     assert found.tls_ca == str(tmp_path / "ca.pem")
     assert found.origin == "m at https://gateway/serving/street"
     assert found.files == ()
+
+
+def test_a_finished_step_is_recognised_though_tokens_and_patience_change(web, monkeypatch):
+    monkeypatch.setenv("MODEL_TOKEN", "secret-1")
+    labels = Labels.from_names(["thing", "other"])
+
+    def seen(**options):
+        return Voter.load(spec(web, **options), labels).fingerprint
+
+    assert (
+        seen()
+        == seen(retries=9, concurrency=1, request_timeout=9)
+        == seen(headers={"Authorization": "MODEL_TOKEN"})
+    )
+    assert len({seen(), seen(version="3"), seen(min_score=0.5), seen(batch=4)}) == 4

@@ -8,7 +8,7 @@ built-in kinds are found in the same way.
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -33,6 +33,11 @@ ENTRY_POINTS = "quorate.detectors"
 
 class Detector(SpecModel):
     """One voter of an ensemble, as described; `load` makes it ready to see pictures."""
+
+    aside: ClassVar[frozenset[str]] = frozenset(
+        {"name", "weights", "calibration", "pool", "timeout", "image"}
+    )
+    """The fields that its boxes do not depend on, or not by the words."""
 
     name: Name
     kind: str

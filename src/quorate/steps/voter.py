@@ -19,9 +19,6 @@ from quorate.steps.work import fingerprint
 from quorate.storage import is_s3, open_tree, read_bytes
 from quorate.tta import Augmented, augmented
 
-_ASIDE = {"name", "weights", "calibration", "pool", "timeout", "image"}
-"""What a detector's description says that its boxes do not depend on, or not by the words."""
-
 
 @dataclass(frozen=True)
 class Voter:
@@ -72,7 +69,7 @@ class Voter:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all that the boxes depend on, save the pictures."""
-        about = self.detector.model_dump_json(exclude=_ASIDE)
+        about = self.detector.model_dump_json(exclude=set(self.detector.aside))
         return fingerprint(
             __version__,
             about,

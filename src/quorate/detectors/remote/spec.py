@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -38,6 +38,15 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
 
 class RemoteDetector(TensorDetector):
     """A model on a server that speaks the Open Inference Protocol, as KServe and Triton do."""
+
+    aside: ClassVar[frozenset[str]] = TensorDetector.aside | {
+        "request_timeout",
+        "retries",
+        "concurrency",
+        "headers",
+        "tls_verify",
+        "tls_ca",
+    }
 
     kind: Literal["remote"] = "remote"
     url: str = Field(
