@@ -9,7 +9,10 @@ from quorate.errors import MissingExtraError
 from quorate.spec import EnsembleSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quorate.argo.newer import Template
+    from quorate.argo.submit import Submitted
     from quorate.local import Progress
     from quorate.steps import Summary
 
@@ -50,3 +53,54 @@ class DetectionEnsemble(EnsembleSpec):
                 raise
             raise MissingExtraError("A WorkflowTemplate", "argo") from None
         return workflow_template(self)
+
+    def submit(
+        self,
+        data: str | Path | None = None,
+        *,
+        out: str | None = None,
+        parameters: Mapping[str, str] | None = None,
+        upload: bool = False,
+        watch: bool = False,
+        namespace: str | None = None,
+        server: str | None = None,
+        progress: Progress | None = None,
+    ) -> Submitted:
+        """Run on Argo: make the cluster's template so, and start a workflow of it.
+
+        Args:
+            data: pictures instead of the spec's own: s3://…, a key in the cluster's bucket, or
+                with `upload` something on this machine.
+            out: folder of the cluster's bucket for the results.
+            parameters: further parameters of the template.
+            upload: put weights and data that lie here into the cluster's bucket first.
+            watch: show the run on standard error, and come back when it has ended.
+            namespace: default: the spec's, else ARGO_NAMESPACE, else the kubeconfig's.
+            server: argo-server as HOST:PORT; default ARGO_SERVER, else the kubeconfig is used.
+            progress: told megabytes of what is uploaded.
+
+        Raises:
+            SpecError, InputError: what could not run there.
+            AccessError, ClusterError: the cluster refuses, or does not answer.
+            WorkflowError: with `watch`, the run failed.
+        """
+        from quorate.argo.client import connect
+        from quorate.argo.submit import submit
+
+        cluster = connect(server=server, namespace=namespace or self.workflow.namespace)
+        run = submit(
+            self,
+            cluster,
+            data=None if data is None else str(data),
+            out=out,
+            parameters=parameters,
+            upload=upload,
+            progress=progress,
+        )
+        if watch:
+            from quorate.argo.watch import check, drawn, follow
+
+            with drawn() as show:
+                _, branch = follow(cluster, run.name, show)
+            check(branch)
+        return run

@@ -60,12 +60,12 @@ def test_attempts_are_one_branch_with_what_the_last_one_said():
     first, _ = found(tree(workflow("degraded")), "detect-b")
     assert (first.phase, first.attempts) == ("Failed", 2)
     assert first.message == 'unknown command "kaputt" for "argoexec" (exit status 64)'
-    assert first.pod == "client-1-bad-2698336187"
+    assert first.pods == ("client-1-bad-2228709950", "client-1-bad-2698336187")
 
 
 def test_a_pods_name_is_the_controllers():
     branch = tree(workflow("unschedulable"))
-    named = {one.pod for one in branch.walk() if one.pod}
+    named = {pod for one in branch.walk() for pod in one.pods}
     pods = [event["involvedObject"] for event in events()]
     assert {pod["name"] for pod in pods if pod["kind"] == "Pod"} <= named
 

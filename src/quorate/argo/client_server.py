@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from quorate.argo.client import WATCHED, Cluster, LogLine
 from quorate.argo.reasons import warnings
 from quorate.argo.rest import Json, Rest
-from quorate.errors import ClusterError, InputError, MissingExtraError
+from quorate.errors import ClusterError, InputError, MissingExtraError, QuorateError
 
 if TYPE_CHECKING:
     import urllib3
@@ -71,9 +71,20 @@ class ArgoServer(Cluster):
         try:
             return warnings(self._results(path, query, silence=SILENCE), workflow)
         except ClusterError:
-            # argo-server 4.1.2 cannot encode an event (500, "failed to marshal"). What Argo's own
-            # messages say remains, as long as the pod waits.
-            return {}
+            # argo-server 4.1.2 cannot encode an event (500, "failed to marshal").
+            return self._warnings_of_kubernetes(workflow)
+
+    def _warnings_of_kubernetes(self, workflow: str) -> dict[str, str]:
+        """The same, where a kubeconfig leads to the cluster that has just this workflow."""
+        from quorate.argo.client_kube import Kube
+
+        try:
+            kube = Kube.of_kubeconfig(namespace=self.namespace)
+            there, here = kube.workflow(workflow), self.workflow(workflow)
+            same = there["metadata"]["uid"] == here["metadata"]["uid"]
+            return kube.warnings(workflow) if same else {}
+        except QuorateError:
+            return {}  # what Argo's own messages say remains, as long as the pod waits
 
     def stop(self, name: str, *, now: bool = False) -> None:
         """See `Cluster`."""

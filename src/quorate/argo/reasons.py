@@ -9,7 +9,8 @@ from typing import Any
 from quorate.argo.rest import Json
 
 # Argo's own word for a pod it gave up waiting for, and for those it says nothing useful about.
-_SILENT = ("", "timeout", "PodInitializing", "ContainerCreating", "pod deleted")
+_STARTING = ("", "PodInitializing", "ContainerCreating")
+_SILENT = (*_STARTING, "timeout", "pod deleted")
 _KEPT = {
     "FailedScheduling",
     "Failed",
@@ -69,6 +70,8 @@ def pending(node: Mapping[str, Any]) -> str | None:
 def plain(message: str) -> str:
     """One of Argo's messages in a person's words: the step's own sentence where it left one."""
     message = " ".join(message.split())
+    if message in _STARTING:
+        return ""
     if message.startswith("Unschedulable: "):
         return sentence("FailedScheduling", message.removeprefix("Unschedulable: "))
     found = _EXIT.fullmatch(message)

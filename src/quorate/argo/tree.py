@@ -35,7 +35,7 @@ class Branch:
     phase      Argo's: Pending, Running, Succeeded, Failed, Error, Skipped, Omitted
     progress   "done/total" as the step reports it; of a loop, its ended parts; else ""
     attempts   how many pods tried
-    pod        the last pod's name, where it is one pod's work
+    pods       the names of the pods that tried, where it is one pod's work
     key        the node's id
     """
 
@@ -46,16 +46,23 @@ class Branch:
     finished: datetime | None = None
     progress: str = ""
     attempts: int = 1
-    pod: str | None = None
+    pods: tuple[str, ...] = ()
     key: str = ""
     loop: bool = False
     below: tuple[Branch, ...] = field(default=())
 
     def walk(self) -> Iterator[Branch]:
         """This branch and all below it."""
-        yield self
-        for branch in self.below:
-            yield from branch.walk()
+        for _, branch in self.paths():
+            yield branch
+
+    def paths(self) -> Iterator[tuple[str, Branch]]:
+        """The same, each with its name below the workflow: "shard 00001/detect-a"."""
+        yield "", self
+        for one in self.below:
+            for path, branch in one.paths():
+                names = [name for name in ("" if one.loop else one.label, path) if name]
+                yield "/".join(names), branch
 
     def seconds(self, now: datetime) -> float | None:
         """How long it took, or has taken until `now`; None before it began."""
@@ -101,6 +108,8 @@ class _Made:
 
     def branches(self, members: list[Json], parent: str = "") -> list[Branch]:
         """The members of one boundary, loops and retries with their parts below or within."""
+        # What its `when` left out is no part of the run.
+        members = [node for node in members if node.get("phase") != "Skipped"]
         members = sorted(members, key=lambda n: (str(n.get("startedAt") or "~"), str(n["name"])))
         parts: dict[str, list[Json]] = {}
         owners = {str(n["name"]) for n in members if n["type"] in (*LOOPS, "Retry")}
@@ -127,11 +136,12 @@ class _Made:
             return replace(
                 last,
                 label=_label(node),
-                phase=str(node.get("phase") or last.phase),
+                phase=last.phase if last.phase == "Pending" else str(node.get("phase")),
                 message=last.message or plain(str(node.get("message") or "")),
                 started=_time(node.get("startedAt")),
                 finished=_time(node.get("finishedAt")),
                 attempts=len(own),
+                pods=tuple(pod_name(self.workflow, one) for one in own if one["type"] == "Pod"),
                 key=str(node["id"]),
             )
         below: list[Branch] = []
@@ -139,6 +149,8 @@ class _Made:
             below = [self.branch(one, parts) for one in own]
         elif kind != "Pod":
             below = self.branches(self.inside.get(str(node["id"]), []))
+            if len(below) == 1 and below[0].loop:  # a DAG that is nothing but a loop
+                return below[0]
         pod = pod_name(self.workflow, node) if kind == "Pod" else None
         loop = kind in LOOPS
         ended = sum(one.phase in ENDED for one in below)
@@ -149,7 +161,7 @@ class _Made:
             started=_time(node.get("startedAt")),
             finished=_time(node.get("finishedAt")),
             progress=f"{ended}/{len(below)}" if loop else _progress(node),
-            pod=pod,
+            pods=(pod,) if pod else (),
             key=str(node["id"]),
             loop=loop,
             below=tuple(below),

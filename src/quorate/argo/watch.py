@@ -124,29 +124,20 @@ class Lines:
     def __call__(self, branch: Branch) -> None:
         """Print what changed since the last tree."""
         now = datetime.now(UTC)
-        for path, one in _paths(branch):
+        # What is over comes after its parts, what is at work before them.
+        found = list(branch.paths())
+        first = [pair for pair in found if pair[1].finished is None]
+        last = [pair for pair in reversed(found) if pair[1].finished is not None]
+        last.sort(key=lambda pair: pair[1].finished or now)
+        for path, one in (*first, *last):
             state = (one.phase, one.message)
-            if self._told.get(one.key) != state and one.phase not in ("Omitted", "Skipped"):
+            quiet = one.phase in ("Omitted", "Skipped") or (one.loop and one.below)
+            if self._told.get(one.key) != state and not quiet:
                 self._told[one.key] = state
                 took = duration(one.seconds(now)) if one.finished else ""
                 told = "  ".join(part for part in (one.phase, took, one.message) if part)
-                print(f"{now:%H:%M:%S}  {path}  {told}", file=self._stream, flush=True)
-
-
-def _paths(branch: Branch, above: str = "", *, top: bool = True) -> Iterator[tuple[str, Branch]]:
-    """Every branch with its name below the workflow; a loop is seen in its parts.
-
-    What is over comes after its parts, what is at work before them.
-    """
-    path = f"{above}{branch.label}"
-    itself = [] if branch.loop and branch.below else [(path, branch)]
-    if branch.finished is None:
-        yield from itself
-    below = above if branch.loop or top else f"{path}/"
-    for one in branch.below:
-        yield from _paths(one, below, top=False)
-    if branch.finished is not None:
-        yield from itself
+                name = path or branch.label
+                print(f"{now:%H:%M:%S}  {name}  {told}", file=self._stream, flush=True)
 
 
 def drawing(branch: Branch, now: datetime) -> Table:

@@ -33,7 +33,15 @@ COMMANDS = {
     "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
     "detectors": ("spec", "list the kinds of detector that are installed"),
     "render": ("argo_render", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
+    "submit": ("argo", "start an ensemble on Argo Workflows"),
+    "watch": ("argo", "show a run on Argo until it ends"),
+    "status": ("argo", "show a run on Argo as it is now"),
+    "list": ("argo", "list the runs on Argo"),
+    "logs": ("argo", "print what the steps of a run wrote"),
+    "stop": ("argo", "stop a run on Argo"),
+    "retry": ("argo", "run again what failed in a run on Argo"),
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
+    "check-container": ("container", "tell the author of a container detector what it lacks"),
     "compile": ("kernels", "compile the kernels now, for example when an image is built"),
 }
 

@@ -1,0 +1,239 @@
+"""The pools of nodes that a cluster has, and which of them a spec's pools fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from quorate.errors import did_you_mean
+from quorate.spec import EnsembleSpec, Pool
+from quorate.spec.workflow import Toleration
+
+Json = Mapping[str, Any]
+
+GPU = "nvidia.com/gpu"
+# How providers name a node's group; the first that a node bears counts.
+GROUPS = (
+    "cloud.google.com/gke-nodepool",
+    "eks.amazonaws.com/nodegroup",
+    "alpha.eksctl.io/nodegroup-name",
+    "karpenter.sh/nodepool",
+    "kubernetes.azure.com/agentpool",
+    "agentpool",
+    "doks.digitalocean.com/node-pool",
+    "k8s.scaleway.com/pool-name",
+    "node.cluster.x-k8s.io/pool",
+)
+ACCELERATORS = (
+    "nvidia.com/gpu.product",
+    "cloud.google.com/gke-accelerator",
+    "k8s.amazonaws.com/accelerator",
+    "karpenter.k8s.aws/instance-gpu-name",
+    "kubernetes.azure.com/accelerator",
+    "accelerator",
+)
+INSTANCES = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
+SPOT = {
+    "cloud.google.com/gke-spot": "true",
+    "cloud.google.com/gke-preemptible": "true",
+    "eks.amazonaws.com/capacityType": "SPOT",
+    "karpenter.sh/capacity-type": "spot",
+    "kubernetes.azure.com/scalesetpriority": "spot",
+}
+# Labels that say nothing about which nodes are alike, or what no spec would select by.
+_NOISE = (
+    "kubernetes.io/",
+    "k8s.io/",
+    "cloud.google.com/",
+    "eks.amazonaws.com/",
+    "eksctl.io/",
+    "karpenter.sh/",
+    "karpenter.k8s.aws/",
+    "kubernetes.azure.com/",
+    "nvidia.com/",
+)
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """Nodes that are alike: of one group, accelerator, size, labels and taints.
+
+    labels        those that a spec may select by, without the provider's own bookkeeping
+    every_label   all that its nodes have in common
+    gpus, cpu, memory   allocatable on one node; cpu in processors, memory in bytes
+    """
+
+    name: str
+    nodes: int
+    ready: int
+    accelerator: str
+    instance: str
+    spot: bool
+    gpus: int
+    cpu: Decimal
+    memory: Decimal
+    taints: tuple[tuple[str, str, str], ...]
+    labels: Mapping[str, str]
+    every_label: Mapping[str, str]
+
+
+def node_groups(nodes: Iterable[Json]) -> list[NodeGroup]:
+    """The nodes of a cluster in groups, those with accelerators first."""
+    alike: dict[tuple[Any, ...], list[Json]] = {}
+    for node in nodes:
+        labels = node["metadata"].get("labels") or {}
+        own = tuple(sorted(_own(labels).items()))
+        room = node["status"].get("allocatable") or {}
+        key = (_first(labels, GROUPS), _first(labels, ACCELERATORS), room.get(GPU, "0"),
+               _first(labels, INSTANCES), own, _taints(node))  # fmt: skip
+        alike.setdefault(key, []).append(node)
+    groups = [_group(members) for members in alike.values()]
+    return sorted(groups, key=lambda group: (-group.gpus, group.name))
+
+
+def misfit(pool: Pool, group: NodeGroup) -> str | None:
+    """Why no pod of a spec's pool can run on a group's nodes; None where it can."""
+    for key, value in pool.node_selector.items():
+        if key not in group.every_label:
+            near = did_you_mean(key, group.every_label)
+            return f"no label {key}" + (f", {near}" if near else "")
+        if group.every_label[key] != value:
+            return f"{key} is '{group.every_label[key]}', not '{value}'"
+    for taint in group.taints:
+        borne = taint[2] == "PreferNoSchedule" or any(_bears(t, taint) for t in pool.tolerations)
+        # GKE itself tolerates this one for a pod that asks for a GPU.
+        borne |= taint[0] == GPU and pool.gpus > 0 and GROUPS[0] in group.every_label
+        if not borne:
+            return f"the taint {taint_text(taint)} is not tolerated"
+    if pool.gpus > group.gpus:
+        return f"{group.gpus} GPUs a node, {pool.gpus} asked for"
+    if pool.cpu is not None and quantity(pool.cpu) > group.cpu:
+        return f"{group.cpu:f} processors a node, {pool.cpu} asked for"
+    if pool.memory is not None and quantity(pool.memory) > group.memory:
+        return f"{human(group.memory)} memory a node, {pool.memory} asked for"
+    return None if group.ready else "none of its nodes is ready"
+
+
+def fitting(ensemble: EnsembleSpec, groups: Sequence[NodeGroup]) -> dict[str, list[str]]:
+    """For each pool of a spec the names of the groups that its pods can run on."""
+    return {
+        name: [group.name for group in groups if misfit(pool, group) is None]
+        for name, pool in ensemble.pools.items()
+    }
+
+
+def nearest(pool: Pool, groups: Sequence[NodeGroup]) -> str:
+    """Why a pool that fits no group does not: what the group that lacks least says."""
+    if not groups:
+        return "the cluster has no nodes"
+
+    def agreed(group: NodeGroup) -> int:
+        same = sum(group.every_label.get(k) == v for k, v in pool.node_selector.items())
+        misspelt = "did you mean" in (misfit(pool, group) or "")
+        return 10 * same + 5 * misspelt + (group.gpus >= pool.gpus)
+
+    best = max(groups, key=agreed)
+    return f"{best.name}: {misfit(pool, best)}"
+
+
+def row(group: NodeGroup) -> dict[str, Any]:
+    """A group as a row of a table."""
+    return {
+        "pool": group.name,
+        "nodes": f"{group.ready}/{group.nodes}" if group.ready < group.nodes else str(group.nodes),
+        "accelerator": group.accelerator or None,
+        "gpus": group.gpus,
+        "cpu": f"{group.cpu:f}",
+        "memory": human(group.memory),
+        "instance": group.instance or None,
+        "spot": "yes" if group.spot else "no",
+        "taints": ", ".join(map(taint_text, group.taints)) or None,
+        "labels": ", ".join(f"{k}={v}" for k, v in group.labels.items()) or None,
+    }
+
+
+def taint_text(taint: tuple[str, str, str]) -> str:
+    """A taint as kubectl writes it."""
+    key, value, effect = taint
+    return f"{key}={value}:{effect}" if value else f"{key}:{effect}"
+
+
+def quantity(text: str) -> Decimal:
+    """A Kubernetes quantity ("500m", "8Gi") as a number."""
+    for suffix, power in zip(("Ki", "Mi", "Gi", "Ti", "Pi"), range(1, 6), strict=True):
+        if text.endswith(suffix):
+            return Decimal(text[:-2]) * Decimal(1024**power)
+    if text.endswith("m"):
+        return Decimal(text[:-1]) / 1000
+    for suffix, power in zip("kMGTP", range(1, 6), strict=True):
+        if text.endswith(suffix):
+            return Decimal(text[:-1]) * Decimal(1000**power)
+    return Decimal(text)
+
+
+def human(size: Decimal) -> str:
+    """Bytes as 23Gi."""
+    return f"{int(size / 1024**3)}Gi" if size >= 1024**3 else f"{int(size / 1024**2)}Mi"
+
+
+def _group(members: Sequence[Json]) -> NodeGroup:
+    labels = dict(members[0]["metadata"].get("labels") or {})
+    for node in members[1:]:
+        other = node["metadata"].get("labels") or {}
+        labels = {key: value for key, value in labels.items() if other.get(key) == value}
+    room = [node["status"].get("allocatable") or {} for node in members]
+    own = _own(labels)
+    accelerator, gpus = _first(labels, ACCELERATORS), min(int(one.get(GPU, 0)) for one in room)
+    name = _first(labels, GROUPS) or next((f"{key}={value}" for key, value in own.items()), "")
+    return NodeGroup(
+        name=name or str(members[0]["metadata"]["name"]),
+        nodes=len(members),
+        ready=sum(_ready(node) for node in members),
+        accelerator=accelerator or ("GPU" if gpus else ""),
+        instance=_first(labels, INSTANCES),
+        spot=any(labels.get(key) == value for key, value in SPOT.items()),
+        gpus=gpus,
+        cpu=min(quantity(one.get("cpu", "0")) for one in room),
+        memory=min(quantity(one.get("memory", "0")) for one in room),
+        taints=_taints(members[0]),
+        labels=own,
+        every_label=labels,
+    )
+
+
+def _own(labels: Mapping[str, str]) -> dict[str, str]:
+    known = {*GROUPS, *ACCELERATORS, *INSTANCES, *SPOT}
+    return {
+        key: value
+        for key, value in sorted(labels.items())
+        if key not in known and not f"{key.partition('/')[0]}/".endswith(_NOISE)
+    }
+
+
+def _first(labels: Mapping[str, str], keys: Iterable[str]) -> str:
+    return next((labels[key] for key in keys if labels.get(key)), "")
+
+
+def _taints(node: Json) -> tuple[tuple[str, str, str], ...]:
+    """Taints that are the node's nature; those of its present state count as not ready."""
+    return tuple(
+        (str(one["key"]), str(one.get("value") or ""), str(one["effect"]))
+        for one in node["spec"].get("taints") or ()
+        if not str(one["key"]).startswith("node.kubernetes.io/")
+    )
+
+
+def _ready(node: Json) -> bool:
+    said = {one["type"]: one["status"] for one in node["status"].get("conditions") or ()}
+    return said.get("Ready") == "True" and not node["spec"].get("unschedulable")
+
+
+def _bears(toleration: Toleration, taint: tuple[str, str, str]) -> bool:
+    key, value, effect = taint
+    return (
+        (toleration.key is None or toleration.key == key)
+        and (toleration.effect is None or toleration.effect == effect)
+        and (toleration.operator == "Exists" or (toleration.value or "") == value)
+    )

@@ -1,0 +1,59 @@
+"""Where a run on the cluster left its results, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from quorate.storage import join, read_bytes
+
+if TYPE_CHECKING:
+    from quorate.steps import Summary
+
+RESULTS = "results"
+"""The output artifact of publish, and the folder in its pod (`quorate.argo.places`)."""
+IN_POD = "/scratch/results"
+DEGRADED = "degraded"
+
+
+def place(workflow: Mapping[str, Any]) -> str | None:
+    """The S3 prefix that publish wrote to; None before it has."""
+    status = workflow.get("status") or {}
+    repository = (status.get("artifactRepositoryRef") or {}).get("artifactRepository") or {}
+    for artifact in _artifacts(status):
+        s3 = artifact.get("s3") or {}
+        if artifact.get("name") == RESULTS and s3.get("key"):
+            bucket = s3.get("bucket") or (repository.get("s3") or {}).get("bucket")
+            return f"s3://{bucket}/{s3['key'].rstrip('/')}/" if bucket else None
+    return None
+
+
+def degraded(workflow: Mapping[str, Any]) -> bool:
+    """Whether the run went on with fewer detectors than it has."""
+    outputs = (workflow.get("status") or {}).get("outputs") or {}
+    said = {str(one["name"]): one.get("value") for one in outputs.get("parameters") or ()}
+    return said.get(DEGRADED) == "true"
+
+
+def summary(results: str) -> Summary:
+    """What the run came to, its files by their places in S3.
+
+    Raises InputError where the summary is not there or may not be read from here, StorageError
+    where S3 does not answer.
+    """
+    import msgspec
+
+    from quorate.steps import Summary
+
+    found = msgspec.json.decode(read_bytes(join(results, "summary.json")), type=Summary)
+    files = tuple(
+        join(results, file.removeprefix(IN_POD)) if file.startswith(IN_POD) else file
+        for file in found.files
+    )
+    return msgspec.structs.replace(found, files=files)
+
+
+def _artifacts(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for node in (status.get("nodes") or {}).values():
+        if node.get("phase") == "Succeeded":
+            yield from (node.get("outputs") or {}).get("artifacts") or ()

@@ -1,0 +1,168 @@
+"""What lies on this machine, put where pods can read it.
+
+    s3://BUCKET/quorate/weights/SHA256/NAME          a detector's file or folder
+    s3://BUCKET/quorate/data/NAME-DIGEST/…           a folder of pictures, or an archive
+
+The digest is of the contents, so what is there already is known by its place and not sent again,
+and nothing is ever replaced under a run that reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from quorate.errors import InputError, SpecError
+from quorate.spec import Detector, EnsembleSpec
+from quorate.storage import is_s3, join, open_tree, s3
+
+PREFIX = "quorate"
+SENDERS = 8
+"""Files sent at once; large ones are sent in parts beside."""
+MEGABYTE = 1_000_000
+
+Progress = Callable[[str, int, int], None]
+
+
+def uploaded(
+    ensemble: EnsembleSpec, data: str | None, bucket: str, *, progress: Progress | None = None
+) -> EnsembleSpec:
+    """The ensemble with weights and data in S3, put there where they were not.
+
+    `data` takes the place of the spec's own. `progress` is told megabytes of each detector, and
+    of "data". Raises InputError for what is not there or cannot be uploaded.
+    """
+    report = progress or (lambda task, done, total: None)
+    detectors = tuple(_weights(one, bucket, report) for one in ensemble.detectors)
+    where = data or ensemble.data
+    if where is not None and not is_s3(where):
+        where = _data(Path(where), bucket, report)
+    settings = ensemble.workflow.model_copy(update={"bucket": ensemble.workflow.bucket or bucket})
+    return ensemble.model_copy(update={"detectors": detectors, "data": where, "workflow": settings})
+
+
+def bucket_of(ensemble: EnsembleSpec) -> str:
+    """The bucket to put things in; SpecError where neither the spec nor the environment says."""
+    bucket = ensemble.workflow.bucket or os.environ.get("QUORATE_BUCKET")
+    if not bucket:
+        raise SpecError(
+            "To upload, the cluster's bucket must be known.",
+            hint="add `workflow: {bucket: NAME}` to the spec, or export QUORATE_BUCKET",
+        )
+    return bucket
+
+
+def _weights(detector: Detector, bucket: str, report: Progress) -> Detector:
+    moved = {}
+    for field in type(detector).model_fields:
+        location = getattr(detector, field)
+        if not isinstance(location, str) or location not in detector.files or is_s3(location):
+            continue
+        path = Path(location)
+        files = _files(path, whose=f"{detector.name}: {field}: ")
+        digest = _digest(files)
+        target = f"s3://{bucket}/{PREFIX}/weights/{digest}/{path.name}"
+        _send(files, target + ("/" if path.is_dir() else ""), detector.name, report)
+        moved[field] = target + ("/" if path.is_dir() else "")
+    return detector.model_copy(update=moved)
+
+
+def _data(path: Path, bucket: str, report: Progress) -> str:
+    path = path.resolve()
+    files = _files(path, whose="data: ")
+    if path.is_file() and path.suffix.lower() != ".zip":
+        raise InputError(
+            f"data: {path} is one file, and its pictures lie elsewhere.",
+            hint="give the folder that holds both, or a ZIP archive",
+        )
+    target = f"s3://{bucket}/{PREFIX}/data/{path.stem}-{_digest(files)[:16]}"
+    if path.is_file():
+        _send(files, f"{target}/{path.name}", "data", report)
+        return f"{target}/{path.name}"
+    _send(files, f"{target}/", "data", report)
+    return f"{target}/"
+
+
+def _files(path: Path, *, whose: str) -> dict[str, Path]:
+    """A folder's files by name below it, or one file by the empty name."""
+    if path.is_file():
+        return {"": path}
+    if not path.is_dir():
+        raise InputError(f"{whose}{path}: there is no such file or folder.")
+    with open_tree(path) as tree:
+        found = {name: path / name for name in tree.names()}
+    if not found:
+        raise InputError(f"{whose}{path}: the folder is empty.")
+    return found
+
+
+def _digest(files: dict[str, Path]) -> str:
+    """SHA-256 of one file; of a folder, that of its files' names and digests."""
+    if list(files) == [""]:
+        return _sha256(files[""])
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor(SENDERS) as pool:
+        for name, digest in zip(files, pool.map(_sha256, files.values()), strict=True):
+            whole.update(f"{digest}  {name}\n".encode())
+    return whole.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from None
+
+
+def _send(files: dict[str, Path], target: str, task: str, report: Progress) -> None:
+    """Put what is not there yet; a file that is there with the same size is the same file."""
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    there = _sizes(target)
+    missing = [name for name in files if there.get(name) != sizes[name]]
+    total = sum(sizes.values())
+    sent = total - sum(sizes[name] for name in missing)
+
+    def tell() -> None:
+        report(f"{task} MB", -(-sent // MEGABYTE), -(-total // MEGABYTE))
+
+    def send(name: str) -> int:
+        location = join(target, name) if name else target
+        bucket, key = s3.split(location)
+        with s3.s3_errors(location):
+            s3.client().upload_file(str(files[name]), bucket, key)
+        return sizes[name]
+
+    tell()
+    with ThreadPoolExecutor(SENDERS) as pool:
+        for size in _all_or_none(pool, send, missing):
+            sent += size
+            tell()
+
+
+def _all_or_none(
+    pool: ThreadPoolExecutor, send: Callable[[str], int], names: Iterable[str]
+) -> Iterable[int]:
+    """Each result as it comes; the first error cancels what has not begun."""
+    futures = [pool.submit(send, name) for name in names]
+    try:
+        for future in futures:
+            yield future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _sizes(target: str) -> dict[str, int]:
+    """What lies at a location (by the empty name) or below it, and its bytes."""
+    bucket, key = s3.split(target)
+    found: dict[str, int] = {}
+    with s3.s3_errors(target):
+        pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+        for page in pages:
+            for item in page.get("Contents", ()):
+                found[item["Key"][len(key) :]] = item["Size"]
+    return found
