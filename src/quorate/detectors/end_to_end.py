@@ -22,6 +22,10 @@ from quorate.detectors.layouts import (
     whole,
 )
 from quorate.detectors.preprocess import Normalisation
+from quorate.masks.grids import Grids
+
+MASK_BEYOND_BOX = 2.0
+"""Pixels: torchvision draws masks into boxes that it has widened to whole pixels."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ class RtDetr(Layout):
 
 @dataclass(frozen=True)
 class Torchvision(Layout):
-    """`boxes` (k, 4), `labels` (k,), `scores` (k,) of one picture.
+    """`boxes` (k, 4), `labels` (k,), `scores` (k,) of one picture; `masks` (k, 1, h, w) if any.
 
     torchvision's detectors, which resize and normalise inside: they take the picture at its own
     size. xyxy in pixels; labels from 1, for 0 is the background (which may stand first
@@ -202,7 +206,16 @@ class Torchvision(Layout):
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
         """Names as above, boxes of rank 2."""
         found = _three(graph, 2, forced=forced)
-        return None if found is None else cls(wishes, tuple(t.name for t in found))
+        if found is None:
+            return None
+        planes = graph.output("masks") if wishes.masks else None
+        masks = (planes.name,) if planes and same(planes, 4) else ()
+        return cls(wishes, (*(t.name for t in found), *masks))
+
+    @property
+    def gives_masks(self) -> bool:
+        """See `Layout`."""
+        return len(self.outputs) > 3
 
     @property
     def open_resize(self) -> Resize | None:
@@ -211,8 +224,12 @@ class Torchvision(Layout):
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
-        boxes, score, label = (outputs[name] for name in self.outputs)
-        raw = scored(boxes, score, label, floor)
+        boxes, score, label = (outputs[name] for name in self.outputs[:3])
+        grids = None
+        if self.gives_masks:
+            planes = np.asarray(outputs[self.outputs[3]][:, 0], dtype=np.float32)
+            grids = Grids(planes, np.arange(len(planes)), 0.5, MASK_BEYOND_BOX)
+        raw = scored(boxes, score, label, floor, grids)
         return raw._replace(label=raw.label - 1)  # 0 is the background
 
 

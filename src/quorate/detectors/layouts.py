@@ -18,6 +18,7 @@ from quorate.detectors.geometry import Resize
 from quorate.detectors.graph import Graph, Tensor
 from quorate.detectors.preprocess import Normalisation
 from quorate.errors import DetectorError
+from quorate.masks.grids import Grids
 
 Activation = Literal["none", "sigmoid", "softmax"]
 BoxFormat = Literal["xyxy", "yxyx", "cxcywh"]
@@ -33,11 +34,13 @@ class Raw(NamedTuple):
     xyxy   float (n, 4)  pixels of the network's frame
     score  float (n,)
     label  int   (n,)    position in the model's names
+    grids  Grids or None their masks, over the network's frame, still to be drawn
     """
 
     xyxy: NDArray[np.floating]
     score: NDArray[np.floating]
     label: NDArray[np.integer]
+    grids: Grids | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,14 @@ class Wishes:
     frame       (height, width) of the network's input, None where it is open
     activation  from the spec; None for the layout's own
     box_format  likewise
+    masks       whether masks are wanted, where the model has them
     """
 
     names: tuple[str, ...]
     frame: tuple[int, int] | None = None
     activation: Activation | None = None
     box_format: BoxFormat | None = None
+    masks: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ class Layout:
 
     wishes: Wishes
     outputs: tuple[str, ...]
+
+    @property
+    def gives_masks(self) -> bool:
+        """Whether boxes come with masks."""
+        return False
 
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
@@ -243,13 +253,13 @@ def of_unit(xyxy: NDArray[np.floating], frame: tuple[int, int]) -> NDArray[np.fl
     return xyxy * np.array([width, height, width, height], dtype=xyxy.dtype)
 
 
-def scored(xyxy: Any, score: Any, label: Any, floor: float) -> Raw:
+def scored(xyxy: Any, score: Any, label: Any, floor: float, grids: Grids | None = None) -> Raw:
     """The rows that score at least `floor`, with those whose score is no number, to be reported."""
     score = np.asarray(score, dtype=np.float32).reshape(-1)
-    keep = ~(score < floor)
+    keep = np.flatnonzero(~(score < floor))
     boxes = np.asarray(xyxy, dtype=np.float32).reshape(-1, 4)[keep]
     labels = np.asarray(label).reshape(-1)[keep]
-    return Raw(boxes, score[keep], whole(labels))
+    return Raw(boxes, score[keep], whole(labels), None if grids is None else grids.take(keep))
 
 
 def whole(labels: NDArray[Any]) -> NDArray[np.int32]:

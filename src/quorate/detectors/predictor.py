@@ -26,6 +26,8 @@ from quorate.detectors.layouts import BACKGROUND, Layout, Raw, Wishes, recognise
 from quorate.detectors.preprocess import Normalisation, fill
 from quorate.detectors.suppress import MOST_CANDIDATES, suppress
 from quorate.errors import DetectorError
+from quorate.masks import Masks
+from quorate.masks.grids import Grids
 
 if TYPE_CHECKING:
     from quorate.detectors.tensor_detector import TensorDetector
@@ -71,7 +73,7 @@ class TensorPredictor:
         size = _size(spec, feed, graph, origin)
         layout = recognise(
             graph,
-            Wishes(names, size or (640, 640), spec.activation, spec.box_format),
+            Wishes(names, size or (640, 640), spec.activation, spec.box_format, spec.masks),
             layout=spec.layout,
             probe=lambda: _probed(network, feed, size or (640, 640)),
             origin=origin,
@@ -180,7 +182,9 @@ class TensorPredictor:
         shown, order = shown[inside], order[inside]
         score, label = np.minimum(score[order], np.float32(1)), label[order]
         rows = np.lexsort((label, *shown.T[::-1], -score))[: self.max_detections]
-        return Boxes(shown[rows], score[rows], label[rows])
+        shown, order = shown[rows], order[rows]
+        masks = None if raw.grids is None else _masks(raw.grids.take(order), shown, placement)
+        return Boxes(shown, score[rows], label[rows], masks)
 
     def _check(
         self, xyxy: NDArray[np.float32], score: NDArray[np.float32], label: NDArray[np.int32]
@@ -204,6 +208,19 @@ class TensorPredictor:
                 "names, numbered from 0",
                 hint="correct `names` of the detector",
             )
+
+
+def _masks(grids: Grids, shown: NDArray[np.float32], placement: Placement) -> Masks:
+    """Draw the masks of boxes of the picture; grids lie over all of the network's frame."""
+    if not np.isfinite(grids.planes).all():
+        raise DetectorError(
+            "the model gave masks with numbers that are NaN or infinite",
+            hint="half precision overflows so; try the model in single precision",
+        )
+    height, width = placement.picture
+    corners = placement.to_frame(np.array([[0.0, 0.0, width, height]]))[0]
+    x1, y1, x2, y2 = (corners / np.tile(placement.frame[::-1], 2)).tolist()
+    return grids.drawn(shown, placement.picture, (x1, y1, x2, y2))
 
 
 def _size(spec: TensorDetector, feed: Feed, graph: Graph, origin: str) -> tuple[int, int] | None:

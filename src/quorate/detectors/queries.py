@@ -22,6 +22,7 @@ from quorate.detectors.layouts import (
     same,
 )
 from quorate.detectors.preprocess import Normalisation
+from quorate.masks.grids import Grids
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Detr(Layout):
     As many logits as names are scores each of its own (sigmoid: deformable DETR, RT-DETR,
     D-FINE): every pair of query and label above the score counts, as their reference does. One
     more is the category of no object (softmax: DETR, conditional DETR, YOLOS), which comes
-    last: a query has its best other label.
+    last: a query has its best other label. `pred_masks` (n, q, h, w), above 0 within an object, are
+    the masks of DETR for segmentation.
     """
 
     name: ClassVar[str] = "detr"
@@ -61,9 +63,19 @@ class Detr(Layout):
         if wishes.activation not in (None, activation, "none"):
             return None
         masked = graph.input("pixel_mask") is not None
+        planes = graph.output("pred_masks") if wishes.masks else None
+        masks = (planes.name,) if planes and same(planes, 4) else ()
         return cls(
-            wishes, (logits.name, boxes.name), wishes.activation or activation, masked=masked
+            wishes,
+            (logits.name, boxes.name, *masks),
+            wishes.activation or activation,
+            masked=masked,
         )
+
+    @property
+    def gives_masks(self) -> bool:
+        """See `Layout`."""
+        return len(self.outputs) > 2
 
     @property
     def plain(self) -> bool:
@@ -95,4 +107,8 @@ class Detr(Layout):
         else:
             query, label = np.nonzero(~(scores < floor))
             score = scores[query, label]
-        return Raw(of_unit(corners(boxes[query], "cxcywh"), frame), score, label)
+        grids = None
+        if self.gives_masks:
+            planes = np.asarray(outputs[self.outputs[2]][index], dtype=np.float32)
+            grids = Grids(planes, query.astype(np.int64), 0.0)
+        return Raw(of_unit(corners(boxes[query], "cxcywh"), frame), score, label, grids)

@@ -64,6 +64,7 @@ class TensorDetector(Detector):
     box_format: Literal["xyxy", "yxyx", "cxcywh"] | None = Field(
         None, description="The order of a box's numbers, where a layout leaves it open."
     )
+    masks: bool = Field(True, description="Give masks, where the model has them.")
     nms_iou: float | None = Field(
         None, ge=0.0, le=1.0, description="Suppress boxes of one label that overlap more."
     )

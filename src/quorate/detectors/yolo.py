@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from quorate.detectors.layouts import (
 )
 from quorate.detectors.preprocess import Normalisation
 from quorate.detectors.suppress import best_column, best_plane
+from quorate.masks.grids import Grids
 
 STRIDES = (8, 16, 32)
 FEW_ROWS = 1000
@@ -43,7 +44,36 @@ def _more(graph: Graph) -> bool:
 
 
 @dataclass(frozen=True)
-class Yolov10(Layout):
+class Yolo(Layout):
+    """A head that may tell masks as well: after the scores a row has weights of prototypes.
+
+    The prototypes are an output (n, k, h, w) of their own; mixed, they are above 0 within an
+    object, and are cut off at its box (Bolya et al. 2019, arXiv:1904.02689; Ultralytics).
+    """
+
+    @property
+    def gives_masks(self) -> bool:
+        """See `Layout`."""
+        return len(self.outputs) > 1
+
+    def _grids(self, outputs: Arrays, index: int, weights: NDArray[Any]) -> Grids | None:
+        """Masks by (n, k) weights."""
+        if not self.gives_masks:
+            return None
+        planes = np.asarray(outputs[self.outputs[1]][index], dtype=np.float32)
+        return Grids(planes, np.asarray(weights, dtype=np.float32), 0.0, 0.0)
+
+
+def _prototypes(graph: Graph, wishes: Wishes, more: int) -> tuple[str, ...]:
+    """The output of prototypes, one for each of `more` numbers of a row, if there is one."""
+    if not wishes.masks or more < 1 or graph.metadata.get("task") == "pose":
+        return ()
+    planes = [t for t in graph.outputs if len(t.shape) == 4 and t.shape[1] == more]
+    return (planes[0].name,) if len(planes) == 1 else ()
+
+
+@dataclass(frozen=True)
+class Yolov10(Yolo):
     """(n, k, 6): x1, y1, x2, y2, score, label, in the network's pixels; nothing to suppress.
 
     YOLOv10, YOLO26, and any Ultralytics export with `nms=True`.
@@ -61,13 +91,14 @@ class Yolov10(Layout):
         if columns == 6 or (columns > 6 and _more(graph) and rows <= FEW_ROWS and rows > columns):
             ambiguous = len(wishes.names) in (1, 2) and _is_dense(rows, len(wishes.names), wishes)
             if forced or (rows <= FEW_ROWS and not ambiguous):
-                return cls(wishes, (tensor.name,))
+                return cls(wishes, (tensor.name, *_prototypes(graph, wishes, columns - 6)))
         return None
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
         rows = outputs[self.outputs[0]][index]
-        return scored(rows[:, :4], rows[:, 4], rows[:, 5], floor)
+        grids = self._grids(outputs, index, rows[:, 6:])
+        return scored(rows[:, :4], rows[:, 4], rows[:, 5], floor, grids)
 
 
 def _is_dense(rows: int, names: int, wishes: Wishes) -> bool:
@@ -77,11 +108,11 @@ def _is_dense(rows: int, names: int, wishes: Wishes) -> bool:
 
 
 @dataclass(frozen=True)
-class Yolov8(Layout):
+class Yolov8(Yolo):
     """(n, 4 + c, anchors) or (n, anchors, 4 + c): centre, size, a score for each category.
 
-    YOLOv8, v9, v11, v12 and others of Ultralytics. Masks and keypoints after the scores are
-    passed over. An anchor gives its best category only, as Ultralytics' own prediction does.
+    YOLOv8, v9, v11, v12 and others of Ultralytics. Keypoints after the scores are passed over.
+    An anchor gives its best category only, as Ultralytics' own prediction does.
     """
 
     name: ClassVar[str] = "yolov8"
@@ -100,9 +131,11 @@ class Yolov8(Layout):
         wanted = 4 + len(wishes.names)
         more = _more(graph)
         if rows == wanted or (more and wanted < rows < columns):
-            return cls(wishes, (tensor.name,), planes=True)
+            masks = _prototypes(graph, wishes, rows - wanted)
+            return cls(wishes, (tensor.name, *masks), planes=True)
         if columns == wanted or (forced and more and wanted < columns < rows):
-            return cls(wishes, (tensor.name,), planes=False)
+            masks = _prototypes(graph, wishes, columns - wanted)
+            return cls(wishes, (tensor.name, *masks), planes=False)
         return None
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
@@ -114,11 +147,13 @@ class Yolov8(Layout):
             scores = np.ascontiguousarray(activated(scores, self.wishes.activation, 0), np.float32)
         best, label = best_plane(scores)
         keep = np.flatnonzero(~(best < floor))
-        return Raw(corners(planes[:4, keep].T, "cxcywh"), best[keep], label[keep])
+        weights = planes[4 + len(self.wishes.names) :, keep].T
+        grids = self._grids(outputs, index, weights)
+        return Raw(corners(planes[:4, keep].T, "cxcywh"), best[keep], label[keep], grids)
 
 
 @dataclass(frozen=True)
-class Yolov5(Layout):
+class Yolov5(Yolo):
     """(n, anchors, 5 + c): centre, size, objectness, a score for each category.
 
     YOLOv5, v6 and v7 with their decoding inside. A score is objectness times the category's.
@@ -138,13 +173,14 @@ class Yolov5(Layout):
         wanted = 5 + len(wishes.names)
         fits = columns == wanted or (_more(graph) and wanted < columns < rows)
         if fits and (forced or rows not in yolo_cells(wishes.frame)):
-            return cls(wishes, (tensor.name,))
+            return cls(wishes, (tensor.name, *_prototypes(graph, wishes, columns - wanted)))
         return None
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
         rows, keep, best, label = self._best(outputs[self.outputs[0]][index], floor)
-        return Raw(corners(rows[keep, :4], "cxcywh"), best, label)
+        grids = self._grids(outputs, index, rows[keep, 5 + len(self.wishes.names) :])
+        return Raw(corners(rows[keep, :4], "cxcywh"), best, label, grids)
 
     def _best(
         self, output: NDArray[np.floating], floor: float
