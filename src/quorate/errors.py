@@ -11,7 +11,7 @@
     │   └── ServerError         server      75  a model server did not answer: likewise
     ├── QuorumError             quorum       3  too few detectors finished
     ├── ClusterError            cluster     75  the cluster did not answer: worth another try
-    ├── AccessError             access       2  the cluster does not know you, or you may not
+    ├── AccessError             access       2  cluster or store do not know you, or you may not
     ├── WorkflowError           workflow     1  a run on the cluster failed
     ├── NotificationError       notification 1  somebody could not be told; never changes a run
     └── MissingExtraError       extra        2  an optional dependency is not installed
@@ -110,7 +110,7 @@ class ClusterError(QuorateError):
 
 
 class AccessError(QuorateError):
-    """A cluster refused: it does not know who asks, or who asks may not do that."""
+    """A cluster or a store refused: it does not know who asks, or who asks may not do that."""
 
     code = "access"
     exit_code = 2

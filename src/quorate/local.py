@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from quorate.detectors import Predictor
+from quorate.detectors.container import ContainerDetector
+from quorate.errors import AccessError, QuorateError, StorageError
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec
-from quorate.steps import Summary, Voter, Work, detect, fuse, prepare, publish
+from quorate.spec import Detector, EnsembleSpec
+from quorate.steps import Runner, Summary, Voter, Work, detect, fuse, prepare, publish
 
 
 class Progress(Protocol):
@@ -45,17 +47,19 @@ def run(
     if fresh:
         shutil.rmtree(work.root, ignore_errors=True)
     # Loading first: weights that cannot be read stop the run before any work.
-    predictors = [detector.load() for detector in ensemble.detectors]
+    runners = [Runner.of(d) for d in ensemble.detectors if isinstance(d, ContainerDetector)]
+    loaded = [d for d in ensemble.detectors if not isinstance(d, ContainerDetector)]
+    predictors = [detector.load() for detector in loaded]
     plan = prepare(
         ensemble,
         work,
-        labels=_words(ensemble, predictors),
+        labels=_words(loaded, predictors, runners),
         progress=lambda done, total: report("prepare", done, total),
     )
     labels = work.images(0).labels
     voters = [
         Voter.of(detector, predictor, labels)
-        for detector, predictor in zip(ensemble.detectors, predictors, strict=True)
+        for detector, predictor in zip(loaded, predictors, strict=True)
     ]
     finished = 0
 
@@ -65,16 +69,35 @@ def run(
         report("detect", finished, plan.images)
 
     for shard in range(plan.shards):
-        failed = detect(work, shard, voters, workers=workers or processors(), progress=advance)
+        failed = _contained(work, shard, runners)
+        failed |= detect(work, shard, voters, workers=workers or processors(), progress=advance)
         fuse(work, shard, ensemble, failed=failed)
     return publish(ensemble, work, out, progress=lambda done, total: report("publish", done, total))
 
 
-def _words(ensemble: EnsembleSpec, predictors: Sequence[Predictor]) -> Labels:
+def _contained(work: Work, shard: int, runners: Sequence[Runner]) -> dict[str, str]:
+    """Run containers on a shard, one after the other; those that failed, and why."""
+    failed = {}
+    for runner in runners:
+        try:
+            runner.run(work, shard)
+        except (AccessError, StorageError):
+            raise
+        except QuorateError as error:
+            failed[runner.detector.name] = error.message
+    return failed
+
+
+def _words(
+    detectors: Sequence[Detector], predictors: Sequence[Predictor], runners: Sequence[Runner]
+) -> Labels:
     """Every word the detectors use, as renamed by the spec, in order of first sight."""
     words = [
         detector.labels.get(word, word)
-        for detector, predictor in zip(ensemble.detectors, predictors, strict=True)
+        for detector, predictor in zip(detectors, predictors, strict=True)
         for word in predictor.labels
     ]
+    for runner in runners:
+        known = runner.detector
+        words += [known.labels.get(word, word) for word in known.words.values()]
     return Labels.from_names(dict.fromkeys(words))

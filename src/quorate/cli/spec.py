@@ -9,6 +9,8 @@ from quorate import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
+    from quorate.spec import Detector
+
 
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
@@ -31,13 +33,23 @@ def _check(arguments: argparse.Namespace) -> None:
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
     rows = []
     for detector in ensemble.detectors:
-        words = "" if arguments.no_load else ", ".join(detector.load().labels)
+        words = "" if arguments.no_load else ", ".join(_words(detector))
         rows.append({"detector": detector.name, "kind": detector.kind, "labels": words})
     print_table(
         rows,
         title=f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}",
         as_json=arguments.json,
     )
+
+
+def _words(detector: Detector) -> tuple[str, ...]:
+    """The labels of a detector, which is loaded, or looked for, to know them."""
+    from quorate.detectors.container import ContainerDetector
+    from quorate.steps import Runner
+
+    if isinstance(detector, ContainerDetector):
+        return tuple(Runner.of(detector).detector.words.values())
+    return tuple(detector.load().labels)
 
 
 def _schema(arguments: argparse.Namespace) -> None:

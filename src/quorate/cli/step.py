@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
         one.add_argument("spec", help="spec file (YAML), as given or as prepare resolved it")
         one.add_argument("--work", required=True, help="the work folder")
         one.set_defaults(command=command)
-        if name in ("detect", "fuse"):
+        if name in ("detect", "stage", "fuse"):
             one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
         return one
 
@@ -52,6 +52,8 @@ def add_commands(commands: Any) -> None:
         help="S3 prefix, key of QUORATE_BUCKET or absolute path of a folder that keeps finished "
         "parts, so that another machine goes on from there",
     )
+    one = add("stage", _stage, "copy a shard's pictures into a folder, for somebody's container")
+    one.add_argument("--to", required=True, metavar="FOLDER", help="where to copy them")
     one = add("fuse", _fuse, "let the quorum decide on one shard")
     one.add_argument(
         "--status",
@@ -132,9 +134,10 @@ def _size(given: str) -> int | None:
 
 def _detect(arguments: argparse.Namespace) -> None:
     from quorate.cli.pod import Progress
+    from quorate.detectors.container import ContainerDetector
     from quorate.errors import DetectorError, QuorateError
     from quorate.local import processors
-    from quorate.steps import Voter, detect
+    from quorate.steps import Runner, Voter, detect
 
     ensemble, work = _given(arguments)
     detector = _named(ensemble, arguments.detector)
@@ -149,6 +152,9 @@ def _detect(arguments: argparse.Namespace) -> None:
         tell(finished, len(contents.images))
 
     try:
+        if isinstance(detector, ContainerDetector):
+            Runner.of(detector).run(work, arguments.shard)
+            return
         voter = Voter.load(detector, contents.labels)
         failed = detect(
             work,
@@ -180,6 +186,23 @@ def _checkpoint(place: str | None) -> Checkpoint | None:
         note(f"note: the checkpoint is not kept: no QUORATE_BUCKET is set to keep {place} in")
         return None
     return Checkpoint(in_bucket(place), warn=lambda remark: note(f"note: {remark}"))
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from quorate.cli.output import note
+    from quorate.detectors.container import ContainerDetector
+    from quorate.steps import stage
+
+    ensemble, work = _given(arguments)
+    for skipped in stage(work, arguments.shard, Path(arguments.to)):
+        note(f"note: {skipped.file_name}: {skipped.reason}")
+    for detector in ensemble.detectors:
+        if isinstance(detector, ContainerDetector):
+            folder = work.detections(arguments.shard, detector.name)
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o777)  # whoever the container runs as
 
 
 def _fuse(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ runner call these same functions.
 
 from quorate.steps.checkpoint import Checkpoint
 from quorate.steps.detect import detect
+from quorate.steps.external import Runner, stage
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import Summary, publish
@@ -16,6 +17,7 @@ from quorate.steps.work import Work
 
 __all__ = [
     "Checkpoint",
+    "Runner",
     "Summary",
     "Voter",
     "Work",
@@ -24,4 +26,5 @@ __all__ = [
     "fuse",
     "prepare",
     "publish",
+    "stage",
 ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quorate import pictures
 from quorate.dataset import Image
-from quorate.errors import DetectorError, QuorateError, StorageError
+from quorate.errors import AccessError, DetectorError, QuorateError, StorageError
 from quorate.steps.ahead import Ahead
 from quorate.steps.checkpoint import Checkpoint
 from quorate.steps.parts import PART_SIZE, Seen, Task
@@ -42,7 +42,7 @@ def detect(
     Returns the detectors that failed, each with one sentence: they have no manifest, so no vote.
     `progress` is called with the number of pictures just finished.
 
-    Raises StorageError where the pictures cannot be reached.
+    Raises StorageError or AccessError where the pictures cannot be reached.
     """
     contents = work.images(shard)
     seen = msgspec.json.encode(contents)
@@ -119,7 +119,7 @@ def _see(
     for index, (image, read) in enumerate(zip(images, reads, strict=True)):
         try:
             picture = pictures.decode(read(), name=image.file_name)
-        except StorageError:
+        except (AccessError, StorageError):
             raise
         except QuorateError as error:
             skipped = Skipped(image.file_name, error.message)

@@ -12,6 +12,7 @@ from quorate.errors import QuorumError
 from quorate.fusion import fuse as fuse_detections
 from quorate.fusion.calibrate import calibrated
 from quorate.spec import EnsembleSpec
+from quorate.steps.adopt import adopt_all
 from quorate.steps.work import (
     Failure,
     Manifest,
@@ -35,11 +36,12 @@ def fuse(
     """Fuse the boxes of the detectors that are done with a shard; write them and the manifest.
 
     Calibrations are applied here: the detectors' own files keep the scores as they were given.
-    Only a detector with a manifest takes part, and none that `failed` names with its reason. Why
+    Only a detector with a manifest takes part, and none that `failed` names with its reason, nor
+    a container whose work does not keep the step contract: the others' is adopted here. Why
     another does not is in its `failed.json`, or is worded from what `statuses` says became of
     its task. Raises QuorumError, naming them, where fewer than the quorum took part.
     """
-    failed = failed or {}
+    failed = {**adopt_all(work, shard, ensemble.detectors), **(failed or {})}
     contents = work.images(shard)
     folders = {d.name: work.detections(shard, d.name) for d in ensemble.detectors}
     manifests = {
@@ -102,5 +104,7 @@ def _reason(folder: Path, status: str) -> str:
     """Why a detector left no manifest."""
     if (path := folder / "failed.json").exists():
         return read_json(path, Failure).reason
+    if any((folder / name).exists() for name in ("detections.json", "detections.parquet")):
+        return "it left boxes but no manifest.json, so they may not be all"
     said = _STATUSES.get(status)
     return f"{said} (its task: {status})" if said else "it left no manifest"

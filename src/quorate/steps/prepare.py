@@ -10,7 +10,15 @@ import msgspec
 
 from quorate import pictures
 from quorate.dataset import Dataset, Image
-from quorate.errors import InputError, LabelError, QuorateError, SpecError, did_you_mean
+from quorate.errors import (
+    AccessError,
+    InputError,
+    LabelError,
+    QuorateError,
+    SpecError,
+    StorageError,
+    did_you_mean,
+)
 from quorate.formats import read
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
@@ -46,7 +54,8 @@ def prepare(
     `labels` is the vocabulary of last resort, for a plain folder and a spec that names none;
     `notes` are remarks that the summary is to repeat; `shard_size` is chosen where it is None.
 
-    Raises InputError where there is no picture at all, SpecError where no label is known.
+    Raises InputError where there is no picture at all, SpecError where no label is known,
+    StorageError or AccessError where the pictures cannot be reached.
     """
     data = ensemble.where()
     dataset = read(data)
@@ -130,6 +139,8 @@ def _each(tree: Tree, images: Iterable[Image]) -> Iterable[Image | Skipped]:
         try:
             with tree.open(image.file_name) as file:
                 width, height = pictures.size(file, name=image.file_name)
+        except (AccessError, StorageError):
+            raise
         except QuorateError as error:
             return Skipped(image.file_name, error.message)
         return msgspec.structs.replace(image, width=width, height=height)

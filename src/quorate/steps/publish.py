@@ -17,6 +17,7 @@ from quorate.formats import read, write
 from quorate.labels import UNMAPPED, Labels
 from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
+from quorate.steps.adopt import adopt_all
 from quorate.steps.results import Results
 from quorate.steps.work import Skipped, Work, write_json
 from quorate.storage import open_tree
@@ -75,6 +76,8 @@ def publish(
     """
     from quorate.evaluation.agreement import review_order
 
+    for shard in range(work.plan().shards):
+        adopt_all(work, shard, ensemble.detectors)
     results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
     dataset = _dataset(results)
     kept = results.fused_above(ensemble.publish.min_score)

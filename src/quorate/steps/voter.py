@@ -42,25 +42,25 @@ class Voter:
         mapping = map_labels(predictor.labels, labels, detector.labels, detector=detector.name)
         return cls(detector, augmented(detector, predictor), mapping)
 
-    def look(self, picture: NDArray[np.uint8]) -> tuple[Boxes, ...]:
-        """The boxes found in one picture, for each name in `detector.voters`."""
-        if len(self.detector.voters) > 1 and isinstance(self.predictor, Augmented):
-            found = self.predictor.look(picture)
-        else:
-            found = self.predictor.predict([picture])
-        return tuple(self._checked(boxes, picture.shape) for boxes in found)
-
     @property
     def batch(self) -> int:
         """How many pictures the predictor likes to be shown at once."""
         return int(getattr(self.predictor, "batch", 1))
 
+    def look(self, picture: NDArray[np.uint8]) -> tuple[Boxes, ...]:
+        """The boxes found in one picture, for each name in `detector.voters`."""
+        [found] = self.look_together([picture])
+        return found
+
     def look_together(self, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[Boxes, ...]]:
-        """The boxes found in each of several pictures, in one call."""
-        found = self.predictor.predict(pictures)
+        """Likewise of several pictures, in one call."""
+        if len(self.detector.voters) > 1 and isinstance(self.predictor, Augmented):
+            found = self.predictor.look(pictures)
+        else:
+            found = [[boxes] for boxes in self.predictor.predict(pictures)]
         return [
-            (self._checked(boxes, picture.shape),)
-            for boxes, picture in zip(found, pictures, strict=True)
+            tuple(self._checked(boxes, picture.shape) for boxes in views)
+            for views, picture in zip(found, pictures, strict=True)
         ]
 
     def _checked(self, boxes: Boxes, shape: tuple[int, ...]) -> Boxes:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from quorate.errors import InputError, QuorateError, StorageError
+from quorate.errors import AccessError, InputError, QuorateError, StorageError
 from quorate.storage.tree import Tree, join, safe_name
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def client() -> S3Client:
 
 @contextlib.contextmanager
 def s3_errors(location: str) -> Iterator[None]:
-    """What boto3 raises, as InputError where trying again is vain, else as StorageError."""
+    """What boto3 raises: AccessError or InputError where trying again is vain, or StorageError."""
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import (
         BotoCoreError,
@@ -99,9 +99,9 @@ def s3_errors(location: str) -> Iterator[None]:
     except ClientError as error:
         raise _answered(location, error) from None
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise InputError(f"{location}: {_sentence(error)}", hint=_REMEDY) from None
+        raise AccessError(f"{location}: {_sentence(error)}", hint=_REMEDY) from None
     except (TokenRetrievalError, UnauthorizedSSOTokenError) as error:
-        raise InputError(f"{location}: {_sentence(error)}", hint="log in again") from None
+        raise AccessError(f"{location}: {_sentence(error)}", hint="log in again") from None
     except (NoRegionError, ParamValidationError) as error:
         raise InputError(f"{location}: {_sentence(error)}") from None
     except EndpointConnectionError as error:
@@ -121,18 +121,18 @@ def _answered(location: str, error: Any) -> QuorateError:
     if code == "NoSuchBucket":
         return InputError(f"{location}: there is no such bucket.")
     if code in _EXPIRED:
-        return InputError(
+        return AccessError(
             f"{location}: the credentials for S3 have expired ({code}).",
             hint="get new ones: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN "
             "(in a cluster, the Secret they come from)",
         )
     if code == "RequestTimeTooSkewed":
-        return InputError(f"{location}: S3 refused access ({code}).", hint="set the clock")
+        return AccessError(f"{location}: S3 refused access ({code}).", hint="set the clock")
     if code in _REFUSED:
-        return InputError(f"{location}: S3 refused access ({code}).", hint=_REMEDY)
+        return AccessError(f"{location}: S3 refused access ({code}).", hint=_REMEDY)
     if code == "400":
         # The answer to a HEAD has no body to say more; mostly it is a token that has expired.
-        return InputError(f"{location}: S3 refused the request ({code}).", hint=_REMEDY)
+        return AccessError(f"{location}: S3 refused the request ({code}).", hint=_REMEDY)
     return StorageError(f"{location}: {_sentence(error)}")
 
 
@@ -146,10 +146,8 @@ def exists(location: str) -> bool:
     try:
         with s3_errors(location):
             client().head_object(Bucket=bucket, Key=key)
-    except InputError as error:
-        if "there is no such" in error.message:
-            return False
-        raise
+    except InputError:
+        return False
     return True
 
 
