@@ -16,7 +16,6 @@ def add_commands(commands: Any) -> None:
     """Add this group's command."""
     check = commands.add_parser(
         "check-container",
-        help="tell the author of a container detector what it lacks",
         description="Run a container on a few made-up pictures, or look at what it has written, "
         "and list the rules of the step contract that it keeps. The exit status is 2 where it "
         "keeps one not.",
