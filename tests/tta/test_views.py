@@ -41,7 +41,7 @@ def test_every_view_sees_the_same_and_so_does_their_fusion():
     predictor = augmented(detector, detector.load())
     assert isinstance(predictor, Augmented)
     red, green = rectangles(0, 64, 48)
-    for found in predictor.look(picture()):
+    for found in predictor.look([picture()])[0]:
         boxes = dict(zip(found.label.tolist(), found.xyxy.tolist(), strict=True))
         assert boxes.items() <= {0: list(red), 1: list(green)}.items()
     [fused] = predictor.predict([picture()])
@@ -55,6 +55,42 @@ def test_every_view_sees_the_same_and_so_does_their_fusion():
 def test_a_detector_without_views_or_tiles_is_left_alone():
     predictor = SpotsPredictor(spots())
     assert augmented(spots(), predictor) is predictor
+
+
+class Together(SpotsPredictor):
+    """One that is shown several pictures at once, and remembers them."""
+
+    batch = 7
+
+    def predict(self, pictures):
+        self.shown = [*getattr(self, "shown", []), [shape.shape[:2] for shape in pictures]]
+        return super().predict(pictures)
+
+
+def test_one_view_of_several_pictures_is_shown_together():
+    detector = spots(tta=("hflip", "transpose"))
+    predictor = augmented(detector, Together(detector))
+    assert predictor.batch == 2, "two pictures have six views, three would have nine"
+    pictures = [picture(seed) for seed in (1, 2)]
+    together = predictor.predict(pictures)
+    assert predictor.predictor.shown == [[(48, 64)] * 4 + [(64, 48)] * 2]
+    for boxes, alone in zip(together, pictures, strict=True):
+        [expected] = augmented(detector, SpotsPredictor(detector)).predict([alone])
+        assert len(boxes.score) == 2
+        assert all(np.array_equal(a, b) for a, b in zip(boxes[:3], expected[:3], strict=True))
+    assert predictor.predict([]) == []
+    assert augmented(detector, SpotsPredictor(detector)).batch == 1
+
+
+def test_views_that_vote_are_led_back_to_the_picture_they_are_of():
+    detector = spots(tta=("hflip", "crop-0.5-0-0"), views="vote")
+    voter = Voter.of(detector, Together(detector), LABELS)
+    pictures = [picture(1), picture(2, 40, 30), picture(3)]
+    together = voter.look_together(pictures)
+    assert [len(views) for views in together] == [3, 3, 3]
+    for views, alone in zip(together, pictures, strict=True):
+        for boxes, expected in zip(views, voter.look(alone), strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(boxes[:3], expected[:3], strict=True))
 
 
 class Answers:

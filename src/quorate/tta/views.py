@@ -21,6 +21,9 @@ from quorate.tta.tiles import in_calls
 
 Picture = NDArray[np.uint8]
 
+_Seen = tuple[Boxes, CoordinateMap | None]
+"""What a view's boxes are, and its map where coordinates change."""
+
 WITHIN = Affirmative(iou=0.5)
 """How views are fused: as detectors are by `affirmative`, a box of each view to an object."""
 
@@ -41,6 +44,11 @@ class Augmented:
         """The detector's own words."""
         return self.predictor.labels
 
+    @property
+    def batch(self) -> int:
+        """Pictures whose views together fill a batch of the predictor."""
+        return max(1, int(getattr(self.predictor, "batch", 1)) // (1 + len(self.views)))
+
     def predict(self, pictures: Sequence[Picture]) -> list[Boxes]:
         """Find the boxes of each picture, the views' fused into one set.
 
@@ -48,34 +56,39 @@ class Augmented:
         score is the mean over the views that show it whole, one that did not find it counting 0.
         By falling score, ties by corners, then label.
         """
-        return [self._fused(picture) for picture in pictures]
+        seen = self._seen(pictures)
+        return [self._fused(*both) for both in zip(pictures, seen, strict=True)]
 
-    def look(self, picture: Picture) -> list[Boxes]:
-        """The boxes of each view, led back to the picture.
+    def look(self, pictures: Sequence[Picture]) -> list[list[Boxes]]:
+        """The boxes of each view of each picture, led back to the picture.
 
         What a crop or a shift cuts is dropped: the view shows a part that another shows whole.
         """
-        return [boxes for boxes, _ in self._seen(picture)]
+        return [[boxes for boxes, _ in views] for views in self._seen(pictures)]
 
-    def _seen(self, picture: Picture) -> list[tuple[Boxes, CoordinateMap | None]]:
+    def _seen(self, pictures: Sequence[Picture]) -> list[list[_Seen]]:
+        """For each picture, each view's boxes and map.
+
+        View by view, for the same view of pictures of one size is of one size too, and only such
+        neighbours share a run of a network.
+        """
         maps: list[CoordinateMap | None] = []
 
         def shown() -> Iterator[Picture]:
-            maps.append(None)
-            yield picture
-            for view in self.views:
-                pixels, back = see(picture, view)
-                maps.append(back)
-                yield pixels
+            for view in (None, *self.views):
+                for picture in pictures:
+                    pixels, back = (picture, None) if view is None else see(picture, view)
+                    maps.append(back)
+                    yield pixels
 
         found = list(in_calls(self.predictor, shown()))
-        return [
+        led = [
             (boxes if back is None else _led_back(boxes, back), back)
             for boxes, back in zip(found, maps, strict=True)
         ]
+        return [led[number :: len(pictures)] for number in range(len(pictures))]
 
-    def _fused(self, picture: Picture) -> Boxes:
-        seen = self._seen(picture)
+    def _fused(self, picture: Picture, seen: list[_Seen]) -> Boxes:
         counts = [len(boxes.score) for boxes, _ in seen]
         fused = fuse(
             Detections.build(
