@@ -1,0 +1,89 @@
+"""The Helm chart on a cluster: everything it makes is accepted, and gives no right too many."""
+
+import json
+
+import pytest
+
+from tests.test_chart import KEYS, S3, helm
+
+RESULTS = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
+RIGHTS = {
+    "quorate": RESULTS,
+    "quorate-exit": RESULTS | {("workflows", "get"), ("workflows", "patch")},
+    "quorate-children": RESULTS
+    | {("workflows", verb) for verb in ("create", "get", "patch", "watch")},
+    "quorate-artifact-gc": {
+        ("workflowartifactgctasks", "list"),
+        ("workflowartifactgctasks", "watch"),
+        ("workflowartifactgctasks/status", "patch"),
+    },
+}
+EVERYTHING = {
+    "s3": S3 | KEYS,
+    "pools": {"gpu": 4},
+    "argoUrl": "https://argo.example",
+    "serviceAccounts": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/q"}},
+    "artifactRepository": {"create": True, "name": "quorate-test-repositories"},
+    "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
+}
+
+
+def may(kubectl, account):
+    """What an account may do in the namespace, beside what every account may."""
+
+    def asked(name):
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+        review["spec"] = {"namespace": kubectl.namespace}
+        made = kubectl(
+            "create",
+            "--filename=-",
+            "--output=json",
+            "--validate=false",  # for which it would have to read the definitions
+            f"--as=system:serviceaccount:{kubectl.namespace}:{name}",
+            given=json.dumps(review),
+        )
+        return {
+            (resource, verb)
+            for rule in json.loads(made)["status"]["resourceRules"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    return asked(account) - asked("nobody-of-that-name")
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_all_of_it_passes_a_strict_dry_run(kubectl, values):
+    made = helm("template", "dry", f"--namespace={kubectl.namespace}", values=values).stdout
+    kubectl("create", "--dry-run=server", "--validate=strict", "--filename=-", given=renamed(made))
+
+
+def renamed(text):
+    """The same under other names, so that what is installed is not in the way."""
+    return text.replace("name: quorate", "name: dry-quorate")
+
+
+@pytest.mark.parametrize("account", RIGHTS)
+def test_an_account_may_do_nothing_else(kubectl, installed, account):
+    assert may(kubectl, account) == RIGHTS[account]
+
+
+@pytest.mark.parametrize(
+    ("account", "verb", "what"),
+    [
+        ("quorate", "get", "secrets"),
+        ("quorate", "get", "configmaps"),
+        ("quorate", "create", "pods"),
+        ("quorate", "get", "pods"),
+        ("quorate", "get", "workflows.argoproj.io"),
+        ("quorate", "create", "workflows.argoproj.io"),
+        ("quorate-exit", "delete", "workflows.argoproj.io"),
+        ("quorate-exit", "list", "workflows.argoproj.io"),
+        ("quorate-children", "delete", "workflows.argoproj.io"),
+        ("quorate-artifact-gc", "get", "secrets"),
+    ],
+)
+def test_what_an_account_may_not_do(kubectl, installed, account, verb, what):
+    who = f"--as=system:serviceaccount:{kubectl.namespace}:{account}"
+    asked = kubectl("auth", "can-i", verb, what, who, check=False)
+    assert asked.stdout.strip() == "no"

@@ -1,0 +1,144 @@
+"""The exit handler's command against a real API server, with the rights of its own account."""
+
+import json
+import os
+import uuid
+
+import pytest
+
+from quorate.argo.own import DEGRADED, PARENT, OwnWorkflow
+from quorate.cli import main
+from quorate.errors import AccessError, InputError
+from tests.notifications.receivers import web
+from tests.test_finish import SPEC, SUMMARY
+
+
+@pytest.fixture
+def pod(kubectl, installed, tmp_path, monkeypatch):
+    """What a pod of an account finds: its token, the certificate, the API server's address."""
+    config = json.loads(kubectl("config", "view", "--minify", "--raw", "--output=json"))
+    cluster = config["clusters"][0]["cluster"]
+    host, _, port = cluster["server"].removeprefix("https://").rstrip("/").partition(":")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT_HTTPS", port or "443")
+    authority = cluster.get("certificate-authority")
+    if authority is None:
+        pytest.skip("the kubeconfig holds its certificates itself, not as files")
+
+    def of(account):
+        folder = tmp_path / account
+        folder.mkdir()
+        (folder / "token").write_text(kubectl("create", "token", account, "--duration=10m"))
+        os.symlink(authority, folder / "ca.crt")
+        monkeypatch.setattr("quorate.argo.own.ACCOUNT", folder)
+        return folder
+
+    return of
+
+
+@pytest.fixture
+def workflow(kubectl):
+    """Makes workflows that do nothing: a controller, if there is one, leaves them alone."""
+    made = []
+
+    def make(status=None, **labels):
+        """`status` is a function of the name that the workflow gets."""
+        name = f"finish-{uuid.uuid4().hex[:8]}"
+        nothing = {"name": "nothing", "suspend": {}}
+        value = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"suspend": True, "entrypoint": "nothing", "templates": [nothing]},
+            "status": status(name) if status else {},
+        }
+        kubectl.apply(value)
+        made.append(name)
+        return name
+
+    yield make
+    if made:
+        kubectl("delete", "workflow", "--wait=false", *made)
+
+
+@pytest.fixture
+def finish(kubectl, tmp_path):
+    def call(name, status, *, degraded=None):
+        spec = tmp_path / "spec.yaml"
+        more = []
+        if degraded is not None:
+            (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"degraded": degraded}))
+            more = ["--summary", str(tmp_path / "summary.json")]
+        with web() as server:
+            spec.write_text(SPEC % server.url)
+            named = ["--workflow", name, "--namespace", kubectl.namespace, "--status", status]
+            assert main(["step", "finish", str(spec), *named, *more]) == 0
+        return [json.loads(body)["data"] for _, _, body in server.came]
+
+    return call
+
+
+def labels(kubectl, name):
+    return kubectl.get("workflow", name)["metadata"].get("labels", {})
+
+
+def test_a_degraded_run_is_marked(kubectl, pod, workflow, finish, capsys):
+    pod("quorate-exit")
+    name = workflow(**{"quorate/ensemble": "street"})
+    (told,) = finish(name, "Succeeded", degraded=True)
+    assert labels(kubectl, name)[DEGRADED] == "true"
+    assert "warning" not in capsys.readouterr().err
+    assert told["ensemble"] == "street"
+    assert told["uid"] == kubectl.get("workflow", name)["metadata"]["uid"]
+
+
+def test_a_run_that_went_well_is_not(kubectl, pod, workflow, finish):
+    pod("quorate-exit")
+    name = workflow()
+    finish(name, "Succeeded", degraded=False)
+    assert DEGRADED not in labels(kubectl, name)
+
+
+def failed(name):
+    """The status of a workflow whose fuse step failed."""
+    root = {"id": name, "name": name, "displayName": name, "type": "DAG", "phase": "Failed"}
+    fuse = {"id": f"{name}-1", "name": f"{name}.fuse", "displayName": "fuse", "type": "Pod"}
+    fuse |= {"boundaryID": name, "phase": "Failed", "finishedAt": "2026-01-01T00:00:00Z"}
+    fuse |= {"message": "main: Error (exit code 3): 1 of 3 detectors succeeded, need 2"}
+    return {"phase": "Failed", "nodes": {name: root, fuse["id"]: fuse}}
+
+
+def test_what_failed_is_asked_of_the_api_server(pod, workflow, finish):
+    pod("quorate-exit")
+    (told,) = finish(workflow(status=failed), "Failed")
+    assert told["failures"] == [
+        {"node": "fuse", "message": "1 of 3 detectors succeeded, need 2 (exit status 3)"}
+    ]
+
+
+def test_a_child_is_not_told_of(pod, workflow, finish):
+    pod("quorate-exit")
+    assert finish(workflow(**{PARENT: "another"}), "Succeeded", degraded=True) == []
+
+
+def test_an_account_that_may_not_is_said_and_all_are_told(kubectl, pod, workflow, finish, capsys):
+    pod("quorate")
+    name = workflow()
+    (told,) = finish(name, "Succeeded", degraded=True)
+    assert told["event"] == "degraded"
+    assert DEGRADED not in labels(kubectl, name)
+    said = capsys.readouterr().err
+    assert "warning: the workflow cannot be read" in said
+    assert "warning: the workflow cannot be marked as degraded" in said
+
+
+def test_the_errors_of_the_api_server(kubectl, pod):
+    pod("quorate-exit")
+    with pytest.raises(InputError):
+        OwnWorkflow.of_pod(kubectl.namespace, "none-of-that-name").read()
+    folder = pod("quorate")
+    with pytest.raises(AccessError):
+        OwnWorkflow.of_pod(kubectl.namespace, "any").read()
+    (folder / "token").write_text("not a token")
+    with pytest.raises(AccessError, match="does not know who you are"):
+        OwnWorkflow.of_pod(kubectl.namespace, "any").read()

@@ -1,0 +1,177 @@
+"""The Helm chart, rendered; tests/cluster/test_chart.py installs it."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import quorate
+from quorate.argo import detectors, pods
+from quorate.spec import Images, WorkflowSettings
+
+CHART = Path(__file__).parents[1] / "charts" / "quorate"
+S3 = {"bucket": "pool", "endpoint": "http://minio.example:9000"}
+KEYS = {"accessKey": "AKIA", "secretKey": "shh"}
+
+pytestmark = pytest.mark.skipif(shutil.which("helm") is None, reason="there is no helm")
+
+
+def helm(*arguments, values=None, check=True):
+    done = subprocess.run(
+        ["helm", *arguments, str(CHART), "--values=-"],
+        input=json.dumps(values or {}),
+        capture_output=True,
+        text=True,
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def render(values=None):
+    """Everything the chart makes of some values, by kind and name."""
+    text = helm("template", "release", "--namespace=vision", values=values).stdout
+    found = [one for one in yaml.safe_load_all(text) if one]
+    assert {one["metadata"]["namespace"] for one in found} == {"vision"}
+    return {(one["kind"], one["metadata"]["name"]): one for one in found}
+
+
+def rules(made, account):
+    return {
+        (resource, verb)
+        for rule in made["Role", account]["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_it_lints():
+    helm("lint", "--strict")
+
+
+def test_it_installs_the_images_of_its_version():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == chart["version"] == quorate.__version__
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values["images"] == Images().model_dump() | {"pullPolicy": "IfNotPresent"}
+
+
+def test_each_account_has_the_least_rights():
+    made = render()
+    results = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
+    assert rules(made, "quorate") == results
+    assert rules(made, "quorate-exit") == results | {("workflows", "get"), ("workflows", "patch")}
+    assert rules(made, "quorate-children") == results | {
+        ("workflows", verb) for verb in ("create", "get", "patch", "watch")
+    }
+    assert rules(made, "quorate-artifact-gc") == {
+        ("workflowartifactgctasks", "list"),
+        ("workflowartifactgctasks", "watch"),
+        ("workflowartifactgctasks/status", "patch"),
+    }
+    assert not [kind for kind, _ in made if kind.startswith("ClusterRole")]
+
+
+def test_its_names_are_those_that_workflows_refer_to():
+    made = render({"s3": S3 | KEYS, "pools": {"gpu": 4}})
+    settings = WorkflowSettings()
+    for account in (
+        settings.service_account,
+        settings.exit_service_account,
+        settings.children_service_account,
+        settings.artifact_gc_service_account,
+    ):
+        assert ("ServiceAccount", account) in made
+        (subject,) = made["RoleBinding", account]["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": account, "namespace": "vision"}
+    assert ("ConfigMap", pods.CONFIG) in made
+    assert ("Secret", pods.SECRET) in made
+    assert made["ConfigMap", detectors.SEMAPHORES]["data"] == {"gpu": "4"}
+
+
+def test_the_store_as_pods_read_it():
+    made = render({"s3": S3 | KEYS | {"region": "eu-1"}, "argoUrl": "https://argo.example"})
+    assert made["ConfigMap", "quorate"]["data"] == {
+        "AWS_ENDPOINT_URL": "http://minio.example:9000",
+        "AWS_REGION": "eu-1",
+        "AWS_DEFAULT_REGION": "eu-1",
+        "QUORATE_BUCKET": "pool",
+        "QUORATE_ARGO_URL": "https://argo.example",
+    }
+    assert made["Secret", "quorate-s3"]["stringData"] == {
+        "AWS_ACCESS_KEY_ID": "AKIA",
+        "AWS_SECRET_ACCESS_KEY": "shh",
+    }
+    held = [one for key, one in made.items() if key != ("Secret", "quorate-s3")]
+    assert "shh" not in json.dumps(held)
+
+
+@pytest.mark.parametrize("s3", [S3, S3 | {"existingSecret": True}])
+def test_without_keys_it_makes_no_secret_of_them(s3):
+    assert ("Secret", "quorate-s3") not in render({"s3": s3})
+
+
+@pytest.mark.parametrize(
+    ("s3", "store"),
+    [
+        (S3 | KEYS, {"endpoint": "minio.example:9000", "insecure": True, "keys": True}),
+        (
+            S3 | {"existingSecret": True, "endpoint": "https://minio.example/"},
+            {"endpoint": "minio.example", "insecure": False, "keys": True},
+        ),
+        ({"bucket": "pool"}, {"endpoint": "s3.amazonaws.com", "insecure": False, "keys": False}),
+    ],
+)
+def test_the_artifact_repository(s3, store):
+    made = render({"s3": s3, "artifactRepository": {"create": True}})
+    given = made["ConfigMap", "artifact-repositories"]
+    key = given["metadata"]["annotations"]["workflows.argoproj.io/default-artifact-repository"]
+    found = yaml.safe_load(given["data"][key])["s3"]
+    assert (found["endpoint"], found["insecure"]) == (store["endpoint"], store["insecure"])
+    assert (found["bucket"], found["region"]) == ("pool", "us-east-1")
+    assert ("accessKeySecret" in found) == store["keys"]
+    assert found.get("useSDKCreds", False) != store["keys"]
+
+
+def test_nobody_reaches_the_pods_and_they_reach_the_store():
+    made = render({"s3": S3})["NetworkPolicy", "quorate"]["spec"]
+    assert made["ingress"] == []
+    (rule,) = made["egress"]
+    assert {"protocol": "TCP", "port": 9000} in rule["ports"]
+    assert made["podSelector"]["matchLabels"] == {"app.kubernetes.io/part-of": "quorate"}
+
+
+def test_workflow_templates_of_ones_own_are_installed_as_they_are():
+    own = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": {"name": "street", "labels": {"used-by": "cvat"}},
+        "spec": {"templates": [{"name": "a", "container": {"args": ["{{workflow.name}}"]}}]},
+    }
+    made = render({"workflowTemplates": {"extra": [own]}})["WorkflowTemplate", "street"]
+    assert made["spec"] == own["spec"]
+    assert made["metadata"]["labels"]["used-by"] == "cvat"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"s3": {"accessKey": "AKIA"}}, "secretKey"),
+        ({"s3": {"secretKey": "shh"}}, "secretKey"),
+        ({"s3": KEYS | {"existingSecret": True}}, "accessKey"),
+        ({"s3": {"endpoint": "minio:9000"}}, "endpoint"),
+        ({"s3": {"bukket": "pool"}}, "bukket"),
+        ({"pools": {"gpu": 0}}, "minimum"),
+        ({"pools": {"GPU": 1}}, "GPU"),
+        ({"artifactRepository": {"create": True}}, "bucket"),
+        ({"workflowTemplates": {"extra": [{"kind": "Workflow"}]}}, "extra"),
+        ({"networkPolicy": {"ports": [99999]}}, "ports"),
+        ({"serviceAccounts": {"name": "x"}}, "name"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(values, said):
+    done = helm("template", "release", values=values, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
