@@ -16,7 +16,20 @@ def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     check = commands.add_parser("check")
     check.add_argument("spec", help="spec file (YAML)")
-    check.add_argument("--no-load", action="store_true", help="do not read the weights")
+    how = check.add_mutually_exclusive_group()
+    how.add_argument("--no-load", action="store_true", help="do not read the weights")
+    how.add_argument(
+        "--conformance",
+        action="store_true",
+        help="show each detector pictures, and say which of its duties it breaks",
+    )
+    check.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="PIXELS",
+        help="how far boxes may differ between calls (default: 0; a GPU may need 0.001)",
+    )
     check.add_argument("--json", action="store_true", help="print JSON instead of a table")
     check.set_defaults(command=_check)
     schema = commands.add_parser("schema")
@@ -31,6 +44,11 @@ def _check(arguments: argparse.Namespace) -> None:
     from quorate.ensemble import DetectionEnsemble
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    if arguments.conformance:
+        from quorate.cli.conformance import print_findings
+
+        print_findings(ensemble, tolerance=arguments.tolerance, as_json=arguments.json)
+        return
     rows = []
     for detector in ensemble.detectors:
         words = "" if arguments.no_load else ", ".join(_words(detector))
