@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,12 +37,15 @@ from numpy.typing import ArrayLike, NDArray
 from quorate.columns import column, concat_offsets, take_ragged
 from quorate.detections import Detections
 from quorate.errors import InputError
+from quorate.masks import Masks
 
 if TYPE_CHECKING:
     from quorate.detections import Members
 
 PUBLISHED = ("votes", "score", "agreement", "detectors")
 """What is known of a detection, by the name of the attribute that tells it."""
+MaskShape = Literal["mask", "polygon", "box"]
+"""What becomes of a detection's mask."""
 
 
 class Kind(IntEnum):
@@ -227,8 +230,14 @@ class Annotations:
         *,
         attributes: Sequence[str] = PUBLISHED,
         source: str = "auto",
+        masks: MaskShape = "mask",
+        tolerance: float = 0.0,
     ) -> Self:
-        """Boxes to publish, in the detections' order, with what `attributes` asks to be told.
+        """Shapes to publish, in the detections' order, with what `attributes` asks to be told.
+
+        A detection with a mask becomes that mask, or a polygon, of which no corner is further
+        than `tolerance` pixels from the mask's outline; one without, or whose mask has no pixel,
+        is a box.
 
         votes      int      detectors that carried the box
         score      float32
@@ -245,20 +254,73 @@ class Annotations:
                 raise InputError(
                     f"There is no attribute '{name}' of a detection ({', '.join(PUBLISHED)})."
                 )
+        kind = np.full(len(detections), Kind.BOX, np.int8)
+        xyxy: NDArray[np.floating] = detections.xyxy
+        area: NDArray[Any] = detections.area
+        points = None
+        if detections.masks is not None and masks != "box":
+            from quorate.masks import shapes
+
+            shape = shapes.drawable(detections.masks, masks, tolerance)
+            there = shape.area > 0
+            kind[there] = Kind.POLYGON if masks == "polygon" else Kind.MASK
+            xyxy = np.where(there[:, None], shape.box, xyxy)
+            area = np.where(there, shape.area, area)
+            points = Ragged(shape.offsets, shape.values)
         return cls.build(
             image_id=detections.image_id,
             category_id=detections.category_id,
-            xyxy=detections.xyxy,
-            area=detections.area,
+            xyxy=xyxy,
+            kind=kind,
+            area=area,
+            points=points,
             sources=(source,),
             attributes=columns,
         )
 
-    def to_detections(self, *, detector: str = "file") -> Detections:
+    def to_masks(
+        self, sizes: Mapping[int, tuple[int, int]], *, boxes: bool = False
+    ) -> Masks | None:
+        """The pixels of each shape, in pictures whose (width, height) are told by id.
+
+        Boxes, which count as rectangles, only where asked for; None where there is nothing to
+        draw. A shape without an area, or in a picture of unknown size, has no mask.
+        """
+        drawable = [Kind.POLYGON, Kind.ELLIPSE, Kind.MASK, *([Kind.BOX] if boxes else [])]
+        size = np.array([sizes.get(i, (0, 0))[::-1] for i in self.image_id.tolist()], np.int32)
+        size = size.reshape(-1, 2)
+        there = np.isin(self.kind, drawable) & (size > 0).all(axis=1)
+        if not there.any():
+            return None
+        from quorate.masks import outlines, shapes
+
+        masks: list[Masks] = []
+        rows: list[NDArray[np.intp]] = []
+        for kind in drawable:
+            mine = np.flatnonzero(there & (self.kind == kind))
+            points = self.points.take(mine)
+            if kind == Kind.POLYGON:
+                found = outlines.drawn(points.offsets, points.values, size[mine])
+            elif kind == Kind.MASK:
+                found = shapes.unboxed(points.offsets, points.values, self.xyxy[mine], size[mine])
+            elif kind == Kind.ELLIPSE:
+                found = shapes.ellipses(self.xyxy[mine], self.rotation[mine], size[mine])
+            else:
+                found = shapes.rectangles(self.enclosing()[mine], size[mine])
+            masks.append(found)
+            rows.append(mine)
+        order = np.full(len(self), len(np.concatenate(rows)), np.int64)
+        order[np.concatenate(rows)] = np.arange(len(np.concatenate(rows)))
+        return Masks.concat([*masks, 1]).take(order)
+
+    def to_detections(
+        self, *, detector: str = "file", sizes: Mapping[int, tuple[int, int]] | None = None
+    ) -> Detections:
         """Every shape that has an area as a box of one detector, in order.
 
         The box is the one that encloses the shape as rotated. The score is the attribute `score`,
-        1 where there is none. Tags, points and polylines have no box and are left out.
+        1 where there is none. Tags, points and polylines have no box and are left out. Where
+        `sizes` tells the (width, height) of pictures, masks, polygons and ellipses have masks.
         """
         shapes = np.isin(self.kind, (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK))
         part = self.take(shapes)
@@ -269,6 +331,7 @@ class Annotations:
             xyxy=part.enclosing(),
             score=np.where(np.isnan(score), 1.0, score),
             detectors=(detector,),
+            masks=None if sizes is None else part.to_masks(sizes),
         )
 
     def __len__(self) -> int:

@@ -124,10 +124,10 @@ def test_what_is_written_is_read(tmp_path_factory, dataset):
 def test_masks_are_those_of_pycocotools(dataset):
     from pycocotools import mask as oracle
 
+    sizes = dict.fromkeys(dataset.annotations.image_id.tolist(), (640, 480))
+    drawn = dataset.annotations.to_masks(sizes)
     for row in range(len(dataset.annotations)):
-        counts = masks.to_coco(
-            dataset.annotations.points[row], dataset.annotations.xyxy[row], 640, 480
-        )
+        counts = drawn.runs[drawn.offsets[row] : drawn.offsets[row + 1]].tolist()
         packed = oracle.frPyObjects({"counts": counts, "size": [480, 640]}, 480, 640)
         box, runs = masks.from_coco(packed["counts"].decode(), [480, 640], place="here")
         assert runs.tolist() == dataset.annotations.points[row].tolist()
@@ -198,7 +198,7 @@ BAD = {
     ),
     "runs": (
         {"annotations": [{**SHAPE, "segmentation": {"counts": [3], "size": [2, 2]}}]},
-        "add up to 3, not 4",
+        "add up to 3, not to the 4",
     ),
 }
 

@@ -21,7 +21,7 @@ from quorate.formats import masks
 from quorate.formats.base import Source, Written, open_target
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
-from quorate.formats.shapes import by_image, ellipse, plain_values, polygon_rings, shoelace
+from quorate.formats.shapes import by_image, plain_values, polygon_rings, shoelace
 from quorate.labels import Labels
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
@@ -334,6 +334,10 @@ def _objects(
 ) -> Iterator[dict[str, Any]]:
     x1, y1, x2, y2 = part.xyxy.T
     boxes = np.round(np.stack([x1, y1, x2 - x1, y2 - y1], axis=1), decimals).tolist()
+    # Masks and ellipses of pictures whose size is known, as COCO's run lengths.
+    drawn = np.flatnonzero(np.isin(part.kind, (Kind.MASK, Kind.ELLIPSE)))
+    pixels = part.take(drawn).to_masks(sizes) if len(drawn) else None
+    place = {int(row): i for i, row in enumerate(drawn)} if pixels is not None else {}
     area = np.where(np.isnan(part.area), (x2 - x1) * (y2 - y1), part.area)
     known_area = ~np.isnan(part.area)
     columns = {name: plain_values(part.attributes[name]) for name in part.attributes}
@@ -364,13 +368,9 @@ def _objects(
             segmentation = [np.round(ring, decimals).tolist() for ring in rings]
             if not known_area[row]:
                 stated = sum(abs(shoelace(ring)) for ring in rings)
-        elif kind in (Kind.MASK, Kind.ELLIPSE) and all(sizes[image_id]):
+        elif pixels is not None and row in place and all(sizes[image_id]):
             width, height = sizes[image_id]
-            if kind == Kind.MASK:
-                counts = masks.to_coco(part.points[row], part.xyxy[row], width, height)
-            else:
-                bitmap = ellipse(part.xyxy[row], rotation, width, height)
-                counts = masks.encode(bitmap.T).astype(int).tolist()
+            counts = pixels.runs[slice(*pixels.offsets[place[row] :][:2])].tolist()
             segmentation = {"counts": counts, "size": [height, width]}
             iscrowd = True
             if not known_area[row]:

@@ -1,8 +1,7 @@
-"""Masks between COCO's run lengths and ours.
+"""Run lengths of one mask, as COCO and CVAT have them.
 
-COCO runs down the columns of the whole picture; ours (CVAT's) along the rows of the enclosing
-box. Both begin with a run of zeros. COCO's compressed text is the same numbers, packed
-(pycocotools, `rleToString`).
+COCO runs down the columns of the whole picture (`quorate.masks`), CVAT along the rows of the
+enclosing box, and so do annotations. Both begin with a run of zeros.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.errors import FormatError
+from quorate.errors import FormatError, QuorateError
+from quorate.masks import Masks
 
 Box = tuple[float, float, float, float]
 MOST_PIXELS = 1 << 29
@@ -24,33 +24,22 @@ def from_coco(
     counts: Sequence[int] | str, size: Sequence[int], *, place: str
 ) -> tuple[Box, NDArray[np.float64]]:
     """COCO's run lengths -> the enclosing box (whole pixels) and our run lengths."""
-    runs = np.asarray(_unpacked(counts, place) if isinstance(counts, str) else counts)
+    from quorate.masks.shapes import boxed
+
     if len(size) != 2 or size[0] < 0 or size[1] < 0 or size[0] * size[1] > MOST_PIXELS:
         raise FormatError(f"{place}: a mask of size {list(size)}.")
-    height, width = int(size[0]), int(size[1])
-    if runs.ndim != 1 or (runs < 0).any() or int(runs.sum()) != height * width:
-        raise FormatError(
-            f"{place}: the run lengths of a mask of {width}x{height} pixels add up to "
-            f"{int(runs.sum())}, not {height * width}."
-        )
-    bitmap = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
-    rows, columns = np.flatnonzero(bitmap.any(axis=1)), np.flatnonzero(bitmap.any(axis=0))
-    if not len(rows):
-        return (0.0, 0.0, 0.0, 0.0), np.empty(0)
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    return (
-        (float(left), float(top), float(right), float(bottom)),
-        encode(bitmap[top:bottom, left:right]),
-    )
-
-
-def to_coco(runs: NDArray[Any], xyxy: NDArray[np.float64], width: int, height: int) -> list[int]:
-    """Our run lengths -> COCO's, uncompressed, for a picture of the given size."""
-    left, top, right, bottom = (round(float(value)) for value in xyxy)
-    bitmap = np.zeros((max(height, bottom), max(width, right)), dtype=bool)
-    bitmap[top:bottom, left:right] = decode(runs, right - left, bottom - top)
-    counts: list[int] = encode(bitmap[:height, :width].T).astype(np.int64).tolist()
-    return counts
+    if not len(counts) and size[0] * size[1]:
+        raise FormatError(f"{place}: a mask without run lengths.")
+    try:
+        if isinstance(counts, str):
+            masks = Masks.from_counts([counts], [size])
+        else:
+            masks = Masks.from_runs([counts], [size])
+    except QuorateError as error:
+        raise FormatError(f"{place}: {error.message.removeprefix('Mask 1: ')}") from None
+    _, runs, box = boxed(masks)
+    left, top, right, bottom = box[0].tolist()
+    return (float(left), float(top), float(right), float(bottom)), runs
 
 
 def encode(bitmap: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -74,28 +63,3 @@ def decode(runs: NDArray[Any], width: int, height: int) -> NDArray[np.bool_]:
 def fits(runs: NDArray[Any], width: int, height: int) -> bool:
     """Whether run lengths cover a box exactly."""
     return not (runs < 0).any() and int(runs.sum()) == width * height
-
-
-def _unpacked(text: str, place: str) -> list[int]:
-    """COCO's compressed run lengths, as `rleFrString` of pycocotools reads them."""
-    counts: list[int] = []
-    position = 0
-    while position < len(text):
-        value = shift = 0
-        more = True
-        while more:
-            if position >= len(text):
-                raise FormatError(f"{place}: compressed run lengths that end in the middle.")
-            code = ord(text[position]) - 48
-            if not 0 <= code < 64:
-                raise FormatError(f"{place}: compressed run lengths with {text[position]!r}.")
-            value |= (code & 0x1F) << shift
-            more = bool(code & 0x20)
-            position += 1
-            shift += 5
-            if not more and code & 0x10:
-                value |= -1 << shift
-        if len(counts) > 2:
-            value += counts[-2]
-        counts.append(value)
-    return counts

@@ -4,6 +4,7 @@ value     `Masks`, the value: run lengths of many masks
 runs      kernels: bitmaps, area, box, union, intersection, majority, IoU
 text      kernels: COCO's compressed `counts`
 outlines  masks to polygons, simplified, and polygons to masks
+shapes    masks to and from run lengths within a box, ellipses, boxes
 fusion    the masks of groups of boxes
 grids     small grids of numbers, as networks give them, to masks
 
