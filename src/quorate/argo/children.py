@@ -12,7 +12,7 @@ import yaml
 from hera.workflows import DAG, Parameter, Resource, Suspend, Task
 from hera.workflows import models as m
 
-from quorate.argo import pods, sizing
+from quorate.argo import exits, pods, sizing
 from quorate.argo.places import RUN
 from quorate.spec import EnsembleSpec
 
@@ -95,6 +95,8 @@ def _manifest(ensemble: EnsembleSpec, start: str, count: str) -> str:
         "onExit": QUIET,
         "arguments": {"parameters": [{"name": k, "value": v} for k, v in values.items()]},
     }
+    if exits.hooks(ensemble):
+        spec["hooks"] = {"started": {"expression": "false", "template": QUIET}}
     if parallelism:
         spec["parallelism"] = -(-parallelism // AT_ONCE)
     child = {

@@ -18,6 +18,8 @@ from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchroniz
 from quorate.argo import artifacts, places, pods
 from quorate.argo.places import RUN, SHARD
 from quorate.argo.weights import weights
+from quorate.detectors.container import ContainerDetector
+from quorate.errors import SpecError
 from quorate.spec import Detector, EnsembleSpec, Pool
 from quorate.spec.workflow import seconds
 
@@ -105,7 +107,12 @@ def _try(
     ]
     labels = {"quorate/detector": detector.name} | ({"quorate/pool": place[0]} if place[0] else {})
     left = artifacts.left("detections", f"work/{places.detections(detector.name)}", optional=True)
-    what = _theirs if detector.kind == "container" else _ours
+    if isinstance(detector, ContainerDetector):
+        what = _theirs(ensemble, detector)
+        git = ensemble.workflow.git
+        inputs += [artifacts.git(git)] if git else []
+    else:
+        what = _ours(detector, place[1])
     return pods.container(
         ensemble,
         name,
@@ -118,11 +125,11 @@ def _try(
         active_deadline_seconds=seconds(detector.timeout) if detector.timeout else None,
         pending_timeout=pending(place),
         synchronization=semaphore,
-        **what(ensemble, detector, place[1]),
+        **what,
     )
 
 
-def _ours(ensemble: EnsembleSpec, detector: Detector, pool: Pool | None) -> dict[str, Any]:
+def _ours(detector: Detector, pool: Pool | None) -> dict[str, Any]:
     command = ["quorate", "step", "detect", places.RESOLVED, "--work", places.WORK]
     command += ["--shard", SHARD, "--detector", detector.name]
     command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
@@ -133,9 +140,13 @@ def _ours(ensemble: EnsembleSpec, detector: Detector, pool: Pool | None) -> dict
     return {"command": command}
 
 
-def _theirs(ensemble: EnsembleSpec, detector: Detector, pool: Pool | None) -> dict[str, Any]:
+def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, Any]:
     """A container that is not ours; before it one of ours fetches the shard's pictures."""
-    given: Any = detector
+    if not detector.image:
+        raise SpecError(
+            f"{detector.name}: a command alone runs on this machine; a cluster needs an image.",
+            hint="add `image: NAME` to the detector",
+        )
     shard = f"{places.WORK}/shards/{SHARD}"
     env = {
         "QUORATE_IMAGES_JSON": f"{shard}/images.json",
@@ -150,8 +161,8 @@ def _theirs(ensemble: EnsembleSpec, detector: Detector, pool: Pool | None) -> di
     stage = ["quorate", "step", "stage", places.RESOLVED, "--work", places.WORK, "--shard", SHARD]
     return {
         "ours": False,
-        "command": list(given.command),
-        "args": list(given.args) or None,
-        "env": {**given.env, **env},
+        "command": detector.command,
+        "args": list(detector.args) or None,
+        "env": {**detector.env, **env},
         "init_containers": [pods.beside(ensemble, "stage", [*stage, "--to", places.IMAGES])],
     }

@@ -155,7 +155,7 @@ def container(
         name=name,
         image=image,
         image_pull_policy=ImagePullPolicy(settings.image_pull_policy),
-        command=list(command),
+        command=list(command) or None,
         inputs=list(inputs) or None,
         outputs=list(outputs) or None,
         env=[Env(name=key, value=value) for key, value in (env or {}).items()] or None,

@@ -14,12 +14,12 @@ from quorate.steps.sharding import MOST_SHARDS, SHARD_SIZE, shard_size
 
 STATUS_BYTES = 1 << 20
 """What Argo keeps uncompressed (its MAX_WORKFLOW_SIZE)."""
-NODE_BYTES = 1800
-"""Bytes of a pod's node in a status, its inputs and outputs included; see tests/cluster."""
+NODE_BYTES = 1700
+"""Bytes of a pod's node in a status, or of the retries around it: both tell inputs and outputs."""
 GROUP_BYTES = 900
-"""Bytes of any other node: a DAG, a retry, a step left out."""
-TEMPLATES = 3
-"""How often a status holds the template: as it is stored, and as its parts are used."""
+"""Bytes of a DAG's node. All three as measured, and somewhat more (tests/cluster)."""
+TEMPLATES = 2
+"""How often a status holds the template: as it was when the run began, and part by part."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ def shard_bytes(detectors: int, tries: int = 1) -> int:
     A try that Argo itself repeats is a group and a pod; each further pod that is needed comes
     out of the reserve that `shards_per_workflow` leaves.
     """
-    of_detector = tries * (NODE_BYTES + GROUP_BYTES)
-    return GROUP_BYTES + detectors * of_detector + NODE_BYTES + GROUP_BYTES
+    return GROUP_BYTES + (detectors * tries + 1) * 2 * NODE_BYTES
 
 
 def shards_per_workflow(detectors: int, template_bytes: int, tries: int = 1) -> int:
