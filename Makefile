@@ -82,6 +82,11 @@ lock: .venv/dev ## pin the dependencies anew, with hashes and without addresses
 	  -o containers/cpu/requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	  --constraint requirements-torch.txt --override containers/cuda/overrides.txt \
+	  --group wheel --extra remote --extra torch \
+	  -o containers/cuda/requirements.txt pyproject.toml containers/cuda/requirements.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
 	  --group servers -o requirements-remote.txt
 
 clean: ## remove what was built

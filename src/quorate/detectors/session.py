@@ -88,6 +88,8 @@ def open_session(
                 f"This onnxruntime has no '{provider}'; it has {', '.join(available)}.",
                 hint=did_you_mean(provider, available),
             )
+    if any(provider in CUDA for provider in providers):
+        onnxruntime.preload_dlls()  # CUDA's own, where they were installed as packages
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
