@@ -9,7 +9,7 @@ from quorate.notifications.notice import Unread, Voter, line
 from quorate.notifications.slack import message as slack
 from quorate.spec import Email
 from quorate.steps import Summary
-from quorate.steps.publish import Voted
+from quorate.steps.summary import Voted
 
 COUNTS = Counts(
     method="consensus",

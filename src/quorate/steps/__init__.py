@@ -10,8 +10,9 @@ from quorate.steps.detect import detect
 from quorate.steps.external import Runner, stage
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
-from quorate.steps.publish import Summary, publish
+from quorate.steps.publish import publish
 from quorate.steps.sharding import check_shards
+from quorate.steps.summary import Summary
 from quorate.steps.voter import Voter
 from quorate.steps.work import Work
 

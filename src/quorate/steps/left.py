@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.dataset import Dataset
-from quorate.detections import Detections
-from quorate.detectors import Boxes
+from quorate.detections import Detections, masks_of_table
+from quorate.detectors import Boxes, masks_of
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.formats.coco_results import Results, read_results
@@ -168,7 +168,12 @@ class Left:
         kept = []
         for position, image in enumerate(self.contents.images):
             rows = order[starts[position] : starts[position + 1]]
-            found = Boxes(self.results.xyxy[rows], self.results.score[rows], label[rows])
+            found = Boxes(
+                self.results.xyxy[rows],
+                self.results.score[rows],
+                label[rows],
+                None if self.results.masks is None else self.results.masks.take(rows),
+            )
             kept.append(checked(found, self.detector, mapping, (image.height, image.width)))
         return Detections.build(
             image_id=np.repeat(
@@ -178,6 +183,7 @@ class Left:
             xyxy=np.concatenate([one.xyxy for one in kept]),
             score=np.concatenate([one.score for one in kept]),
             detectors=(self.detector.name,),
+            masks=masks_of(kept),
         )
 
     @property
@@ -190,8 +196,8 @@ class Left:
                 f"{name}: {self.outside:,} of {count:,} boxes reach out of their picture; they are "
                 "cut at its edge."
             )
-        if self.results.segmentations:
-            notes.append(f"{name}: {self.results.segmentations:,} segmentations are left out.")
+        if self.results.polygons:
+            notes.append(f"{name}: {self.results.polygons:,} polygons are left out.")
         return tuple(notes)
 
 
@@ -259,4 +265,5 @@ def _from_parquet(path: Path) -> Results:
         detectors=None,
         image_ids=image_ids,
         category_ids=category_ids,
+        masks=masks_of_table(table),
     )

@@ -1,0 +1,106 @@
+"""What publish finds out of the detectors' boxes: how far they agree, how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quorate.dataset import Dataset
+from quorate.detections import Detections
+from quorate.formats import read
+from quorate.labels import UNMAPPED
+from quorate.spec import EnsembleSpec
+from quorate.steps.results import Results
+
+if TYPE_CHECKING:
+    from quorate.evaluation.agreement import Agreement
+    from quorate.evaluation.coco import CocoMetrics
+    from quorate.evaluation.reliability import Reliability
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What there is to know of a run beside its boxes.
+
+    dataset      as prepared, with what its source says beside: truth, colours, attributes
+    kept         what the quorum decided with at least the score that is published
+    agreement    how far the detectors agree, picture by picture
+    metrics      COCO's numbers of each detector and of the ensemble; empty where there is no truth
+    reliability  likewise, where a report is asked for: of the scores as given and, where the spec
+                 has a calibration, as calibrated
+    """
+
+    dataset: Dataset
+    kept: Detections
+    agreement: Agreement
+    metrics: Mapping[str, CocoMetrics]
+    reliability: Mapping[str, tuple[Reliability, Reliability | None]]
+
+    @classmethod
+    def of(cls, results: Results, ensemble: EnsembleSpec) -> Findings:
+        """Read every shard once. All boxes are in memory only where there is a truth to hold."""
+        from quorate.evaluation.agreement import Agreement, agreement
+
+        dataset = _dataset(results)
+        true = dataset.annotations is not None and len(dataset.annotations) > 0
+        parts: list[Agreement] = []
+        boxes = [Detections.empty(results.detectors)]
+        for shard in results.shards:
+            found = results.detections(shard)
+            parts.append(
+                agreement(
+                    found,
+                    replace(dataset, images=results.shard_images(shard)),
+                    detectors=results.fusions[shard].detectors,
+                    iou=ensemble.fusion.iou,
+                )
+            )
+            if true:
+                boxes.append(found)
+        lowest = ensemble.publish.min_score
+        fused = results.fused_above(0.0 if true else lowest)
+        kept = fused.take(fused.score >= lowest)
+        if not true:
+            return cls(dataset, kept, Agreement.concat(parts), {}, {})
+        together = Detections.concat(boxes)
+        voters = {name: together.of(name) for name in results.detectors} | {"ensemble": fused}
+        metrics, reliability = _measured(voters, dataset, ensemble)
+        return cls(dataset, kept, Agreement.concat(parts), metrics, reliability)
+
+
+def _dataset(results: Results) -> Dataset:
+    """The data set as prepared, with what its source says beside: truth, colours, attributes.
+
+    The source may say more than was asked; labels that the ensemble does not know and pictures
+    that could not be read are no part of the truth.
+    """
+    source = read(results.plan.data)
+    truth = source.annotations
+    if truth is not None:
+        known = np.isin(truth.image_id, [image.id for image in results.images])
+        known &= results.labels.positions(truth.category_id) != UNMAPPED
+        truth = truth.take(known)
+    return replace(source, images=results.images, labels=results.labels, annotations=truth)
+
+
+def _measured(
+    voters: Mapping[str, Detections], dataset: Dataset, ensemble: EnsembleSpec
+) -> tuple[dict[str, CocoMetrics], dict[str, tuple[Reliability, Reliability | None]]]:
+    """Hold each voter's boxes to the truth; see `Findings`."""
+    from quorate.evaluation.coco import evaluate
+    from quorate.evaluation.report.model import reliability_of
+    from quorate.fusion.calibrate import calibrated
+
+    metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
+    reliability: dict[str, tuple[Reliability, Reliability | None]] = {}
+    for name, boxes in voters.items() if ensemble.publish.report else ():
+        how = {n: c for n, c in ensemble.calibrations.items() if n == name}
+        after = calibrated(boxes, how, labels=dataset.labels)
+        reliability[name] = (
+            reliability_of(boxes, dataset),
+            reliability_of(after, dataset) if how else None,
+        )
+    return metrics, reliability

@@ -1,0 +1,94 @@
+"""What a run came to, in a few numbers and names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from quorate.detections import Detections
+from quorate.spec import EnsembleSpec
+from quorate.steps.findings import Findings
+from quorate.steps.results import Results
+from quorate.steps.work import Skipped
+
+if TYPE_CHECKING:
+    from quorate.evaluation.coco import CocoMetrics
+
+REVIEWED = 10
+"""How many pictures the summary names to be looked at first."""
+
+
+class Voted(msgspec.Struct, frozen=True):
+    """One detector, or the ensemble, in the summary; `ap`, `ap50` None where there is no truth."""
+
+    name: str
+    boxes: int
+    ap: float | None = None
+    ap50: float | None = None
+    failed: str = ""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a run came to; `summary.json` holds the same."""
+
+    name: str
+    method: str
+    images: int
+    detectors: tuple[Voted, ...]
+    ensemble: Voted
+    published: int
+    votes: dict[str, int]
+    degraded: bool
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    review: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def summarise(
+    ensemble: EnsembleSpec,
+    results: Results,
+    findings: Findings,
+    *,
+    published: Detections,
+    notes: Sequence[str],
+    files: Sequence[str],
+) -> Summary:
+    """Count what was found, and what of it was published."""
+    from quorate.evaluation.agreement import review_order
+
+    metrics = findings.metrics
+    names = {image.id: image.file_name for image in findings.dataset.images}
+    votes, counts = np.unique(published.votes, return_counts=True)
+    return Summary(
+        name=ensemble.name,
+        method=ensemble.fusion.method,
+        images=len(findings.dataset.images),
+        detectors=tuple(
+            _voted(
+                voter,
+                results.counts[voter],
+                metrics.get(voter),
+                results.failed.get(detector.name, ""),
+            )
+            for detector in ensemble.detectors
+            for voter in detector.voters
+        ),
+        ensemble=_voted("ensemble", results.decided, metrics.get("ensemble")),
+        published=len(published),
+        votes=dict(zip(map(str, votes.tolist()), counts.tolist(), strict=True)),
+        degraded=bool(results.failed),
+        skipped=results.skipped,
+        notes=tuple(notes),
+        review=tuple(names[int(i)] for i in review_order(findings.agreement, most=REVIEWED)),
+        files=tuple(files),
+    )
+
+
+def _voted(name: str, boxes: int, metrics: CocoMetrics | None, failed: str = "") -> Voted:
+    if metrics is None:
+        return Voted(name=name, boxes=boxes, failed=failed)
+    return Voted(name=name, boxes=boxes, ap=metrics.ap, ap50=metrics.ap50, failed=failed)
