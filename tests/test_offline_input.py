@@ -269,6 +269,21 @@ def test_json_is_one_object_and_nothing_else(put, pictures, tmp_path, capsys):
     assert len(Detections.from_parquet(out)) == 1
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_progress_is_told_in_bytes_of_the_file(put, monkeypatch, name):
+    monkeypatch.setattr(coco_results, "CHUNK", 1000)
+    text = json.dumps([row(i, score=i / 1000) for i in range(1000)]).encode()
+    path = put(gzip.compress(text) if name.endswith(".gz") else text, name)
+    told = []
+    fuse_files([path], Affirmative(), progress=lambda *how: told.append(how))
+    names, done, sizes = zip(*told, strict=True)
+    assert set(names) == {"a"}
+    assert set(sizes) == {path.stat().st_size}
+    assert list(done) == sorted(done)
+    assert done[-1] == sizes[0]
+    assert done[0] < sizes[0] or name.endswith(".gz")  # which is read ahead by more
+
+
 PEAK = """
 import resource, sys
 from quorate.formats.coco_results import read_results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def fuse_files(
     *,
     dataset: Dataset | None = None,
     min_votes: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[str, int, int], None] = lambda name, done, size: None,
 ) -> FusedFiles:
     """Fuse one file of detections for each detector.
 
@@ -67,7 +68,8 @@ def fuse_files(
             labels (see `picture_list`) leaves the labels to the files.
         min_votes: let only boxes of groups with so many votes take part: a quorum as a filter
             before, for example, weighted boxes fusion.
-        progress: told after each file.
+        progress: told of each results list, by its detector's name, how many bytes are read and
+            how many there are.
 
     Boxes of files that are normalised are scaled to pixels. Where no size is known they stay so,
     if all files are; IoU is the same.
@@ -79,10 +81,11 @@ def fuse_files(
     names = detector_names(places)
     method = Method.of(fusion(names) if callable(fusion) else fusion)
     read: list[DetectionFile] = []
-    for number, (file, name) in enumerate(zip(places, names, strict=True), start=1):
-        one = read_detections(file, dataset=dataset, detector=name, scale=False)
+    for file, name in zip(places, names, strict=True):
+        one = read_detections(
+            file, dataset=dataset, detector=name, scale=False, progress=partial(progress, name)
+        )
         read.append(_own_boxes(one, file, name))
-        progress(number, len(files))
     images = _united_images(places, read) if dataset is None else dataset.images
     if dataset is not None and len(dataset.labels):
         labels = dataset.labels

@@ -1,10 +1,14 @@
 """Fusing files: `quorate fuse` against json and ensemble-boxes, and how cold it starts.
 
     python -m tests.benchmarks.offline [--boxes N] [--json FILE]
+    python -m tests.benchmarks.offline --large 2000000000
 
 Five COCO-results files, 100 boxes a picture and detector. The peer is what people write: json,
 a loop over pictures that normalises and calls ensemble-boxes' weighted_boxes_fusion, json. Both
 keep to one processor and start from a new process, so imports and loading count on both sides.
+
+`--large` measures something else alone: a results list of so many bytes fused with a small one, its
+time and its peak of memory. It needs two and a half times the bytes on disk.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +88,53 @@ def make_files(folder: Path, boxes: int) -> list[str]:
     return paths
 
 
+def make_large(path: Path, size: int) -> int:
+    """A results list of about `size` bytes; how many boxes that is."""
+    random = np.random.default_rng(0)
+    pictures = 2000
+    n = pictures * BOXES
+    boxes = written = 0
+    with path.open("w") as file:
+        while written < size:
+            image = np.repeat(np.arange(pictures) + 1 + boxes // BOXES, BOXES)
+            extent = np.exp(random.uniform(np.log(8), np.log(160), (n, 2)))
+            corner = random.uniform(0, 1, (n, 2)) * (np.array([640, 480]) - extent)
+            rows = zip(
+                image.tolist(),
+                random.integers(1, 81, n).tolist(),
+                np.hstack([corner, extent]).round(2).tolist(),
+                random.uniform(0.001, 1, n).round(5).tolist(),
+                strict=True,
+            )
+            text = ", ".join(
+                f'{{"image_id": {i}, "category_id": {c}, "bbox": {b}, "score": {s}}}'
+                for i, c, b, s in rows
+            )
+            written += file.write(f"{', ' if boxes else '['}{text}")
+            boxes += n
+        file.write("]")
+    return boxes
+
+
+def measure_large(folder: Path, size: int) -> None:
+    """Fuse a file of `size` bytes with a small one, and print what that took."""
+    small = make_files(folder, 1000)[0]
+    large = folder / "large.json"
+    boxes = make_large(large, size)
+    command = [sys.executable, "-m", "quorate", "fuse", str(large), small]
+    started = time.perf_counter()
+    process = subprocess.Popen([*command, "-o", str(folder / "fused.json")])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    print(
+        f"{large.stat().st_size / 1e9:.1f} GB of JSON, {boxes:,} boxes, fused with a small file: "
+        f"{time.perf_counter() - started:.0f} s ({usage.ru_utime:.0f} s of one processor, and "
+        f"{usage.ru_stime:.0f} s of the kernel); at most {usage.ru_maxrss / 1e6:.1f} GB of memory, "
+        f"{usage.ru_maxrss * 1024 / boxes:.0f} bytes a box"
+    )
+
+
 def took(command: Sequence[str]) -> float:
     """Processor seconds of a whole process on one processor; a busy machine does not blur them."""
     one = {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -105,7 +157,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--boxes", type=int, default=500_000, help="in each file")
     parser.add_argument("--json", type=Path, help="write the numbers there as well")
+    parser.add_argument("--large", type=int, metavar="BYTES", help="measure one large file alone")
     options = parser.parse_args()
+    if options.large:
+        with tempfile.TemporaryDirectory() as name:
+            measure_large(Path(name), options.large)
+        return
     quorate = [sys.executable, "-m", "quorate", "fuse"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

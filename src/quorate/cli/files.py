@@ -43,6 +43,7 @@ def add_commands(commands: Any) -> None:
         )
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     evaluate.add_argument("--per-category", action="store_true", help="a table for each label too")
+    evaluate.add_argument("-o", "--out", metavar="FILE.json", help="write the metrics as JSON too")
     evaluate.set_defaults(command=_evaluate)
     compare.add_argument("--samples", type=int, default=1000, help="bootstrap draws (default 1000)")
     compare.add_argument("--baseline", help="what the others are compared with (default: first)")
@@ -124,7 +125,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
             _fusion(arguments),
             dataset=dataset,
             min_votes=None if voting else arguments.min_votes,
-            progress=lambda number, total: report("read", number, total),
+            progress=lambda name, read, size: report(f"{name}, MB", read >> 20, size >> 20),
         )
         written = _write(done, arguments.out, arguments.format)
     summary = _summary(done, arguments, files, truth)
@@ -138,7 +139,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
 
 
 def _pictures(location: str | None) -> Dataset | None:
-    if location is None:
+    if not location:  # a form that a person left empty gives an empty word
         return None
     if location.lower().endswith(".txt"):
         from quorate.offline import picture_list
@@ -365,17 +366,23 @@ def _read_results(files: Sequence[str], truth: Dataset) -> dict[str, Detections]
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    import json
+
     from quorate.cli.output import print_json, print_table
     from quorate.evaluation.coco import evaluate
     from quorate.formats import read
+    from quorate.storage import write_bytes
 
     truth = read(arguments.truth)
     results = {
         name: evaluate(boxes, truth)
         for name, boxes in _read_results(arguments.results, truth).items()
     }
+    values = [{"result": name} | metrics.to_dict() for name, metrics in results.items()]
+    if arguments.out:
+        write_bytes(arguments.out, json.dumps(values, indent=1).encode())
     if arguments.json:
-        print_json([{"result": name} | metrics.to_dict() for name, metrics in results.items()])
+        print_json(values)
         return
     print_table(
         [{"result": name} | metrics.statistics() for name, metrics in results.items()],

@@ -4,9 +4,9 @@
 
 Format: https://cocodataset.org/#format-results. It is read as a stream: memory holds the columns
 and one part of the file, however large that is. `image_id` and `category_id` may be text; a
-segmentation is left out and counted; `votes`, `agreement` and `detectors`, which Quorate adds to
-fused boxes, are kept. Of a key that stands twice in a detection the last one counts, as in
-Python's `json`.
+`segmentation` of run lengths is a mask, and stands for a `bbox` that is missing; polygons are left
+out and counted; `votes`, `agreement` and `detectors`, which Quorate adds to fused boxes, are kept.
+Of a key that stands twice in a detection the last one counts, as in Python's `json`.
 
 A compiled scanner reads what every framework writes. From the first detection on that is not so
 plain, and for small files, msgspec reads; it also says what is wrong.
@@ -15,11 +15,12 @@ plain, and for small files, msgspec reads; it also says what is wrong.
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
@@ -29,8 +30,11 @@ from numpy.typing import NDArray
 
 from quorate.detections import Members
 from quorate.errors import FormatError, InputError
+from quorate.masks import Masks
 from quorate.storage import open_file
 
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
 STDIN = "-"
 """The location that stands for standard input."""
 CHUNK = 16 << 20
@@ -48,8 +52,8 @@ _WHITE = b" \t\r\n"
 class _Result(msgspec.Struct, gc=False):
     image_id: int | str
     category_id: int | str
-    bbox: tuple[float, float, float, float]
     score: float
+    bbox: tuple[float, float, float, float] | None = None
     segmentation: msgspec.Raw = msgspec.Raw()
     votes: int = 1
     agreement: float = 1.0
@@ -66,6 +70,8 @@ class Results:
     votes            int16    (n,)
     agreement        float32  (n,)
     detectors        who carried each box, where the file tells it
+    masks            None where the file has none
+    polygons         how many segmentations are polygons, which are left out
     """
 
     image: NDArray[np.int32]
@@ -77,29 +83,32 @@ class Results:
     detectors: list[list[str] | None] | None
     image_ids: list[int | str] = field(default_factory=list)
     category_ids: list[int | str] = field(default_factory=list)
-    segmentations: int = 0
+    masks: Masks | None = None
+    polygons: int = 0
 
 
-def read_results(location: str) -> Results:
+def read_results(location: str, *, progress: Progress = lambda done, size: None) -> Results:
     """Read a results file (`….gz` too; '-' is standard input) as a stream.
+
+    `progress` is told how many bytes of the file are read and how many there are, where a size is
+    known.
 
     Raises FormatError, naming the byte or the number of the detection, for JSON that is cut short
     or damaged, for a number that is NaN, infinite or too large, for a box that is inverted, for a
     score outside 0..1.
     """
     reader = _Reader(location)
-    with _opened(location) as file:
-        reader.read(file)
-    return reader.results()
-
-
-@contextmanager
-def _opened(location: str) -> Iterator[BinaryIO]:
     with nullcontext(sys.stdin.buffer) if location == STDIN else open_file(location) as file:
-        packed = location.endswith(".gz")
         if location == STDIN:
             packed = cast(Any, file).peek(2)[:2] == b"\x1f\x8b"
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+        else:
+            packed = location.endswith(".gz")
+            if file.seekable():
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                reader.tell = lambda: progress(file.tell(), size)
+        reader.read(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file)
+    return reader.results()
 
 
 _COLUMNS: dict[str, Any] = {
@@ -122,9 +131,11 @@ class _Reader:
         self.parts: list[dict[str, NDArray[Any]]] = []
         self.named: list[list[str] | None] = []
         self.any_named = False
-        self.segmentations = 0
+        self.masks: list[Masks | int] = []
+        self.polygons = 0
         self.count = 0
         self.start = 0  # the byte of the file at which what is not yet decoded begins
+        self.tell: Callable[[], None] = lambda: None  # called when a part has been read
 
     def read(self, file: BinaryIO) -> None:
         """Read the whole list."""
@@ -146,7 +157,10 @@ class _Reader:
             detectors=named,
             image_ids=list(self.images),
             category_ids=list(self.categories),
-            segmentations=self.segmentations,
+            masks=Masks.concat(self.masks)
+            if any(isinstance(part, Masks) for part in self.masks)
+            else None,
+            polygons=self.polygons,
         )
 
     def _column(self, name: str) -> Any:
@@ -156,11 +170,13 @@ class _Reader:
 
     def _block(self, file: BinaryIO) -> bytes:
         try:
-            return file.read(CHUNK)
+            block = file.read(CHUNK)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FormatError(f"{self.location}: not a whole gzip file ({error}).") from None
         except OSError as error:
             raise InputError(f"{self.location}: cannot be read ({error.strerror}).") from None
+        self.tell()
+        return block
 
     def _opening(self, file: BinaryIO) -> bytes:
         """What stands behind the bracket that opens the list."""
@@ -239,7 +255,11 @@ class _Reader:
         return np.array([known.setdefault(value, len(known)) for value in values], np.int32)
 
     def _add(
-        self, image: NDArray[np.int32], category: NDArray[np.int32], numbers: NDArray[np.float64]
+        self,
+        image: NDArray[np.int32],
+        category: NDArray[np.int32],
+        numbers: NDArray[np.float64],
+        masks: Masks | None = None,
     ) -> None:
         """Add detections by positions of their ids and their numbers (see `results_kernel`)."""
         bbox, score = numbers[:, :4], numbers[:, 4]
@@ -272,6 +292,7 @@ class _Reader:
             }
         )
         self.count += len(numbers)
+        self.masks.append(len(numbers) if masks is None else masks)
 
     def _decoded(self, file: BinaryIO, rest: bytes) -> None:
         """Decode the rest of the list; parts end between two detections."""
@@ -306,8 +327,17 @@ class _Reader:
     def _add_results(self, results: list[_Result]) -> None:
         if not results:
             return
+        segmentations = [bytes(r.segmentation) for r in results]
+        masks = None
+        if any(segmentations):
+            from quorate.formats.result_masks import read_masks
+
+            masks, polygons = read_masks(segmentations, self.count + 1, self.location)
+            self.polygons += polygons
+        boxes = self._boxes(results, masks)
         numbers = np.array(
-            [(*r.bbox, r.score, r.votes, r.agreement) for r in results], dtype=np.float64
+            [(*b, r.score, r.votes, r.agreement) for b, r in zip(boxes, results, strict=True)],
+            dtype=np.float64,
         )
         images, categories = self.images, self.categories
         image = [images.setdefault(r.image_id, len(images)) for r in results]
@@ -316,8 +346,24 @@ class _Reader:
             self.any_named = True
             self.named += [None] * (self.count - len(self.named))
             self.named += [r.detectors for r in results]
-        self.segmentations += sum(len(bytes(r.segmentation)) > 4 for r in results)
-        self._add(np.array(image, np.int32), np.array(category, np.int32), numbers)
+        self._add(np.array(image, np.int32), np.array(category, np.int32), numbers, masks)
+
+    def _boxes(self, results: list[_Result], masks: Masks | None) -> list[tuple[float, ...]]:
+        """The bbox of each detection: its own, or that of its mask."""
+        boxes = [result.bbox for result in results]
+        without = [row for row, box in enumerate(boxes) if box is None]
+        if not without:
+            return boxes  # type: ignore[return-value]
+        if masks is None or not masks.there[without].all():
+            row = next(row for row in without if masks is None or not masks.there[row])
+            raise FormatError(
+                f"{self.location}: detection {self.count + row + 1} has neither bbox nor mask."
+            )
+        found = masks.take(np.array(without)).measured().box
+        found[:, 2:] -= found[:, :2]
+        for row, box in zip(without, found.tolist(), strict=True):
+            boxes[row] = tuple(box)
+        return boxes  # type: ignore[return-value]
 
     def _fault(self, error: Exception, end: int = 0) -> FormatError:
         said = str(error)

@@ -18,12 +18,13 @@ from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.formats.base import is_picture, open_source
-from quorate.formats.coco_results import STDIN, Results, members_of, read_results
+from quorate.formats.coco_results import STDIN, Progress, Results, members_of, read_results
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
 
 if TYPE_CHECKING:
     from quorate.annotations import Annotations
+    from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
 
@@ -57,6 +58,7 @@ def read_detections(
     detector: str = "",
     coordinates: Coordinates = "auto",
     scale: bool = True,
+    progress: Progress = lambda done, size: None,
 ) -> DetectionFile:
     """One detector's boxes from a file or folder.
 
@@ -69,6 +71,7 @@ def read_detections(
         detector: the name to give; by default the file's.
         coordinates: 'auto' takes boxes for normalised when none reaches beyond 1.
         scale: scale normalised boxes of a results list to pixels.
+        progress: told how many bytes of a results list are read, and how many there are.
 
     Raises FormatError for a file that does not keep its format, or a picture that the data set
     lacks; LabelError for a category it lacks; InputError where normalised boxes meet pictures of
@@ -82,7 +85,8 @@ def read_detections(
     if location == STDIN or (
         lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location))
     ):
-        return _from_results(read_results(location), location, dataset, name, coordinates, scale)
+        results = read_results(location, progress=progress)
+        return _from_results(results, location, dataset, name, coordinates, scale)
     return _from_dataset(location, dataset, name)
 
 
@@ -109,12 +113,16 @@ def _from_results(
     images, numbers = _images(results.image_ids, location, dataset)
     labels, categories = _categories(results.category_ids, location, dataset)
     notes = []
-    if results.segmentations:
-        notes.append(f"{location}: {results.segmentations} segmentations are left out.")
+    if results.polygons:
+        notes.append(
+            f"{location}: {results.polygons} segmentations are polygons; they are left out."
+        )
+    image_id = numbers[results.image]
+    _check_masks(results.masks, image_id, images, location)
     members, detectors = members_of(results.detectors, (name,))
     file = DetectionFile(
         detections=Detections.build(
-            image_id=numbers[results.image],
+            image_id=image_id,
             category_id=categories[results.category],
             xyxy=results.xyxy,
             score=results.score,
@@ -122,6 +130,7 @@ def _from_results(
             votes=results.votes,
             agreement=results.agreement,
             members=members,
+            masks=results.masks,
         ),
         images=images,
         labels=labels,
@@ -131,6 +140,23 @@ def _from_results(
         notes=tuple(notes),
     )
     return in_pixels(file, images, location) if scale else file
+
+
+def _check_masks(
+    masks: Masks | None, image_id: NDArray[np.int64], images: Sequence[Image], location: str
+) -> None:
+    """FormatError where a mask is not of its picture's size, as far as that is known."""
+    if masks is None:
+        return
+    sizes = {image.id: (image.height, image.width) for image in images}
+    for row in np.flatnonzero(masks.there).tolist():
+        own = tuple(masks.size[row].tolist())
+        height, width = sizes[int(image_id[row])]
+        if height and width and own != (height, width):
+            raise FormatError(
+                f"{location}: the mask of detection {row + 1} is of {own[1]}x{own[0]} pixels, its "
+                f"picture of {width}x{height}."
+            )
 
 
 def _coordinates(xyxy: NDArray[np.float32], asked: Coordinates) -> str:
@@ -292,7 +318,8 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     if found.annotations is None:
         raise FormatError(f"{location}: holds no detections, only pictures.")
     shapes = found.annotations
-    detections = shapes.to_detections(detector=name)
+    sizes = {image.id: (image.width, image.height) for image in found.images}
+    detections = shapes.to_detections(detector=name, sizes=sizes)
     left_out = len(shapes) - len(detections)
     notes = list(found.notes)
     if left_out:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,11 +45,11 @@ class Fused:
     """Fused boxes of consecutive pictures; the fields are those that `merge_groups` returns."""
 
     kept_of_picture: NDArray[np.int64]
-    xyxy: NDArray[np.float64]
-    score: NDArray[np.float64]
+    xyxy: NDArray[Any]
+    score: NDArray[Any]
     category: NDArray[np.int32]
     votes: NDArray[np.int16]
-    agreement: NDArray[np.float64]
+    agreement: NDArray[Any]
     member_offsets: NDArray[np.int64]
     member_rows: NDArray[np.int64]
 
@@ -111,11 +111,11 @@ def fuse(
     return Detections(
         image_id=np.repeat(ids, np.diff(fused.kept_of_picture)),
         category_id=fused.category,
-        xyxy=fused.xyxy.astype(np.float32),
-        score=fused.score.astype(np.float32),
+        xyxy=fused.xyxy,
+        score=fused.score,
         detector=np.full(len(fused.score), FUSED, dtype=np.int16),
         votes=fused.votes,
-        agreement=fused.agreement.astype(np.float32),
+        agreement=fused.agreement,
         detectors=names,
         members=Members(
             offsets=fused.member_offsets,
@@ -167,7 +167,7 @@ def run(
     single: bool = False,
     by_category: bool = False,
 ) -> Fused:
-    """Fuse all pictures of `columns`; boxes come out in float64, or `single` as float32 values."""
+    """Fuse all pictures of `columns`; boxes come out in float64, or when `single` in float32."""
 
     def fuse_range(bounds: tuple[int, int]) -> Fused:
         result: tuple[Any, ...] = fuse_pictures(
@@ -204,7 +204,15 @@ def run(
         )
         if result[0] >= 0:
             raise _bad_box(columns, result[0])
-        return Fused(*result[1:])
+        fused = Fused(*result[1:])
+        if not single:
+            return fused
+        return replace(
+            fused,
+            xyxy=fused.xyxy.astype(np.float32),
+            score=fused.score.astype(np.float32),
+            agreement=fused.agreement.astype(np.float32),
+        )
 
     if columns.offsets[-1] <= BOXES_AT_ONCE:
         return fuse_range((0, len(columns.offsets) - 1))
