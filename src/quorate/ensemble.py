@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quorate.errors import MissingExtraError
 from quorate.spec import EnsembleSpec
 
 if TYPE_CHECKING:
@@ -46,12 +45,8 @@ class DetectionEnsemble(EnsembleSpec):
         The same ensemble gives the same; nothing is asked of a cluster. Raises SpecError where
         the ensemble could not run there, MissingExtraError without Hera.
         """
-        try:
-            from quorate.argo.template import workflow_template
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "hera":
-                raise
-            raise MissingExtraError("A WorkflowTemplate", "argo") from None
+        from quorate.argo.render import workflow_template
+
         return workflow_template(self)
 
     def submit(

@@ -114,12 +114,13 @@ def _try(
     else:
         what = _ours(detector, place[1])
     return pods.container(
-        ensemble,
+        ensemble.workflow,
         name,
         inputs=inputs,
         outputs=[left],
         image=pods.image(ensemble, detector),
         pool=place[1],
+        least=pods.HEAVY,
         retried=last and not pending(place),
         labels=labels,
         active_deadline_seconds=seconds(detector.timeout) if detector.timeout else None,
@@ -164,5 +165,7 @@ def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, An
         "command": detector.command,
         "args": list(detector.args) or None,
         "env": {**detector.env, **env},
-        "init_containers": [pods.beside(ensemble, "stage", [*stage, "--to", places.IMAGES])],
+        "init_containers": [
+            pods.beside(ensemble.workflow, "stage", [*stage, "--to", places.IMAGES])
+        ],
     }

@@ -23,7 +23,7 @@ def templates(ensemble: EnsembleSpec, given: str) -> list[Container]:
     command += ["--summary", f"{places.RESULTS}/summary.json"]
     summary = artifacts.taken("summary", "results/summary.json", optional=True)
     handler = pods.container(
-        ensemble,
+        ensemble.workflow,
         NAME,
         [*command, "--results", f"{places.PREFIX}/results/"],
         image=pods.image(ensemble),

@@ -23,6 +23,16 @@ DUMPS = (
 """CVAT's names of the formats that `prepare` reads; it finds out which it was given."""
 
 
+def output_path() -> Parameter:
+    """Where results go."""
+    return Parameter(
+        name="cvat-output-path",
+        value="quorate",
+        description="The folder of the cluster's bucket that results are put in, below the "
+        "namespace: NAMESPACE/THIS/NAME OF THE RUN/results/.",
+    )
+
+
 def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
     """The arguments of the workflow, each with a default where there can be one."""
     data = ensemble.data if ensemble.data and ensemble.data.startswith("s3://") else None
@@ -35,12 +45,7 @@ def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
             description="The pictures: a folder of pictures, a COCO or CVAT data set, or a ZIP "
             "archive; s3://BUCKET/KEY, or a key in the cluster's own bucket.",
         ),
-        Parameter(
-            name="cvat-output-path",
-            value="quorate",
-            description="The folder of the cluster's bucket that results are put in, below the "
-            "namespace: NAMESPACE/THIS/NAME OF THE RUN/results/.",
-        ),
+        output_path(),
         Parameter(
             name="dump-format",
             value=DUMPS[0],

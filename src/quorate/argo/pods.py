@@ -68,6 +68,10 @@ WORTH_A_RETRY = (
     " || lastRetry.message matches"
     " 'pod deleted|OOMKilled|[Ee]vict|[Pp]reempt|low on resource|[Nn]ode .*shut'"
 )
+LIGHT = ("100m", "256Mi")
+"""Processors and memory that a step asks for which sees no picture's pixels …"""
+HEAVY = ("500m", "1Gi")
+"""… and one that runs a network, unless its pool says more."""
 WORTH_ANOTHER_POOL = ("-1", "75", "137", "143")
 """Exit codes: the pod never ran or is gone; storage; killed; told to end."""
 
@@ -116,27 +120,28 @@ def retries(settings: WorkflowSettings) -> RetryStrategy:
     )
 
 
-def placed(pool: Pool | None) -> dict[str, Any]:
-    """The arguments of a Container that put it on a pool's nodes."""
-    if pool is None:
-        return {}
-    resources = Resources(
-        cpu_request=pool.cpu,
-        memory_request=pool.memory,
-        memory_limit=pool.memory,
-        gpus=pool.gpus or None,
-    )
-    needs = pool.cpu or pool.memory or pool.gpus
+def placed(pool: Pool, least: tuple[str, str]) -> dict[str, Any]:
+    """The arguments of a Container that put it on a pool's nodes.
+
+    What the pool does not say of processors and memory is the `least` that the step asks for: a
+    pod that asked for nothing would be put on a node however many are there already.
+    """
+    cpu, memory = least
     return {
         "node_selector": dict(pool.node_selector) or None,
         "tolerations": [Toleration(**one.model_dump(exclude_none=True)) for one in pool.tolerations]
         or None,
-        "resources": resources if needs else None,
+        "resources": Resources(
+            cpu_request=pool.cpu or cpu,
+            memory_request=pool.memory or memory,
+            memory_limit=pool.memory,
+            gpus=pool.gpus or None,
+        ),
     }
 
 
 def container(
-    ensemble: EnsembleSpec,
+    settings: WorkflowSettings,
     name: str,
     command: Sequence[str],
     *,
@@ -147,10 +152,10 @@ def container(
     env: Mapping[str, str] | None = None,
     ours: bool = True,
     retried: bool = True,
+    least: tuple[str, str] = LIGHT,
     **more: Any,
 ) -> Container:
     """A template of one container; one that is not `ours` is not told of the store."""
-    settings = ensemble.workflow
     return Newer(
         name=name,
         image=image,
@@ -163,17 +168,17 @@ def container(
         security_context=SECURITY,
         volume_mounts=MOUNTS,
         retry_strategy=retries(settings) if retried and settings.retries else None,
-        **placed(pool),
+        **placed(pool or Pool(), least),
         **more,
     )
 
 
-def beside(ensemble: EnsembleSpec, name: str, command: Sequence[str]) -> UserContainer:
+def beside(settings: WorkflowSettings, name: str, command: Sequence[str]) -> UserContainer:
     """A container of ours that runs before a template's own."""
     return UserContainer(
         name=name,
-        image=ensemble.workflow.images.cpu,
-        image_pull_policy=ensemble.workflow.image_pull_policy,
+        image=settings.images.cpu,
+        image_pull_policy=settings.image_pull_policy,
         command=list(command),
         env_from=[one.build() for one in store()],
         security_context=SECURITY,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quorate.argo.upload import Progress, bucket_of, uploaded
-from quorate.errors import InputError, MissingExtraError, SpecError, did_you_mean
+from quorate.errors import InputError, SpecError, did_you_mean
 from quorate.spec import EnsembleSpec
 from quorate.storage import is_s3
 
@@ -101,12 +101,8 @@ def submit_from(
 
 def rendered(ensemble: EnsembleSpec) -> Json:
     """The ensemble's WorkflowTemplate as JSON."""
-    try:
-        from quorate.argo.template import workflow_template
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "hera":
-            raise
-        raise MissingExtraError("A WorkflowTemplate", "argo") from None
+    from quorate.argo.render import workflow_template
+
     found: dict[str, Any] = workflow_template(ensemble).to_dict()
     return found
 

@@ -15,16 +15,14 @@ from typing import Any
 
 from hera.workflows import DAG, Artifact, Container, Parameter, Task
 from hera.workflows import models as m
-from hera.workflows.volume import EmptyDirVolume
 
-from quorate import __version__
 from quorate.argo import artifacts, children, detectors, exits, places, pods
+from quorate.argo.manifest import manifest
 from quorate.argo.newer import Template
 from quorate.argo.parameters import parameters
 from quorate.argo.weights import as_in_pods
 from quorate.errors import SpecError
 from quorate.spec import EnsembleSpec
-from quorate.spec.workflow import seconds
 
 NAME_LIMIT = 63
 """Characters of a workflow's name, which is the value of a label."""
@@ -47,8 +45,10 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
             hint=f"choose one of at most {longest} characters",
         )
     given = _text(ensemble)
-    return whole(
-        ensemble,
+    return manifest(
+        ensemble.workflow,
+        ensemble.name,
+        labels={"used-by": "cvat"},
         entrypoint="ensemble",
         on_exit=exits.NAME,
         hooks=exits.hooks(ensemble),
@@ -63,62 +63,6 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
             _publish(ensemble),
             *exits.templates(ensemble, given),
         ],
-    )
-
-
-def whole(
-    ensemble: EnsembleSpec,
-    *,
-    entrypoint: str,
-    arguments: list[Parameter],
-    title: str,
-    description: str,
-    templates: list[Any],
-    on_exit: str | None = None,
-    hooks: dict[str, Any] | None = None,
-) -> Template:
-    """A WorkflowTemplate with all that every one of ours has."""
-    settings = ensemble.workflow
-    labels = {
-        "app.kubernetes.io/name": "quorate",
-        "app.kubernetes.io/part-of": "quorate",
-        "app.kubernetes.io/version": __version__,
-        "quorate/ensemble": ensemble.name,
-    }
-    repository, _, key = (settings.artifact_repository or "").partition("/")
-    return Template(
-        name=ensemble.name,
-        namespace=settings.namespace,
-        labels={**labels, "used-by": "cvat"},
-        annotations={
-            "workflows.argoproj.io/title": title,
-            "workflows.argoproj.io/description": description,
-        },
-        entrypoint=entrypoint,
-        on_exit=on_exit,
-        hooks=hooks,
-        arguments=arguments,
-        templates=templates,
-        workflow_metadata=m.WorkflowMetadata(labels={**labels, **settings.labels}),
-        pod_metadata=m.Metadata(labels=labels),
-        service_account_name=settings.service_account,
-        automount_service_account_token=False,
-        executor=m.ExecutorConfig(service_account_name=settings.service_account),
-        security_context=pods.POD_SECURITY,
-        image_pull_secrets=[m.LocalObjectReference(name=n) for n in settings.image_pull_secrets]
-        or None,
-        volumes=[EmptyDirVolume(name="scratch"), EmptyDirVolume(name="tmp")],
-        artifact_repository_ref=m.ArtifactRepositoryRef(config_map=repository, key=key or None)
-        if repository
-        else None,
-        artifact_gc=m.WorkflowLevelArtifactGC(
-            strategy="Never", service_account_name=settings.artifact_gc_service_account
-        ),
-        active_deadline_seconds=seconds(settings.deadline),
-        ttl_strategy=m.TTLStrategy(seconds_after_completion=seconds(settings.ttl)),
-        pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="300s"),
-        parallelism=settings.parallelism,
-        priority=settings.priority,
     )
 
 
@@ -208,7 +152,7 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     command += ["--shard-size", PARAMETER % "shard-size", "--count", f"{places.SCRATCH}/shards"]
     shards = Parameter(name="shards", value_from=m.ValueFrom(path=f"{places.SCRATCH}/shards"))
     return pods.container(
-        ensemble,
+        ensemble.workflow,
         "prepare",
         command,
         image=pods.image(ensemble),
@@ -258,7 +202,7 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
         artifacts.work("detections", places.of_shard("detections/"), optional=True),
     ]
     return pods.container(
-        ensemble,
+        ensemble.workflow,
         "fuse",
         command,
         image=pods.image(ensemble),
@@ -273,7 +217,7 @@ def _publish(ensemble: EnsembleSpec) -> Container:
     command = ["quorate", "step", "publish", places.RESOLVED, "--work", places.WORK]
     command += ["--out", places.RESULTS, "--degraded", degraded]
     return pods.container(
-        ensemble,
+        ensemble.workflow,
         "publish",
         command,
         image=pods.image(ensemble),
