@@ -12,7 +12,8 @@ import quorate
 from quorate.argo import detectors, pods
 from quorate.spec import Images, WorkflowSettings
 
-CHART = Path(__file__).parents[1] / "charts" / "quorate"
+ROOT = Path(__file__).parents[1]
+CHART, WORKFLOWS = ROOT / "charts" / "quorate", ROOT / "workflows"
 S3 = {"bucket": "pool", "endpoint": "http://minio.example:9000"}
 KEYS = {"accessKey": "AKIA", "secretKey": "shh"}
 
@@ -153,6 +154,20 @@ def test_workflow_templates_of_ones_own_are_installed_as_they_are():
     made = render({"workflowTemplates": {"extra": [own]}})["WorkflowTemplate", "street"]
     assert made["spec"] == own["spec"]
     assert made["metadata"]["labels"]["used-by"] == "cvat"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(WORKFLOWS.glob("*/template.yaml")), ids=lambda path: path.parent.name
+)
+def test_the_shipped_templates_are_installed_with_the_images_asked_for(path):
+    text = path.read_text(encoding="utf-8")
+    for role, image in Images().model_dump().items():
+        text = text.replace(f"image: {image}\n", f"image: registry.example/{role}:1\n")
+    shipped = yaml.safe_load(text)
+    images = {role: f"registry.example/{role}:1" for role in ("cpu", "cuda")}
+    made = render({"images": images})["WorkflowTemplate", shipped["metadata"]["name"]]
+    assert made["spec"] == shipped["spec"]
+    assert made["metadata"]["annotations"] == shipped["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
