@@ -1,5 +1,6 @@
 """`kind: remote` against a server that misbehaves, and the words of its spec."""
 
+import json
 import shutil
 import ssl
 import subprocess
@@ -11,8 +12,10 @@ from email.utils import formatdate
 
 import numpy as np
 import pytest
+from PIL import Image
 from urllib3.exceptions import InsecureRequestWarning
 
+from quorate.cli import main
 from quorate.detectors.remote import RemoteDetector, rest, retry
 from quorate.detectors.remote.messages import MESSAGES
 from quorate.detectors.remote.tensors import from_bytes, from_list
@@ -470,3 +473,22 @@ def test_a_finished_step_is_recognised_though_tokens_and_patience_change(web, mo
         == seen(headers={"Authorization": "MODEL_TOKEN"})
     )
     assert len({seen(), seen(version="3"), seen(min_score=0.5), seen(batch=4)}) == 4
+
+
+def test_a_server_that_goes_away_ends_the_run_and_the_same_command_goes_on(web, tmp_path, capsys):
+    (tmp_path / "pool").mkdir()
+    for number in range(3):
+        Image.fromarray(PICTURE + number).save(tmp_path / f"pool/{number}.png")
+    (tmp_path / "spec.yaml").write_text(
+        "kind: DetectionEnsemble\nname: e\ndata: pool/\ndetectors:\n"
+        f"  - {{name: d, kind: remote, url: '{web.url}', model: mean, names: [thing],"
+        " retries: 1}\n"
+        "publish: {formats: [coco], min_score: 0.1}\n"
+    )
+    command = ["run", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    web.next = [None, faulty.status(503), faulty.status(503)]
+    assert main(command) == 75
+    assert "mean at http://127.0.0.1" in capsys.readouterr().err
+    assert main(command) == 0
+    written = json.loads((tmp_path / "out/coco/annotations/instances_default.json").read_text())
+    assert len(written["annotations"]) == 3
