@@ -67,6 +67,13 @@ def files_of(folder):
     }
 
 
+def annotations(files):
+    """Of the files that a run publishes, those whose every byte is settled by spec and data."""
+    found = {name: data for name, data in files.items() if name.startswith(("cvat/", "coco/"))}
+    assert found, sorted(files)
+    return found
+
+
 class Runs:
     """Ensembles on the cluster: a template each, and the workflows made from it."""
 
