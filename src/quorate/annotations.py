@@ -26,7 +26,7 @@ One row per shape or tag, for a whole data set at once: there is no object per s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -90,6 +90,9 @@ class Ragged:
 
     def __getitem__(self, row: int) -> NDArray[np.float64]:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.float64]]:
+        return (self[row] for row in range(len(self)))
 
     @property
     def lengths(self) -> NDArray[np.int64]:

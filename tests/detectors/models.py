@@ -49,6 +49,39 @@ def constant(
     return save(path, nodes, inputs, infos, constants, metadata)
 
 
+def segments(path, *, level=0.0, score=0.9):
+    """A YOLO model with masks that looks: all that is red, and all that is green, in 64 x 64.
+
+    Its two boxes are the whole frame; what is above `level` of a colour is the mask.
+    """
+    rows = np.zeros((1, 4 + 2 + 3, 20), np.float32)
+    rows[0, :4, :2] = np.array([[32], [32], [64], [64]])
+    rows[0, 4, 0] = rows[0, 5, 1] = score
+    rows[0, 6, 0] = rows[0, 7, 1] = 1
+    tints = np.array([[1, -1, -1], [-1, 1, -1], [0, 0, 0]], np.float32)
+    constants = [
+        numpy_helper.from_array(rows, "rows"),
+        numpy_helper.from_array(tints[:, :, None, None], "tints"),
+        numpy_helper.from_array(np.full(3, -level, np.float32), "bias"),
+    ]
+    nodes = [
+        helper.make_node("Identity", ["rows"], ["output0"]),
+        helper.make_node("AveragePool", ["images"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["small", "tints", "bias"], ["output1"]),
+    ]
+    return save(
+        path,
+        nodes,
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [
+            helper.make_tensor_value_info("output0", TensorProto.FLOAT, rows.shape),
+            helper.make_tensor_value_info("output1", TensorProto.FLOAT, [1, 3, 16, 16]),
+        ],
+        constants,
+        {"names": "{0: 'red', 1: 'green'}", "task": "segment"},
+    )
+
+
 def echo(path, *, image=("n", 3, 32, 32), image_kind=TensorProto.FLOAT):
     """A model whose only row (n, 1, 6) is a box, score and label made from the picture's pixels.
 

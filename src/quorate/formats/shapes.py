@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from quorate.annotations import Annotations, Kind
+from quorate.annotations import Annotations, Kind, Ragged
+from quorate.dataset import Dataset
+
+HAVE_AN_AREA = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
 
 
 def polygon_rings(points: Any) -> list[Any]:
@@ -34,7 +37,7 @@ def upright(
     Polygons, masks, ellipses and, unless `keep_rotation`, rotated boxes become their enclosing
     boxes; tags, points and polylines are left out.
     """
-    area = np.isin(annotations.kind, (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK))
+    area = np.isin(annotations.kind, HAVE_AN_AREA)
     boxes = annotations.take(area)
     turned = (boxes.rotation != 0) & ((boxes.kind != Kind.BOX) | (not keep_rotation))
     enclosed = int(((boxes.kind != Kind.BOX) | turned).sum())
@@ -50,6 +53,62 @@ def upright(
         xyxy = np.where(turned[:, None], boxes.enclosing(), boxes.xyxy)
         boxes = replace(boxes, xyxy=xyxy, rotation=np.where(turned, 0.0, boxes.rotation))
     return boxes, notes
+
+
+def outlined(
+    annotations: Annotations, format: str, dataset: Dataset
+) -> tuple[Annotations, list[str]]:
+    """Every shape that has an area as a polygon, and notes on what is left out.
+
+    Boxes become their four corners, as rotated; masks and ellipses the edges of their pixels.
+    """
+    from quorate.masks.outlines import polygons
+
+    sizes = {image.id: (image.width, image.height) for image in dataset.images}
+    shapes = annotations.take(np.isin(annotations.kind, HAVE_AN_AREA))
+    drawn = np.isin(shapes.kind, (Kind.MASK, Kind.ELLIPSE))
+    masks = shapes.take(drawn).to_masks(sizes)
+    found = iter(()) if masks is None else iter(Ragged(*polygons(masks)))
+    points = [
+        next(found, np.empty(0))
+        if pixels
+        else shapes.points[row]
+        if kind
+        else _corners(shapes, row)
+        for row, (pixels, kind) in enumerate(zip(drawn, shapes.kind == Kind.POLYGON, strict=True))
+    ]
+    there = np.array([len(ring) > 0 for ring in points], dtype=bool)
+    made = replace(
+        shapes, points=Ragged.of(points), kind=np.full(len(shapes), Kind.POLYGON, np.int8)
+    ).take(there)
+    left_out = len(annotations) - len(made)
+    notes = []
+    if left_out:
+        notes.append(
+            f"{format}: {left_out} tags, points, polylines and empty masks are left out, for the "
+            "format has none."
+        )
+    return made, notes
+
+
+def one_ring(points: Any) -> Any:
+    """x, y, x, y, … of a polygon as one ring: its parts joined, there and back, where nearest."""
+    ring, *others = (part.reshape(-1, 2) for part in polygon_rings(points))
+    for other in others:
+        far = ((ring[:, None] - other[None]) ** 2).sum(axis=2)
+        at, there = np.unravel_index(int(far.argmin()), far.shape)
+        turned = np.roll(other, -int(there), axis=0)
+        ring = np.concatenate([ring[: at + 1], turned, turned[:1], ring[at:]])
+    return ring.reshape(-1)
+
+
+def _corners(shapes: Annotations, row: int) -> Any:
+    """x, y, … of the corners of a box, as rotated."""
+    x1, y1, x2, y2 = shapes.xyxy[row]
+    x, y, angle = (x1 + x2) / 2, (y1 + y2) / 2, np.deg2rad(shapes.rotation[row])
+    half = np.array([[x1 - x, y1 - y], [x2 - x, y1 - y], [x2 - x, y2 - y], [x1 - x, y2 - y]])
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (half @ turn + (x, y)).reshape(-1)
 
 
 def by_image(annotations: Annotations) -> dict[int, list[int]]:

@@ -22,7 +22,7 @@ from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, ImageError, InputError, LabelError
 from quorate.formats.base import Source, Written, is_picture, open_target
 from quorate.formats.rows import Rows
-from quorate.formats.shapes import by_image, upright
+from quorate.formats.shapes import by_image, one_ring, outlined, upright
 from quorate.labels import Labels
 from quorate.storage import join
 
@@ -274,6 +274,7 @@ def write(
     target: str,
     *,
     confidence: bool = False,
+    polygons: bool = False,
     **_: Any,
 ) -> Written:
     """Write Ultralytics' layout: `data.yaml` and `labels/[SUBSET/]NAME.txt` for each picture.
@@ -281,11 +282,16 @@ def write(
     The pictures belong under `images/[SUBSET/]NAME`; they are not copied. A picture without boxes
     gets an empty file, for YOLO learns from those too. `confidence` adds the score as a sixth
     number: tools that evaluate read it, Ultralytics' training does not. Every shape with an area
-    becomes its enclosing upright box; the rest is left out and counted. Attributes are lost.
+    becomes its enclosing upright box, or with `polygons`, for segmentation, its outline: one ring,
+    for the format has no more, whose parts are joined by lines without width. The rest is left
+    out and counted. Attributes are lost.
 
     Raises InputError where a picture's size is not known.
     """
-    boxes, notes = upright(annotations, "YOLO")
+    if polygons:
+        boxes, notes = outlined(annotations, "YOLO", dataset)
+    else:
+        boxes, notes = upright(annotations, "YOLO")
     lost = sorted(set(boxes.attributes) - ({"score"} if confidence else set()))
     if lost:
         notes.append(f"YOLO: the attributes {', '.join(lost)} are left out, for it has none.")
@@ -325,7 +331,11 @@ def write(
                 if scores is not None:
                     score = 1.0 if np.isnan(scores[row]) else scores[row]
                     end = f" {score:.6g}"
-                texts.append(f"{positions[row]} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}{end}\n")
+                place = f"{cx:.6f} {cy:.6f} {w:.6f} {h:.6f}"
+                if polygons:
+                    ring = one_ring(boxes.points[row]).reshape(-1, 2) / (image.width, image.height)
+                    place = " ".join(f"{value:.6f}" for value in ring.ravel().tolist())
+                texts.append(f"{positions[row]} {place}{end}\n")
             out.put(path, "".join(texts).encode())
         out.put("data.yaml", _yaml(subsets, dataset.labels).encode())
     return Written(files=out.files, notes=notes)

@@ -27,6 +27,16 @@ class Publish(SpecModel):
     min_score: float = Field(
         0.25, ge=0.0, le=1.0, description="Boxes that score less are not written for a person."
     )
+    masks: Literal["mask", "polygon", "box"] = Field(
+        "mask",
+        description="A detection with a mask is written as its mask, as a polygon, or as a box.",
+    )
+    tolerance: float = Field(
+        1.5,
+        ge=0.0,
+        le=100.0,
+        description="Pixels that a polygon's outline may stray from its mask's; 0 follows each.",
+    )
     review: Literal["disagreement"] | None = Field(
         None, description="Tag the pictures a person should look at first."
     )

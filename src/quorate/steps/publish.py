@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from quorate.annotations import Annotations
+from quorate.annotations import Annotations, Kind
 from quorate.formats import write
 from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
@@ -71,13 +72,20 @@ def _write_annotations(
             f"{asked.min_score:g} (`publish: {{min_score: …}}`)."
         )
     dataset = replace(findings.dataset, annotations=None)
-    boxes = Annotations.from_detections(findings.kept, attributes=asked.attributes)
+    boxes = Annotations.from_detections(
+        findings.kept,
+        attributes=asked.attributes,
+        masks=asked.masks,
+        tolerance=asked.tolerance,
+    )
+    polygons = bool((boxes.kind == Kind.POLYGON).any())
     for number, name in enumerate(asked.formats):
         progress(number)
         plain = (dataset, boxes)
         tagged = name == "cvat" and asked.review
         what = with_review(*plain, findings.agreement) if tagged else plain
-        written = write(*what, out / name, format=name)
+        options: dict[str, Any] = {"polygons": polygons} if name == "yolo" else {}
+        written = write(*what, out / name, format=name, **options)
         files += written.files
         notes += written.notes
     return files, notes
