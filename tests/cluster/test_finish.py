@@ -100,19 +100,27 @@ def test_a_run_that_went_well_is_not(kubectl, pod, workflow, finish):
 
 
 def failed(name):
-    """The status of a workflow whose fuse step failed."""
+    """The status of a workflow whose fuse step failed, for a detector had failed in two shards."""
+
+    def pod(number, task, message):
+        ids = {"id": f"{name}-{number}", "name": f"{name}.{task}({number})", "displayName": task}
+        at = f"2026-01-01T00:00:0{number}Z"
+        ended = {"phase": "Failed", "finishedAt": at, "message": message}
+        return {**ids, "type": "Pod", "boundaryID": name, **ended}
+
     root = {"id": name, "name": name, "displayName": name, "type": "DAG", "phase": "Failed"}
-    fuse = {"id": f"{name}-1", "name": f"{name}.fuse", "displayName": "fuse", "type": "Pod"}
-    fuse |= {"boundaryID": name, "phase": "Failed", "finishedAt": "2026-01-01T00:00:00Z"}
-    fuse |= {"message": "main: Error (exit code 3): 1 of 3 detectors succeeded, need 2"}
-    return {"phase": "Failed", "nodes": {name: root, fuse["id"]: fuse}}
+    fuse = pod(3, "fuse", "main: Error (exit code 3): 1 of 3 detectors succeeded, need 2")
+    lost = [pod(number, "detect-a", "its weights are gone") for number in (1, 2)]
+    # While the exit handler is at work, so is the workflow.
+    return {"phase": "Running", "nodes": {one["id"]: one for one in (root, *lost, fuse)}}
 
 
 def test_what_failed_is_asked_of_the_api_server(pod, workflow, finish):
     pod("quorate-exit")
     (told,) = finish(workflow(status=failed), "Failed")
     assert told["failures"] == [
-        {"node": "fuse", "message": "1 of 3 detectors succeeded, need 2 (exit status 3)"}
+        {"node": "fuse", "message": "1 of 3 detectors succeeded, need 2 (exit status 3)"},
+        {"node": "detect-a", "message": "its weights are gone"},
     ]
 
 

@@ -106,7 +106,7 @@ def _notice(arguments: argparse.Namespace, workflow: dict[str, Any] | None) -> N
         run=f"{where}{arguments.workflow}",
         uid=metadata.get("uid", ""),
         counts=counts,
-        failures=_failures(arguments.failures, workflow) if event == "failed" else (),
+        failures=_failures(arguments.failures, workflow, event),
         links=_links(arguments, published=counts is not None),
     )
 
@@ -129,16 +129,30 @@ def _counts(path: str | None) -> Counts | None:
         return None
 
 
-def _failures(listed: str | None, workflow: dict[str, Any] | None) -> tuple[Failure, ...]:
-    """What failed, what decided first: by the workflow's own nodes, else by Argo's list."""
+def _failures(
+    listed: str | None, workflow: dict[str, Any] | None, event: Event
+) -> tuple[Failure, ...]:
+    """What failed, what decided first: by the workflow's own nodes, else by Argo's list.
+
+    A detector that failed alike in many shards is named once.
+    """
     from quorate.notifications import Failure
 
+    if event not in ("failed", "degraded"):
+        return ()
     if workflow is not None:
-        from quorate.argo.tree import failure, tree
+        from quorate.argo.tree import EXIT, FAILED, failure, tree
 
-        label, message = failure(tree(workflow))
-        if message:
-            return (Failure(node=label, message=message),)
+        top = tree(workflow)
+        said = [failure(top)] if event == "failed" else []
+        said += [
+            (one.label, one.message)
+            for one in top.walk()
+            if one.phase in FAILED and not one.below and one.label != EXIT
+        ]
+        told = tuple(Failure(node, why) for node, why in dict.fromkeys(said) if why)
+        if told:
+            return told
     return tuple(
         Failure(
             node=str(one.get("displayName") or one.get("templateName") or "a step"),
