@@ -77,7 +77,9 @@ def bucket():
 def image(kubectl):
     """The name of the image that runs the steps, when a node has it."""
     nodes = json.loads(kubectl("get", "nodes", "--output=json"))["items"]
-    known = {name for node in nodes for one in node["status"]["images"] for name in one["names"] or ()}
+    known = {
+        name for node in nodes for one in node["status"]["images"] for name in one["names"] or ()
+    }
     if IMAGE not in known:
         pytest.skip(f"no node has the image {IMAGE} (containers/README.md; QUORATE_TEST_IMAGE)")
     return IMAGE
