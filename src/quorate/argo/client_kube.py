@@ -186,14 +186,13 @@ def _api_client() -> Any:
         if _in_pod():
             kubernetes.config.load_incluster_config(client_configuration=configuration)
         else:
-            kubernetes.config.load_kube_config(client_configuration=configuration)
+            kubernetes.config.load_kube_config(_kubeconfig(), client_configuration=configuration)
     except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        named = os.environ.get("KUBECONFIG")
-        if not named and not Path("~/.kube/config").expanduser().exists():
+        if not os.environ.get("KUBECONFIG") and not Path(_kubeconfig()).exists():
             raise AccessError("There is no kubeconfig, and no argo-server is named.") from None
         said = str(error).strip().removesuffix(".").splitlines()[-1]
         raise AccessError(
-            f"{named or '~/.kube/config'}: no kubeconfig that leads to a cluster ({said}).",
+            f"{_kubeconfig()}: no kubeconfig that leads to a cluster ({said}).",
             hint=f"`kubectl cluster-info` must work; or {WITHOUT_SERVER}",
         ) from None
     return kubernetes.client.ApiClient(configuration=configuration)
@@ -201,8 +200,13 @@ def _api_client() -> Any:
 
 def _in_pod() -> bool:
     """Whether to use the pod's own account: in a pod, where no kubeconfig is given."""
-    named = os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().exists()
+    named = os.environ.get("KUBECONFIG") or Path(_kubeconfig()).exists()
     return _IN_POD.exists() and not named
+
+
+def _kubeconfig() -> str:
+    """As it is now: the package reads the variable once, when it is imported."""
+    return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
 
 
 def current_namespace() -> str | None:
@@ -211,7 +215,7 @@ def current_namespace() -> str | None:
     if _in_pod():
         return _IN_POD.read_text(encoding="utf-8").strip() or None
     try:
-        _, current = kubernetes.config.list_kube_config_contexts()
+        _, current = kubernetes.config.list_kube_config_contexts(_kubeconfig())
     except (kubernetes.config.ConfigException, OSError, TypeError):
         return None
     found: str | None = current.get("context", {}).get("namespace")

@@ -40,6 +40,8 @@ COMMANDS = {
     "logs": ("argo", "print what the steps of a run wrote"),
     "stop": ("argo", "stop a run on Argo"),
     "retry": ("argo", "run again what failed in a run on Argo"),
+    "pools": ("argo_doctor", "list a cluster's pools of nodes, and which a spec's pools fit"),
+    "doctor": ("argo_doctor", "look for what keeps an ensemble from running on a cluster"),
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "check-container": ("container", "tell the author of a container detector what it lacks"),
     "compile": ("kernels", "compile the kernels now, for example when an image is built"),

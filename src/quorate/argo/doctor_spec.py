@@ -1,0 +1,153 @@
+"""What one ensemble needs of a cluster: template, files, images, pools, semaphores, secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from quorate.argo.doctor import GROUP, Finding, Findings, guarded
+from quorate.argo.doctor_namespace import secret_key, there
+from quorate.argo.pools import fitting, nearest, node_groups
+from quorate.argo.submit import rendered
+from quorate.errors import InputError, QuorateError
+from quorate.spec.notify import secret_keys
+from quorate.storage import exists, is_s3
+
+if TYPE_CHECKING:
+    from quorate.argo.client import Cluster
+    from quorate.argo.client_kube import Kube
+    from quorate.argo.rest import Json
+    from quorate.spec import EnsembleSpec
+
+SEMAPHORES = "quorate-pools"
+"""See `quorate.argo.detectors`."""
+
+
+def examine(cluster: Cluster, kube: Kube | None, ensemble: EnsembleSpec) -> Findings:
+    """Everything that a run of the ensemble would find missing, in the order it would."""
+    try:
+        template = rendered(ensemble)
+    except QuorateError as error:
+        yield Finding("template", "fail", error.message, error.hint or "")
+        template = None
+    if kube is not None and template is not None:
+        found = template
+        yield from guarded("template", lambda: _dry_run(kube, found))
+    yield from _files(ensemble)
+    if kube is None:
+        return
+    nodes: list[Json] = []
+    try:
+        nodes = kube.rest("GET", "/api/v1/nodes").get("items") or []
+    except QuorateError as error:
+        yield Finding("nodes", "warn", f"may not be looked at: {error.message}")
+    if nodes:
+        if template is not None:
+            yield from _images(template, nodes)
+        yield from _pools(ensemble, nodes)
+    yield from guarded("semaphores", lambda: _semaphores(kube, ensemble))
+    for key in secret_keys(ensemble.notify):
+        yield from guarded(
+            "notify",
+            lambda k=key: secret_key("notify", kube, k.secret, k.key),  # type: ignore[misc]
+        )
+
+
+def _dry_run(kube: Kube, template: Json) -> Findings:
+    """Whether the server takes the template, to its last field."""
+    name = template["metadata"]["name"]
+    body = {**template, "metadata": {**template["metadata"], "namespace": kube.namespace}}
+    body["metadata"]["name"] = f"{name[:56]}-doctor"  # a name that no template has
+    path = f"/apis/{GROUP}/v1alpha1/namespaces/{kube.namespace}/workflowtemplates"
+    query = {"dryRun": "All", "fieldValidation": "Strict"}
+    try:
+        kube.rest("POST", path, body, query=query)
+    except InputError as error:
+        yield Finding(
+            "template", "fail", error.message,
+            "are Argo's resource definitions those of its version, in full?",
+        )  # fmt: skip
+        return
+    yield Finding("template", "ok", f"{name} is accepted, every field of it")
+
+
+def _files(ensemble: EnsembleSpec) -> Findings:
+    """Weights in S3 that are not there; those on this machine the template has refused."""
+    missing = 0
+    for detector in ensemble.detectors:
+        for location in detector.files:
+            if not is_s3(location) or location.endswith("/"):
+                continue
+            try:
+                if exists(location):
+                    continue
+                said, hint = f"{location}: there is no such file", "check the key"
+            except QuorateError as error:
+                said, hint = error.message, error.hint or ""
+            missing += 1
+            yield Finding(f"weights {detector.name}", "fail", said, hint)
+    if not missing and any(is_s3(f) for d in ensemble.detectors for f in d.files):
+        yield Finding("weights", "ok", "every file in S3 is there")
+
+
+def _images(template: Json, nodes: Iterable[Json]) -> Findings:
+    """What the nodes have already; of what they would pull nothing is known before they do."""
+    known = {
+        name
+        for node in nodes
+        for image in node["status"].get("images") or ()
+        for name in image.get("names") or ()
+    }
+    for image in sorted(_images_of(template)):
+        name, _, tag = image.rpartition("/")[2].partition(":")
+        if image in known or any(one.endswith(f"/{image}") for one in known):
+            yield Finding("image", "ok", f"{image}: a node has it")
+        elif image.startswith("localhost/"):
+            yield Finding(
+                "image", "fail", f"{image}: no node has it, and it can be pulled from nowhere",
+                "load it on the nodes, or push it to a registry and name that",
+            )  # fmt: skip
+        elif "/" not in image:
+            yield Finding(
+                "image", "warn", f"{image}: no node has it; it would be pulled from Docker Hub",
+                f"workflow: {{images: …}} names your registry: REGISTRY/{name}:{tag or 'TAG'}",
+            )  # fmt: skip
+        else:
+            yield Finding("image", "warn", f"{image}: no node has it yet; it will be pulled")
+
+
+def _images_of(template: Json) -> set[str]:
+    found = set()
+    for one in template["spec"]["templates"]:
+        containers = [one.get("container"), *(one.get("initContainers") or ())]
+        found |= {part["image"] for part in containers if part and part.get("image")}
+    return {image for image in found if "{{" not in image}
+
+
+def _pools(ensemble: EnsembleSpec, nodes: Iterable[Json]) -> Findings:
+    groups = node_groups(nodes)
+    for name, fits in fitting(ensemble, groups).items():
+        if fits:
+            yield Finding(f"pool {name}", "ok", f"fits {', '.join(dict.fromkeys(fits))}")
+        else:
+            pool = ensemble.pools[name]
+            yield Finding(
+                f"pool {name}", "fail", f"fits no node; {nearest(pool, groups)}",
+                "`quorate pools` shows the labels; a pool scaled to zero has no node to see",
+            )  # fmt: skip
+
+
+def _semaphores(kube: Kube, ensemble: EnsembleSpec) -> Findings:
+    bounded = {name: pool for name, pool in ensemble.pools.items() if pool.parallelism}
+    if not bounded:
+        return
+    data = ((there(kube, "configmaps", SEMAPHORES) or {}).get("data")) or {}
+    for name, pool in bounded.items():
+        remedy = f"pools.{name}={pool.parallelism} in the chart's values"
+        said = data.get(name)
+        if said is None:
+            found = f"ConfigMap {SEMAPHORES} has no entry '{name}': its detectors would fail"
+            yield Finding(f"pool {name}", "fail", found, remedy)
+        elif said != str(pool.parallelism):
+            found = f"the cluster lets {said} at once, the spec says {pool.parallelism}"
+            yield Finding(f"pool {name}", "warn", found, remedy)
