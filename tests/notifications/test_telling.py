@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from quorate.cli import main
 from quorate.errors import InputError
 from quorate.notifications import Counts, telling
 from quorate.spec import Webhook
@@ -60,3 +61,17 @@ def test_two_runs_have_two_ids(server):
     for _ in range(2):
         run(server, Counts("wbf", 1, 2, False, ()), when=("succeeded",))
     assert len({headers["webhook-id"] for _, headers, _ in server.came}) == 2
+
+
+def test_quorate_run_tells(server, tmp_path, capsys):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "kind: DetectionEnsemble\nname: street\ndata: none\n"
+        "detectors: [{name: yolo, kind: onnx, weights: none.onnx}]\n"
+        f"notify: [{{kind: webhook, url: {server.url}, when: [started, failed]}}]\n"
+    )
+    assert main(["run", str(spec), "--out", str(tmp_path / "out")]) == 2
+    assert events(server) == ["run.started", "run.failed"]
+    data = json.loads(server.came[-1][2])["data"]
+    assert data["run"] == str(tmp_path / "out")
+    assert data["failures"][0]["message"] in capsys.readouterr().err
