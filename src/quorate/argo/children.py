@@ -66,6 +66,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
             )
         ],
     )
+    account = ensemble.workflow.children_service_account
     one = Resource(
         name="child",
         inputs=[Parameter(name=name) for name in ("run", "shards", "child")],
@@ -74,8 +75,9 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
         set_owner_reference=True,
         success_condition="status.phase == Succeeded",
         failure_condition="status.phase in (Failed, Error)",
-        service_account_name=ensemble.workflow.children_service_account,
-        automount_service_account_token=True,
+        # The executor is what creates it: here Argo's own container is the main one.
+        service_account_name=account,
+        executor=m.ExecutorConfig(service_account_name=account),
         retry_strategy=pods.retries(ensemble.workflow) if ensemble.workflow.retries else None,
     )
     return [dag, one, Suspend(name=QUIET, duration="0")]

@@ -38,13 +38,15 @@ def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
     data = ensemble.data if ensemble.data and ensemble.data.startswith("s3://") else None
     own = ensemble.fusion.method
     size = ensemble.workflow.shard_size
+    pictures = Parameter(
+        name="cvat-annotation-path",
+        description="The pictures: a folder of pictures, a COCO or CVAT data set, or a ZIP "
+        "archive; s3://BUCKET/KEY, or a key in the cluster's own bucket.",
+    )
+    if data:  # given None, Hera would write the word null
+        pictures.value = data
     return [
-        Parameter(
-            name="cvat-annotation-path",
-            value=data,
-            description="The pictures: a folder of pictures, a COCO or CVAT data set, or a ZIP "
-            "archive; s3://BUCKET/KEY, or a key in the cluster's own bucket.",
-        ),
+        pictures,
         output_path(),
         Parameter(
             name="dump-format",
