@@ -1,0 +1,33 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quorate.argo.sizing import STATUS_BYTES, scale, shards_per_workflow
+
+TEMPLATE = 30_000
+
+
+def test_ten_million_pictures_and_five_detectors_fit_into_workflows_of_less_than_a_megabyte():
+    found = scale(10_000_000, 5, TEMPLATE)
+    assert found.size * found.shards >= 10_000_000
+    assert found.shards == 4096  # as many as a run keeps account of
+    assert found.bytes < STATUS_BYTES
+    assert found.nodes < 500
+    assert found.children == pytest.approx(found.shards / shards_per_workflow(5, TEMPLATE), abs=1)
+    # The run's own workflow has a pod and its retries for each child.
+    assert 2 * 1700 * found.children + 2 * TEMPLATE < STATUS_BYTES
+    # A pod of a detector sees 2,442 pictures: at 20 a second two minutes, a model loads in seconds.
+    assert found.size == 2442
+
+
+@given(st.integers(1, 10**9), st.integers(1, 40), st.integers(0, 150_000), st.integers(1, 4))
+def test_no_workflow_outgrows_its_object_whatever_the_run(images, detectors, template, tries):
+    found = scale(images, detectors, template, tries)
+    assert found.bytes <= STATUS_BYTES
+    assert found.shards <= 4096
+    assert (found.children - 1) * shards_per_workflow(detectors, template, tries) < found.shards
+
+
+def test_a_small_run_is_one_workflow():
+    found = scale(20_000, 3, TEMPLATE)
+    assert (found.children, found.shards) == (1, 20)

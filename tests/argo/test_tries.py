@@ -1,0 +1,103 @@
+"""Pools: where a detector runs, and what comes after a pod that found no place."""
+
+import pytest
+
+from quorate.argo.sizing import TEMPLATES, shard_bytes
+from quorate.spec import Pool, Toleration
+from tests.argo.test_template import artifacts, detector, ensemble, tasks, templates
+
+SPOT = Pool(
+    node_selector={"pool": "spot"},
+    tolerations=(Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),),
+    gpus=1,
+    cpu="3500m",
+    memory="8Gi",
+)
+
+
+def on(*pools, **changes):
+    """The templates of an ensemble whose first detector runs on the first of some pools."""
+    named = dict(zip(("spot", "demand", "last"), pools, strict=False))
+    given = detector(pool="spot", **changes)
+    return templates(ensemble(given, detector("two"), pools=named))
+
+
+def test_a_pool_says_where_a_pod_goes_and_what_it_gets():
+    found = on(SPOT)["detect-one"]
+    assert found["nodeSelector"] == {"pool": "spot"}
+    assert found["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+    resources = found["container"]["resources"]
+    assert resources["requests"] == {"cpu": "3500m", "memory": "8Gi", "nvidia.com/gpu": "1"}
+    assert resources["limits"] == {"memory": "8Gi", "nvidia.com/gpu": "1"}
+    assert found["container"]["command"][-2:] == ["--workers", "4"]  # not those of the node
+    assert found["metadata"]["labels"]["quorate/pool"] == "spot"
+
+
+def test_without_a_pool_any_node_will_do():
+    found = on(SPOT)["detect-two"]
+    assert "nodeSelector" not in found
+    assert "synchronization" not in found
+
+
+def test_argo_tries_again_what_may_go_better_and_nothing_else():
+    strategy = on(SPOT)["detect-one"]["retryStrategy"]
+    assert (strategy["limit"], strategy["retryPolicy"]) == (3, "Always")
+    assert "lastRetry.exitCode) == 75" in strategy["expression"]
+
+
+def test_the_semaphore_of_a_pool():
+    semaphore = on(SPOT.model_copy(update={"parallelism": 4}))["detect-one"]["synchronization"]
+    selector = {"name": "quorate-pools", "key": "spot"}
+    assert semaphore == {"semaphores": [{"configMapKeyRef": selector}]}
+
+
+def test_a_fallback_is_a_try_of_its_own():
+    found = on(SPOT.model_copy(update={"fallback": "demand"}), Pool(node_selector={"a": "b"}))
+    first, second = found["detect-one-1"], found["detect-one-2"]
+    assert (first["nodeSelector"], second["nodeSelector"]) == ({"pool": "spot"}, {"a": "b"})
+    assert "retryStrategy" not in first
+    assert "retryStrategy" in second
+    again = tasks(found["detect-one"])["try-2"]
+    assert again["depends"] == "try-1.Failed || try-1.Errored"
+    # Bad input (2) is as bad on another pool.
+    assert again["when"] == "{{=(tasks['try-1'].exitCode ?? '-1') in ['-1', '75', '137', '143']}}"
+    assert artifacts(first) == artifacts(second)
+
+
+def test_argo_looks_at_a_pending_timeout_only_where_it_does_not_retry():
+    waiting = SPOT.model_copy(update={"pending_timeout": "10m"})
+    found = on(waiting.model_copy(update={"fallback": "demand", "parallelism": 2}), waiting)
+    for name in ("detect-one-1", "detect-one-2"):
+        assert found[name]["pendingTimeout"] == "10m"
+        assert "retryStrategy" not in found[name]
+        # Waiting for a semaphore would count as waiting for a node.
+        assert "synchronization" not in found[name]
+    assert "synchronization" in found["detect-one"]
+
+
+def test_a_pool_that_is_waited_for_has_a_second_try_where_there_is_no_other_pool():
+    found = on(SPOT.model_copy(update={"pending_timeout": "10m"}))
+    assert found["detect-one-1"]["nodeSelector"] == found["detect-one-2"]["nodeSelector"]
+
+
+def test_fallbacks_may_follow_each_other():
+    pools = (Pool(fallback="demand"), Pool(fallback="last"), Pool(parallelism=1))
+    found = on(*pools)
+    assert list(tasks(found["detect-one"])) == ["try-1", "try-2", "try-3"]
+    assert "synchronization" in found["detect-one-3"]
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [("90s", 90), ("1h30m", 5400)])
+def test_a_timeout_counts_from_the_pods_start(timeout, expected):
+    assert on(SPOT, timeout=timeout)["detect-one"]["activeDeadlineSeconds"] == expected
+
+
+def test_tries_make_shards_dearer_and_children_smaller():
+    def most(given):
+        return int(tasks(given["ensemble"])["shards"]["when"].split("<= ")[1].rstrip("}"))
+
+    plain, tried = on(SPOT), on(SPOT.model_copy(update={"fallback": "demand"}), Pool())
+    assert most(tried) < most(plain)
+    assert TEMPLATES * 20_000 + most(tried) * shard_bytes(2, 2) < 1 << 20
