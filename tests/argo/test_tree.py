@@ -103,11 +103,28 @@ def test_the_reason_is_the_last_one_that_tells_something():
             event("Failed", "Error: ImagePullBackOff", "2026-01-01T00:00:03Z"),
             event("FailedScheduling", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. "
                   "preemption: 0/3 nodes are available", "2026-01-01T00:00:01Z"),
-            event("Scheduled", "assigned", "2026-01-01T00:00:09Z"),
+            event("Scheduled", "assigned", "2026-01-01T00:00:01.5Z"),
         ],
         "w",
     )  # fmt: skip
     assert said == {"w-1": 'Failed to pull image "x": not found'}
+
+
+def test_what_a_pod_got_over_is_no_reason():
+    waited = workflow("unschedulable")
+    pod = "client-2-fuse-801640579"
+    scheduled = {
+        "involvedObject": {"name": pod, "kind": "Pod"},
+        "reason": "Scheduled",
+        "message": "assigned",
+        "lastTimestamp": "2026-11-21T14:00:00Z",
+    }
+    assert pod in reasons.warnings(events(), "client-2")
+    assert pod not in reasons.warnings([*events(), scheduled], "client-2")
+    for node in waited["status"]["nodes"].values():
+        node["phase"] = "Running"
+    branch = tree(waited, reasons.warnings(events(), "client-2"))
+    assert not any("scheduled" in one.message for one in branch.walk())
 
 
 @pytest.mark.parametrize(

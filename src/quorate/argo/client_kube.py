@@ -73,7 +73,7 @@ class Kube(Cluster):
 
     def warnings(self, workflow: str) -> dict[str, str]:
         """See `Cluster`."""
-        query = {"fieldSelector": "involvedObject.kind=Pod,type=Warning"}
+        query = {"fieldSelector": "involvedObject.kind=Pod"}
         found = self.rest("GET", self.core("events"), query=query).get("items") or []
         return warnings(found, workflow)
 

@@ -66,7 +66,7 @@ class ArgoServer(Cluster):
 
     def warnings(self, workflow: str) -> dict[str, str]:
         """See `Cluster`."""
-        query = self._selected(fieldSelector="involvedObject.kind=Pod,type=Warning")
+        query = self._selected(fieldSelector="involvedObject.kind=Pod")
         path = f"/api/v1/stream/events/{self.namespace}"
         try:
             return warnings(self._results(path, query, silence=SILENCE), workflow)

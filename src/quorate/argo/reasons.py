@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from quorate.argo.rest import Json
@@ -27,26 +28,29 @@ _KEPT = {
     "OOMKilling",
     "NodeNotReady",
 }
+# With these a pod has got over what was said of it before.
+_OVERCOME = {"Scheduled", "Pulled", "Started"}
 # What Kubernetes repeats without the cause, which stands in an event before it.
 _EXIT = re.compile(r"main: Error \(exit code (\d+)\)(?:: (.+))?")
-_EMPTY = ("Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
+_EMPTY = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 
 
 def warnings(events: Iterable[Json], workflow: str) -> dict[str, str]:
     """The last telling warning of each of a workflow's pods, by pod name."""
-    latest: dict[str, tuple[str, str]] = {}
+    latest: dict[str, tuple[datetime, str]] = {}
     for event in events:
         pod = str((event.get("involvedObject") or {}).get("name", ""))
         text = str(event.get("message") or "").strip()
         reason = event.get("reason")
-        if not (pod == workflow or pod.startswith(f"{workflow}-")) or reason not in _KEPT:
+        if not (pod == workflow or pod.startswith(f"{workflow}-")) or text in _EMPTY:
             continue
-        if not text or text in _EMPTY:
+        if reason not in _KEPT and reason not in _OVERCOME:
             continue
         when = _when(event)
         if pod not in latest or when >= latest[pod][0]:
-            latest[pod] = (when, sentence(str(reason), text))
-    return {pod: said for pod, (_, said) in latest.items()}
+            said = "" if reason in _OVERCOME else sentence(str(reason), text)
+            latest[pod] = (when, said)
+    return {pod: said for pod, (_, said) in latest.items() if said}
 
 
 def sentence(reason: str, message: str) -> str:
@@ -108,12 +112,12 @@ def pod_name(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     return f"{prefix[:242]}-{str(node['id']).rpartition('-')[2]}"
 
 
-def _when(event: Json) -> str:
+def _when(event: Json) -> datetime:
     series = event.get("series") or {}
-    return str(
+    said = (
         series.get("lastObservedTime")
         or event.get("lastTimestamp")
         or event.get("eventTime")
         or (event.get("metadata") or {}).get("creationTimestamp")
-        or ""
     )
+    return datetime.fromisoformat(said) if said else datetime.min.replace(tzinfo=UTC)

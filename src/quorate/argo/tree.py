@@ -153,11 +153,14 @@ class _Made:
                 return below[0]
         pod = pod_name(self.workflow, node) if kind == "Pod" else None
         loop = kind in LOOPS
+        waits = node.get("phase") in ("Pending", *FAILED)
         ended = sum(one.phase in ENDED for one in below)
         return Branch(
             label=_label(node),
             phase=str(node.get("phase") or "Pending"),
-            message=why(str(node.get("message") or ""), self.warnings.get(pod or "")),
+            message=why(
+                str(node.get("message") or ""), self.warnings.get(pod or "") if waits else None
+            ),
             started=_time(node.get("startedAt")),
             finished=_time(node.get("finishedAt")),
             progress=f"{ended}/{len(below)}" if loop else _progress(node),

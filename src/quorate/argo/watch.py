@@ -73,6 +73,8 @@ def _remember(workflow: Json, reasons: dict[str, str]) -> bool:
         said = pending(node)
         if said:
             reasons[pod_name(workflow, node)] = said
+        elif node.get("phase") == "Running":
+            reasons.pop(pod_name(workflow, node), None)  # what it waited for has come
         elif in_doubt(node) and pod_name(workflow, node) not in reasons:
             doubt = True
     return doubt
