@@ -1,0 +1,78 @@
+"""A detector with nothing of ours inside votes on a cluster as it does here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+import yaml
+
+from tests.cluster.runs import PARTS, Bucket, Runs, files_of, messages, quorate
+from tests.steps.test_containers import IMAGE, SCRIPT
+
+pytestmark = pytest.mark.usefixtures("argo", "installed")
+
+
+@pytest.fixture(scope="module")
+def runs(kubectl, bucket, image, tmp_path_factory):
+    runs = Runs(
+        kubectl,
+        Bucket(bucket),
+        image,
+        prefix=f"quorate-tests/containers-{os.getpid()}",
+        folder=tmp_path_factory.mktemp("specs"),
+    )
+    nodes = json.loads(kubectl("get", "nodes", "--output=json"))["items"]
+    known = {
+        name for node in nodes for one in node["status"]["images"] for name in one["names"] or ()
+    }
+    if IMAGE not in known:
+        pytest.skip(f"no node has the image {IMAGE}, which has Python and nothing of ours")
+    for name in ("images", "models"):
+        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
+    yield runs
+    runs.clear()
+
+
+def with_theirs(path, *, script=SCRIPT, image=None, python="python3"):
+    """The demo's spec with a detector of somebody else's in the place of its second."""
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    theirs = {"name": "theirs", "kind": "container", "command": [python, "-c", script]}
+    spec["detectors"][1] = theirs | ({"image": image} if image else {})
+    spec["fusion"] = {"method": "affirmative"}
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    return path
+
+
+def test_its_boxes_are_fused_to_the_same_bytes(runs, tmp_path):
+    finished = runs.wait(
+        runs.create(runs.template(with_theirs(runs.spec("theirs"), image=IMAGE)), shard_size=30)
+    )
+    assert finished["status"]["phase"] == "Succeeded", messages(finished)
+    here = yaml.safe_load((PARTS / "spec.yaml").read_text(encoding="utf-8"))
+    here["data"] = str(PARTS / here["data"])
+    for detector in here["detectors"]:
+        detector["weights"] = str(PARTS / detector["weights"])
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(here), encoding="utf-8")
+    local = with_theirs(tmp_path / "spec.yaml", python=sys.executable)
+    quorate("run", local, "--out", tmp_path / "out")
+    published = runs.results(finished["metadata"]["name"])
+    for name, data in files_of(tmp_path / "out").items():
+        if name.startswith(("cvat/", "coco/")):
+            assert published[name] == data, name
+    summary = json.loads(published["summary.json"])
+    assert not summary["degraded"]
+    assert {one["name"]: one["boxes"] for one in summary["detectors"]}["theirs"] == 60
+
+
+def test_one_that_breaks_the_contract_costs_its_vote(runs):
+    script = SCRIPT.replace('"images": len(shard["images"])', '"images": 1')
+    path = with_theirs(runs.spec("careless"), image=IMAGE, script=script)
+    finished = runs.wait(runs.create(runs.template(path)))
+    assert finished["status"]["phase"] == "Succeeded", messages(finished)
+    summary = json.loads(runs.results(finished["metadata"]["name"])["summary.json"])
+    assert summary["degraded"]
+    failed = {one["name"]: one["failed"] for one in summary["detectors"]}
+    assert "counts 1 pictures, but images.json has" in failed["theirs"]
