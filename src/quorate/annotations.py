@@ -281,15 +281,12 @@ class Annotations:
             attributes=columns,
         )
 
-    def to_masks(
-        self, sizes: Mapping[int, tuple[int, int]], *, boxes: bool = False
-    ) -> Masks | None:
-        """The pixels of each shape, in pictures whose (width, height) are told by id.
+    def to_masks(self, sizes: Mapping[int, tuple[int, int]]) -> Masks | None:
+        """The pixels of polygons, ellipses and masks in pictures whose (width, height) are told.
 
-        Boxes, which count as rectangles, only where asked for; None where there is nothing to
-        draw. A shape without an area, or in a picture of unknown size, has no mask.
+        None where there are none. Another shape, or one in a picture of unknown size, has no mask.
         """
-        drawable = [Kind.POLYGON, Kind.ELLIPSE, Kind.MASK, *([Kind.BOX] if boxes else [])]
+        drawable = (Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
         size = np.array([sizes.get(i, (0, 0))[::-1] for i in self.image_id.tolist()], np.int32)
         size = size.reshape(-1, 2)
         there = np.isin(self.kind, drawable) & (size > 0).all(axis=1)
@@ -306,10 +303,8 @@ class Annotations:
                 found = outlines.drawn(points.offsets, points.values, size[mine])
             elif kind == Kind.MASK:
                 found = shapes.unboxed(points.offsets, points.values, self.xyxy[mine], size[mine])
-            elif kind == Kind.ELLIPSE:
-                found = shapes.ellipses(self.xyxy[mine], self.rotation[mine], size[mine])
             else:
-                found = shapes.rectangles(self.enclosing()[mine], size[mine])
+                found = shapes.ellipses(self.xyxy[mine], self.rotation[mine], size[mine])
             masks.append(found)
             rows.append(mine)
         order = np.full(len(self), len(np.concatenate(rows)), np.int64)

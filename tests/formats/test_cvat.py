@@ -437,3 +437,21 @@ def test_whatever_a_damaged_file_says_both_readers_agree(tmp_path_factory, data)
     reading.LARGE = before
     if not isinstance(told[1], str):
         assert told[0] == told[1]
+
+
+def test_masks_and_polygons_have_the_pixels_that_cvat_says_they_have():
+    drawn = []
+    for name in (
+        "task-a.cvat-2.15.cvat-for-images-1.1.images",
+        "task-a.cvat-2.15.coco-1.0",
+    ):
+        dataset = read(sample(name))
+        masks = dataset.annotations.to_masks({i.id: (i.width, i.height) for i in dataset.images})
+        kinds = dataset.annotations.kind
+        drawn.append([masks.take(kinds == kind) for kind in (Kind.MASK, Kind.POLYGON)])
+    (ours, polygons), (theirs, their_polygons) = drawn
+    # CVAT's own COCO export has the ellipse as a mask, and grouped polygons as one.
+    assert len(ours) == 2
+    assert set(ours.counts()) < set(theirs.counts())
+    assert len(set(polygons.counts()) & set(their_polygons.counts())) == 1
+    assert their_polygons.measured().area.sum() == polygons.measured().area.sum()

@@ -42,6 +42,12 @@ def add_commands(commands: Any) -> None:
             "--truth", required=True, help="annotated data set: COCO, CVAT, VOC or YOLO"
         )
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    evaluate.add_argument(
+        "--iou-type",
+        choices=("bbox", "segm"),
+        default="bbox",
+        help="compare boxes, or masks (default: bbox)",
+    )
     evaluate.add_argument("--per-category", action="store_true", help="a table for each label too")
     evaluate.add_argument("-o", "--out", metavar="FILE.json", help="write the metrics as JSON too")
     evaluate.set_defaults(command=_evaluate)
@@ -375,7 +381,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     truth = read(arguments.truth)
     results = {
-        name: evaluate(boxes, truth)
+        name: evaluate(boxes, truth, iou_type=arguments.iou_type)
         for name, boxes in _read_results(arguments.results, truth).items()
     }
     values = [{"result": name} | metrics.to_dict() for name, metrics in results.items()]

@@ -15,6 +15,7 @@ import numpy as np
 
 from quorate.errors import MissingExtraError
 from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes
+from quorate.masks import Masks
 
 Backend = Literal["hotcoco", "pycocotools"]
 
@@ -76,8 +77,21 @@ def _hotcoco(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
         truth.xywh,
         area=truth.area,
         iscrowd=truth.crowd,
+        segmentation=None if truth.masks is None else _segmentations(truth.masks),
     )
-    return hotcoco.COCOeval(expected, expected.load_res(_table(found)), "bbox")
+    if found.masks is None:
+        return hotcoco.COCOeval(expected, expected.load_res(_table(found)), "bbox")
+    results = expected.load_res(_table(found), segmentation=_segmentations(found.masks))
+    # The area of a mask, not of its box, decides what is small, medium or large.
+    area = found.masks.measured().area.astype(np.float64)
+    results.update_anns(ids=np.arange(1, len(found) + 1), area=area)
+    return hotcoco.COCOeval(expected, results, "segm")
+
+
+def _segmentations(masks: Masks) -> list[Any]:
+    """COCO's run lengths of each mask, compressed."""
+    sizes = masks.size.tolist()
+    return [{"size": s, "counts": c} for s, c in zip(sizes, masks.counts(), strict=True)]
 
 
 def _pycocotools(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
@@ -107,6 +121,11 @@ def _pycocotools(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
         }
         for number, (image, category, box, area, crowd) in enumerate(columns, start=1)
     ]
+    if truth.masks is not None:
+        for annotation, one in zip(annotations, _segmentations(truth.masks), strict=True):
+            annotation["segmentation"] = one
+        for image in images:  # it looks for a size, though run lengths have their own
+            image["height"] = image["width"] = 0
     expected = COCO()
     expected.dataset = {
         "info": {},
@@ -119,6 +138,16 @@ def _pycocotools(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
         results = COCO()
         results.dataset = {"images": images, "categories": categories, "annotations": []}
         results.createIndex()
-    else:
+    elif found.masks is None:
         results = expected.loadRes(_table(found))
-    return COCOeval(expected, results, "bbox")
+    else:  # without bbox, so that the area is the mask's
+        rows = zip(
+            (found.image + 1).tolist(),
+            (found.category + 1).tolist(),
+            found.score.tolist(),
+            _segmentations(found.masks),
+            strict=True,
+        )
+        keys = ("image_id", "category_id", "score", "segmentation")
+        results = expected.loadRes([dict(zip(keys, row, strict=True)) for row in rows])
+    return COCOeval(expected, results, "bbox" if found.masks is None else "segm")

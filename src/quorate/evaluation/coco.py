@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from quorate.errors import InputError
-from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes
+from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes, known_sizes
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset
@@ -113,25 +113,42 @@ class CocoMetrics:
         }
 
 
+IouType = Literal["bbox", "segm"]
+"""What is compared: boxes, or masks."""
+
+
 def evaluate(
-    detections: Detections, dataset: Dataset, *, backend: Backend = "hotcoco"
+    detections: Detections,
+    dataset: Dataset,
+    *,
+    iou_type: IouType = "bbox",
+    backend: Backend = "hotcoco",
 ) -> CocoMetrics:
-    """COCO box metrics of one detector's boxes, or of fused ones, against a data set's truth.
+    """COCO metrics of one detector's boxes, or of fused ones, against a data set's truth.
+
+    With `segm` the pixels of masks are compared: polygons and ellipses are drawn, and whatever
+    has only a box counts as a rectangle, in the truth as in the detections.
 
     Matching, thresholds, areas and the meaning of `iscrowd` are those of the COCO evaluation
     (Lin et al. 2014, and pycocotools, whose twelve numbers these are). Every picture of the data
     set counts: one without annotations is a picture without objects.
 
     Raises InputError when the data set has no truth, or a box lies on a picture or has a category
-    that the data set does not know.
+    that the data set does not know, or masks are to be compared in a picture of unknown size.
     """
     from quorate.evaluation.backends import accumulate
 
     if backend not in ("hotcoco", "pycocotools"):
         raise InputError(f"No COCO evaluator '{backend}'; there are hotcoco and pycocotools.")
     frame = Frame.of(dataset)
-    truth = TruthBoxes.of(dataset, frame)
-    found = ScoredBoxes.of(detections, frame)
+    if iou_type not in ("bbox", "segm"):
+        raise InputError(f"No IoU of the type '{iou_type}'; there are bbox and segm.")
+    truth = TruthBoxes.of(dataset, frame, masks=iou_type == "segm")
+    found = ScoredBoxes.of(
+        detections,
+        frame,
+        sizes=None if iou_type == "bbox" else known_sizes(dataset, detections.image_id),
+    )
     done = accumulate(found, truth, frame, backend)
     objects = np.bincount(truth.category[~truth.crowd], minlength=len(frame.category_id))
     boxes = np.bincount(found.category, minlength=len(frame.category_id))

@@ -6,6 +6,7 @@ the COCO rules break ties, and small enough for any id to survive a float64 colu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 
 from quorate.annotations import Kind
 from quorate.errors import InputError
+from quorate.masks import Masks
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset
     from quorate.detections import Detections
 
 Floats = NDArray[np.float64]
+Sizes = Mapping[int, tuple[int, int]]
 Ints = NDArray[np.int64]
 
 HAVE_A_BOX = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
@@ -76,6 +79,7 @@ class Boxes:
     image     int64    (n,)    rank of the picture
     category  int64    (n,)    rank of the category
     xywh      float64  (n, 4)  left, top, width, height in pixels
+    masks     Masks or None    the pixels, where masks are to be compared: a box is a rectangle
     """
 
     image: Ints
@@ -97,10 +101,15 @@ class TruthBoxes(Boxes):
 
     area: Floats
     crowd: NDArray[np.bool_]
+    masks: Masks | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, frame: Frame) -> Self:
-        """The shapes of a data set that have a box; InputError when it has no annotations."""
+    def of(cls, dataset: Dataset, frame: Frame, *, masks: bool = False) -> Self:
+        """The shapes of a data set that have a box, and their `masks` if these are asked for.
+
+        InputError when it has no annotations, or masks are asked for and the size of a picture
+        is not known.
+        """
         annotations = dataset.annotations
         if annotations is None:
             raise InputError(
@@ -110,12 +119,24 @@ class TruthBoxes(Boxes):
             )
         shapes = annotations.take(np.isin(annotations.kind, HAVE_A_BOX))
         plain = _xywh(shapes.xyxy)
+        own = plain[:, 2] * plain[:, 3]
+        pixels = None
+        if masks:
+            sizes = known_sizes(dataset, shapes.image_id)
+            drawn = shapes.to_masks(sizes)
+            pixels = _filled(
+                Masks.nothing(len(shapes)) if drawn is None else drawn,
+                shapes.enclosing(),
+                _own_sizes(sizes, shapes.image_id),
+            )
+            own = pixels.measured().area.astype(np.float64)
         return cls(
             image=frame.images(shapes.image_id, "annotations"),
             category=frame.categories(shapes.category_id, "annotations"),
             xywh=_xywh(shapes.enclosing()),
-            area=np.where(np.isnan(shapes.area), plain[:, 2] * plain[:, 3], shapes.area),
+            area=np.where(np.isnan(shapes.area), own, shapes.area),
             crowd=shapes.iscrowd,
+            masks=pixels,
         )
 
 
@@ -124,16 +145,61 @@ class ScoredBoxes(Boxes):
     """Detections: `score`, float64 (n,)."""
 
     score: Floats
+    masks: Masks | None = None
 
     @classmethod
-    def of(cls, detections: Detections, frame: Frame) -> Self:
-        """Detections by rank of picture and category."""
+    def of(cls, detections: Detections, frame: Frame, *, sizes: Sizes | None = None) -> Self:
+        """Detections by rank of picture and category; with `sizes`, their masks as well."""
         return cls(
             image=frame.images(detections.image_id, "boxes"),
             category=frame.categories(detections.category_id, "boxes"),
             xywh=_xywh(detections.xyxy),
             score=detections.score.astype(np.float64),
+            masks=None if sizes is None else _masks_of(detections, sizes),
         )
+
+
+def known_sizes(dataset: Dataset, image_id: NDArray[np.integer]) -> Sizes:
+    """The (width, height) of a data set's pictures; InputError where one of these is not known."""
+    sizes = {image.id: (image.width, image.height) for image in dataset.images}
+    unknown = [i for i in np.unique(image_id).tolist() if not all(sizes.get(i, (1, 1)))]
+    if unknown:
+        raise InputError(
+            f"Masks are compared in their pictures, and the size of {len(unknown)} pictures is not "
+            f"known, the first has the id {unknown[0]}.",
+            hint="evaluate against a data set that tells sizes, or has its pictures beside it",
+        )
+    return sizes
+
+
+def _masks_of(detections: Detections, sizes: Sizes) -> Masks:
+    """The mask of each detection; where it has none, its box."""
+    own = _own_sizes(sizes, detections.image_id)
+    masks = Masks.nothing(len(detections)) if detections.masks is None else detections.masks
+    wrong = masks.there & (masks.size != own).any(axis=1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        (height, width), (h, w) = own[row].tolist(), masks.size[row].tolist()
+        raise InputError(
+            f"The mask of a detection on picture {int(detections.image_id[row])} is of {w}x{h} "
+            f"pixels, the picture of {width}x{height}."
+        )
+    return _filled(masks, detections.xyxy, own)
+
+
+def _own_sizes(sizes: Sizes, image_id: NDArray[np.integer]) -> NDArray[np.int32]:
+    """(n, 2) Height and width of each one's picture."""
+    return np.array([sizes[i][::-1] for i in image_id.tolist()], np.int32).reshape(-1, 2)
+
+
+def _filled(masks: Masks, xyxy: NDArray[np.floating], size: NDArray[np.int32]) -> Masks:
+    """The masks, with the rectangle of a box where there is none."""
+    from quorate.masks.shapes import rectangles
+
+    without = np.flatnonzero(~masks.there)
+    order = np.arange(len(masks))
+    order[without] = len(masks) + np.arange(len(without))
+    return Masks.concat([masks, rectangles(xyxy[without], size[without])]).take(order)
 
 
 def _xywh(xyxy: NDArray[np.floating]) -> Floats:
