@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,3 +34,16 @@ def test_no_workflow_outgrows_its_object_whatever_the_run(images, detectors, tem
 def test_a_small_run_is_one_workflow():
     found = scale(20_000, 3, TEMPLATE)
     assert (found.children, found.shards) == (1, 20)
+
+
+def test_the_guides_table_is_what_the_arithmetic_gives():
+    guide = Path(__file__).parents[2] / "docs/guides/argo.md"
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \| (\d+) \| (\d+) kB \|$",
+                      guide.read_text(encoding="utf-8"), re.MULTILINE)  # fmt: skip
+    assert len(rows) == 4
+    for row in rows:
+        images, size, shards, children, nodes, kilobytes = (int(n.replace(",", "")) for n in row)
+        found = scale(images, 5, TEMPLATE)
+        assert (found.size, found.shards) == (size, shards)
+        assert (found.children, found.nodes) == (children, nodes)
+        assert round(found.bytes / 1000) == kilobytes

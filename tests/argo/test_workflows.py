@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +94,11 @@ print(imported - start, time.process_time() - own)
     )
     imported, rendered = map(float, done.stdout.split())
     assert rendered < imported
+
+
+def test_the_guides_python_runs(monkeypatch, capsys):
+    monkeypatch.chdir(WORKFLOWS.parent)
+    guide = Path("docs/guides/argo.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    exec(program, {})
+    assert yaml.safe_load(capsys.readouterr().out)["spec"]["parallelism"] == 16
