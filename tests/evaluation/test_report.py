@@ -17,6 +17,7 @@ from quorate.detections import FUSED, Detections, Members
 from quorate.errors import ImageError
 from quorate.evaluation.report import Report, Timing, render_report, write_report
 from quorate.labels import Labels
+from quorate.masks import Masks
 from tests.evaluation import example
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u202etxt"
@@ -114,6 +115,21 @@ def test_what_the_truth_denies_and_what_the_quorum_missed_is_dashed():
     panels = dict(re.findall(r'<figure class="panel (p\w)">(.*?)</figure>', page, re.S))
     assert "dash" in panels["pq"]
     assert "dash" in panels["pt"]
+
+
+def test_a_mask_is_drawn_as_its_outline_beside_its_box():
+    pixels = np.zeros((60, 80), dtype=bool)
+    pixels[10:40, 10:40] = True
+    report = small()
+    masks = Masks.concat([Masks.from_bitmaps(pixels[None]), len(report.detections) - 1])
+    masked = replace(report, detections=replace(report.detections, masks=masks))
+    paths = [a for tag, a in Page(render_report(masked)).tags if tag == "path" and "class" not in a]
+    before = [
+        a for tag, a in Page(render_report(report)).tags if tag == "path" and "class" not in a
+    ]
+    (drawn,) = [a for a in paths if a not in before]
+    assert drawn["d"] == "M40,10L40,40L10,40L10,10Z"
+    assert len(Page(render_report(masked)).classes("masked")) == 1
 
 
 def test_a_box_tells_its_score_its_votes_and_who_gave_them():

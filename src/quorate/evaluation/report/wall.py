@@ -17,7 +17,9 @@ from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.report.markup import QUORUM, count, counted, name, section, short, text
 from quorate.evaluation.report.model import Report, own
+from quorate.evaluation.report.outlines import paths
 from quorate.evaluation.truth import HAVE_A_BOX
+from quorate.masks import Masks
 
 SIDE = 640
 PICTURE_BYTES = 4_200_000  # of all JPEG files together, before base64 makes a third more of them
@@ -39,7 +41,7 @@ class _Panel:
 
 @dataclass(frozen=True, eq=False)
 class _Boxes:
-    """Boxes of one panel of one picture, by falling score.
+    """Boxes of one panel of one picture, by falling score, with masks where there are any.
 
     `doubted` marks those that are drawn dashed; `told` is what a pointer on one is told.
     """
@@ -49,6 +51,7 @@ class _Boxes:
     score: Floats | None
     doubted: NDArray[np.bool_]
     told: Sequence[str]
+    masks: Masks | None = None
 
 
 def wall(report: Report) -> str:
@@ -159,6 +162,7 @@ def _boxes_of(
     report: Report, seen: Detections, fused: Detections, truth: Annotations | None
 ) -> dict[str, _Boxes]:
     """What each panel of one picture shows."""
+    pictures = report.dataset.images if truth is not None else ()
     stands = fused.take(fused.score >= report.min_score)
     vocabulary = report.dataset.labels
     out = {}
@@ -177,6 +181,7 @@ def _boxes_of(
                 "a region of many objects" if crowd else "missed by the quorum" if gone else ""
                 for crowd, gone in zip(truth.iscrowd, missed, strict=True)
             ],
+            truth.to_masks({image.id: (image.width, image.height) for image in pictures}),
         )
     out["pq"] = _sorted(
         fused.xyxy,
@@ -184,6 +189,7 @@ def _boxes_of(
         fused.score,
         doubted,
         [_members(report, fused, row) for row in range(len(fused))],
+        fused.masks,
     )
     for position, detector in enumerate(report.detectors):
         mine = own(seen, detector)
@@ -194,6 +200,7 @@ def _boxes_of(
             mine.score,
             ~carried,
             ["" if yes else "not carried by the quorum" for yes in carried],
+            mine.masks,
         )
     return out
 
@@ -204,6 +211,7 @@ def _sorted(
     score: NDArray[np.float32],
     doubted: NDArray[np.bool_],
     told: Sequence[str],
+    masks: Masks | None,
 ) -> _Boxes:
     order = np.argsort(-score, kind="stable")
     return _Boxes(
@@ -212,6 +220,7 @@ def _sorted(
         score[order].astype(np.float64),
         doubted[order],
         [told[row] for row in order],
+        None if masks is None else masks.take(order),
     )
 
 
@@ -329,9 +338,11 @@ def _thumbnail(
 def _drawn(
     boxes: _Boxes, names: Sequence[str], scale: float, most: int, min_score: float, width: int
 ) -> str:
-    """The boxes of a panel, the surest on top."""
+    """The boxes of a panel with their masks, the surest on top."""
     lines = []
-    for row in reversed(range(min(most, len(boxes.xyxy)))):
+    shown = min(most, len(boxes.xyxy))
+    outlines = [""] * shown if boxes.masks is None else paths(boxes.masks.take(slice(shown)), scale)
+    for row in reversed(range(shown)):
         x1, y1, x2, y2 = (float(v) * scale for v in boxes.xyxy[row])
         label = names[boxes.label[row]] if boxes.label[row] >= 0 else "?"
         score = None if boxes.score is None else float(boxes.score[row])
@@ -347,11 +358,13 @@ def _drawn(
         )
         low = score is not None and score < min_score
         classes = f"b {_tint(boxes.label[row])}" + (" dash" if boxes.doubted[row] else "")
+        classes += " masked" if outlines[row] else ""
+        mask = f'<path d="{outlines[row]}"/>' if outlines[row] else ""
         end = x1 > width * 0.7
         lines.append(
             f'<g class="{classes}{" low" if low else ""}"'
             + ("" if score is None else f' data-s="{score:.3f}"')
-            + f'><title>{text(whole)}</title><rect class="halo" {shape}/><rect {shape}/>'
+            + f'><title>{text(whole)}</title>{mask}<rect class="halo" {shape}/><rect {shape}/>'
             f'<text x="{(x2 if end else x1):.1f}" y="{(y1 - 4 if y1 > 24 else y1 + 20):.1f}"'
             + (' text-anchor="end"' if end else "")
             + f">{text(said)}</text></g>"
