@@ -26,21 +26,12 @@ OF_DETECTOR = 2_500
 """… and of each try of a detector."""
 
 
-def tries(ensemble: EnsembleSpec) -> int:
-    """The most tries of a detector that have a node of their own."""
-    found = 1
-    for detector in ensemble.detectors:
-        pools = pods.chain(ensemble, pods.pool_of(ensemble, detector))
-        waits = any(pool.pending_timeout for _, pool in pools)
-        found = max(found, len(pools), 2 if waits else 1)
-    return found
-
-
 def most(ensemble: EnsembleSpec, given: str) -> int:
     """The most shards of one workflow."""
     number = len(ensemble.detectors)
-    size = BESIDE_SPEC + 2 * len(given) + OF_DETECTOR * number * tries(ensemble)
-    return sizing.shards_per_workflow(number, size, tries(ensemble))
+    tries = max(len(pods.tries(ensemble, detector)) for detector in ensemble.detectors)
+    size = BESIDE_SPEC + 2 * len(given) + OF_DETECTOR * number * tries
+    return sizing.shards_per_workflow(number, size, tries)
 
 
 def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:

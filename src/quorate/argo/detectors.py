@@ -17,6 +17,7 @@ from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchroniz
 
 from quorate.argo import artifacts, places, pods
 from quorate.argo.places import RUN, SHARD
+from quorate.argo.pods import Place
 from quorate.argo.weights import weights
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
@@ -28,19 +29,14 @@ SEMAPHORES = "quorate-pools"
 INPUTS = ("run", "shard")
 PASSED: Any = {key: f"{{{{inputs.parameters.{key}}}}}" for key in INPUTS}
 
-Place = tuple[str | None, Pool | None]
-"""The name of a pool and the pool; of no pool, any node will do."""
-
 
 def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DAG]:
     """The template `detect-NAME`, and those of its tries where it has several."""
     name = f"detect-{detector.name}"
-    pools: list[Place] = [*pods.chain(ensemble, pods.pool_of(ensemble, detector))]
-    first = pools[0] if pools else (None, None)
-    if len(pools) < 2 and not pending(first):
-        return [_try(ensemble, detector, name, first, semaphore=semaphore(first), last=True)]
+    pools = pods.tries(ensemble, detector)
+    first = pools[0]
     if len(pools) == 1:
-        pools *= 2
+        return [_try(ensemble, detector, name, first, semaphore=semaphore(first), last=True)]
     tries = [
         _try(
             ensemble,

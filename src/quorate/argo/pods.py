@@ -59,6 +59,9 @@ MOUNTS = [
     VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108  an emptyDir of the pod's own
 ]
 
+Place = tuple[str | None, Pool | None]
+"""The name of a pool and the pool; of no pool, any node will do."""
+
 # What another try may help: storage that did not answer (75), a node or an executor that went
 # away, memory that ran out beside others. A key that is not there stays away.
 WORTH_A_RETRY = (
@@ -108,6 +111,18 @@ def chain(ensemble: EnsembleSpec, pool: str | None) -> list[tuple[str, Pool]]:
         found.append((pool, ensemble.pools[pool]))
         pool = ensemble.pools[pool].fallback
     return found
+
+
+def tries(ensemble: EnsembleSpec, detector: Detector) -> list[Place]:
+    """Where a detector is tried, one after the other; one place where Argo itself tries again.
+
+    Argo looks at `pendingTimeout` only where it does not retry, so a pool that is waited for has
+    a second try of its own where there is no other pool.
+    """
+    pools: list[Place] = [*chain(ensemble, pool_of(ensemble, detector))]
+    if len(pools) == 1 and pools[0][1] and pools[0][1].pending_timeout:
+        return pools * 2
+    return pools or [(None, None)]
 
 
 def retries(settings: WorkflowSettings) -> RetryStrategy:

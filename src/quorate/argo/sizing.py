@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quorate.steps.sharding import MOST_SHARDS, SHARD_SIZE, shard_size
+from quorate.steps.sharding import shard_size
 
 STATUS_BYTES = 1 << 20
 """What Argo keeps uncompressed (its MAX_WORKFLOW_SIZE)."""
@@ -68,14 +68,3 @@ def scale(images: int, detectors: int, template_bytes: int, tries: int = 1) -> S
         nodes=held * (1 + detectors * 2 * tries + 2),
         bytes=TEMPLATES * template_bytes + held * shard_bytes(detectors, tries),
     )
-
-
-__all__ = [
-    "MOST_SHARDS",
-    "SHARD_SIZE",
-    "Scale",
-    "scale",
-    "shard_bytes",
-    "shard_size",
-    "shards_per_workflow",
-]
