@@ -67,10 +67,12 @@ def template(name, executor):
                     {"name": "publish", "template": "publish", "depends": "shard"},
                 ]}},
                 {"name": "shard", "dag": {"failFast": False, "tasks": shard}},
-                pod("prepare", "version"),
+                # Alone at work when it is given up: Argo 4.1.2 may take a pod that it gave up
+                # for pending again, while it looks at the workflow for another pod's sake.
+                pod("prepare", "version", nodeSelector=where, pendingTimeout="10s"),
                 pod("detect", "version"),
                 pod("broken", "nonsense"),
-                pod("fuse", "version", nodeSelector=where, pendingTimeout="10s"),
+                pod("fuse", "version"),
                 pod("publish", "version"),
                 pod("exit", "version"),
             ],
@@ -132,14 +134,16 @@ def test_a_run_is_shown_until_it_ends(cluster, made):
     assert not any(line.of_argo for line in read)
     assert {line.pod for line in cluster.logs(run.name)} >= set(paths["publish"].pods)
     assert run.name in {one["metadata"]["name"] for one in cluster.workflows()}
-    with pytest.raises(InputError, match=r"ended|shutdown|completed"):
+    with pytest.raises(InputError, match="has ended already"):
         cluster.stop(run.name)
 
 
 def test_a_pod_without_a_node_says_why(cluster, made):
     run = submit_from(cluster, made, parameters={"node": "plan9"})
     workflow, branch = follow(cluster, run.name, lambda branch: None)
-    reason = r"fuse: timeout: cannot be scheduled: 0/\d+ nodes are available: .*(affinity|selector)"
+    reason = (
+        r"prepare: timeout: cannot be scheduled: 0/\d+ nodes are available: .*(affinity|selector)"
+    )
     with pytest.raises(WorkflowError, match=reason):
         check(branch)
     # Later too, when the pod is gone.

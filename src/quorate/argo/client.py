@@ -115,17 +115,14 @@ class Cluster(ABC):
         except InputError:
             self.rest("POST", self._path(kind), self._wrapped(kind, given))
             return "created"
-        merged = {
-            key: (there["metadata"].get(key) or {}) | (given["metadata"].get(key) or {})
-            for key in ("labels", "annotations")
-        }
-        same = all(merged[key] == (there["metadata"].get(key) or {}) for key in merged)
-        if same and there["spec"] == given["spec"]:
-            return "unchanged"
-        version = there["metadata"]["resourceVersion"]
-        given["metadata"] |= merged | {"resourceVersion": version}
-        self.rest("PUT", path, self._wrapped(kind, given))
-        return "updated"
+        for key in ("labels", "annotations"):
+            own = given["metadata"].get(key) or {}
+            given["metadata"][key] = (there["metadata"].get(key) or {}) | own
+        given["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+        answer = self.rest("PUT", path, self._wrapped(kind, given))
+        # Only the server knows which spellings of a spec are the same; labels are no part of it.
+        same = answer["metadata"].get("generation") == there["metadata"].get("generation")
+        return "unchanged" if same else "updated"
 
     def template(self, name: str) -> Json:
         """One WorkflowTemplate."""
@@ -151,6 +148,13 @@ class Cluster(ABC):
         answer = self.rest("GET", self._path("workflows"), query=query)
         found: list[Json] = answer.get("items") or []
         return sorted(found, key=lambda one: str(one["metadata"]["creationTimestamp"]))[::-1]
+
+    def unfinished(self, name: str) -> Json:
+        """A workflow that has not ended; InputError where it has."""
+        workflow = self.rest("GET", self._path("workflows", name))
+        if (workflow.get("status") or {}).get("finishedAt"):
+            raise InputError(f"The workflow {name} has ended already.")
+        return workflow
 
     def delete(self, name: str) -> None:
         """Remove a workflow, and the intermediates that its artifactGC names."""

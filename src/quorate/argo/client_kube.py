@@ -81,9 +81,7 @@ class Kube(Cluster):
         """See `Cluster`."""
         # What argo-server does: the controller obeys `spec.shutdown`.
         for _ in range(3):
-            workflow = self.rest("GET", self._path("workflows", name))
-            if (workflow.get("status") or {}).get("finishedAt"):
-                raise InputError(f"The workflow {name} has ended already.")
+            workflow = self.unfinished(name)
             workflow["spec"]["shutdown"] = "Terminate" if now else "Stop"
             try:
                 self.rest("PUT", self._path("workflows", name), workflow)

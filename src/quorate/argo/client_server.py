@@ -88,6 +88,7 @@ class ArgoServer(Cluster):
 
     def stop(self, name: str, *, now: bool = False) -> None:
         """See `Cluster`."""
+        self.unfinished(name)
         path = self._path("workflows", name) + ("/terminate" if now else "/stop")
         self.rest("PUT", path, {"namespace": self.namespace, "name": name})
 
@@ -163,7 +164,7 @@ def _pool(base: str, *, verify: bool) -> urllib3.PoolManager:
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.hostname or ""):
         return urllib3.ProxyManager(proxy, cert_reqs=requirement)
-    return urllib3.PoolManager(cert_reqs=requirement)
+    return urllib3.PoolManager(cert_reqs=requirement, maxsize=8)
 
 
 def _kubeconfigs_namespace() -> str | None:

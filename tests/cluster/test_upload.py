@@ -1,0 +1,97 @@
+"""What lies here, put in a real S3 store, once."""
+
+import hashlib
+import uuid
+
+import boto3
+import pytest
+
+from quorate.argo.upload import uploaded
+from quorate.errors import InputError
+from quorate.spec import EnsembleSpec
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Weights and pictures that no other test has."""
+    unique = uuid.uuid4().bytes
+    (tmp_path / "a.onnx").write_bytes(unique)
+    pool = tmp_path / "pool"
+    (pool / "north").mkdir(parents=True)
+    (pool / "1.jpg").write_bytes(unique + b"1")
+    (pool / "north" / "2.jpg").write_bytes(unique + b"2")
+    return tmp_path
+
+
+def spec(folder, **more):
+    detector = {"name": "a", "kind": "onnx", "weights": str(folder / "a.onnx")}
+    value = {"name": "x", "detectors": [detector], "data": str(folder / "pool"), **more}
+    return EnsembleSpec.model_validate(value)
+
+
+def below(location):
+    """The objects below a location: name, and when each was written."""
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    found = boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
+    return {item["Key"].removeprefix(prefix): item["LastModified"] for item in found}
+
+
+def remove(location):
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    for name in below(location):
+        boto3.client("s3").delete_object(Bucket=bucket, Key=prefix + name)
+
+
+def test_weights_and_pictures_are_sent_once(files, bucket):
+    told = []
+    there = uploaded(spec(files), None, bucket, progress=lambda *said: told.append(said))
+    weights, data = there.detectors[0].weights, there.data
+    try:
+        digest = hashlib.sha256((files / "a.onnx").read_bytes()).hexdigest()
+        assert weights == f"s3://{bucket}/quorate/weights/{digest}/a.onnx"
+        assert data.startswith(f"s3://{bucket}/quorate/data/pool-")
+        assert data.endswith("/")
+        assert there.workflow.bucket == bucket
+        first = below(data)
+        assert set(first) == {"1.jpg", "north/2.jpg"}
+        assert ("a MB", 1, 1) in told
+        assert told[-1] == ("data MB", 1, 1)
+
+        again = uploaded(spec(files), None, bucket)
+        assert (again.detectors[0].weights, again.data) == (weights, data)
+        assert below(data) == first  # not one was written anew
+
+        (files / "pool" / "1.jpg").write_bytes(b"other")
+        changed = uploaded(spec(files), None, bucket).data
+        assert changed != data
+        remove(changed)
+    finally:
+        remove(weights)
+        remove(data)
+
+
+def test_what_is_in_s3_stays_where_it_is(files, bucket):
+    there = uploaded(spec(files, data="s3://elsewhere/pool/"), None, bucket)
+    remove(there.detectors[0].weights)
+    assert there.data == "s3://elsewhere/pool/"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [("none", "no such file or folder"), ("empty", "folder is empty"),
+     ("a.onnx", "is one file, and its pictures lie elsewhere")],
+)  # fmt: skip
+def test_what_cannot_be_uploaded(files, bucket, data, says):
+    (files / "empty").mkdir()
+    ensemble = spec(files)
+    try:
+        with pytest.raises(InputError, match=says):
+            uploaded(ensemble, str(files / data), bucket)
+    finally:
+        digest = hashlib.sha256((files / "a.onnx").read_bytes()).hexdigest()
+        remove(f"s3://{bucket}/quorate/weights/{digest}/a.onnx")
+
+
+def test_a_bucket_that_is_not_there(files, bucket):
+    with pytest.raises(InputError, match="no such bucket"):
+        uploaded(spec(files), None, f"{bucket}-that-is-not-there")
