@@ -150,6 +150,37 @@ def test_boxes_are_those_of_torchvision(architecture, tmp_path):
 
 
 @needs_torch
+def test_masks_are_those_of_torchvision(tmp_path):
+    import torch
+    from torchvision.transforms.functional import to_tensor
+
+    architecture = "maskrcnn_resnet50_fpn"
+    model = build(architecture, **limits(architecture))
+    torch.nn.init.normal_(model.roi_heads.mask_predictor.mask_fcn_logits.weight, std=3.0)
+    path = save(model, tmp_path / "w.safetensors")
+    predictor, _ = loaded(path, architecture)
+    for picture in PICTURES[:2]:
+        [found] = predictor.predict([picture])
+        with torch.inference_mode():
+            [expected] = model([to_tensor(picture)])
+        order = np.argsort(-expected["scores"].numpy(), kind="stable")
+        pixels = (expected["masks"][order, 0] > 0.5).numpy()
+        assert len(found.score) == len(pixels) > 3
+        assert pixels.any()
+        assert not pixels.all()
+        place = expected["boxes"].numpy()[order]
+        for row in range(len(pixels)):
+            twin = np.abs(place - found.xyxy[row]).max(axis=1).argmin()
+            wrong = found.masks.bitmap(row) != pixels[twin]
+            assert wrong.mean() < 1e-3  # where a sum in another order meets one half
+    without, _ = loaded(path, architecture, masks=False)
+    assert without.predict(PICTURES[:1])[0].masks is None
+    assert without.model.roi_heads.mask_head is None
+    assert_conforms(predictor, PICTURES[:2], tolerance=1e-3)
+    path.unlink()
+
+
+@needs_torch
 @pytest.mark.parametrize(
     ("architecture", "eps"),
     [("retinanet_resnet50_fpn", 0.0), ("fasterrcnn_mobilenet_v3_large_320_fpn", 1e-5)],

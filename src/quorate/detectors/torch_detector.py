@@ -30,4 +30,5 @@ class TorchDetector(Detector):
     batch: PositiveInt | None = Field(
         None, description="Most pictures in one run of the network; default: 1, and 8 on CUDA."
     )
+    masks: bool = Field(True, description="Give masks, where the model has them.")
     threads: PositiveInt = Field(1, description="Threads inside one run of the network on a CPU.")

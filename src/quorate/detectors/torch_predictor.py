@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from quorate.detectors import Boxes
 from quorate.detectors.torch_detector import TorchDetector
 from quorate.errors import DetectorError, MissingExtraError
+from quorate.masks import Masks
 
 try:
     import torch
@@ -127,11 +128,15 @@ class Names(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a model gave for one picture, still on its device: (n, 4), (n,), (n,)."""
+    """What a model gave for one picture, still on its device: (n, 4), (n,), (n,).
+
+    Masks are (n, h, w), small grids still to be drawn, or None.
+    """
 
     xyxy: torch.Tensor
     score: torch.Tensor
     label: torch.Tensor
+    masks: torch.Tensor | None = None
 
 
 class TorchPredictor(ABC):
@@ -167,6 +172,19 @@ class TorchPredictor(ABC):
         It runs while the device may be busy with another call's `forward`.
         """
 
+    def drawn(
+        self,
+        grids: torch.Tensor,
+        xyxy: NDArray[np.float32],
+        size: tuple[int, int],
+        seen: tuple[int, int],
+    ) -> Masks:
+        """The masks of boxes (n, 4) in a picture of (height, width), by their grids on the host.
+
+        `seen` is the size of what the network was shown: the picture, maybe with black beside it.
+        """
+        raise NotImplementedError
+
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
 
@@ -191,7 +209,9 @@ class TorchPredictor(ABC):
                 with self.runtime.running():
                     outputs = self.forward(tensors)
                 sizes = [(tensor.shape[1], tensor.shape[2]) for tensor in tensors]
-                rows = _rows(self.found(outputs, sizes))
+                found = self.found(outputs, sizes)
+                rows = _rows(found)
+                grids = [None if f.masks is None else f.masks.float().cpu() for f in found]
         except torch.cuda.OutOfMemoryError:
             tensors = []
             torch.cuda.empty_cache()
@@ -207,9 +227,20 @@ class TorchPredictor(ABC):
             return self._run(pictures[:half]) + self._run(pictures[half:])
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise DetectorError(f"the model failed: {first_line(error)}") from None
-        return [
-            self._boxes(row, picture.shape[:2]) for row, picture in zip(rows, pictures, strict=True)
-        ]
+        boxes = []
+        for row, grid, picture, seen in zip(rows, grids, pictures, sizes, strict=True):
+            size = (picture.shape[0], picture.shape[1])
+            one, order = self._boxes(row, size)
+            if grid is not None:
+                if not torch.isfinite(grid).all():
+                    raise DetectorError(
+                        "the model gave masks with numbers that are NaN or infinite",
+                        hint="half precision overflows so; try `precision: float32`",
+                    )
+                masks = self.drawn(grid[torch.from_numpy(order)], row[order, :4], size, seen)
+                one = one._replace(masks=masks)
+            boxes.append(one)
+        return boxes
 
     def _widened(self, picture: torch.Tensor) -> torch.Tensor:
         """A sliver with black beside it, where shrinking would leave less than a pixel of it."""
@@ -220,8 +251,10 @@ class TorchPredictor(ABC):
         missing = (0, max(least - width, 0), 0, max(least - height, 0))
         return torch.nn.functional.pad(picture, missing)
 
-    def _boxes(self, rows: NDArray[np.float32], size: tuple[int, ...]) -> Boxes:
-        """Check, clip and order (n, 6) rows of corners, score and label number."""
+    def _boxes(
+        self, rows: NDArray[np.float32], size: tuple[int, int]
+    ) -> tuple[Boxes, NDArray[np.intp]]:
+        """Check, clip and order (n, 6) rows of corners, score and label number; and which stay."""
         if not np.isfinite(rows).all():
             bad = np.count_nonzero(~np.isfinite(rows).all(axis=1))
             raise DetectorError(
@@ -239,7 +272,7 @@ class TorchPredictor(ABC):
         order = np.flatnonzero(keep)
         keys = (label[order], *xyxy[order].T[::-1], -score[order])
         order = order[np.lexsort(keys)][: self._max_detections]
-        return Boxes(xyxy[order], np.minimum(score[order], np.float32(1)), label[order])
+        return Boxes(xyxy[order], np.minimum(score[order], np.float32(1)), label[order]), order
 
 
 def _rows(found: list[Found]) -> list[NDArray[np.float32]]:

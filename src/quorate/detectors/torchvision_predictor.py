@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quorate.detectors.graph import names_of
 from quorate.detectors.torch_predictor import (
     BACKGROUND,
@@ -18,12 +21,14 @@ from quorate.detectors.torch_predictor import (
 from quorate.detectors.torch_weights import fill_in, misfit, read_state
 from quorate.detectors.torchvision import TorchvisionDetector
 from quorate.errors import DetectorError, MissingExtraError
+from quorate.masks import Masks
 
 try:
     import torch
     from torch import nn
     from torchvision.models import detection, mobilenet_v3_large
-    from torchvision.models.detection import ssdlite
+    from torchvision.models.detection import roi_heads, ssdlite
+    from torchvision.models.detection.transform import resize_boxes
     from torchvision.ops import FrozenBatchNorm2d
 except ImportError as error:
     raise MissingExtraError("`kind: torchvision`", "torch") from error
@@ -97,7 +102,43 @@ class TorchvisionPredictor(TorchPredictor):
         self, outputs: list[dict[str, torch.Tensor]], sizes: list[tuple[int, int]]
     ) -> list[Found]:
         """See `TorchPredictor`."""
-        return [Found(one["boxes"], one["scores"], one["labels"]) for one in outputs]
+        return [
+            Found(
+                one["boxes"],
+                one["scores"],
+                one["labels"],
+                one["masks"][:, 0] if "masks" in one else None,
+            )
+            for one in outputs
+        ]
+
+    def drawn(
+        self,
+        grids: torch.Tensor,
+        xyxy: NDArray[np.float32],
+        size: tuple[int, int],
+        seen: tuple[int, int],
+    ) -> Masks:
+        """See `TorchPredictor`; the pixels are those of torchvision's `paste_masks_in_image`.
+
+        That draws each mask into a picture of its own; here only its box is unrolled.
+        """
+        height, width = size
+        wide, scale = roi_heads.expand_masks(grids[:, None], padding=1)
+        places = roi_heads.expand_boxes(torch.from_numpy(xyxy.copy()), scale).to(torch.int64)
+        drawn: list[Masks | int] = [0]
+        for grid, (x1, y1, x2, y2) in zip(wide, places.tolist(), strict=True):
+            sides = (max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1))
+            pixels = nn.functional.interpolate(
+                grid[None], size=sides, mode="bilinear", align_corners=False
+            )[0, 0]
+            left, top = max(x1, 0), max(y1, 0)
+            inside = pixels[
+                top - y1 : min(y2 + 1, height) - y1, left - x1 : min(x2 + 1, width) - x1
+            ]
+            masks = Masks.from_bitmaps((inside > 0.5).numpy()[None])
+            drawn.append(masks.moved(left, top, height, width))
+        return Masks.concat(drawn)
 
 
 def _numbers(tensors: Mapping[str, torch.Tensor], family: str, spec: TorchvisionDetector) -> int:
@@ -207,8 +248,22 @@ def _settle(model: nn.Module, spec: TorchvisionDetector) -> None:
             whole = torch.tensor([[0.0, 0.0, side, side]])
             last.box_roi_pool(levels, [whole], [(side, side)])
             if getattr(last, "mask_roi_pool", None) is not None:
-                # Masks are not asked for: without their heads no time goes into them.
-                last.mask_roi_pool = last.mask_head = last.mask_predictor = None
+                if spec.masks:
+                    last.mask_roi_pool(levels, [whole], [(side, side)])
+                    model.transform.postprocess = _unpasted
+                else:  # without their heads no time goes into them
+                    last.mask_roi_pool = last.mask_head = last.mask_predictor = None
+
+
+def _unpasted(
+    result: list[dict[str, torch.Tensor]],
+    shapes: list[tuple[int, int]],
+    originals: list[tuple[int, int]],
+) -> list[dict[str, torch.Tensor]]:
+    """`GeneralizedRCNNTransform.postprocess`, but for masks: they are drawn once some are left."""
+    for one, shape, original in zip(result, shapes, originals, strict=True):
+        one["boxes"] = resize_boxes(one["boxes"], list(shape), list(original))
+    return result
 
 
 def _freeze(module: nn.Module, eps: float) -> None:

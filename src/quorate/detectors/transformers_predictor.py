@@ -12,10 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quorate.detectors.torch_predictor import Found, Names, Runtime, TorchPredictor, first_line
 from quorate.detectors.torch_weights import UNUSED, describe_misfit, local_copy
 from quorate.detectors.transformers import TransformersDetector
 from quorate.errors import DetectorError, MissingExtraError
+from quorate.masks import Masks
+from quorate.masks.grids import Grids
 from quorate.storage import is_s3
 
 try:
@@ -70,14 +75,14 @@ class TransformersPredictor(TorchPredictor):
             names = _names(spec, config)
             processor = _processor(path, folder)
             with torch.random.fork_rng(devices=[]):  # a model begins with random weights
-                model = _model(path, folder, config)
+                model = _model(path, folder, config, masks=spec.masks)
         return cls(spec, runtime, names, model, processor)
 
     def frame(self, picture: tuple[int, int]) -> tuple[int, int]:
         """See `TorchPredictor`."""
         return self._size or picture
 
-    def forward(self, pictures: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pictures: list[torch.Tensor]) -> tuple[torch.Tensor | None, ...]:
         """See `TorchPredictor`."""
         inputs = self.processor(
             images=pictures,
@@ -86,13 +91,15 @@ class TransformersPredictor(TorchPredictor):
             input_data_format="channels_first",
         )
         outputs = self.model(**{name: inputs[name] for name in inputs if name in self._takes})
-        return outputs.logits.float(), outputs.pred_boxes.float()
+        masks = getattr(outputs, "pred_masks", None)
+        return outputs.logits.float(), outputs.pred_boxes.float(), masks
 
     def found(
-        self, outputs: tuple[torch.Tensor, torch.Tensor], sizes: list[tuple[int, int]]
+        self, outputs: tuple[torch.Tensor, torch.Tensor, Any], sizes: list[tuple[int, int]]
     ) -> list[Found]:
         """See `TorchPredictor`."""
-        logits, boxes = (tensor.cpu() for tensor in outputs)
+        logits, boxes = (tensor.cpu() for tensor in outputs[:2])
+        masks = outputs[2]
         if not (torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
             raise DetectorError(
                 "the model gave numbers that are NaN or infinite",
@@ -102,7 +109,30 @@ class TransformersPredictor(TorchPredictor):
         results = self.processor.post_process_object_detection(
             given, threshold=self._min_score, target_sizes=sizes
         )
-        return [Found(one["boxes"], one["scores"], one["labels"]) for one in results]
+        found = [Found(one["boxes"], one["scores"], one["labels"]) for one in results]
+        if masks is None:
+            return found
+        # Which query each box is of: asked for once more, with the queries' numbers as boxes.
+        queries = torch.arange(logits.shape[1], dtype=torch.float32)[None, :, None]
+        numbers = queries.expand(len(logits), -1, 4) * torch.tensor([1.0, 0.0, 0.0, 0.0])
+        again = self.processor.post_process_object_detection(
+            SimpleNamespace(logits=logits, pred_boxes=numbers), threshold=self._min_score
+        )
+        return [
+            one._replace(masks=planes[number["boxes"][:, 0].round().long().to(planes.device)])
+            for one, number, planes in zip(found, again, masks, strict=True)
+        ]
+
+    def drawn(
+        self,
+        grids: torch.Tensor,
+        xyxy: NDArray[np.float32],
+        size: tuple[int, int],
+        seen: tuple[int, int],
+    ) -> Masks:
+        """See `TorchPredictor`; a grid lies over all that was seen, and 0 is an object's edge."""
+        planes = Grids(grids.numpy(), np.arange(len(grids)), 0.0)
+        return planes.drawn(xyxy, size, (0.0, 0.0, size[1] / seen[1], size[0] / seen[0]))
 
 
 @contextlib.contextmanager
@@ -190,7 +220,7 @@ def _processor(path: Path, folder: str) -> Any:
     return processor
 
 
-def _model(path: Path, folder: str, config: Any) -> torch.nn.Module:
+def _model(path: Path, folder: str, config: Any, *, masks: bool) -> torch.nn.Module:
     """The model with all its weights; DetectorError where some are missing or do not fit."""
     wanted = next((a for a in config.architectures or () if a in SEGMENTATION), None)
     builder = getattr(transformers, wanted or "AutoModelForObjectDetection")
@@ -222,7 +252,7 @@ def _model(path: Path, folder: str, config: Any) -> torch.nn.Module:
             f"{folder}: the weights do not fit what config.json describes: {said}.",
             hint="config.json and the weights must come from the same model",
         )
-    if wanted:
+    if wanted and not masks:
         model = model.detr if hasattr(model, "detr") else model.conditional_detr
     whole: torch.nn.Module = model
     return whole
