@@ -19,10 +19,10 @@ def add_commands(commands: Any) -> None:
 def _compile(arguments: argparse.Namespace) -> None:
     import time
 
-    from quorate import detectors, evaluation, formats, fusion, tta
+    from quorate import detectors, evaluation, formats, fusion, masks, tta
     from quorate.cli.output import note
 
     started = time.perf_counter()
-    for room in (fusion, detectors, evaluation, formats, tta):
+    for room in (fusion, masks, detectors, evaluation, formats, tta):
         room.compile_kernels()
     note(f"kernels compiled and cached in {time.perf_counter() - started:.1f} s")
