@@ -123,6 +123,16 @@ def test_what_is_wrong_is_said_in_the_pods_status(example, monkeypatch, capsys, 
     assert said in capsys.readouterr().err
 
 
+def test_an_option_that_this_version_lacks_is_said_too(example, monkeypatch):
+    log = example / "log"
+    log.touch()
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("QUORATE_TERMINATION_LOG", str(log))
+    with pytest.raises(SystemExit):
+        step("prepare", example / "spec.yaml", "--work", example / "work", "--of-tomorrow", "1")
+    assert "unrecognized arguments: --of-tomorrow" in log.read_text()
+
+
 def test_an_unforeseen_error_is_said_too(example, monkeypatch):
     log = example / "log"
     log.touch()
@@ -141,6 +151,31 @@ def test_outside_of_kubernetes_there_are_no_last_words(example, monkeypatch):
     monkeypatch.setenv("QUORATE_TERMINATION_LOG", str(log))
     step("prepare", example / "gone.yaml", "--work", example / "work", status=2)
     assert log.read_text() == ""
+
+
+def test_few_pictures_are_fused_by_publish(example, monkeypatch):
+    """As in a DAG that saves the pods; a shard that is fused already is left as it is."""
+    monkeypatch.chdir(example)
+    step("prepare", "spec.yaml", "--work", "work", "--shard-size", 3, "--fuse", "fuse")
+    assert Path("fuse").read_text() == "false"
+    for shard in (0, 1):
+        for name in ("yolo", "detr"):
+            step("detect", "spec.yaml", "--work", "work", "--shard", shard, "--detector", name)
+    step("fuse", "spec.yaml", "--work", "work", "--shard", 0)
+    fused = Work(Path("work")).fused(0) / "manifest.json"
+    before = fused.stat().st_mtime_ns
+    step("publish", "spec.yaml", "--work", "work", "--out", "apart")
+    assert fused.stat().st_mtime_ns == before
+    assert main(["run", "spec.yaml", "--out", "here"]) == 0
+    name = "coco/annotations/instances_default.json"
+    assert Path("apart", name).read_bytes() == Path("here", name).read_bytes()
+
+
+def test_a_lost_quorum_is_said_by_publish_too(example, monkeypatch, capsys):
+    monkeypatch.chdir(example)
+    step("prepare", "spec.yaml", "--work", "work")
+    step("publish", "spec.yaml", "--work", "work", "--out", "out", status=3)
+    assert "0 of 2 detectors succeeded, need 2" in capsys.readouterr().err
 
 
 def test_a_failed_detector_leaves_its_reason(example, capsys):

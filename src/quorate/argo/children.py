@@ -80,6 +80,7 @@ def _manifest(ensemble: EnsembleSpec, start: str, count: str) -> str:
         "run": RUN,
         "start": f"{{{{={start}}}}}",
         "count": f"{{{{={count}}}}}",
+        "fuse": "true",
         "cvat-annotation-path": "{{workflow.parameters.cvat-annotation-path}}",
     }
     spec: dict[str, Any] = {

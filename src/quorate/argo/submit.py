@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 DATA, OUT = "cvat-annotation-path", "cvat-output-path"
 OF_TEMPLATE = "workflows.argoproj.io/workflow-template"
 """The label by which Argo's user interface finds a template's workflows."""
+DIGEST = "quorate/template-digest"
+"""The annotation of a workflow that says which state of its template it was begun with."""
+BEGUN = 10.0
+"""Seconds to wait for a controller to begin a workflow."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def submit(
             f"data: {data} is on this machine, where no pod can read it.",
             hint="--upload puts it in the cluster's bucket; or give s3://BUCKET/KEY",
         )
-    template = rendered(ensemble)
+    template = _marked(rendered(ensemble))
     given = arguments(template, data=data, out=out, parameters=parameters)
     applied = cluster.apply(template)
     return start(cluster, template, given, applied=applied)
@@ -157,33 +163,64 @@ def arguments(
 def start(
     cluster: Cluster, template: Mapping[str, Any], given: Mapping[str, str], *, applied: str = ""
 ) -> Submitted:
-    """Create the workflow: a reference to the template and arguments, nothing else."""
+    """Create the workflow: a reference to the template and arguments, nothing else.
+
+    The controller, and argo-server, learn of a template a moment late. Where it was just made so,
+    this waits until the run has begun, and begins it anew if that was with an older one.
+    """
     name = str(template["metadata"]["name"])
-    workflow = _created(
-        cluster,
-        {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
-            "metadata": {"generateName": f"{name}-", "labels": {OF_TEMPLATE: name}},
-            "spec": {
-                "workflowTemplateRef": {"name": name},
-                "arguments": {
-                    "parameters": [{"name": key, "value": value} for key, value in given.items()]
-                },
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": f"{name}-", "labels": {OF_TEMPLATE: name}},
+        "spec": {
+            "workflowTemplateRef": {"name": name},
+            "arguments": {
+                "parameters": [{"name": key, "value": value} for key, value in given.items()]
             },
         },
-        fresh=applied == "created",
-    )
-    return Submitted(str(workflow["metadata"]["name"]), cluster.namespace, name, applied)
-
-
-def _created(cluster: Cluster, workflow: Json, *, fresh: bool) -> Json:
-    """The workflow as the cluster took it; argo-server learns of a fresh template a moment late."""
-    for wait in (0.2, 0.5, 1.0, 2.0) if fresh else ():
+    }
+    if applied in ("", "unchanged"):
+        run = str(cluster.create(workflow)["metadata"]["name"])
+        return Submitted(run, cluster.namespace, name, applied)
+    for wait in (0.3, 1.0, 2.0, 4.0, 8.0):
         try:
-            return cluster.create(workflow)
+            run = str(cluster.create(workflow)["metadata"]["name"])
         except InputError as error:
             if "not found" not in error.message:
                 raise
-            time.sleep(wait)
-    return cluster.create(workflow)
+        else:
+            if not _stale(cluster, run, template):
+                return Submitted(run, cluster.namespace, name, applied)
+            cluster.delete(run)
+        time.sleep(wait)
+    raise ClusterError(
+        f"{cluster.where}: Argo does not take notice of the template {name}.",
+        hint="is the workflow-controller running, and does it watch this namespace?",
+    )
+
+
+def _marked(template: Json) -> Json:
+    """The template with a digest of itself, which each of its workflows bears from its start."""
+    text = json.dumps(template, sort_keys=True)
+    metadata = template["spec"].setdefault("workflowMetadata", {})
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), DIGEST: digest}
+    return template
+
+
+def _stale(cluster: Cluster, run: str, template: Mapping[str, Any]) -> bool:
+    """Whether a run began with an older state of its template, or without any."""
+    wanted = template["spec"].get("workflowMetadata", {}).get("annotations", {}).get(DIGEST)
+    until = time.monotonic() + BEGUN
+    while time.monotonic() < until:
+        workflow = cluster.workflow(run)
+        status = workflow.get("status") or {}
+        if status.get("phase"):
+            missing = "workflowtemplates" in (said := str(status.get("message"))) and (
+                "not found" in said
+            )
+            found = (workflow["metadata"].get("annotations") or {}).get(DIGEST)
+            return missing or (wanted is not None and found != wanted)
+        time.sleep(0.3)
+    return False  # no controller has looked at it yet: when one does, it will know the template

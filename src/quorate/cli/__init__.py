@@ -80,6 +80,14 @@ class _Parser(argparse.ArgumentParser):
             message = f"{name}there is no '{given}'" + (
                 f", did you mean '{near[0]}'?" if near else f" among {', '.join(choices)}"
             )
+        # In a pod: a template that was rendered for another version than the image's.
+        from quorate.cli import pod
+
+        pod.last_words(f"{self.prog} {__version__}: {message}")
+        # In a pod mostly an image of another version than the template.
+        from quorate.cli import pod
+
+        pod.last_words(f"{message} (quorate {__version__})")
         self.exit(2, f"error: {message}\n  hint: {self.prog} --help\n")
 
 

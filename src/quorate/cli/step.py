@@ -43,6 +43,11 @@ def add_commands(commands: Any) -> None:
         help="pictures a shard (default: auto, chosen from their number)",
     )
     one.add_argument("--count", metavar="FILE", help="write the number of shards to a file")
+    one.add_argument(
+        "--fuse",
+        metavar="FILE",
+        help="write true to a file where the shards are worth a fusion step each, or false",
+    )
     one = add("detect", _detect, "run one detector over one shard")
     one.add_argument("--detector", required=True, help="which detector of the spec")
     one.add_argument("--workers", type=int, help="threads (default: one per processor)")
@@ -63,7 +68,7 @@ def add_commands(commands: Any) -> None:
         help="what became of a detector's task, to word the reason of one that left none; "
         "may stand several times",
     )
-    one = add("publish", _publish, "write the annotations, the evaluation and the report")
+    one = add("publish", _publish, "fuse what is not yet, write the annotations and the report")
     one.add_argument("-o", "--out", required=True, help="folder for the results")
     one.add_argument(
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
@@ -99,7 +104,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note
     from quorate.cli.pod import Progress, in_bucket
     from quorate.spec import with_method
-    from quorate.steps import check_shards, prepare
+    from quorate.steps import check_shards, fused_apart, prepare
     from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
@@ -116,6 +121,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.count:
         check_shards(plan.images, plan.shards)
         write_bytes(arguments.count, f"{plan.shards}".encode())
+    if arguments.fuse:
+        write_bytes(arguments.fuse, b"true" if fused_apart(plan.images) else b"false")
     print(plan.shards)
 
 
@@ -224,10 +231,13 @@ def _publish(arguments: argparse.Namespace) -> None:
 
     from quorate.cli.pod import Progress
     from quorate.cli.summary import print_summary
-    from quorate.steps import publish
+    from quorate.steps import fuse, publish
     from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
+    for shard in range(work.plan().shards):
+        if not work.fused(shard).joinpath("manifest.json").exists():
+            fuse(work, shard, ensemble)
     summary = publish(ensemble, work, Path(arguments.out), progress=Progress())
     if arguments.degraded:
         write_bytes(arguments.degraded, b"true" if summary.degraded else b"false")

@@ -11,7 +11,7 @@ from quorate.steps.external import Runner, stage
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish
-from quorate.steps.sharding import check_shards
+from quorate.steps.sharding import check_shards, fused_apart
 from quorate.steps.summary import Summary
 from quorate.steps.voter import Voter
 from quorate.steps.work import Work
@@ -25,6 +25,7 @@ __all__ = [
     "check_shards",
     "detect",
     "fuse",
+    "fused_apart",
     "prepare",
     "publish",
     "stage",

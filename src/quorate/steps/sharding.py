@@ -12,6 +12,8 @@ SHARD_SIZE = 1024
 """Pictures a shard: many enough that loading a model is cheap, few enough to try again."""
 MOST_SHARDS = 4096
 """Shards of one run: beyond this many, shards grow rather than their number."""
+FUSED_TOGETHER = 8 * SHARD_SIZE
+"""Up to so many pictures are fused in less time than a pod for it takes to start."""
 
 
 def shard_size(images: int) -> int:
@@ -21,6 +23,11 @@ def shard_size(images: int) -> int:
     """
     shards = min(-(-images // SHARD_SIZE), MOST_SHARDS)
     return max(1, -(-images // max(1, shards)))
+
+
+def fused_apart(images: int) -> bool:
+    """Whether each shard of a data set is worth a fusion step of its own; else publish fuses."""
+    return images > FUSED_TOGETHER
 
 
 def check_shards(images: int, shards: int) -> None:
