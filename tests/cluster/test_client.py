@@ -10,7 +10,7 @@ import pytest
 
 from quorate.argo.client import connect
 from quorate.argo.client_kube import Kube
-from quorate.argo.submit import submit_from
+from quorate.argo.submit import start, submit_from
 from quorate.argo.watch import Lines, check, explained, follow
 from quorate.cli import main
 from quorate.errors import AccessError, InputError, WorkflowError
@@ -69,7 +69,7 @@ def template(name, executor):
                 {"name": "shard", "dag": {"failFast": False, "tasks": shard}},
                 # Alone at work when it is given up: Argo 4.1.2 may take a pod that it gave up
                 # for pending again, while it looks at the workflow for another pod's sake.
-                pod("prepare", "version", nodeSelector=where, pendingTimeout="10s"),
+                pod("prepare", "version", nodeSelector=where, pendingTimeout="30s"),
                 pod("detect", "version"),
                 pod("broken", "nonsense"),
                 pod("fuse", "version"),
@@ -95,6 +95,7 @@ def made(cluster, executor):
     """A template of a name of its own, and all its runs removed at the end."""
     name = f"client-{uuid.uuid4().hex[:6]}"
     assert cluster.apply(template(name, executor)) == "created"
+    time.sleep(3)  # until the controller knows it; `submit` waits for that itself
     yield name
     for workflow in cluster.workflows(f"workflows.argoproj.io/workflow-template={name}"):
         cluster.delete(workflow["metadata"]["name"])
@@ -157,7 +158,7 @@ def test_an_image_that_cannot_be_had_says_so(cluster, made, executor):
         if one["name"] == "prepare":
             one["container"]["image"] = "localhost/nobody-has-this:1"
     assert cluster.apply(broken) == "updated"
-    run = submit_from(cluster, made)
+    run = start(cluster, broken, {}, applied="updated")
     said = []
     until = time.monotonic() + 60
     for _ in cluster.changes(run.name):
@@ -174,7 +175,7 @@ def test_logs_are_followed_until_the_end(cluster, made):
     run = submit_from(cluster, made)
     lines = list(cluster.logs(run.name, follow=True))
     ended = cluster.workflow(run.name)["status"]
-    assert ended["phase"] in ("Succeeded", "Running")
+    assert ended["phase"] in ("Succeeded", "Running"), ended
     assert sum(line.text.startswith("argoexec: v") for line in lines) >= 5
 
 

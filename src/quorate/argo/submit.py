@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quorate.argo.upload import Progress, bucket_of, uploaded
-from quorate.errors import InputError, SpecError, did_you_mean
+from quorate.errors import ClusterError, InputError, SpecError, did_you_mean
 from quorate.spec import EnsembleSpec
 from quorate.storage import is_s3
 
