@@ -104,3 +104,15 @@ def test_dlpack_is_enough():
             return A.__dlpack_device__()
 
     assert np.array_equal(array_of(Capsule()), A)
+
+
+def test_masks_of_supervision_in_and_out():
+    pixels = np.zeros((2, 60, 80), dtype=bool)
+    pixels[0, 10:50, 10:50], pixels[1, :5] = True, True
+    given = two()
+    given["a"].mask = pixels
+    fused = fuse(from_supervision(given), Consensus())
+    assert fused.votes.tolist() == [2]
+    back = to_supervision(fused)
+    assert np.array_equal(back.mask, pixels[:1])
+    assert to_supervision(fuse(from_supervision(two()), Consensus())).mask is None

@@ -17,6 +17,7 @@ from quorate.detections import FUSED, Detections
 from quorate.errors import InputError
 from quorate.fusion import fuse
 from quorate.labels import Labels
+from quorate.masks import Masks
 
 if TYPE_CHECKING:
     import supervision
@@ -83,7 +84,7 @@ def from_supervision(
     """Detections of one picture, one of supervision's `Detections` for each detector.
 
     A mapping names the detectors. Their `class_id` is the category (0 where there is none), their
-    `confidence` the score (1 where there is none); masks are left out.
+    `confidence` the score (1 where there is none), their `mask` the mask.
 
     Example:
         >>> found = from_supervision({"yolo": yolo, "rtdetr": rtdetr})
@@ -101,6 +102,7 @@ def from_supervision(
                 xyxy=array_of(one.xyxy),
                 score=1.0 if one.confidence is None else array_of(one.confidence),
                 detectors=(name,),
+                masks=None if one.mask is None else Masks.from_bitmaps(array_of(one.mask)),
             )
             for one, name in zip(values, names, strict=True)
         ]
@@ -113,6 +115,7 @@ def to_supervision(
     """Supervision's `Detections` of one picture: of all boxes, or of those of `image_id`.
 
     `data` holds `votes` and `agreement` of fused boxes, and `class_name` where `labels` are given.
+    `mask` is all pixels of each, nothing for a box that has none.
 
     Raises InputError where boxes of several pictures are given without saying which is meant,
     or supervision is not installed.
@@ -130,8 +133,15 @@ def to_supervision(
         data = {"votes": detections.votes.copy(), "agreement": detections.agreement.copy()}
     if labels is not None:
         data["class_name"] = np.array([labels.name_of(int(i)) for i in detections.category_id])
+    masks, bitmaps = detections.masks, None
+    if masks is not None and masks.there.any():
+        height, width = masks.size[masks.there][0].tolist()
+        bitmaps = np.zeros((len(masks), height, width), dtype=bool)
+        for row in np.flatnonzero(masks.there).tolist():
+            bitmaps[row] = masks.bitmap(row)
     return supervision.Detections(
         xyxy=detections.xyxy.copy(),
+        mask=bitmaps,
         confidence=detections.score.copy(),
         class_id=detections.category_id.astype(int),
         data=data,

@@ -87,7 +87,10 @@ def _text(
     else:
         offsets, owners = members.offsets, members.detector
     low, high = part.xyxy[:, :2].astype(np.float64), part.xyxy[:, 2:].astype(np.float64)
-    segments = [""] * len(part) if part.masks is None else mask_texts(part.masks)
+    segments = [] if part.masks is None else mask_texts(part.masks)
+    letters, segment_at = _table(segments)
+    if part.masks is None:  # box by box it would cost as much as all else
+        segment_at = np.zeros(len(part) + 1, np.int64)
     longest = [max((len(t) for t in texts), default=0) for texts in (images, kinds)]
     room = (
         sum(map(len, segments))
@@ -109,7 +112,8 @@ def _text(
         _plain(offsets),
         _plain(owners),
         *_table(names),
-        *_table(segments),
+        letters,
+        segment_at,
         decimals,
     )
     return cast(Any, out)[:size].data  # type: ignore[no-any-return]

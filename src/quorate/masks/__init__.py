@@ -27,7 +27,7 @@ def compile_kernels() -> None:
     offsets, points = outlines.polygons(masks, 1.0)
     outlines.drawn(offsets, points, masks.size)
     offsets, values, box = shapes.boxed(masks)
-    shapes.unboxed(offsets, values, box, masks.size)
+    shapes.unboxed(offsets, values, box.astype(float), masks.size)
     fusion.merged(masks, np.array([0, 1]), np.array([0]), "majority")
     runs.digests(*masks.columns())
     runs.overlaps(*masks.columns(), *masks.columns(), np.zeros(1, np.bool_))
