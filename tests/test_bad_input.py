@@ -149,6 +149,27 @@ def test_labels_that_do_not_match(tmp_path, run):
     assert "labels: {" in said
 
 
+def test_labels_are_checked_before_a_run(tmp_path, capsys):
+    """`quorate check` maps each detector's words onto the spec's, or onto the data set's."""
+    spec = tmp_path / "spec.yaml"
+
+    def checked(text):
+        spec.write_text(SPEC.format(weights=MODEL) + text)
+        status = main(["check", str(spec)])
+        return status, capsys.readouterr().err
+
+    status, said = checked("labels: [bolt, nut, washer, wrench]")
+    assert status == 0
+    assert "one: boxes labelled 'screw' are left out" in said
+    assert "one: knows nothing of 'wrench'" in said
+    assert checked("labels: [bolt, nut, washer, screw]") == (0, "")
+    status, said = checked("labels: [car, person]")
+    assert status == 2
+    assert "No label of detector 'one'" in said
+    status, said = checked(f"data: {MODEL.parents[1] / 'images'}")
+    assert (status, said) == (0, "")
+
+
 def test_a_dangling_image_id(tmp_path, run):
     pool = tmp_path / "pool"
     picture(pool / "good.jpg")

@@ -9,7 +9,8 @@ from quorate import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-    from quorate.spec import Detector
+    from quorate.labels import Labels
+    from quorate.spec import Detector, EnsembleSpec
 
 
 def add_commands(commands: Any) -> None:
@@ -40,8 +41,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import print_table
+    from quorate.cli.output import note, print_table
     from quorate.ensemble import DetectionEnsemble
+    from quorate.labels import map_labels
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
     if arguments.conformance:
@@ -49,15 +51,39 @@ def _check(arguments: argparse.Namespace) -> None:
 
         print_findings(ensemble, tolerance=arguments.tolerance, as_json=arguments.json)
         return
-    rows = []
+    vocabulary = None if arguments.no_load else _vocabulary(ensemble)
+    rows, notes = [], []
     for detector in ensemble.detectors:
-        words = "" if arguments.no_load else ", ".join(_words(detector))
-        rows.append({"detector": detector.name, "kind": detector.kind, "labels": words})
+        words = () if arguments.no_load else _words(detector)
+        rows.append({"detector": detector.name, "kind": detector.kind, "labels": ", ".join(words)})
+        if words and vocabulary:
+            mapping = map_labels(words, vocabulary, detector.labels, detector=detector.name)
+            notes += mapping.report(detector.name)
     print_table(
         rows,
         title=f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}",
         as_json=arguments.json,
     )
+    for remark in notes:
+        note(f"note: {remark}")
+
+
+def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
+    """The labels of the spec, else of its data set where that is here; None where none are known.
+
+    What is in S3 is left to `prepare`: it may be long to list.
+    """
+    import os
+
+    from quorate.formats import read
+    from quorate.labels import Labels
+
+    if ensemble.labels:
+        return Labels.from_names(ensemble.labels)
+    if ensemble.data is None or not os.path.exists(ensemble.data):
+        return None
+    found = read(ensemble.data).labels
+    return found if len(found) else None
 
 
 def _words(detector: Detector) -> tuple[str, ...]:

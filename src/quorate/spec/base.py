@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -19,7 +21,19 @@ from pydantic_core import PydanticCustomError
 
 from quorate.errors import SpecError, did_you_mean
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 MAX_SPEC_BYTES = 1 << 20
+
+
+_WORDS: dict[str, str] = {}
+
+
+def patterned(pattern: str, words: str) -> Any:
+    """A field that keeps a pattern, which errors tell in words: "expected …"."""
+    _WORDS[pattern] = words
+    return Field(pattern=pattern)
 
 
 class SpecModel(BaseModel):
@@ -118,14 +132,25 @@ def spec_error(error: ValidationError, *, origin: str, text: str | None = None) 
         path = _path(problem["loc"])
         line = _line_of(text, problem["loc"]) if text else None
         where = f"{origin}:{line}" if line else origin
-        message = problem["msg"].removeprefix("Value error, ")
-        given = problem.get("input")
-        told = isinstance(given, (str, int, float, bool)) and problem["type"] != "secret"
-        found = f", not {given!r}" if told else ""
-        lines.append(
-            f"{where}: {path + ': ' if path else ''}{message[:1].lower()}{message[1:]}{found}"
-        )
+        message = _message(problem)
+        lines.append(f"{where}: {path + ': ' if path else ''}{message[:1].lower()}{message[1:]}")
     return SpecError("\n".join(lines))
+
+
+def _message(problem: ErrorDetails) -> str:
+    """What pydantic says, with what was given; of a misspelt word the nearest that is known."""
+    message = problem["msg"].removeprefix("Value error, ")
+    context: dict[str, Any] = problem.get("ctx") or {}
+    given = problem.get("input")
+    if problem["type"] == "string_pattern_mismatch":
+        message = f"expected {_WORDS.get(context['pattern'], message)}"
+    elif problem["type"] == "union_tag_invalid":
+        message, given = f"expected one of {context['expected_tags']}", context["tag"]
+    if isinstance(given, (str, int, float, bool)) and problem["type"] != "secret":
+        message += f", not {given!r}"
+    choices = re.findall("'([^']+)'", str(context.get("expected_tags") or context.get("expected")))
+    hint = did_you_mean(str(given), choices)
+    return f"{message}, {hint}" if hint else message
 
 
 def _path(loc: Iterable[int | str]) -> str:

@@ -97,7 +97,7 @@ class EnsembleSpec(SpecModel):
         names = [detector.name for detector in self.detectors]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two detectors are called '{name}'")
+                raise ValueError(f"two detectors are called '{name}', give each a name of its own")
         if self.quorum is not None and self.quorum > len(names):
             raise ValueError(f"a quorum of {self.quorum} of {len(names)} detectors cannot be had")
         voters = [voter for detector in self.detectors for voter in detector.voters]
@@ -107,14 +107,16 @@ class EnsembleSpec(SpecModel):
                 hint = did_you_mean(name, voters) or f"the detectors are {', '.join(names)}"
                 raise ValueError(f"fusion.weights: no detector is called '{name}', {hint}")
         if self.labels:
-            own = dict.fromkeys(self.fusion.categories, "fusion")
+            own = dict.fromkeys(self.fusion.categories, "fusion.categories")
             for detector in self.detectors:
                 for name in detector.calibration.categories if detector.calibration else ():
-                    own.setdefault(name, f"{detector.name}: calibration")
+                    own.setdefault(name, f"{detector.name}: calibration.categories")
+                for theirs, name in detector.labels.items():
+                    own.setdefault(name, f"{detector.name}: labels.{theirs}")
             for name, where in own.items():
                 if name not in self.labels:
                     hint = did_you_mean(name, self.labels) or f"labels are {', '.join(self.labels)}"
-                    raise ValueError(f"{where}.categories: no label is called '{name}', {hint}")
+                    raise ValueError(f"{where}: no label is called '{name}', {hint}")
         return self
 
     @property

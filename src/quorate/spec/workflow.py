@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from quorate import __version__
-from quorate.spec.base import SpecModel
+from quorate.spec.base import SpecModel, patterned
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -32,10 +32,26 @@ def _as_yaml_writes_it(value: Any) -> Any:
 
 Word = Annotated[str, BeforeValidator(_as_yaml_writes_it)]
 # RFC 1123's label: a folder, a DAG's task and a Kubernetes label value are all content with it.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Duration = Annotated[str, Field(pattern=r"^([1-9]\d*h(\d+m)?(\d+s)?|[1-9]\d*m(\d+s)?|[1-9]\d*s)$")]
+Name = Annotated[
+    str,
+    patterned(
+        r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        "at most 63 of a-z, 0-9 and -, the first and the last no -",
+    ),
+]
+Duration = Annotated[
+    str,
+    patterned(
+        r"^([1-9]\d*h(\d+m)?(\d+s)?|[1-9]\d*m(\d+s)?|[1-9]\d*s)$",
+        "a duration such as 90s, 10m or 1h30m",
+    ),
+]
 Quantity = Annotated[
-    Word, Field(pattern=r"^(\d*[1-9]\d*(\.\d+)?|0+\.\d*[1-9]\d*)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")
+    Word,
+    patterned(
+        r"^(\d*[1-9]\d*(\.\d+)?|0+\.\d*[1-9]\d*)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$",
+        "a quantity such as 500m, 4 or 8Gi",
+    ),
 ]
 LabelValue = Annotated[Word, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 LabelName = Annotated[
