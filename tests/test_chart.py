@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import quorate
-from quorate.argo import detectors, pods
+from quorate.argo import names
 from quorate.spec import Images, WorkflowSettings
 
 ROOT = Path(__file__).parents[1]
@@ -87,9 +87,9 @@ def test_its_names_are_those_that_workflows_refer_to():
         assert ("ServiceAccount", account) in made
         (subject,) = made["RoleBinding", account]["subjects"]
         assert subject == {"kind": "ServiceAccount", "name": account, "namespace": "vision"}
-    assert ("ConfigMap", pods.CONFIG) in made
-    assert ("Secret", pods.SECRET) in made
-    assert made["ConfigMap", detectors.SEMAPHORES]["data"] == {"gpu": "4"}
+    assert ("ConfigMap", names.CONFIG) in made
+    assert ("Secret", names.SECRET) in made
+    assert made["ConfigMap", names.SEMAPHORES]["data"] == {"gpu": "4"}
 
 
 def test_the_store_as_pods_read_it():

@@ -76,6 +76,14 @@ def test_fusion_comes_when_all_detectors_have_ended_however_they_ended():
     assert "outputs" not in str(shard)
 
 
+def test_a_shard_ends_well_where_fusion_is_left_to_publish():
+    """Argo gives a task that is left out the result of those before: a failed detector's."""
+    found = templates(ensemble())
+    last = found["shard"]["dag"]["tasks"][-1]
+    assert last["depends"] == "fuse.Succeeded || fuse.Skipped"
+    assert found[last["template"]]["suspend"] == {"duration": "0"}
+
+
 def test_what_a_failed_detector_left_or_did_not_leave_keeps_nobody_waiting():
     found = templates(ensemble())
     assert artifacts(found["detect-one"], "outputs")["detections"]["optional"] is True

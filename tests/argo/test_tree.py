@@ -73,11 +73,11 @@ def test_a_pods_name_is_the_controllers():
 def test_a_pod_that_was_never_scheduled_says_why():
     branch = tree(workflow("unschedulable"), reasons.warnings(events(), "client-2"))
     assert {one.message for one in found(branch, "fuse")} == {
-        "timeout: cannot be scheduled: 0/1 nodes are available: 1 node(s) didn't match Pod's node "
-        "affinity/selector"
+        "given up while it waited for a node: cannot be scheduled: 0/1 nodes are available: "
+        "1 node(s) didn't match Pod's node affinity/selector"
     }
     with pytest.raises(
-        WorkflowError, match=r"failed: fuse: timeout: cannot be scheduled: 0/1"
+        WorkflowError, match=r"failed: fuse: given up .*: cannot be scheduled: 0/1"
     ) as e:
         check(branch)
     assert e.value.hint == "quorate logs client-2 fuse"
@@ -134,6 +134,15 @@ def test_what_a_pod_got_over_is_no_reason():
         ("main: Error (exit code 137)", "ended with exit status 137"),
         ("Unschedulable: 0/1 nodes: no. preemption: no", "cannot be scheduled: 0/1 nodes: no"),
         ("ErrImagePull: pull access denied", "ErrImagePull: pull access denied"),
+        ("timeout", "given up while it waited for a node"),
+        (
+            "Pod was active on the node longer than the specified deadline",
+            "it took longer than its timeout",
+        ),
+        (
+            "Waiting for ns/ConfigMap/quorate-pools/spot lock. Lock status: 0/4",
+            "the pool spot is full (4 at once)",
+        ),
     ],
 )
 def test_argos_messages_in_plain_words(message, plain):

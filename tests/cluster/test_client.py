@@ -143,7 +143,7 @@ def test_a_pod_without_a_node_says_why(cluster, made):
     run = submit_from(cluster, made, parameters={"node": "plan9"})
     workflow, branch = follow(cluster, run.name, lambda branch: None)
     reason = (
-        r"prepare: timeout: cannot be scheduled: 0/\d+ nodes are available: .*(affinity|selector)"
+        r"prepare: given up .*: cannot be scheduled: 0/\d+ nodes .*: .*(affinity|selector)"
     )
     with pytest.raises(WorkflowError, match=reason):
         check(branch)

@@ -130,7 +130,7 @@ def test_a_detector_that_fails_costs_its_votes_and_the_run_is_marked(runs):
     assert len([n for n in nodes(finished) if "detr" in n["displayName"]]) == 1
     assert "broken.onnx" in messages(finished)
     labelled = runs.kubectl.get("workflow", name)["metadata"]["labels"]
-    assert labelled["quorate.dev/degraded"] == "true"
+    assert labelled["quorate/degraded"] == "true"
 
 
 def test_a_lost_quorum_fails_with_one_sentence(runs):

@@ -6,7 +6,8 @@ import uuid
 
 import pytest
 
-from quorate.argo.own import DEGRADED, PARENT, OwnWorkflow
+from quorate.argo.names import DEGRADED, PARENT
+from quorate.argo.own import OwnWorkflow
 from quorate.cli import main
 from quorate.errors import AccessError, InputError
 from tests.notifications.receivers import web

@@ -13,14 +13,13 @@ from hera.workflows import DAG, Parameter, Resource, Suspend, Task
 from hera.workflows import models as m
 
 from quorate.argo import exits, pods, sizing
+from quorate.argo.names import PARENT, QUIET
 from quorate.argo.places import RUN
 from quorate.spec import EnsembleSpec
 
 AT_ONCE = 4
 """Children at work at the same time: one may end while others keep the pools busy."""
-QUIET = "quiet"
-"""The template that a child has instead of an exit handler."""
-BESIDE_SPEC = 12_000
+BESIDE_SPEC = 12_500
 """Characters of a template beside its spec and its detectors …"""
 OF_DETECTOR = 2_500
 """… and of each try of a detector."""
@@ -98,7 +97,7 @@ def _manifest(ensemble: EnsembleSpec, start: str, count: str) -> str:
         "kind": "Workflow",
         "metadata": {
             "name": "{{workflow.name}}-{{inputs.parameters.child}}",
-            "labels": {"quorate/parent": "{{workflow.name}}"},
+            "labels": {PARENT: "{{workflow.name}}"},
         },
         "spec": spec,
     }

@@ -16,6 +16,7 @@ from hera.workflows import DAG, Artifact, Container, Parameter, Task
 from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchronization
 
 from quorate.argo import artifacts, places, pods
+from quorate.argo.names import SEMAPHORES
 from quorate.argo.places import RUN, SHARD
 from quorate.argo.pods import Place
 from quorate.argo.weights import weights
@@ -24,8 +25,6 @@ from quorate.errors import SpecError
 from quorate.spec import Detector, EnsembleSpec, Pool
 from quorate.spec.workflow import seconds
 
-SEMAPHORES = "quorate-pools"
-"""The ConfigMap with each pool's `parallelism`."""
 INPUTS = ("run", "shard")
 PASSED: Any = {key: f"{{{{inputs.parameters.{key}}}}}" for key in INPUTS}
 

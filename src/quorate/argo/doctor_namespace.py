@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from quorate.argo.client_kube import Kube
 from quorate.argo.doctor import GROUP, Finding, Findings, allowed, guarded
+from quorate.argo.names import CONFIG, SECRET
 from quorate.argo.rest import Json
 from quorate.errors import AccessError, InputError, QuorateError
 from quorate.spec import WorkflowSettings
@@ -16,8 +17,6 @@ from quorate.spec import WorkflowSettings
 if TYPE_CHECKING:
     from quorate.spec import EnsembleSpec
 
-CONFIG, SECRET = "quorate", "quorate-s3"
-"""See `quorate.argo.pods`, which names them in every template."""
 REPOSITORIES = "artifact-repositories"
 DEFAULT = "workflows.argoproj.io/default-artifact-repository"
 CHART = "helm upgrade --install quorate charts/quorate, with the store's values"

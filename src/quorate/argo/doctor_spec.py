@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from quorate.argo.doctor import GROUP, Finding, Findings, guarded
 from quorate.argo.doctor_namespace import secret_key, there
+from quorate.argo.names import SEMAPHORES
 from quorate.argo.pools import fitting, nearest, node_groups
 from quorate.argo.submit import rendered
 from quorate.errors import InputError, QuorateError
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from quorate.argo.client_kube import Kube
     from quorate.argo.rest import Json
     from quorate.spec import EnsembleSpec
-
-SEMAPHORES = "quorate-pools"
-"""See `quorate.argo.detectors`."""
 
 
 def examine(cluster: Cluster, kube: Kube | None, ensemble: EnsembleSpec) -> Findings:

@@ -10,6 +10,7 @@ from hera.workflows.volume import EmptyDirVolume
 
 from quorate import __version__
 from quorate.argo import pods
+from quorate.argo.names import ENSEMBLE
 from quorate.argo.newer import Template
 from quorate.spec import WorkflowSettings
 from quorate.spec.workflow import seconds
@@ -33,7 +34,7 @@ def manifest(
         "app.kubernetes.io/name": "quorate",
         "app.kubernetes.io/part-of": "quorate",
         "app.kubernetes.io/version": __version__,
-        "quorate/ensemble": name,
+        ENSEMBLE: name,
     }
     repository, _, key = (settings.artifact_repository or "").partition("/")
     secrets = [m.LocalObjectReference(name=secret) for secret in settings.image_pull_secrets]

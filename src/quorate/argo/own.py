@@ -14,10 +14,6 @@ from quorate.argo.rest import Json, Rest
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts the account's token, and the certificate of who signs the API server's."""
-PARENT = "quorate/parent"
-"""The label of a child workflow: the run that it belongs to."""
-DEGRADED = "quorate.dev/degraded"
-"""The label of a run that ended well without one of its detectors."""
 
 
 class OwnWorkflow:

@@ -33,14 +33,13 @@ from hera.workflows.models import (
 )
 
 from quorate.argo import places
+from quorate.argo.names import CONFIG, SECRET
 from quorate.argo.newer import Newer
 from quorate.detectors.torch_detector import TorchDetector
 from quorate.spec import Detector, EnsembleSpec, Pool, WorkflowSettings
 
 USER = 65532
 """The user of our images; any other would do as well."""
-CONFIG, SECRET = "quorate", "quorate-s3"
-"""Where pods find the store that steps read themselves: ConfigMap and Secret of the chart."""
 
 POD_SECURITY = PodSecurityContext(
     run_as_non_root=True,

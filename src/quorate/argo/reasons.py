@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from quorate.argo.names import SEMAPHORES
 from quorate.argo.rest import Json
 
 # Argo's own word for a pod it gave up waiting for, and for those it says nothing useful about.
 _STARTING = ("", "PodInitializing", "ContainerCreating")
 _SILENT = (*_STARTING, "timeout", "pod deleted")
+GIVEN_UP = "given up while it waited for a node"
+"""What Argo calls "timeout": a pod's `pendingTimeout` was over."""
+LATE = "Pod was active on the node longer than the specified deadline"
 _KEPT = {
     "FailedScheduling",
     "Failed",
@@ -31,6 +35,7 @@ _KEPT = {
 # With these a pod has got over what was said of it before.
 _OVERCOME = {"Scheduled", "Pulled", "Started"}
 # What Kubernetes repeats without the cause, which stands in an event before it.
+_FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
 _EXIT = re.compile(r"main: Error \(exit code (\d+)\)(?:: (.+))?")
 _EMPTY = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 
@@ -76,6 +81,12 @@ def plain(message: str) -> str:
     message = " ".join(message.split())
     if message in _STARTING:
         return ""
+    if message == "timeout":
+        return GIVEN_UP
+    if message.startswith(LATE):
+        return "it took longer than its timeout"
+    if full := _FULL.fullmatch(message):
+        return f"the pool {full[1]} is full ({full[2]} at once)"
     if message.startswith("Unschedulable: "):
         return sentence("FailedScheduling", message.removeprefix("Unschedulable: "))
     found = _EXIT.fullmatch(message)
@@ -87,8 +98,10 @@ def plain(message: str) -> str:
 
 def why(message: str, warning: str | None) -> str:
     """A node's message, with the reason where Argo's own does not give it."""
-    if warning and (message in _SILENT or message.startswith("Pod was active on the node longer")):
-        return f"{message}: {warning}" if message == "timeout" else warning
+    if warning and message == "timeout":
+        return f"{GIVEN_UP}: {warning}"
+    if warning and (message in _SILENT or message.startswith(LATE)):
+        return warning
     return plain(message)
 
 

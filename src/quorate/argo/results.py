@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from quorate.argo.names import RESULTS
 from quorate.storage import join, read_bytes
 
 if TYPE_CHECKING:
     from quorate.steps import Summary
-
-RESULTS = "results"
-"""The output artifact of publish, and the folder in its pod (`quorate.argo.places`)."""
-IN_POD = "/scratch/results"
-DEGRADED = "degraded"
 
 
 def place(workflow: Mapping[str, Any]) -> str | None:
@@ -32,7 +28,7 @@ def degraded(workflow: Mapping[str, Any]) -> bool:
     """Whether the run went on with fewer detectors than it has."""
     outputs = (workflow.get("status") or {}).get("outputs") or {}
     said = {str(one["name"]): one.get("value") for one in outputs.get("parameters") or ()}
-    return said.get(DEGRADED) == "true"
+    return said.get("degraded") == "true"
 
 
 def summary(results: str) -> Summary:
@@ -45,12 +41,7 @@ def summary(results: str) -> Summary:
 
     from quorate.steps import Summary
 
-    found = msgspec.json.decode(read_bytes(join(results, "summary.json")), type=Summary)
-    files = tuple(
-        join(results, file.removeprefix(IN_POD)) if file.startswith(IN_POD) else file
-        for file in found.files
-    )
-    return msgspec.structs.replace(found, files=files)
+    return msgspec.json.decode(read_bytes(join(results, "summary.json")), type=Summary).at(results)
 
 
 def _artifacts(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from quorate.argo.names import ENSEMBLE, PARENT
 from quorate.argo.results import degraded
 from quorate.argo.tree import duration, tree
 from quorate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from quorate.argo.client import Cluster
-
-PARENT = "quorate/parent"
-"""The label of a child, which says whose it is (`quorate.argo.children`)."""
-ENSEMBLE = "quorate/ensemble"
-"""The label of every workflow of a rendered template."""
 
 
 def rows(

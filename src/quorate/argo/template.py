@@ -19,6 +19,7 @@ from hera.workflows import models as m
 
 from quorate.argo import artifacts, children, detectors, exits, places, pods
 from quorate.argo.manifest import manifest
+from quorate.argo.names import QUIET
 from quorate.argo.newer import Template
 from quorate.argo.parameters import parameters
 from quorate.argo.weights import as_in_pods
@@ -191,11 +192,14 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
         when="{{inputs.parameters.fuse}} == true",
         arguments={**detectors.PASSED, **statuses},
     )
+    # A task that is left out takes the result of those before it: were `fuse` the last, a shard
+    # with a failed detector would have failed where publish fuses.
+    settled = Task(name="settled", template=QUIET, depends="fuse.Succeeded || fuse.Skipped")
     return DAG(
         name="shard",
         inputs=[Parameter(name=key) for key in (*detectors.INPUTS, "fuse")],
         fail_fast=False,
-        tasks=[*tasks, fuse],
+        tasks=[*tasks, fuse, settled],
     )
 
 

@@ -59,7 +59,7 @@ def _finish(arguments: argparse.Namespace) -> None:
     if notice is None:
         return
     if notice.event == "degraded" and own is not None:
-        from quorate.argo.own import DEGRADED
+        from quorate.argo.names import DEGRADED
 
         attempt(lambda: own.label(DEGRADED, "true"), "the workflow cannot be marked as degraded")
     print(notice.title)
@@ -81,13 +81,14 @@ def _own(arguments: argparse.Namespace) -> Any:
 
 
 def _is_child(workflow: dict[str, Any]) -> bool:
-    from quorate.argo.own import PARENT
+    from quorate.argo.names import PARENT
 
     return PARENT in (workflow["metadata"].get("labels") or {})
 
 
 def _notice(arguments: argparse.Namespace, workflow: dict[str, Any] | None) -> Notice:
     """All that is known of the run, from its summary, its status and the API server."""
+    from quorate.argo.names import ENSEMBLE
     from quorate.notifications import Notice
 
     started = arguments.status == "Running"
@@ -102,7 +103,7 @@ def _notice(arguments: argparse.Namespace, workflow: dict[str, Any] | None) -> N
     where = f"{arguments.namespace}/" if arguments.namespace else ""
     return Notice(
         event=event,
-        ensemble=labels.get("quorate/ensemble") or arguments.workflow,
+        ensemble=labels.get(ENSEMBLE) or arguments.workflow,
         run=f"{where}{arguments.workflow}",
         uid=metadata.get("uid", ""),
         counts=counts,

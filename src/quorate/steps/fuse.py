@@ -107,4 +107,6 @@ def _reason(folder: Path, status: str) -> str:
     if any((folder / name).exists() for name in ("detections.json", "detections.parquet")):
         return "it left boxes but no manifest.json, so they may not be all"
     said = _STATUSES.get(status)
-    return f"{said} (its task: {status})" if said else "it left no manifest"
+    if said:
+        return f"{said} (its task: {status})"
+    return "it left no manifest" if status else f"it left no manifest: {_STATUSES['Failed']}"

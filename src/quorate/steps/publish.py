@@ -47,12 +47,13 @@ def publish(
         progress(total - 1, total)
         _write_report(out / "report.html", ensemble, results, findings, notes)
         files.append(str(out / "report.html"))
+    names = [Path(file).relative_to(out).as_posix() for file in files]
     summary = summarise(
-        ensemble, results, findings, published=findings.kept, notes=notes, files=files
+        ensemble, results, findings, published=findings.kept, notes=notes, files=names
     )
     write_json(out / "summary.json", summary)
     progress(total, total)
-    return summary
+    return summary.at(str(out))
 
 
 def _write_annotations(

@@ -13,6 +13,7 @@ from quorate.spec import EnsembleSpec
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
 from quorate.steps.work import Skipped
+from quorate.storage import join
 
 if TYPE_CHECKING:
     from quorate.evaluation.coco import CocoMetrics
@@ -32,7 +33,7 @@ class Voted(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a run came to; `summary.json` holds the same."""
+    """What a run came to; `summary.json` holds the same, its files by their places beside it."""
 
     name: str
     method: str
@@ -46,6 +47,10 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     review: tuple[str, ...]
     files: tuple[str, ...]
+
+    def at(self, out: str) -> Summary:
+        """The same with the files' locations, of a summary that lies in the folder `out`."""
+        return msgspec.structs.replace(self, files=tuple(join(out, name) for name in self.files))
 
 
 def summarise(
