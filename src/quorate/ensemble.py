@@ -97,5 +97,5 @@ class DetectionEnsemble(EnsembleSpec):
 
             with drawn() as show:
                 _, branch = follow(cluster, run.name, show)
-            check(branch)
+            check(branch, cluster.options)
         return run

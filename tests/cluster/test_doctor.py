@@ -96,7 +96,7 @@ def test_each_thing_that_is_wrong_is_named(empty, kubectl):
     assert any("names no QUORATE_BUCKET" in one.found for one in found(empty))
 
 
-def test_what_a_spec_needs(empty, kubectl, monkeypatch):
+def test_what_a_spec_needs(empty, kubectl, monkeypatch, tmp_path):
     ensemble = spec(
         workflow={"images": {"cpu": "localhost/nobody-has-this:1"}},
         pools={
@@ -113,8 +113,13 @@ def test_what_a_spec_needs(empty, kubectl, monkeypatch):
     assert any("quorate-pools has no entry 'some'" in one for one in lacks)
     assert any(one.startswith("weights a:") for one in lacks)
     assert {one.state for one in findings if one.check == "template"} == {"ok"}
-    here = spec(detectors=[{"name": "a", "kind": "onnx", "weights": "/here/a.onnx"}])
-    assert any("is on this machine" in one for one in failing(found(empty, here)))
+    weights = tmp_path / "a.onnx"
+    here = spec(detectors=[{"name": "a", "kind": "onnx", "weights": str(weights)}])
+    assert f"weights a: {weights}: there is no such file" in failing(found(empty, here))
+    weights.write_bytes(b"")
+    findings = found(empty, here)
+    assert {one.state for one in findings if one.check == "weights a"} == {"warn"}
+    assert {one.state for one in findings if one.check == "template"} == {"ok"}
 
 
 def test_without_rights_what_may_not_be_seen_is_said(kubectl, monkeypatch, tmp_path):

@@ -53,6 +53,8 @@ class Cluster(ABC):
     def __init__(self, rest: Rest, namespace: str) -> None:
         self.rest = rest
         self.namespace = namespace
+        self.options = ""
+        """What a further command must be told to come here: " -n vision", or nothing."""
 
     @property
     def where(self) -> str:
@@ -210,8 +212,21 @@ def connect(*, server: str | None = None, namespace: str | None = None) -> Clust
         AccessError: where neither leads anywhere.
         MissingExtraError: where a kubeconfig is to be used without the package `kubernetes`.
     """
-    server = server or os.environ.get("ARGO_SERVER")
-    namespace = namespace or os.environ.get("ARGO_NAMESPACE")
+    options = ""
+    for option, given, variable in (
+        ("-n", namespace, "ARGO_NAMESPACE"),
+        ("--server", server, "ARGO_SERVER"),
+    ):
+        if given and given != os.environ.get(variable):
+            options += f" {option} {given}"
+    cluster = _way(
+        server or os.environ.get("ARGO_SERVER"), namespace or os.environ.get("ARGO_NAMESPACE")
+    )
+    cluster.options = options
+    return cluster
+
+
+def _way(server: str | None, namespace: str | None) -> Cluster:
     if server:
         from quorate.argo.client_server import ArgoServer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from quorate.argo.doctor_namespace import secret_key, there
 from quorate.argo.names import SEMAPHORES
 from quorate.argo.pools import fitting, nearest, node_groups
 from quorate.argo.submit import rendered
+from quorate.argo.upload import as_uploaded
 from quorate.errors import InputError, QuorateError
 from quorate.spec.notify import secret_keys
 from quorate.storage import exists, is_s3
@@ -21,17 +23,20 @@ if TYPE_CHECKING:
     from quorate.spec import EnsembleSpec
 
 
+TAKE_ALONG = "`quorate submit --upload` takes it along; or copy it to S3"
+
+
 def examine(cluster: Cluster, kube: Kube | None, ensemble: EnsembleSpec) -> Findings:
     """Everything that a run of the ensemble would find missing, in the order it would."""
+    yield from _files(ensemble)
     try:
-        template = rendered(ensemble)
+        template = rendered(as_uploaded(ensemble))
     except QuorateError as error:
         yield Finding("template", "fail", error.message, error.hint or "")
         template = None
     if kube is not None and template is not None:
         found = template
         yield from guarded("template", lambda: _dry_run(kube, found))
-    yield from _files(ensemble)
     if kube is None:
         return
     nodes: list[Json] = []
@@ -70,21 +75,24 @@ def _dry_run(kube: Kube, template: Json) -> Findings:
 
 
 def _files(ensemble: EnsembleSpec) -> Findings:
-    """Weights in S3 that are not there; those on this machine the template has refused."""
-    missing = 0
+    """Weights that are not there, and those on this machine, which have to be taken along."""
+    well = True
     for detector in ensemble.detectors:
         for location in detector.files:
-            if not is_s3(location) or location.endswith("/"):
-                continue
+            check = f"weights {detector.name}"
             try:
-                if exists(location):
+                if not is_s3(location) and os.path.exists(location):
+                    yield Finding(check, "warn", f"{location} is on this machine", TAKE_ALONG)
                     continue
-                said, hint = f"{location}: there is no such file", "check the key"
+                # Of a folder in S3 only its files are there.
+                if is_s3(location) and (location.endswith("/") or exists(location)):
+                    continue
+                said, hint = f"{location}: there is no such file", "check the path"
             except QuorateError as error:
                 said, hint = error.message, error.hint or ""
-            missing += 1
-            yield Finding(f"weights {detector.name}", "fail", said, hint)
-    if not missing and any(is_s3(f) for d in ensemble.detectors for f in d.files):
+            well = False
+            yield Finding(check, "fail", said, hint)
+    if well and any(is_s3(f) for d in ensemble.detectors for f in d.files):
         yield Finding("weights", "ok", "every file in S3 is there")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,6 +44,31 @@ def uploaded(
     return ensemble.model_copy(update={"detectors": detectors, "data": where, "workflow": settings})
 
 
+def as_uploaded(ensemble: EnsembleSpec) -> EnsembleSpec:
+    """The ensemble as `uploaded` would give it, nothing sent: to see what would run."""
+    bucket = ensemble.workflow.bucket or "bucket"
+
+    def moved(detector: Detector) -> Detector:
+        return detector.model_copy(
+            update={
+                field: f"s3://{bucket}/{PREFIX}/weights/{Path(location).name}"
+                for field, location in _here(detector)
+            }
+        )
+
+    detectors = tuple(map(moved, ensemble.detectors))
+    settings = ensemble.workflow.model_copy(update={"bucket": bucket})
+    return ensemble.model_copy(update={"detectors": detectors, "workflow": settings})
+
+
+def _here(detector: Detector) -> Iterator[tuple[str, str]]:
+    """The fields of a detector that name a file or folder on this machine, and it."""
+    for field in type(detector).model_fields:
+        location = getattr(detector, field)
+        if isinstance(location, str) and location in detector.files and not is_s3(location):
+            yield field, location
+
+
 def bucket_of(ensemble: EnsembleSpec) -> str:
     """The bucket to put things in; SpecError where neither the spec nor the environment says."""
     bucket = ensemble.workflow.bucket or os.environ.get("QUORATE_BUCKET")
@@ -57,10 +82,7 @@ def bucket_of(ensemble: EnsembleSpec) -> str:
 
 def _weights(detector: Detector, bucket: str, report: Progress) -> Detector:
     moved = {}
-    for field in type(detector).model_fields:
-        location = getattr(detector, field)
-        if not isinstance(location, str) or location not in detector.files or is_s3(location):
-            continue
+    for field, location in _here(detector):
         path = Path(location)
         files = _files(path, whose=f"{detector.name}: {field}: ")
         digest = _digest(files)

@@ -80,8 +80,11 @@ def _remember(workflow: Json, reasons: dict[str, str]) -> bool:
     return doubt
 
 
-def check(branch: Branch) -> None:
-    """WorkflowError, naming the task that ended it and what it said, where a run failed."""
+def check(branch: Branch, options: str = "") -> None:
+    """WorkflowError, naming the task that ended it and what it said, where a run failed.
+
+    `options` are those of the cluster, for the command that shows the log.
+    """
     if branch.phase not in FAILED:
         return
     task, message = failure(branch)
@@ -89,7 +92,7 @@ def check(branch: Branch) -> None:
     said = message.rstrip(".") or "it does not say why"
     raise WorkflowError(
         f"The workflow {branch.label} failed{where}: {said}.",
-        hint=f"quorate logs {branch.label}" + (f" {task}" if where else ""),
+        hint=f"quorate logs {branch.label}" + (f" {task}" if where else "") + options,
     )
 
 

@@ -128,7 +128,7 @@ def _submit(arguments: argparse.Namespace) -> None:
         print_json(asdict(run))
     else:
         print(run.name)
-        note(f"quorate watch {run.name} shows it")
+        note(f"quorate watch {run.name}{cluster.options} shows it")
 
 
 def _parameters(given: list[str]) -> dict[str, str]:
@@ -159,9 +159,10 @@ def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
         with drawn() as show:
             workflow, branch = follow(cluster, name, show)
     except KeyboardInterrupt:
-        note(f"\nthe run goes on: quorate watch {name}, or quorate stop {name}")
+        here = f"{name}{cluster.options}"
+        note(f"\nthe run goes on: quorate watch {here}, or quorate stop {here}")
         raise SystemExit(130) from None
-    check(branch)
+    check(branch, cluster.options)
     _outcome(workflow, as_json=as_json)
 
 
