@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from quorate.annotations import Annotations, Kind, Ragged
+from quorate.annotations import Annotations, Kind
+from quorate.columns import Ragged
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import InputError
 

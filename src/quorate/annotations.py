@@ -26,7 +26,7 @@ One row per shape or tag, for a whole data set at once: there is no object per s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import column, concat_offsets, take_ragged
+from quorate.columns import Ragged, column
 from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.masks import Masks
@@ -58,59 +58,6 @@ class Kind(IntEnum):
     ELLIPSE = 4
     MASK = 5
     TAG = 6
-
-
-@dataclass(frozen=True, eq=False)
-class Ragged:
-    """Rows of different lengths; row i owns `values[offsets[i]:offsets[i + 1]]`.
-
-    offsets  int64    (n + 1,)  rising from 0
-    values   float64  (m,)
-    """
-
-    offsets: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, rows: Iterable[ArrayLike]) -> Self:
-        """Rows from sequences of numbers."""
-        arrays = [np.asarray(row, dtype=np.float64).reshape(-1) for row in rows]
-        return cls(
-            offsets=np.cumsum([0, *map(len, arrays)], dtype=np.int64),
-            values=np.concatenate([*arrays, np.empty(0)]),
-        )
-
-    @classmethod
-    def nothing(cls, n: int) -> Self:
-        """`n` rows of length 0."""
-        return cls(offsets=np.zeros(n + 1, dtype=np.int64), values=np.empty(0))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> NDArray[np.float64]:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    def __iter__(self) -> Iterator[NDArray[np.float64]]:
-        return (self[row] for row in range(len(self)))
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """(n,) the length of each row."""
-        return np.diff(self.offsets)
-
-    def take(self, rows: NDArray[np.int64]) -> Ragged:
-        """The given rows, in that order."""
-        offsets, flat = take_ragged(self.offsets, rows)
-        return Ragged(offsets=offsets, values=self.values[flat])
-
-    @classmethod
-    def concat(cls, parts: Sequence[Ragged]) -> Self:
-        """All rows of all parts, in order."""
-        return cls(
-            offsets=concat_offsets([part.offsets for part in parts]),
-            values=np.concatenate([np.empty(0), *(part.values for part in parts)]),
-        )
 
 
 @dataclass(frozen=True, eq=False)

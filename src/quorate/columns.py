@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -38,3 +39,56 @@ def concat_offsets(parts: Sequence[Offsets]) -> Offsets:
     starts = np.cumsum([0, *(int(part[-1]) for part in parts)])
     shifted = [part[1:] + start for part, start in zip(parts, starts, strict=False)]
     return np.concatenate([[0], *shifted]).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of different lengths; row i owns `values[offsets[i]:offsets[i + 1]]`.
+
+    offsets  int64    (n + 1,)  rising from 0
+    values   float64  (m,)
+    """
+
+    offsets: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Iterable[ArrayLike]) -> Self:
+        """Rows from sequences of numbers."""
+        arrays = [np.asarray(row, dtype=np.float64).reshape(-1) for row in rows]
+        return cls(
+            offsets=np.cumsum([0, *map(len, arrays)], dtype=np.int64),
+            values=np.concatenate([*arrays, np.empty(0)]),
+        )
+
+    @classmethod
+    def nothing(cls, n: int) -> Self:
+        """`n` rows of length 0."""
+        return cls(offsets=np.zeros(n + 1, dtype=np.int64), values=np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.float64]:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.float64]]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(n,) the length of each row."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[np.int64]) -> Ragged:
+        """The given rows, in that order."""
+        offsets, flat = take_ragged(self.offsets, rows)
+        return Ragged(offsets=offsets, values=self.values[flat])
+
+    @classmethod
+    def concat(cls, parts: Sequence[Ragged]) -> Self:
+        """All rows of all parts, in order."""
+        return cls(
+            offsets=concat_offsets([part.offsets for part in parts]),
+            values=np.concatenate([np.empty(0), *(part.values for part in parts)]),
+        )

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quorate.annotations import Annotations, Kind, Ragged
+from quorate.annotations import Annotations, Kind
 from quorate.cli import main
+from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import InputError

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from quorate.annotations import Annotations, Kind, Ragged
+from quorate.annotations import Annotations, Kind
+from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
 from quorate.formats import masks
 from quorate.labels import Labels

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from quorate.annotations import Annotations, Kind, Ragged
+from quorate.annotations import Annotations, Kind
+from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, QuorateError
 from quorate.formats import masks, read, write

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quorate.annotations import Annotations, Kind, Ragged
+from quorate.annotations import Annotations, Kind
+from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError, LabelError, QuorateError

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from quorate.annotations import Ragged
+from quorate.columns import Ragged
 from quorate.errors import InputError
 from quorate.masks import Masks
 from quorate.masks.outlines import drawn, polygons

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.annotations import Annotations, Kind, Ragged
+from quorate.annotations import Annotations, Kind
+from quorate.columns import Ragged
 
 NO_POINTS: tuple[float, ...] = ()
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from quorate.annotations import Annotations, Kind, Ragged
+from quorate.annotations import Annotations, Kind
+from quorate.columns import Ragged
 from quorate.dataset import Dataset
 
 HAVE_AN_AREA = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
