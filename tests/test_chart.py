@@ -63,7 +63,8 @@ def test_each_account_has_the_least_rights():
     made = render()
     results = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
     assert rules(made, "quorate") == results
-    assert rules(made, "quorate-exit") == results | {("workflows", "get"), ("workflows", "patch")}
+    tells = {("workflows", "get"), ("workflows", "patch"), ("events", "list")}
+    assert rules(made, "quorate-exit") == results | tells
     assert rules(made, "quorate-children") == results | {
         ("workflows", verb) for verb in ("create", "get", "patch", "watch")
     }

@@ -9,7 +9,7 @@ from tests.test_chart import KEYS, S3, helm
 RESULTS = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
 RIGHTS = {
     "quorate": RESULTS,
-    "quorate-exit": RESULTS | {("workflows", "get"), ("workflows", "patch")},
+    "quorate-exit": RESULTS | {("workflows", "get"), ("workflows", "patch"), ("events", "list")},
     "quorate-children": RESULTS
     | {("workflows", verb) for verb in ("create", "get", "patch", "watch")},
     "quorate-artifact-gc": {

@@ -125,6 +125,36 @@ def test_what_failed_is_asked_of_the_api_server(pod, workflow, finish):
     ]
 
 
+def test_why_a_pod_waited_is_asked_of_the_events(kubectl, pod, workflow, finish):
+    def given_up(name):
+        status = failed(name)
+        fuse = status["nodes"][f"{name}-3"]
+        fuse |= {"message": "timeout", "templateName": "fuse"}
+        return status
+
+    pod("quorate-exit")
+    name = workflow(status=given_up)
+    happened = "2026-01-01T00:00:00Z"
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": kubectl.namespace},
+        "involvedObject": {"kind": "Pod", "name": f"{name}-fuse-3", "namespace": kubectl.namespace},
+        "reason": "FailedScheduling",
+        "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        "type": "Warning",
+        "firstTimestamp": happened,
+        "lastTimestamp": happened,
+    }
+    kubectl.apply(event)
+    told, *_ = finish(name, "Failed")
+    assert told["failures"][0] == {
+        "node": "fuse",
+        "message": "given up while it waited for a node: cannot be scheduled: 0/3 nodes are "
+        "available: 3 Insufficient nvidia.com/gpu",
+    }
+
+
 def test_a_child_is_not_told_of(pod, workflow, finish):
     pod("quorate-exit")
     assert finish(workflow(**{PARENT: "another"}), "Succeeded", degraded=True) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from quorate.argo.client import unpacked
+from quorate.argo.reasons import warnings
 from quorate.argo.rest import Json, Rest
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -17,11 +18,13 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class OwnWorkflow:
-    """One workflow: read it, label it."""
+    """One workflow: read it, ask why its pods waited, label it."""
 
     def __init__(self, rest: Rest, namespace: str, name: str) -> None:
         self._rest = rest
         self._path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflows/{name}"
+        self._events = f"/api/v1/namespaces/{namespace}/events"
+        self._name = name
 
     @classmethod
     def of_pod(cls, namespace: str, name: str, *, account: Path | None = None) -> Self | None:
@@ -48,6 +51,12 @@ class OwnWorkflow:
     def read(self) -> Json:
         """The workflow, its nodes unpacked; errors as those of `Rest`."""
         return unpacked(self._rest("GET", self._path))
+
+    def warnings(self) -> dict[str, str]:
+        """What Kubernetes last complained of, for each pod of the workflow that it did."""
+        query = {"fieldSelector": "involvedObject.kind=Pod"}
+        found = self._rest("GET", self._events, query=query).get("items") or []
+        return warnings(found, self._name)
 
     def label(self, name: str, value: str) -> None:
         """Set one label; errors as those of `Rest`."""

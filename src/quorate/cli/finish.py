@@ -55,7 +55,9 @@ def _finish(arguments: argparse.Namespace) -> None:
     if workflow is not None and _is_child(workflow):
         note("a part of another run, which is told of there")
         return
-    notice = attempt(lambda: _notice(arguments, workflow), "nothing can be told")
+    ended = arguments.status != "Running"
+    waited = attempt(own.warnings, "the events cannot be read") if own and ended else None
+    notice = attempt(lambda: _notice(arguments, workflow, waited or {}), "nothing can be told")
     if notice is None:
         return
     if notice.event == "degraded" and own is not None:
@@ -86,7 +88,9 @@ def _is_child(workflow: dict[str, Any]) -> bool:
     return PARENT in (workflow["metadata"].get("labels") or {})
 
 
-def _notice(arguments: argparse.Namespace, workflow: dict[str, Any] | None) -> Notice:
+def _notice(
+    arguments: argparse.Namespace, workflow: dict[str, Any] | None, waited: dict[str, str]
+) -> Notice:
     """All that is known of the run, from its summary, its status and the API server."""
     from quorate.argo.names import ENSEMBLE
     from quorate.notifications import Notice
@@ -107,7 +111,7 @@ def _notice(arguments: argparse.Namespace, workflow: dict[str, Any] | None) -> N
         run=f"{where}{arguments.workflow}",
         uid=metadata.get("uid", ""),
         counts=counts,
-        failures=_failures(arguments.failures, workflow, event),
+        failures=_failures(arguments.failures, workflow, waited, event),
         links=_links(arguments, published=counts is not None),
     )
 
@@ -131,7 +135,7 @@ def _counts(path: str | None) -> Counts | None:
 
 
 def _failures(
-    listed: str | None, workflow: dict[str, Any] | None, event: Event
+    listed: str | None, workflow: dict[str, Any] | None, waited: dict[str, str], event: Event
 ) -> tuple[Failure, ...]:
     """What failed, what decided first: by the workflow's own nodes, else by Argo's list.
 
@@ -144,7 +148,7 @@ def _failures(
     if workflow is not None:
         from quorate.argo.tree import EXIT, FAILED, failure, tree
 
-        top = tree(workflow)
+        top = tree(workflow, waited)
         said = [failure(top)] if event == "failed" else []
         said += [
             (one.label, one.message)

@@ -1,0 +1,126 @@
+"""Pools that are shared by shards, and specs that lie in a repository, on a real controller."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.cluster.runs import PARTS, Bucket, Runs, nodes
+
+pytestmark = pytest.mark.usefixtures("argo", "installed")
+
+
+@pytest.fixture(scope="module")
+def runs(kubectl, bucket, image, tmp_path_factory):
+    runs = Runs(
+        kubectl,
+        Bucket(bucket),
+        image,
+        prefix=f"quorate-tests/pools-{os.getpid()}",
+        folder=tmp_path_factory.mktemp("specs"),
+    )
+    for name in ("images", "models"):
+        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
+    yield runs
+    runs.clear()
+
+
+@pytest.fixture
+def one_at_once(kubectl):
+    """The pool `narrow` in the ConfigMap that the chart makes of its `pools`."""
+
+    def patch(value):
+        given = json.dumps({"data": {"narrow": value}})
+        kubectl("patch", "configmap", "quorate-pools", "--type=merge", f"--patch={given}")
+
+    if kubectl("get", "configmap", "quorate-pools", check=False).returncode:
+        kubectl("create", "configmap", "quorate-pools")
+    patch("1")
+    yield "narrow"
+    patch(None)
+
+
+def test_the_shards_of_a_run_share_a_pool(runs, one_at_once):
+    path = runs.spec(
+        "pools-narrow", quorum=1, fusion="wbf", pools={one_at_once: {"parallelism": 1}}
+    )
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["detectors"] = spec["detectors"][:1]
+    spec["detectors"][0]["pool"] = one_at_once
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    name = runs.create(runs.template(path), shard_size=20)
+    held = []
+
+    def look(workflow):
+        status = workflow.get("status", {})
+        holding = (status.get("synchronization") or {}).get("semaphore", {}).get("holding") or []
+        held.extend(len(one.get("holders") or ()) for one in holding)
+        return False
+
+    ended = runs.wait(name, until=look)
+    assert ended["status"]["phase"] == "Succeeded"
+    assert max(held) == 1
+    pods = [node for node in nodes(ended) if node["templateName"] == "detect-yolo"]
+    assert len(pods) == 3
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A git server on this machine, at the address where the store is; its URL."""
+    host = urlsplit(os.environ["AWS_ENDPOINT_URL"]).hostname
+    with socket.socket() as free:
+        try:
+            free.bind((host, 0))
+        except OSError:
+            pytest.skip(f"pods reach {host}, which is not this machine: no place for a git server")
+        port = free.getsockname()[1]
+    work = tmp_path / "vision"
+
+    def git(*arguments):
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *who, "-C", str(work), *arguments], check=True, capture_output=True)
+
+    def commit(files):
+        work.mkdir()
+        git("init", "--initial-branch=main")
+        for name, text in files.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_text(text, encoding="utf-8")
+        git("add", ".")
+        git("commit", "--message=spec")
+        git("tag", "v3")
+        return f"git://{host}:{port}/vision"
+
+    daemon = subprocess.Popen(
+        ["git", "daemon", f"--listen={host}", f"--port={port}", "--export-all", "--reuseaddr",
+         f"--base-path={tmp_path}", str(tmp_path)]
+    )  # fmt: skip
+    try:
+        for _ in range(100):
+            with socket.socket() as ready:
+                if ready.connect_ex((host, port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield commit
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def test_a_spec_is_read_from_its_repository_when_the_run_starts(runs, repository):
+    path = runs.spec("pools-git", quorum=1, fusion="wbf")
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["detectors"] = spec["detectors"][:1]
+    kept = yaml.safe_dump({**spec, "publish": {"formats": ["voc"], "report": False}})
+    url = repository({"street/spec.yaml": kept})
+    spec["workflow"]["git"] = {"repo": url, "revision": "v3", "path": "street/spec.yaml"}
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    ended = runs.wait(runs.create(runs.template(path)))
+    assert ended["status"]["phase"] == "Succeeded", ended["status"]
+    published = runs.results(ended["metadata"]["name"])
+    assert {name.partition("/")[0] for name in published} == {"voc", "summary.json"}
