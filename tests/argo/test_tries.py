@@ -4,7 +4,7 @@ import pytest
 
 from quorate.argo.sizing import TEMPLATES, shard_bytes
 from quorate.spec import Pool, Toleration
-from tests.argo.test_template import artifacts, detector, ensemble, tasks, templates
+from tests.argo.test_template import artifacts, detector, ensemble, rendered, tasks, templates
 
 SPOT = Pool(
     node_selector={"pool": "spot"},
@@ -55,21 +55,23 @@ def test_the_semaphore_of_a_pool():
 
 def test_a_fallback_is_a_try_of_its_own():
     found = on(SPOT.model_copy(update={"fallback": "demand"}), Pool(node_selector={"a": "b"}))
-    first, second = found["detect-one-1"], found["detect-one-2"]
+    first, second = found["try-1-one"], found["try-2-one"]
     assert (first["nodeSelector"], second["nodeSelector"]) == ({"pool": "spot"}, {"a": "b"})
     assert "retryStrategy" not in first
     assert "retryStrategy" in second
-    again = tasks(found["detect-one"])["try-2"]
-    assert again["depends"] == "try-1.Failed || try-1.Errored"
+    again = tasks(found["detect-one"])["try-2-one"]
+    assert again["depends"] == "try-1-one.Failed || try-1-one.Errored"
     # Bad input (2) is as bad on another pool.
-    assert again["when"] == "{{=(tasks['try-1'].exitCode ?? '-1') in ['-1', '75', '137', '143']}}"
+    assert (
+        again["when"] == "{{=(tasks['try-1-one'].exitCode ?? '-1') in ['-1', '75', '137', '143']}}"
+    )
     assert artifacts(first) == artifacts(second)
 
 
 def test_argo_looks_at_a_pending_timeout_only_where_it_does_not_retry():
     waiting = SPOT.model_copy(update={"pending_timeout": "10m"})
     found = on(waiting.model_copy(update={"fallback": "demand", "parallelism": 2}), waiting)
-    for name in ("detect-one-1", "detect-one-2"):
+    for name in ("try-1-one", "try-2-one"):
         assert found[name]["pendingTimeout"] == "10m"
         assert "retryStrategy" not in found[name]
         # Waiting for a semaphore would count as waiting for a node.
@@ -79,14 +81,14 @@ def test_argo_looks_at_a_pending_timeout_only_where_it_does_not_retry():
 
 def test_a_pool_that_is_waited_for_has_a_second_try_where_there_is_no_other_pool():
     found = on(SPOT.model_copy(update={"pending_timeout": "10m"}))
-    assert found["detect-one-1"]["nodeSelector"] == found["detect-one-2"]["nodeSelector"]
+    assert found["try-1-one"]["nodeSelector"] == found["try-2-one"]["nodeSelector"]
 
 
 def test_fallbacks_may_follow_each_other():
     pools = (Pool(fallback="demand"), Pool(fallback="last"), Pool(parallelism=1))
     found = on(*pools)
-    assert list(tasks(found["detect-one"])) == ["try-1", "try-2", "try-3"]
-    assert "synchronization" in found["detect-one-3"]
+    assert list(tasks(found["detect-one"])) == ["try-1-one", "try-2-one", "try-3-one"]
+    assert "synchronization" in found["try-3-one"]
 
 
 @pytest.mark.parametrize(("timeout", "expected"), [("90s", 90), ("1h30m", 5400)])
@@ -101,3 +103,10 @@ def test_tries_make_shards_dearer_and_children_smaller():
     plain, tried = on(SPOT), on(SPOT.model_copy(update={"fallback": "demand"}), Pool())
     assert most(tried) < most(plain)
     assert TEMPLATES * 20_000 + most(tried) * shard_bytes(2, 2) < 1 << 20
+
+
+def test_a_detector_may_be_called_as_a_try_is_counted():
+    waiting = {"p": Pool(pending_timeout="10m")}
+    given = ensemble(detector("yolo", pool="p"), detector("yolo-1"), pools=waiting)
+    names = [one["name"] for one in rendered(given)["spec"]["templates"]]
+    assert len(set(names)) == len(names)

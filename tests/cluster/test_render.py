@@ -52,9 +52,9 @@ def test_a_pod_without_a_node_is_given_up_and_another_pool_tried(runs):
     path.write_text(yaml.safe_dump(spec), encoding="utf-8")
     ended = runs.wait(runs.create(runs.template(path)))
     assert ended["status"]["phase"] == "Succeeded"
-    (first,) = nodes(ended, "try-1")
+    (first,) = nodes(ended, "try-1-yolo")
     assert (first["phase"], first["message"]) == ("Failed", "timeout")
-    assert [node["phase"] for node in nodes(ended, "try-2", kind="Retry")] == ["Succeeded"]
+    assert [node["phase"] for node in nodes(ended, "try-2-yolo", kind="Retry")] == ["Succeeded"]
 
 
 def test_weights_that_are_missing_are_named_and_not_asked_for_again(runs):

@@ -40,7 +40,7 @@ def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DA
         _try(
             ensemble,
             detector,
-            f"{name}-{number}",
+            _named(detector, number),
             place,
             semaphore=semaphore(place) if place != first else None,
             last=number == len(pools),
@@ -49,12 +49,12 @@ def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DA
     ]
     tasks: list[Any] = [
         Task(
-            name=f"try-{number}",
+            name=one.name,
             template=one.name,
             arguments=PASSED,
-            depends=f"try-{number - 1}.Failed || try-{number - 1}.Errored" if number > 1 else None,
+            depends=_went_wrong(detector, number - 1) if number > 1 else None,
             # Left out, a try takes the result of the one before: the DAG fails as that did.
-            when=_worth_another(number - 1) if number > 1 else None,
+            when=_worth_another(detector, number - 1) if number > 1 else None,
         )
         for number, one in enumerate(tries, start=1)
     ]
@@ -76,9 +76,19 @@ def semaphore(place: Place) -> Synchronization | None:
     return Synchronization(semaphores=[SemaphoreRef(config_map_key_ref=selector)])
 
 
-def _worth_another(number: int) -> str:
+def _named(detector: Detector, number: int) -> str:
+    """A try's name. Its number stands first: a detector may well be called `yolo-1`."""
+    return f"try-{number}-{detector.name}"
+
+
+def _went_wrong(detector: Detector, number: int) -> str:
+    name = _named(detector, number)
+    return f"{name}.Failed || {name}.Errored"
+
+
+def _worth_another(detector: Detector, number: int) -> str:
     codes = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
-    return f"{{{{=(tasks['try-{number}'].exitCode ?? '-1') in [{codes}]}}}}"
+    return f"{{{{=(tasks['{_named(detector, number)}'].exitCode ?? '-1') in [{codes}]}}}}"
 
 
 def _try(
