@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from quorate.detectors.conformance import assert_conforms
 from quorate.detectors.darknet import DarknetDetector
 from quorate.detectors.darknet.cache import cache_folder
 from quorate.errors import DetectorError
@@ -201,6 +202,7 @@ def test_batch_equals_single_and_threads_equal_one(tmp_path):
         np.testing.assert_allclose(as_table(beside), as_table(alone), atol=1e-3)
         np.testing.assert_array_equal(as_table(elsewhere), as_table(alone))
     assert single.labels == NAMES
+    assert_conforms(single)
 
 
 def test_defaults(tmp_path):

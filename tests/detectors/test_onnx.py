@@ -1,5 +1,7 @@
 """The ONNX detector as a whole: its files, its labels, its boxes, its threads."""
 
+import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from quorate.detectors.conformance import assert_conforms
 from quorate.detectors.onnx import OnnxDetector
 from quorate.errors import DetectorError
 from quorate.spec.detector import detector_kinds
@@ -249,6 +252,22 @@ def test_files_that_are_no_models(tmp_path, data, why):
     assert str(path) in caught.value.message
 
 
+class Trap:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_with_code_is_no_model_and_is_not_run(tmp_path):
+    path = tmp_path / "w.onnx"
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung"), protocol=2))
+    with pytest.raises(DetectorError, match="not an ONNX model"):
+        load(path)
+    assert not (tmp_path / "sprung").exists()
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(DetectorError, match="there is no such file"):
         load(tmp_path / "nowhere" / "w.onnx")
@@ -455,6 +474,11 @@ def test_a_picture_has_the_same_boxes_in_any_company(tmp_path, image, options, k
     alone = [predictor.predict([picture])[0] for picture in many]
     assert all(same(a, b) for a, b in zip(together, alone, strict=True))
     assert len({boxes.score.tobytes() for boxes in together}) > 2
+
+
+def test_it_keeps_the_contract(tmp_path):
+    assert_conforms(load(models.echo(tmp_path / "e.onnx")))
+    assert_conforms(load(models.echo(tmp_path / "b.onnx"), batch=3), tolerance=1e-3)
 
 
 def test_threads_do_not_disturb_each_other(tmp_path):

@@ -137,6 +137,14 @@ def test_tensors_that_the_server_does_not_describe(server):
         assert "get_input_types" in caught.value.hint
 
 
+@pytest.mark.parametrize("names", [("a",), ("a", "b", "c", "d")])
+def test_a_wrong_number_of_names(server, names):
+    described = remote(server, "yolov3", **YOLO).model_copy(update={"names": names})
+    with pytest.raises(DetectorError, match="names") as caught:
+        described.load()
+    assert "3" in caught.value.message + (caught.value.hint or "")
+
+
 def test_a_refused_request_says_why(server):
     """JSON has no half precision, says KServe; MLServer takes any number."""
     if not server.takes_bytes:

@@ -234,20 +234,24 @@ def test_it_keeps_the_contract(family, folders):
     assert_conforms(describe(folders(family), batch=3).load(), tolerance=1e-3)
 
 
-def test_a_model_with_masks_gives_its_boxes(folders, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [("detr", "DetrForSegmentation"), ("conditional_detr", "ConditionalDetrForSegmentation")],
+)
+def test_a_model_with_masks_gives_them_and_its_boxes(family, kind, tmp_path):
     import torch
     import transformers
 
-    config, processor = tiny("detr")
+    config, processor = tiny(family)
     torch.manual_seed(1)
-    model = transformers.DetrForSegmentation(config).eval()
+    model = getattr(transformers, kind)(config).eval()
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     [boxes] = describe(tmp_path, masks=False).load().predict(PICTURES[:1])
     assert boxes.masks is None
     inputs = processor(images=PICTURES[0], return_tensors="pt")
     with torch.inference_mode():
-        outputs = model.detr(**inputs)
+        outputs = getattr(model, family)(**inputs)
     [found] = processor.post_process_object_detection(
         outputs, threshold=0.01, target_sizes=[(97, 131)]
     )
@@ -258,9 +262,10 @@ def test_a_model_with_masks_gives_its_boxes(folders, tmp_path):
         planes = torch.nn.functional.interpolate(
             model(**inputs).pred_masks, size=(97, 131), mode="bilinear", align_corners=False
         )[0]
-    scores = outputs.logits.softmax(-1)[0, :, :-1]
+    logits = outputs.logits[0]
+    scores = logits.softmax(-1)[:, :-1] if family == "detr" else logits.sigmoid()
     for row, score in enumerate(masked.score):
-        query = int((scores.max(-1).values - float(score)).abs().argmin())
+        query = int((scores - float(score)).abs().min(-1).values.argmin())
         wrong = masked.masks.bitmap(row) != (planes[query] > 0).numpy()
         assert wrong.mean() < 1e-3
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quorate.detectors import Boxes
 from quorate.masks import Masks
-from quorate.spec.tta import Tiles, View
+from quorate.spec.tta import GEOMETRIC, NUMBERS, PHOTOMETRIC, Tiles, View
 from quorate.tta import Augmented, Tiled
 from quorate.tta.masks import masks_led_back
 from tests.tta.test_geometric import BENT, EXACT, RESIZED, seen
@@ -58,7 +58,10 @@ def test_copied_pixels_lead_back_to_just_themselves(text, data):
     assert np.array_equal(led.bitmap(1), shown)
 
 
-@pytest.mark.parametrize("text", [*RESIZED, *BENT, "elastic-0.02", "elastic-0.05"])
+RESAMPLED = [*RESIZED, *BENT, "elastic-0.02", "elastic-0.05"]
+
+
+@pytest.mark.parametrize("text", RESAMPLED)
 def test_resampled_views_lead_back_to_nearly_themselves(text):
     rows, columns = np.mgrid[:120, :97] + 0.5
     pixels = (columns - 45) ** 2 / 900 + (rows - 60) ** 2 / 1600 < 1
@@ -68,6 +71,40 @@ def test_resampled_views_lead_back_to_nearly_themselves(text):
     led = masks_led_back(found.masks, back).bitmap(0)
     overlap = (led & pixels).sum() / (led | pixels).sum()
     assert overlap > (0.9 if text in ("scale-0.37", "scale-0.5") else 0.95)
+
+
+def test_every_view_has_its_way_back_tested():
+    """Those that move pixels above, for boxes in test_geometric; the others leave all in place."""
+    assert {View.parse(text).name for text in [*EXACT, *RESAMPLED]} == GEOMETRIC.keys()
+    assert len(NUMBERS) >= 33
+
+
+class Fixed:
+    """Finds the same boxes and masks whatever it is shown."""
+
+    labels = ("any",)
+
+    def __init__(self, boxes):
+        self.boxes = boxes
+
+    def predict(self, pictures):
+        return [self.boxes] * len(pictures)
+
+
+@settings(max_examples=10, deadline=None)
+@pytest.mark.parametrize("name", PHOTOMETRIC)
+@given(st.data())
+def test_views_of_colours_leave_boxes_and_masks_in_place(name, data):
+    pixels = noise(data.draw, 1, 30)
+    pixels[0, 0] = True
+    masks = Masks.from_bitmaps(pixels[None])
+    box = masks.measured().box.astype(np.float32)
+    boxes = Boxes(box, np.array([0.9], np.float32), np.zeros(1, np.int32), masks)
+    [views] = Augmented(Fixed(boxes), (View.parse(name),), 300).look([painted(pixels)])
+    assert len(views) == 2
+    for found in views:
+        assert found.xyxy.tolist() == box.tolist()
+        assert np.array_equal(found.masks.bitmap(0), pixels)
 
 
 @settings(max_examples=60, deadline=None)
