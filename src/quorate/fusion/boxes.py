@@ -133,7 +133,11 @@ def merge_groups(
                     )
                 if capped:
                     value = min(value, 1.0)
-                _merge_box(fused, n, members, begin, end, box, weighted, total, from_box)
+                for c in range(4):
+                    fused[n, c] = box[leader, c]
+                # Most groups need no call, which would count references.
+                if from_box != LEADER and (size > 1 or from_box == NMW_MEAN):
+                    _merge_box(fused, n, members, begin, end, box, weighted, total, from_box)
                 kind[n] = category[row[leader]]
                 if from_category == OF_MAJORITY and size > 1:
                     kind[n], mark = _majority(
@@ -195,7 +199,7 @@ def _merge_box(
     total: float,
     from_box: int,
 ) -> None:
-    """Write the box of a group to fused[n]; a group whose scores are all 0 has its leader's."""
+    """Write the box of a group to fused[n], its leader's; which stays where all scores are 0."""
     leader = members[begin]
     if from_box == UNION:
         for c in range(2):
@@ -203,10 +207,6 @@ def _merge_box(
             for k in range(begin + 1, end):
                 low, high = min(low, box[members[k], c]), max(high, box[members[k], c + 2])
             fused[n, c], fused[n, c + 2] = low, high
-        return
-    for c in range(4):
-        fused[n, c] = box[leader, c]
-    if from_box == LEADER or (end - begin == 1 and from_box != NMW_MEAN):
         return
     if from_box == NMW_MEAN:
         total = 0.0

@@ -137,11 +137,10 @@ def form_groups(
                         smaller,
                     )
                 for g in range(leaders):
-                    much = shared[g]
-                    if _preferred(much, g, most, found, threshold, first) and (
-                        not one_each or not _has_voted(voted, g, who)
-                    ):
-                        found, most = g, much
+                    if shared[g] > most and (not one_each or not _has_voted(voted, g, who)):
+                        found, most = g, shared[g]
+                        if first:
+                            break
             new = found < 0
             moved = new
             if new:

@@ -141,6 +141,7 @@ def sort_boxes(
     for table_row in range(len(weights)):
         most = max(most, largest(weights, table_row))
     levels = LEVELS / most if most > 0.0 else 0.0
+    own = len(special) > 0  # a call for each box would count references
     count = runs = 0
     for picture in range(first, last):
         run_of_picture[picture - first] = runs
@@ -152,7 +153,7 @@ def sort_boxes(
             value = np.float64(score[i])
             if not (0.0 <= x2 - x1 < np.inf and 0.0 <= y2 - y1 < np.inf and 0.0 <= value <= 1.0):
                 return i, box, weighted, row, voter, run_start, run_slot, run_of_picture
-            slot = _slot_of(category[i], special)
+            slot = _slot_of(category[i], special) if own else 0
             if value < min_score[slot]:
                 continue
             who = identity[detector[i]]
@@ -174,7 +175,7 @@ def sort_boxes(
             i = order[k]
             if k == 0 or (not agnostic and raw_category[i] != raw_category[order[k - 1]]):
                 run_start[runs] = count
-                run_slot[runs] = 0 if agnostic else _slot_of(raw_category[i], special)
+                run_slot[runs] = _slot_of(raw_category[i], special) if own and not agnostic else 0
                 runs += 1
             for c in range(4):
                 box[count, c] = raw_box[i, c]

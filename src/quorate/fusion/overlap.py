@@ -38,7 +38,7 @@ def overlap(
     height = max(min(ay2, by2) - max(ay1, by1), 0.0)
     common = width * height
     whole = min(area_a, area_b) if smaller else area_a + area_b - common
-    return common / whole if common > 0.0 else 0.0
+    return common / whole if whole > 0.0 else 0.0
 
 
 @njit(error_model="numpy")
