@@ -1,6 +1,8 @@
 """Fusing files that are there already, as users of other tools have them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -216,3 +218,18 @@ def test_evaluate_and_compare_measure_files(tmp_path, two, capsys):
     assert summary["boxes"] == {"in": 4, "out": 3}
     assert summary["votes"] == {"1": 2, "2": 1}
     assert [one["boxes"] for one in summary["files"]] == [2, 2]
+
+
+def test_small_files_wake_neither_the_compiler_nor_pydantic(two, tmp_path):
+    """What makes up how fast `quorate fuse` starts, once its kernels are compiled."""
+    code = (
+        "import sys; from quorate.cli import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "heavy = {'pydantic', 'rich', 'pyarrow', 'boto3', 'scipy.linalg', 'numba.np.arrayobj'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    arguments = ["fuse", *map(str, two), "--iou", "0.6", "-o", str(tmp_path / "fused.json")]
+    fuse = [sys.executable, "-c", code, *arguments]
+    subprocess.run(fuse, check=False, capture_output=True)  # compiles, where nothing is cached
+    done = subprocess.run(fuse, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,7 @@
-"""make bench: run every benchmark in a process of its own, and write docs/performance.md."""
+"""make bench: run every benchmark in a process of its own, and write docs/performance.md.
+
+python -m tests.benchmarks [NAME …]     only these, whose sections of the page are replaced
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ HEAD = """\
 Written by `make bench`; the command above each table measures that table alone. Ratios are from
 one run on one machine, against a named peer or a physical limit; absolute times do not carry over
 to yours. [Why fusion is fast, and how its cost grows](performance/fusion.md).
+[Each family of detectors beside its library's own loop](performance/detectors.md).
 
 {machine}
 """
@@ -53,11 +57,19 @@ def section(name: str) -> str:
 
 
 def main() -> None:
-    """Measure all, then write the page."""
+    """Measure all, or the named ones, and write their sections of the page."""
     asked = sys.argv[1:] or MEASURED
-    sections = [section(name) for name in asked]
     if tuple(asked) == MEASURED:
-        PAGE.write_text("\n".join([HEAD.format(machine=machine()), *sections]), encoding="utf-8")
+        page = [HEAD.format(machine=machine()), *map(section, asked)]
+    else:
+        head, *rest = PAGE.read_text(encoding="utf-8").split("\n## ")
+        page = [f"{head}\n", *(f"## {text}" for text in rest)]
+        for measured in map(section, asked):
+            title = measured.splitlines()[0]
+            (place,) = (i for i, text in enumerate(page) if text.splitlines()[0] == title)
+            page[place] = measured
+        page = [f"{text.rstrip()}\n" for text in page]
+    PAGE.write_text("\n".join(page), encoding="utf-8")
 
 
 if __name__ == "__main__":
