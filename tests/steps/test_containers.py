@@ -105,6 +105,23 @@ def test_the_guides_script_votes_in_a_run(tmp_path, data):
     assert manifest.stat().st_mtime_ns > before  # another program is another input
 
 
+def test_a_containers_masks_are_taken(tmp_path, data):
+    from pycocotools import mask
+
+    _, work = shard(tmp_path, data, theirs())
+    image = work.images(0).images[0]
+    drawn = np.zeros((image.height, image.width), np.uint8, order="F")
+    drawn[2:12, 1:9] = 1
+    runs = mask.encode(drawn)
+    runs["counts"] = runs["counts"].decode()
+    leave(work, [box(image.id, 1) | {"segmentation": runs}, box(image.id, 2)])
+    adopt(work, 0, theirs())
+    found = Detections.from_parquet(work.detections(0, "theirs") / "detections.parquet")
+    assert found.masks is not None
+    assert found.masks.there.tolist() == [True, False]
+    assert (found.masks.bitmap(0) == drawn).all()
+
+
 def test_pods_and_a_run_make_the_same_of_a_container(tmp_path, data, monkeypatch):
     spec = EnsembleSpec(
         name="e", data=str(data), labels=LABELS, detectors=[theirs()], publish={"report": False}

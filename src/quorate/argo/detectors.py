@@ -49,14 +49,14 @@ def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DA
     ]
     tasks: list[Any] = [
         Task(
-            name=one.name,
-            template=one.name,
+            name=_named(detector, number),
+            template=_named(detector, number),
             arguments=PASSED,
             depends=_went_wrong(detector, number - 1) if number > 1 else None,
             # Left out, a try takes the result of the one before: the DAG fails as that did.
             when=_worth_another(detector, number - 1) if number > 1 else None,
         )
-        for number, one in enumerate(tries, start=1)
+        for number in range(1, len(tries) + 1)
     ]
     inputs = [Parameter(name=key) for key in INPUTS]
     return [DAG(name=name, inputs=inputs, tasks=tasks, synchronization=semaphore(first)), *tries]

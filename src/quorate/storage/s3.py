@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from urllib.parse import urlsplit
 
 from quorate.errors import AccessError, InputError, QuorateError, StorageError
 from quorate.storage.tree import Tree, join, safe_name
@@ -105,8 +106,9 @@ def s3_errors(location: str) -> Iterator[None]:
     except (NoRegionError, ParamValidationError) as error:
         raise InputError(f"{location}: {_sentence(error)}") from None
     except EndpointConnectionError as error:
+        at = urlsplit(error.kwargs["endpoint_url"])
         raise StorageError(
-            f"{location}: {_sentence(error)}",
+            f"{location}: the store at {at.scheme}://{at.netloc} cannot be reached.",
             hint="is the store up, and AWS_ENDPOINT_URL its address?",
         ) from None
     except (BotoCoreError, S3UploadFailedError) as error:
