@@ -2,7 +2,8 @@
 
 Before it looks into its cache, numba loads everything it would need to compile: some two hundred
 modules, and scipy where that is installed. Loading ready machine code needs none of it, and takes
-a third of the time; where there is none, the compiler loads itself as ever.
+a tenth of the time; where there is none, the compiler loads itself as ever. Kept is machine code
+alone, without what numba adds for other functions to be compiled against it.
 
 Numba keeps code only in folders that it may write to. An image's are read-only, so the code that
 was compiled when the image was built is read from there all the same.
@@ -25,7 +26,7 @@ def kernel(function: Function) -> Function:
     """Compile when first called, keep the code beside the module, run without the GIL.
 
     Only for functions of arrays, numbers and tuples of these: they need nothing that numba
-    registers as it loads.
+    registers as it loads. What a kernel calls is `njit`; another kernel it cannot call.
     """
     dispatcher: Any = njit(cache=_Cache is None, nogil=True, error_model="numpy")(function)
     if _Cache is not None:
