@@ -41,12 +41,12 @@ class Scale:
 
 
 def shard_bytes(detectors: int, tries: int = 1) -> int:
-    """What one shard takes in a status: its DAG and its end; each detector's tries; its fusion.
+    """What one shard takes in a status: its DAG; of each detector every try; its fusion.
 
     A try that Argo itself repeats is a group and a pod; each further pod that is needed comes
     out of the reserve that `shards_per_workflow` leaves.
     """
-    return 2 * GROUP_BYTES + (detectors * tries + 1) * 2 * NODE_BYTES
+    return GROUP_BYTES + (detectors * tries + 1) * 2 * NODE_BYTES
 
 
 def shards_per_workflow(detectors: int, template_bytes: int, tries: int = 1) -> int:
@@ -65,6 +65,6 @@ def scale(images: int, detectors: int, template_bytes: int, tries: int = 1) -> S
         size=size,
         shards=shards,
         children=-(-shards // most),
-        nodes=held * (2 + detectors * 2 * tries + 2),
+        nodes=held * (1 + detectors * 2 * tries + 2),
         bytes=TEMPLATES * template_bytes + held * shard_bytes(detectors, tries),
     )

@@ -19,7 +19,6 @@ from hera.workflows import models as m
 
 from quorate.argo import artifacts, children, detectors, exits, places, pods
 from quorate.argo.manifest import manifest
-from quorate.argo.names import QUIET
 from quorate.argo.newer import Template
 from quorate.argo.parameters import parameters
 from quorate.argo.weights import as_in_pods
@@ -185,21 +184,22 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     # Of a task that may have failed only the status: its outputs would be waited for, for ever.
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
                 for d in ensemble.detectors}  # fmt: skip
+    failed = [f"tasks['{task.name}'].status != 'Succeeded'" for task in tasks]
     fuse = Task(
         name="fuse",
         template="fuse",
         depends=" && ".join(ended),
-        when="{{inputs.parameters.fuse}} == true",
+        # Where a detector failed it is counted here: a lost quorum is then the shard's own failure,
+        # and a retry runs the detector again. (A task that is left out takes the result of those
+        # before it, so a shard whose detectors all succeeded has succeeded without.)
+        when=f"{{{{=inputs.parameters.fuse == 'true' || {' || '.join(failed)}}}}}",
         arguments={**detectors.PASSED, **statuses},
     )
-    # A task that is left out takes the result of those before it: were `fuse` the last, a shard
-    # with a failed detector would have failed where publish fuses.
-    settled = Task(name="settled", template=QUIET, depends="fuse.Succeeded || fuse.Skipped")
     return DAG(
         name="shard",
         inputs=[Parameter(name=key) for key in (*detectors.INPUTS, "fuse")],
         fail_fast=False,
-        tasks=[*tasks, fuse, settled],
+        tasks=[*tasks, fuse],
     )
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from quorate.argo.names import QUIET
 from quorate.argo.reasons import plain, pod_name, why
 
 Json = Mapping[str, Any]
@@ -109,12 +108,8 @@ class _Made:
 
     def branches(self, members: list[Json], parent: str = "") -> list[Branch]:
         """The members of one boundary, loops and retries with their parts below or within."""
-        # What its `when` left out is no part of the run, nor what does nothing.
-        members = [
-            node
-            for node in members
-            if node.get("phase") != "Skipped" and node.get("templateName") != QUIET
-        ]
+        # What its `when` left out is no part of the run.
+        members = [node for node in members if node.get("phase") != "Skipped"]
         members = sorted(members, key=lambda n: (str(n.get("startedAt") or "~"), str(n["name"])))
         parts: dict[str, list[Json]] = {}
         owners = {str(n["name"]) for n in members if n["type"] in (*LOOPS, "Retry")}

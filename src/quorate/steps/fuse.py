@@ -109,4 +109,4 @@ def _reason(folder: Path, status: str) -> str:
     said = _STATUSES.get(status)
     if said:
         return f"{said} (its task: {status})"
-    return "it left no manifest" if status else f"it left no manifest: {_STATUSES['Failed']}"
+    return "it left no manifest"
