@@ -142,9 +142,7 @@ def test_a_run_is_shown_until_it_ends(cluster, made):
 def test_a_pod_without_a_node_says_why(cluster, made):
     run = submit_from(cluster, made, parameters={"node": "plan9"})
     workflow, branch = follow(cluster, run.name, lambda branch: None)
-    reason = (
-        r"prepare: given up .*: cannot be scheduled: 0/\d+ nodes .*: .*(affinity|selector)"
-    )
+    reason = r"prepare: given up .*: cannot be scheduled: 0/\d+ nodes .*: .*(affinity|selector)"
     with pytest.raises(WorkflowError, match=reason):
         check(branch)
     # Later too, when the pod is gone.

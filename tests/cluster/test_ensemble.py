@@ -137,6 +137,8 @@ def test_a_lost_quorum_fails_with_one_sentence(runs):
     finished = runs.wait(runs.create(runs.template(_broken(runs, "lost", quorum=3))))
     assert finished["status"]["phase"] == "Failed"
     assert "2 of 3 detectors succeeded, need 3" in messages(finished)
+    # The shard failed, not publish: a retry runs the detector again.
+    assert [one["phase"] for one in nodes(finished, "shard", kind="DAG")] == ["Failed"]
     assert not runs.results(finished["metadata"]["name"])
 
 

@@ -84,10 +84,6 @@ class _Parser(argparse.ArgumentParser):
         from quorate.cli import pod
 
         pod.last_words(f"{self.prog} {__version__}: {message}")
-        # In a pod mostly an image of another version than the template.
-        from quorate.cli import pod
-
-        pod.last_words(f"{message} (quorate {__version__})")
         self.exit(2, f"error: {message}\n  hint: {self.prog} --help\n")
 
 
