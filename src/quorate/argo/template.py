@@ -5,7 +5,8 @@
               │           └─ children ── workflows of a range of shards each ────┘
               └─ exit
 
-Where there is little to fuse, `fuse` is left out and publish fuses: a pod saved is time saved.
+Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: a pod
+saved is time saved.
 `children` takes the place of `shards` where these are too many for one workflow. A template that
 a child may run as well knows the run it belongs to by its parameter `run` (`places.py`).
 """
