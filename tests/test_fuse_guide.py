@@ -5,7 +5,9 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pycocotools.mask import encode
 
 from quorate.cli import main
 from quorate.formats import coco_results
@@ -45,7 +47,10 @@ def files(tmp_path, monkeypatch):
     # Ultralytics: a stem, as a number where it is one; newer ones tell the file as well.
     stems = [int(name) if name.isnumeric() else name for name in pictures.values()]
     ultralytics = [row(stem, 237.1, file_name=f"{stem}.jpg") for stem in stems]
-    masks = {"segmentation": {"size": [426, 640], "counts": "Xa0"}}
+    pixels = np.zeros((426, 640), np.uint8, order="F")
+    pixels[143:212, 237:262] = 1
+    counts = encode(pixels)["counts"].decode()
+    masks = {"segmentation": {"size": [426, 640], "counts": counts}}
     for name, rows in {
         "mmdet.bbox.json": mmdet,
         "predictions.json": ultralytics,

