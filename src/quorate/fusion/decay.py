@@ -146,13 +146,14 @@ def _decay_few(
         for i in range(k + 1, n):
             now = worth[i]
             # Most boxes are apart; one branch tells, and is mostly foreseen.
-            if (x1[i] < bx2) & (bx1 < x2[i]) & (y1[i] < by2) & (by1 < y2[i]):
+            width = min(bx2, x2[i]) - max(bx1, x1[i])
+            height = min(by2, y2[i]) - max(by1, y1[i])
+            if min(width, height) > 0.0:
                 much = overlap(
                     bx1, by1, bx2, by2, size, x1[i], y1[i], x2[i], y2[i], area[i], smaller
                 )
-                if much > 0.0:
-                    now *= _kept(much, iou, gaussian, sigma)
-                    worth[i] = now
+                now *= _kept(much, iou, gaussian, sigma)
+                worth[i] = now
             if now > most or (now == most and place[i] < place[best]):
                 best, most = i, now
     for i in range(k, n):
