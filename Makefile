@@ -25,7 +25,8 @@ demo: .venv/core ## three detectors, a quorum, and what it decided: the whole ch
 test: .venv/dev ## run the tests
 	$(BIN)/python -m pytest -n auto
 
-# Torch and the CUDA libraries that it brings, some 5 GB, in an environment of their own.
+# Torch and the CUDA libraries that it brings, some 5 GB, in an environment of their own, which has
+# neither Argo's nor the remote servers' packages: other tests are not even collected in it.
 .venv-torch/done: requirements-torch.txt pyproject.toml .venv/dev
 	test -x .venv-torch/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-torch
 	$(BIN)/uv pip install --quiet --python .venv-torch/bin/python --require-hashes \
@@ -35,7 +36,7 @@ test: .venv/dev ## run the tests
 	touch $@
 
 test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where there is one
-	.venv-torch/bin/python -m pytest -m torch
+	.venv-torch/bin/python -m pytest -m torch $$(grep -rl --include='test_*.py' 'mark\.torch' tests)
 
 # KServe and MLServer, some 400 MB; where they are there, `make test` runs these tests too.
 .venv-remote/done: requirements-remote.txt .venv/dev
