@@ -1,6 +1,6 @@
 import pytest
 
-from quorate.cli.files import METHODS as COMMAND_LINE
+from quorate.cli.fuse import METHODS as COMMAND_LINE
 from quorate.fusion.method import Method
 from quorate.spec import WeightedBoxesFusion
 from quorate.spec.fusion import METHODS

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 # imported when one of its commands is asked for; `--help` imports none.
 COMMANDS = {
     "run": ("run", "run an ensemble here: pictures in, annotations out"),
-    "fuse": ("files", "fuse files of detections that are there already"),
-    "convert": ("files", "convert annotations from one format to another"),
-    "evaluate": ("files", "measure detections against a truth"),
-    "compare": ("files", "compare several results: who is better, by how much, how surely"),
+    "fuse": ("fuse", "fuse files of detections that are there already"),
+    "convert": ("convert", "convert annotations from one format to another"),
+    "evaluate": ("evaluate", "measure detections against a truth"),
+    "compare": ("evaluate", "compare several results: who is better, by how much, how surely"),
     "calibrate": ("tune", "learn from labelled pictures what each detector's scores are worth"),
     "tune": ("tune", "search the fusion method, its numbers and the detectors' weights"),
     "check": ("spec", "check a spec and load its detectors"),

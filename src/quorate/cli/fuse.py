@@ -1,10 +1,11 @@
-"""quorate fuse, convert, evaluate, compare: files in, files out, no detector at work."""
+"""quorate fuse: files of detections in, one out; no detector at work."""
 
 from __future__ import annotations
 
 import argparse
 
 from quorate import TYPE_CHECKING
+from quorate.cli.results import RESULTS, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,46 +19,10 @@ if TYPE_CHECKING:
 
 METHODS = ("affirmative", "consensus", "unanimous", "votes", "wbf", "nms", "soft_nms", "nmw", "nmm")
 ANNOTATIONS = ("cvat", "coco", "voc", "yolo")
-RESULTS = (
-    "detections: COCO results (.json, .json.gz, - for standard input), .parquet, a VOC or YOLO "
-    "folder, CVAT XML; local or s3://; globs"
-)
 
 
 def add_commands(commands: Any) -> None:
-    """Add this group's commands."""
-    _add_fuse(commands)
-    convert = commands.add_parser("convert")
-    convert.add_argument("source", help="folder, ZIP archive, S3 prefix or annotation file")
-    convert.add_argument("target", help="folder, .zip or file to write")
-    convert.add_argument("--to", required=True, help="format to write: cvat, coco, voc, yolo, …")
-    convert.add_argument("--from", dest="source_format", help="format to read (default: found out)")
-    convert.set_defaults(command=_convert)
-
-    evaluate = commands.add_parser("evaluate")
-    compare = commands.add_parser("compare")
-    for command in (evaluate, compare):
-        command.add_argument("results", nargs="+", help=RESULTS)
-        command.add_argument(
-            "--truth", required=True, help="annotated data set: COCO, CVAT, VOC or YOLO"
-        )
-        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    evaluate.add_argument(
-        "--iou-type",
-        choices=("bbox", "segm"),
-        default="bbox",
-        help="compare boxes, or masks (default: bbox)",
-    )
-    evaluate.add_argument("--per-category", action="store_true", help="a table for each label too")
-    evaluate.add_argument("-o", "--out", metavar="FILE.json", help="write the metrics as JSON too")
-    evaluate.set_defaults(command=_evaluate)
-    compare.add_argument("--samples", type=int, default=1000, help="bootstrap draws (default 1000)")
-    compare.add_argument("--baseline", help="what the others are compared with (default: first)")
-    compare.add_argument("--plot", metavar="FILE.svg", help="draw the comparison as well")
-    compare.set_defaults(command=_compare)
-
-
-def _add_fuse(commands: Any) -> None:
+    """Add this command."""
     fuse = commands.add_parser(
         "fuse", description="Fuse one file of detections for each detector; any mixture of formats."
     )
@@ -119,7 +84,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, print_json, progress_bars
     from quorate.offline import fuse_files
 
-    files = _expanded(arguments.files)
+    files = expanded(arguments.files)
     _check_output(arguments.out, arguments.format, files)
     dataset, truth = _pictures(arguments.images), _pictures(arguments.evaluate)
     if arguments.images is None:
@@ -220,45 +185,6 @@ def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fus
     return checked
 
 
-def _expanded(patterns: Sequence[str]) -> list[str]:
-    """Files, with globs that the shell left alone expanded in sorted order."""
-    import glob
-    import os
-
-    from quorate.errors import InputError
-    from quorate.storage import exists, is_s3
-
-    files: list[str] = []
-    for pattern in patterns:
-        there, meant = (exists, _objects) if is_s3(pattern) else (os.path.exists, glob.glob)
-        if not glob.has_magic(pattern) or there(pattern):
-            files.append(pattern)
-            continue
-        found = sorted(meant(pattern))
-        if not found:
-            raise InputError(f"{pattern}: no file is called so.")
-        files += found
-    return files
-
-
-def _objects(pattern: str) -> list[str]:
-    """The objects in S3 that a glob means: as for files, none of its signs stands for a '/'."""
-    from fnmatch import fnmatchcase
-    from glob import has_magic
-
-    from quorate.storage import open_tree
-
-    parts = pattern.split("/")
-    plain = next(i for i, part in enumerate(parts) if has_magic(part))
-    root, wanted = "/".join(parts[:plain]), parts[plain:]
-    with open_tree(root) as tree:
-        return [
-            f"{root}/{name}"
-            for name in tree.names()
-            if len(found := name.split("/")) == len(wanted) and all(map(fnmatchcase, found, wanted))
-        ]
-
-
 def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
     """Write the fused boxes; returns what is to be said of it."""
     if format is not None:
@@ -342,119 +268,3 @@ def _measured(results: dict[str, Detections], truth: Dataset) -> dict[str, dict[
         name: {title: getattr(metrics, key) for key, title in names.items()}
         for name, metrics in ((name, evaluate(boxes, truth)) for name, boxes in results.items())
     }
-
-
-def _convert(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note
-    from quorate.errors import InputError
-    from quorate.formats import read, write
-
-    dataset = read(arguments.source, format=arguments.source_format)
-    if dataset.annotations is None:
-        raise InputError(f"{arguments.source}: only pictures, no annotations to convert.")
-    written = write(dataset, dataset.annotations, arguments.target, format=arguments.to)
-    for remark in (*dataset.notes, *written.notes):
-        note(f"note: {remark}")
-    note(f"{len(dataset.images):,} pictures, {len(dataset.annotations):,} annotations")
-    for file in written.files:
-        print(file)
-
-
-def _read_results(files: Sequence[str], truth: Dataset) -> dict[str, Detections]:
-    from quorate.formats import read_detections
-    from quorate.offline import detector_names
-
-    files = _expanded(files)
-    return {
-        name: read_detections(file, dataset=truth, detector=name).detections
-        for name, file in zip(detector_names(files), files, strict=True)
-    }
-
-
-def _evaluate(arguments: argparse.Namespace) -> None:
-    import json
-
-    from quorate.cli.output import print_json, print_table
-    from quorate.evaluation.coco import evaluate
-    from quorate.formats import read
-    from quorate.storage import write_bytes
-
-    truth = read(arguments.truth)
-    results = {
-        name: evaluate(boxes, truth, iou_type=arguments.iou_type)
-        for name, boxes in _read_results(arguments.results, truth).items()
-    }
-    values = [{"result": name} | metrics.to_dict() for name, metrics in results.items()]
-    if arguments.out:
-        write_bytes(arguments.out, json.dumps(values, indent=1).encode())
-    if arguments.json:
-        print_json(values)
-        return
-    print_table(
-        [{"result": name} | metrics.statistics() for name, metrics in results.items()],
-        title=f"{len(truth.images):,} pictures",
-    )
-    if arguments.per_category:
-        for name, metrics in results.items():
-            print_table(
-                [
-                    {"label": c.label, "AP": c.ap, "AP50": c.ap50, "objects": c.objects,
-                     "boxes": c.boxes}
-                    for c in metrics.categories
-                ],
-                title=name,
-            )  # fmt: skip
-
-
-def _compare(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_json, print_table
-    from quorate.errors import InputError
-    from quorate.evaluation.compare import compare
-    from quorate.formats import read
-
-    if arguments.plot and not arguments.plot.endswith(".svg"):
-        raise InputError(f"{arguments.plot}: a plot is an .svg file.")
-    truth = read(arguments.truth)
-    comparison = compare(
-        _read_results(arguments.results, truth),
-        truth,
-        baseline=arguments.baseline,
-        samples=arguments.samples,
-    )
-    if arguments.plot:
-        from quorate.evaluation.plot import comparison_svg
-        from quorate.storage import write_bytes
-
-        write_bytes(arguments.plot, comparison_svg(comparison).encode())
-        note(f"wrote {arguments.plot}")
-    if arguments.json:
-        print_json(comparison.to_dict())
-        return
-    rows = []
-    for result in comparison.results:
-        gap = result.ap_difference
-        rows.append(
-            {
-                "result": result.name,
-                "AP": result.metrics.ap,
-                "AP50": result.metrics.ap50,
-                f"AP against {comparison.baseline}": _signed(gap),
-                "ahead": "" if gap is None or gap.above_zero is None else f"{gap.above_zero:.0%}",
-            }
-        )
-    share = f"{comparison.confidence:.0%}"
-    print_table(rows, title=f"{len(truth.images):,} pictures; intervals hold in {share} of draws")
-    for result in comparison.results:
-        gained, lost = comparison.changed(result.name, most=3)
-        for word, positions in (("gained", gained), ("lost", lost)):
-            if len(positions):
-                names = ", ".join(comparison.file_names[int(i)] for i in positions)
-                note(f"{result.name} {word} most on {names}")
-
-
-def _signed(gap: Any) -> str:
-    if gap is None:
-        return ""
-    if gap.low is None:
-        return f"{gap.value:+.3f}"
-    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"

@@ -1,0 +1,125 @@
+"""quorate evaluate, compare: files of detections beside a truth."""
+
+from __future__ import annotations
+
+import argparse
+
+from quorate import TYPE_CHECKING
+from quorate.cli.results import RESULTS, read_results
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add these commands."""
+    evaluate = commands.add_parser("evaluate")
+    compare = commands.add_parser("compare")
+    for command in (evaluate, compare):
+        command.add_argument("results", nargs="+", help=RESULTS)
+        command.add_argument(
+            "--truth", required=True, help="annotated data set: COCO, CVAT, VOC or YOLO"
+        )
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    evaluate.add_argument(
+        "--iou-type",
+        choices=("bbox", "segm"),
+        default="bbox",
+        help="compare boxes, or masks (default: bbox)",
+    )
+    evaluate.add_argument("--per-category", action="store_true", help="a table for each label too")
+    evaluate.add_argument("-o", "--out", metavar="FILE.json", help="write the metrics as JSON too")
+    evaluate.set_defaults(command=_evaluate)
+    compare.add_argument("--samples", type=int, default=1000, help="bootstrap draws (default 1000)")
+    compare.add_argument("--baseline", help="what the others are compared with (default: first)")
+    compare.add_argument("--plot", metavar="FILE.svg", help="draw the comparison as well")
+    compare.set_defaults(command=_compare)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    import json
+
+    from quorate.cli.output import print_json, print_table
+    from quorate.evaluation.coco import evaluate
+    from quorate.formats import read
+    from quorate.storage import write_bytes
+
+    truth = read(arguments.truth)
+    results = {
+        name: evaluate(boxes, truth, iou_type=arguments.iou_type)
+        for name, boxes in read_results(arguments.results, truth).items()
+    }
+    values = [{"result": name} | metrics.to_dict() for name, metrics in results.items()]
+    if arguments.out:
+        write_bytes(arguments.out, json.dumps(values, indent=1).encode())
+    if arguments.json:
+        print_json(values)
+        return
+    print_table(
+        [{"result": name} | metrics.statistics() for name, metrics in results.items()],
+        title=f"{len(truth.images):,} pictures",
+    )
+    if arguments.per_category:
+        for name, metrics in results.items():
+            print_table(
+                [
+                    {"label": c.label, "AP": c.ap, "AP50": c.ap50, "objects": c.objects,
+                     "boxes": c.boxes}
+                    for c in metrics.categories
+                ],
+                title=name,
+            )  # fmt: skip
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import note, print_json, print_table
+    from quorate.errors import InputError
+    from quorate.evaluation.compare import compare
+    from quorate.formats import read
+
+    if arguments.plot and not arguments.plot.endswith(".svg"):
+        raise InputError(f"{arguments.plot}: a plot is an .svg file.")
+    truth = read(arguments.truth)
+    comparison = compare(
+        read_results(arguments.results, truth),
+        truth,
+        baseline=arguments.baseline,
+        samples=arguments.samples,
+    )
+    if arguments.plot:
+        from quorate.evaluation.plot import comparison_svg
+        from quorate.storage import write_bytes
+
+        write_bytes(arguments.plot, comparison_svg(comparison).encode())
+        note(f"wrote {arguments.plot}")
+    if arguments.json:
+        print_json(comparison.to_dict())
+        return
+    rows = []
+    for result in comparison.results:
+        gap = result.ap_difference
+        rows.append(
+            {
+                "result": result.name,
+                "AP": result.metrics.ap,
+                "AP50": result.metrics.ap50,
+                f"AP against {comparison.baseline}": _signed(gap),
+                "ahead": "" if gap is None or gap.above_zero is None else f"{gap.above_zero:.0%}",
+            }
+        )
+    share = f"{comparison.confidence:.0%}"
+    print_table(rows, title=f"{len(truth.images):,} pictures; intervals hold in {share} of draws")
+    for result in comparison.results:
+        gained, lost = comparison.changed(result.name, most=3)
+        for word, positions in (("gained", gained), ("lost", lost)):
+            if len(positions):
+                names = ", ".join(comparison.file_names[int(i)] for i in positions)
+                note(f"{result.name} {word} most on {names}")
+
+
+def _signed(gap: Any) -> str:
+    if gap is None:
+        return ""
+    if gap.low is None:
+        return f"{gap.value:+.3f}"
+    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"

@@ -1,0 +1,67 @@
+"""Files of detections as commands are given them: what may be named, and reading it."""
+
+from __future__ import annotations
+
+from quorate import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quorate.dataset import Dataset
+    from quorate.detections import Detections
+
+RESULTS = (
+    "detections: COCO results (.json, .json.gz, - for standard input), .parquet, a VOC or YOLO "
+    "folder, CVAT XML; local or s3://; globs"
+)
+
+
+def expanded(patterns: Sequence[str]) -> list[str]:
+    """Files, with globs that the shell left alone expanded in sorted order."""
+    import glob
+    import os
+
+    from quorate.errors import InputError
+    from quorate.storage import exists, is_s3
+
+    files: list[str] = []
+    for pattern in patterns:
+        there, meant = (exists, _objects) if is_s3(pattern) else (os.path.exists, glob.glob)
+        if not glob.has_magic(pattern) or there(pattern):
+            files.append(pattern)
+            continue
+        found = sorted(meant(pattern))
+        if not found:
+            raise InputError(f"{pattern}: no file is called so.")
+        files += found
+    return files
+
+
+def _objects(pattern: str) -> list[str]:
+    """The objects in S3 that a glob means: as for files, none of its signs stands for a '/'."""
+    from fnmatch import fnmatchcase
+    from glob import has_magic
+
+    from quorate.storage import open_tree
+
+    parts = pattern.split("/")
+    plain = next(i for i, part in enumerate(parts) if has_magic(part))
+    root, wanted = "/".join(parts[:plain]), parts[plain:]
+    with open_tree(root) as tree:
+        return [
+            f"{root}/{name}"
+            for name in tree.names()
+            if len(found := name.split("/")) == len(wanted) and all(map(fnmatchcase, found, wanted))
+        ]
+
+
+def read_results(files: Sequence[str], truth: Dataset) -> dict[str, Detections]:
+    """Each file's detections of the truth's pictures, by the name its detector gets."""
+    from quorate.formats import read_detections
+    from quorate.offline import detector_names
+
+    files = expanded(files)
+    return {
+        name: read_detections(file, dataset=truth, detector=name).detections
+        for name, file in zip(detector_names(files), files, strict=True)
+    }
