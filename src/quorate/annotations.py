@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import Ragged, column
+from quorate.columns import Ragged, check_columns, column
 from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.masks import Masks
@@ -81,14 +81,7 @@ class Annotations:
 
     def __post_init__(self) -> None:
         n = len(self.image_id)
-        for name, dtype in _COLUMNS.items():
-            column = getattr(self, name)
-            shape = (n, 4) if name == "xyxy" else (n,)
-            if column.shape != shape or column.dtype != dtype:
-                raise InputError(
-                    f"Annotations: column '{name}' is {column.dtype}{column.shape}, "
-                    f"expected {np.dtype(dtype)}{shape}."
-                )
+        check_columns(self, _COLUMNS)
         lengths = {name: len(column) for name, column in self.attributes.items()}
         for name, length in {**lengths, "points": len(self.points)}.items():
             if length != n:

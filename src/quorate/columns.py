@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,6 +24,19 @@ def column(values: ArrayLike, n: int, dtype: DTypeLike, *, name: str, of: str) -
     if array.ndim and len(array) != n:
         raise InputError(f"{len(array)} values of '{name}' for {n} {of}.")
     return np.ascontiguousarray(np.broadcast_to(array.astype(dtype, copy=False), (n,)))
+
+
+def check_columns(table: Any, dtypes: Mapping[str, Any]) -> None:
+    """Refuse columns of another length or type than `image_id` and `dtypes` ask for."""
+    rows, what = len(table.image_id), type(table).__name__
+    for name, dtype in dtypes.items():
+        column = getattr(table, name)
+        shape = (rows, 4) if name == "xyxy" else (rows,)
+        if column.shape != shape or column.dtype != dtype:
+            raise InputError(
+                f"{what}: column '{name}' is {column.dtype}{column.shape}, "
+                f"expected {np.dtype(dtype)}{shape}."
+            )
 
 
 def take_ragged(offsets: Offsets, rows: NDArray[np.integer]) -> tuple[Offsets, Offsets]:

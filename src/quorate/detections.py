@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import column, concat_offsets, take_ragged
+from quorate.columns import check_columns, column, concat_offsets, take_ragged
 from quorate.errors import FormatError, InputError
 from quorate.masks import Masks
 
@@ -75,14 +75,7 @@ class Detections:
 
     def __post_init__(self) -> None:
         n = len(self.image_id)
-        for name, dtype in _COLUMNS.items():
-            column = getattr(self, name)
-            shape = (n, 4) if name == "xyxy" else (n,)
-            if column.shape != shape or column.dtype != dtype:
-                raise InputError(
-                    f"Detections: column '{name}' is {column.dtype}{column.shape}, "
-                    f"expected {np.dtype(dtype)}{shape}."
-                )
+        check_columns(self, _COLUMNS)
         if self.members is not None and len(self.members.offsets) != n + 1:
             raise InputError(
                 f"Detections: {len(self.members.offsets) - 1} rows of members for {n} boxes."
