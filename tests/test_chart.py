@@ -65,6 +65,7 @@ def test_each_account_has_the_least_rights():
     assert rules(made, "quorate") == results
     tells = {("workflows", "get"), ("workflows", "patch"), ("events", "list")}
     assert rules(made, "quorate-exit") == results | tells
+    assert rules(made, "quorate-fuse") == {("workflows", "get"), ("events", "list")}
     assert rules(made, "quorate-children") == results | {
         ("workflows", verb) for verb in ("create", "get", "patch", "watch")
     }
@@ -81,6 +82,7 @@ def test_its_names_are_those_that_workflows_refer_to():
     settings = WorkflowSettings()
     for account in (
         settings.service_account,
+        settings.fuse_service_account,
         settings.exit_service_account,
         settings.children_service_account,
         settings.artifact_gc_service_account,

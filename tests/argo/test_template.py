@@ -128,7 +128,7 @@ def test_a_pod_can_write_to_its_scratch_alone_and_has_no_rights():
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
     trusted = {t["name"] for t in spec["templates"] if t.get("automountServiceAccountToken")}
-    assert trusted == {"exit"}
+    assert trusted == {"fuse", "exit"}
 
 
 def test_the_form_has_lists_to_choose_from_and_a_word_on_everything():

@@ -12,7 +12,9 @@ from rich.console import Console
 
 from quorate.argo import reasons
 from quorate.argo.client import unpacked
-from quorate.argo.tree import Branch, duration, failure, shown, tree
+from quorate.argo.own import OwnWorkflow
+from quorate.argo.reasons import duration, remedy
+from quorate.argo.tree import Branch, failure, shown, tree
 from quorate.argo.watch import Lines, check, drawing
 from quorate.errors import WorkflowError
 
@@ -80,7 +82,7 @@ def test_a_pod_that_was_never_scheduled_says_why():
         WorkflowError, match=r"failed: fuse: given up .*: cannot be scheduled: 0/1"
     ) as e:
         check(branch)
-    assert e.value.hint == "quorate logs client-2 fuse"
+    assert e.value.hint.startswith("`quorate pools SPEC` lists the nodes")
 
 
 def test_another_workflows_events_are_not_taken():
@@ -107,7 +109,7 @@ def test_the_reason_is_the_last_one_that_tells_something():
         ],
         "w",
     )  # fmt: skip
-    assert said == {"w-1": 'Failed to pull image "x": not found'}
+    assert said == {"w-1": "the image x cannot be pulled: not found"}
 
 
 def test_what_a_pod_got_over_is_no_reason():
@@ -131,9 +133,21 @@ def test_what_a_pod_got_over_is_no_reason():
     ("message", "plain"),
     [
         ("main: Error (exit code 2): no such file.", "no such file. (exit status 2)"),
-        ("main: Error (exit code 137)", "ended with exit status 137"),
+        ("main: Error (exit code 9)", "ended with exit status 9"),
+        ("main: Error (exit code 137)", "it was killed (exit status 137)"),
+        ("main: OOMKilled (exit code 137)", "it ran out of memory (OOMKilled)"),
+        ("pod deleted", "its pod was deleted"),
         ("Unschedulable: 0/1 nodes: no. preemption: no", "cannot be scheduled: 0/1 nodes: no"),
         ("ErrImagePull: pull access denied", "ErrImagePull: pull access denied"),
+        (
+            'ImagePullBackOff: Back-off pulling image "r.example/x:1"',
+            "the image r.example/x:1 cannot be pulled",
+        ),
+        (
+            'ErrImagePull: failed to pull and unpack image "docker.io/library/x:1": failed to '
+            'resolve reference "docker.io/library/x:1": docker.io/library/x:1: not found',
+            "the image docker.io/library/x:1 cannot be pulled: docker.io/library/x:1: not found",
+        ),
         ("timeout", "given up while it waited for a node"),
         (
             "Pod was active on the node longer than the specified deadline",
@@ -147,6 +161,66 @@ def test_what_a_pod_got_over_is_no_reason():
 )
 def test_argos_messages_in_plain_words(message, plain):
     assert reasons.plain(message) == plain
+
+
+def test_a_detector_that_took_too_long_is_told_with_its_limit():
+    given = workflow("degraded")
+    for node in given["status"]["nodes"].values():
+        if node.get("templateName") == "bad":
+            node["message"] = f"{reasons.LATE}."
+    limited = {"name": "bad", "activeDeadlineSeconds": 7200}
+    given["status"]["storedWorkflowTemplateSpec"] = {"templates": [limited]}
+    assert "it took longer than its timeout (2h00m)" in {one.message for one in tree(given).walk()}
+
+
+def test_fuse_is_told_why_the_detectors_of_its_shard_failed():
+    given = workflow("degraded")
+    nodes = given["status"]["nodes"].values()
+    (last,) = [n for n in nodes if n["name"].endswith("shard(1:00001).detect-b(1)")]
+    last["message"] = "main: OOMKilled (exit code 137)"
+
+    def rest(method, path, *, query=None):
+        return given if path.endswith("/workflows/client-1") else {"items": []}
+
+    own = OwnWorkflow(rest, "argo", "client-1")
+    assert own.reasons(1) == {"b": "it ran out of memory (OOMKilled)"}
+    assert own.reasons(0) == {"b": 'unknown command "kaputt" for "argoexec" (exit status 64)'}
+    assert own.reasons(2) == {}
+
+
+@pytest.mark.parametrize(
+    ("message", "what"),
+    [
+        ("the image x:1 cannot be pulled: not found", "is its name right"),
+        ("cannot be scheduled: 0/1 nodes: 1 node(s) had untolerated taint", "quorate pools SPEC"),
+        ('MountVolume.SetUp failed: secret "quorate-s3" not found', "make the Secret quorate-s3"),
+        ("it ran out of memory (OOMKilled)", "more `memory`"),
+        ("it took longer than its timeout (2h00m)", "a longer `timeout`"),
+    ],
+)
+def test_what_can_be_done_about_it(message, what):
+    assert what in remedy(message)
+
+
+def test_a_pod_that_waits_for_its_turn_needs_no_advice():
+    for message in ("", "cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu"):
+        assert remedy(message) is None
+
+
+def test_advice_is_given_once():
+    waiting = workflow("degraded")
+    for node in waiting["status"]["nodes"].values():
+        if node.get("templateName") == "bad":
+            node["phase"], node["message"] = "Pending", 'ErrImagePull: pulling image "x:1": no'
+    stream = io.StringIO()
+    lines = Lines(stream)
+    for _ in range(2):
+        lines(tree(waiting))
+    assert stream.getvalue().count("→ is its name right") == 1
+    assert "the image x:1 cannot be pulled: no" in stream.getvalue()
+    console = Console(width=200, file=io.StringIO(), color_system=None)
+    console.print(drawing(tree(waiting), NOW))
+    assert console.file.getvalue().count("→ is its name right") == 1
 
 
 def test_a_succeeded_workflow_is_no_error_whatever_failed_on_its_way():

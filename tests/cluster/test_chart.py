@@ -9,6 +9,7 @@ from tests.test_chart import KEYS, S3, helm
 RESULTS = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
 RIGHTS = {
     "quorate": RESULTS,
+    "quorate-fuse": {("workflows", "get"), ("events", "list")},
     "quorate-exit": RESULTS | {("workflows", "get"), ("workflows", "patch"), ("events", "list")},
     "quorate-children": RESULTS
     | {("workflows", verb) for verb in ("create", "get", "patch", "watch")},
@@ -81,6 +82,8 @@ def test_an_account_may_do_nothing_else(kubectl, installed, account):
         ("quorate", "get", "pods"),
         ("quorate", "get", "workflows.argoproj.io"),
         ("quorate", "create", "workflows.argoproj.io"),
+        ("quorate-fuse", "patch", "workflows.argoproj.io"),
+        ("quorate-fuse", "get", "secrets"),
         ("quorate-exit", "delete", "workflows.argoproj.io"),
         ("quorate-exit", "list", "workflows.argoproj.io"),
         ("quorate-children", "delete", "workflows.argoproj.io"),

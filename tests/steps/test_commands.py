@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 
 from quorate.cli import main
 from quorate.ensemble import DetectionEnsemble
+from quorate.errors import ClusterError
 from quorate.spec import Consensus, Votes, WeightedBoxesFusion, with_method
 from quorate.steps import Work
 
@@ -226,6 +228,37 @@ def test_a_detector_that_left_nothing_is_told_by_its_status(example, capsys, sta
     assert (example / "degraded").read_text() == "true"
     summary = json.loads((example / "out/summary.json").read_text())
     assert said in summary["detectors"][0]["failed"]
+
+
+def test_what_the_cluster_knows_of_a_detector_that_left_nothing_is_told(example, monkeypatch):
+    class Own:
+        """What the API server says of the workflow; a lost connection the first time."""
+
+        asked: ClassVar[list[int]] = []
+
+        def reasons(self, shard):
+            self.asked.append(shard)
+            if len(self.asked) == 1:
+                raise ClusterError("the cluster's API server does not answer.")
+            return {"yolo": "it ran out of memory (OOMKilled)", "other": "…"}
+
+    named = []
+    own = lambda *names: named.append(names) or Own()  # noqa: E731
+    monkeypatch.setattr("quorate.argo.own.OwnWorkflow.of_pod", own)
+    spec, work = example / "spec.yaml", Work(example / "work")
+    spec.write_text(yaml.safe_dump(yaml.safe_load(spec.read_text()) | {"quorum": 1}))
+    step("prepare", spec, "--work", work.root)
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "detr")
+    said = ["--status", "yolo=Failed", "--workflow", "street-x", "--namespace", "vision"]
+    for expected in ("could not say why (its task: Failed)", "it ran out of memory (OOMKilled)"):
+        step("fuse", spec, "--work", work.root, "--shard", 0, *said)
+        fused = json.loads((work.fused(0) / "manifest.json").read_text())
+        assert expected in fused["failed"]["yolo"]
+    assert named == [("vision", "street-x")] * 2
+    # Who left a reason of its own is not asked about.
+    work.failed(0, "yolo", "its weights are gone")
+    step("fuse", spec, "--work", work.root, "--shard", 0, *said)
+    assert len(Own.asked) == 2
 
 
 def test_a_location_without_a_scheme_is_a_key_of_the_bucket(example, monkeypatch):

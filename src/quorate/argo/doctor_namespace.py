@@ -31,6 +31,7 @@ def examine(kube: Kube, ensemble: EnsembleSpec | None) -> Findings:
     creates = [(verb, GROUP, "workflows") for verb in ("create", "get", "patch", "watch")]
     accounts = {
         settings.service_account: results,
+        settings.fuse_service_account: [("get", GROUP, "workflows"), ("list", "", "events")],
         settings.exit_service_account: [*results, ("patch", GROUP, "workflows")],
         settings.children_service_account: [*results, *creates],
         settings.artifact_gc_service_account: [

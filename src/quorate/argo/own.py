@@ -12,13 +12,14 @@ from typing import Self
 from quorate.argo.client import unpacked
 from quorate.argo.reasons import warnings
 from quorate.argo.rest import Json, Rest
+from quorate.argo.tree import FAILED, failure, tree
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts the account's token, and the certificate of who signs the API server's."""
 
 
 class OwnWorkflow:
-    """One workflow: read it, ask why its pods waited, label it."""
+    """One workflow: read it, ask why its pods waited or failed, label it."""
 
     def __init__(self, rest: Rest, namespace: str, name: str) -> None:
         self._rest = rest
@@ -57,6 +58,15 @@ class OwnWorkflow:
         query = {"fieldSelector": "involvedObject.kind=Pod"}
         found = self._rest("GET", self._events, query=query).get("items") or []
         return warnings(found, self._name)
+
+    def reasons(self, shard: int) -> dict[str, str]:
+        """Why detectors failed on a shard, by name, in the words of `quorate status`."""
+        found = {}
+        for path, one in tree(self.read(), self.warnings()).paths():
+            task, _, detector = path.partition("/detect-")
+            if task == f"shard {shard:05d}" and "/" not in detector and one.phase in FAILED:
+                _, found[detector] = failure(one)
+        return {detector: said for detector, said in found.items() if said}
 
     def label(self, name: str, value: str) -> None:
         """Set one label; errors as those of `Rest`."""

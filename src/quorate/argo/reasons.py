@@ -16,6 +16,10 @@ _SILENT = (*_STARTING, "timeout", "pod deleted")
 GIVEN_UP = "given up while it waited for a node"
 """What Argo calls "timeout": a pod's `pendingTimeout` was over."""
 LATE = "Pod was active on the node longer than the specified deadline"
+UNSCHEDULED = "cannot be scheduled"
+NOT_PULLED = "cannot be pulled"
+TOO_LONG = "it took longer than its timeout"
+OUT_OF_MEMORY = "it ran out of memory"
 _KEPT = {
     "FailedScheduling",
     "Failed",
@@ -36,7 +40,12 @@ _KEPT = {
 _OVERCOME = {"Scheduled", "Pulled", "Started"}
 # What Kubernetes repeats without the cause, which stands in an event before it.
 _FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
-_EXIT = re.compile(r"main: Error \(exit code (\d+)\)(?:: (.+))?")
+_EXIT = re.compile(r"main: (\w+) \(exit code (\d+)\)(?:: (.+))?")
+_KILLED = {"137": "it was killed", "143": "it was told to end"}
+_IMAGE = re.compile(
+    r'.*(?:pull(?:ing| and unpack)? image|default image tag) "([^"]+)"(?:(?:.*")?: (.+))?'
+)
+_SECRET = re.compile(r"""secrets? "?([^" ]+)"? not found""", re.IGNORECASE)
 _EMPTY = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 
 
@@ -64,8 +73,29 @@ def sentence(reason: str, message: str) -> str:
     if reason == "FailedScheduling":
         # What the scheduler appends about evicting others is of no use to who waits.
         told = re.split(r"[.,] (?:preemption:|no new claims)", message)[0]
-        return f"cannot be scheduled: {told}"
+        return f"{UNSCHEDULED}: {told}"
+    if found := _IMAGE.fullmatch(message):
+        image, cause = found.groups()
+        return f"the image {image} {NOT_PULLED}" + (f": {cause}" if cause else "")
     return message
+
+
+def remedy(message: str) -> str | None:
+    """What a person can do about a pod that waits or failed, by what is told of it."""
+    if NOT_PULLED in message:
+        return (
+            "is its name right, and may the nodes pull it? `workflow: {images: …}` or a detector's "
+            "`image` names it, `workflow: {image_pull_secrets: …}` says who asks"
+        )
+    if UNSCHEDULED in message and any(word in message for word in ("selector", "taint", "nvidia")):
+        return "`quorate pools SPEC` lists the nodes, and which pools of the spec fit them"
+    if found := _SECRET.search(message):
+        return f"make the Secret {found[1]}; `quorate doctor SPEC` lists all that are missing"
+    if message.startswith(OUT_OF_MEMORY):
+        return "give the detector's pool more `memory`"
+    if message.startswith(TOO_LONG):
+        return "give the detector a longer `timeout`, or its shards fewer pictures"
+    return None
 
 
 def pending(node: Mapping[str, Any]) -> str | None:
@@ -83,26 +113,47 @@ def plain(message: str) -> str:
         return ""
     if message == "timeout":
         return GIVEN_UP
+    if message == "pod deleted":
+        return "its pod was deleted"
     if message.startswith(LATE):
-        return "it took longer than its timeout"
+        return TOO_LONG
     if full := _FULL.fullmatch(message):
         return f"the pool {full[1]} is full ({full[2]} at once)"
     if message.startswith("Unschedulable: "):
         return sentence("FailedScheduling", message.removeprefix("Unschedulable: "))
     found = _EXIT.fullmatch(message)
     if not found:
-        return message
-    status, told = found.groups()
-    return f"{told} (exit status {status})" if told else f"ended with exit status {status}"
+        return sentence("", message)
+    reason, status, told = found.groups()
+    if reason == "OOMKilled":
+        return f"{OUT_OF_MEMORY} (OOMKilled)"
+    said = told or _KILLED.get(status)
+    return f"{said} (exit status {status})" if said else f"ended with exit status {status}"
 
 
-def why(message: str, warning: str | None) -> str:
-    """A node's message, with the reason where Argo's own does not give it."""
+def why(message: str, warning: str | None, limit: int | None = None) -> str:
+    """A node's message, with the reason where Argo's own does not give it.
+
+    `limit` is the time in seconds that its pod may take.
+    """
     if warning and message == "timeout":
         return f"{GIVEN_UP}: {warning}"
     if warning and (message in _SILENT or message.startswith(LATE)):
         return warning
-    return plain(message)
+    said = plain(message)
+    return f"{said} ({duration(limit)})" if said == TOO_LONG and limit else said
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 7s, 1m05s, 2h03m."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
 def in_doubt(node: Mapping[str, Any]) -> bool:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from quorate.argo.names import ENSEMBLE, PARENT
+from quorate.argo.reasons import duration
 from quorate.argo.results import degraded
-from quorate.argo.tree import duration, tree
+from quorate.argo.tree import tree
 from quorate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:

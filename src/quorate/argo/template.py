@@ -207,6 +207,7 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
 def _fuse(ensemble: EnsembleSpec) -> Container:
     command = ["quorate", "step", "fuse", places.RESOLVED, "--work", places.WORK]
     command += ["--shard", places.SHARD]
+    command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
     for detector in ensemble.detectors:
         inputs.append(Parameter(name=f"status-{detector.name}"))
@@ -225,6 +226,8 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
         pool=_pool(ensemble),
         inputs=inputs,
         outputs=[artifacts.left("fused", f"work/{places.of_shard('fused')}")],
+        service_account_name=ensemble.workflow.fuse_service_account,
+        automount_service_account_token=True,
     )
 
 

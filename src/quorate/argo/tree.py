@@ -79,7 +79,9 @@ def tree(workflow: Json, warnings: Mapping[str, str] | None = None) -> Branch:
     inside: dict[str, list[Json]] = {}
     for node in nodes.values():
         inside.setdefault(str(node.get("boundaryID", "")), []).append(node)
-    made = _Made(workflow, inside, warnings or {})
+    templates = (status.get("storedWorkflowTemplateSpec") or {}).get("templates") or ()
+    limits = {one["name"]: int(one.get("activeDeadlineSeconds") or 0) for one in templates}
+    made = _Made(workflow, inside, warnings or {}, limits)
     below: list[Branch] = []
     root = nodes.get(name)
     if root is not None:
@@ -105,6 +107,7 @@ class _Made:
     workflow: Json
     inside: Mapping[str, list[Json]]
     warnings: Mapping[str, str]
+    limits: Mapping[str, int]
 
     def branches(self, members: list[Json], parent: str = "") -> list[Branch]:
         """The members of one boundary, loops and retries with their parts below or within."""
@@ -159,7 +162,9 @@ class _Made:
             label=_label(node),
             phase=str(node.get("phase") or "Pending"),
             message=why(
-                str(node.get("message") or ""), self.warnings.get(pod or "") if waits else None
+                str(node.get("message") or ""),
+                self.warnings.get(pod or "") if waits else None,
+                self.limits.get(str(node.get("templateName"))),
             ),
             started=_time(node.get("startedAt")),
             finished=_time(node.get("finishedAt")),
@@ -202,18 +207,6 @@ def failure(branch: Branch) -> tuple[str, str]:
         return branch.label, branch.message
     last = max(told, key=lambda one: one.finished or datetime.min.replace(tzinfo=UTC))
     return last.label, last.message or branch.message
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as 7s, 1m05s, 2h03m."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
 def _owner(name: str) -> str:

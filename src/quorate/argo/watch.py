@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from quorate.argo.reasons import in_doubt, pending, pod_name
-from quorate.argo.tree import FAILED, Branch, duration, failure, shown, tree
+from quorate.argo.reasons import duration, in_doubt, pending, pod_name, remedy
+from quorate.argo.tree import FAILED, Branch, failure, shown, tree
 from quorate.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -92,8 +92,15 @@ def check(branch: Branch, options: str = "") -> None:
     said = message.rstrip(".") or "it does not say why"
     raise WorkflowError(
         f"The workflow {branch.label} failed{where}: {said}.",
-        hint=f"quorate logs {branch.label}" + (f" {task}" if where else "") + options,
+        hint=remedy(message)
+        or f"quorate logs {branch.label}" + (f" {task}" if where else "") + options,
     )
+
+
+def remedies(branch: Branch) -> list[str]:
+    """What can be done about pods that wait or failed, each remedy once."""
+    waiting = (one for one in branch.walk() if one.phase in ("Pending", *FAILED))
+    return list(dict.fromkeys(said for one in waiting if (said := remedy(one.message))))
 
 
 @contextmanager
@@ -125,6 +132,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._told: dict[str, tuple[str, str]] = {}
+        self._advised: set[str] = set()
 
     def __call__(self, branch: Branch) -> None:
         """Print what changed since the last tree."""
@@ -143,6 +151,10 @@ class Lines:
                 told = "  ".join(part for part in (one.phase, took, one.message) if part)
                 name = path or branch.label
                 print(f"{now:%H:%M:%S}  {name}  {told}", file=self._stream, flush=True)
+        for said in remedies(branch):
+            if said not in self._advised:
+                self._advised.add(said)
+                print(f"          → {said}", file=self._stream, flush=True)
 
 
 def drawing(branch: Branch, now: datetime) -> Table:
@@ -170,4 +182,6 @@ def drawing(branch: Branch, now: datetime) -> Table:
             table.add_row(Text(f"{'  ' * (depth + 1)}… {rest}", "dim"), "", "", "")
 
     add(branch, 0)
+    for said in remedies(branch):
+        table.add_row("", "", "", Text(f"→ {said}"))
     return table

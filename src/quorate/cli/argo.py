@@ -196,6 +196,7 @@ def _outcome(workflow: Json, *, as_json: bool) -> None:
 def _status(arguments: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
+    from quorate.argo.reasons import remedy
     from quorate.argo.results import degraded, place
     from quorate.argo.watch import drawing, explained
     from quorate.cli.output import note, print_json
@@ -214,6 +215,7 @@ def _status(arguments: argparse.Namespace) -> None:
                 "progress": one.progress,
                 "attempts": one.attempts,
                 "message": one.message,
+                "remedy": remedy(one.message),
                 "pods": one.pods,
             }
             for path, one in branch.paths()

@@ -68,6 +68,13 @@ def add_commands(commands: Any) -> None:
         help="what became of a detector's task, to word the reason of one that left none; "
         "may stand several times",
     )
+    one.add_argument(
+        "--workflow",
+        metavar="NAME",
+        help="the workflow that this is a step of: its API server is asked why a detector left "
+        "neither boxes nor a reason",
+    )
+    one.add_argument("--namespace", default="", help="the workflow's namespace")
     one = add("publish", _publish, "fuse what is not yet, write the annotations and the report")
     one.add_argument("-o", "--out", required=True, help="folder for the results")
     one.add_argument(
@@ -223,7 +230,25 @@ def _fuse(arguments: argparse.Namespace) -> None:
         if not equals:
             raise InputError(f"--status {given}: is not NAME=STATUS.")
         statuses[_named(ensemble, name).name] = status
-    print(fuse(work, arguments.shard, ensemble, statuses=statuses).detections)
+
+    def ask() -> dict[str, str]:
+        return _told_by_argo(arguments.namespace, arguments.workflow, arguments.shard)
+
+    print(fuse(work, arguments.shard, ensemble, statuses=statuses, ask=ask).detections)
+
+
+def _told_by_argo(namespace: str, workflow: str | None, shard: int) -> dict[str, str]:
+    """Why detectors failed; of whom the API server does not say it, nothing, with a note."""
+    from quorate.argo.own import OwnWorkflow
+    from quorate.cli.output import note
+    from quorate.errors import QuorateError
+
+    own = OwnWorkflow.of_pod(namespace, workflow) if workflow else None
+    try:
+        return own.reasons(shard) if own else {}
+    except QuorateError as error:
+        note(f"note: why a detector failed cannot be asked: {error.message}")
+        return {}
 
 
 def _publish(arguments: argparse.Namespace) -> None:

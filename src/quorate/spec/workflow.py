@@ -148,6 +148,9 @@ class WorkflowSettings(SpecModel):
         description="CONFIGMAP or CONFIGMAP/KEY; default: the namespace's own.",
     )
     service_account: Name = Field("quorate", description="Of the pods.")
+    fuse_service_account: Name = Field(
+        "quorate-fuse", description="Of fuse, which asks why a detector failed."
+    )
     exit_service_account: Name = Field("quorate-exit", description="Of the exit handler.")
     children_service_account: Name = Field(
         "quorate-children", description="Of what creates child workflows."

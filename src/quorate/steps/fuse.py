@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quorate import __version__
@@ -32,14 +32,16 @@ def fuse(
     *,
     failed: Mapping[str, str] | None = None,
     statuses: Mapping[str, str] | None = None,
+    ask: Callable[[], Mapping[str, str]] = dict,
 ) -> Manifest:
     """Fuse the boxes of the detectors that are done with a shard; write them and the manifest.
 
     Calibrations are applied here: the detectors' own files keep the scores as they were given.
     Only a detector with a manifest takes part, and none that `failed` names with its reason, nor
     a container whose work does not keep the step contract: the others' is adopted here. Why
-    another does not is in its `failed.json`, or is worded from what `statuses` says became of
-    its task. Raises QuorumError, naming them, where fewer than the quorum took part.
+    another does not is in its `failed.json`; of those that left none, `ask` is called for what
+    the runner knows, and what is not known there is worded from the `statuses` of their tasks.
+    Raises QuorumError, naming them, where fewer than the quorum took part.
     """
     failed = {**adopt_all(work, shard, ensemble.detectors), **(failed or {})}
     contents = work.images(shard)
@@ -50,10 +52,16 @@ def fuse(
         if (folder / "manifest.json").exists() and name not in failed
     }
     absent = {
-        name: failed.get(name) or _reason(folder, (statuses or {}).get(name, ""))
+        name: failed.get(name) or _own_reason(folder)
         for name, folder in folders.items()
         if name not in manifests
     }
+    if not all(absent.values()):
+        known = ask()
+        absent = {
+            name: reason or known.get(name) or _worded((statuses or {}).get(name, ""))
+            for name, reason in absent.items()
+        }
     if len(manifests) < ensemble.needed:
         raise QuorumError(
             f"Shard {shard}: {len(manifests)} of {len(folders)} detectors succeeded, "
@@ -97,16 +105,18 @@ _STATUSES = {
     "Skipped": "it was not run",
     "Omitted": "it was not run",
 }
-"""Argo's words for what became of a task that left no reason of its own."""
+"""Argo's words for what became of a task of which nobody knows more."""
 
 
-def _reason(folder: Path, status: str) -> str:
-    """Why a detector left no manifest."""
+def _own_reason(folder: Path) -> str:
+    """Why a detector left no manifest, as what it did leave tells; "" where nothing does."""
     if (path := folder / "failed.json").exists():
         return read_json(path, Failure).reason
     if any((folder / name).exists() for name in ("detections.json", "detections.parquet")):
         return "it left boxes but no manifest.json, so they may not be all"
+    return ""
+
+
+def _worded(status: str) -> str:
     said = _STATUSES.get(status)
-    if said:
-        return f"{said} (its task: {status})"
-    return "it left no manifest"
+    return f"{said} (its task: {status})" if said else "it left no manifest"
