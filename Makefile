@@ -38,7 +38,7 @@ test: .venv/dev ## run the tests
 test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where there is one
 	.venv-torch/bin/python -m pytest -m torch $$(grep -rl --include='test_*.py' 'mark\.torch' tests)
 
-# KServe and MLServer, some 400 MB; where they are there, `make test` runs these tests too.
+# KServe, MLServer and Triton, some 550 MB; where they are there, `make test` runs these tests too.
 .venv-remote/done: requirements-remote.txt .venv/dev
 	test -x .venv-remote/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-remote
 	$(BIN)/uv pip install --quiet --python .venv-remote/bin/python --require-hashes \

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.remote [--pictures N] [--rounds N] [--json FILE]
 
-Needs .venv-remote (`make test-remote`), whose KServe runs a YOLO of random weights on this machine.
+Needs .venv-remote (`make test-remote`), whose KServe and whose Triton run a YOLO of random weights
+on this machine, both in onnxruntime.
 `bare` sends tensors that were made beforehand and takes the output's bytes, in a loop of a dozen
 lines on urllib3 or grpcio; `predict` begins with the decoded picture, so it includes preprocessing
 and what becomes of the boxes. One request at a time, by the clock; the best of several rounds that
@@ -12,6 +13,7 @@ take turns, for the server's share of a request varies more than ours.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 import time
@@ -30,6 +32,7 @@ from tests.benchmarks import networks
 from tests.benchmarks.detect import make_pictures
 from tests.detectors.servers.real import running
 
+SERVERS = ("kserve", "triton")
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
@@ -78,6 +81,27 @@ def clock(call: Callable[[Any], Any], items: list[Any]) -> float:
     return len(items) / (time.perf_counter() - start)
 
 
+def compared(url: str, shown: list[np.ndarray], rounds: int) -> dict[str, float]:
+    """Pictures a second of the bare client and of `predict`, and their ratio."""
+    predictor = RemoteDetector(
+        name="yolo", url=url, model="yolo", names=networks.NAMES, binary=True
+    ).load()
+    tensors = [
+        predictor.tensors([picture], [predictor.place(picture.shape[:2])])["images"].copy()
+        for picture in shown
+    ]
+    if url.startswith("grpc"):
+        bare = bare_rpc(url)
+    else:
+        bare = functools.partial(over_http, f"{url}/v2/models/yolo/infer")
+    best = {"bare": 0.0, "predict": 0.0}
+    for _ in range(rounds):
+        best["bare"] = max(best["bare"], clock(bare, tensors))
+        rate = clock(lambda picture: predictor.predict([picture]), shown)
+        best["predict"] = max(best["predict"], rate)
+    return best | {"ratio": best["predict"] / best["bare"]}
+
+
 def main() -> None:
     """Measure, and print a line for each way."""
     parser = argparse.ArgumentParser()
@@ -88,34 +112,18 @@ def main() -> None:
     results = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for below in ("models", "server", "pictures"):
+        for below in ("models", "pictures", *SERVERS):
             (folder / below).mkdir()
         networks.yolo(folder / "models/yolo.onnx")
         paths = make_pictures(folder / "pictures", arguments.pictures)
         shown = [pictures.decode(path.read_bytes(), name=path.name) for path in paths]
-        with running("kserve", folder / "models", folder / "server") as server:
-            for way, url in (("HTTP, bytes", server.http), ("gRPC", server.rpc)):
-                predictor = RemoteDetector(
-                    name="yolo", url=url, model="yolo", names=networks.NAMES, binary=True
-                ).load()
-                tensors = [
-                    predictor.tensors([p], [predictor.place(p.shape[:2])])["images"].copy()
-                    for p in shown
-                ]
-                bare = (
-                    bare_rpc(url)
-                    if url.startswith("grpc")
-                    else lambda t, u=url: over_http(f"{u}/v2/models/yolo/infer", t)
-                )
-                best = {"bare": 0.0, "predict": 0.0}
-                for _ in range(arguments.rounds):
-                    best["bare"] = max(best["bare"], clock(bare, tensors))
-                    rate = clock(lambda p, q=predictor: q.predict([p]), shown)
-                    best["predict"] = max(best["predict"], rate)
-                results[way] = best | {"ratio": best["predict"] / best["bare"]}
+        for kind in SERVERS:
+            with running(kind, folder / "models", folder / kind) as server:
+                for way, url in (("HTTP, bytes", server.http), ("gRPC", server.rpc)):
+                    results[f"{kind}, {way}"] = compared(url, shown, arguments.rounds)
     for way, row in results.items():
         print(
-            f"{way:12} bare {row['bare']:6.2f}/s   predict {row['predict']:6.2f}/s   "
+            f"{way:19} bare {row['bare']:6.2f}/s   predict {row['predict']:6.2f}/s   "
             f"ratio {row['ratio']:.2f}"
         )
     if arguments.json:

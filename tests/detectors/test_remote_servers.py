@@ -1,4 +1,4 @@
-"""`kind: remote` against KServe and MLServer themselves: the boxes that `kind: onnx` finds here."""
+"""`kind: remote` against KServe, MLServer and Triton themselves: the boxes of `kind: onnx` here."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,21 +34,21 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["kserve", "mlserver"])
+@pytest.fixture(scope="module", params=["kserve", "mlserver", "triton"])
 def server(request, folder, tmp_path_factory):
     with running(request.param, folder, tmp_path_factory.mktemp(request.param)) as server:
         yield server
 
 
 def remote(server, model, way="http", **options):
-    if way == "bytes" and not server.takes_bytes:
+    if way == "bytes" and server.name == "mlserver":
         pytest.skip("MLServer takes JSON alone over HTTP")
     return RemoteDetector(
         name="d",
         model=model,
         names=NAMES,
         url=server.rpc if way == "rpc" else server.http,
-        binary=way == "bytes" or "auto",
+        binary={"bytes": True, "http": False, "rpc": "auto"}[way],
         **options,
     )
 
@@ -76,8 +76,8 @@ YOLO = {"layout": "yolov5", "min_score": 0.01, "resize": "stretch"}
     [("yolov3", YOLO), ("echo", {}), ("half", {}), ("lamp", {"resize": "none"})],
 )
 def test_the_boxes_are_those_of_the_same_file_here(server, folder, model, options, way):
-    if model == "half" and way == "http" and server.takes_bytes:
-        pytest.skip("KServe has no JSON for half precision; see below")
+    if model == "half" and way == "http" and server.name != "mlserver":
+        pytest.skip("no JSON for half precision; see below")
     shown = noise(*ODD)
     here = local(folder, model, **options).load().predict(shown)
     there = remote(server, model, way, **options).load().predict(shown)
@@ -111,7 +111,7 @@ def test_a_model_that_is_not_there(server, way):
     with pytest.raises(DetectorError) as caught:
         remote(server, "lmap", way).load()
     assert "lmap at " in caught.value.message
-    if way == "rpc" and server.takes_bytes:  # KServe lists its models over HTTP alone
+    if way == "rpc" and server.name == "kserve":  # KServe lists its models over HTTP alone
         assert "does not exist" in caught.value.message
     else:
         assert "has no such model" in caught.value.message
@@ -119,17 +119,19 @@ def test_a_model_that_is_not_there(server, way):
 
 
 def test_a_version(server):
-    if server.takes_bytes:
+    if server.name == "kserve":
         with pytest.raises(DetectorError, match="ersion"):
             remote(server, "lamp", version="v1").load()  # KServe's own server knows none
         return
-    assert remote(server, "lamp", version="v1").load().labels == NAMES
-    with pytest.raises(DetectorError, match="v9"):
-        remote(server, "lamp", version="v9").load()
+    known, unknown = ("v1", "v9") if server.name == "mlserver" else ("1", "9")
+    for way in ("http", "rpc"):
+        assert remote(server, "lamp", way, version=known).load().labels == NAMES
+        with pytest.raises(DetectorError, match=unknown):
+            remote(server, "lamp", way, version=unknown).load()
 
 
 def test_tensors_that_the_server_does_not_describe(server):
-    if not server.takes_bytes:
+    if server.name != "kserve":
         pytest.skip("KServe's default")
     for way in ("http", "rpc"):
         with pytest.raises(DetectorError, match="metadata of the model names no inputs") as caught:
@@ -146,11 +148,21 @@ def test_a_wrong_number_of_names(server, names):
 
 
 def test_a_refused_request_says_why(server):
-    """JSON has no half precision, says KServe; MLServer takes any number."""
-    if not server.takes_bytes:
+    """JSON has no half precision, say KServe and Triton; MLServer takes any number."""
+    if server.name == "mlserver":
         pytest.skip("MLServer takes any number")
     with pytest.raises(DetectorError, match="FP16 data via JSON is not supported"):
         remote(server, "half").load().predict(noise((9, 9)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_more_at_once_than_the_server_takes_is_refused(server, way):
+    if server.name != "triton":
+        pytest.skip("Triton alone has a largest batch")
+    predictor = remote(server, "echo", way, batch=8).load()
+    assert len(predictor.predict(noise(*[(40, 52)] * 4))) == 4
+    with pytest.raises(DetectorError, match="batch-size must be <= 4"):
+        predictor.predict(noise(*[(40, 52)] * 5))
 
 
 @pytest.mark.parametrize("way", ["http", "rpc"])

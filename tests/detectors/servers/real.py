@@ -3,8 +3,11 @@
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -19,11 +22,11 @@ PATIENCE = 120
 
 
 class Server(NamedTuple):
-    """A server that is ready, over either way, and what it takes over HTTP."""
+    """A server that is ready, over either way."""
 
+    name: str
     http: str
     rpc: str
-    takes_bytes: bool
 
 
 def free_ports(count):
@@ -36,38 +39,22 @@ def free_ports(count):
 
 @contextlib.contextmanager
 def running(name, models, folder):
-    """KServe or MLServer with every ONNX file of the folder `models`; `folder` for what it writes.
+    """`kserve`, `mlserver` or `triton` with every ONNX file of the folder `models`.
 
-    Skips where the environment is not there.
+    What it writes, it writes into `folder`. Skips where the environment is not there.
     """
     if not PYTHON.exists():
         pytest.skip("needs .venv-remote: make test-remote")
     http, rpc, metrics = free_ports(3)
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    if name == "kserve":
-        command = [PYTHON, HERE / "kserve_server.py", models, str(http), str(rpc)]
-    else:
-        for path in Path(models).glob("*.onnx"):
-            (folder / path.stem).mkdir()
-            about = {
-                "name": path.stem,
-                "implementation": "mlserver_runtime.OnnxRuntime",
-                "parameters": {"uri": str(path), "version": "v1"},
-            }
-            (folder / path.stem / "model-settings.json").write_text(json.dumps(about))
-        environment |= {
-            "MLSERVER_HTTP_PORT": str(http),
-            "MLSERVER_GRPC_PORT": str(rpc),
-            "MLSERVER_METRICS_PORT": str(metrics),
-            "MLSERVER_PARALLEL_WORKERS": "0",
-        }
-        command = [PYTHON.with_name("mlserver"), "start", folder]
+    command, more = COMMANDS[name](Path(models), folder, str(http), str(rpc), str(metrics))
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **more}, stdout=log, stderr=log
+        )
     try:
         wait_until_ready(f"http://127.0.0.1:{http}/v2/health/ready", process, folder)
         # gRPC begins a moment later than HTTP: the first request waits, that is what retries do.
-        yield Server(f"http://127.0.0.1:{http}", f"grpc://127.0.0.1:{rpc}", name == "kserve")
+        yield Server(name, f"http://127.0.0.1:{http}", f"grpc://127.0.0.1:{rpc}")
     finally:
         process.terminate()
         try:
@@ -75,6 +62,59 @@ def running(name, models, folder):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def kserve(models, folder, http, rpc, metrics):
+    """The command, and what its environment has beside ours."""
+    return [PYTHON, HERE / "kserve_server.py", models, http, rpc], {}
+
+
+def mlserver(models, folder, http, rpc, metrics):
+    for path in models.glob("*.onnx"):
+        (folder / path.stem).mkdir()
+        about = {
+            "name": path.stem,
+            "implementation": "mlserver_runtime.OnnxRuntime",
+            "parameters": {"uri": str(path), "version": "v1"},
+        }
+        (folder / path.stem / "model-settings.json").write_text(json.dumps(about))
+    return [PYTHON.with_name("mlserver"), "start", folder], {
+        "PYTHONPATH": str(HERE),
+        "MLSERVER_HTTP_PORT": http,
+        "MLSERVER_GRPC_PORT": rpc,
+        "MLSERVER_METRICS_PORT": metrics,
+        "MLSERVER_PARALLEL_WORKERS": "0",
+    }
+
+
+def triton(models, folder, http, rpc, metrics):
+    """The server of the wheel nvidia-pytriton, with its backend for the Python that runs here."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = PYTHON.parents[1] / f"lib/python{version}/site-packages"
+    server = packages / "pytriton/tritonserver"
+    if not server.exists():
+        pytest.skip("PyPI has Triton for Linux alone")
+    for path in models.glob("*.onnx"):
+        model = folder / "models" / path.stem / "1"
+        model.mkdir(parents=True)
+        shutil.copy(path, model / "model.onnx")
+        shutil.copy(HERE / "triton_model.py", model / "model.py")
+        (model.parent / "config.pbtxt").write_text('backend: "python"\n')  # not ONNX's, by the name
+    backend = folder / "backends/python"
+    backend.mkdir(parents=True)
+    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    for path in (*(server / "backends/python").iterdir(), stub):
+        (backend / path.name).symlink_to(path)
+    command = [server / "bin/tritonserver", "--allow-metrics=false"]
+    command += ["--model-repository", folder / "models"]
+    command += ["--backend-directory", folder / "backends"]
+    command += ["--http-address=127.0.0.1", f"--http-port={http}"]
+    command += ["--grpc-address=127.0.0.1", f"--grpc-port={rpc}"]
+    libraries = sysconfig.get_config_var("LIBDIR")
+    return command, {"PYTHONPATH": str(packages), "LD_LIBRARY_PATH": libraries}
+
+
+COMMANDS = {"kserve": kserve, "mlserver": mlserver, "triton": triton}
 
 
 def wait_until_ready(url, process, folder):
