@@ -90,6 +90,17 @@ def test_damaged_pictures_cost_themselves_and_are_named(tmp_path, run):
     assert all(name in page for name in ("zero.jpg", "text.png", "cut.jpg"))
 
 
+def test_results_that_cannot_be_written_are_said_in_a_sentence(tmp_path, run):
+    picture(tmp_path / "pool/a.png")
+    (tmp_path / "taken").write_text("a file")
+    status, said = run(tmp_path / "pool", out="taken/out")
+    assert status == 2
+    assert "Traceback" not in said
+    assert f"{tmp_path}/taken/out" in said
+    assert "not a directory" in said
+    assert "hint: a file is where a folder is meant" in said
+
+
 def test_one_name_twice(tmp_path, run):
     """CVAT tells pictures apart by their names without endings: said, and both are run."""
     pool = tmp_path / "pool"

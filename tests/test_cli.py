@@ -1,4 +1,5 @@
 import argparse
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import yaml
 
 import quorate
 from quorate.cli import COMMANDS, main, parser
+from quorate.cli.output import listed
 from quorate.spec import json_schema
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference/cli.md"
@@ -115,6 +117,56 @@ def test_an_error_is_a_sentence_a_hint_and_a_status(tmp_path, capsys):
     assert said.startswith("error: ")
     assert "no such file" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "hint"),
+    [
+        (errno.ENOSPC, 75, "make room"),
+        (errno.EACCES, 2, "another place"),
+        (errno.EROFS, 2, "place"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(monkeypatch, capsys, number, status, hint):
+    def refused(arguments):
+        raise OSError(number, os.strerror(number), "out/work")
+
+    monkeypatch.setattr("quorate.cli.spec._schema", refused)
+    assert main(["schema"]) == status
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: out/work: {os.strerror(number).lower()}.\n  hint: ")
+    assert hint in said
+
+
+def test_an_error_of_the_system_that_names_no_file_keeps_its_traceback(monkeypatch):
+    def refused(arguments):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    monkeypatch.setattr("quorate.cli.spec._schema", refused)
+    with pytest.raises(ConnectionResetError):
+        main(["schema"])
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [("schema", False), ("run x.yaml", True)])
+def test_only_what_goes_on_promises_it_when_interrupted(monkeypatch, capsys, command, goes_on):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quorate.cli.spec._schema", interrupted)
+    monkeypatch.setattr("quorate.cli.run._run", interrupted)
+    assert main(command.split()) == 130
+    assert ("goes on from here" in capsys.readouterr().err) is goes_on
+
+
+def test_many_files_are_told_by_their_folders():
+    few = ["out/a.xml", "out/b/c.json"]
+    assert listed(few) == few
+    labels = [f"out/labels/bench-{i % 3}/{i}.txt" for i in range(1200)]
+    assert listed([*labels, "out/data.yaml"]) == ["out/labels/ (1,200 files)", "out/data.yaml"]
+    assert listed([f"out/{i}.xml" for i in range(11)]) == ["out/ (11 files)"]
+    assert listed([f"s3://b/k/{i}.xml" for i in range(11)]) == ["s3://b/k/ (11 files)"]
+    assert listed([f"/a{i}/x.xml" for i in range(11)]) == ["/ (11 files)"]
+    assert listed([f"{i}.xml" for i in range(11)]) == ["./ (11 files)"]
 
 
 def test_schema_prints_the_schema(capsys):

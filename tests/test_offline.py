@@ -85,7 +85,13 @@ def test_files_that_share_no_picture_are_refused(tmp_path):
 
 def test_names_tell_files_apart(tmp_path):
     assert detector_names(["x/a.json", "y/b.json.gz"]) == ("a", "b")
-    assert detector_names(["x/results.json", "y/results.json"]) == ("x/results", "y/results")
+    assert detector_names(["x/results.json", "y/results.json"]) == ("x", "y")
+    assert detector_names(["x/results.json", "y/results.json", "z/a.json"]) == ("x", "y", "a")
+    assert detector_names(["results.json", "y/results.json"]) == ("results", "y")
+    same = ["a/v/results.json", "b/v/results.json"]
+    assert detector_names(same) == ("a/v/results", "b/v/results")
+    assert detector_names(["x/r.json", "y/r.json", "x.json"]) == ("x/r", "y/r", "x")
+    assert detector_names(["/r.json", "./r.json"]) == ("/r", "./r")
     with pytest.raises(InputError, match="given twice"):
         detector_names(["x/a.json", "x/a.json"])
 

@@ -142,6 +142,26 @@ class MissingExtraError(QuorateError):
         )
 
 
+def file_error(error: OSError) -> QuorateError | None:
+    """What the system refused of a file, as a sentence; None where the error is not of that kind.
+
+    A full disk is a `StorageError`: it may be worth another try. What is not allowed, or is a file
+    where a folder should be, is an `InputError`.
+    """
+    import errno
+
+    if error.filename is None:
+        return None
+    said = f"{error.filename}: {(error.strerror or str(error)).lower()}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(said, hint="make room; what is finished is kept")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return InputError(said, hint="choose another place, or ask for the right to write there")
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return InputError(said, hint="a file is where a folder is meant, or the other way")
+    return InputError(said) if error.errno == errno.ENAMETOOLONG else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word` as a question, or None when nothing is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -161,19 +161,30 @@ def picture_list(location: File) -> Dataset:
 
 
 def detector_names(files: Sequence[File]) -> tuple[str, ...]:
-    """A name for each file: the shortest end of its path that tells it from the others."""
+    """A name for each file: its own, or where several are called so, that of its folder.
+
+    `runs/yolo/predictions.json` and `runs/rtdetr/predictions.json` are `yolo` and `rtdetr`. Where
+    that does not tell them apart, it is the shortest end of the path that does.
+    """
     whole = [fspath(file).rstrip("/") for file in files]
     whole = ["stdin" if file == "-" else file for file in whole]
     paths = [file.split("/") for file in whole]
     for path in paths:
         for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
             path[-1] = path[-1].removesuffix(ending) or path[-1]
+    own = [path[-1] for path in paths]
+    names = tuple(
+        name if own.count(name) == 1 or len(path) == 1 else path[-2]
+        for name, path in zip(own, paths, strict=True)
+    )
+    if len(set(names)) == len(names) and all(names):
+        return names
     for length in range(1, max(map(len, paths), default=0) + 1):
         names = tuple("/".join(path[-length:]) for path in paths)
         if len(set(names)) == len(names):
             return names
     twice = next(file for file in whole if whole.count(file) > 1)
-    raise InputError(f"{twice}: the same file is given twice, but a detector has one vote.")
+    raise InputError(f"{twice}: the same file is given twice.", hint="a detector has one vote")
 
 
 def _own_boxes(one: DetectionFile, file: str, name: str) -> DetectionFile:

@@ -47,6 +47,9 @@ COMMANDS = {
     "compile": ("kernels", "compile the kernels now, for example when an image is built"),
 }
 
+RESUMED = ("run", "step", "calibrate", "tune")
+"""Commands that keep what they have finished, and go on from it."""
+
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
     """As wide as the terminal; told so, argparse does not load shutil to find out."""
@@ -121,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in given if word != "--"), "")
     arguments = parser(command).parse_args(given)
     from quorate.cli import pod
-    from quorate.errors import QuorateError
+    from quorate.errors import QuorateError, file_error
 
     try:
         arguments.command(arguments)
@@ -130,13 +133,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         pod.last_words(f"{error.message} ({error.hint})" if error.hint else error.message)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        goes_on = "; the same command goes on from here" * (command in RESUMED)
+        print(f"\ninterrupted{goes_on}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`quorate … | head`): nothing is wrong here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        pod.last_words(f"{type(error).__name__}: {error}")
-        raise
+        found = file_error(error) if isinstance(error, OSError) else None
+        if found is None:
+            pod.last_words(f"{type(error).__name__}: {error}")
+            raise
+        print(f"error: {found}", file=sys.stderr)
+        pod.last_words(found.message)
+        return found.exit_code
     return 0

@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note
+    from quorate.cli.output import listed, note
     from quorate.errors import InputError
     from quorate.formats import read, write
 
@@ -32,5 +32,5 @@ def _convert(arguments: argparse.Namespace) -> None:
     for remark in (*dataset.notes, *written.notes):
         note(f"note: {remark}")
     note(f"{len(dataset.images):,} pictures, {len(dataset.annotations):,} annotations")
-    for file in written.files:
+    for file in listed(written.files):
         print(file)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli.results import RESULTS, read_results
+from quorate.cli.results import RESULTS, expanded, read_results
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from quorate.evaluation.coco import CocoMetrics
 
 
 def add_commands(commands: Any) -> None:
@@ -55,10 +57,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(values)
         return
-    print_table(
-        [{"result": name} | metrics.statistics() for name, metrics in results.items()],
-        title=f"{len(truth.images):,} pictures",
-    )
+    _print_statistics(results, title=f"{len(truth.images):,} pictures")
     if arguments.per_category:
         for name, metrics in results.items():
             print_table(
@@ -71,6 +70,30 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             )  # fmt: skip
 
 
+def _print_statistics(results: dict[str, CocoMetrics], *, title: str) -> None:
+    """The twelve numbers in one table, or in two where the terminal is too narrow for one."""
+    import shutil
+    import sys
+
+    from quorate.cli.output import print_table
+
+    rows = [
+        {"result": name}
+        | {key[:2].upper() + key[2:]: value for key, value in metrics.statistics().items()}
+        for name, metrics in results.items()
+    ]
+    names = list(rows[0])[1:]
+    gap = 2
+    needed = max(map(len, results)) + gap + sum(max(5, len(name)) + gap for name in names)
+    if sys.stdout.isatty() and needed > shutil.get_terminal_size().columns:
+        halves = [[name for name in names if name.startswith(kind)] for kind in ("AP", "AR")]
+    else:
+        halves = [names]
+    for half in halves:
+        print_table([{name: row[name] for name in ("result", *half)} for row in rows], title=title)
+        title = ""
+
+
 def _compare(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, print_json, print_table
     from quorate.errors import InputError
@@ -79,9 +102,17 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     if arguments.plot and not arguments.plot.endswith(".svg"):
         raise InputError(f"{arguments.plot}: a plot is an .svg file.")
+    if arguments.samples < 0:
+        raise InputError(f"--samples {arguments.samples}: draws cannot be fewer than 0.")
+    files = expanded(arguments.results)
+    if len(files) < 2:
+        raise InputError(
+            f"{files[0]}: one result has nothing to be compared with.",
+            hint="name another, or take `quorate evaluate`",
+        )
     truth = read(arguments.truth)
     comparison = compare(
-        read_results(arguments.results, truth),
+        read_results(files, truth),
         truth,
         baseline=arguments.baseline,
         samples=arguments.samples,
@@ -107,8 +138,10 @@ def _compare(arguments: argparse.Namespace) -> None:
                 "ahead": "" if gap is None or gap.above_zero is None else f"{gap.above_zero:.0%}",
             }
         )
-    share = f"{comparison.confidence:.0%}"
-    print_table(rows, title=f"{len(truth.images):,} pictures; intervals hold in {share} of draws")
+    title = f"{len(truth.images):,} pictures"
+    if comparison.samples:
+        title += f"; intervals hold in {comparison.confidence:.0%} of draws"
+    print_table(rows, title=title)
     for result in comparison.results:
         gained, lost = comparison.changed(result.name, most=3)
         for word, positions in (("gained", gained), ("lost", lost)):

@@ -112,6 +112,25 @@ def progress_bars() -> Iterator[Report]:
         yield report
 
 
+def listed(files: Sequence[str], most: int = 10) -> list[str]:
+    """The files that were written; of many, the folders they are in, with how many each holds."""
+    if len(files) <= most:
+        return list(files)
+    import os
+
+    same = os.path.commonprefix(files)  # noqa: RUF071 - commonpath makes s3:/ of s3://
+    root = same[: same.rfind("/") + 1]
+    inside: dict[str, list[str]] = {}
+    for file in files:
+        inside.setdefault(file[len(root) :].partition("/")[0], []).append(file)
+    if len(inside) > most:
+        return [f"{root or './'} ({len(files):,} files)"]
+    return [
+        found[0] if found == [root + name] else f"{root}{name}/ ({len(found):,} files)"
+        for name, found in inside.items()
+    ]
+
+
 def note(message: str) -> None:
     """Say something beside the data."""
     print(message, file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quorate.cli.output import note, print_table
+from quorate.cli.output import listed, note, print_table
 
 if TYPE_CHECKING:
     from quorate.steps import Summary
@@ -41,7 +41,7 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
     for remark in summary.notes:
         note(f"note: {remark}")
     note("wrote:")
-    for file in summary.files:
+    for file in listed(summary.files):
         note(f"  {file}")
     _say_what_next(summary.files)
 

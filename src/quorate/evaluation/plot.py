@@ -160,8 +160,8 @@ def _bar(
         f'x2="{scale.x(high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/></g>'
     )
     parts.append(_name(category.label, y))
-    now = "" if category.ap is None else f"  to {category.ap:.3f}"
-    parts.append(_text(WIDTH - RIGHT + 16, y + 4, f"{_signed(gap.value)}{now}"))
+    now = "" if category.ap is None else f"{category.ap:.3f}  "
+    parts.append(_text(WIDTH - RIGHT + 16, y + 4, f"{now}{_signed(gap.value)}"))
 
 
 def _axis(parts: list[str], scale: _Scale, top: int, rows: int, *, signed: bool) -> None:
