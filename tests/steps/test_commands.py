@@ -140,10 +140,14 @@ def test_an_unforeseen_error_is_said_too(example, monkeypatch):
     log.touch()
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("QUORATE_TERMINATION_LOG", str(log))
-    (example / "work").touch()
-    with pytest.raises(NotADirectoryError):
-        step("prepare", example / "spec.yaml", "--work", example / "work/below")
-    assert log.read_text().startswith("NotADirectoryError: ")
+
+    def broken(*_, **__):
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr("quorate.steps.prepare", broken)
+    with pytest.raises(RuntimeError):
+        step("prepare", example / "spec.yaml", "--work", example / "work")
+    assert log.read_text() == "RuntimeError: nobody thought of this"
 
 
 def test_outside_of_kubernetes_there_are_no_last_words(example, monkeypatch):
@@ -270,6 +274,15 @@ def test_a_location_without_a_scheme_is_a_key_of_the_bucket(example, monkeypatch
     monkeypatch.setenv("QUORATE_BUCKET", "pool")
     assert in_bucket("/street/2024.zip") == "s3://pool/street/2024.zip"
     assert in_bucket("s3://other/street") == "s3://other/street"
+
+
+def test_a_pod_that_starts_loads_neither_compiler_nor_formats_before_it_needs_them():
+    script = "import sys, quorate.steps; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    modules = loaded.stdout.split()
+    assert "quorate.steps.detect" in modules
+    heavy = ("numba", "pyarrow", "boto3", "quorate.fusion", "quorate.tta", "quorate.formats")
+    assert not set(heavy) & set(modules)
 
 
 def test_prepare_looks_into_the_bucket(example):

@@ -3,6 +3,9 @@
 Each is a plain function over a work folder, does nothing twice, and is safe to kill: what it
 had finished is kept, and the same call goes on from there. The local runner and every other
 runner call these same functions.
+
+A step that starts in a pod of its own loads only what it needs: readers and writers of formats,
+fusion and test-time augmentation are imported where they are used.
 """
 
 from quorate.steps.checkpoint import Checkpoint

@@ -10,7 +10,6 @@ import numpy as np
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
-from quorate.formats import read
 from quorate.labels import UNMAPPED
 from quorate.spec import EnsembleSpec
 from quorate.steps.results import Results
@@ -77,6 +76,8 @@ def _dataset(results: Results) -> Dataset:
     The source may say more than was asked; labels that the ensemble does not know and pictures
     that could not be read are no part of the truth.
     """
+    from quorate.formats import read
+
     source = read(results.plan.data)
     truth = source.annotations
     if truth is not None:

@@ -9,8 +9,6 @@ from pathlib import Path
 from quorate import __version__
 from quorate.detections import Detections
 from quorate.errors import QuorumError
-from quorate.fusion import fuse as fuse_detections
-from quorate.fusion.calibrate import calibrated
 from quorate.spec import EnsembleSpec
 from quorate.steps.adopt import adopt_all
 from quorate.steps.work import (
@@ -43,6 +41,9 @@ def fuse(
     the runner knows, and what is not known there is worded from the `statuses` of their tasks.
     Raises QuorumError, naming them, where fewer than the quorum took part.
     """
+    from quorate.fusion import fuse as fuse_detections
+    from quorate.fusion.calibrate import calibrated
+
     failed = {**adopt_all(work, shard, ensemble.detectors), **(failed or {})}
     contents = work.images(shard)
     folders = {d.name: work.detections(shard, d.name) for d in ensemble.detectors}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -16,11 +17,12 @@ from quorate.detections import Detections, masks_of_table
 from quorate.detectors import Boxes, masks_of
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
-from quorate.formats.coco_results import Results, read_results
-from quorate.formats.detection_files import picture_names
 from quorate.labels import LabelMapping, map_labels
 from quorate.steps.voter import checked
 from quorate.steps.work import ShardImages, Skipped, read_json
+
+if TYPE_CHECKING:
+    from quorate.formats.results import Results
 
 GIVEN = "given.parquet"
 """What a container's Parquet file is called once ours has taken its place."""
@@ -78,12 +80,27 @@ class Left:
     def results(self) -> Results:
         """Its columns: every box with a corner before another, every number finite."""
         if self.file.suffix == ".json":
+            from quorate.formats.coco_results import read_results
+
             return read_results(str(self.file))
         return _from_parquet(self.file)
 
     @cached_property
+    def drawn(self) -> Results:
+        """The same with polygons as masks, for images.json tells how large each picture is."""
+        images = [self.contents.images[position] for position in self.positions]
+        return self.results.drawn([(image.height, image.width) for image in images])
+
+    @property
     def image(self) -> NDArray[np.int64]:
-        """(n,) positions in images.json, of pictures named by number or by file name."""
+        """(n,) positions in images.json."""
+        return np.array(self.positions, np.int64)[self.results.image]
+
+    @cached_property
+    def positions(self) -> list[int]:
+        """In images.json, of `results.image_ids`: pictures named by number or by file name."""
+        from quorate.formats.detection_files import picture_names
+
         images = self.contents.images
         by_id = {image.id: position for position, image in enumerate(images)}
         names = picture_names(Dataset("", images, self.contents.labels))
@@ -98,7 +115,7 @@ class Left:
                     hint=did_you_mean(str(known), list(names)[:5000]),
                 )
             positions.append(found)
-        return np.array(positions, np.int64)[self.results.image]
+        return positions
 
     @cached_property
     def label(self) -> tuple[LabelMapping, NDArray[np.int32]]:
@@ -172,7 +189,7 @@ class Left:
                 self.results.xyxy[rows],
                 self.results.score[rows],
                 label[rows],
-                None if self.results.masks is None else self.results.masks.take(rows),
+                None if self.drawn.masks is None else self.drawn.masks.take(rows),
             )
             kept.append(checked(found, self.detector, mapping, (image.height, image.width)))
         return Detections.build(
@@ -196,8 +213,10 @@ class Left:
                 f"{name}: {self.outside:,} of {count:,} boxes reach out of their picture; they are "
                 "cut at its edge."
             )
-        if self.results.polygons:
-            notes.append(f"{name}: {self.results.polygons:,} polygons are left out.")
+        if left_out := len(self.drawn.polygons):
+            notes.append(
+                f"{name}: {left_out:,} polygons are left out, of pictures whose size is not known."
+            )
         return tuple(notes)
 
 
@@ -205,7 +224,7 @@ RULES: tuple[tuple[str, Callable[[Left], object]], ...] = (
     ("manifest.json counts every picture of images.json", lambda left: left.stated),
     ("detections.json or detections.parquet holds its boxes", lambda left: left.file),
     ("every box has four finite numbers and a score in 0..1", lambda left: left.results),
-    ("every picture is one of images.json", lambda left: left.image),
+    ("every picture is one of images.json", lambda left: left.positions),
     ("every label is one of images.json, or mapped onto one", lambda left: left.label),
     ("boxes are in pixels of their picture", lambda left: left.outside),
 )
@@ -216,6 +235,8 @@ def _from_parquet(path: Path) -> Results:
     """The columns of a container's Parquet file; FormatError for what no box can be."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from quorate.formats.results import Results
 
     try:
         table = pq.ParquetFile(path).read()

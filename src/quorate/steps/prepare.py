@@ -19,7 +19,6 @@ from quorate.errors import (
     StorageError,
     did_you_mean,
 )
-from quorate.formats import read
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.steps import sharding
@@ -57,6 +56,8 @@ def prepare(
     Raises InputError where there is no picture at all, SpecError where no label is known,
     StorageError or AccessError where the pictures cannot be reached.
     """
+    from quorate.formats import read
+
     data = ensemble.where()
     dataset = read(data)
     vocabulary = _vocabulary(ensemble, dataset, labels)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from quorate.annotations import Annotations, Kind
-from quorate.formats import write
 from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
 from quorate.steps.adopt import adopt_all
@@ -64,6 +63,8 @@ def _write_annotations(
     progress: Callable[[int], None],
 ) -> tuple[list[str], list[str]]:
     """Write every format that is asked for; the files, and the notes of all steps."""
+    from quorate.formats import write
+
     kept, asked = len(findings.kept), ensemble.publish
     files: list[str] = []
     notes = list(results.notes)

@@ -17,7 +17,6 @@ from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
 from quorate.spec import Detector
 from quorate.steps.work import fingerprint
 from quorate.storage import is_s3, open_tree, read_bytes
-from quorate.tta import Augmented, augmented
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,11 @@ class Voter:
     def of(cls, detector: Detector, predictor: Predictor, labels: Labels) -> Voter:
         """Map the labels of a detector that is loaded."""
         mapping = map_labels(predictor.labels, labels, detector.labels, detector=detector.name)
-        return cls(detector, augmented(detector, predictor), mapping)
+        if detector.tta or detector.tiles is not None:
+            from quorate.tta import augmented
+
+            predictor = augmented(detector, predictor)
+        return cls(detector, predictor, mapping)
 
     @property
     def batch(self) -> int:
@@ -54,17 +57,19 @@ class Voter:
 
     def look_together(self, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[Boxes, ...]]:
         """Likewise of several pictures, in one call."""
-        if len(self.detector.voters) > 1 and isinstance(self.predictor, Augmented):
-            found = self.predictor.look(pictures)
-        else:
-            found = [[boxes] for boxes in self.predictor.predict(pictures)]
         return [
-            tuple(self._checked(boxes, picture.shape) for boxes in views)
-            for views, picture in zip(found, pictures, strict=True)
+            tuple(checked(boxes, self.detector, self.mapping, picture.shape) for boxes in views)
+            for views, picture in zip(self._views(pictures), pictures, strict=True)
         ]
 
-    def _checked(self, boxes: Boxes, shape: tuple[int, ...]) -> Boxes:
-        return checked(boxes, self.detector, self.mapping, shape)
+    def _views(self, pictures: Sequence[NDArray[np.uint8]]) -> Sequence[Sequence[Boxes]]:
+        """The boxes of each picture: of every view where the views vote, else of the predictor."""
+        if len(self.detector.voters) > 1:
+            from quorate.tta import Augmented
+
+            if isinstance(self.predictor, Augmented):
+                return self.predictor.look(pictures)
+        return [[boxes] for boxes in self.predictor.predict(pictures)]
 
     @cached_property
     def fingerprint(self) -> str:
