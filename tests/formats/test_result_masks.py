@@ -65,7 +65,7 @@ def test_a_mask_stands_for_a_bbox_that_is_missing(tmp_path):
 def test_polygons_are_counted(tmp_path):
     file = read_detections(put(tmp_path / "a.json", rows([[0, 0, 4, 0, 4, 4]], None)))
     assert file.detections.masks is None
-    assert "1 segmentations are polygons" in file.notes[0]
+    assert "1 segmentations are polygons, left out" in file.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,86 @@ def test_what_is_written_is_read_by_pycocotools_and_by_us(tmp_path):
     assert "segmentation" not in told[3]
     again = read_detections(str(path), detector="a").detections
     assert again.to_arrow().equals(detections.to_arrow(), check_metadata=True)
+
+
+SHOWN = Dataset("", (Image(7, "a.jpg", 30, 20), Image(8, "b.jpg", 0, 0)), Labels(("cat",), (2,)))
+TRIANGLE, FLAT = [1.5, 2, 20, 3.2, 9, 18], [3, 1, 25, 1, 25, 7.5, 3, 7.5]
+
+
+def pixels_of(*rings, height=20, width=30):
+    rle = coco.merge(coco.frPyObjects(list(rings), height, width))
+    return Masks.from_counts([rle["counts"]], [rle["size"]]).bitmap(0)
+
+
+def test_polygons_are_drawn_as_pycocotools_does(tmp_path):
+    random = np.random.default_rng(3)
+    shapes = [
+        [random.uniform(-9, 40, 2 * random.integers(3, 9)).round(2).tolist() for _ in range(rings)]
+        for rings in (1, 1, 2, 3, 1)
+    ]
+    found = rows(*shapes, TRIANGLE, plain(pixels_of(FLAT)))  # one ring alone; run lengths
+    file = read_detections(put(tmp_path / "a.json", found), dataset=SHOWN)
+    assert file.notes == ()
+    masks = file.detections.masks
+    assert masks.size.tolist() == [[20, 30]] * 7
+    for row, shape in enumerate([*shapes, [TRIANGLE], [FLAT]]):
+        assert np.array_equal(masks.bitmap(row), pixels_of(*shape))
+
+
+def test_a_mask_tells_how_large_its_picture_is(tmp_path):
+    found = rows([TRIANGLE], plain(pixels_of(FLAT)), None)
+    found += rows([TRIANGLE], image_id=8)
+    file = read_detections(put(tmp_path / "a.json", found))
+    assert np.array_equal(file.detections.masks.bitmap(0), pixels_of(TRIANGLE))
+    assert file.detections.masks.there.tolist() == [True, True, False, False]
+    assert "1 segmentations are polygons, left out because the size" in file.notes[0]
+    assert "--images" in file.notes[0]
+
+
+def test_a_polygon_stands_for_a_bbox_that_is_missing(tmp_path):
+    found = rows([TRIANGLE, FLAT], plain(PIXELS[0]), bbox=None)
+    file = read_detections(put(tmp_path / "a.json", found))
+    x, y, w, h = coco.toBbox(segmentation(PIXELS[0])).tolist()
+    assert file.detections.xyxy.tolist() == [[1.5, 1, 25, 18], [x, y, x + w, y + h]]
+
+
+def test_polygons_of_normalised_boxes_are_left_out(tmp_path):
+    found = rows([[0, 0, 0.5, 0, 0.5, 0.5]], bbox=[0, 0, 0.5, 0.5])
+    file = read_detections(put(tmp_path / "a.json", found), dataset=SHOWN)
+    assert file.detections.masks is None
+    assert (
+        "1 segmentations are polygons, left out because its boxes are normalised" in (file.notes[0])
+    )
+
+
+def test_a_ring_of_two_points_encloses_nothing(tmp_path):
+    found = rows([[1, 2, 3, 4]], [[1, 2, 3, 4], TRIANGLE], [[], []])
+    file = read_detections(put(tmp_path / "a.json", found), dataset=SHOWN)
+    assert file.detections.masks.there.tolist() == [False, True, False]
+    assert np.array_equal(file.detections.masks.bitmap(1), pixels_of(TRIANGLE))
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ([[1, 2, 3, 4, 5, 6, 7]], "detection 2 has a polygon with an odd number"),
+        ([[1, 2, 3, 4, 5e6, 6]], "detection 2 has a polygon that reaches further than any"),
+        ([[1, 2, 3, 4, 1e400, 6]], "detection 2 has a segmentation that is none"),
+        ([[1, 2, None, 4, 5, 6]], "detection 2 has a segmentation that is none"),
+        ("polygon", "detection 2 has a segmentation that is none"),
+    ],
+)
+def test_a_polygon_that_is_none_is_named(tmp_path, bad, said):
+    text = json.dumps(rows(TRIANGLE, bad)).replace("Infinity", "1e400")
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=said):
+        read_detections(str(path))
+
+
+def test_polygons_of_a_large_file_keep_their_rows(tmp_path):
+    found = [{"image_id": 7, "category_id": 2, "score": 0.5, "bbox": [1, 2, 3, 4]}] * 30_000
+    found = [*found, *rows([TRIANGLE]), *found, *rows([FLAT])]
+    file = read_detections(put(tmp_path / "a.json", found), dataset=SHOWN)
+    assert np.flatnonzero(file.detections.masks.there).tolist() == [30_000, 60_001]
+    assert np.array_equal(file.detections.masks.bitmap(60_001), pixels_of(FLAT))

@@ -122,6 +122,19 @@ def test_a_containers_masks_are_taken(tmp_path, data):
     assert (found.masks.bitmap(0) == drawn).all()
 
 
+def test_a_containers_polygons_are_masks(tmp_path, data):
+    _, work = shard(tmp_path, data, theirs())
+    image = work.images(0).images[0]
+    corners = [1, 2, 1, 12, 9, 12, 9, 2]
+    leave(work, [box(image.id, 1), box(image.id, 1) | {"segmentation": [corners]}])
+    adopt(work, 0, theirs())
+    found = Detections.from_parquet(work.detections(0, "theirs") / "detections.parquet")
+    assert found.masks is not None
+    assert found.masks.there.tolist() == [False, True]
+    assert found.masks.measured().box[1].tolist() == [1, 2, 9, 12]
+    assert found.masks.size[1].tolist() == [image.height, image.width]
+
+
 def test_pods_and_a_run_make_the_same_of_a_container(tmp_path, data, monkeypatch):
     spec = EnsembleSpec(
         name="e", data=str(data), labels=LABELS, detectors=[theirs()], publish={"report": False}

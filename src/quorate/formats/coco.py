@@ -21,7 +21,7 @@ from quorate.formats import masks
 from quorate.formats.base import Source, Written, open_target
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
-from quorate.formats.shapes import by_image, plain_values, polygon_rings, shoelace
+from quorate.formats.shapes import by_image, parted, plain_values, polygon_rings, shoelace
 from quorate.labels import Labels
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
@@ -236,20 +236,17 @@ def _segmentation(
             runs = _RUNS.decode(text)
             box, ours = masks.from_coco(runs.counts, runs.size, place=place)
             return Kind.MASK, ours, box
-        rings = [np.array(ring) for ring in _POLYGONS.decode(text) if ring]
+        rings = [ring for ring in _POLYGONS.decode(text) if ring]
     except msgspec.DecodeError as error:
         raise FormatError(f"{place}: a segmentation that is none ({error}).") from None
     if any(len(ring) % 2 for ring in rings):
         raise FormatError(f"{place}: a polygon with an odd number of coordinates.")
-    parted = np.concatenate(
-        [part for i, ring in enumerate(rings) for part in ([_RING] if i else []) + [ring]]
-    )
-    x, y = parted[::2], parted[1::2]
+    if not rings:
+        return Kind.BOX, (), None
+    points = parted(rings)
+    x, y = points[::2], points[1::2]
     box = (np.nanmin(x), np.nanmin(y), np.nanmax(x), np.nanmax(y))
-    return Kind.POLYGON, parted, (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-
-
-_RING = np.array([np.nan, np.nan])
+    return Kind.POLYGON, points, (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
 
 
 def _as_number(value: object) -> float:

@@ -4,9 +4,9 @@
 
 Format: https://cocodataset.org/#format-results. It is read as a stream: memory holds the columns
 and one part of the file, however large that is. `image_id` and `category_id` may be text; a
-`segmentation` of run lengths is a mask, and stands for a `bbox` that is missing; polygons are left
-out and counted; `votes`, `agreement` and `detectors`, which Quorate adds to fused boxes, are kept.
-Of a key that stands twice in a detection the last one counts, as in Python's `json`.
+`segmentation`, run lengths or polygons, stands for a `bbox` that is missing; `votes`, `agreement`
+and `detectors`, which Quorate adds to fused boxes, are kept. Of a key that stands twice in a
+detection the last one counts, as in Python's `json`.
 
 A compiled scanner reads what every framework writes. From the first detection on that is not so
 plain, and for small files, msgspec reads; it also says what is wrong.
@@ -21,17 +21,19 @@ import sys
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detections import Members
 from quorate.errors import FormatError, InputError
+from quorate.formats.results import Polygons, Results
 from quorate.masks import Masks
 from quorate.storage import open_file
+
+if TYPE_CHECKING:
+    from quorate.formats.result_masks import Segmentations
 
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
@@ -58,33 +60,6 @@ class _Result(msgspec.Struct, gc=False):
     votes: int = 1
     agreement: float = 1.0
     detectors: list[str] | None = None
-
-
-@dataclass
-class Results:
-    """The columns of a results file, before its ids are matched with anything.
-
-    image, category  int32    (n,)    positions in `image_ids` and `category_ids`
-    xyxy             float32  (n, 4)  in the file's own unit
-    score            float32  (n,)
-    votes            int16    (n,)
-    agreement        float32  (n,)
-    detectors        who carried each box, where the file tells it
-    masks            None where the file has none
-    polygons         how many segmentations are polygons, which are left out
-    """
-
-    image: NDArray[np.int32]
-    category: NDArray[np.int32]
-    xyxy: NDArray[np.float32]
-    score: NDArray[np.float32]
-    votes: NDArray[np.int16]
-    agreement: NDArray[np.float32]
-    detectors: list[list[str] | None] | None
-    image_ids: list[int | str] = field(default_factory=list)
-    category_ids: list[int | str] = field(default_factory=list)
-    masks: Masks | None = None
-    polygons: int = 0
 
 
 def read_results(location: str, *, progress: Progress = lambda done, size: None) -> Results:
@@ -132,7 +107,7 @@ class _Reader:
         self.named: list[list[str] | None] = []
         self.any_named = False
         self.masks: list[Masks | int] = []
-        self.polygons = 0
+        self.polygons: list[Polygons] = []
         self.count = 0
         self.start = 0  # the byte of the file at which what is not yet decoded begins
         self.tell: Callable[[], None] = lambda: None  # called when a part has been read
@@ -160,7 +135,7 @@ class _Reader:
             masks=Masks.concat(self.masks)
             if any(isinstance(part, Masks) for part in self.masks)
             else None,
-            polygons=self.polygons,
+            polygons=Polygons.concat(self.polygons),
         )
 
     def _column(self, name: str) -> Any:
@@ -328,13 +303,14 @@ class _Reader:
         if not results:
             return
         segmentations = [bytes(r.segmentation) for r in results]
-        masks = None
+        masks = found = None
         if any(segmentations):
-            from quorate.formats.result_masks import read_masks
+            from quorate.formats.result_masks import read_segmentations
 
-            masks, polygons = read_masks(segmentations, self.count + 1, self.location)
-            self.polygons += polygons
-        boxes = self._boxes(results, masks)
+            found = read_segmentations(segmentations, self.count + 1, self.location)
+            masks, polygons = found.masks, found.polygons
+            self.polygons.append(Polygons(self.count + polygons.rows, polygons.points))
+        boxes = self._boxes(results, found)
         numbers = np.array(
             [(*b, r.score, r.votes, r.agreement) for b, r in zip(boxes, results, strict=True)],
             dtype=np.float64,
@@ -348,21 +324,22 @@ class _Reader:
             self.named += [r.detectors for r in results]
         self._add(np.array(image, np.int32), np.array(category, np.int32), numbers, masks)
 
-    def _boxes(self, results: list[_Result], masks: Masks | None) -> list[tuple[float, ...]]:
-        """The bbox of each detection: its own, or that of its mask."""
+    def _boxes(
+        self, results: list[_Result], found: Segmentations | None
+    ) -> list[tuple[float, ...]]:
+        """The bbox of each detection: its own, or that of its segmentation."""
         boxes = [result.bbox for result in results]
         without = [row for row, box in enumerate(boxes) if box is None]
         if not without:
             return boxes  # type: ignore[return-value]
-        if masks is None or not masks.there[without].all():
-            row = next(row for row in without if masks is None or not masks.there[row])
-            raise FormatError(
-                f"{self.location}: detection {self.count + row + 1} has neither bbox nor mask."
-            )
-        found = masks.take(np.array(without)).measured().box
-        found[:, 2:] -= found[:, :2]
-        for row, box in zip(without, found.tolist(), strict=True):
-            boxes[row] = tuple(box)
+        around = found.boxes() if found is not None else {}
+        for row in without:
+            if row not in around:
+                raise FormatError(
+                    f"{self.location}: detection {self.count + row + 1} has neither bbox nor mask."
+                )
+            x1, y1, x2, y2 = around[row]
+            boxes[row] = (x1, y1, x2 - x1, y2 - y1)
         return boxes  # type: ignore[return-value]
 
     def _fault(self, error: Exception, end: int = 0) -> FormatError:
@@ -380,23 +357,6 @@ class _Reader:
         return FormatError(
             f"{self.location}: not JSON at byte {byte} ({_AT_BYTE.sub('', said).strip()})."
         )
-
-
-def members_of(
-    lists: list[list[str] | None] | None, detectors: tuple[str, ...]
-) -> tuple[Members | None, tuple[str, ...]]:
-    """The members that lists of detectors' names tell of (their scores are not known: NaN)."""
-    if lists is None:
-        return None, detectors
-    positions = {name: i for i, name in enumerate(detectors)}
-    flat = [positions.setdefault(name, len(positions)) for names in lists for name in names or ()]
-    offsets = np.cumsum([0, *(len(names or ()) for names in lists)])
-    members = Members(
-        offsets=offsets.astype(np.int64),
-        detector=np.array(flat, dtype=np.int16),
-        score=np.full(len(flat), np.nan, dtype=np.float32),
-    )
-    return members, tuple(positions)
 
 
 def warm() -> None:

@@ -18,7 +18,8 @@ from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.formats.base import is_picture, open_source
-from quorate.formats.coco_results import STDIN, Progress, Results, members_of, read_results
+from quorate.formats.coco_results import STDIN, Progress, read_results
+from quorate.formats.results import Results, members_of
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
 
@@ -112,10 +113,18 @@ def _from_results(
 ) -> DetectionFile:
     images, numbers = _images(results.image_ids, location, dataset)
     labels, categories = _categories(results.category_ids, location, dataset)
+    unit = _coordinates(results.xyxy, coordinates)
     notes = []
-    if results.polygons:
+    if unit == "pixel":
+        sizes = {image.id: (image.height, image.width) for image in images}
+        results = results.drawn([sizes[number] for number in numbers.tolist()])
+    if left := len(results.polygons):
         notes.append(
-            f"{location}: {results.polygons} segmentations are polygons; they are left out."
+            f"{location}: {left:,} segmentations are polygons, left out because the size of their "
+            "picture is not known; give the data set (--images instances.json)."
+            if unit == "pixel"
+            else f"{location}: {left:,} segmentations are polygons, left out because its boxes are "
+            "normalised."
         )
     image_id = numbers[results.image]
     _check_masks(results.masks, image_id, images, location)
@@ -134,7 +143,7 @@ def _from_results(
         ),
         images=images,
         labels=labels,
-        coordinates=_coordinates(results.xyxy, coordinates),
+        coordinates=unit,
         named_images=any(isinstance(i, str) for i in results.image_ids),
         named_labels=any(isinstance(i, str) for i in results.category_ids),
         notes=tuple(notes),

@@ -1,16 +1,21 @@
-"""Segmentations of COCO results: run lengths, plain or compressed, in and out."""
+"""Segmentations of COCO results: run lengths, plain or compressed, in and out; polygons in."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from quorate.columns import Ragged
 from quorate.errors import FormatError, QuorateError
+from quorate.formats.results import Polygons
+from quorate.formats.shapes import parted
 from quorate.masks import Masks
+from quorate.masks.outlines import FURTHEST
 
 
 class _RunLengths(msgspec.Struct, gc=False):
@@ -32,32 +37,79 @@ class _Some:
         self.sizes.append(found.size)
 
 
-_DECODER = msgspec.json.Decoder(_RunLengths)
+_RUNS = msgspec.json.Decoder(_RunLengths)
+_RINGS = msgspec.json.Decoder(list[list[float]])
+_RING = msgspec.json.Decoder(list[float])
+_NOTHING = (b"", b"null", b"[]", b"[[]]")
 
 
-def read_masks(segmentations: Sequence[bytes], first: int, place: str) -> tuple[Masks | None, int]:
-    """The masks of detections by the JSON of their `segmentation`, and how many are polygons.
+class Segmentations(NamedTuple):
+    """Of some detections: masks, and polygons, whose rows count from the first of them.
 
-    Those are no masks: a results file does not tell how large its pictures are. None where no
-    detection has a mask. `first` is the number of the first detection, for errors.
+    masks is None where no detection has run lengths.
+    """
+
+    masks: Masks | None
+    polygons: Polygons
+
+    def boxes(self) -> dict[int, tuple[float, float, float, float]]:
+        """x1, y1, x2, y2 around each, by row: of the pixels of masks, of the points of polygons."""
+        found = {}
+        if self.masks is not None:
+            rows = np.flatnonzero(self.masks.there).tolist()
+            box = self.masks.take(self.masks.there).measured().box
+            found = dict(zip(rows, map(tuple, box.tolist()), strict=True))
+        for row, points in zip(self.polygons.rows.tolist(), self.polygons.points, strict=True):
+            x, y = points[::2], points[1::2]
+            found[row] = (np.nanmin(x), np.nanmin(y), np.nanmax(x), np.nanmax(y))
+        return found
+
+
+def read_segmentations(segmentations: Sequence[bytes], first: int, place: str) -> Segmentations:
+    """Of detections, by the JSON of their `segmentation`.
+
+    `first` is the number of the first detection, for errors.
     """
     packed, plain = _Some(), _Some()
-    polygons = 0
+    rows: list[int] = []
+    points: list[NDArray[np.float64]] = []
     for row, text in enumerate(segmentations):
-        if text[:1] != b"{":
-            polygons += text not in (b"", b"null", b"[]", b"[[]]")
+        if text in _NOTHING:
             continue
+        at = f"{place}: detection {first + row}"
         try:
-            found = _DECODER.decode(text)
+            if text[:1] == b"{":
+                found = _RUNS.decode(text)
+                (packed if isinstance(found.counts, str) else plain).add(row, found)
+            elif len(polygon := _polygon(text, at)):
+                rows.append(row)
+                points.append(polygon)
         except msgspec.DecodeError as error:
-            raise FormatError(
-                f"{place}: detection {first + row} has a segmentation that is none ({error})."
-            ) from None
-        (packed if isinstance(found.counts, str) else plain).add(row, found)
+            raise FormatError(f"{at} has a segmentation that is none ({error}).") from None
+    polygons = Polygons(np.array(rows, np.int64), Ragged.of(points))
+    return Segmentations(_masks(packed, plain, len(segmentations), first, place), polygons)
+
+
+def _polygon(text: bytes, at: str) -> NDArray[np.float64]:
+    """Its points; rings of fewer than three enclose nothing and are left out."""
+    try:
+        rings = _RINGS.decode(text)
+    except msgspec.ValidationError:
+        rings = [_RING.decode(text)]  # pycocotools takes a ring alone, too
+    if any(len(ring) % 2 for ring in rings):
+        raise FormatError(f"{at} has a polygon with an odd number of coordinates.")
+    points = parted([ring for ring in rings if len(ring) >= 6])
+    if len(points) and np.nanmax(np.abs(points)) > FURTHEST:
+        raise FormatError(f"{at} has a polygon that reaches further than any picture.")
+    return points
+
+
+def _masks(packed: _Some, plain: _Some, count: int, first: int, place: str) -> Masks | None:
+    """The masks of `count` detections; None where there are none."""
     rows = packed.rows + plain.rows
     if not rows:
-        return None, polygons
-    order = np.full(len(segmentations), len(rows), np.int64)
+        return None
+    order = np.full(count, len(rows), np.int64)
     order[rows] = np.arange(len(rows))
     try:
         both = Masks.concat(
@@ -69,7 +121,7 @@ def read_masks(segmentations: Sequence[bytes], first: int, place: str) -> tuple[
         )
     except QuorateError:
         raise _fault(packed, plain, first, place) from None
-    return both.take(order), polygons
+    return both.take(order)
 
 
 def _fault(packed: _Some, plain: _Some, first: int, place: str) -> FormatError:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset
 
+_BETWEEN = np.array([np.nan, np.nan])
 HAVE_AN_AREA = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
+
+
+def parted(rings: Sequence[ArrayLike]) -> NDArray[np.float64]:
+    """The points of a polygon by its rings: the inverse of `polygon_rings`."""
+    parts: list[NDArray[np.float64]] = []
+    for ring in rings:
+        parts += [_BETWEEN] * bool(parts) + [np.asarray(ring, np.float64)]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def polygon_rings(points: Any) -> list[Any]:
