@@ -10,6 +10,7 @@ from quorate.argo.doctor import GROUP, Finding, Findings, guarded
 from quorate.argo.doctor_namespace import secret_key, there
 from quorate.argo.names import SEMAPHORES
 from quorate.argo.pools import fitting, nearest, node_groups
+from quorate.argo.registry import HUB, found, parts
 from quorate.argo.submit import rendered
 from quorate.argo.upload import as_uploaded
 from quorate.errors import InputError, QuorateError
@@ -97,7 +98,7 @@ def _files(ensemble: EnsembleSpec) -> Findings:
 
 
 def _images(template: Json, nodes: Iterable[Json]) -> Findings:
-    """What the nodes have already; of what they would pull nothing is known before they do."""
+    """What the nodes have already; of what they would pull, whether its registry has it."""
     known = {
         name
         for node in nodes
@@ -105,7 +106,6 @@ def _images(template: Json, nodes: Iterable[Json]) -> Findings:
         for name in image.get("names") or ()
     }
     for image in sorted(_images_of(template)):
-        name, _, tag = image.rpartition("/")[2].partition(":")
         if image in known or any(one.endswith(f"/{image}") for one in known):
             yield Finding("image", "ok", f"{image}: a node has it")
         elif image.startswith("localhost/"):
@@ -113,13 +113,22 @@ def _images(template: Json, nodes: Iterable[Json]) -> Findings:
                 "image", "fail", f"{image}: no node has it, and it can be pulled from nowhere",
                 "load it on the nodes, or push it to a registry and name that",
             )  # fmt: skip
-        elif "/" not in image:
-            yield Finding(
-                "image", "warn", f"{image}: no node has it; it would be pulled from Docker Hub",
-                f"workflow: {{images: …}} names your registry: REGISTRY/{name}:{tag or 'TAG'}",
-            )  # fmt: skip
         else:
-            yield Finding("image", "warn", f"{image}: no node has it yet; it will be pulled")
+            yield _to_pull(image)
+
+
+def _to_pull(image: str) -> Finding:
+    """What its registry says of an image that no node has."""
+    where, name, tag = parts(image)
+    own = f"workflow: {{images: …}} names your registry: REGISTRY/{name.rpartition('/')[2]}:{tag}"
+    there = found(image)
+    if there is True:
+        return Finding("image", "ok", f"{image}: no node has it yet; {where} does")
+    if there is False:
+        remedy = "push it there, or check its name and tag"
+        return Finding("image", "fail", f"{image}: no node has it, and {where} has not", remedy)
+    said = f"{image}: no node has it; it would be pulled from {where}, and {there}"
+    return Finding("image", "warn", said, own if where == HUB else "")
 
 
 def _images_of(template: Json) -> set[str]:
