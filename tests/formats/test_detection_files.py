@@ -63,6 +63,38 @@ def test_unknown_pictures_and_categories_are_named(put):
         read_detections(put([row(10, 0)]), dataset=DATASET)
 
 
+NUMBERED = Dataset(
+    root=".",
+    images=tuple(Image(i, f"{i - 1:04d}.jpg", 100, 50) for i in range(1, 6)),
+    labels=Labels.from_names(("car", "bus", "van")),
+)
+
+
+def test_a_number_that_is_no_id_makes_all_numbers_names_as_ultralytics_has_them(put):
+    found = read_detections(put([row(0, 1), row(3, 1), row(4, 1)]), dataset=NUMBERED)
+    assert found.detections.image_id.tolist() == [1, 4, 5]  # 0000.jpg, 0003.jpg, 0004.jpg
+    assert found.notes == ()
+
+
+def test_numbers_that_are_ids_and_names_of_others_are_ids_and_it_is_said(put):
+    found = read_detections(put([row(1, 1), row(4, 1)]), dataset=NUMBERED)
+    assert found.detections.image_id.tolist() == [1, 4]
+    (said,) = found.notes
+    assert "its picture 1 is taken for the one with that id, 0000.jpg, though 0001.jpg" in said
+    with pytest.raises(FormatError, match="picture 0 is not"):
+        read_detections(put([row(0, 1), row(99, 1)]), dataset=NUMBERED)
+
+
+def test_categories_counted_from_0_are_moved_where_the_labels_are_counted_from_1(put):
+    found = read_detections(put([row(5, 0), row(5, 2)]), dataset=NUMBERED)
+    assert found.detections.category_id.tolist() == [1, 3]
+    assert "its 0 is taken for 'car'" in found.notes[0]
+    with pytest.raises(LabelError, match="category 0 is not"):
+        read_detections(put([row(5, 0), row(5, 3)]), dataset=NUMBERED)
+    without = read_detections(put([row(5, 1), row(5, 2)]), dataset=NUMBERED)
+    assert without.detections.category_id.tolist() == [1, 2]
+
+
 def test_normalised_boxes_are_found_out_and_scaled(put):
     path = put([row(20, bbox=(0.1, 0.2, 0.3, 0.4)), row(10, bbox=(0, 0, 1, 1))])
     found = read_detections(path, dataset=DATASET)

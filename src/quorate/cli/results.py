@@ -56,12 +56,19 @@ def _objects(pattern: str) -> list[str]:
 
 
 def read_results(files: Sequence[str], truth: Dataset) -> dict[str, Detections]:
-    """Each file's detections of the truth's pictures, by the name its detector gets."""
+    """Each file's detections of the truth's pictures, by the name its detector gets.
+
+    What is odd about a file is said on standard error.
+    """
+    from quorate.cli.output import note
     from quorate.formats import read_detections
     from quorate.offline import detector_names
 
     files = expanded(files)
-    return {
-        name: read_detections(file, dataset=truth, detector=name).detections
-        for name, file in zip(detector_names(files), files, strict=True)
-    }
+    found = {}
+    for name, file in zip(detector_names(files), files, strict=True):
+        one = read_detections(file, dataset=truth, detector=name)
+        found[name] = one.detections
+        for remark in one.notes:
+            note(f"note: {remark}")
+    return found

@@ -114,7 +114,12 @@ def _from_results(
     images, numbers = _images(results.image_ids, location, dataset)
     labels, categories = _categories(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
-    notes = []
+    notes = _two_readings(results.image_ids, location, dataset)
+    if _from_zero(results.category_ids, labels):
+        notes.append(
+            f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
+            f"taken for '{labels.names[0]}'."
+        )
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
         results = results.drawn([sizes[number] for number in numbers.tolist()])
@@ -216,10 +221,14 @@ def _images(
             images.append(Image(id=number, file_name=str(known), source_id=said))
         return tuple(images), _numbers(numbers, np.int64, location, "image id")
     by_name = picture_names(dataset)
-    by_id = {image.id for image in dataset.images}
+    by_id = {image.id: image.id for image in dataset.images}
+    if {known for known in ids if isinstance(known, int)} - by_id.keys():
+        by_number = _names_as_numbers(by_name)
+        if all(known in by_number for known in ids if isinstance(known, int)):
+            by_id = by_number
     numbers = []
     for known in ids:
-        found = known if isinstance(known, int) and known in by_id else None
+        found = by_id.get(known) if isinstance(known, int) else None
         if found is None:
             text = str(known)
             found = by_name.get(text, by_name.get(_stem(text)))
@@ -232,6 +241,35 @@ def _images(
             )
         numbers.append(found)
     return dataset.images, np.array(numbers, dtype=np.int64)
+
+
+def _names_as_numbers(by_name: Mapping[str, int]) -> dict[int, int]:
+    """Pictures by the number that their name is: Ultralytics calls 0045.jpg 45."""
+    found: dict[int, int | None] = {}
+    for name, image_id in by_name.items():
+        if name.isdecimal():
+            number = int(name)
+            found[number] = image_id if found.get(number, image_id) == image_id else None
+    return {number: image_id for number, image_id in found.items() if image_id is not None}
+
+
+def _two_readings(ids: Sequence[int | str], location: str, dataset: Dataset | None) -> list[str]:
+    """A note where the numbers of all pictures are ids, and the names of other pictures as well."""
+    numbers = [known for known in ids if isinstance(known, int)]
+    if dataset is None or not numbers:
+        return []
+    names = {image.id: image.name for image in dataset.images}
+    by_number = _names_as_numbers(picture_names(dataset))
+    if not all(number in names and number in by_number for number in numbers):
+        return []
+    odd = next((number for number in numbers if by_number[number] != number), None)
+    if odd is None:
+        return []
+    return [
+        f"{location}: its picture {odd} is taken for the one with that id, {names[odd]}, though "
+        f"{names[by_number[odd]]} is called so too. Ultralytics means names: fuse its text files "
+        "(save_txt=True save_conf=True) instead."
+    ]
 
 
 def _numbers(
@@ -279,8 +317,11 @@ def _categories(
         else:
             labels = Labels.from_names(sorted({str(i) for i in ids}))
     found = []
+    from_zero = _from_zero(ids, labels)
     for known in ids:
-        if isinstance(known, int) and known in labels.ids:
+        if isinstance(known, int) and from_zero:
+            found.append(labels.ids[known])
+        elif isinstance(known, int) and known in labels.ids:
             found.append(known)
         elif str(known) in labels:
             found.append(labels.id_of(str(known)))
@@ -292,6 +333,13 @@ def _categories(
                 hint=did_you_mean(str(known), labels.names),
             )
     return labels, np.array(found, dtype=np.int32)
+
+
+def _from_zero(ids: Sequence[int | str], labels: Labels) -> bool:
+    """Whether categories are counted from 0, as Ultralytics once did, and the labels from 1."""
+    numbers = [known for known in ids if isinstance(known, int)]
+    counted = labels.ids == tuple(range(1, len(labels) + 1))
+    return counted and 0 in numbers and min(numbers) >= 0 and max(numbers) < len(labels)
 
 
 def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
