@@ -95,9 +95,15 @@ class Runs:
         path.write_text(yaml.safe_dump(spec | changes), encoding="utf-8")
         return path
 
-    def template(self, spec):
-        """Render a spec and make the template known to the cluster; its name."""
+    def template(self, spec, change=lambda templates: None):
+        """Render a spec and make the template known to the cluster; its name.
+
+        `change` may change its templates, given by name, first.
+        """
         rendered = quorate("render", spec).stdout
+        manifest = yaml.safe_load(rendered)
+        change({one["name"]: one for one in manifest["spec"]["templates"]})
+        rendered = json.dumps(manifest)
         self.kubectl("apply", "--validate=strict", "--filename=-", given=rendered)
         name = yaml.safe_load(rendered)["metadata"]["name"]
         self.made.append(f"workflowtemplate/{name}")

@@ -150,9 +150,26 @@ def test_a_picture_folder_that_is_not_there_is_said_by_the_node(runs, template):
     assert len(nodes(finished)) <= 2, "a wrong key is not tried again"
 
 
-def test_twenty_shards_decide_as_one(runs, here, template):
+def _fused_apart(templates):
+    """As prepare asks for where there are more pictures: a fusion step for each shard."""
+    (shards,) = [t for t in templates["ensemble"]["dag"]["tasks"] if t["name"] == "shards"]
+    (fuse,) = [p for p in shards["arguments"]["parameters"] if p["name"] == "fuse"]
+    fuse["value"] = "true"
+
+
+def test_twenty_shards_decide_as_one(runs, here):
+    template = runs.template(runs.spec("twenty"), _fused_apart)
     finished = runs.wait(runs.create(template, shard_size=3), seconds=900)
     assert finished["status"]["phase"] == "Succeeded", messages(finished)
+    assert [one["phase"] for one in nodes(finished, "fuse")] == ["Succeeded"] * 20
+    published = runs.results(finished["metadata"]["name"])
+    assert annotations(published) == annotations(files_of(here))
+
+
+def test_shards_that_publish_fuses_decide_as_one(runs, here, template):
+    finished = runs.wait(runs.create(template, shard_size=20), seconds=900)
+    assert finished["status"]["phase"] == "Succeeded", messages(finished)
+    assert not nodes(finished, "fuse")
     published = runs.results(finished["metadata"]["name"])
     assert annotations(published) == annotations(files_of(here))
 

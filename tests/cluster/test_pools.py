@@ -28,6 +28,8 @@ def test_which_of_a_specs_pools_fit(kubectl, tmp_path, capsys):
         },
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    # A node that is busy may be late with its heartbeat, and then fits nothing.
+    kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
     assert main(["pools", str(tmp_path / "spec.yaml"), "--json"]) == 0
     out = capsys.readouterr()
     assert "any" in json.loads(out.out)[0]["fits"]

@@ -12,12 +12,13 @@ def test_shards_hold_all_pictures_and_are_never_too_many(images):
     shards = -(-images // size)
     assert shards <= MOST_SHARDS
     assert size * shards >= images > size * (shards - 1)
-    assert images <= SHARD_SIZE or size > SHARD_SIZE // 2  # never a swarm of tiny pods
+    assert size >= min(images, SHARD_SIZE)  # never a swarm of tiny pods
+    assert images > MOST_SHARDS * SHARD_SIZE or size < 2 * SHARD_SIZE
 
 
 @pytest.mark.parametrize(
     ("images", "size"),
-    [(0, 1), (1, 1), (1024, 1024), (1025, 513), (100_000, 1021), (10_000_000, 2442)],
+    [(0, 1), (1, 1), (1024, 1024), (1025, 1025), (2048, 1024), (100_000, 1031), (10_000_000, 2442)],
 )
 def test_the_size_follows_the_number_of_pictures(images, size):
     assert shard_size(images) == size

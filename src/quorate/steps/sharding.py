@@ -9,7 +9,7 @@ from __future__ import annotations
 from quorate.errors import InputError
 
 SHARD_SIZE = 1024
-"""Pictures a shard: many enough that loading a model is cheap, few enough to try again."""
+"""Fewest pictures of a shard: many enough that loading a model is cheap, few to try again."""
 MOST_SHARDS = 4096
 """Shards of one run: beyond this many, shards grow rather than their number."""
 FUSED_TOGETHER = 8 * SHARD_SIZE
@@ -17,12 +17,13 @@ FUSED_TOGETHER = 8 * SHARD_SIZE
 
 
 def shard_size(images: int) -> int:
-    """Pictures of each shard of a data set: `SHARD_SIZE`, or more where that makes too many.
+    """Pictures of each shard of a data set: from `SHARD_SIZE` to less than twice as many.
 
-    Shards are all of one size, but for the last, so sizes are as even as they can be.
+    Fewer only where there are fewer, more only where shards would be too many. Shards are all of
+    one size, but for the last, so sizes are as even as they can be.
     """
-    shards = min(-(-images // SHARD_SIZE), MOST_SHARDS)
-    return max(1, -(-images // max(1, shards)))
+    shards = min(max(1, images // SHARD_SIZE), MOST_SHARDS)
+    return max(1, -(-images // shards))
 
 
 def fused_apart(images: int) -> bool:
