@@ -61,7 +61,7 @@ def test_a_child_that_is_made_again_is_the_same_child_and_goes_with_its_run():
 def test_a_child_tells_nobody_of_its_start_or_its_end():
     slack = Slack(url=SecretKey(secret="slack", key="url"), when=("started", "failed"))
     given = ensemble(notify=(slack,))
-    assert rendered(given)["spec"]["hooks"]["started"]["template"] == "exit"
+    assert rendered(given)["spec"]["hooks"]["started"]["template"] == "tell"
     spec = child(given)["spec"]
     assert spec["onExit"] == "quiet"
     assert spec["hooks"]["started"] == {"expression": "false", "template": "quiet"}

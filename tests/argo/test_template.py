@@ -128,7 +128,19 @@ def test_a_pod_can_write_to_its_scratch_alone_and_has_no_rights():
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
     trusted = {t["name"] for t in spec["templates"] if t.get("automountServiceAccountToken")}
-    assert trusted == {"fuse", "exit"}
+    assert trusted == {"fuse", "tell"}
+
+
+def test_a_run_that_has_nothing_to_tell_has_no_pod_for_it():
+    def when(*events):
+        slack = {"kind": "slack", "url": {"secret": "slack", "key": "url"}, "when": events}
+        found = templates(ensemble(notify=(slack,) if events else ()))
+        return tasks(found["exit"])["tell"]["when"]
+
+    degraded = "(workflow.status == 'Succeeded' && workflow.outputs.parameters.degraded == 'true')"
+    assert when() == when("started", "degraded") == f"{{{{={degraded}}}}}"
+    assert when("failed") == f"{{{{={degraded} || (workflow.status != 'Succeeded')}}}}"
+    assert when("succeeded") == f"{{{{={degraded} || (workflow.status == 'Succeeded')}}}}"
 
 
 def test_the_form_has_lists_to_choose_from_and_a_word_on_everything():
@@ -164,7 +176,7 @@ def test_the_image_follows_from_the_kind_and_the_pool():
     assert images["detect-one"] == "ours-cpu"
     assert images["detect-two"] == images["detect-torch"] == "ours-cuda"
     assert images["detect-three"] == "mine:1"
-    assert {images[step] for step in ("prepare", "fuse", "publish", "exit")} == {"ours-cpu"}
+    assert {images[step] for step in ("prepare", "fuse", "publish", "tell")} == {"ours-cpu"}
 
 
 def test_a_container_that_is_not_ours_gets_pictures_and_no_keys():

@@ -58,6 +58,20 @@ def test_a_loop_has_its_parts_below_it_and_the_exit_handler_stands_last():
     ]
 
 
+def test_the_exit_handlers_pod_is_the_exit_handler():
+    given = workflow("degraded")
+    nodes = given["status"]["nodes"]
+    (handler,) = [one for one in nodes.values() if one["name"] == "client-1.onExit"]
+    pod = handler | {"id": "tell", "name": "client-1.onExit.tell", "displayName": "tell"}
+    nodes["tell"] = pod | {"boundaryID": handler["id"], "templateName": "tell"}
+    handler["type"] = "DAG"
+    *_, last = tree(given).below
+    assert (last.label, last.pods) == ("exit handler", ("client-1-tell-tell",))
+    nodes["tell"]["phase"] = "Skipped"
+    *_, last = tree(given).below
+    assert (last.label, last.phase, last.pods) == ("exit handler", "Succeeded", ())
+
+
 def test_attempts_are_one_branch_with_what_the_last_one_said():
     first, _ = found(tree(workflow("degraded")), "detect-b")
     assert (first.phase, first.attempts) == ("Failed", 2)

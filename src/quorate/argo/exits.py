@@ -1,22 +1,34 @@
 """The exit handler: what is told of a run when it is over, however it ended, and when it starts.
 
-It asks the API server what failed: Argo's own list of failures, as an argument, would keep a pod
-from starting where much has failed, and with it make of a degraded run a failed one.
+A run that has nothing to tell anybody has no pod for it. What failed is asked of the API server:
+Argo's own list of failures, as an argument, would keep a pod from starting where much has failed,
+and with it make of a degraded run a failed one.
 """
 
 from __future__ import annotations
 
-from hera.workflows import Container, SecretEnv
+from hera.workflows import DAG, Container, SecretEnv, Task
 from hera.workflows.models import LifecycleHook
 
 from quorate.argo import artifacts, places, pods
 from quorate.spec import EnsembleSpec, secret_keys
 
-NAME = "exit"
+NAME, TELL = "exit", "tell"
+DEGRADED = "workflow.status == 'Succeeded' && workflow.outputs.parameters.degraded == 'true'"
 
 
-def templates(ensemble: EnsembleSpec, given: str) -> list[Container]:
-    """The template that the workflow's `onExit` names."""
+def templates(ensemble: EnsembleSpec, given: str) -> list[DAG | Container]:
+    """The template that the workflow's `onExit` names, and its one pod."""
+    events = {event for target in ensemble.notify for event in target.when}
+    told = [DEGRADED]  # which is marked, whoever is told
+    told += ["workflow.status == 'Succeeded'"] if "succeeded" in events else []
+    told += ["workflow.status != 'Succeeded'"] if "failed" in events else []
+    when = " || ".join(f"({one})" for one in told)
+    task = Task(name=TELL, template=TELL, when=f"{{{{={when}}}}}")
+    return [DAG(name=NAME, tasks=[task]), _tell(ensemble, given)]
+
+
+def _tell(ensemble: EnsembleSpec, given: str) -> Container:
     command = ["quorate", "step", "finish", places.GIVEN]
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     command += ["--status", "{{workflow.status}}"]
@@ -24,7 +36,7 @@ def templates(ensemble: EnsembleSpec, given: str) -> list[Container]:
     summary = artifacts.taken("summary", "results/summary.json", optional=True)
     handler = pods.container(
         ensemble.workflow,
-        NAME,
+        TELL,
         [*command, "--results", f"{places.PREFIX}/results/"],
         image=pods.image(ensemble),
         pool=None,
@@ -38,7 +50,7 @@ def templates(ensemble: EnsembleSpec, given: str) -> list[Container]:
         SecretEnv(name=key.variable, secret_name=key.secret, secret_key=key.key, optional=True)
         for key in secret_keys(ensemble.notify)
     ] or None
-    return [handler]
+    return handler
 
 
 def hooks(ensemble: EnsembleSpec) -> dict[str, LifecycleHook] | None:
@@ -46,4 +58,4 @@ def hooks(ensemble: EnsembleSpec) -> dict[str, LifecycleHook] | None:
     if not any("started" in target.when for target in ensemble.notify):
         return None
     running = 'workflow.status == "Running"'
-    return {"started": LifecycleHook(expression=running, template=NAME)}
+    return {"started": LifecycleHook(expression=running, template=TELL)}

@@ -154,6 +154,8 @@ class _Made:
             below = self.branches(self.inside.get(str(node["id"]), []))
             if len(below) == 1 and below[0].loop:  # a DAG that is nothing but a loop
                 return below[0]
+            if below and _label(node) == EXIT:
+                return replace(below[0], label=EXIT)
         pod = pod_name(self.workflow, node) if kind == "Pod" else None
         loop = kind in LOOPS
         waits = node.get("phase") in ("Pending", *FAILED)
