@@ -99,3 +99,77 @@ def test_the_python_for_users_of_ensemble_boxes_runs(code):
     exec(code, found)
     scores = found.get("scores")
     assert len(found["fused"] if scores is None else scores)
+
+
+TOOLS = (Path(__file__).parents[1] / "docs/guides/coming-from-other-tools.md").read_text()
+
+
+@pytest.fixture
+def tools(files):
+    """Files as the tools of the page write them, of the pictures of `files`."""
+
+    def put(name, what):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(what if isinstance(what, str) else json.dumps(what))
+
+    mmdet = json.loads(Path("mmdet.bbox.json").read_text())
+    for name in ("work_dirs/rtmdet.bbox.json", "work_dirs/dino.bbox.json",
+                 "inference/coco_instances_results.json"):  # fmt: skip
+        put(name, mmdet)
+    for model in ("yolo11m", "rtdetr"):
+        put(
+            f"runs/detect/{model}/predictions.json",
+            json.loads(Path("predictions.json").read_text()),
+        )
+    for stem in ("000000000139", "000000000285", "b"):
+        put(f"runs/detect/text/labels/{stem}.txt", "1 0.39 0.41 0.04 0.16 0.9\n")
+        put(
+            f"outputs/preds/{stem}.json",
+            {"labels": [1], "scores": [0.8], "bboxes": [[9, 9, 20, 20]]},
+        )
+    truth = json.loads(Path("instances_val.json").read_text())
+    for model in ("yolo", "rtdetr"):  # FiftyOne counts pictures from 1 and labels from 0
+        put(f"fiftyone/{model}.json", {
+            "info": {}, "licenses": [],
+            "categories": [{"id": 0, "name": "dog", "supercategory": None}],
+            "images": [{**one, "id": n} for n, one in enumerate(truth["images"], 1)],
+            "annotations": [
+                {"id": n, "image_id": n, "category_id": 0, "bbox": [237, 142, 25, 70], "score": 0.7,
+                 "area": 1750, "iscrowd": 0} for n in (1, 2, 3)
+            ],
+        })  # fmt: skip
+
+
+def test_every_command_of_the_page_for_other_tools_does_its_work(tools, capsys):
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", TOOLS, re.DOTALL)
+    assert [kind for kind, _ in blocks] == [
+        "sh",
+        "python",
+        "sh",
+        "sh",
+        "sh",
+        "sh",
+        "sh",
+        "python",
+        "sh",
+    ]
+    for kind, body in blocks:
+        if kind == "python":
+            exec(body, {})
+            continue
+        for line in body.strip().splitlines():
+            program, *arguments = shlex.split(line)
+            words = [
+                found
+                for word in arguments
+                for found in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
+            ]
+            assert program == "quorate"
+            assert main(words) == 0, f"{line}\n{capsys.readouterr().err}"
+    assert Path("out/cvat/labels.json").exists()
+    written = json.loads(Path("quorum/annotations/instances_default.json").read_text())
+    assert [one["attributes"]["votes"] for one in written["annotations"]] == [2, 2, 2]
+    assert {one["category_id"] for one in written["annotations"]} == {18}
+    assert json.loads(Path("inferencer.json").read_text())[0] == {
+        "image_id": "000000000139", "category_id": "person", "score": 0.8, "bbox": [9, 9, 11, 11],
+    }  # fmt: skip

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+_SIGNED = re.compile(r"[+-]\d*\.?\d+")
 
 
 class Report(Protocol):
@@ -32,9 +35,9 @@ def print_table(
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
-    for name, value in (rows[0] if rows else {"": ""}).items():
-        number = isinstance(value, (int, float))
-        table.add_column(name.replace("_", " "), justify="right" if number else "left")
+    for name in rows[0] if rows else ("",):
+        justify: Literal["left", "right"] = "right" if _numeric(rows, name) else "left"
+        table.add_column(name.replace("_", " "), justify=justify)
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row.values()))
     Console().print(table)
@@ -45,7 +48,7 @@ def _print_plain(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     cells = [[name.replace("_", " ") for name in (rows[0] if rows else ())]]
     cells += [[_cell(value) for value in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numbers = [isinstance(value, (int, float)) for value in (rows[0].values() if rows else ())]
+    numbers = [_numeric(rows, name) for name in (rows[0] if rows else ())]
     if title:
         print(title)
     for row in cells:
@@ -54,6 +57,14 @@ def _print_plain(rows: Sequence[Mapping[str, Any]], title: str) -> None:
             for cell, width, number in zip(row, widths, numbers, strict=True)
         ]
         print("  ".join(aligned).rstrip())
+
+
+def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Whether a column holds numbers, with gaps or not, signed words among them ("+0.013")."""
+    values = [row[name] for row in rows if row[name] is not None]
+    return any(isinstance(value, (int, float)) for value in values) or (
+        bool(values) and all(_SIGNED.fullmatch(str(value)) for value in values)
+    )
 
 
 def print_json(value: Any) -> None:

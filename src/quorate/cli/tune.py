@@ -248,8 +248,11 @@ def _print_tuned(result: Tuned) -> None:
     print_table(rows, title=f"Held out: {result.held_out}")
     if result.spread is not None:
         note(f"gain over the spec, fold by fold: {own.value:+.3f} ± {result.spread:.3f}")
-    rate = 60 * result.settings / result.seconds if result.seconds else 0.0
-    note(f"{result.settings:,} settings in {result.seconds:.1f} s ({rate:,.0f} a minute)")
+    if result.settings and result.seconds:
+        rate = 60 * result.settings / result.seconds
+        note(f"{result.settings:,} settings in {result.seconds:.1f} s ({rate:,.0f} a minute)")
+    else:
+        note("every setting has been measured by an earlier search")
     plain = written_fusion(result.fusion)
     found = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000)
     note(f"found: {found.strip()}")
