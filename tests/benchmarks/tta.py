@@ -3,16 +3,17 @@
     python -m tests.benchmarks.tta [--pictures N] [--rounds N] [--json FILE]
 
 The network has random weights and the size of YOLOv8n; pictures are 640 x 480. `one view` is
-`predict` of the detector without views. Times are of the calling thread's processor time, the
-least of several rounds that take turns. The ratio is that of k views to k times one view, of a
-set of views in one `predict`, leading back and fusing included; the target is at most 1.05.
-Below, what each view by itself takes to make, in percent of one view.
+`predict` of the detector without views. Times are of the calling thread's processor time. The ratio
+is that of k views in one `predict`, leading back and fusing included, to one view k times, right
+after it; the median of several rounds. The target is at most 1.05. Below, what each view by itself
+takes to make, the least of the rounds, in percent of one view.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -54,6 +55,17 @@ def spent(call: Callable[[], Any]) -> float:
     return 1e3 * (time.thread_time() - start)
 
 
+def beside(
+    views: int, several: Callable[[], Any], one: Callable[[], Any], rounds: int
+) -> dict[str, float]:
+    """Milliseconds of several views, and the ratio to as many times one: the rounds' median."""
+    ms, ratios = [], []
+    for _ in range(rounds):
+        ms.append(spent(several))
+        ratios.append(ms[-1] / sum(spent(one) for _ in range(views)))
+    return {"views": views, "ms": statistics.median(ms), "ratio": statistics.median(ratios)}
+
+
 def measure(folder: Path, pictures: int, rounds: int) -> dict[str, Any]:
     """Milliseconds of one view, of each set of views, of tiles, and of making each view."""
     shown = [np.asarray(Image.open(path)) for path in make_pictures(folder, pictures)]
@@ -64,30 +76,19 @@ def measure(folder: Path, pictures: int, rounds: int) -> dict[str, Any]:
     def of(**fields: Any) -> Predictor:
         return augmented(OnnxDetector(**described.model_dump() | fields), plain)
 
-    calls: dict[str, Callable[[], Any]] = {"one view": lambda: [plain.predict([p]) for p in shown]}
+    rows: dict[str, tuple[int, Callable[[], Any]]] = {}
     for name, views in SETS.items():
         several = of(tta=views)
-        calls[name] = lambda several=several: [several.predict([p]) for p in shown]
+        rows[name] = len(views) + 1, lambda several=several: [several.predict([p]) for p in shown]
     tiled = of(tiles={"size": 640, "overlap": 0.2, "whole": False})
-    calls["six tiles"] = lambda: tiled.predict([large])
-    best = dict.fromkeys(calls, np.inf)
-    for _ in range(rounds):
-        for name, call in calls.items():
-            best[name] = min(best[name], spent(call))
-    one = best["one view"] / pictures
+    rows["six tiles"] = 6, lambda: [tiled.predict([large]) for _ in shown]
     sets = {
-        name: {
-            "views": len(views) + 1,
-            "ms": best[name] / pictures,
-            "ratio": best[name] / pictures / (one * (len(views) + 1)),
-        }
-        for name, views in SETS.items()
+        name: beside(*row, lambda: [plain.predict([p]) for p in shown], rounds)
+        for name, row in rows.items()
     }
-    sets["six tiles"] = {
-        "views": 6,
-        "ms": best["six tiles"],
-        "ratio": best["six tiles"] / (6 * one),
-    }
+    one = min(row["ms"] / row["ratio"] / row["views"] for row in sets.values()) / pictures
+    for row in sets.values():
+        row["ms"] /= pictures
     making = {}
     for text in [*NUMBERS, "rotate-90"]:
         view = View.parse(text)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from quorate.spec.tta import GEOMETRIC, View
-from quorate.tta.geometric import moved
+from quorate.tta.geometric import GREY, moved
 from quorate.tta.maps import AffineMap, cut_sides
 
 EXACT = ["hflip", "vflip", "hvflip", "transpose", "transverse", "rotate-90", "rotate-180",
@@ -155,3 +156,35 @@ def test_only_edges_within_the_picture_cut():
     boxes = np.array([[0, 0, 20, 20], [30, 30, 50, 49.5], [10, 10, 47, 47]])
     cut = cut_sides(boxes, (0, 0, 50, 50), (100, 50))
     assert cut.tolist() == [[False] * 4, [False, False, False, True], [False] * 4]
+
+
+@pytest.mark.parametrize("text", [*BENT, "rotate-45", "shear-y--60"])
+@pytest.mark.parametrize("shape", [(47, 93), (1, 1), (2, 9), (5, 3)])
+def test_what_is_bent_has_the_pixels_of_pillow(text, shape):
+    picture = np.random.default_rng(2).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    view, back = seen(picture, text)
+    expected = Image.fromarray(picture).transform(
+        back.view[::-1],
+        Image.Transform.AFFINE,
+        back.matrix.ravel().tolist(),
+        Image.Resampling.BILINEAR,
+        fillcolor=(GREY, GREY, GREY),
+    )
+    assert np.array_equal(view, expected)
+
+
+@pytest.mark.parametrize("shape", [(47, 93), (1, 1), (2, 9), (120, 64)])
+def test_what_is_elastic_has_the_pixels_of_pillow(shape):
+    picture = np.random.default_rng(2).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    view, back = seen(picture, "elastic-0.05")
+    cells = []
+    for j in range(len(back.rows) - 1):
+        for i in range(len(back.columns) - 1):
+            box = (back.columns[i], back.rows[j], back.columns[i + 1], back.rows[j + 1])
+            # Pillow's order: upper left, lower left, lower right, upper right.
+            corners = [back.nodes[j + b, i + a] for a, b in ((0, 0), (0, 1), (1, 1), (1, 0))]
+            cells.append((tuple(int(v) for v in box), tuple(np.concatenate(corners).tolist())))
+    expected = Image.fromarray(picture).transform(
+        shape[::-1], Image.Transform.MESH, cells, Image.Resampling.BILINEAR
+    )
+    assert np.array_equal(view, expected)

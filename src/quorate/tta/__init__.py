@@ -4,6 +4,7 @@ maps         where a point of a view lies in the picture
 geometric    views that move pixels, with their maps
 photometric  views that change colours
 filters      views that mix neighbouring pixels
+kernels      loops over pixels, compiled
 masks        the way back for masks
 views        all views of a picture through one detector
 tiles        large pictures in overlapping tiles
@@ -39,6 +40,5 @@ def augmented(detector: Detector, predictor: Predictor) -> Predictor:
 
 def compile_kernels() -> None:
     """Compile every kernel now, or load it from the cache, so that no later call waits for it."""
-    from quorate.tta.filters import bilateral_blur
-
-    bilateral_blur(np.zeros((3, 3, 3), dtype=np.uint8), 1, 1)
+    for name in ("bilateral-blur", "clahe", "gaussian-blur", "hsv", "hue", "lab", "rotate"):
+        see(np.zeros((3, 3, 3), dtype=np.uint8), View.parse(name))

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from quorate.tta import kernels
 from quorate.tta.maps import AffineMap, CoordinateMap, MeshMap, Shape
 
 Picture = NDArray[np.uint8]
@@ -61,14 +63,11 @@ def _bent(picture: Picture, forward: NDArray[np.float64]) -> Seen:
     linear = np.linalg.inv(forward)
     shift = np.array([width, height]) / 2 - linear @ (np.array([columns, rows]) / 2)
     matrix = np.concatenate([linear, shift[:, None]], axis=1)
-    view = Image.fromarray(picture).transform(
-        (columns, rows),
-        Image.Transform.AFFINE,
-        matrix.ravel().tolist(),
-        Image.Resampling.BILINEAR,
-        fillcolor=(GREY, GREY, GREY),
-    )
-    return np.array(view), AffineMap((height, width), (rows, columns), matrix)
+    view = np.full((rows, columns, 3), GREY, dtype=np.uint8)
+    (b, c, a), (f, g, e) = matrix
+    numbers = np.array([[a, b, c, 0, e, f, g, 0]])
+    kernels.bent(kernels.plain(picture), view, np.array([[0, 0, columns, rows]]), numbers)
+    return view, AffineMap((height, width), (rows, columns), matrix)
 
 
 def _scaled(picture: Picture, factor: float) -> Seen:
@@ -123,17 +122,18 @@ def mesh(picture: Shape, share: float) -> MeshMap:
 def _elastic(picture: Picture, share: float) -> Seen:
     height, width = picture.shape[:2]
     bend = mesh((height, width), share)
-    cells = []
-    for j in range(len(bend.rows) - 1):
-        for i in range(len(bend.columns) - 1):
-            box = (bend.columns[i], bend.rows[j], bend.columns[i + 1], bend.rows[j + 1])
-            # Pillow's order: upper left, lower left, lower right, upper right.
-            corners = [bend.nodes[j + b, i + a] for a, b in ((0, 0), (0, 1), (1, 1), (1, 0))]
-            cells.append((tuple(int(v) for v in box), tuple(np.concatenate(corners).tolist())))
-    view = Image.fromarray(picture).transform(
-        (width, height), Image.Transform.MESH, cells, Image.Resampling.BILINEAR
-    )
-    return np.array(view), bend
+    boxes, numbers = [], []
+    for j, (top, bottom) in enumerate(pairwise(bend.rows.tolist())):
+        for i, (left, right) in enumerate(pairwise(bend.columns.tolist())):
+            (first, second), (third, fourth) = bend.nodes[j : j + 2, i : i + 2]
+            per_x, per_y = 1 / (right - left), 1 / (bottom - top)
+            across, down = (second - first) * per_x, (third - first) * per_y
+            both = (fourth - third - second + first) * per_x * per_y
+            boxes.append((left, top, right, bottom))
+            numbers.append(np.stack([first, across, down, both], axis=1).ravel())
+    view = np.zeros(picture.shape, np.uint8)
+    kernels.bent(kernels.plain(picture), view, np.array(boxes).astype(np.int64), np.array(numbers))
+    return view, bend
 
 
 _DONE: dict[str, Callable[..., Seen]] = {

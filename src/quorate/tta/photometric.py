@@ -6,12 +6,14 @@ What depends on one value alone is a table of 256 entries. Coordinates stay, so 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from quorate.tta.filters import FILTERS, bands
+from quorate.tta import kernels
+from quorate.tta.filters import FILTERS
 
 Picture = NDArray[np.uint8]
 Table = NDArray[np.uint8]
@@ -61,9 +63,24 @@ def _saturation(picture: Picture, factor: float) -> Picture:
 
 
 def _in_hsv(picture: Picture, channel: int, table: Table) -> Picture:
-    hsv = np.array(Image.fromarray(picture).convert("HSV"))
-    hsv[..., channel] = np.take(table, hsv[..., channel])
-    return np.array(Image.fromarray(hsv, "HSV").convert("RGB"))
+    """Change one channel of HSV; the way there and back is Pillow's, to the last bit."""
+    tables = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    tables[channel] = table
+    view = np.empty(picture.shape, np.uint8)
+    place = LEVELS * 6 / 255
+    within, share = (
+        value.astype(np.float32).astype(np.float64) for value in (place % 1, LEVELS / 255)
+    )
+    kernels.hsv_changed(
+        kernels.plain(picture), view, tables, place.astype(np.int64) % 6, within, share
+    )
+    return view
+
+
+def _hsv(picture: Picture) -> Picture:
+    view = np.empty(picture.shape, np.uint8)
+    kernels.hsv(kernels.plain(picture), view)
+    return view
 
 
 def _hue(picture: Picture, degrees: float) -> Picture:
@@ -131,12 +148,16 @@ def _clahe(picture: Picture, limit: float, tiles: float) -> Picture:
                 tables[j, i] = _limited(np.bincount(tile.ravel(), minlength=256), limit)
         upper, lower, y_share = _between(y_edges, height)
         left, right, x_share = _between(x_edges, width)
-        view = np.empty_like(levels)
-        for y in range(height):
-            # One row has two rows of tables, mixed once; then a look-up at each pixel.
-            mixed = tables[upper[y]] * (1 - y_share[y]) + tables[lower[y]] * y_share[y]
-            row = levels[y]
-            view[y] = mixed[left, row] * (1 - x_share) + mixed[right, row] * x_share + 0.5
+        view = np.empty(levels.shape, np.uint8)
+        kernels.between_tables(
+            kernels.plain(levels),
+            view,
+            tables,
+            np.stack([upper, lower]),
+            y_share,
+            np.stack([left, right]),
+            x_share,
+        )
         return view
 
     return _by_brightness(picture, change)
@@ -163,6 +184,14 @@ def _between(
 
 def _lab(picture: Picture) -> Picture:
     """CIE L*a*b* of sRGB at D65, in OpenCV's 8 bits: L · 255 / 100, a + 128, b + 128."""
+    view = np.empty(picture.shape, np.uint8)
+    kernels.lab(kernels.plain(picture), view, *_lab_tables())
+    return view
+
+
+@cache
+def _lab_tables() -> tuple[NDArray[np.float32], ...]:
+    """The light of each level, the matrix to XYZ, f(t) of 2 ^ 14 steps of t and one beyond."""
     linear = np.where(LEVELS <= 10.31475, LEVELS / 3294.6, ((LEVELS / 255 + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
         [
@@ -172,15 +201,8 @@ def _lab(picture: Picture) -> Picture:
         ]
     )
     to_xyz /= to_xyz.sum(axis=1, keepdims=True)
-    levels, mixed = linear.astype(np.float32), to_xyz.T.astype(np.float32)
-    view = np.empty_like(picture)
-    for rows in bands(*picture.shape[:2]):
-        xyz = np.take(levels, picture[rows]) @ mixed
-        f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-        view[rows, :, 0] = _table((116 * f[..., 1] - 16) * 2.55)
-        view[rows, :, 1] = _table(500 * (f[..., 0] - f[..., 1]) + 128)
-        view[rows, :, 2] = _table(200 * (f[..., 1] - f[..., 2]) + 128)
-    return view
+    roots = np.cbrt(np.arange((1 << 14) + 2) / (1 << 14))
+    return linear.astype(np.float32), to_xyz.astype(np.float32), roots.astype(np.float32)
 
 
 def _posterise(bits: float) -> NDArray[np.floating]:
@@ -205,7 +227,7 @@ _DONE: dict[str, Callable[..., Picture]] = {
     },
     "channel-shift": _shifted,
     "channel-shuffle": _shuffled,
-    "hsv": lambda picture: np.array(Image.fromarray(picture).convert("HSV")),
+    "hsv": _hsv,
     "lab": _lab,
     "grey": _grey,
     "invert": _through(lambda: 255 - LEVELS),
