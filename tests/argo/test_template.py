@@ -1,7 +1,10 @@
 """What a rendered ensemble says, as Kubernetes will read it."""
 
+from pathlib import Path
+
 import pytest
 
+import quorate.argo
 from quorate import DetectionEnsemble, OnnxDetector
 from quorate.argo.template import workflow_template
 from quorate.detectors.container import ContainerDetector
@@ -40,6 +43,11 @@ def tasks(template):
 
 def artifacts(template, way="inputs"):
     return {artifact["name"]: artifact for artifact in template[way]["artifacts"]}
+
+
+def test_the_packages_own_guide_names_every_module():
+    for path in Path(quorate.argo.__file__).parent.glob("*.py"):
+        assert path.name == "__init__.py" or path.name in quorate.argo.__doc__, path.name
 
 
 def test_the_same_spec_gives_the_same_bytes():
@@ -139,8 +147,8 @@ def test_a_run_that_has_nothing_to_tell_has_no_pod_for_it():
 
     degraded = "(workflow.status == 'Succeeded' && workflow.outputs.parameters.degraded == 'true')"
     assert when() == when("started", "degraded") == f"{{{{={degraded}}}}}"
-    assert when("failed") == f"{{{{={degraded} || (workflow.status != 'Succeeded')}}}}"
-    assert when("succeeded") == f"{{{{={degraded} || (workflow.status == 'Succeeded')}}}}"
+    assert when("failed") == f"{{{{={degraded} || !(workflow.status == 'Succeeded')}}}}"
+    assert when("succeeded") == f"{{{{={degraded} || workflow.status == 'Succeeded'}}}}"
 
 
 def test_the_form_has_lists_to_choose_from_and_a_word_on_everything():

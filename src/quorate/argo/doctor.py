@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 State = Literal["ok", "warn", "fail"]
 GROUP = "argoproj.io"
 KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "workflowartifactgctasks")
+REQUEUE = "DEFAULT_REQUEUE_TIME"
+"""The controller's variable: how long it lets a workflow be between two looks at it."""
 OLDEST = (4, 1)
 """The Argo release whose fields our templates use."""
 
@@ -170,8 +172,14 @@ def _controller(kube: Kube) -> Findings:
     except AccessError:
         found = []
     for one in found:
-        image = one["spec"]["template"]["spec"]["containers"][0]["image"]
-        yield _version(str(image).rpartition(":")[2])
+        container = one["spec"]["template"]["spec"]["containers"][0]
+        yield _version(str(container["image"]).rpartition(":")[2])
+        if not any(set_["name"] == REQUEUE for set_ in container.get("env") or ()):
+            yield Finding(
+                "argo", "warn", "the controller looks at a workflow every ten seconds at most, "
+                "which each step of a small run waits for",
+                f"{REQUEUE}=1s in the environment of its container",
+            )  # fmt: skip
     from datetime import UTC, datetime, timedelta
 
     workflows = kube.workflows()

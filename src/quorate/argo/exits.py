@@ -14,16 +14,17 @@ from quorate.argo import artifacts, places, pods
 from quorate.spec import EnsembleSpec, secret_keys
 
 NAME, TELL = "exit", "tell"
-DEGRADED = "workflow.status == 'Succeeded' && workflow.outputs.parameters.degraded == 'true'"
+SUCCEEDED = "workflow.status == 'Succeeded'"
 
 
 def templates(ensemble: EnsembleSpec, given: str) -> list[DAG | Container]:
     """The template that the workflow's `onExit` names, and its one pod."""
     events = {event for target in ensemble.notify for event in target.when}
-    told = [DEGRADED]  # which is marked, whoever is told
-    told += ["workflow.status == 'Succeeded'"] if "succeeded" in events else []
-    told += ["workflow.status != 'Succeeded'"] if "failed" in events else []
-    when = " || ".join(f"({one})" for one in told)
+    # A degraded run is marked, whoever is told.
+    told = [f"({SUCCEEDED} && workflow.outputs.parameters.degraded == 'true')"]
+    told += [SUCCEEDED] if "succeeded" in events else []
+    told += [f"!({SUCCEEDED})"] if "failed" in events else []
+    when = " || ".join(told)
     task = Task(name=TELL, template=TELL, when=f"{{{{={when}}}}}")
     return [DAG(name=NAME, tasks=[task]), _tell(ensemble, given)]
 

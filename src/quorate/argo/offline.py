@@ -7,10 +7,9 @@ from hera.workflows import Parameter
 from quorate.argo import artifacts, places, pods
 from quorate.argo.manifest import manifest
 from quorate.argo.newer import Template
-from quorate.argo.parameters import METHODS, output_path
+from quorate.argo.parameters import GIVEN, METHODS, output_path
 from quorate.spec import WorkflowSettings
 
-PARAMETER = "{{workflow.parameters.%s}}"
 RESULTS = Parameter(
     name="results",
     value="s3://BUCKET/results/*.json",
@@ -22,9 +21,9 @@ OUT = "results"
 
 def fuse_files(settings: WorkflowSettings) -> Template:
     """`quorate fuse` in a pod: the results of several detectors to one."""
-    command = ["quorate", "fuse", PARAMETER % "results", "--out", f"{places.RESULTS}/fused.json"]
-    command += ["--method", PARAMETER % "ensemble-option", "--iou", PARAMETER % "iou"]
-    command += ["--min-score", PARAMETER % "min-score", "--images", PARAMETER % "images"]
+    command = ["quorate", "fuse", GIVEN % "results", "--out", f"{places.RESULTS}/fused.json"]
+    command += ["--method", GIVEN % "ensemble-option", "--iou", GIVEN % "iou"]
+    command += ["--min-score", GIVEN % "min-score", "--images", GIVEN % "images"]
     return _one(
         settings,
         "fuse-files",
@@ -59,7 +58,7 @@ def fuse_files(settings: WorkflowSettings) -> Template:
 
 def evaluate(settings: WorkflowSettings) -> Template:
     """`quorate evaluate` in a pod: COCO metrics of files of detections."""
-    command = ["quorate", "evaluate", PARAMETER % "results", "--truth", PARAMETER % "truth"]
+    command = ["quorate", "evaluate", GIVEN % "results", "--truth", GIVEN % "truth"]
     return _one(
         settings,
         "evaluate",

@@ -10,6 +10,8 @@ from hera.workflows import Parameter
 
 from quorate.spec import EnsembleSpec
 
+GIVEN = "{{workflow.parameters.%s}}"
+"""What a run was given for a parameter."""
 METHODS = ("affirmative", "consensus", "unanimous", "wbf")
 """Methods that need nothing but their name; the spec's own joins them."""
 DUMPS = (

@@ -21,7 +21,7 @@ from hera.workflows import models as m
 from quorate.argo import artifacts, children, detectors, exits, places, pods
 from quorate.argo.manifest import manifest
 from quorate.argo.newer import Template
-from quorate.argo.parameters import parameters
+from quorate.argo.parameters import GIVEN, parameters
 from quorate.argo.weights import as_in_pods
 from quorate.errors import SpecError
 from quorate.spec import EnsembleSpec
@@ -33,7 +33,6 @@ ADDED = len("-xxxxx") + len("-00000")
 LARGEST_SPEC = 100_000
 """Characters of a spec in a template, which the status of each run repeats."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
-PARAMETER = "{{workflow.parameters.%s}}"
 SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
 FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
 
@@ -154,9 +153,9 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     if git and git.path:
         spec, path = artifacts.git(git), f"{places.GIT}/{git.path}"
     command = ["quorate", "step", "prepare", path, "--work", places.WORK]
-    command += ["--data", PARAMETER % "cvat-annotation-path"]
-    command += ["--method", PARAMETER % "ensemble-option"]
-    command += ["--shard-size", PARAMETER % "shard-size"]
+    command += ["--data", GIVEN % "cvat-annotation-path"]
+    command += ["--method", GIVEN % "ensemble-option"]
+    command += ["--shard-size", GIVEN % "shard-size"]
     found: list[Parameter | Artifact] = []
     for option, name in (("--count", "shards"), ("--fuse", "fuse")):
         file = f"{places.SCRATCH}/{name}"
