@@ -200,6 +200,11 @@ def test_fuse_is_told_why_the_detectors_of_its_shard_failed():
     assert own.reasons(1) == {"b": "it ran out of memory (OOMKilled)"}
     assert own.reasons(0) == {"b": 'unknown command "kaputt" for "argoexec" (exit status 64)'}
     assert own.reasons(2) == {}
+    # A child workflow has its range of the shards and nothing else.
+    given["status"]["nodes"] = {
+        one["id"]: one for one in nodes if ".shard" in one["name"] or one["name"] == "client-1"
+    }
+    assert own.reasons(1) == {"b": "it ran out of memory (OOMKilled)"}
 
 
 @pytest.mark.parametrize(

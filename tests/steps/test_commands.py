@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 import yaml
 
+import quorate.steps
 from quorate.cli import main
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import ClusterError
@@ -283,6 +284,11 @@ def test_a_pod_that_starts_loads_neither_compiler_nor_formats_before_it_needs_th
     assert "quorate.steps.detect" in modules
     heavy = ("numba", "pyarrow", "boto3", "quorate.fusion", "quorate.tta", "quorate.formats")
     assert not set(heavy) & set(modules)
+
+
+def test_the_packages_own_guide_names_every_module():
+    for path in Path(quorate.steps.__file__).parent.glob("*.py"):
+        assert path.name == "__init__.py" or path.name in quorate.steps.__doc__, path.name
 
 
 def test_prepare_looks_into_the_bucket(example):

@@ -4,6 +4,17 @@ Each is a plain function over a work folder, does nothing twice, and is safe to 
 had finished is kept, and the same call goes on from there. The local runner and every other
 runner call these same functions.
 
+    work.py          the work folder that all of them share: read this first
+    prepare.py       the data set to shards; sharding.py says how large they are
+    detect.py        one or more detectors over a shard: voter.py is a detector that is ready,
+                     parts.py what it has done so far, checkpoint.py keeps that for another
+                     machine, ahead.py reads pictures before they are wanted
+    external.py      a container, or a command, run here over a shard: left.py holds what it left to
+                     the contract, adopt.py makes it ours, examine.py tells its author
+    fuse.py          the quorum decides on a shard
+    publish.py       the files and the report: results.py reads the work folder, findings.py
+                     measures, review.py tags for a person, summary.py counts
+
 A step that starts in a pod of its own loads only what it needs: readers and writers of formats,
 fusion and test-time augmentation are imported where they are used.
 """
