@@ -237,8 +237,8 @@ def labels(report: Report) -> str:
         '<abbr title="the score threshold at which the best F1 is had">from score</abbr>',
     ]
     charts = "".join(
-        "<figure><figcaption>"
-        f"{name(lead_metrics.categories[c].label)}<b>{figure(lead_metrics.categories[c].ap50)}</b>"
+        f'<figure><figcaption><span title="{text(lead_metrics.categories[c].label)}">'
+        f"{name(lead_metrics.categories[c].label)}</span><b>{figure(lead_metrics.categories[c].ap50)}</b>"
         "</figcaption>"
         + small_precision_recall(
             [(p, m.curves.precision50[c]) for p, _, m in rows],

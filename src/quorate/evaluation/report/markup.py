@@ -48,8 +48,8 @@ def figure(value: float | None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """A share in whole percents."""
-    return f"{100 * part / whole:.0f} %" if whole else "–"
+    """A share in whole percents, in one piece."""
+    return f"{100 * part / whole:.0f}\N{NO-BREAK SPACE}%" if whole else "–"
 
 
 def duration(seconds: float) -> str:

@@ -21,7 +21,8 @@ def reliability(report: Report) -> str:
     if not rows:
         return ""
     figures = "".join(
-        f"<figure><figcaption><span>{name(label)}</span><b>{_error(before, after)}</b></figcaption>"
+        f'<figure><figcaption><span title="{text(label)}">{name(label)}</span>'
+        f"<b>{_error(before, after)}</b></figcaption>"
         + charts.reliability(position, before, after, f"Reliability of {text(label)}")
         + "</figure>"
         for position, label, before, after in rows
