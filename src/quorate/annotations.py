@@ -232,7 +232,8 @@ class Annotations:
         there = np.isin(self.kind, drawable) & (size > 0).all(axis=1)
         if not there.any():
             return None
-        from quorate.masks import outlines, shapes
+        from quorate.masks import shapes
+        from quorate.masks.drawing import drawn
 
         masks: list[Masks] = []
         rows: list[NDArray[np.intp]] = []
@@ -240,7 +241,7 @@ class Annotations:
             mine = np.flatnonzero(there & (self.kind == kind))
             points = self.points.take(mine)
             if kind == Kind.POLYGON:
-                found = outlines.drawn(points.offsets, points.values, size[mine])
+                found = drawn(points.offsets, points.values, size[mine])
             elif kind == Kind.MASK:
                 found = shapes.unboxed(points.offsets, points.values, self.xyxy[mine], size[mine])
             else:

@@ -15,7 +15,7 @@ from quorate.errors import FormatError, QuorateError
 from quorate.formats.results import Polygons
 from quorate.formats.shapes import parted
 from quorate.masks import Masks
-from quorate.masks.outlines import FURTHEST
+from quorate.masks.drawing import FURTHEST
 
 
 class _RunLengths(msgspec.Struct, gc=False):

@@ -3,7 +3,8 @@
 value     `Masks`, the value: run lengths of many masks
 runs      kernels: bitmaps, area, box, union, intersection, majority, IoU
 text      kernels: COCO's compressed `counts`
-outlines  masks to polygons, simplified, and polygons to masks
+outlines  masks to polygons, simplified
+drawing   polygons to masks
 shapes    masks to and from run lengths within a box, ellipses, boxes
 fusion    the masks of groups of boxes
 grids     small grids of numbers, as networks give them, to masks
@@ -20,12 +21,12 @@ def compile_kernels() -> None:
     """Compile every kernel now, or load it from the cache, so that no later call waits for it."""
     import numpy as np
 
-    from quorate.masks import fusion, grids, outlines, runs, shapes
+    from quorate.masks import drawing, fusion, grids, outlines, runs, shapes
 
     masks = Masks.from_bitmaps(np.eye(3, dtype=np.bool_)[None])
     Masks.from_counts(masks.counts(), masks.size).moved(0, 0, 4, 4).bitmap(0)
     offsets, points = outlines.polygons(masks, 1.0)
-    outlines.drawn(offsets, points, masks.size)
+    drawing.drawn(offsets, points, masks.size)
     offsets, values, box = shapes.boxed(masks)
     shapes.unboxed(offsets, values, box.astype(float), masks.size)
     fusion.merged(masks, np.array([0, 1]), np.array([0]), "majority")

@@ -78,7 +78,7 @@ def unboxed(
 
 def rectangles(boxes: NDArray[np.floating], sizes: NDArray[np.int32]) -> Masks:
     """Boxes as masks, as pycocotools draws them."""
-    from quorate.masks.outlines import drawn
+    from quorate.masks.drawing import drawn
 
     x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).T
     points = np.stack([x1, y1, x1, y2, x2, y2, x2, y1], axis=1)
