@@ -151,6 +151,10 @@ def test_what_a_pod_got_over_is_no_reason():
         ("main: Error (exit code 137)", "it was killed (exit status 137)"),
         ("main: OOMKilled (exit code 137)", "it ran out of memory (OOMKilled)"),
         ("pod deleted", "its pod was deleted"),
+        (
+            "wait: Error (exit code 64): failed to put directory: Access Denied.; ",
+            "its files could not be kept: failed to put directory: Access Denied",
+        ),
         ("Unschedulable: 0/1 nodes: no. preemption: no", "cannot be scheduled: 0/1 nodes: no"),
         ("ErrImagePull: pull access denied", "ErrImagePull: pull access denied"),
         (
@@ -214,6 +218,7 @@ def test_fuse_is_told_why_the_detectors_of_its_shard_failed():
         ("cannot be scheduled: 0/1 nodes: 1 node(s) had untolerated taint", "quorate pools SPEC"),
         ('MountVolume.SetUp failed: secret "quorate-s3" not found', "make the Secret quorate-s3"),
         ("it ran out of memory (OOMKilled)", "more `memory`"),
+        ("its files could not be kept: Access Denied", "does the artifact repository name"),
         ("it took longer than its timeout (2h00m)", "a longer `timeout`"),
     ],
 )

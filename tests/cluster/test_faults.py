@@ -186,3 +186,45 @@ def test_an_image_that_cannot_be_pulled_is_told_within_seconds_with_what_to_do(r
     assert "is its name right" in task["remedy"]
     quorate("stop", name, "--now")
     runs.wait(name)
+
+
+@pytest.fixture(scope="module")
+def repositories(kubectl, bucket):
+    """Artifact repositories that Argo's own containers get nowhere with."""
+    name = "faults-repositories"
+    keys = {"id": os.environ["AWS_ACCESS_KEY_ID"], "wrong": "not-the-key"}
+    host = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+
+    def entry(endpoint):
+        secrets = {"accessKeySecret": "id", "secretKeySecret": "wrong"}
+        store = {"endpoint": endpoint, "insecure": host.scheme == "http", "bucket": bucket}
+        store["region"] = os.environ.get("AWS_REGION", "us-east-1")
+        named = {field: {"name": name, "key": key} for field, key in secrets.items()}
+        return yaml.safe_dump({"s3": store | named})
+
+    entries = {"refused": entry(host.netloc), "down": entry(f"{host.hostname}:1")}
+    metadata = {"name": name}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": entries},
+    )
+    yield name
+    kubectl("delete", "secret,configmap", name)
+
+
+@pytest.mark.parametrize(
+    ("which", "said", "tries"), [("refused", "signature", 1), ("down", "connection refused", 2)]
+)
+def test_argos_own_containers_say_what_is_wrong_with_the_artifact_repository(
+    runs, repositories, which, said, tries
+):
+    settings = {"artifact_repository": f"{repositories}/{which}", "retries": 1}
+    path = runs.spec(f"faults-{which}", workflow=settings)
+    ended = runs.wait(runs.create(runs.template(path)))
+    assert ended["status"]["phase"] == "Error"
+    assert len([one for one in nodes(ended) if one["templateName"] == "prepare"]) == tries
+    done = quorate("watch", ended["metadata"]["name"], check=False)
+    assert done.returncode == 1
+    assert "prepare: its files could not be kept: " in done.stderr
+    assert said in done.stderr
+    assert "does the artifact repository name the right store" in done.stderr

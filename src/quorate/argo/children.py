@@ -19,7 +19,7 @@ from quorate.spec import EnsembleSpec
 
 AT_ONCE = 4
 """Children at work at the same time: one may end while others keep the pools busy."""
-BESIDE_SPEC = 12_500
+BESIDE_SPEC = 14_500
 """Characters of a template beside its spec and its detectors …"""
 OF_DETECTOR = 2_500
 """… and of each try of a detector."""

@@ -61,12 +61,17 @@ MOUNTS = [
 Place = tuple[str | None, Pool | None]
 """The name of a pool and the pool; of no pool, any node will do."""
 
+# What S3 says to Argo's own containers that it will say again: a key or a bucket that is not
+# there, keys that are refused.
+FOR_GOOD = (
+    "(?i)NoSuchKey|key does not exist|no such key|bucket does not exist|access denied"
+    "|access key id|request signature|token .*expired"
+)
 # What another try may help: storage that did not answer (75), a node or an executor that went
-# away, memory that ran out beside others. A key that is not there stays away.
+# away, memory that ran out beside others.
 WORTH_A_RETRY = (
     "asInt(lastRetry.exitCode) == 75"
-    " || (lastRetry.status == 'Error'"
-    " && not (lastRetry.message matches 'NoSuchKey|key does not exist|no such key'))"
+    f" || (lastRetry.status == 'Error' && not (lastRetry.message matches '{FOR_GOOD}'))"
     " || lastRetry.message matches"
     " 'pod deleted|OOMKilled|[Ee]vict|[Pp]reempt|low on resource|[Nn]ode .*shut'"
 )

@@ -41,6 +41,8 @@ _OVERCOME = {"Scheduled", "Pulled", "Started"}
 # What Kubernetes repeats without the cause, which stands in an event before it.
 _FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
 _EXIT = re.compile(r"main: (\w+) \(exit code (\d+)\)(?:: (.+))?")
+_OF_ARGO = re.compile(r"(init|wait): Error \(exit code \d+\): (.+?)[.; ]*")
+_FILES = {"init": "its files could not be fetched", "wait": "its files could not be kept"}
 _KILLED = {"137": "it was killed", "143": "it was told to end"}
 _IMAGE = re.compile(
     r'.*(?:pull(?:ing| and unpack)? image|default image tag) "([^"]+)"(?:(?:.*")?: (.+))?'
@@ -91,6 +93,11 @@ def remedy(message: str) -> str | None:
         return "`quorate pools SPEC` lists the nodes, and which pools of the spec fit them"
     if found := _SECRET.search(message):
         return f"make the Secret {found[1]}; `quorate doctor SPEC` lists all that are missing"
+    if message.startswith(tuple(_FILES.values())):
+        return (
+            "does the artifact repository name the right store, and a Secret with its keys? "
+            "`quorate doctor` looks at it"
+        )
     if message.startswith(OUT_OF_MEMORY):
         return "give the detector's pool more `memory`"
     if message.startswith(TOO_LONG):
@@ -121,6 +128,8 @@ def plain(message: str) -> str:
         return f"the pool {full[1]} is full ({full[2]} at once)"
     if message.startswith("Unschedulable: "):
         return sentence("FailedScheduling", message.removeprefix("Unschedulable: "))
+    if found := _OF_ARGO.fullmatch(message):
+        return f"{_FILES[found[1]]}: {found[2]}"
     found = _EXIT.fullmatch(message)
     if not found:
         return sentence("", message)
