@@ -121,6 +121,16 @@ def test_every_error_is_told_at_once(written):
     assert len(caught.value.message.splitlines()) == 2
 
 
+def test_a_detector_that_is_wrong_is_not_called_missing_as_well(written):
+    only = "name: one\ndetectors:\n  - {name: a, kind: onxx, weights: a.onnx}\n"
+    with pytest.raises(SpecError) as caught:
+        EnsembleSpec.from_yaml(written(only))
+    (line,) = caught.value.message.splitlines()
+    assert "did you mean 'onnx'" in line
+    with pytest.raises(SpecError, match="detectors: at least 1 needed, found 0"):
+        EnsembleSpec.from_yaml(written("name: one\ndetectors: []\n"))
+
+
 def test_a_file_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(SpecError, match="no such file"):
         EnsembleSpec.from_yaml(tmp_path / "none.yaml")

@@ -76,9 +76,14 @@ def test_places_without_a_data_set_are_named(tmp_path):
     with pytest.raises(InputError, match="is empty"):
         read(tmp_path)
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(FormatError, match=r"no known format \(1 files") as caught:
+    with pytest.raises(FormatError, match=r"no known format \(one file, 'notes\.txt'\)") as caught:
         read(tmp_path)
     assert "annotations/instances_*.json" in str(caught.value)
+    (tmp_path / "list.json").write_text('{"predictions": []}')
+    with pytest.raises(FormatError, match=r"list\.json: of no known format\.") as caught:
+        read(tmp_path / "list.json")
+    assert "of detections, a list" in str(caught.value)
+    (tmp_path / "list.json").unlink()
     with pytest.raises(InputError, match="no such folder"):
         read(tmp_path / "missing")
     with pytest.raises(InputError, match="no such file"):

@@ -81,9 +81,17 @@ def _recognised(source: Source) -> Format:
         if entry.recognise(source):
             return entry
     looked_for = "; ".join(f"{e.name}: {e.looked_for}" for e in FORMATS.values())
+    first = source.names[0]
+    if source.location.endswith(first):  # the file itself
+        raise FormatError(
+            f"{source.location}: of no known format.",
+            hint=f"looked for {looked_for}; of detections, a list in a .json file: "
+            '[{"image_id": …, "category_id": …, "bbox": [x, y, width, height], "score": …}, …]',
+        )
     raise FormatError(
-        f"{source.location}: of no known format ({len(source.names)} files, the first "
-        f"'{source.names[0]}').",
+        f"{source.location}: of no known format ({len(source.names):,} files, the first '{first}')."
+        if len(source.names) > 1
+        else f"{source.location}: of no known format (one file, '{first}').",
         hint=f"looked for {looked_for}",
     )
 

@@ -128,13 +128,22 @@ def plain(value: Any) -> Any:
 def spec_error(error: ValidationError, *, origin: str, text: str | None = None) -> SpecError:
     """One SpecError from pydantic's list: file, line, path in the spec, what was expected."""
     lines = []
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        if problem["type"] == "too_short" and any(_within(one, problem) for one in problems):
+            continue  # too few only because what is wrong was not counted
         path = _path(problem["loc"])
         line = _line_of(text, problem["loc"]) if text else None
         where = f"{origin}:{line}" if line else origin
         message = _message(problem)
         lines.append(f"{where}: {path + ': ' if path else ''}{message[:1].lower()}{message[1:]}")
     return SpecError("\n".join(lines))
+
+
+def _within(one: ErrorDetails, other: ErrorDetails) -> bool:
+    """Whether one problem lies inside the place of another."""
+    place = other["loc"]
+    return len(one["loc"]) > len(place) and one["loc"][: len(place)] == place
 
 
 def _message(problem: ErrorDetails) -> str:
@@ -144,6 +153,8 @@ def _message(problem: ErrorDetails) -> str:
     given = problem.get("input")
     if problem["type"] == "string_pattern_mismatch":
         message = f"expected {_WORDS.get(context['pattern'], message)}"
+    elif problem["type"] == "too_short":
+        message = f"at least {context['min_length']} needed, found {context['actual_length']}"
     elif problem["type"] == "union_tag_invalid":
         message, given = f"expected one of {context['expected_tags']}", context["tag"]
     if isinstance(given, (str, int, float, bool)) and problem["type"] != "secret":
