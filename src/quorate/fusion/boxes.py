@@ -24,6 +24,7 @@ def merge_groups(
     group_of_run: NDArray[np.int64],
     run_slot: NDArray[np.int64],
     run_of_picture: NDArray[np.int64],
+    xyxy: NDArray[np.floating],
     box: NDArray[np.float64],
     weighted: NDArray[np.float64],
     strength: NDArray[np.float64],
@@ -42,11 +43,11 @@ def merge_groups(
     single: bool,
 ) -> tuple[
     NDArray[np.int64],
-    NDArray[np.float64],
-    NDArray[np.float64],
+    NDArray[np.floating],
+    NDArray[np.floating],
     NDArray[np.int32],
     NDArray[np.int16],
-    NDArray[np.float64],
+    NDArray[np.floating],
     NDArray[np.int64],
     NDArray[np.int64],
 ]:
@@ -55,7 +56,8 @@ def merge_groups(
     Boxes `single` are rounded to float32. In a picture they are in the order of falling score,
     rising category, x1, y1, x2, y2 (the category first when `by_category`), equals in the order
     of their leaders. Returns kept_of_picture (p + 1,), fused (k, 4), score (k,), category (k,),
-    votes (k,), agreement (k,), member_offsets (k + 1,) and member_rows, rows of the input.
+    votes (k,), agreement (k,), member_offsets (k + 1,) and member_rows, rows of the input; all
+    that is not whole has the type of `xyxy`.
     """
     groups = len(offsets) - 1
     pictures = len(run_of_picture) - 1
@@ -65,9 +67,9 @@ def merge_groups(
         here = group_of_run[run_of_picture[p + 1]] - group_of_run[run_of_picture[p]]
         longest = max(longest, here)
     kept_of_picture = np.zeros(pictures + 1, np.int64)
-    out_box, out_score = np.empty((groups, 4)), np.empty(groups)
+    out_box, out_score = np.empty((groups, 4), xyxy.dtype), np.empty(groups, xyxy.dtype)
     out_category, out_votes = np.empty(groups, np.int32), np.empty(groups, np.int16)
-    out_agreement = np.empty(groups)
+    out_agreement = np.empty(groups, xyxy.dtype)
     member_offsets = np.zeros(groups + 1, np.int64)
     member_rows = np.empty(len(members), np.int64)
     fused, score = np.empty((longest, 4)), np.empty(longest)
@@ -101,9 +103,9 @@ def merge_groups(
                     i = members[k]
                     total += weighted[i]
                     weight += weights[slot, voter[i]]
-                    if seen[voter[i]] != mark:
-                        seen[voter[i]] = mark
-                        cast += 1
+                    # Without a branch, for whether it is the detector's first cannot be foreseen.
+                    cast += seen[voter[i]] != mark
+                    seen[voter[i]] = mark
                 if cast < min_votes:
                     continue
                 size = end - begin

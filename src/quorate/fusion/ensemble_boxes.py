@@ -111,11 +111,7 @@ def non_maximum_weighted(
     scale = given.weights / max(given.weights) if len(given.weights) else given.weights
     rule = Rule(from_box=boxes.NMW_MEAN, from_score=boxes.STRENGTH)
     fused = given.fuse(rule, scale, iou_thr, skip_box_thr, single=True)
-    return (
-        fused.xyxy.astype(np.float64),
-        fused.score.astype(np.float64),
-        given.labels_of(fused).astype(np.float64),
-    )
+    return fused.xyxy, fused.score, given.labels_of(fused).astype(np.float64)
 
 
 def nms(

@@ -47,11 +47,11 @@ def fuse_pictures(
 ) -> tuple[
     int,
     NDArray[np.int64],
-    NDArray[np.float64],
-    NDArray[np.float64],
+    NDArray[np.floating],
+    NDArray[np.floating],
     NDArray[np.int32],
     NDArray[np.int16],
-    NDArray[np.float64],
+    NDArray[np.floating],
     NDArray[np.int64],
     NDArray[np.int64],
 ]:
@@ -105,6 +105,7 @@ def fuse_pictures(
         group_of_run,
         run_slot,
         run_of_picture,
+        xyxy,
         box,
         weighted,
         strength,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,9 +105,10 @@ def fuse(
     columns, ids = _columns(detections, names, by_name, image_order)
     columns = settled(columns, detections.masks)
     fused = run(columns, rule, tables, threads=threads, single=True)
-    position = np.array(
-        [names.index(name) if name in names else -1 for name in detections.detectors]
-    )
+    detector = detections.detector[fused.member_rows]
+    if names != detections.detectors:
+        position = [names.index(name) if name in names else -1 for name in detections.detectors]
+        detector = np.array(position, dtype=np.int16)[detector]
     return Detections(
         image_id=np.repeat(ids, np.diff(fused.kept_of_picture)),
         category_id=fused.category,
@@ -119,7 +120,7 @@ def fuse(
         detectors=names,
         members=Members(
             offsets=fused.member_offsets,
-            detector=position.astype(np.int16)[detections.detector[fused.member_rows]],
+            detector=detector,
             score=detections.score[fused.member_rows],
         ),
         masks=fused_masks(
@@ -167,7 +168,7 @@ def run(
     single: bool = False,
     by_category: bool = False,
 ) -> Fused:
-    """Fuse all pictures of `columns`; boxes come out in float64, or when `single` in float32."""
+    """Fuse all pictures of `columns`; boxes are of the type of its own, rounded when `single`."""
 
     def fuse_range(bounds: tuple[int, int]) -> Fused:
         result: tuple[Any, ...] = fuse_pictures(
@@ -204,15 +205,7 @@ def run(
         )
         if result[0] >= 0:
             raise _bad_box(columns, result[0])
-        fused = Fused(*result[1:])
-        if not single:
-            return fused
-        return replace(
-            fused,
-            xyxy=fused.xyxy.astype(np.float32),
-            score=fused.score.astype(np.float32),
-            agreement=fused.agreement.astype(np.float32),
-        )
+        return Fused(*result[1:])
 
     if columns.offsets[-1] <= BOXES_AT_ONCE:
         return fuse_range((0, len(columns.offsets) - 1))
