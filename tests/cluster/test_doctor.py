@@ -41,10 +41,10 @@ def test_a_namespace_where_the_chart_is_installed_is_well(installed, kubectl, bu
     monkeypatch.delenv("ARGO_SERVER", raising=False)
     monkeypatch.setenv("QUORATE_BUCKET", bucket)
     assert main(["doctor", "--namespace", kubectl.namespace, "--json"]) == 0
-    findings = {one["check"]: one for one in json.loads(capsys.readouterr().out)}
-    assert {one["state"] for one in findings.values()} <= {"ok", "warn"}
-    for check in ("cluster", "argo", "you", "account quorate", "artifacts", "S3 from here"):
-        assert findings[check]["state"] == "ok", findings[check]
+    findings = json.loads(capsys.readouterr().out)
+    assert {one["state"] for one in findings} <= {"ok", "warn"}
+    well = {one["check"] for one in findings if one["state"] == "ok"}
+    assert well >= {"cluster", "argo", "you", "account quorate", "artifacts", "S3 from here"}
 
 
 def test_an_empty_namespace_lacks_what_the_chart_brings(empty, capsys, monkeypatch):
