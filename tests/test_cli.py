@@ -12,7 +12,10 @@ import yaml
 import quorate
 from quorate.cli import COMMANDS, main, parser
 from quorate.cli.output import listed
+from quorate.cli.summary import print_summary
 from quorate.spec import json_schema
+from quorate.steps.summary import Summary, Voted
+from quorate.steps.work import Skipped
 
 REFERENCE = Path(__file__).parents[1] / "docs/reference/cli.md"
 
@@ -167,6 +170,33 @@ def test_many_files_are_told_by_their_folders():
     assert listed([f"s3://b/k/{i}.xml" for i in range(11)]) == ["s3://b/k/ (11 files)"]
     assert listed([f"/a{i}/x.xml" for i in range(11)]) == ["/ (11 files)"]
     assert listed([f"{i}.xml" for i in range(11)]) == ["./ (11 files)"]
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "many"])
+@pytest.mark.parametrize("command", ["run x.yaml --workers", "tune x.yaml --settings"])
+def test_how_many_is_a_whole_number(capsys, command, given):
+    with pytest.raises(SystemExit) as caught:
+        main([*command.split(), given])
+    assert caught.value.code == 2
+    assert "is not a whole number of 1 or more" in capsys.readouterr().err
+
+
+def test_what_is_published_is_said_in_words(capsys):
+    voter = Voted(name="a", boxes=3)
+    for votes, said in (
+        ({}, "published: no box\n"),
+        ({"1": 1}, "published: 1 box (1 with 1 vote)\n"),
+        ({"1": 1000, "2": 2}, "published: 1,002 boxes (1,000 with 1, 2 with 2 votes)\n"),
+    ):
+        summary = Summary(
+            name="s", method="wbf", images=1, detectors=(voter,), ensemble=voter,
+            published=sum(votes.values()), votes=votes, degraded=False,
+            skipped=(Skipped("x/a.jpg", "x/a.jpg: it is empty."),), notes=(), review=(), files=(),
+        )  # fmt: skip
+        print_summary(summary)
+        err = capsys.readouterr().err
+        assert said in err
+        assert "1 picture could not be read:\n  x/a.jpg: it is empty.\n" in err
 
 
 def test_schema_prints_the_schema(capsys):

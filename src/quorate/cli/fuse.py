@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
+from quorate.cli.numbers import count, number, share
 from quorate.cli.results import RESULTS, expanded
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ def add_commands(commands: Any) -> None:
                       "with --format a folder, .zip or file")  # fmt: skip
     fuse.add_argument("--format", choices=ANNOTATIONS, help="write annotations of this format")
     fuse.add_argument("--method", choices=METHODS, default="wbf", help="default: wbf")
-    fuse.add_argument("--iou", type=_share, help="boxes overlap above this (default: the method's)")
-    fuse.add_argument("--min-score", type=_share, help="boxes that score less take no part")
+    fuse.add_argument("--iou", type=share, help="boxes overlap above this (default: the method's)")
+    fuse.add_argument("--min-score", type=share, help="boxes that score less take no part")
     fuse.add_argument(
         "--weights", type=_weights, help="one for each file, with commas between: 2,1"
     )
     fuse.add_argument(
         "--min-votes",
-        type=_count,
+        type=count,
         help="votes a group needs; before another method than `votes`, as a filter",
     )
     fuse.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
@@ -53,31 +54,11 @@ def add_commands(commands: Any) -> None:
     fuse.set_defaults(command=_fuse)
 
 
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not within 0..1")
-    return value
-
-
 def _weights(text: str) -> list[float]:
-    values = [_number(one) for one in text.split(",")]
+    values = [number(one) for one in text.split(",")]
     if not all(0.0 < value < float("inf") for value in values):
         raise argparse.ArgumentTypeError(f"{text}: weights are above 0")
     return values
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
 
 
 def _fuse(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
+from quorate.cli.numbers import count
 
 if TYPE_CHECKING:
     from typing import Any
@@ -23,7 +24,7 @@ def add_commands(commands: Any) -> None:
     run.add_argument("data", nargs="?", help="pictures, instead of the spec's own `data`")
     run.add_argument("-o", "--out", default="out", help="folder for the results (default: out)")
     run.add_argument("--fresh", action="store_true", help="forget what an earlier run has done")
-    run.add_argument("--workers", type=int, help="threads (default: one for each processor)")
+    run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
     run.add_argument("--json", action="store_true", help="print the summary as JSON")
     run.set_defaults(command=_run)
 

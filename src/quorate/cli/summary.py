@@ -28,14 +28,20 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
         rows.append(row)
     print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")
     votes = ", ".join(f"{count:,} with {votes}" for votes, count in summary.votes.items())
-    note(f"published: {summary.published:,} boxes ({votes or 'none'} votes)")
+    many = list(summary.votes) != ["1"]
+    if summary.published:
+        boxes = "box" if summary.published == 1 else "boxes"
+        note(f"published: {summary.published:,} {boxes} ({votes} vote{'s' * many})")
+    else:
+        note("published: no box")
     for voter in summary.detectors:
         if voter.failed:
             note(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
     if summary.skipped:
-        note(f"{len(summary.skipped)} pictures could not be read:")
+        many = len(summary.skipped) > 1
+        note(f"{len(summary.skipped):,} picture{'s' * many} could not be read:")
         for skipped in summary.skipped[:MOST]:
-            note(f"  {skipped.file_name}: {skipped.reason}")
+            note(f"  {skipped.file_name}: {skipped.reason.removeprefix(f'{skipped.file_name}: ')}")
         if len(summary.skipped) > MOST:
             note(f"  and {len(summary.skipped) - MOST} more, listed in summary.json")
     for remark in summary.notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
+from quorate.cli.numbers import count
 
 if TYPE_CHECKING:
     from typing import Any
@@ -43,7 +44,7 @@ def add_commands(commands: Any) -> None:
             default="out/work",
             help="the work folder of `quorate run` (default: out/work)",
         )
-        command.add_argument("--workers", type=int, help="threads (default: one per processor)")
+        command.add_argument("--workers", type=count, help="threads (default: one per processor)")
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     calibrate.add_argument("--method", action="append", dest="methods", metavar="METHOD",
                            help="temperature, beta or isotonic; may be repeated "
@@ -57,7 +58,7 @@ def add_commands(commands: Any) -> None:
     tune.add_argument("--method", action="append", dest="methods", metavar="METHOD",
                       help="voting, wbf, nms, soft_nms, nmw or a method of voting; may be "
                       "repeated (default: all)")  # fmt: skip
-    tune.add_argument("--settings", type=int, default=2000, help="about how many are measured "
+    tune.add_argument("--settings", type=count, default=2000, help="about how many are measured "
                       "(default: 2000)")  # fmt: skip
     tune.add_argument("--seed", type=int, default=0, help="of all random choices (default: 0)")
     tune.set_defaults(command=_tune)
