@@ -9,7 +9,7 @@ from typing import Any
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
-from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
+from quorate.formats import coco, coco_writing, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
 from quorate.formats.places import checked
 
@@ -17,7 +17,9 @@ FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
         Format("cvat", "an XML file with <annotations>", cvat.recognise, cvat.read, cvat.write),
-        Format("coco", "annotations/instances_*.json", coco.recognise, coco.read, coco.write),
+        Format(
+            "coco", "annotations/instances_*.json", coco.recognise, coco.read, coco_writing.write
+        ),
         Format("yolo", "data.yaml or obj.data", yolo.recognise, yolo.read, yolo.write),
         Format("voc", "XML files with <annotation>", voc.recognise, voc.read, voc.write),
         Format("folder", "pictures", folder.recognise, folder.read),

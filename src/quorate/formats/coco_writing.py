@@ -1,0 +1,170 @@
+"""COCO, written: `annotations/instances_SUBSET.json`, or one bare JSON file.
+
+CVAT's own traps are kept out of it: category ids start at 1, each annotation has all seven keys,
+a mask has `iscrowd` 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from quorate.annotations import Annotations, Kind
+from quorate.dataset import Dataset, Image, LabelInfo
+from quorate.errors import LabelError
+from quorate.formats.base import Written, open_target
+from quorate.formats.shapes import by_image, plain_values, polygon_rings, shoelace
+
+
+def write(
+    dataset: Dataset,
+    annotations: Annotations,
+    target: str,
+    *,
+    decimals: int = 3,
+    **_: Any,
+) -> Written:
+    """Write `annotations/instances_SUBSET.json` (`default` where pictures have no subset).
+
+    A target that ends in `.json` gets one file with every picture. Coordinates are rounded to
+    `decimals`. Ellipses become masks where the picture's size is known. Tags, points and
+    polylines have no place in COCO: they are left out and counted. `score` stands beside the box,
+    where CVAT and pycocotools look for it; every other attribute in `attributes`.
+    """
+    if 0 in dataset.labels.ids:
+        raise LabelError(
+            f"The category id 0 ('{dataset.labels.name_of(0)}') cannot be written to COCO: "
+            "CVAT refuses it.",
+            hint="number the categories from 1",
+        )
+    notes: list[str] = []
+    single = target.lower().endswith(".json")
+    subsets = [""] if single else list(dict.fromkeys(image.subset for image in dataset.images))
+    encoder = msgspec.json.Encoder()
+    with open_target(target, single=".json") as out:
+        rows = by_image(annotations)
+        left_out = 0
+        number = 0
+        for subset in subsets or [""]:
+            images = [i for i in dataset.images if single or i.subset == subset]
+            with out.create(f"annotations/instances_{subset or 'default'}.json") as file:
+                file.write(encoder.encode(_head(dataset, images))[:-1] + b',"annotations":[')
+                first = True
+                for start in range(0, len(images), 1024):
+                    chunk = images[start : start + 1024]
+                    index = [row for image in chunk for row in rows.get(image.id, ())]
+                    part = annotations.take(np.array(index, dtype=np.int64))
+                    sizes = {image.id: (image.width, image.height) for image in chunk}
+                    objects = list(_objects(part, sizes, decimals, number))
+                    number += len(objects)
+                    left_out += len(part) - len(objects)
+                    if objects:
+                        text = encoder.encode(objects)[1:-1]
+                        file.write(text if first else b"," + text)
+                        first = False
+                file.write(b"]}\n")
+    if left_out:
+        notes.append(
+            f"COCO: {left_out} tags, points and polylines (and ellipses in pictures of unknown "
+            "size) are left out, for the format has none."
+        )
+    return Written(files=out.files, notes=notes)
+
+
+def _head(dataset: Dataset, images: Sequence[Image]) -> dict[str, Any]:
+    """All of a file but its annotations."""
+    return {
+        "info": dataset.info.get("info", {}),
+        "licenses": dataset.info.get("licenses", []),
+        "categories": [
+            {
+                "id": i,
+                "name": name,
+                "supercategory": dataset.label_info.get(name, LabelInfo()).supercategory,
+            }
+            for name, i in zip(dataset.labels.names, dataset.labels.ids, strict=True)
+        ],
+        "images": [
+            {"id": i.id, "width": i.width, "height": i.height, "file_name": i.name} for i in images
+        ],
+    }
+
+
+def _objects(
+    part: Annotations, sizes: dict[int, tuple[int, int]], decimals: int, number: int
+) -> Iterator[dict[str, Any]]:
+    x1, y1, x2, y2 = part.xyxy.T
+    boxes = np.round(np.stack([x1, y1, x2 - x1, y2 - y1], axis=1), decimals).tolist()
+    # Masks and ellipses of pictures whose size is known, as COCO's run lengths.
+    drawn = np.flatnonzero(np.isin(part.kind, (Kind.MASK, Kind.ELLIPSE)))
+    pixels = part.take(drawn).to_masks(sizes) if len(drawn) else None
+    place = {int(row): i for i, row in enumerate(drawn)} if pixels is not None else {}
+    area = np.where(np.isnan(part.area), (x2 - x1) * (y2 - y1), part.area)
+    known_area = ~np.isnan(part.area)
+    columns = {name: plain_values(part.attributes[name]) for name in part.attributes}
+    scores = columns.pop("score", None)
+    attribute_rows = (
+        [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        if columns
+        else [{}] * len(part)
+    )
+    for row, (image_id, category_id, kind, rotation, occluded, iscrowd, source) in enumerate(
+        zip(
+            part.image_id.tolist(),
+            part.category_id.tolist(),
+            part.kind.tolist(),
+            part.rotation.tolist(),
+            part.occluded.tolist(),
+            part.iscrowd.tolist(),
+            part.source.tolist(),
+            strict=True,
+        )
+    ):
+        stated = float(area[row])
+        segmentation: Any = []
+        if kind == Kind.BOX:
+            pass
+        elif kind == Kind.POLYGON:
+            rings = polygon_rings(part.points[row])
+            segmentation = [np.round(ring, decimals).tolist() for ring in rings]
+            if not known_area[row]:
+                stated = sum(abs(shoelace(ring)) for ring in rings)
+        elif pixels is not None and row in place and all(sizes[image_id]):
+            width, height = sizes[image_id]
+            counts = pixels.runs[slice(*pixels.offsets[place[row] :][:2])].tolist()
+            segmentation = {"counts": counts, "size": [height, width]}
+            iscrowd = True
+            if not known_area[row]:
+                stated = float(sum(counts[1::2]))
+        else:
+            continue
+        number += 1
+        attributes = {k: v for k, v in attribute_rows[row].items() if v is not None}
+        attributes["occluded"] = occluded
+        if kind == Kind.BOX:
+            attributes["rotation"] = rotation
+        attributes["source"] = part.sources[source]
+        found = {
+            "id": number,
+            "image_id": image_id,
+            "category_id": category_id,
+            "segmentation": segmentation,
+            "area": round(stated, decimals),
+            "bbox": boxes[row],
+            "iscrowd": int(iscrowd),
+        }
+        if scores is not None and scores[row] is not None:
+            found["score"] = _score_of(scores[row])
+        found["attributes"] = attributes
+        yield found
+
+
+def _score_of(value: Any) -> Any:
+    """A score as a number, where text is one; as it is otherwise."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
