@@ -156,7 +156,7 @@ def file_error(error: OSError) -> QuorateError | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(said, hint="make room; what is finished is kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return InputError(said, hint="choose another place, or ask for the right to write there")
+        return InputError(said, hint="change who may read and write there, or choose another place")
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return InputError(said, hint="a file is where a folder is meant, or the other way")
     return InputError(said) if error.errno == errno.ENAMETOOLONG else None
