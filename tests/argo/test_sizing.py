@@ -33,7 +33,7 @@ def test_no_workflow_outgrows_its_object_whatever_the_run(images, detectors, tem
 
 def test_a_small_run_is_one_workflow():
     found = scale(20_000, 3, TEMPLATE)
-    assert (found.children, found.shards) == (1, 19)
+    assert (found.children, found.shards) == (1, 13)
 
 
 def test_the_guides_table_is_what_the_arithmetic_gives():

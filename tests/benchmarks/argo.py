@@ -34,7 +34,7 @@ PHASES = {
     "begin": "from there to the main container",
     "main": "the step itself",
     "leave": "wait container: artifacts out, result told",
-    "next": "until the controller has made the next pod",
+    "next": "until the controller has made the next pod, or ended the run",
 }
 
 
@@ -60,17 +60,20 @@ def phases(pod: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def pods_of(runs: Runs, name: str, word: str) -> list[dict[str, float]]:
+    """The phases of a finished run's pods of one kind of step."""
+    selector = f"--selector=workflows.argoproj.io/workflow={name}"
+    listed = json.loads(runs.kubectl("get", "pods", selector, "--output=json"))["items"]
+    return [phases(pod) for pod in listed if f"-{word}-" in pod["metadata"]["name"]]
+
+
 def chain_of(runs: Runs, name: str) -> dict[str, Any]:
     """The makespan of a finished run, and the phases of the pods on its longest chain."""
     workflow = runs.kubectl.get("workflow", name)
-    listed = runs.kubectl(
-        "get", "pods", f"--selector=workflows.argoproj.io/workflow={name}", "--output=json"
-    )
-    pods = {pod["metadata"]["name"]: phases(pod) for pod in json.loads(listed)["items"]}
-    of = lambda word: [times for name_, times in pods.items() if f"-{word}-" in name_]  # noqa: E731
-    slowest = max(of("detect"), key=lambda times: times["left"])
-    chain = [*of("prepare"), slowest, *of("fuse"), *of("publish")]
-    began = seconds(workflow["status"]["startedAt"])
+    slowest = max(pods_of(runs, name, "detect"), key=lambda times: times["left"])
+    first, last = (pods_of(runs, name, word) for word in ("prepare", "publish"))
+    chain = [*first, slowest, *pods_of(runs, name, "fuse"), *last]
+    began, ended = (seconds(workflow["status"][key]) for key in ("startedAt", "finishedAt"))
     totals = dict.fromkeys(PHASES, 0.0)
     totals["next"] += chain[0]["made"] - began
     for position, times in enumerate(chain):
@@ -81,7 +84,8 @@ def chain_of(runs: Runs, name: str) -> dict[str, Any]:
         totals["leave"] += times["left"] - times["done"]
         if position + 1 < len(chain):
             totals["next"] += chain[position + 1]["made"] - times["left"]
-    return {"makespan": chain[-1]["left"] - began, "steps": len(chain), **totals}
+    totals["next"] += ended - chain[-1]["left"]
+    return {"makespan": ended - began, "steps": len(chain), **totals}
 
 
 def dag(runs: Runs, count: int) -> dict[str, float]:
@@ -98,14 +102,14 @@ def dag(runs: Runs, count: int) -> dict[str, float]:
 
 
 def one_detector(runs: Runs, folder: Path) -> dict[str, float]:
-    """Pictures a second of a detect step in a pod and here, both reading from S3."""
-    copies = 10
-    for copy in range(copies):
+    """Pictures a second of detect steps, one after the other, in pods and here, all from S3."""
+    shards, copies = 2, 26
+    for copy in range(shards * copies):
         for path in (PARTS / "images").rglob("*.jpg"):
             key = f"{runs.prefix}/many/{copy}-{path.parent.name}-{path.name}"
             runs.bucket.put(key, path.read_bytes())
     where = f"s3://{runs.bucket.name}/{runs.prefix}/many/"
-    path = runs.spec("bench-one", data=where)
+    path = runs.spec("bench-one", data=where, workflow={"parallelism": 1})
     spec = yaml.safe_load(path.read_text(encoding="utf-8"))
     spec["detectors"] = [one for one in spec["detectors"] if one["name"] == "frcnn"]
     spec["fusion"] = "consensus"
@@ -114,22 +118,23 @@ def one_detector(runs: Runs, folder: Path) -> dict[str, float]:
     name = runs.create(runs.template(path))
     workflow = runs.wait(name, seconds=900)
     assert workflow["status"]["phase"] == "Succeeded", workflow["status"]
-    prefix = f"{runs.kubectl.namespace}/quorate/{name}/work/shards/00000/detections/frcnn"
-    pod = json.loads(runs.bucket.get(f"{prefix}/manifest.json"))
-    whole = chain_of(runs, name)
+    prefix = f"{runs.kubectl.namespace}/quorate/{name}/work/shards"
+    left = [
+        json.loads(runs.bucket.get(f"{prefix}/{shard:05d}/detections/frcnn/manifest.json"))
+        for shard in range(shards)
+    ]
+    ran = [times["done"] - times["main"] for times in pods_of(runs, name, "detect")]
+    worked = sum(one["seconds"] for one in left)
     work = folder / "work"
     quorate("step", "prepare", path, "--work", work)
-    began = time.perf_counter()
     quorate("step", "detect", path, "--work", work, "--shard", 0, "--detector", "frcnn")
-    lasted = time.perf_counter() - began
     here = json.loads((work / "shards/00000/detections/frcnn/manifest.json").read_text())
     return {
-        "pictures": pod["images"],
-        "pod": pod["images"] / pod["seconds"],
+        "pictures": left[0]["images"],
+        "pod": sum(one["images"] for one in left) / worked,
         "here": here["images"] / here["seconds"],
-        "loading": lasted - here["seconds"],
-        "makespan": whole["makespan"],
-        "main": whole["main"],
+        "start": (sum(ran) - worked) / shards,
+        "share": (sum(ran) - worked) / sum(ran),
     }
 
 
@@ -202,8 +207,10 @@ def main() -> None:
         if phase != "main":
             print(f"  {whole[phase] / whole['steps']:4.1f} s  {what}")
     print(f"detect in a pod             {one['pod'] / one['here']:.2f} of the rate here")
-    share = one["loading"] / (one["loading"] + one["pictures"] / one["here"])
-    print(f"start and loading           {share:.2f} of a shard of {one['pictures']} pictures")
+    print(
+        f"start and loading           {one['start']:.1f} s, {one['share']:.2f} of a shard of "
+        f"{one['pictures']} pictures"
+    )
 
 
 if __name__ == "__main__":

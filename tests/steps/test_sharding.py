@@ -18,7 +18,7 @@ def test_shards_hold_all_pictures_and_are_never_too_many(images):
 
 @pytest.mark.parametrize(
     ("images", "size"),
-    [(0, 1), (1, 1), (1024, 1024), (1025, 1025), (2048, 1024), (100_000, 1031), (10_000_000, 2442)],
+    [(0, 1), (1, 1), (1536, 1536), (1537, 1537), (3072, 1536), (100_000, 1539), (10_000_000, 2442)],
 )
 def test_the_size_follows_the_number_of_pictures(images, size):
     assert shard_size(images) == size

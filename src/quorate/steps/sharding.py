@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from quorate.errors import InputError
 
-SHARD_SIZE = 1024
+SHARD_SIZE = 1536
 """Fewest pictures of a shard: many enough that loading a model is cheap, few to try again."""
 MOST_SHARDS = 4096
 """Shards of one run: beyond this many, shards grow rather than their number."""
-FUSED_TOGETHER = 8 * SHARD_SIZE
+FUSED_TOGETHER = 8192
 """Up to so many pictures are fused in less time than a pod for it takes to start."""
 
 
