@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help demo test test-torch test-remote test-cluster lint format bench coverage lock clean
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # One environment; `demo` needs only the core, everything else the tools of a developer as well.
 .venv/core: requirements.txt pyproject.toml

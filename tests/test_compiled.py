@@ -46,6 +46,17 @@ def call(module: Path, kind: str = "float64") -> tuple[float, int]:
     return float(total), int(hits)
 
 
+def test_compiling_is_told_once(module):
+    source = module.read_text().replace("print(", "total(np.arange(2)); print(")
+    module.write_text(source)
+    command = [sys.executable, str(module), "float64"]
+    said = [
+        subprocess.run(command, capture_output=True, text=True, check=True).stderr for _ in "ab"
+    ]
+    assert first.count("compiling kernels, once for this installation") == 1
+    assert second == ""
+
+
 def protect(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)

@@ -11,6 +11,7 @@ was compiled when the image was built is read from there all the same.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -19,7 +20,21 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
+log = logging.getLogger("quorate.compiled")
+_told = False
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def tell_once(*, known: bool = False) -> None:
+    """Say, the first time, that code is being compiled; `known` where the user knows already."""
+    global _told
+    if not _told and not known:
+        log.warning(
+            "compiling kernels, once for this installation: a minute or so "
+            "(`quorate compile` does all of them ahead)"
+        )
+    _told = True
 
 
 def kernel(function: Function) -> Function:
@@ -93,7 +108,10 @@ def _quick_cache() -> Any:
             for name, address in helpers.items():
                 binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
             with self._guard_against_spurious_io_errors():
-                return self._load_overload(signature, target_context)
+                found = self._load_overload(signature, target_context)
+            if found is None:
+                tell_once()
+            return found
 
         def save_overload(self, signature: Any, data: Any) -> None:
             with suppress(OSError):  # what cannot be kept is compiled again the next time

@@ -20,9 +20,16 @@ def _compile(arguments: argparse.Namespace) -> None:
     import time
 
     from quorate import detectors, evaluation, formats, fusion, masks, tta
-    from quorate.cli.output import note
+    from quorate.cli.output import note, progress_bars
+    from quorate.compiled import tell_once
 
+    tell_once(known=True)
+    note("compiling the kernels, once for this installation: a minute or two")
     started = time.perf_counter()
-    for room in (fusion, masks, detectors, evaluation, formats, tta):
-        room.compile_kernels()
+    rooms = (fusion, masks, detectors, evaluation, formats, tta)
+    with progress_bars() as progress:
+        for done, room in enumerate(rooms):
+            progress("compile", done, len(rooms))
+            room.compile_kernels()
+        progress("compile", len(rooms), len(rooms))
     note(f"kernels compiled and cached in {time.perf_counter() - started:.1f} s")
