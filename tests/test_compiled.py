@@ -50,9 +50,9 @@ def test_compiling_is_told_once(module):
     source = module.read_text().replace("print(", "total(np.arange(2)); print(")
     module.write_text(source)
     command = [sys.executable, str(module), "float64"]
-    said = [
-        subprocess.run(command, capture_output=True, text=True, check=True).stderr for _ in "ab"
-    ]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True).stderr for _ in range(2)
+    )
     assert first.count("compiling kernels, once for this installation") == 1
     assert second == ""
 
