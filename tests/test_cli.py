@@ -58,6 +58,7 @@ def test_the_reference_is_the_program():
 
 @pytest.mark.parametrize("name", sorted(commands(parser())))
 def test_every_argument_of_every_command_has_help(name):
+    assert commands(parser())[name].description, name
     for action in commands(parser())[name]._actions:
         assert action.help, f"quorate {name}: {action.dest}"
 

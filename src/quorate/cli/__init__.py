@@ -110,6 +110,9 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         asked = COMMANDS if command is None else [command]
         for module in dict.fromkeys(COMMANDS[name][0] for name in asked):
             import_module(f"quorate.cli.{module}").add_commands(commands)
+        for name in asked:  # a command that tells no more of itself tells what the list tells
+            one, what = commands.choices[name], COMMANDS[name][1]
+            one.description = one.description or f"{what[0].upper()}{what[1:]}."
     else:
         for name, (_, what) in COMMANDS.items():
             commands.add_parser(name, help=what)
