@@ -269,8 +269,9 @@ def test_a_pickle_with_code_is_no_model_and_is_not_run(tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DetectorError, match="there is no such file"):
+    with pytest.raises(DetectorError, match="there is no such file") as caught:
         load(tmp_path / "nowhere" / "w.onnx")
+    assert "the spec's own folder" in str(caught.value)
     with pytest.raises(DetectorError, match=r"folder|Is a directory"):
         load(tmp_path)
 

@@ -133,7 +133,8 @@ def _model(weights: str) -> str | bytes:
                 start = file.read(len(LFS_POINTER))
             data = b""
     except InputError as error:
-        raise DetectorError(error.message, hint=error.hint) from None
+        local = None if is_s3(weights) else "a path in a spec is taken from the spec's own folder"
+        raise DetectorError(error.message, hint=error.hint or local) from None
     except OSError as error:
         raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
     if not start:
