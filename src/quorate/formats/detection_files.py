@@ -1,24 +1,30 @@
 """Detections from files of any tool: COCO results, Parquet, VOC folders, CVAT XML, YOLO text.
 
-A file is read on its own, or matched with the pictures and labels of a data set. On its own, its
-ids are its vocabulary: text is numbered from 1 in order of sight, numbers stay.
+A file is read on its own, or matched with the pictures and labels of a data set (`matching`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
-from quorate.errors import FormatError, InputError, LabelError, did_you_mean
-from quorate.formats.base import is_picture, open_source
+from quorate.errors import FormatError, InputError
+from quorate.formats.base import open_source
 from quorate.formats.coco_results import STDIN, Progress, read_results
+from quorate.formats.matching import (
+    counted_from_zero,
+    labels_of,
+    picture_names,
+    pictures_of,
+    two_readings,
+)
 from quorate.formats.results import Results, members_of
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
@@ -111,11 +117,11 @@ def _from_results(
     coordinates: Coordinates,
     scale: bool,
 ) -> DetectionFile:
-    images, numbers = _images(results.image_ids, location, dataset)
-    labels, categories = _categories(results.category_ids, location, dataset)
+    images, numbers = pictures_of(results.image_ids, location, dataset)
+    labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
-    notes = _two_readings(results.image_ids, location, dataset)
-    if _from_zero(results.category_ids, labels):
+    notes = two_readings(results.image_ids, location, dataset)
+    if counted_from_zero(results.category_ids, labels):
         notes.append(
             f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
             f"taken for '{labels.names[0]}'."
@@ -201,147 +207,6 @@ def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> De
     return replace(file, detections=replace(file.detections, xyxy=xyxy), notes=(*file.notes, said))
 
 
-def _images(
-    ids: Sequence[int | str], location: str, dataset: Dataset | None
-) -> tuple[tuple[Image, ...], NDArray[np.int64]]:
-    """The pictures that ids stand for, and the number of each id's."""
-    if dataset is None:
-        taken = {i for i in ids if isinstance(i, int)}
-        numbers = []
-        images = []
-        following = 1
-        for known in ids:
-            number = known if isinstance(known, int) else following
-            if isinstance(known, str):
-                while number in taken:
-                    number += 1
-                following = number + 1
-            numbers.append(number)
-            said = known if isinstance(known, str) else None
-            images.append(Image(id=number, file_name=str(known), source_id=said))
-        return tuple(images), _numbers(numbers, np.int64, location, "image id")
-    by_name = picture_names(dataset)
-    by_id = {image.id: image.id for image in dataset.images}
-    if {known for known in ids if isinstance(known, int)} - by_id.keys():
-        by_number = _names_as_numbers(by_name)
-        if all(known in by_number for known in ids if isinstance(known, int)):
-            by_id = by_number
-    numbers = []
-    for known in ids:
-        found = by_id.get(known) if isinstance(known, int) else None
-        if found is None:
-            text = str(known)
-            found = by_name.get(text, by_name.get(_stem(text)))
-            if found is None and text.isdigit() and int(text) in by_id:
-                found = int(text)
-        if found is None:
-            raise FormatError(
-                f"{location}: its picture {known!r} is not in the data set ({dataset.root}).",
-                hint=did_you_mean(str(known), list(by_name)[:5000]),
-            )
-        numbers.append(found)
-    return dataset.images, np.array(numbers, dtype=np.int64)
-
-
-def _names_as_numbers(by_name: Mapping[str, int]) -> dict[int, int]:
-    """Pictures by the number that their name is: Ultralytics calls 0045.jpg 45."""
-    found: dict[int, int | None] = {}
-    for name, image_id in by_name.items():
-        if name.isdecimal():
-            number = int(name)
-            found[number] = image_id if found.get(number, image_id) == image_id else None
-    return {number: image_id for number, image_id in found.items() if image_id is not None}
-
-
-def _two_readings(ids: Sequence[int | str], location: str, dataset: Dataset | None) -> list[str]:
-    """A note where the numbers of all pictures are ids, and the names of other pictures as well."""
-    numbers = [known for known in ids if isinstance(known, int)]
-    if dataset is None or not numbers:
-        return []
-    names = {image.id: image.name for image in dataset.images}
-    by_number = _names_as_numbers(picture_names(dataset))
-    if not all(number in names and number in by_number for number in numbers):
-        return []
-    odd = next((number for number in numbers if by_number[number] != number), None)
-    if odd is None:
-        return []
-    return [
-        f"{location}: its picture {odd} is taken for the one with that id, {names[odd]}, though "
-        f"{names[by_number[odd]]} is called so too. Ultralytics means names: fuse its text files "
-        "(save_txt=True save_conf=True) instead."
-    ]
-
-
-def _numbers(
-    numbers: Sequence[int], dtype: type[np.signedinteger[Any]], location: str, what: str
-) -> NDArray[Any]:
-    limits = np.iinfo(dtype)
-    for number in numbers:
-        if not limits.min <= number <= limits.max:
-            raise FormatError(
-                f"{location}: its {what} {number} is larger than {limits.bits} bits hold."
-            )
-    return np.array(numbers, dtype=dtype)
-
-
-def picture_names(dataset: Dataset) -> Mapping[str, int]:
-    """Every way to name a picture of a data set that means only one, and its id."""
-    found: dict[str, int | None] = {}
-    for image in dataset.images:
-        base = image.name.rsplit("/", 1)[-1]
-        ways = {image.name, image.file_name, _stem(image.name), _stem(image.file_name)}
-        if isinstance(image.source_id, str):
-            ways.add(image.source_id)
-        for way in ways:
-            found[way] = image.id if found.get(way, image.id) == image.id else None
-        for way in {base, _stem(base)} - ways:
-            found.setdefault(way, image.id)
-            if found[way] != image.id:
-                found[way] = None
-    return {way: number for way, number in found.items() if number is not None}
-
-
-def _stem(name: str) -> str:
-    return name.rsplit(".", 1)[0] if is_picture(name) else name
-
-
-def _categories(
-    ids: Sequence[int | str], location: str, dataset: Dataset | None
-) -> tuple[Labels, NDArray[np.int32]]:
-    labels = dataset.labels if dataset is not None else Labels((), ())
-    if not len(labels):
-        if all(isinstance(i, int) for i in ids):
-            numbers = sorted(int(i) for i in ids)
-            _numbers(numbers, np.int32, location, "category id")
-            labels = Labels(names=tuple(map(str, numbers)), ids=tuple(numbers))
-        else:
-            labels = Labels.from_names(sorted({str(i) for i in ids}))
-    found = []
-    from_zero = _from_zero(ids, labels)
-    for known in ids:
-        if isinstance(known, int) and from_zero:
-            found.append(labels.ids[known])
-        elif isinstance(known, int) and known in labels.ids:
-            found.append(known)
-        elif str(known) in labels:
-            found.append(labels.id_of(str(known)))
-        else:
-            raise LabelError(
-                f"{location}: its category {known!r} is not one of the data set's ("
-                + ", ".join(f"{i}: {n}" for n, i in zip(labels.names, labels.ids, strict=True))
-                + ").",
-                hint=did_you_mean(str(known), labels.names),
-            )
-    return labels, np.array(found, dtype=np.int32)
-
-
-def _from_zero(ids: Sequence[int | str], labels: Labels) -> bool:
-    """Whether categories are counted from 0, as Ultralytics once did, and the labels from 1."""
-    numbers = [known for known in ids if isinstance(known, int)]
-    counted = labels.ids == tuple(range(1, len(labels) + 1))
-    return counted and 0 in numbers and min(numbers) >= 0 and max(numbers) < len(labels)
-
-
 def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
     if is_s3(location):
         import io
@@ -353,8 +218,8 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
         detections = Detections.from_parquet(location)
     if name and len(detections.detectors) == 1:
         detections = replace(detections, detectors=(name,))
-    images, _ = _images(np.unique(detections.image_id).tolist(), location, dataset)
-    labels, _ = _categories(np.unique(detections.category_id).tolist(), location, dataset)
+    images, _ = pictures_of(np.unique(detections.image_id).tolist(), location, dataset)
+    labels, _ = labels_of(np.unique(detections.category_id).tolist(), location, dataset)
     return DetectionFile(detections=detections, images=images, labels=labels)
 
 
@@ -365,11 +230,12 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     if dataset is not None:
         bare = _bare_yolo(location, dataset)
         if bare is not None:
+            scaled = f"{location}: its boxes are normalised; they were scaled to pixels."
             return DetectionFile(
                 detections=bare.to_detections(detector=name),
                 images=dataset.images,
                 labels=dataset.labels,
-                notes=(f"{location}: its boxes are normalised; they were scaled to pixels.",),
+                notes=(scaled, *_without_scores(bare, location)),
             )
     found = read(location)
     if found.annotations is None:
@@ -381,8 +247,7 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     notes = list(found.notes)
     if left_out:
         notes.append(f"{location}: {left_out} tags, points and polylines are left out.")
-    if "score" not in shapes.attributes and len(shapes):
-        notes.append(f"{location}: tells no scores; each box counts 1.")
+    notes += _without_scores(shapes, location)
     if dataset is None:
         source = open_source(location)
         with source.tree:
@@ -395,8 +260,8 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
             named_images=named,
             named_labels=named,
         )
-    images, numbers = _images([image.name for image in found.images], location, dataset)
-    labels, categories = _categories(list(found.labels.names), location, dataset)
+    images, numbers = pictures_of([image.name for image in found.images], location, dataset)
+    labels, categories = labels_of(list(found.labels.names), location, dataset)
     ours = np.array([image.id for image in found.images], dtype=np.int64)
     order = np.argsort(ours)
     slot = order[np.searchsorted(ours[order], detections.image_id)]
@@ -406,6 +271,13 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
         category_id=categories[found.labels.positions(detections.category_id)],
     )
     return DetectionFile(detections, images, labels, notes=tuple(notes))
+
+
+def _without_scores(shapes: Annotations, location: str) -> list[str]:
+    """A note where boxes have no scores."""
+    if "score" in shapes.attributes or not len(shapes):
+        return []
+    return [f"{location}: tells no scores; each box counts 1."]
 
 
 def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:

@@ -99,7 +99,7 @@ class Left:
     @cached_property
     def positions(self) -> list[int]:
         """In images.json, of `results.image_ids`: pictures named by number or by file name."""
-        from quorate.formats.detection_files import picture_names
+        from quorate.formats.matching import picture_names
 
         images = self.contents.images
         by_id = {image.id: position for position, image in enumerate(images)}
