@@ -151,6 +151,10 @@ def test_yolo_text_alone_takes_sizes_and_labels_from_the_data_set(tmp_path):
     assert np.allclose(found.detections.xyxy, [[40, 15, 60, 35]])
     assert found.detections.score.tolist() == [np.float32(0.9)]
     assert found.detections.category_id.tolist() == [8]
+    assert len(found.notes) == 1
+    (tmp_path / "labels/cam/a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    bare = read_detections(tmp_path / "labels", dataset=DATASET)
+    assert bare.notes[1].endswith("tells no scores; each box counts 1.")
     (tmp_path / "labels/stray.txt").write_text("")
     with pytest.raises(FormatError, match=r"stray\.txt: the data set has no picture"):
         read_detections(tmp_path / "labels", dataset=DATASET)
