@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from quorate.fusion.order import LEVELS, largest, sort_by_key
-from quorate.fusion.overlap import area_of, overlap
+from quorate.fusion.overlap import overlap, sized
 
 # Where the box comes from. The references' means add up coordinates in float32.
 LEADER, MEAN, WBF_MEAN, NMW_MEAN, UNION = range(5)
@@ -257,21 +257,7 @@ def _merge_box(
 
 @njit(error_model="numpy")
 def _iou(a: NDArray[np.float64], i: int, b: NDArray[np.float64], j: int) -> float:
-    return float(
-        overlap(
-            a[i, 0],
-            a[i, 1],
-            a[i, 2],
-            a[i, 3],
-            area_of(a, i),
-            b[j, 0],
-            b[j, 1],
-            b[j, 2],
-            b[j, 3],
-            area_of(b, j),
-            False,
-        )
-    )
+    return float(overlap(sized(a, i), sized(b, j), False))
 
 
 @njit(error_model="numpy")

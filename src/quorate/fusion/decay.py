@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from quorate.fusion.overlap import GRID_FROM, area_of, cell, lay_grid, overlap
+from quorate.fusion.overlap import GRID_FROM, cell, lay_grid, overlap, sized
 
 
 @njit(error_model="numpy")
@@ -43,7 +43,7 @@ def decay_scores(
     known = np.empty(longest)
     after = np.empty(longest, np.int64)
     head = np.empty(2 * longest + 4 * int(math.sqrt(longest)) + 4, np.int64)
-    few = np.empty((7, GRID_FROM))
+    few = np.empty((9, GRID_FROM))
     for r in range(len(run_start) - 1):
         begin, end = run_start[r], run_start[r + 1]
         n = end - begin
@@ -56,7 +56,7 @@ def decay_scores(
         head[: columns * rows] = -1
         for i in range(n):
             b = begin + i
-            area[i] = area_of(box, b)
+            area[i] = sized(box, b)[4]
             # Sorted by falling score already, so the heap is one: lowest place, highest score.
             heap[i], known[i] = i, score[b]
             wide, high = max(wide, box[b, 2] - box[b, 0]), max(high, box[b, 3] - box[b, 1])
@@ -78,6 +78,7 @@ def decay_scores(
             _sink(heap, known, 0, left_over)
             known[best] = -1.0  # taken: its score is final
             b = begin + best
+            taken = sized(box, b)
             x, y = (box[b, 0] + box[b, 2]) * 0.5, (box[b, 1] + box[b, 3]) * 0.5
             far_x = (box[b, 2] - box[b, 0] + wide) * (0.5 + 1e-9)
             far_y = (box[b, 3] - box[b, 1] + high) * (0.5 + 1e-9)
@@ -91,19 +92,8 @@ def decay_scores(
                     while i >= 0:
                         if known[i] >= 0.0:
                             c = begin + i
-                            much = overlap(
-                                box[b, 0],
-                                box[b, 1],
-                                box[b, 2],
-                                box[b, 3],
-                                area[best],
-                                box[c, 0],
-                                box[c, 1],
-                                box[c, 2],
-                                box[c, 3],
-                                area[i],
-                                smaller,
-                            )
+                            other = box[c, 0], box[c, 1], box[c, 2], box[c, 3], area[i]
+                            much = overlap(taken, other, smaller)
                             if much > 0.0:
                                 score[c] *= _kept(much, threshold, gaussian, sigma)
                         i = after[i]
@@ -123,37 +113,38 @@ def _decay_few(
     floor: float,
     smaller: bool,
 ) -> None:
-    """Decay score[begin:end] of one run; `few` is room for 7 columns of at least as many boxes.
+    """Decay score[begin:end] of one run; `few` is room for 9 columns of at least as many boxes.
 
     Those not yet taken lie together at the end.
     """
     x1, y1, x2, y2, area, place, worth = few[0], few[1], few[2], few[3], few[4], few[5], few[6]
+    shared, near = few[7], few[8]
     n = end - begin
     for k in range(n):
         b = begin + k
-        x1[k], y1[k], x2[k], y2[k] = box[b, 0], box[b, 1], box[b, 2], box[b, 3]
-        area[k], place[k], worth[k] = area_of(box, b), b, score[b]
+        x1[k], y1[k], x2[k], y2[k], area[k] = sized(box, b)
+        place[k], worth[k] = b, score[b]
     best = 0  # sorted by falling score already
     for k in range(n):
         score[int(place[best])] = worth[best]
         if worth[best] <= floor:
             break
-        bx1, by1, bx2, by2, size = x1[best], y1[best], x2[best], y2[best], area[best]
+        taken = x1[best], y1[best], x2[best], y2[best], area[best]
         x1[best], y1[best], x2[best], y2[best] = x1[k], y1[k], x2[k], y2[k]
         area[best], place[best], worth[best] = area[k], place[k], worth[k]
         best = k + 1
         most = -1.0
+        for i in range(n):
+            shared[i] = overlap(taken, (x1[i], y1[i], x2[i], y2[i], area[i]), smaller)
+        found = 0
+        for i in range(k + 1, n):  # no branch: which boxes overlap cannot be foreseen
+            near[found] = i
+            found += shared[i] > 0.0
+        for f in range(found):
+            i = int(near[f])
+            worth[i] *= _kept(shared[i], iou, gaussian, sigma)
         for i in range(k + 1, n):
             now = worth[i]
-            # Most boxes are apart; one branch tells, and is mostly foreseen.
-            width = min(bx2, x2[i]) - max(bx1, x1[i])
-            height = min(by2, y2[i]) - max(by1, y1[i])
-            if min(width, height) > 0.0:
-                much = overlap(
-                    bx1, by1, bx2, by2, size, x1[i], y1[i], x2[i], y2[i], area[i], smaller
-                )
-                now *= _kept(much, iou, gaussian, sigma)
-                worth[i] = now
             if now > most or (now == most and place[i] < place[best]):
                 best, most = i, now
     for i in range(k, n):

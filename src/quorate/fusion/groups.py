@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from quorate.fusion.overlap import (
     GRID_FROM,
     GRID_LEAST_IOU,
-    area_of,
     cell,
     lay_grid,
     overlap,
     reach,
+    sized,
 )
 
 
@@ -81,8 +81,8 @@ def form_groups(
             left = top = per_x = per_y = 0.0
             columns = rows = 0
         for i in range(begin, end):
-            x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
-            size = area_of(box, i)
+            this = sized(box, i)
+            x1, y1, x2, y2, size = this
             who = voter[i]
             found = -1
             most = threshold
@@ -103,19 +103,8 @@ def form_groups(
                     for across in range(x_from, x_to + 1):
                         g = head[down * columns + across]
                         while g >= 0:
-                            much = overlap(
-                                left_of[g],
-                                top_of[g],
-                                right_of[g],
-                                bottom_of[g],
-                                area[g],
-                                x1,
-                                y1,
-                                x2,
-                                y2,
-                                size,
-                                smaller,
-                            )
+                            leader = left_of[g], top_of[g], right_of[g], bottom_of[g], area[g]
+                            much = overlap(leader, this, smaller)
                             if _preferred(much, g, most, found, threshold, first) and (
                                 not one_each or not _has_voted(voted, g, who)
                             ):
@@ -123,19 +112,8 @@ def form_groups(
                             g = near[g, 0]
             else:
                 for g in range(leaders):
-                    shared[g] = overlap(
-                        left_of[g],
-                        top_of[g],
-                        right_of[g],
-                        bottom_of[g],
-                        area[g],
-                        x1,
-                        y1,
-                        x2,
-                        y2,
-                        size,
-                        smaller,
-                    )
+                    leader = left_of[g], top_of[g], right_of[g], bottom_of[g], area[g]
+                    shared[g] = overlap(leader, this, smaller)
                 for g in range(leaders):
                     if shared[g] > most and (not one_each or not _has_voted(voted, g, who)):
                         found, most = g, shared[g]

@@ -1,6 +1,7 @@
 """How much two boxes overlap, and which leaders of groups are near enough to be asked.
 
-Boxes are rows x1, y1, x2, y2 of float64, in any unit; an area is (x2 - x1) * (y2 - y1).
+Boxes are rows x1, y1, x2, y2 of float64, in any unit; an area is (x2 - x1) * (y2 - y1). A box as
+one value is a `Sized`: a tuple, since loops that call what takes arrays count references.
 """
 
 from __future__ import annotations
@@ -11,29 +12,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Sized = tuple[float, float, float, float, float]  # x1, y1, x2, y2, area
+
 GRID_FROM = 48  # boxes of one category in a picture; below, asking every leader is faster
 GRID_LEAST_IOU = 0.1  # below, a box may match boxes so far away that a grid rules out little
 
 
 @njit(error_model="numpy")
-def overlap(
-    ax1: float,
-    ay1: float,
-    ax2: float,
-    ay2: float,
-    area_a: float,
-    bx1: float,
-    by1: float,
-    bx2: float,
-    by2: float,
-    area_b: float,
-    smaller: bool,
-) -> float:
+def overlap(a: Sized, b: Sized, smaller: bool) -> float:
     """IoU of boxes a and b, or, when `smaller`, intersection over the smaller area; 0..1.
 
     The order of the operations is that of ensemble-boxes, so that thresholds fall alike. Boxes
     without area overlap nothing. There are no branches, so that loops over it are vectorised.
     """
+    ax1, ay1, ax2, ay2, area_a = a
+    bx1, by1, bx2, by2, area_b = b
     width = max(min(ax2, bx2) - max(ax1, bx1), 0.0)
     height = max(min(ay2, by2) - max(ay1, by1), 0.0)
     common = width * height
@@ -42,9 +35,10 @@ def overlap(
 
 
 @njit(error_model="numpy")
-def area_of(box: NDArray[np.float64], i: int) -> float:
-    """The area of box[i]."""
-    return float((box[i, 2] - box[i, 0]) * (box[i, 3] - box[i, 1]))
+def sized(box: NDArray[np.float64], i: int) -> Sized:
+    """box[i] and its area."""
+    x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
+    return x1, y1, x2, y2, (x2 - x1) * (y2 - y1)
 
 
 @njit(error_model="numpy")
