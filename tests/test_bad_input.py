@@ -179,6 +179,12 @@ def test_labels_are_checked_before_a_run(tmp_path, capsys):
     assert "No label of detector 'one'" in said
     status, said = checked(f"data: {MODEL.parents[1] / 'images'}")
     assert (status, said) == (0, "")
+    picture(tmp_path / "pool/a.png")  # names no labels: those of all detectors are the labels
+    other = f"  - {{name: two, kind: onnx, weights: {MODEL}, labels: {{screw: bolt, nut: tack}}}}\n"
+    status, said = checked(f"{other}data: pool")
+    assert status == 0
+    assert "one: knows nothing of 'tack', so it has no vote there." in said
+    assert "two: knows nothing of 'nut', 'screw', so it has no vote there." in said
 
 
 def test_a_dangling_image_id(tmp_path, run):

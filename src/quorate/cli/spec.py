@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, print_table
     from quorate.ensemble import DetectionEnsemble
-    from quorate.labels import map_labels
+    from quorate.labels import Labels, map_labels
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
     if arguments.conformance:
@@ -52,9 +52,12 @@ def _check(arguments: argparse.Namespace) -> None:
         print_findings(ensemble, tolerance=arguments.tolerance, as_json=arguments.json)
         return
     vocabulary = None if arguments.no_load else _vocabulary(ensemble)
+    found = [(one, () if arguments.no_load else _words(one)) for one in ensemble.detectors]
+    if vocabulary is not None and not len(vocabulary):  # pictures alone: as a run has it
+        used = [detector.labels.get(word, word) for detector, words in found for word in words]
+        vocabulary = Labels.from_names(dict.fromkeys(used))
     rows, notes = [], []
-    for detector in ensemble.detectors:
-        words = () if arguments.no_load else _words(detector)
+    for detector, words in found:
         rows.append({"detector": detector.name, "kind": detector.kind, "labels": ", ".join(words)})
         if words and vocabulary:
             mapping = map_labels(words, vocabulary, detector.labels, detector=detector.name)
@@ -69,7 +72,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
-    """The labels of the spec, else of its data set where that is here; None where none are known.
+    """The labels of the spec, else of its data set where that is here; None where it is not.
 
     What is in S3 is left to `prepare`: it may be long to list.
     """
@@ -82,8 +85,7 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
         return Labels.from_names(ensemble.labels)
     if ensemble.data is None or not os.path.exists(ensemble.data):
         return None
-    found = read(ensemble.data).labels
-    return found if len(found) else None
+    return read(ensemble.data).labels
 
 
 def _words(detector: Detector) -> tuple[str, ...]:
