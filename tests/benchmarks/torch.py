@@ -1,8 +1,10 @@
 """How much a torch detector costs beside its network: `predict` against the bare library's loop.
 
-    python -m tests.benchmarks.torch [--device cpu|cuda] [--pictures N] [--json FILE]
+    python -m tests.benchmarks.torch [FAMILY …] [--device cpu|cuda] [--pictures N] [--image-size N]
+                                     [--rounds N] [--json FILE]
 
-Models have random weights and their real size; pictures are JPEG files of 640 x 480. `bare` is
+Models have random weights and their real size; pictures are JPEG files of 640 x 480. With
+`--image-size` networks see less of them, so that a CPU gets through more. `bare` is
 the model of the library alone in a loop over tensors that were made beforehand: for torchvision
 floats of the picture's size, for transformers what the image processor makes. `predict` begins
 with the decoded picture, so it includes preprocessing and what becomes of the boxes; the detect
@@ -43,8 +45,12 @@ FAMILIES = (
     "ssdlite320_mobilenet_v3_large",
     "ssd300_vgg16",
     "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",
+    "maskrcnn_resnet50_fpn",
     "maskrcnn_resnet50_fpn_v2",
+    "retinanet_resnet50_fpn",
     "retinanet_resnet50_fpn_v2",
     "fcos_resnet50_fpn",
     "detr",
@@ -57,7 +63,7 @@ FAMILIES = (
 )
 
 
-def describe(family: str, folder: Path, device: str) -> Detector:
+def describe(family: str, folder: Path, device: str, size: int | None) -> Detector:
     """A detector of the family, its random weights saved as a user has them."""
     torch.manual_seed(0)
     shared = {"name": "d", "device": device, "weights": str(folder / family), "min_score": 0.3}
@@ -65,7 +71,7 @@ def describe(family: str, folder: Path, device: str) -> Detector:
         build = getattr(torchvision.models.detection, family)
         model = build(weights=None, weights_backbone=None, num_classes=len(LABELS) + 1)
         save_file(model.state_dict(), folder / family)
-        return TorchvisionDetector(architecture=family, names=LABELS, **shared)
+        return TorchvisionDetector(architecture=family, names=LABELS, image_size=size, **shared)
     named = "".join(part.capitalize() for part in family.split("_"))
     named = {"RtDetr": "RTDetr", "RtDetrV2": "RTDetrV2", "Yolos": "Yolos"}.get(named, named)
     options = {"id2label": dict(enumerate(LABELS))}
@@ -78,7 +84,14 @@ def describe(family: str, folder: Path, device: str) -> Detector:
     transformers.utils.logging.disable_progress_bar()
     transformers.AutoModelForObjectDetection.from_config(config).save_pretrained(folder / family)
     kind = "RTDetr" if family.startswith(("rt", "d_fine")) else named
-    getattr(transformers, f"{kind}ImageProcessor")().save_pretrained(folder / family)
+    if not size:
+        sides = {}
+    elif kind == "RTDetr":
+        sides = {"size": {"height": size, "width": size}}
+    else:
+        sides = {"size": {"shortest_edge": size, "longest_edge": 2 * size}}
+    processor = getattr(transformers, f"{kind}ImageProcessor")(**sides)
+    processor.save_pretrained(folder / family)
     return TransformersDetector(**shared)
 
 
@@ -121,10 +134,16 @@ def rates(
 
 
 def measure(
-    family: str, paths: Sequence[Path], folder: Path, device: str, rounds: int, workers: int
+    family: str,
+    paths: Sequence[Path],
+    folder: Path,
+    device: str,
+    rounds: int,
+    workers: int,
+    size: int | None = None,
 ) -> dict[str, float]:
     """Rates of the bare loop, of `predict` and of the detect step."""
-    spec = describe(family, folder, device)
+    spec = describe(family, folder, device, size)
     predictor: Any = spec.load()
     on_cuda = predictor.runtime.device.type == "cuda"
     shown = [pictures.decode(path.read_bytes(), name=path.name) for path in paths]
@@ -163,6 +182,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--pictures", type=int, help="by default 6, and 256 on a GPU")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--image-size", type=int, help="pixels of the shorter side")
     parser.add_argument("--workers", type=int, help="of the step; by default 1, and 16 on a GPU")
     parser.add_argument("--json", type=Path, help="write the numbers there as well")
     options = parser.parse_args()
@@ -183,7 +203,15 @@ def main() -> None:
         (Path(folder) / "pictures").mkdir()
         paths = make_pictures(Path(folder) / "pictures", count)
         for family in families:
-            row = measure(family, paths, Path(folder), options.device, options.rounds, workers)
+            row = measure(
+                family,
+                paths,
+                Path(folder),
+                options.device,
+                options.rounds,
+                workers,
+                options.image_size,
+            )
             result[family] = row
             print(
                 f"{family:34}{row['batch']:6.0f}{row['bare_pictures_a_second']:9.2f}"
