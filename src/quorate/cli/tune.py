@@ -211,6 +211,8 @@ def _tune(arguments: argparse.Namespace) -> None:
         note(f"note: {remark}")
     if not result.better:
         note("The spec's own fusion did as well or better where it was held out, so it stays.")
+    elif result.over_given.low is not None and result.over_given.low <= 0:
+        note("The gain may be chance: its interval holds 0. More labelled pictures would tell.")
     if arguments.out:
         fusion = written_fusion(result.fusion)
         write_spec(
