@@ -21,9 +21,11 @@ def column(values: ArrayLike, n: int, dtype: DTypeLike, *, name: str, of: str) -
     Raises InputError where there are neither `n` values nor one: "3 values of NAME for n OF".
     """
     array = np.asarray(values)
-    if array.ndim and len(array) != n:
+    if not array.ndim:
+        return np.full(n, array.astype(dtype))
+    if array.shape != (n,):
         raise InputError(f"{len(array)} values of '{name}' for {n} {of}.")
-    return np.ascontiguousarray(np.broadcast_to(array.astype(dtype, copy=False), (n,)))
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def check_columns(table: Any, dtypes: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Views that move pixels: each gives the view's pixels and the map that leads its boxes back.
 
 Flips and turns by 90 degrees, crops and shifts copy pixels; the others are interpolated linearly,
-in Pillow's arithmetic. What a view shows beyond the picture is grey. Angles are counter-clockwise, as in
-Pillow and OpenCV.
+in Pillow's arithmetic. What a view shows beyond the picture is grey. Angles are counter-clockwise,
+as in Pillow and OpenCV.
 """
 
 from __future__ import annotations
