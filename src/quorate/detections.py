@@ -235,7 +235,8 @@ class Detections:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path) as file:  # read_table would load pandas, where it is there
+                table = file.read()
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
             raise FormatError(f"{path}: not a Parquet file ({error}).") from None
         return cls.from_arrow(table, origin=str(path))
