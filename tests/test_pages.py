@@ -134,6 +134,13 @@ def test_what_follows_make_demo(checkout, capsys):
     assert Path("out/tuned/report.html").exists()
 
 
+def test_what_the_page_on_votes_fuses():
+    names: dict = {}
+    for code in blocks("concepts/how-votes-are-counted.md", "python"):
+        exec(code, names)
+    assert names["fused"].votes.tolist() == [2]
+
+
 def test_every_name_of_quorate_is_on_the_page_on_python():
     import quorate
 
