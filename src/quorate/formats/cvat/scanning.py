@@ -85,7 +85,8 @@ def _parsed(parser: Parser, document: bytes) -> None:
 
 
 def _scanned(chunk: bytes, parser: Parser) -> Annotations:
-    if b"]]>" in chunk or not _is_text(chunk):
+    # One byte is looked for some fifty times as fast as three.
+    if (b"]" in chunk and b"]]>" in chunk) or not _is_text(chunk):
         raise NotPlain
     data = np.frombuffer(chunk, dtype=np.uint8)
     room = int(np.count_nonzero(data == ord("<"))) + 1  # no more elements than that
