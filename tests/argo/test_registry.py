@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from quorate.argo import doctor_spec
-from quorate.argo.registry import found, parts
+from quorate.argo.registry import has, parts
 
 
 @contextmanager
@@ -65,14 +65,14 @@ def test_the_parts_of_a_name(image, expected):
 @pytest.mark.parametrize("private", [False, True])
 def test_an_image_is_there_or_not(private):
     with registry(private=private) as where:
-        assert found(f"{where}/street/yolo:1") is True
-        assert found(f"{where}/street/yolo:2") is False
+        assert has(f"{where}/street/yolo:1") is True
+        assert has(f"{where}/street/yolo:2") is False
 
 
 def test_a_registry_that_does_not_say():
     with registry(status=403) as where:
-        assert found(f"{where}/street/yolo:1") == f"{where} does not tell everybody (status 403)"
-    assert found(f"{where}/street/yolo:1") == f"{where} cannot be reached from here"
+        assert has(f"{where}/street/yolo:1") == f"{where} does not tell everybody (status 403)"
+    assert has(f"{where}/street/yolo:1") == f"{where} cannot be reached from here"
 
 
 def test_doctor_names_an_image_that_nobody_can_pull():

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.runs import PARTS, Bucket, Runs
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 IMAGE = os.environ.get("QUORATE_TEST_IMAGE", "localhost/quorate-cpu:dev")
@@ -78,14 +80,15 @@ def image(kubectl):
     """The name of the image that runs the steps, when a node has it."""
     # A node tells of a new image with a heartbeat, which a busy one is late with.
     until = time.monotonic() + (180 if "QUORATE_TEST_IMAGE" in os.environ else 0)
-    while IMAGE not in _images(kubectl):
+    while IMAGE not in images_of_nodes(kubectl):
         if time.monotonic() > until:
             pytest.skip(f"no node has the image {IMAGE} (containers/README.md; QUORATE_TEST_IMAGE)")
         time.sleep(2)
     return IMAGE
 
 
-def _images(kubectl):
+def images_of_nodes(kubectl):
+    """The names of all images that some node has."""
     nodes = json.loads(kubectl("get", "nodes", "--output=json"))["items"]
     images = [one for node in nodes for one in node["status"].get("images") or ()]
     return {name for one in images for name in one["names"] or ()}
@@ -138,3 +141,19 @@ def installed(kubectl, bucket, image):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def runs(request, kubectl, bucket, image, tmp_path_factory):
+    """Runs of the demo, whose pictures and weights lie in S3 below a prefix of the module's own."""
+    runs = Runs(
+        kubectl,
+        Bucket(bucket),
+        image,
+        prefix=f"quorate-tests/{request.path.stem}-{os.getpid()}",
+        folder=tmp_path_factory.mktemp("specs"),
+    )
+    for name in ("images", "models"):
+        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
+    yield runs
+    runs.clear()

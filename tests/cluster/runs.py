@@ -46,6 +46,15 @@ class Bucket:
             self._s3.delete_object(Bucket=self.name, Key=key)
 
 
+def local_demo():
+    """The demo's spec as it runs here, from any folder."""
+    spec = yaml.safe_load((PARTS / "spec.yaml").read_text(encoding="utf-8"))
+    spec["data"] = str(PARTS / spec["data"])
+    for detector in spec["detectors"]:
+        detector["weights"] = str(PARTS / detector["weights"])
+    return spec
+
+
 def quorate(*arguments, check=True):
     """The command line, as a user calls it."""
     done = subprocess.run(

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import pytest
 import yaml
 
-from tests.cluster.runs import PARTS, Bucket, Runs, files_of, messages, quorate
+from tests.cluster.conftest import images_of_nodes
+from tests.cluster.runs import files_of, local_demo, messages, quorate
 from tests.steps.test_containers import IMAGE, SCRIPT
 
-pytestmark = pytest.mark.usefixtures("argo", "installed")
+pytestmark = pytest.mark.usefixtures("argo", "installed", "python_image")
 
 
 @pytest.fixture(scope="module")
-def runs(kubectl, bucket, image, tmp_path_factory):
-    runs = Runs(
-        kubectl,
-        Bucket(bucket),
-        image,
-        prefix=f"quorate-tests/containers-{os.getpid()}",
-        folder=tmp_path_factory.mktemp("specs"),
-    )
-    nodes = json.loads(kubectl("get", "nodes", "--output=json"))["items"]
-    known = {
-        name for node in nodes for one in node["status"]["images"] for name in one["names"] or ()
-    }
-    if IMAGE not in known:
+def python_image(kubectl):
+    """Skips unless a node has an image with nothing of ours."""
+    if IMAGE not in images_of_nodes(kubectl):
         pytest.skip(f"no node has the image {IMAGE}, which has Python and nothing of ours")
-    for name in ("images", "models"):
-        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
-    yield runs
-    runs.clear()
 
 
 def with_theirs(path, *, script=SCRIPT, image=None, python="python3"):
@@ -51,11 +37,7 @@ def test_its_boxes_are_fused_to_the_same_bytes(runs, tmp_path):
         runs.create(runs.template(with_theirs(runs.spec("theirs"), image=IMAGE)), shard_size=30)
     )
     assert finished["status"]["phase"] == "Succeeded", messages(finished)
-    here = yaml.safe_load((PARTS / "spec.yaml").read_text(encoding="utf-8"))
-    here["data"] = str(PARTS / here["data"])
-    for detector in here["detectors"]:
-        detector["weights"] = str(PARTS / detector["weights"])
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(here), encoding="utf-8")
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(local_demo()), encoding="utf-8")
     local = with_theirs(tmp_path / "spec.yaml", python=sys.executable)
     quorate("run", local, "--out", tmp_path / "out")
     published = runs.results(finished["metadata"]["name"])

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import pytest
 import yaml
 
-from tests.cluster.runs import PARTS, Bucket, Runs, annotations, files_of, messages, nodes, quorate
+from tests.cluster.runs import PARTS, annotations, files_of, local_demo, messages, nodes, quorate
 
 pytestmark = pytest.mark.usefixtures("argo", "installed")
-
-
-@pytest.fixture(scope="module")
-def runs(kubectl, bucket, image, tmp_path_factory):
-    runs = Runs(
-        kubectl,
-        Bucket(bucket),
-        image,
-        prefix=f"quorate-tests/{os.getpid()}",
-        folder=tmp_path_factory.mktemp("specs"),
-    )
-    for name in ("images", "models"):
-        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
-    yield runs
-    runs.clear()
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +77,7 @@ def test_the_ensemble_option_and_the_paths_are_what_the_bridge_fills(runs, templ
 
 def _as_demo(folder, **changes):
     """The demo's spec with other settings; its weights' own parameters carry over."""
-    spec = yaml.safe_load((PARTS / "spec.yaml").read_text(encoding="utf-8"))
-    spec["data"] = str(PARTS / spec["data"])
-    for detector in spec["detectors"]:
-        detector["weights"] = str(PARTS / detector["weights"])
+    spec = local_demo()
     method = changes.pop("fusion")
     spec["fusion"] |= {"method": method}
     path = folder / "spec.yaml"

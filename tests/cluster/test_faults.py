@@ -14,27 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.cluster.runs import PARTS, Bucket, Runs, nodes, quorate
+from tests.cluster.runs import nodes, quorate
 
 pytestmark = pytest.mark.usefixtures("argo", "installed")
 
 EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"""
-
-
-@pytest.fixture(scope="module")
-def runs(kubectl, bucket, image, tmp_path_factory):
-    runs = Runs(
-        kubectl,
-        Bucket(bucket),
-        image,
-        prefix=f"quorate-tests/faults-{os.getpid()}",
-        folder=tmp_path_factory.mktemp("specs"),
-    )
-    for name in ("images", "models"):
-        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
-    yield runs
-    runs.clear()
 
 
 @contextmanager

@@ -10,24 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.cluster.runs import PARTS, Bucket, Runs, nodes
+from tests.cluster.runs import nodes
 
 pytestmark = pytest.mark.usefixtures("argo", "installed")
-
-
-@pytest.fixture(scope="module")
-def runs(kubectl, bucket, image, tmp_path_factory):
-    runs = Runs(
-        kubectl,
-        Bucket(bucket),
-        image,
-        prefix=f"quorate-tests/pools-{os.getpid()}",
-        folder=tmp_path_factory.mktemp("specs"),
-    )
-    for name in ("images", "models"):
-        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
-    yield runs
-    runs.clear()
 
 
 @pytest.fixture

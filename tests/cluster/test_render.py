@@ -1,7 +1,6 @@
 """What only a real controller shows of a rendered template: tries, missing keys, children."""
 
 import json
-import os
 
 import pytest
 import yaml
@@ -9,24 +8,9 @@ import yaml
 from quorate import DetectionEnsemble
 from quorate.argo import children
 from tests.cluster.conftest import ROOT
-from tests.cluster.runs import PARTS, Bucket, Runs, nodes, quorate
+from tests.cluster.runs import PARTS, nodes, quorate
 
 pytestmark = pytest.mark.usefixtures("argo", "installed")
-
-
-@pytest.fixture(scope="module")
-def runs(kubectl, bucket, image, tmp_path_factory):
-    runs = Runs(
-        kubectl,
-        Bucket(bucket),
-        image,
-        prefix=f"quorate-tests/render-{os.getpid()}",
-        folder=tmp_path_factory.mktemp("specs"),
-    )
-    for name in ("images", "models"):
-        runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
-    yield runs
-    runs.clear()
 
 
 def of_one_detector(runs, name, **changes):

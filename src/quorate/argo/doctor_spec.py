@@ -10,7 +10,7 @@ from quorate.argo.doctor import GROUP, Finding, Findings, guarded
 from quorate.argo.doctor_namespace import secret_key, there
 from quorate.argo.names import SEMAPHORES
 from quorate.argo.pools import fitting, nearest, node_groups
-from quorate.argo.registry import HUB, found, parts
+from quorate.argo.registry import HUB, has, parts
 from quorate.argo.submit import rendered
 from quorate.argo.upload import as_uploaded
 from quorate.errors import InputError, QuorateError
@@ -121,7 +121,7 @@ def _to_pull(image: str) -> Finding:
     """What its registry says of an image that no node has."""
     where, name, tag = parts(image)
     own = f"workflow: {{images: …}} names your registry: REGISTRY/{name.rpartition('/')[2]}:{tag}"
-    there = found(image)
+    there = has(image)
     if there is True:
         return Finding("image", "ok", f"{image}: no node has it yet; {where} does")
     if there is False:

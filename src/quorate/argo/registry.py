@@ -26,7 +26,7 @@ _KINDS = ", ".join(
 _CHALLENGE = re.compile(r'(realm|service|scope)="([^"]*)"')
 
 
-def found(image: str) -> bool | str:
+def has(image: str) -> bool | str:
     """Whether the image's registry has it, as anybody may ask; else why it does not say.
 
     The Distribution Specification's "checking if content exists in the registry". Nodes may be
