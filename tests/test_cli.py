@@ -84,7 +84,7 @@ def test_help_imports_no_command():
         "import sys; from quorate.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "loaded = [m for m in sys.modules if m.startswith('quorate.')]\n"
-        "sys.exit(0 if loaded == ['quorate.cli'] else str(loaded))"
+        "sys.exit(0 if loaded == ['quorate._version', 'quorate.cli'] else str(loaded))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 

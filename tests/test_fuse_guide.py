@@ -10,7 +10,7 @@ import pytest
 from pycocotools.mask import encode
 
 from quorate.cli import main
-from quorate.formats import coco_results
+from quorate.formats.coco import results_reading as coco_results
 
 GUIDE = (Path(__file__).parents[1] / "docs/guides/fuse-files.md").read_text()
 COMMANDS = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quorate.annotations import Kind
-from quorate.detectors.onnx import OnnxDetector
+from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.ensemble import DetectionEnsemble
 from quorate.formats import read
 from quorate.spec import Consensus, Publish

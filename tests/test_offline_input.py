@@ -13,8 +13,9 @@ import pytest
 from quorate.cli import main
 from quorate.detections import Detections
 from quorate.errors import QuorateError
-from quorate.formats import coco_results, read
-from quorate.formats.coco_results import read_results
+from quorate.formats import read
+from quorate.formats.coco import results_reading as coco_results
+from quorate.formats.coco.results_reading import read_results
 from quorate.offline import fuse_files, picture_list
 from quorate.spec import Affirmative, WeightedBoxesFusion
 
@@ -286,7 +287,7 @@ def test_progress_is_told_in_bytes_of_the_file(put, monkeypatch, name):
 
 PEAK = """
 import resource, sys
-from quorate.formats.coco_results import read_results
+from quorate.formats.coco.results_reading import read_results
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = read_results(sys.argv[1])
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

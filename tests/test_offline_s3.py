@@ -7,7 +7,7 @@ import pytest
 
 from quorate.cli import main
 from quorate.detections import Detections
-from quorate.formats import detection_files
+from quorate.formats.detections import reading as detection_files
 from quorate.storage import exists, read_bytes, write_bytes
 
 pytestmark = pytest.mark.cluster

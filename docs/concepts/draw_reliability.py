@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from quorate.evaluation.reliability import Reliability
-from quorate.evaluation.report import charts
+from quorate.report import charts
 from quorate.tuning.calibration import choose
 from quorate.tuning.maps import METHODS
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from quorate._version import __version__ as __version__
+
 TYPE_CHECKING = False  # as typing has it, whose import would be a fifth of `quorate --help`
 if TYPE_CHECKING:
     from typing import Any
-
-__version__ = "0.1.0"
 
 # Where the public names live. A name is imported when it is first used, so that neither the
 # command line nor a plug-in pays for what it does not touch.
@@ -14,8 +14,8 @@ _HOMES = {
     "annotations": ("Annotations",),
     "dataset": ("Dataset", "Image"),
     "detections": ("Detections",),
-    "detectors": ("Boxes", "Predictor"),
-    "detectors.onnx": ("OnnxDetector",),
+    "detectors.base": ("Boxes", "Predictor"),
+    "detectors.onnx.spec": ("OnnxDetector",),
     "ensemble": ("DetectionEnsemble",),
     "errors": ("QuorateError",),
     "evaluation.coco": ("evaluate",),
@@ -80,8 +80,8 @@ if TYPE_CHECKING:
     from quorate.annotations import Annotations
     from quorate.dataset import Dataset, Image
     from quorate.detections import Detections
-    from quorate.detectors import Boxes, Predictor
-    from quorate.detectors.onnx import OnnxDetector
+    from quorate.detectors.base import Boxes, Predictor
+    from quorate.detectors.onnx.spec import OnnxDetector
     from quorate.ensemble import DetectionEnsemble
     from quorate.errors import QuorateError
     from quorate.evaluation.coco import evaluate

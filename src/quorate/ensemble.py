@@ -10,8 +10,8 @@ from quorate.spec import EnsembleSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quorate.argo.newer import Template
-    from quorate.argo.submit import Submitted
+    from quorate.argo.rendering.hera_extensions import Template
+    from quorate.argo.runs.submit import Submitted
     from quorate.local import Progress
     from quorate.steps import Summary
 
@@ -79,8 +79,8 @@ class DetectionEnsemble(EnsembleSpec):
             AccessError, ClusterError: the cluster refuses, or does not answer.
             WorkflowError: with `watch`, the run failed.
         """
-        from quorate.argo.client import connect
-        from quorate.argo.submit import submit
+        from quorate.argo.cluster.client import connect
+        from quorate.argo.runs.submit import submit
 
         cluster = connect(server=server, namespace=namespace or self.workflow.namespace)
         run = submit(
@@ -93,7 +93,7 @@ class DetectionEnsemble(EnsembleSpec):
             progress=progress,
         )
         if watch:
-            from quorate.argo.watch import check, drawn, follow
+            from quorate.argo.runs.watch import check, drawn, follow
 
             with drawn() as show:
                 _, branch = follow(cluster, run.name, show)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from quorate.detectors import Predictor
+from quorate.detectors.base import Predictor
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import AccessError, QuorateError, StorageError
 from quorate.labels import Labels

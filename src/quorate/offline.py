@@ -15,7 +15,7 @@ import numpy as np
 from quorate.dataset import Dataset, Image
 from quorate.detections import FUSED, Detections
 from quorate.errors import FormatError, InputError
-from quorate.formats.detection_files import DetectionFile, in_pixels, read_detections
+from quorate.formats.detections.reading import DetectionFile, in_pixels, read_detections
 from quorate.fusion import carried, fuse
 from quorate.fusion.method import Method
 from quorate.labels import Labels

@@ -2,7 +2,7 @@
 
 import yaml
 
-from quorate.argo import children
+from quorate.argo.rendering import children
 from quorate.spec.notify import SecretKey, Slack
 from tests.argo.test_template import ensemble, rendered, tasks, templates
 

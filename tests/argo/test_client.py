@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from quorate.argo.client import connect
-from quorate.argo.client_server import ArgoServer, address
-from quorate.argo.rest import refusal
+from quorate.argo.cluster.client import connect
+from quorate.argo.cluster.client_server import ArgoServer, address
+from quorate.argo.cluster.rest import refusal
 from quorate.errors import AccessError, ClusterError, InputError
 
 ARGO = ["SERVER", "SECURE", "TOKEN", "NAMESPACE", "BASE_HREF", "INSECURE_SKIP_VERIFY"]

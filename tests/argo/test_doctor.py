@@ -2,7 +2,7 @@
 
 import pytest
 
-from quorate.argo import doctor
+from quorate.argo.doctor import examine as doctor
 
 
 class Kube:

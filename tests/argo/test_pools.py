@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from quorate.argo.pools import fitting, misfit, nearest, node_groups, quantity, row
+from quorate.argo.cluster.pools import fitting, misfit, nearest, node_groups, quantity, row
 from quorate.spec import EnsembleSpec, Pool
 
 

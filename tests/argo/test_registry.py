@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from quorate.argo import doctor_spec
-from quorate.argo.registry import has, parts
+from quorate.argo.cluster.registry import has, parts
+from quorate.argo.doctor import ensemble as doctor_spec
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.argo.sizing import STATUS_BYTES, scale, shards_per_workflow
+from quorate.argo.rendering.sizing import STATUS_BYTES, scale, shards_per_workflow
 
 TEMPLATE = 30_000
 

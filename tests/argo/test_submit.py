@@ -1,8 +1,8 @@
 import pytest
 
-from quorate.argo.results import degraded, place
-from quorate.argo.submit import arguments, submit
-from quorate.argo.upload import bucket_of
+from quorate.argo.runs.outcome import degraded, place
+from quorate.argo.runs.submit import arguments, submit
+from quorate.argo.runs.upload import bucket_of
 from quorate.cli.argo import _parameters
 from quorate.errors import InputError, SpecError
 from quorate.spec import EnsembleSpec

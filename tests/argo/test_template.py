@@ -6,9 +6,9 @@ import pytest
 
 import quorate.argo
 from quorate import DetectionEnsemble, OnnxDetector
-from quorate.argo.template import workflow_template
+from quorate.argo.rendering.template import workflow_template
 from quorate.detectors.container import ContainerDetector
-from quorate.detectors.torchvision import TorchvisionDetector
+from quorate.detectors.torch.torchvision import TorchvisionDetector
 from quorate.errors import SpecError
 from quorate.spec import Git, Pool, WorkflowSettings
 

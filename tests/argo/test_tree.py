@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from quorate.argo import reasons
-from quorate.argo.client import unpacked
-from quorate.argo.own import OwnWorkflow
-from quorate.argo.reasons import duration, remedy
-from quorate.argo.tree import Branch, failure, shown, tree
-from quorate.argo.watch import Lines, check, drawing
+from quorate.argo.cluster.client import unpacked
+from quorate.argo.cluster.this_workflow import OwnWorkflow
+from quorate.argo.runs import reasons
+from quorate.argo.runs.reasons import duration, remedy
+from quorate.argo.runs.tree import Branch, failure, shown, tree
+from quorate.argo.runs.watch import Lines, check, drawing
 from quorate.errors import WorkflowError
 
 HERE = Path(__file__).parent / "workflows"

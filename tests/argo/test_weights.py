@@ -1,9 +1,9 @@
 import pytest
 
-from quorate.argo.weights import as_in_pods, weights
+from quorate.argo.rendering.weights import as_in_pods, weights
 from quorate.detectors.container import ContainerDetector
 from quorate.detectors.darknet import DarknetDetector
-from quorate.detectors.transformers import TransformersDetector
+from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.errors import SpecError
 from tests.argo.test_template import artifacts, detector, ensemble, templates
 

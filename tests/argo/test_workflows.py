@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from quorate import DetectionEnsemble
-from quorate.argo.children import BESIDE_SPEC, OF_DETECTOR
 from quorate.argo.render import SHIPPED, shipped
+from quorate.argo.rendering.children import BESIDE_SPEC, OF_DETECTOR
 from quorate.spec import WorkflowSettings
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
@@ -84,7 +84,7 @@ given = DetectionEnsemble.from_yaml("workflows/ensemble/spec.yaml")
 start = time.process_time()
 import hera.workflows
 imported = time.process_time()
-import quorate.argo.template
+import quorate.argo.rendering.template
 own = time.process_time()
 given.workflow_template().to_yaml()
 print(imported - start, time.process_time() - own)

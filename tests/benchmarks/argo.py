@@ -151,7 +151,7 @@ def fastest(call: Callable[[], object], rounds: int = 5) -> float:
 RENDER = """
 import sys, time
 from quorate.ensemble import DetectionEnsemble
-import hera.workflows, quorate.argo.template
+import hera.workflows, quorate.argo.rendering.template
 ensemble = DetectionEnsemble.from_yaml(sys.argv[1])
 began = time.perf_counter()
 ensemble.workflow_template().to_yaml()

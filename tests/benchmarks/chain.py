@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from quorate import pictures
-from quorate.detectors.onnx import OnnxDetector
-from quorate.detectors.predictor import TensorPredictor
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.ensemble import DetectionEnsemble
 from quorate.local import processors
 from tests.benchmarks import networks

@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image
 
 from quorate import pictures
-from quorate.detectors.onnx import OnnxDetector
-from quorate.detectors.predictor import TensorPredictor
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.local import processors
 from tests.benchmarks import networks
 

@@ -30,7 +30,7 @@ from quorate.annotations import Annotations
 from quorate.dataset import Dataset, Image
 from quorate.detections import FUSED, Detections
 from quorate.formats import read, write, write_results
-from quorate.formats.coco_results import read_results
+from quorate.formats.coco.results_reading import read_results
 from quorate.labels import Labels
 
 BOXES = 20

@@ -27,7 +27,7 @@ import urllib3
 
 from quorate import pictures
 from quorate.detectors.remote import RemoteDetector
-from quorate.detectors.remote.messages import MESSAGES, SERVICE
+from quorate.open_inference.messages import MESSAGES, SERVICE
 from tests.benchmarks import networks
 from tests.benchmarks.detect import make_pictures
 from tests.detectors.servers.real import running

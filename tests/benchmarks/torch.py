@@ -30,9 +30,9 @@ import transformers
 from safetensors.torch import save_file
 
 from quorate import pictures
-from quorate.detectors.torch_predictor import TorchPredictor
-from quorate.detectors.torchvision import TorchvisionDetector
-from quorate.detectors.transformers import TransformersDetector
+from quorate.detectors.torch.predictor import TorchPredictor
+from quorate.detectors.torch.torchvision import TorchvisionDetector
+from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.labels import Labels
 from quorate.spec import Detector, EnsembleSpec
 from quorate.steps import Voter, Work, detect, prepare

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from quorate.detectors import Predictor
-from quorate.detectors.onnx import OnnxDetector
+from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.spec.tta import NUMBERS, View
 from quorate.tta import augmented, see
 from tests.benchmarks import networks

@@ -8,10 +8,10 @@ import uuid
 
 import pytest
 
-from quorate.argo.client import connect
-from quorate.argo.client_kube import Kube
-from quorate.argo.submit import start, submit_from
-from quorate.argo.watch import Lines, check, explained, follow
+from quorate.argo.cluster.client import connect
+from quorate.argo.cluster.client_kube import Kube
+from quorate.argo.runs.submit import start, submit_from
+from quorate.argo.runs.watch import Lines, check, explained, follow
 from quorate.cli import main
 from quorate.errors import AccessError, InputError, WorkflowError
 

@@ -6,8 +6,8 @@ import uuid
 import pytest
 import yaml
 
-from quorate.argo.client_kube import Kube
-from quorate.argo.doctor import examine
+from quorate.argo.cluster.client_kube import Kube
+from quorate.argo.doctor.examine import examine
 from quorate.cli import main
 from quorate.spec import EnsembleSpec
 

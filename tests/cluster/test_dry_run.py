@@ -10,7 +10,7 @@ import yaml
 from quorate import DetectionEnsemble, OnnxDetector
 from quorate.argo.render import workflow_template
 from quorate.detectors.container import ContainerDetector
-from quorate.detectors.transformers import TransformersDetector
+from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.spec import Git, Pool, Toleration, WorkflowSettings
 from quorate.spec.notify import SecretKey, Slack
 from tests.cluster.conftest import ROOT

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
+from quorate.argo.cluster.this_workflow import OwnWorkflow
 from quorate.argo.names import DEGRADED, PARENT
-from quorate.argo.own import OwnWorkflow
 from quorate.cli import main
 from quorate.errors import AccessError, InputError
 from tests.notifications.receivers import web
@@ -31,7 +31,7 @@ def pod(kubectl, installed, tmp_path, monkeypatch):
         folder.mkdir()
         (folder / "token").write_text(kubectl("create", "token", account, "--duration=10m"))
         os.symlink(authority, folder / "ca.crt")
-        monkeypatch.setattr("quorate.argo.own.ACCOUNT", folder)
+        monkeypatch.setattr("quorate.argo.cluster.this_workflow.ACCOUNT", folder)
         return folder
 
     return of

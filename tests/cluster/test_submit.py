@@ -6,8 +6,8 @@ import uuid
 import pytest
 import yaml
 
-from quorate.argo.client import connect
-from quorate.argo.upload import uploaded
+from quorate.argo.cluster.client import connect
+from quorate.argo.runs.upload import uploaded
 from quorate.cli import main
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import WorkflowError

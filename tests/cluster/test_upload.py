@@ -6,7 +6,7 @@ import uuid
 import boto3
 import pytest
 
-from quorate.argo.upload import uploaded
+from quorate.argo.runs.upload import uploaded
 from quorate.errors import InputError
 from quorate.spec import EnsembleSpec
 

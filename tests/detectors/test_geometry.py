@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.detectors.geometry import corner, letterbox, shortest_edge, stretch, untouched
+from quorate.detectors.tensors.geometry import corner, letterbox, shortest_edge, stretch, untouched
 
 SIDES = st.integers(1, 5000)
 SIZES = st.tuples(SIDES, SIDES)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from quorate.detectors.layouts import activated, layouts
-from quorate.detectors.onnx import OnnxDetector
-from quorate.detectors.tensor_detector import LAYOUT_NAMES
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.detectors.tensors.layouts.layout import activated, layouts
+from quorate.detectors.tensors.spec import LAYOUT_NAMES
 from quorate.errors import DetectorError
 from tests.detectors import models
 

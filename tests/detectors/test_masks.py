@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quorate.detectors.conformance import assert_conforms
-from quorate.detectors.onnx import OnnxDetector
+from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.errors import DetectorError
 from quorate.masks import Masks
 from tests.detectors import models

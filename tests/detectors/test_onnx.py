@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from quorate.detectors.conformance import assert_conforms
-from quorate.detectors.onnx import OnnxDetector
+from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.errors import DetectorError
 from quorate.spec.detector import detector_kinds
 from tests.detectors import models
@@ -43,7 +43,7 @@ def model(tmp_path, *given, names=NAMES, **options):
 def test_the_kind_is_found_by_entry_point_and_describing_it_loads_nothing_heavy():
     assert detector_kinds()["onnx"].load() is OnnxDetector
     code = (
-        "import sys, quorate.detectors.onnx as o; o.OnnxDetector(name='a', weights='w');"
+        "import sys, quorate.detectors.onnx.spec as o; o.OnnxDetector(name='a', weights='w');"
         "print([m for m in ('onnxruntime', 'numba', 'PIL', 'cv2', 'boto3') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

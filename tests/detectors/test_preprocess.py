@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from quorate.detectors.geometry import letterbox, shortest_edge, stretch
-from quorate.detectors.preprocess import Normalisation, fill, taps
+from quorate.detectors.tensors.geometry import letterbox, shortest_edge, stretch
+from quorate.detectors.tensors.preprocess import Normalisation, fill, taps
 
 GREY = Normalisation(scale=1.0)
 

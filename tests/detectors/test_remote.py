@@ -17,10 +17,10 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from quorate.cli import main
 from quorate.detectors.remote import RemoteDetector, rest, retry
-from quorate.detectors.remote.messages import MESSAGES
-from quorate.detectors.remote.tensors import from_bytes, from_list
 from quorate.errors import DetectorError, ServerError, SpecError
 from quorate.labels import Labels
+from quorate.open_inference.messages import MESSAGES
+from quorate.open_inference.tensors import from_bytes, from_list
 from quorate.spec import EnsembleSpec
 from quorate.spec.detector import detector_kinds
 from quorate.steps import Voter

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from quorate.detectors.conformance import assert_conforms
-from quorate.detectors.onnx import OnnxDetector
+from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.detectors.remote import RemoteDetector
 from quorate.errors import DetectorError, ServerError
 from tests.detectors import darknet_files as darknet

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quorate.detectors.suppress import best_column, best_plane, suppress
+from quorate.detectors.tensors.suppress import best_column, best_plane, suppress
 
 
 def random_boxes(seed, count):

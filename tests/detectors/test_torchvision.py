@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from quorate.detectors.conformance import assert_conforms
-from quorate.detectors.torchvision import ARCHITECTURES, TorchvisionDetector
+from quorate.detectors.torch.torchvision import ARCHITECTURES, TorchvisionDetector
 from quorate.errors import DetectorError, MissingExtraError
 
 needs_torch = pytest.mark.skipif(
@@ -187,7 +187,7 @@ def test_masks_are_those_of_torchvision(tmp_path):
 )
 def test_a_frozen_batch_norm_is_rebuilt_as_torchvision_has_it(architecture, eps, tmp_path):
     """torchvision's own weights come from models whose batch norm is frozen."""
-    from quorate.detectors.torchvision_predictor import _freeze
+    from quorate.detectors.torch.torchvision_predictor import _freeze
 
     model = build(architecture, **limits(architecture))
     _freeze(model.backbone, eps)
@@ -199,7 +199,7 @@ def test_a_frozen_batch_norm_is_rebuilt_as_torchvision_has_it(architecture, eps,
 
 @needs_torch
 def test_ssdlite_on_imagenets_backbone_has_wider_last_blocks(tmp_path):
-    from quorate.detectors.torchvision_predictor import _ssdlite_with_full_tail
+    from quorate.detectors.torch.torchvision_predictor import _ssdlite_with_full_tail
 
     model = _ssdlite_with_full_tail(num_classes=4).eval()
     model.score_thresh, model.detections_per_img = 0.05, 50

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from quorate.detectors.conformance import assert_conforms
-from quorate.detectors.transformers import TransformersDetector
+from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.errors import DetectorError
 
 pytestmark = [

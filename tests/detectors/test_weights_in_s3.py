@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from quorate.detectors.darknet import DarknetDetector
-from quorate.detectors.onnx import OnnxDetector
-from quorate.detectors.torchvision import TorchvisionDetector
-from quorate.detectors.transformers import TransformersDetector
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.detectors.torch.torchvision import TorchvisionDetector
+from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.errors import DetectorError
 from tests.detectors import darknet_files as darknet
 from tests.detectors import models

@@ -16,9 +16,9 @@ from PIL import ImageDraw, ImageFilter
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
-from quorate.evaluation.report import Report, Timing, write_report
 from quorate.fusion import fuse
 from quorate.labels import Labels
+from quorate.report import Report, Timing, write_report
 from quorate.spec.fusion import Consensus
 
 LABELS = Labels.from_names(["bolt", "nut", "washer", "screw"])

@@ -9,7 +9,7 @@ import pytest
 
 from quorate.cli import main
 from quorate.formats import write
-from quorate.formats.results_writing import write_results
+from quorate.formats.coco.results_writing import write_results
 from tests.evaluation.made import random_case
 
 

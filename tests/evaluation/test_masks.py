@@ -13,7 +13,7 @@ from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.evaluation.coco import evaluate
 from quorate.formats import write
-from quorate.formats.results_writing import write_results
+from quorate.formats.coco.results_writing import write_results
 from quorate.labels import Labels
 from quorate.masks import Masks
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from defusedxml.ElementTree import fromstring
 
 from quorate.evaluation.compare import compare
-from quorate.evaluation.plot import comparison_svg
 from quorate.labels import Labels
+from quorate.report.comparison import comparison_svg
 from tests.evaluation.made import random_case
 
 SVG = "{http://www.w3.org/2000/svg}"

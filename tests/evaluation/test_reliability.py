@@ -6,8 +6,8 @@ import pytest
 from quorate.detections import Detections
 from quorate.evaluation.backends import _hotcoco
 from quorate.evaluation.reliability import Judged, Reliability, log_loss
-from quorate.evaluation.report import render_report
 from quorate.evaluation.truth import Frame, ScoredBoxes, TruthBoxes
+from quorate.report import render_report
 from tests.evaluation import example, made
 
 

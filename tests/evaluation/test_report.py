@@ -15,9 +15,9 @@ from quorate.annotations import Annotations
 from quorate.dataset import Dataset, Image
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import ImageError
-from quorate.evaluation.report import Report, Timing, render_report, write_report
 from quorate.labels import Labels
 from quorate.masks import Masks
+from quorate.report import Report, Timing, render_report, write_report
 from tests.evaluation import example
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u202etxt"

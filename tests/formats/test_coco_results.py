@@ -7,9 +7,9 @@ import pytest
 
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import FormatError, QuorateError
-from quorate.formats import coco_results
-from quorate.formats.coco_results import read_results
-from quorate.formats.results_writing import write_results
+from quorate.formats.coco import results_reading as coco_results
+from quorate.formats.coco.results_reading import read_results
+from quorate.formats.coco.results_writing import write_results
 
 ROWS = [
     {"image_id": i % 7, "category_id": 1 + i % 3, "bbox": [i, 1.5, 2, 3], "score": (i % 10) / 10}

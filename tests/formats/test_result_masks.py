@@ -10,7 +10,7 @@ from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import FormatError
 from quorate.formats import read_detections
-from quorate.formats.results_writing import write_results
+from quorate.formats.coco.results_writing import write_results
 from quorate.labels import Labels
 from quorate.masks import Masks
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from quorate.notifications import Failure, Notice, http, notify, retrying
+from quorate.notifications import Failure, Notice, notify, retrying
+from quorate.notifications import channels as http
 from quorate.notifications.webhook import signature, signing_key
 from quorate.spec import Email, SecretKey, Slack, Webhook
 from tests.notifications.receivers import certificate, post, web

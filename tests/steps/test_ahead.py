@@ -9,7 +9,7 @@ import pytest
 from quorate.dataset import Image
 from quorate.errors import InputError
 from quorate.steps import Voter, Work, detect, prepare
-from quorate.steps.ahead import AHEAD, AHEAD_PIXELS, READERS, Ahead
+from quorate.steps.prefetch import AHEAD, AHEAD_PIXELS, READERS, Ahead
 from quorate.storage import join, write_bytes
 from quorate.storage.folder import FolderTree
 from tests.spots import Spots, pool

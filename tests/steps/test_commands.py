@@ -249,7 +249,7 @@ def test_what_the_cluster_knows_of_a_detector_that_left_nothing_is_told(example,
 
     named = []
     own = lambda *names: named.append(names) or Own()  # noqa: E731
-    monkeypatch.setattr("quorate.argo.own.OwnWorkflow.of_pod", own)
+    monkeypatch.setattr("quorate.argo.cluster.this_workflow.OwnWorkflow.of_pod", own)
     spec, work = example / "spec.yaml", Work(example / "work")
     spec.write_text(yaml.safe_dump(yaml.safe_load(spec.read_text()) | {"quorum": 1}))
     step("prepare", spec, "--work", work.root)

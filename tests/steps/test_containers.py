@@ -22,8 +22,8 @@ from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.steps import Runner, Work, fuse, prepare
 from quorate.steps.adopt import adopt
-from quorate.steps.examine import examine, made_up, try_out
-from quorate.steps.left import RULES, Left
+from quorate.steps.container_output import RULES, Left
+from quorate.steps.container_rules import examine, made_up, try_out
 from quorate.steps.work import Category, ShardImages
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/container-detectors.md"

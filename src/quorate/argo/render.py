@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from quorate.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from quorate.argo.newer import Template
+    from quorate.argo.rendering.hera_extensions import Template
     from quorate.spec import EnsembleSpec, WorkflowSettings
 
 SHIPPED = ("evaluate", "fuse-files")
@@ -22,7 +22,7 @@ SHIPPED = ("evaluate", "fuse-files")
 def workflow_template(ensemble: EnsembleSpec) -> Template:
     """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
     with _hera():
-        from quorate.argo import template
+        from quorate.argo.rendering import template
 
     return template.workflow_template(ensemble)
 
@@ -30,7 +30,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
 def shipped(name: str, settings: WorkflowSettings) -> Template:
     """One of the templates in SHIPPED."""
     with _hera():
-        from quorate.argo import offline
+        from quorate.argo.rendering import offline
 
     return {"evaluate": offline.evaluate, "fuse-files": offline.fuse_files}[name](settings)
 

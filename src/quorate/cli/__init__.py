@@ -12,7 +12,7 @@ import gc
 import os
 import sys
 
-from quorate import __version__
+from quorate._version import __version__
 
 TYPE_CHECKING = False  # as typing has it, whose import would be a fifth of `quorate --help`
 if TYPE_CHECKING:

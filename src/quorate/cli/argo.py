@@ -9,8 +9,8 @@ from quorate import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-    from quorate.argo.client import Cluster
-    from quorate.argo.rest import Json
+    from quorate.argo.cluster.client import Cluster
+    from quorate.argo.cluster.rest import Json
 
 WHERE = (
     "Argo is reached through argo-server where --server or ARGO_SERVER names one (ARGO_TOKEN, "
@@ -85,13 +85,13 @@ def _named(command: Any) -> None:
 
 
 def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Cluster:
-    from quorate.argo.client import connect
+    from quorate.argo.cluster.client import connect
 
     return connect(server=arguments.server, namespace=arguments.namespace or namespace)
 
 
 def _submit(arguments: argparse.Namespace) -> None:
-    from quorate.argo.submit import submit, submit_from
+    from quorate.argo.runs.submit import submit, submit_from
     from quorate.cli.output import note, print_json, progress_bars
     from quorate.ensemble import DetectionEnsemble
     from quorate.errors import InputError
@@ -152,7 +152,7 @@ def _watch(arguments: argparse.Namespace) -> None:
 
 def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
     """Show a run until it ends, then what it came to; WorkflowError where it failed."""
-    from quorate.argo.watch import check, drawn, follow
+    from quorate.argo.runs.watch import check, drawn, follow
     from quorate.cli.output import note
 
     try:
@@ -168,7 +168,7 @@ def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
 
 def _outcome(workflow: Json, *, as_json: bool) -> None:
     """Print the summary of a run that ended well, where it can be read from here."""
-    from quorate.argo.results import degraded, place, summary
+    from quorate.argo.runs.outcome import degraded, place, summary
     from quorate.cli.output import note, print_json
     from quorate.cli.summary import print_summary
     from quorate.errors import QuorateError
@@ -196,9 +196,9 @@ def _outcome(workflow: Json, *, as_json: bool) -> None:
 def _status(arguments: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
-    from quorate.argo.reasons import remedy
-    from quorate.argo.results import degraded, place
-    from quorate.argo.watch import drawing, explained
+    from quorate.argo.runs.outcome import degraded, place
+    from quorate.argo.runs.reasons import remedy
+    from quorate.argo.runs.watch import drawing, explained
     from quorate.cli.output import note, print_json
 
     cluster = _cluster(arguments)
@@ -232,7 +232,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from quorate.argo.runs import rows
+    from quorate.argo.runs.runs import rows
     from quorate.cli.output import note, print_table
 
     cluster = _cluster(arguments)
@@ -243,7 +243,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> None:
-    from quorate.argo.runs import pods_of
+    from quorate.argo.runs.runs import pods_of
     from quorate.cli.output import note
 
     cluster = _cluster(arguments)

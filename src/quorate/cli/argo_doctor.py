@@ -42,8 +42,8 @@ def _spec(path: str | None) -> EnsembleSpec | None:
 
 
 def _pools(arguments: argparse.Namespace) -> None:
-    from quorate.argo.client_kube import Kube
-    from quorate.argo.pools import fitting, nearest, node_groups, row
+    from quorate.argo.cluster.client_kube import Kube
+    from quorate.argo.cluster.pools import fitting, nearest, node_groups, row
     from quorate.cli.output import note, print_table
 
     ensemble = _spec(arguments.spec)
@@ -65,8 +65,8 @@ def _pools(arguments: argparse.Namespace) -> None:
 def _doctor(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from quorate.argo.client import connect
-    from quorate.argo.doctor import examine
+    from quorate.argo.cluster.client import connect
+    from quorate.argo.doctor.examine import examine
     from quorate.cli.output import note, print_json
     from quorate.errors import InputError
 

@@ -9,7 +9,7 @@ from quorate import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-    from quorate.steps.examine import Finding
+    from quorate.steps.container_rules import Finding
 
 
 def add_commands(commands: Any) -> None:
@@ -63,7 +63,7 @@ def _findings(arguments: argparse.Namespace) -> list[Finding]:
     from quorate.errors import InputError, did_you_mean
     from quorate.labels import Labels
     from quorate.steps import Runner
-    from quorate.steps.examine import examine_folder, try_out
+    from quorate.steps.container_rules import examine_folder, try_out
 
     target: str = arguments.target
     listed = Path(arguments.images) if arguments.images else None

@@ -118,7 +118,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         samples=arguments.samples,
     )
     if arguments.plot:
-        from quorate.evaluation.plot import comparison_svg
+        from quorate.report.comparison import comparison_svg
         from quorate.storage import write_bytes
 
         write_bytes(arguments.plot, comparison_svg(comparison).encode())

@@ -77,7 +77,7 @@ def _targets(spec: str | None) -> Notifications:
 
 
 def _own(arguments: argparse.Namespace) -> Any:
-    from quorate.argo.own import OwnWorkflow
+    from quorate.argo.cluster.this_workflow import OwnWorkflow
 
     return OwnWorkflow.of_pod(arguments.namespace, arguments.workflow)
 
@@ -146,7 +146,7 @@ def _failures(
     if event not in ("failed", "degraded"):
         return ()
     if workflow is not None:
-        from quorate.argo.tree import EXIT, FAILED, failure, tree
+        from quorate.argo.runs.tree import EXIT, FAILED, failure, tree
 
         top = tree(workflow, waited)
         said = [failure(top)] if event == "failed" else []

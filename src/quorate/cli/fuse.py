@@ -183,7 +183,7 @@ def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
         with writing(out) as file:
             pq.write_table(done.fused.to_arrow(), file, compression="zstd")
         return []
-    from quorate.formats.results_writing import write_results
+    from quorate.formats.coco.results_writing import write_results
 
     write_results(
         done.fused,

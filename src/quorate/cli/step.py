@@ -239,7 +239,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
 
 def _told_by_argo(namespace: str, workflow: str | None, shard: int) -> dict[str, str]:
     """Why detectors failed; of whom the API server does not say it, nothing, with a note."""
-    from quorate.argo.own import OwnWorkflow
+    from quorate.argo.cluster.this_workflow import OwnWorkflow
     from quorate.cli.output import note
     from quorate.errors import QuorateError
 

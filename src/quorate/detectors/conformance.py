@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detectors import Boxes, Predictor
+from quorate.detectors.base import Boxes, Predictor
 from quorate.errors import QuorateError
 from quorate.masks import Masks
 

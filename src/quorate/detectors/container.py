@@ -1,7 +1,7 @@
 """Somebody else's container as a detector: `kind: container`.
 
 It keeps the step contract and needs nothing of ours inside. It sees a whole shard at once, so it
-is not loaded as other detectors are: `quorate.steps.external` runs it, `quorate.steps.adopt` reads
+is not loaded as other detectors are: `quorate.steps.container` runs it, `quorate.steps.adopt` reads
 what it leaves.
 """
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 # A name is imported when it is first used: who reads results lists needs no reader of CVAT's XML.
 _HOMES = {
     "base": ("Format", "Source", "Written"),
-    "detection_files": ("DetectionFile", "read_detections"),
+    "detections.reading": ("DetectionFile", "read_detections"),
     "registry": ("FORMATS", "READS", "WRITES", "compile_kernels", "read", "write"),
-    "results_writing": ("write_results",),
+    "coco.results_writing": ("write_results",),
 }
 
 __all__ = [
@@ -39,9 +39,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from quorate.formats.base import Format, Source, Written
-    from quorate.formats.detection_files import DetectionFile, read_detections
+    from quorate.formats.coco.results_writing import write_results
+    from quorate.formats.detections.reading import DetectionFile, read_detections
     from quorate.formats.registry import FORMATS, READS, WRITES, compile_kernels, read, write
-    from quorate.formats.results_writing import write_results
 
 
 def __getattr__(name: str) -> Any:

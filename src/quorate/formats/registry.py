@@ -9,7 +9,7 @@ from typing import Any
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
-from quorate.formats import coco, coco_writing, cvat, datumaro, folder, voc, yolo
+from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
 from quorate.formats.places import checked
 
@@ -17,9 +17,7 @@ FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
         Format("cvat", "an XML file with <annotations>", cvat.recognise, cvat.read, cvat.write),
-        Format(
-            "coco", "annotations/instances_*.json", coco.recognise, coco.read, coco_writing.write
-        ),
+        Format("coco", "annotations/instances_*.json", coco.recognise, coco.read, coco.write),
         Format("yolo", "data.yaml or obj.data", yolo.recognise, yolo.read, yolo.write),
         Format("voc", "XML files with <annotation>", voc.recognise, voc.read, voc.write),
         Format("folder", "pictures", folder.recognise, folder.read),
@@ -70,11 +68,11 @@ def write(
 
 def compile_kernels() -> None:
     """Translate the scanners of large files, and the writer, to machine code, which is cached."""
-    from quorate.formats import coco_results, results_writing
+    from quorate.formats.coco import results_reading, results_writing
     from quorate.formats.cvat.scanning import warm
 
     warm()
-    coco_results.warm()
+    results_reading.warm()
     results_writing.warm()
 
 

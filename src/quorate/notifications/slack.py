@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from quorate.notifications.http import post
+from quorate.notifications.channels import post
 from quorate.notifications.notice import Notice
 from quorate.notifications.retrying import WAITS, deliver
 from quorate.notifications.secrets import reveal_url

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from quorate.errors import NotificationError
-from quorate.notifications.http import post
+from quorate.notifications.channels import post
 from quorate.notifications.notice import Notice
 from quorate.notifications.retrying import WAITS, deliver
 from quorate.notifications.secrets import reveal, reveal_url

@@ -26,7 +26,7 @@ from quorate.spec.tta import Tiles, Views
 from quorate.spec.workflow import Duration, Name
 
 if TYPE_CHECKING:
-    from quorate.detectors import Predictor
+    from quorate.detectors.base import Predictor
 
 ENTRY_POINTS = "quorate.detectors"
 

@@ -8,9 +8,10 @@ runner call these same functions.
     prepare.py       the data set to shards; sharding.py says how large they are
     detect.py        one or more detectors over a shard: voter.py is a detector that is ready,
                      parts.py what it has done so far, checkpoint.py keeps that for another
-                     machine, ahead.py reads pictures before they are wanted
-    external.py      a container, or a command, run here over a shard: left.py holds what it left to
-                     the contract, adopt.py makes it ours, examine.py tells its author
+                     machine, prefetch.py reads pictures before they are wanted
+    container.py     a container, or a command, run here over a shard: container_output.py holds
+                     what it left to the contract, adopt.py makes it ours, container_rules.py tells
+                     its author
     fuse.py          the quorum decides on a shard
     publish.py       the files and the report: results.py reads the work folder, findings.py
                      measures, review.py tags for a person, summary.py counts
@@ -20,8 +21,8 @@ fusion and test-time augmentation are imported where they are used.
 """
 
 from quorate.steps.checkpoint import Checkpoint
+from quorate.steps.container import Runner, stage
 from quorate.steps.detect import detect
-from quorate.steps.external import Runner, stage
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from quorate import __version__
+from quorate._version import __version__
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import QuorateError
 from quorate.spec import Detector
-from quorate.steps.left import GIVEN, RULES, Left
+from quorate.steps.container_output import GIVEN, RULES, Left
 from quorate.steps.work import (
     Manifest,
     Work,

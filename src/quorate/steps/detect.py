@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from quorate import pictures
 from quorate.dataset import Image
 from quorate.errors import AccessError, DetectorError, QuorateError, StorageError
-from quorate.steps.ahead import Ahead
 from quorate.steps.checkpoint import Checkpoint
 from quorate.steps.parts import PART_SIZE, Seen, Task
+from quorate.steps.prefetch import Ahead
 from quorate.steps.voter import Voter
 from quorate.steps.work import Skipped, Work, done, fingerprint
 from quorate.storage import open_tree

@@ -92,8 +92,8 @@ def _measured(
 ) -> tuple[dict[str, CocoMetrics], dict[str, tuple[Reliability, Reliability | None]]]:
     """Hold each voter's boxes to the truth; see `Findings`."""
     from quorate.evaluation.coco import evaluate
-    from quorate.evaluation.report.model import reliability_of
     from quorate.fusion.calibrate import calibrated
+    from quorate.report.model import reliability_of
 
     metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
     reliability: dict[str, tuple[Reliability, Reliability | None]] = {}

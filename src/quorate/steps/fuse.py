@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from quorate import __version__
+from quorate._version import __version__
 from quorate.detections import Detections
 from quorate.errors import QuorumError
 from quorate.spec import EnsembleSpec

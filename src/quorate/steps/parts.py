@@ -11,7 +11,7 @@ import numpy as np
 
 from quorate.dataset import Image
 from quorate.detections import Detections
-from quorate.detectors import Boxes, masks_of
+from quorate.detectors.base import Boxes, masks_of
 from quorate.errors import QuorateError
 from quorate.spec import Detector
 from quorate.steps.checkpoint import Checkpoint

@@ -102,7 +102,7 @@ def _write_report(
 ) -> None:
     """Fill the report from what was found; the hardest pictures are read once more."""
     from quorate.evaluation.agreement import review_order
-    from quorate.evaluation.report import Report, write_report
+    from quorate.report import Report, write_report
 
     dataset, metrics, reliability = findings.dataset, findings.metrics, findings.reliability
     hardest = review_order(findings.agreement, most=PICTURES)

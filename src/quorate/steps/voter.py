@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate import __version__
-from quorate.detectors import Boxes, Predictor
+from quorate._version import __version__
+from quorate.detectors.base import Boxes, Predictor
 from quorate.errors import DetectorError
 from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
 from quorate.spec import Detector

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quorate.detectors import Predictor
+from quorate.detectors.base import Predictor
 from quorate.spec import Detector
 from quorate.spec.tta import View
 from quorate.tta.tiles import Tiled

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detectors import Boxes, Predictor, masks_of
+from quorate.detectors.base import Boxes, Predictor, masks_of
 from quorate.masks import Masks
 from quorate.spec.tta import Tiles
 from quorate.tta.maps import Shape, cut_sides

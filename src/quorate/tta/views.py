@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detections import Detections
-from quorate.detectors import Boxes, Predictor, masks_of
+from quorate.detectors.base import Boxes, Predictor, masks_of
 from quorate.fusion import fuse
 from quorate.spec import Affirmative
 from quorate.spec.tta import GEOMETRIC, View

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from quorate import __version__
+from quorate._version import __version__
 from quorate.detections import Detections
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes

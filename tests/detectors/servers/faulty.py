@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import grpc
 import numpy as np
 
-from quorate.detectors.remote.messages import MESSAGES, SERVICE
+from quorate.open_inference.messages import MESSAGES, SERVICE
 
 INPUT = {"name": "images", "datatype": "FP32", "shape": [-1, 3, 8, 8]}
 OUTPUT = {"name": "output0", "datatype": "FP32", "shape": [-1, 1, 6]}

@@ -7,19 +7,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quorate import __version__
+from quorate._version import __version__
 from quorate.detectors.darknet.cache import with_cached
 from quorate.detectors.darknet.model import REVISION, onnx_model
 from quorate.detectors.darknet.network import Network, read_network
 from quorate.detectors.darknet.weights import read_filters, read_floats
-from quorate.detectors.onnx import OnnxDetector
-from quorate.detectors.session import LFS_POINTER
+from quorate.detectors.onnx.session import LFS_POINTER
+from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.errors import DetectorError, InputError
 from quorate.storage import open_file
 
 if TYPE_CHECKING:
     from quorate.detectors.darknet.spec import DarknetDetector
-    from quorate.detectors.predictor import TensorPredictor
+    from quorate.detectors.tensors.predictor import TensorPredictor
 
 MAX_WEIGHTS_BYTES = 2 << 30
 MAX_TEXT_BYTES = 1 << 20

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from quorate.detectors.tensor_detector import Providers
+from quorate.detectors.tensors.spec import Providers
 from quorate.spec.base import Location
 from quorate.spec.detector import Detector
 
 if TYPE_CHECKING:
-    from quorate.detectors.predictor import TensorPredictor
+    from quorate.detectors.tensors.predictor import TensorPredictor
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 

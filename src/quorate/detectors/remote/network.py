@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from quorate.detectors.graph import Graph
 from quorate.detectors.remote.retry import Busy, Refused, retrying
-from quorate.detectors.remote.tensors import checked
 from quorate.errors import DetectorError, did_you_mean
+from quorate.networks import Graph
+from quorate.open_inference.tensors import checked
 
 if TYPE_CHECKING:
     from quorate.detectors.remote.spec import RemoteDetector
@@ -46,7 +46,7 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class RemoteNetwork:
-    """A graph that a server runs; see `quorate.detectors.graph.Network`.
+    """A graph that a server runs; see `quorate.networks.Network`.
 
     At most as many requests are under way as there are `slots`. One that waits for its next try
     keeps its slot, so a server that is busy is asked less.

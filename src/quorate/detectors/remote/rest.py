@@ -14,10 +14,10 @@ import msgspec
 import urllib3
 from numpy.typing import NDArray
 
-from quorate.detectors.graph import Graph
 from quorate.detectors.remote.retry import Busy, Refused, retry_after
-from quorate.detectors.remote.tensors import datatype_of, from_bytes, from_list, signature
 from quorate.errors import DetectorError
+from quorate.networks import Graph
+from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
 
 if TYPE_CHECKING:
     from quorate.detectors.remote.spec import RemoteDetector

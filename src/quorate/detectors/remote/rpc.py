@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from numpy.typing import NDArray
 
-from quorate.detectors.graph import Graph
-from quorate.detectors.remote.messages import MESSAGES, SERVICE
 from quorate.detectors.remote.retry import Busy, Refused
-from quorate.detectors.remote.tensors import datatype_of, from_bytes, from_list, signature
 from quorate.errors import DetectorError, MissingExtraError
+from quorate.networks import Graph
+from quorate.open_inference.messages import MESSAGES, SERVICE
+from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
 
 try:
     import grpc

@@ -10,11 +10,11 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, Posit
 from pydantic import model_validator as validator_of_all
 from pydantic_core import PydanticCustomError
 
-from quorate.detectors.tensor_detector import TensorDetector
+from quorate.detectors.tensors.spec import TensorDetector
 from quorate.spec.base import Location
 
 if TYPE_CHECKING:
-    from quorate.detectors.predictor import TensorPredictor
+    from quorate.detectors.tensors.predictor import TensorPredictor
 
 SCHEMES = ("http", "https", "grpc", "grpcs")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -114,7 +114,7 @@ class RemoteDetector(TensorDetector):
             MissingExtraError: for gRPC, where grpcio or protobuf is not installed.
             ServerError: the server does not answer, or its model is not ready.
         """
-        from quorate.detectors.predictor import TensorPredictor
         from quorate.detectors.remote.network import open_network
+        from quorate.detectors.tensors.predictor import TensorPredictor
 
         return TensorPredictor.of(self, open_network(self), origin=self.origin)

@@ -1,0 +1,104 @@
+"""Child workflows, for more shards than one workflow's status can hold.
+
+A child runs the template `shards` of the same WorkflowTemplate, for a range of the shards. It
+belongs to the run: it goes when that goes, and it notifies nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from hera.workflows import DAG, Parameter, Resource, Suspend, Task
+from hera.workflows import models as m
+
+from quorate.argo.names import PARENT, QUIET
+from quorate.argo.rendering import exits, pods, sizing
+from quorate.argo.rendering.paths import RUN
+from quorate.spec import EnsembleSpec
+
+AT_ONCE = 4
+"""Children at work at the same time: one may end while others keep the pools busy."""
+BESIDE_SPEC = 14_500
+"""Characters of a template beside its spec and its detectors …"""
+OF_DETECTOR = 2_500
+"""… and of each try of a detector."""
+
+
+def most(ensemble: EnsembleSpec, given: str) -> int:
+    """The most shards of one workflow."""
+    number = len(ensemble.detectors)
+    tries = max(len(pods.tries(ensemble, detector)) for detector in ensemble.detectors)
+    size = BESIDE_SPEC + 2 * len(given) + OF_DETECTOR * number * tries
+    return sizing.shards_per_workflow(number, size, tries)
+
+
+def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
+    """The DAG of the children, what creates one of them, and their silent exit."""
+    shards = "asInt(inputs.parameters.shards)"
+    # Expressions have no integer division: the children before the last are full.
+    count = f"{{{{=int(ceil({shards} / {most}.0))}}}}"
+    start = f"asInt(inputs.parameters.child) * {most}"
+    dag = DAG(
+        name="children",
+        inputs=[Parameter(name="run"), Parameter(name="shards")],
+        parallelism=AT_ONCE,
+        tasks=[
+            Task(
+                name="child",
+                template="child",
+                arguments={
+                    "run": RUN,
+                    "shards": "{{inputs.parameters.shards}}",
+                    "child": "{{item}}",
+                },
+                with_sequence=m.Sequence(count=m.IntOrString(root=count), format="%05d"),
+            )
+        ],
+    )
+    account = ensemble.workflow.children_service_account
+    one = Resource(
+        name="child",
+        inputs=[Parameter(name=name) for name in ("run", "shards", "child")],
+        action="apply",
+        manifest=_manifest(ensemble, start, f"min({most}, {shards} - {start})"),
+        set_owner_reference=True,
+        success_condition="status.phase == Succeeded",
+        failure_condition="status.phase in (Failed, Error)",
+        # The executor is what creates it: here Argo's own container is the main one.
+        service_account_name=account,
+        executor=m.ExecutorConfig(service_account_name=account),
+        retry_strategy=pods.retries(ensemble.workflow) if ensemble.workflow.retries else None,
+    )
+    return [dag, one, Suspend(name=QUIET, duration="0")]
+
+
+def _manifest(ensemble: EnsembleSpec, start: str, count: str) -> str:
+    parallelism = ensemble.workflow.parallelism
+    values = {
+        "run": RUN,
+        "start": f"{{{{={start}}}}}",
+        "count": f"{{{{={count}}}}}",
+        "fuse": "true",
+        "cvat-annotation-path": "{{workflow.parameters.cvat-annotation-path}}",
+    }
+    spec: dict[str, Any] = {
+        "workflowTemplateRef": {"name": ensemble.name},
+        "entrypoint": "shards",
+        "onExit": QUIET,
+        "arguments": {"parameters": [{"name": k, "value": v} for k, v in values.items()]},
+    }
+    if exits.hooks(ensemble):
+        spec["hooks"] = {"started": {"expression": "false", "template": QUIET}}
+    if parallelism:
+        spec["parallelism"] = -(-parallelism // AT_ONCE)
+    child = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {
+            "name": "{{workflow.name}}-{{inputs.parameters.child}}",
+            "labels": {PARENT: "{{workflow.name}}"},
+        },
+        "spec": spec,
+    }
+    return yaml.safe_dump(child, sort_keys=False, width=1000)

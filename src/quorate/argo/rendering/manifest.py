@@ -1,0 +1,73 @@
+"""What every WorkflowTemplate of ours has around its templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hera.workflows import Parameter
+from hera.workflows import models as m
+from hera.workflows.volume import EmptyDirVolume
+
+from quorate._version import __version__
+from quorate.argo.names import ENSEMBLE
+from quorate.argo.rendering import pods
+from quorate.argo.rendering.hera_extensions import Template
+from quorate.spec import WorkflowSettings
+from quorate.spec.workflow import seconds
+
+
+def manifest(
+    settings: WorkflowSettings,
+    name: str,
+    *,
+    title: str,
+    description: str,
+    entrypoint: str,
+    arguments: list[Parameter],
+    templates: list[Any],
+    labels: dict[str, str] | None = None,
+    on_exit: str | None = None,
+    hooks: dict[str, Any] | None = None,
+) -> Template:
+    """The WorkflowTemplate; `labels` are its own, beside those that its workflows have too."""
+    common = {
+        "app.kubernetes.io/name": "quorate",
+        "app.kubernetes.io/part-of": "quorate",
+        "app.kubernetes.io/version": __version__,
+        ENSEMBLE: name,
+    }
+    repository, _, key = (settings.artifact_repository or "").partition("/")
+    secrets = [m.LocalObjectReference(name=secret) for secret in settings.image_pull_secrets]
+    return Template(
+        name=name,
+        namespace=settings.namespace,
+        labels=common | (labels or {}),
+        annotations={
+            "workflows.argoproj.io/title": title,
+            "workflows.argoproj.io/description": description,
+        },
+        entrypoint=entrypoint,
+        on_exit=on_exit,
+        hooks=hooks,
+        arguments=arguments,
+        templates=templates,
+        workflow_metadata=m.WorkflowMetadata(labels=common | settings.labels),
+        pod_metadata=m.Metadata(labels=common),
+        service_account_name=settings.service_account,
+        automount_service_account_token=False,
+        executor=m.ExecutorConfig(service_account_name=settings.service_account),
+        security_context=pods.POD_SECURITY,
+        image_pull_secrets=secrets or None,
+        volumes=[EmptyDirVolume(name="scratch"), EmptyDirVolume(name="tmp")],
+        artifact_repository_ref=m.ArtifactRepositoryRef(config_map=repository, key=key or None)
+        if repository
+        else None,
+        artifact_gc=m.WorkflowLevelArtifactGC(
+            strategy="Never", service_account_name=settings.artifact_gc_service_account
+        ),
+        active_deadline_seconds=seconds(settings.deadline),
+        ttl_strategy=m.TTLStrategy(seconds_after_completion=seconds(settings.ttl)),
+        pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="300s"),
+        parallelism=settings.parallelism,
+        priority=settings.priority,
+    )

@@ -1,0 +1,257 @@
+"""An ensemble as a WorkflowTemplate: a pure function, the same bytes for the same spec.
+
+    ensemble ─┬─ prepare ─┬─ shards ──── shard(00000) ─┬─ detect-A ─┬─ fuse     ─┬─ publish
+              │           │              shard(00001)  └─ detect-B ─┘            │
+              │           └─ children ── workflows of a range of shards each ────┘
+              └─ exit
+
+Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: a pod
+saved is time saved.
+`children` takes the place of `shards` where these are too many for one workflow. A template that
+a child may run as well knows the run it belongs to by its parameter `run` (`paths.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hera.workflows import DAG, Artifact, Container, Parameter, Task
+from hera.workflows import models as m
+
+from quorate.argo.rendering import artifacts, children, detectors, exits, paths, pods
+from quorate.argo.rendering.hera_extensions import Template
+from quorate.argo.rendering.manifest import manifest
+from quorate.argo.rendering.parameters import GIVEN, parameters
+from quorate.argo.rendering.weights import as_in_pods
+from quorate.errors import SpecError
+from quorate.spec import EnsembleSpec
+
+NAME_LIMIT = 63
+"""Characters of a workflow's name, which is the value of a label."""
+ADDED = len("-xxxxx") + len("-00000")
+"""What a run adds to the ensemble's name, and a child to the run's."""
+LARGEST_SPEC = 100_000
+"""Characters of a spec in a template, which the status of each run repeats."""
+TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
+SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
+FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
+
+
+def workflow_template(ensemble: EnsembleSpec) -> Template:
+    """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
+    longest = NAME_LIMIT - ADDED
+    if len(ensemble.name) > longest:
+        raise SpecError(
+            f"The name '{ensemble.name}' has {len(ensemble.name)} characters; with what a run and "
+            f"its children add, a workflow's name would have more than {NAME_LIMIT}.",
+            hint=f"choose one of at most {longest} characters",
+        )
+    given = _text(ensemble)
+    return manifest(
+        ensemble.workflow,
+        ensemble.name,
+        labels={"used-by": "cvat"},
+        entrypoint="ensemble",
+        on_exit=exits.NAME,
+        hooks=exits.hooks(ensemble),
+        arguments=parameters(ensemble),
+        title=f"Ensemble {ensemble.name}",
+        description=_description(ensemble),
+        templates=[
+            *_run(ensemble, given),
+            _shard(ensemble),
+            *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
+            _fuse(ensemble),
+            _publish(ensemble),
+            *exits.templates(ensemble, given),
+        ],
+    )
+
+
+def _text(ensemble: EnsembleSpec) -> str:
+    """The spec as the steps read it; SpecError where a template could not carry it."""
+    text = as_in_pods(ensemble).to_yaml()
+    if "{{" in text:
+        raise SpecError(
+            f"The spec of '{ensemble.name}' contains {{{{, which Argo would take for its own.",
+            hint="remove the braces; values for a run come in as parameters",
+        )
+    if len(text) > LARGEST_SPEC:
+        raise SpecError(
+            f"The spec of '{ensemble.name}' has {len(text)} characters; a template carries at "
+            f"most {LARGEST_SPEC}.",
+            hint="keep it in a repository and name that: `workflow: {git: {repo: …, path: …}}`",
+        )
+    return text
+
+
+def _description(ensemble: EnsembleSpec) -> str:
+    names = ", ".join(detector.name for detector in ensemble.detectors)
+    return (
+        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.detectors)} detectors "
+        f"must finish. Writes {', '.join(ensemble.publish.formats)}."
+    )
+
+
+def _run(ensemble: EnsembleSpec, given: str) -> list[Container | DAG]:
+    """The entrypoint, prepare, and the shards in this workflow or in its children."""
+    most = children.most(ensemble, given)
+    count = "asInt(tasks['prepare'].outputs.parameters.shards)"
+    run = {"run": paths.PREFIX}
+    entry = DAG(
+        name="ensemble",
+        tasks=[
+            Task(name="prepare", template="prepare"),
+            Task(
+                name="shards",
+                template="shards",
+                depends="prepare",
+                when=f"{{{{={count} <= {most}}}}}",
+                arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE},
+            ),
+            Task(
+                name="children",
+                template="children",
+                depends="prepare",
+                when=f"{{{{={count} > {most}}}}}",
+                arguments={**run, "shards": SHARDS},
+            ),
+            Task(
+                name="publish",
+                template="publish",
+                depends="shards.Succeeded || children.Succeeded",
+            ),
+        ],
+    )
+    shards = DAG(
+        name="shards",
+        inputs=[Parameter(name=name) for name in ("run", "start", "count", "fuse")],
+        tasks=[
+            Task(
+                name="shard",
+                template="shard",
+                arguments={
+                    "run": paths.RUN,
+                    "shard": "{{item}}",
+                    "fuse": "{{inputs.parameters.fuse}}",
+                },
+                with_sequence=m.Sequence(
+                    start=m.IntOrString(root="{{inputs.parameters.start}}"),
+                    count=m.IntOrString(root="{{inputs.parameters.count}}"),
+                    format="%05d",
+                ),
+            )
+        ],
+    )
+    return [entry, _prepare(ensemble, given), shards, *children.templates(ensemble, most)]
+
+
+def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
+    git = ensemble.workflow.git
+    spec: Artifact = artifacts.text("spec", given, paths.GIVEN)
+    path = paths.GIVEN
+    if git and git.path:
+        spec, path = artifacts.git(git), f"{paths.GIT}/{git.path}"
+    command = ["quorate", "step", "prepare", path, "--work", paths.WORK]
+    command += ["--data", GIVEN % "cvat-annotation-path"]
+    command += ["--method", GIVEN % "ensemble-option"]
+    command += ["--shard-size", GIVEN % "shard-size"]
+    found: list[Parameter | Artifact] = []
+    for option, name in (("--count", "shards"), ("--fuse", "fuse")):
+        file = f"{paths.SCRATCH}/{name}"
+        command += [option, file]
+        found.append(Parameter(name=name, value_from=m.ValueFrom(path=file)))
+    return pods.container(
+        ensemble.workflow,
+        "prepare",
+        command,
+        image=pods.image(ensemble),
+        pool=_pool(ensemble),
+        inputs=[spec],
+        outputs=[*found, artifacts.left("work", "work", run=paths.PREFIX, passing=True)],
+    )
+
+
+def _shard(ensemble: EnsembleSpec) -> DAG:
+    """One shard: all detectors side by side; then fusion, whatever became of them."""
+    tasks = [
+        Task(name=f"detect-{d.name}", template=f"detect-{d.name}", arguments=detectors.PASSED)
+        for d in ensemble.detectors
+    ]
+    ended = (
+        "(" + " || ".join(f"{task.name}.{result}" for result in TOLERATED) + ")" for task in tasks
+    )
+    # Of a task that may have failed only the status: its outputs would be waited for, for ever.
+    statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
+                for d in ensemble.detectors}  # fmt: skip
+    failed = [f"tasks['{task.name}'].status != 'Succeeded'" for task in tasks]
+    fuse = Task(
+        name="fuse",
+        template="fuse",
+        depends=" && ".join(ended),
+        # Where a detector failed it is counted here: a lost quorum is then the shard's own failure,
+        # and a retry runs the detector again. (A task that is left out takes the result of those
+        # before it, so a shard whose detectors all succeeded has succeeded without.)
+        when=f"{{{{=inputs.parameters.fuse == 'true' || {' || '.join(failed)}}}}}",
+        arguments={**detectors.PASSED, **statuses},
+    )
+    return DAG(
+        name="shard",
+        inputs=[Parameter(name=key) for key in (*detectors.INPUTS, "fuse")],
+        fail_fast=False,
+        tasks=[*tasks, fuse],
+    )
+
+
+def _fuse(ensemble: EnsembleSpec) -> Container:
+    command = ["quorate", "step", "fuse", paths.RESOLVED, "--work", paths.WORK]
+    command += ["--shard", paths.SHARD]
+    command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
+    inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
+    for detector in ensemble.detectors:
+        inputs.append(Parameter(name=f"status-{detector.name}"))
+        command += ["--status", f"{detector.name}={{{{inputs.parameters.status-{detector.name}}}}}"]
+    inputs += [
+        artifacts.work("spec", "spec.yaml"),
+        artifacts.work("plan", "plan.json"),
+        artifacts.work("images", paths.of_shard("images.json")),
+        artifacts.work("detections", paths.of_shard("detections/"), optional=True),
+    ]
+    return pods.container(
+        ensemble.workflow,
+        "fuse",
+        command,
+        image=pods.image(ensemble),
+        pool=_pool(ensemble),
+        inputs=inputs,
+        outputs=[artifacts.left("fused", f"work/{paths.of_shard('fused')}")],
+        service_account_name=ensemble.workflow.fuse_service_account,
+        automount_service_account_token=True,
+    )
+
+
+def _publish(ensemble: EnsembleSpec) -> Container:
+    degraded = f"{paths.SCRATCH}/degraded"
+    command = ["quorate", "step", "publish", paths.RESOLVED, "--work", paths.WORK]
+    command += ["--out", paths.RESULTS, "--degraded", degraded]
+    return pods.container(
+        ensemble.workflow,
+        "publish",
+        command,
+        image=pods.image(ensemble),
+        pool=_pool(ensemble),
+        inputs=[artifacts.taken("work", "work/")],
+        outputs=[
+            Parameter(
+                name="degraded",
+                value_from=m.ValueFrom(path=degraded),
+                global_name="degraded",
+            ),
+            artifacts.left("results", "results", run=paths.PREFIX),
+        ],
+    )
+
+
+def _pool(ensemble: EnsembleSpec) -> Any:
+    pools = pods.chain(ensemble, ensemble.workflow.pool)
+    return pools[0][1] if pools else None

@@ -1,0 +1,226 @@
+"""An ensemble, or a template that is there already, as a run on the cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from quorate.argo.runs.upload import Progress, bucket_of, uploaded
+from quorate.errors import ClusterError, InputError, SpecError, did_you_mean
+from quorate.spec import EnsembleSpec
+from quorate.storage import is_s3
+
+if TYPE_CHECKING:
+    from quorate.argo.cluster.client import Cluster
+    from quorate.argo.cluster.rest import Json
+
+DATA, OUT = "cvat-annotation-path", "cvat-output-path"
+OF_TEMPLATE = "workflows.argoproj.io/workflow-template"
+"""The label by which Argo's user interface finds a template's workflows."""
+DIGEST = "quorate/template-digest"
+"""The annotation of a workflow that says which state of its template it was begun with."""
+BEGUN = 10.0
+"""Seconds to wait for a controller to begin a workflow."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run that the cluster took: its name and namespace, and of which template.
+
+    applied   what became of the template: created, updated, unchanged; "" if it was there before
+    """
+
+    name: str
+    namespace: str
+    template: str
+    applied: str = ""
+
+
+def submit(
+    ensemble: EnsembleSpec,
+    cluster: Cluster,
+    *,
+    data: str | None = None,
+    out: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    upload: bool = False,
+    progress: Progress | None = None,
+) -> Submitted:
+    """Render an ensemble, make the cluster's template so, and start a run of it.
+
+    Args:
+        ensemble: what to run.
+        cluster: where.
+        data: pictures instead of the spec's own: s3://…, a key in the cluster's bucket, or with
+            `upload` something on this machine.
+        out: folder of the cluster's bucket for the results.
+        parameters: further parameters of the template, by name.
+        upload: put weights and data that lie on this machine into the cluster's bucket first.
+        progress: told megabytes of what is uploaded.
+
+    Raises:
+        SpecError: what could not run there, for example weights on this machine.
+        InputError: a parameter that is not the template's, or outside its enum.
+        AccessError, ClusterError: the cluster refuses or does not answer.
+    """
+    if upload:
+        ensemble = uploaded(ensemble, data, bucket_of(ensemble), progress=progress)
+        data = None
+    elif data is None and ensemble.data and not is_s3(ensemble.data):
+        data = ensemble.data
+    if data is not None and not is_s3(data) and os.path.exists(data):
+        raise SpecError(
+            f"data: {data} is on this machine, where no pod can read it.",
+            hint="--upload puts it in the cluster's bucket; or give s3://BUCKET/KEY",
+        )
+    template = _marked(rendered(ensemble))
+    given = arguments(template, data=data, out=out, parameters=parameters)
+    applied = cluster.apply(template)
+    return start(cluster, template, given, applied=applied)
+
+
+def submit_from(
+    cluster: Cluster,
+    template: str,
+    *,
+    data: str | None = None,
+    out: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> Submitted:
+    """Start a run of a template that the cluster has; see `submit`."""
+    try:
+        found = cluster.template(template)
+    except InputError as error:
+        names = [str(one["metadata"]["name"]) for one in cluster.templates()]
+        known = f"there are {', '.join(names)}" if names else "there is none"
+        raise InputError(
+            f"{cluster.where}: no WorkflowTemplate is called '{template}'.",
+            hint=did_you_mean(template, names) or known,
+        ) from error
+    return start(cluster, found, arguments(found, data=data, out=out, parameters=parameters))
+
+
+def rendered(ensemble: EnsembleSpec) -> Json:
+    """The ensemble's WorkflowTemplate as JSON."""
+    from quorate.argo.render import workflow_template
+
+    found: dict[str, Any] = workflow_template(ensemble).to_dict()
+    return found
+
+
+def arguments(
+    template: Mapping[str, Any],
+    *,
+    data: str | None = None,
+    out: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The parameters of a run, checked against those of its template.
+
+    Raises InputError for one that the template does not have, one outside its enum, one given
+    twice, and one that has no default and is not given.
+    """
+    given = dict(parameters or {})
+    for name, value, option in ((DATA, data, "--data"), (OUT, out, "--out")):
+        if value is None:
+            continue
+        if name in given:
+            raise InputError(f"{option} and -p {name}=… say the same thing: give one of them.")
+        given[name] = value
+    if is_s3(given.get(OUT, "")):
+        raise InputError(
+            f"{given[OUT]}: results go into the cluster's own bucket.",
+            hint="give a folder in it: --out NAME",
+        )
+    known = {
+        str(one["name"]): one
+        for one in (template["spec"].get("arguments") or {}).get("parameters") or ()
+    }
+    name = template["metadata"]["name"]
+    for key, value in given.items():
+        if key not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise InputError(
+                f"The template {name} has no parameter '{key}'.",
+                hint=did_you_mean(key, known) or has,
+            )
+        choices = known[key].get("enum")
+        if choices and value not in choices:
+            near = did_you_mean(value, choices)
+            raise InputError(f"{key}: '{value}' is none of {', '.join(choices)}.", hint=near)
+    for key, one in known.items():
+        if key not in given and one.get("value") is None and one.get("default") is None:
+            what = "--data" if key == DATA else f"-p {key}=…"
+            raise InputError(f"The template {name} needs a value for {key}.", hint=what)
+    return given
+
+
+def start(
+    cluster: Cluster, template: Mapping[str, Any], given: Mapping[str, str], *, applied: str = ""
+) -> Submitted:
+    """Create the workflow: a reference to the template and arguments, nothing else.
+
+    The controller, and argo-server, learn of a template a moment late. Where it was just made so,
+    this waits until the run has begun, and begins it anew if that was with an older one.
+    """
+    name = str(template["metadata"]["name"])
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": f"{name}-", "labels": {OF_TEMPLATE: name}},
+        "spec": {
+            "workflowTemplateRef": {"name": name},
+            "arguments": {
+                "parameters": [{"name": key, "value": value} for key, value in given.items()]
+            },
+        },
+    }
+    if applied in ("", "unchanged"):
+        run = str(cluster.create(workflow)["metadata"]["name"])
+        return Submitted(run, cluster.namespace, name, applied)
+    for wait in (0.3, 1.0, 2.0, 4.0, 8.0):
+        try:
+            run = str(cluster.create(workflow)["metadata"]["name"])
+        except InputError as error:
+            if "not found" not in error.message:
+                raise
+        else:
+            if not _stale(cluster, run, template):
+                return Submitted(run, cluster.namespace, name, applied)
+            cluster.delete(run)
+        time.sleep(wait)
+    raise ClusterError(
+        f"{cluster.where}: Argo does not take notice of the template {name}.",
+        hint="is the workflow-controller running, and does it watch this namespace?",
+    )
+
+
+def _marked(template: Json) -> Json:
+    """The template with a digest of itself, which each of its workflows bears from its start."""
+    text = json.dumps(template, sort_keys=True)
+    metadata = template["spec"].setdefault("workflowMetadata", {})
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), DIGEST: digest}
+    return template
+
+
+def _stale(cluster: Cluster, run: str, template: Mapping[str, Any]) -> bool:
+    """Whether a run began with an older state of its template, or without any."""
+    wanted = template["spec"].get("workflowMetadata", {}).get("annotations", {}).get(DIGEST)
+    until = time.monotonic() + BEGUN
+    while time.monotonic() < until:
+        workflow = cluster.workflow(run)
+        status = workflow.get("status") or {}
+        if status.get("phase"):
+            missing = "workflowtemplates" in (said := str(status.get("message"))) and (
+                "not found" in said
+            )
+            found = (workflow["metadata"].get("annotations") or {}).get(DIGEST)
+            return missing or (wanted is not None and found != wanted)
+        time.sleep(0.3)
+    return False  # no controller has looked at it yet: when one does, it will know the template

@@ -1,0 +1,187 @@
+"""A run seen while it runs: the live tree on a terminal, a line for each change elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from quorate.argo.runs.reasons import duration, in_doubt, pending, pod_name, remedy
+from quorate.argo.runs.tree import FAILED, Branch, failure, shown, tree
+from quorate.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from quorate.argo.cluster.client import Cluster
+    from quorate.argo.cluster.rest import Json
+
+Show = Callable[[Branch], None]
+
+OVER = ("Succeeded", "Failed", "Error")
+ASK_AGAIN = 5.0
+"""Seconds between two questions why a pod waits."""
+
+_MARKS = {
+    "Pending": ("○", "yellow"),
+    "Running": ("●", "cyan"),
+    "Succeeded": ("✔", "green"),
+    "Failed": ("✖", "red"),
+    "Error": ("✖", "red"),
+    "Skipped": ("–", "dim"),
+    "Omitted": ("–", "dim"),
+}
+
+
+def follow(cluster: Cluster, name: str, show: Show) -> tuple[Json, Branch]:
+    """Show a workflow whenever it changes; at its end, the workflow and its tree.
+
+    Argo forgets why a pod waited once it gives the pod up; here it is remembered, and where
+    Argo never said, Kubernetes' events are asked.
+    """
+    reasons: dict[str, str] = {}
+    asked = 0.0
+    for workflow in cluster.changes(name):
+        doubt = _remember(workflow, reasons)
+        over = (workflow.get("status") or {}).get("phase") in OVER
+        if doubt and (over or time.monotonic() - asked > ASK_AGAIN):
+            asked = time.monotonic()
+            reasons |= cluster.warnings(name)
+        branch = tree(workflow, reasons)
+        show(branch)
+        if over:
+            break
+    return workflow, branch
+
+
+def explained(cluster: Cluster, workflow: Json) -> Branch:
+    """The tree of a workflow as it is now, with the reasons that the cluster still knows."""
+    reasons: dict[str, str] = {}
+    if _remember(workflow, reasons):
+        reasons |= cluster.warnings(str(workflow["metadata"]["name"]))
+    return tree(workflow, reasons)
+
+
+def _remember(workflow: Json, reasons: dict[str, str]) -> bool:
+    """Keep what Argo says of waiting pods; whether it leaves a pod's reason in doubt."""
+    nodes: Mapping[str, Any] = (workflow.get("status") or {}).get("nodes") or {}
+    doubt = False
+    for node in nodes.values():
+        said = pending(node)
+        if said:
+            reasons[pod_name(workflow, node)] = said
+        elif node.get("phase") == "Running":
+            reasons.pop(pod_name(workflow, node), None)  # what it waited for has come
+        elif in_doubt(node) and pod_name(workflow, node) not in reasons:
+            doubt = True
+    return doubt
+
+
+def check(branch: Branch, options: str = "") -> None:
+    """WorkflowError, naming the task that ended it and what it said, where a run failed.
+
+    `options` are those of the cluster, for the command that shows the log.
+    """
+    if branch.phase not in FAILED:
+        return
+    task, message = failure(branch)
+    where = f": {task}" if task != branch.label else ""
+    said = message.rstrip(".") or "it does not say why"
+    raise WorkflowError(
+        f"The workflow {branch.label} failed{where}: {said}.",
+        hint=remedy(message)
+        or f"quorate logs {branch.label}" + (f" {task}" if where else "") + options,
+    )
+
+
+def remedies(branch: Branch) -> list[str]:
+    """What can be done about pods that wait or failed, each remedy once."""
+    waiting = (one for one in branch.walk() if one.phase in ("Pending", *FAILED))
+    return list(dict.fromkeys(said for one in waiting if (said := remedy(one.message))))
+
+
+@contextmanager
+def drawn(stream: TextIO | None = None) -> Iterator[Show]:
+    """What shows a tree on `stream` (default: standard error), as its kind allows."""
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield Lines(stream)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    seen: list[Branch] = []
+
+    def show(branch: Branch) -> None:
+        seen[:] = [branch]
+
+    def now() -> Table | str:
+        return drawing(seen[0], datetime.now(UTC)) if seen else ""
+
+    console = Console(file=stream)
+    with Live(get_renderable=now, console=console, refresh_per_second=4):
+        yield show
+
+
+class Lines:
+    """A line for each change of phase or message: what a log file can hold."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._told: dict[str, tuple[str, str]] = {}
+        self._advised: set[str] = set()
+
+    def __call__(self, branch: Branch) -> None:
+        """Print what changed since the last tree."""
+        now = datetime.now(UTC)
+        # What is over comes after its parts, what is at work before them.
+        found = list(branch.paths())
+        first = [pair for pair in found if pair[1].finished is None]
+        last = [pair for pair in reversed(found) if pair[1].finished is not None]
+        last.sort(key=lambda pair: pair[1].finished or now)
+        for path, one in (*first, *last):
+            state = (one.phase, one.message)
+            quiet = one.phase in ("Omitted", "Skipped") or (one.loop and one.below)
+            if self._told.get(one.key) != state and not quiet:
+                self._told[one.key] = state
+                took = duration(one.seconds(now)) if one.finished else ""
+                told = "  ".join(part for part in (one.phase, took, one.message) if part)
+                name = path or branch.label
+                print(f"{now:%H:%M:%S}  {name}  {told}", file=self._stream, flush=True)
+        for said in remedies(branch):
+            if said not in self._advised:
+                self._advised.add(said)
+                print(f"          → {said}", file=self._stream, flush=True)
+
+
+def drawing(branch: Branch, now: datetime) -> Table:
+    """The tree as rich draws it: task, duration, progress, message."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def add(one: Branch, depth: int) -> None:
+        mark, colour = _MARKS.get(one.phase, ("?", "default"))
+        name = Text.from_markup(f"{'  ' * depth}[{colour}]{mark}[/] {escape(one.label)}")
+        if one.attempts > 1:
+            name.append(f" ×{one.attempts}", "dim")
+        table.add_row(name, duration(one.seconds(now)), one.progress, Text(one.message, colour))
+        kept, rest = shown(one)
+        for below in kept:
+            add(below, depth + 1)
+        if rest:
+            table.add_row(Text(f"{'  ' * (depth + 1)}… {rest}", "dim"), "", "", "")
+
+    add(branch, 0)
+    for said in remedies(branch):
+        table.add_row("", "", "", Text(f"→ {said}"))
+    return table

@@ -1,0 +1,1 @@
+"""ONNX files: `spec` is what a user writes, `session` runs the graph."""

@@ -1,0 +1,181 @@
+"""onnxruntime's side: opening a model, and saying in one sentence why it cannot be opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from quorate.errors import DetectorError, InputError, did_you_mean
+from quorate.networks import Graph, tensor
+from quorate.storage import is_s3, read_bytes
+
+LFS_POINTER = b"version https://git-lfs"
+CPU = "CPUExecutionProvider"
+BY_SPEED = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", CPU)
+"""What `auto` takes, the first that works. TensorRT is none of them: it spends minutes on every
+new size of input before the first picture, so it is for those who name it."""
+
+CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+"""Those that take their inputs in the card's memory."""
+
+log = logging.getLogger("quorate.detectors")
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A graph that onnxruntime runs in this process; sessions take calls from any thread.
+
+    device  "cuda" where inputs are copied to the card before the run, else None
+    """
+
+    session: onnxruntime.InferenceSession
+    graph: Graph
+    device: str | None = None
+
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """See `quorate.networks.Network`."""
+        try:
+            if self.device:
+                values = self._bound(outputs, feed, self.device)
+            else:
+                values = self.session.run(list(outputs), dict(feed))
+        except Exception as error:  # onnxruntime's exceptions share no base but this
+            raise DetectorError(
+                f"the model failed on an input of {_shapes(feed)}: {_plain(str(error))}"
+            ) from None
+        return dict(zip(outputs, values, strict=True))
+
+    def _bound(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]], device: str
+    ) -> list[NDArray[Any]]:
+        """With inputs laid on the device first, and only the outputs that are asked for fetched."""
+        binding = self.session.io_binding()
+        for name, value in feed.items():
+            placed = onnxruntime.OrtValue.ortvalue_from_numpy(value, device, 0)
+            binding.bind_ortvalue_input(name, placed)
+        for name in outputs:
+            binding.bind_output(name, "cpu")
+        self.session.run_with_iobinding(binding)
+        values: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return values
+
+
+def open_session(
+    weights: str, *, threads: int, providers: Sequence[str] | Literal["auto"]
+) -> OnnxNetwork:
+    """Open a model for calls from any number of threads.
+
+    Each call runs on its caller's thread when `threads` is 1, which is what keeps many pictures
+    at once fast and every result the same. `providers` are tried in order; where it is "auto",
+    the log says which it is. DetectorError when the model cannot be used.
+    """
+    available = onnxruntime.get_available_providers()
+    auto = providers == "auto"
+    if auto:
+        providers = [provider for provider in BY_SPEED if provider in available]
+    for provider in providers:
+        if provider not in available:
+            raise DetectorError(
+                f"This onnxruntime has no '{provider}'; it has {', '.join(available)}.",
+                hint=did_you_mean(provider, available),
+            )
+    if any(provider in CUDA for provider in providers):
+        onnxruntime.preload_dlls()  # CUDA's own, where they were installed as packages
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4  # what matters is raised, and said below
+    # A thread that spins while it waits takes the core of the next picture's decoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    model = _model(weights)
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+    except Exception as error:  # as above
+        raise _refusal(weights, str(error)) from None
+    if auto:
+        used = session.get_providers()[0]
+        log.info("%s runs on %s", weights, used)
+        if used != providers[0]:
+            log.warning("%s is there but cannot be used; is what it needs installed?", providers[0])
+    elif session.get_providers()[0] != providers[0]:
+        raise DetectorError(
+            f"{weights}: '{providers[0]}' cannot be used on this machine; "
+            f"onnxruntime offers {', '.join(session.get_providers())} instead.",
+            hint="install what the provider needs, or leave `providers` out to run on the CPU",
+        )
+    graph = Graph(
+        inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
+        outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
+        metadata=dict(session.get_modelmeta().custom_metadata_map),
+    )
+    return OnnxNetwork(session, graph, "cuda" if session.get_providers()[0] in CUDA else None)
+
+
+def _model(weights: str) -> str | bytes:
+    """A path where there is one, so that external data is found beside it; else the bytes."""
+    try:
+        if is_s3(weights) or not os.path.exists(weights):
+            data = read_bytes(weights)
+            start = data[: len(LFS_POINTER)]
+        else:
+            with open(weights, "rb") as file:
+                start = file.read(len(LFS_POINTER))
+            data = b""
+    except InputError as error:
+        local = None if is_s3(weights) else "a path in a spec is taken from the spec's own folder"
+        raise DetectorError(error.message, hint=error.hint or local) from None
+    except OSError as error:
+        raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
+    if not start:
+        raise DetectorError(f"{weights}: the file is empty.")
+    if start == LFS_POINTER:
+        raise DetectorError(
+            f"{weights}: a Git LFS pointer, not the model itself.", hint="run `git lfs pull`"
+        )
+    return data or weights
+
+
+def _refusal(weights: str, reason: str) -> DetectorError:
+    if "INVALID_PROTOBUF" in reason or "No graph was found" in reason:
+        return DetectorError(f"{weights}: not an ONNX model, or cut short.")
+    if "xternal data" in reason:
+        return DetectorError(
+            f"{weights}: the file with its external data is missing or damaged: {_plain(reason)}",
+            hint="large models keep their numbers in a second file; copy it beside the first",
+        )
+    if "opset" in reason.lower() or "IR version" in reason:
+        return DetectorError(
+            f"{weights}: written for a newer ONNX than this onnxruntime "
+            f"({onnxruntime.__version__}) reads: {_plain(reason)}",
+            hint="upgrade onnxruntime, or export the model with a lower opset, for example 17",
+        )
+    if "is not a registered function/op" in reason:
+        return DetectorError(
+            f"{weights}: needs an operator that onnxruntime does not have: {_plain(reason)}",
+            hint="export the model without plug-in operators (TensorRT's are of that kind)",
+        )
+    return DetectorError(f"{weights}: onnxruntime cannot load it: {_plain(reason)}")
+
+
+def _plain(reason: str) -> str:
+    """What onnxruntime said, without its prefix, the paths of its sources and C++ signatures."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason)
+    text = re.sub(r"^Load model from .*? failed:", "", text)
+    text = re.sub(r"/\S+?\.(cc|h|cpp):\d+ .*?\) (?=[A-Z])", "", text)
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _shapes(feed: Mapping[str, NDArray[Any]]) -> str:
+    return ", ".join(f"{name} {value.dtype}{value.shape}" for name, value in feed.items())

@@ -1,0 +1,113 @@
+"""The network's input: which tensor takes the picture, in what order, and what goes beside it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.errors import DetectorError
+from quorate.networks import Graph, Tensor
+
+KINDS: dict[str, Any] = {
+    "float": np.float32,
+    "float16": np.float16,
+    "double": np.float64,
+    "uint8": np.uint8,
+    "int32": np.int32,
+    "int64": np.int64,
+}
+SIZES = ("orig_target_sizes", "target_sizes")
+MASKS = ("pixel_mask",)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How pictures enter a network.
+
+    image    the tensor that takes them
+    order    "nchw" or "nhwc"; a tensor of rank 3 is the same without its first axis
+    sizes, masks  further inputs: (width, height) of the frame, and ones where it is picture
+    """
+
+    image: Tensor
+    order: str
+    sizes: Tensor | None = None
+    masks: Tensor | None = None
+    _scratch: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, graph: Graph, *, origin: str) -> Feed:
+        """Find the tensor of three channels; DetectorError where there is none, or one too many."""
+        images = [t for t in graph.inputs if len(t.shape) in (3, 4) and t.name not in MASKS]
+        sizes, masks = graph.input(*SIZES), graph.input(*MASKS)
+        others = [t for t in graph.inputs if t not in (sizes, masks) and t not in images[:1]]
+        if not images or others:
+            raise DetectorError(
+                f"{origin}: expected one input of rank 4 for the picture"
+                f"{f', and nothing like {others[0].name}' if images else ''}: {graph}."
+            )
+        image = images[0]
+        channel = image.shape[-3:]
+        if channel[0] in (3, None) and not (channel[0] is None and channel[2] == 3):
+            order = "nchw"
+        elif channel[2] == 3:
+            order = "nhwc"
+        else:
+            raise DetectorError(
+                f"{origin}: the input {image} does not take pictures of three channels."
+            )
+        if image.kind not in KINDS:
+            raise DetectorError(f"{origin}: the input {image} is of a type that no picture has.")
+        return cls(image, order, sizes, masks)
+
+    @property
+    def frame(self) -> tuple[int | None, int | None]:
+        """(height, width) as the graph fixes them."""
+        height, width = self.image.shape[-2:] if self.order == "nchw" else self.image.shape[-3:-1]
+        return height, width
+
+    @property
+    def batch(self) -> int | None:
+        """How many pictures the graph takes at once, None where that is open."""
+        return 1 if len(self.image.shape) == 3 else self.image.shape[0]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the network takes grey levels as whole numbers."""
+        return self.image.whole
+
+    def room(self, count: int, frame: tuple[int, int]) -> NDArray[np.float32]:
+        """float32 (count, 3, height, width) to fill, in whatever order the network has it.
+
+        The room is this thread's own and is used again by its next call: a fresh one would cost
+        a page fault for every 4 KiB, as much as the filling itself.
+        """
+        size = (*frame, 3) if self.order == "nhwc" else (3, *frame)
+        room: NDArray[np.float32] | None = getattr(self._scratch, "room", None)
+        if room is None or room.shape != (count, *size):
+            room = np.zeros((count, *size), dtype=np.float32)
+            self._scratch.room = room
+        return room.transpose(0, 3, 1, 2) if self.order == "nhwc" else room
+
+    def tensors(self, room: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """What the network is fed, from a filled `room`."""
+        count, _, height, width = room.shape
+        values: NDArray[Any] = room.transpose(0, 2, 3, 1) if self.order == "nhwc" else room
+        if self.whole:
+            values = np.rint(values).clip(0, 255)
+        values = values.astype(KINDS[self.image.kind], copy=False)
+        feed = {self.image.name: values[0] if len(self.image.shape) == 3 else values}
+        if self.sizes:
+            row = np.array([[width, height]], dtype=KINDS[self.sizes.kind])
+            feed[self.sizes.name] = np.repeat(row, count, axis=0)
+        if self.masks:
+            shape = tuple(
+                size or known
+                for size, known in zip(self.masks.shape, (count, height, width), strict=True)
+            )
+            feed[self.masks.name] = np.ones(shape, dtype=KINDS[self.masks.kind])
+        return feed

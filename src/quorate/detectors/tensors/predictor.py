@@ -1,0 +1,289 @@
+"""Detectors of bare tensors at work: a picture in, its boxes out, whoever runs the network."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.detectors.base import Boxes
+from quorate.detectors.tensors.feed import Feed
+from quorate.detectors.tensors.geometry import (
+    Placement,
+    Resize,
+    corner,
+    letterbox,
+    shortest_edge,
+    stretch,
+    untouched,
+)
+from quorate.detectors.tensors.layouts.layout import BACKGROUND, Layout, Raw, Wishes, recognise
+from quorate.detectors.tensors.preprocess import Normalisation, fill
+from quorate.detectors.tensors.suppress import MOST_CANDIDATES, suppress
+from quorate.errors import DetectorError
+from quorate.masks import Masks
+from quorate.masks.grids import Grids
+from quorate.networks import Graph, Network, Tensor, names_of
+
+if TYPE_CHECKING:
+    from quorate.detectors.tensors.spec import TensorDetector
+
+ROUNDING = 1e-3
+"""How far above 1 a score may be; half precision and sums do that, and it then counts as 1."""
+_FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
+
+
+@dataclass(frozen=True)
+class TensorPredictor:
+    """A loaded detector of tensors; see `quorate.detectors.Predictor` for its duties.
+
+    Calls from several threads run at once and share nothing that is written: networks are made
+    for that, and the room for the input is each thread's own.
+    """
+
+    labels: tuple[str, ...]
+    layout: Layout
+    network: Network
+    feed: Feed
+    resize: Resize
+    size: tuple[int, int] | None
+    antialias: bool
+    normalisation: Normalisation
+    nms_iou: float | None
+    min_score: float
+    max_detections: int
+    batch: int
+
+    @classmethod
+    def of(cls, spec: TensorDetector, network: Network, *, origin: str) -> TensorPredictor:
+        """Settle all that the spec leaves open; `origin` is the model's name in errors."""
+        graph = network.graph
+        names = spec.names or names_of(graph.metadata, origin=origin)
+        if not names:
+            raise DetectorError(
+                f"{origin}: the model does not say what its labels are called.",
+                hint=f"list them in their order under `names:` of the detector '{spec.name}', "
+                "for example `names: [car, person]`",
+            )
+        feed = Feed.of(graph, origin=origin)
+        size = _size(spec, feed, graph, origin)
+        layout = recognise(
+            graph,
+            Wishes(names, size or (640, 640), spec.activation, spec.box_format, spec.masks),
+            layout=spec.layout,
+            probe=lambda: _probed(network, feed, size or (640, 640)),
+            origin=origin,
+        )
+        if spec.activation and not layout.takes_activation:
+            raise DetectorError(
+                f"{origin}: the layout '{layout.name}' has finished scores, so it takes no "
+                f"`activation: {spec.activation}`."
+            )
+        resize = _resize(spec, layout, feed, origin)
+        if resize == "shortest_edge":
+            size = _edges(spec)
+        elif resize != "none":
+            size = size or (layout.default_size, layout.default_size)
+        kept = names[1:] if names[0].lower() in BACKGROUND and layout.background else names
+        return cls(
+            labels=kept,
+            layout=layout,
+            network=network,
+            feed=feed,
+            resize=resize,
+            size=size,
+            antialias=layout.antialias if spec.antialias is None else spec.antialias,
+            normalisation=_normalisation(spec, layout, feed),
+            nms_iou=layout.nms_iou if spec.nms_iou is None else spec.nms_iou,
+            min_score=spec.min_score,
+            max_detections=spec.max_detections,
+            batch=feed.batch or (spec.batch if layout.batches else 1),
+        )
+
+    def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
+        """Find the boxes of each picture: by falling score, ties by corners, then label.
+
+        Raises:
+            DetectorError: the model fails, or gives a number that no box or score can have.
+        """
+        return [
+            boxes
+            for group in self._groups([self.place(picture.shape[:2]) for picture in pictures])
+            for boxes in self._run([pictures[i] for i, _ in group], [p for _, p in group])
+        ]
+
+    def place(self, picture: tuple[int, ...]) -> Placement:
+        """Where a picture of (height, width) lies in the network's input."""
+        height, width = picture
+        if self.size is None or self.resize == "none":
+            return untouched((height, width))
+        if self.resize == "shortest_edge":
+            return shortest_edge((height, width), *self.size)
+        return _FRAMED[self.resize]((height, width), self.size)
+
+    def tensors(
+        self, pictures: Sequence[NDArray[np.uint8]], placements: Sequence[Placement]
+    ) -> dict[str, NDArray[Any]]:
+        """What the network is fed for pictures of one frame; valid until this thread's next call.
+
+        A graph of a fixed batch has zeros in the places that are left.
+        """
+        room = self.feed.room(self.feed.batch or len(pictures), placements[0].frame)
+        for planes, picture, placement in zip(room, pictures, placements, strict=False):
+            fill(planes, picture, placement, self.normalisation, antialias=self.antialias)
+        room[len(pictures) :] = 0
+        return self.feed.tensors(room)
+
+    def _groups(self, placements: list[Placement]) -> Iterator[list[tuple[int, Placement]]]:
+        """Neighbours of one frame, at most a batch of them."""
+        group: list[tuple[int, Placement]] = []
+        for item in enumerate(placements):
+            if group and (len(group) == self.batch or item[1].frame != group[0][1].frame):
+                yield group
+                group = []
+            group.append(item)
+        if group:
+            yield group
+
+    def _run(
+        self, pictures: list[NDArray[np.uint8]], placements: list[Placement]
+    ) -> Iterator[Boxes]:
+        outputs = self.network.run(self.layout.outputs, self.tensors(pictures, placements))
+        for index, placement in enumerate(placements):
+            try:
+                raw = self.layout.decode(outputs, index, placement.frame, self.min_score)
+            except (IndexError, ValueError) as error:
+                shapes = ", ".join(f"{name} {value.shape}" for name, value in outputs.items())
+                raise DetectorError(
+                    f"the outputs are not of the layout '{self.layout.name}': {shapes} ({error})."
+                ) from None
+            yield self._boxes(raw, placement)
+
+    def _boxes(self, raw: Raw, placement: Placement) -> Boxes:
+        """Check, suppress, bring back to the picture, clip and order."""
+        xyxy = np.asarray(raw.xyxy, dtype=np.float32)
+        score = np.asarray(raw.score, dtype=np.float32)
+        label = np.asarray(raw.label, dtype=np.int32)
+        self._check(xyxy, score, label)
+        real = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1]) & (label >= 0)
+        order = np.flatnonzero(real)
+        order = order[np.argsort(-score[order], kind="stable")]
+        if self.nms_iou is not None:
+            order = order[:MOST_CANDIDATES]
+            order = order[suppress(xyxy[order], label[order], self.nms_iou, self.max_detections)]
+        height, width = placement.picture
+        bounds = np.array([width, height, width, height])
+        shown = placement.to_picture(xyxy[order]).clip(0, bounds).astype(np.float32)
+        inside = (shown[:, 2] > shown[:, 0]) & (shown[:, 3] > shown[:, 1])
+        shown, order = shown[inside], order[inside]
+        score, label = np.minimum(score[order], np.float32(1)), label[order]
+        rows = np.lexsort((label, *shown.T[::-1], -score))[: self.max_detections]
+        shown, order = shown[rows], order[rows]
+        masks = None if raw.grids is None else _masks(raw.grids.take(order), shown, placement)
+        return Boxes(shown, score[rows], label[rows], masks)
+
+    def _check(
+        self, xyxy: NDArray[np.float32], score: NDArray[np.float32], label: NDArray[np.int32]
+    ) -> None:
+        if not (np.isfinite(score).all() and np.isfinite(xyxy).all()):
+            bad = np.count_nonzero(~(np.isfinite(score) & np.isfinite(xyxy).all(axis=1)))
+            raise DetectorError(
+                f"the model gave {bad} boxes with a coordinate or score that is NaN or infinite",
+                hint="half precision overflows so; try the model in single precision",
+            )
+        if len(score) and score.max() > 1 + ROUNDING:
+            raise DetectorError(
+                f"the model gave a score of {score.max():g}, outside 0..1",
+                hint="set `activation: sigmoid` if the model leaves that out"
+                if self.layout.takes_activation
+                else f"is its layout really '{self.layout.name}'?",
+            )
+        if len(label) and label.max() >= len(self.labels):
+            raise DetectorError(
+                f"the model gave label number {label.max()}, but there are {len(self.labels)} "
+                "names, numbered from 0",
+                hint="correct `names` of the detector",
+            )
+
+
+def _masks(grids: Grids, shown: NDArray[np.float32], placement: Placement) -> Masks:
+    """Draw the masks of boxes of the picture; grids lie over all of the network's frame."""
+    if not np.isfinite(grids.planes).all():
+        raise DetectorError(
+            "the model gave masks with numbers that are NaN or infinite",
+            hint="half precision overflows so; try the model in single precision",
+        )
+    height, width = placement.picture
+    corners = placement.to_frame(np.array([[0.0, 0.0, width, height]]))[0]
+    x1, y1, x2, y2 = (corners / np.tile(placement.frame[::-1], 2)).tolist()
+    return grids.drawn(shown, placement.picture, (x1, y1, x2, y2))
+
+
+def _size(spec: TensorDetector, feed: Feed, graph: Graph, origin: str) -> tuple[int, int] | None:
+    """(height, width) of the network's input; None where neither graph nor spec says."""
+    asked = spec.image_size
+    wanted = (asked, asked) if isinstance(asked, int) else asked
+    height, width = feed.frame
+    if height is not None and width is not None:
+        if wanted and wanted != (height, width):
+            raise DetectorError(
+                f"{origin}: `image_size: {list(wanted)}` does not fit the network, which "
+                f"takes {feed.image}.",
+                hint="leave `image_size` out",
+            )
+        return height, width
+    return wanted or _imgsz(graph)
+
+
+def _resize(spec: TensorDetector, layout: Layout, feed: Feed, origin: str) -> Resize:
+    """How pictures are resized: the spec's word, else the layout's for such a network."""
+    if None not in feed.frame:
+        if spec.resize in ("none", "shortest_edge"):
+            raise DetectorError(
+                f"{origin}: `resize: {spec.resize}` needs a network that takes any size, "
+                f"but this one takes {feed.image}."
+            )
+        return spec.resize or layout.resize
+    own = layout.open_resize or layout.resize
+    return spec.resize or (layout.resize if own == "none" and spec.image_size else own)
+
+
+def _edges(spec: TensorDetector) -> tuple[int, int]:
+    """(shortest, longest) of `resize: shortest_edge`; by default DETR's own, and its ratio."""
+    asked = spec.image_size or 800
+    return (asked, round(asked * 1333 / 800)) if isinstance(asked, int) else asked
+
+
+def _imgsz(graph: Graph) -> tuple[int, int] | None:
+    """Ultralytics' metadata `imgsz`, "[height, width]"."""
+    try:
+        height, width = ast.literal_eval(graph.metadata["imgsz"][:100])
+        return int(height), int(width)
+    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _normalisation(spec: TensorDetector, layout: Layout, feed: Feed) -> Normalisation:
+    own = layout.normalisation
+    if feed.whole:
+        own = Normalisation(scale=1.0, channels=own.channels, pad=own.pad)
+    given = {
+        name: value
+        for name in ("scale", "mean", "std", "channels", "pad")
+        if (value := getattr(spec, name)) is not None
+    }
+    return replace(own, **given)
+
+
+def _probed(network: Network, feed: Feed, frame: tuple[int, int]) -> Graph:
+    """The graph with the sizes that its outputs have for one black picture."""
+    graph = network.graph
+    room = feed.room(feed.batch or 1, frame)
+    room[:] = 0
+    values = network.run([t.name for t in graph.outputs], feed.tensors(room))
+    outputs = tuple(Tensor(t.name, values[t.name].shape, t.kind) for t in graph.outputs)
+    return Graph(graph.inputs, outputs, graph.metadata)

@@ -1,0 +1,308 @@
+"""Detections from files of any tool: COCO results, Parquet, VOC folders, CVAT XML, YOLO text.
+
+A file is read on its own, or matched with the pictures and labels of a data set (`matching`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.dataset import Dataset, Image
+from quorate.detections import Detections
+from quorate.errors import FormatError, InputError
+from quorate.formats.base import open_source
+from quorate.formats.coco.results_reading import STDIN, Progress, read_results
+from quorate.formats.detections.columns import Results, members_of
+from quorate.formats.detections.matching import (
+    counted_from_zero,
+    labels_of,
+    picture_names,
+    pictures_of,
+    two_readings,
+)
+from quorate.labels import Labels
+from quorate.storage import is_s3, open_file, read_bytes
+
+if TYPE_CHECKING:
+    from quorate.annotations import Annotations
+    from quorate.masks import Masks
+
+Coordinates = Literal["auto", "pixel", "normalised"]
+
+
+@dataclass(frozen=True)
+class DetectionFile:
+    """The detections of a file, the pictures and labels its ids stand for, and notes.
+
+    images       the data set's, or the file's own in order of sight (sizes unknown)
+    labels       the data set's, or the file's own
+    coordinates  what the file's boxes were in: 'pixel' or 'normalised'
+    notes        what was found out or left out, a sentence each
+
+    `named_images` and `named_labels` tell whether the file calls its pictures and labels by
+    names, so that the numbers of `images` and `labels` mean nothing to whoever wrote it.
+    """
+
+    detections: Detections
+    images: tuple[Image, ...]
+    labels: Labels
+    coordinates: str = "pixel"
+    notes: tuple[str, ...] = ()
+    named_images: bool = False
+    named_labels: bool = False
+
+
+def read_detections(
+    location: str | os.PathLike[str],
+    *,
+    dataset: Dataset | None = None,
+    detector: str = "",
+    coordinates: Coordinates = "auto",
+    scale: bool = True,
+    progress: Progress = lambda done, size: None,
+) -> DetectionFile:
+    """One detector's boxes from a file or folder.
+
+    Args:
+        location: a results list (`.json`, `.json.gz`, or '-' for standard input), `.parquet`, a
+            folder or archive of VOC XML or YOLO text files, CVAT XML, or any data set whose
+            annotations have scores.
+        dataset: whose pictures and labels the ids mean. A picture is matched by its number, or by
+            its name with or without ending; a category by number or by name.
+        detector: the name to give; by default the file's.
+        coordinates: 'auto' takes boxes for normalised when none reaches beyond 1.
+        scale: scale normalised boxes of a results list to pixels.
+        progress: told how many bytes of a results list are read, and how many there are.
+
+    Raises FormatError for a file that does not keep its format, or a picture that the data set
+    lacks; LabelError for a category it lacks; InputError where normalised boxes meet pictures of
+    unknown size.
+    """
+    location = os.fspath(location)
+    name = detector or _bare(location)
+    lower = location.lower()
+    if lower.endswith(".parquet"):
+        return _parquet(location, dataset, name if detector else "")
+    if location == STDIN or (
+        lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location))
+    ):
+        results = read_results(location, progress=progress)
+        return _from_results(results, location, dataset, name, coordinates, scale)
+    return _from_dataset(location, dataset, name)
+
+
+def _bare(location: str) -> str:
+    base = location.rstrip("/").rsplit("/", 1)[-1]
+    for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
+        base = base.removesuffix(ending)
+    return base or "file"
+
+
+def _is_list(location: str) -> bool:
+    with open_file(location) as file:
+        return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
+
+
+def _from_results(
+    results: Results,
+    location: str,
+    dataset: Dataset | None,
+    name: str,
+    coordinates: Coordinates,
+    scale: bool,
+) -> DetectionFile:
+    images, numbers = pictures_of(results.image_ids, location, dataset)
+    labels, categories = labels_of(results.category_ids, location, dataset)
+    unit = _coordinates(results.xyxy, coordinates)
+    notes = two_readings(results.image_ids, location, dataset)
+    if counted_from_zero(results.category_ids, labels):
+        notes.append(
+            f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
+            f"taken for '{labels.names[0]}'."
+        )
+    if unit == "pixel":
+        sizes = {image.id: (image.height, image.width) for image in images}
+        results = results.drawn([sizes[number] for number in numbers.tolist()])
+    if left := len(results.polygons):
+        notes.append(
+            f"{location}: {left:,} segmentations are polygons, left out because the size of their "
+            "picture is not known; give the data set (--images instances.json)."
+            if unit == "pixel"
+            else f"{location}: {left:,} segmentations are polygons, left out because its boxes are "
+            "normalised."
+        )
+    image_id = numbers[results.image]
+    _check_masks(results.masks, image_id, images, location)
+    members, detectors = members_of(results.detectors, (name,))
+    file = DetectionFile(
+        detections=Detections.build(
+            image_id=image_id,
+            category_id=categories[results.category],
+            xyxy=results.xyxy,
+            score=results.score,
+            detectors=detectors,
+            votes=results.votes,
+            agreement=results.agreement,
+            members=members,
+            masks=results.masks,
+        ),
+        images=images,
+        labels=labels,
+        coordinates=unit,
+        named_images=any(isinstance(i, str) for i in results.image_ids),
+        named_labels=any(isinstance(i, str) for i in results.category_ids),
+        notes=tuple(notes),
+    )
+    return in_pixels(file, images, location) if scale else file
+
+
+def _check_masks(
+    masks: Masks | None, image_id: NDArray[np.int64], images: Sequence[Image], location: str
+) -> None:
+    """FormatError where a mask is not of its picture's size, as far as that is known."""
+    if masks is None:
+        return
+    sizes = {image.id: (image.height, image.width) for image in images}
+    for row in np.flatnonzero(masks.there).tolist():
+        own = tuple(masks.size[row].tolist())
+        height, width = sizes[int(image_id[row])]
+        if height and width and own != (height, width):
+            raise FormatError(
+                f"{location}: the mask of detection {row + 1} is of {own[1]}x{own[0]} pixels, its "
+                f"picture of {width}x{height}."
+            )
+
+
+def _coordinates(xyxy: NDArray[np.float32], asked: Coordinates) -> str:
+    """Whether boxes are in pixels: no detector finds only things that fit into one pixel."""
+    if asked != "auto":
+        return asked
+    return "normalised" if len(xyxy) and float(xyxy[:, 2:].max()) <= 1.01 else "pixel"
+
+
+def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> DetectionFile:
+    """The file with its boxes in pixels of the given pictures, and a note where they were not.
+
+    Raises InputError where that needs the size of a picture that is not known.
+    """
+    if file.coordinates != "normalised":
+        return file
+    ids = np.array([image.id for image in images], dtype=np.int64)
+    sizes = np.array([(i.width, i.height) for i in images], dtype=np.float64).reshape(-1, 2)
+    order = np.argsort(ids, kind="stable")
+    size = sizes[order[np.searchsorted(ids[order], file.detections.image_id)]]
+    if (size <= 0).any():
+        raise InputError(
+            f"{location}: its boxes are normalised, and the size of its pictures is not known.",
+            hint="name the data set, so that they can be scaled; or say that they are pixels",
+        )
+    xyxy = (file.detections.xyxy * np.tile(size, 2)).astype(np.float32)
+    said = f"{location}: its boxes are normalised; they were scaled to pixels."
+    return replace(file, detections=replace(file.detections, xyxy=xyxy), notes=(*file.notes, said))
+
+
+def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
+    if is_s3(location):
+        import io
+
+        detections = Detections.from_parquet(io.BytesIO(read_bytes(location)))  # type: ignore[arg-type]
+    else:
+        if not os.path.exists(location):
+            raise InputError(f"{location}: there is no such file.")
+        detections = Detections.from_parquet(location)
+    if name and len(detections.detectors) == 1:
+        detections = replace(detections, detectors=(name,))
+    images, _ = pictures_of(np.unique(detections.image_id).tolist(), location, dataset)
+    labels, _ = labels_of(np.unique(detections.category_id).tolist(), location, dataset)
+    return DetectionFile(detections=detections, images=images, labels=labels)
+
+
+def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
+    """Detections kept as annotations, with a score each."""
+    from quorate.formats import coco, read
+
+    if dataset is not None:
+        bare = _bare_yolo(location, dataset)
+        if bare is not None:
+            scaled = f"{location}: its boxes are normalised; they were scaled to pixels."
+            return DetectionFile(
+                detections=bare.to_detections(detector=name),
+                images=dataset.images,
+                labels=dataset.labels,
+                notes=(scaled, *_without_scores(bare, location)),
+            )
+    found = read(location)
+    if found.annotations is None:
+        raise FormatError(f"{location}: holds no detections, only pictures.")
+    shapes = found.annotations
+    sizes = {image.id: (image.width, image.height) for image in found.images}
+    detections = shapes.to_detections(detector=name, sizes=sizes)
+    left_out = len(shapes) - len(detections)
+    notes = list(found.notes)
+    if left_out:
+        notes.append(f"{location}: {left_out} tags, points and polylines are left out.")
+    notes += _without_scores(shapes, location)
+    if dataset is None:
+        source = open_source(location)
+        with source.tree:
+            named = not coco.recognise(source)  # only COCO numbers its pictures and labels
+        return DetectionFile(
+            detections,
+            found.images,
+            found.labels,
+            notes=tuple(notes),
+            named_images=named,
+            named_labels=named,
+        )
+    images, numbers = pictures_of([image.name for image in found.images], location, dataset)
+    labels, categories = labels_of(list(found.labels.names), location, dataset)
+    ours = np.array([image.id for image in found.images], dtype=np.int64)
+    order = np.argsort(ours)
+    slot = order[np.searchsorted(ours[order], detections.image_id)]
+    detections = replace(
+        detections,
+        image_id=numbers[slot],
+        category_id=categories[found.labels.positions(detections.category_id)],
+    )
+    return DetectionFile(detections, images, labels, notes=tuple(notes))
+
+
+def _without_scores(shapes: Annotations, location: str) -> list[str]:
+    """A note where boxes have no scores."""
+    if "score" in shapes.attributes or not len(shapes):
+        return []
+    return [f"{location}: tells no scores; each box counts 1."]
+
+
+def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
+    """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
+    if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
+        return None
+    from quorate.formats import yolo
+    from quorate.formats.rows import Rows
+
+    source = open_source(location)
+    with source.tree:
+        files = source.ending(".txt")
+        if not files or len(files) < len(source.names) or "obj.data" in source.names:
+            return None
+        names = picture_names(dataset)
+        sizes = {image.id: (image.width, image.height) for image in dataset.images}
+        rows = Rows()
+        for file in files:
+            stem = file.removesuffix(".txt")
+            number = names.get(stem, names.get(stem.removeprefix("labels/")))
+            if number is None:
+                raise FormatError(f"{source.place(file)}: the data set has no picture '{stem}'.")
+            if not sizes[number][0]:
+                raise InputError(f"{source.place(file)}: the size of its picture is not known.")
+            text = source.tree.read(file)
+            for values in yolo.lines(text, source.place(file), dataset.labels, sizes[number]):
+                rows.add(number, **values)
+        return rows.build()

@@ -1,0 +1,145 @@
+"""Tensors as the Open Inference Protocol writes them: datatypes, bytes, JSON.
+
+Source: github.com/kserve/open-inference-protocol, specification/protocol; the binary tensor data
+extension as Triton's and KServe's documentation describe it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.errors import DetectorError
+from quorate.networks import Graph, Tensor
+
+KINDS = {
+    "BOOL": "bool",
+    "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP16": "float16",
+    "FP32": "float",
+    "FP64": "double",
+}
+"""Each datatype, and onnxruntime's word for it. BYTES is text; BF16 numpy does not have."""
+DTYPES = {
+    datatype: np.dtype({"float": "f4", "double": "f8"}.get(kind, kind)).newbyteorder("<")
+    for datatype, kind in KINDS.items()
+}
+_DATATYPES = {dtype.newbyteorder("="): datatype for datatype, dtype in DTYPES.items()}
+
+
+def datatype_of(value: NDArray[Any]) -> str:
+    """The protocol's word for an array's type."""
+    return _DATATYPES[value.dtype]
+
+
+def signature(
+    inputs: Iterable[tuple[str, str, Sequence[int]]],
+    outputs: Iterable[tuple[str, str, Sequence[int]]],
+    *,
+    origin: str,
+) -> Graph:
+    """A model's graph from its metadata, (name, datatype, shape) each; -1 is an open size.
+
+    Raises:
+        DetectorError: the server does not say what the model's tensors are.
+    """
+    graph = Graph(_tensors(inputs), _tensors(outputs), {})
+    if not graph.inputs or not graph.outputs:
+        missing = "inputs" if not graph.inputs else "outputs"
+        raise DetectorError(
+            f"{origin}: the server's metadata of the model names no {missing}.",
+            hint="declare name, datatype and shape of its tensors on the server: `inputs` and "
+            "`outputs` of model-settings.json (MLServer), get_input_types and get_output_types "
+            "(KServe's Model), config.pbtxt (Triton)",
+        )
+    return graph
+
+
+def _tensors(described: Iterable[tuple[str, str, Sequence[int]]]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(name, tuple(size if size > 0 else None for size in shape), KINDS.get(kind, kind))
+        for name, kind, shape in described
+    )
+
+
+def from_bytes(
+    name: str, datatype: str, shape: Sequence[int], data: bytes | memoryview
+) -> NDArray[Any]:
+    """An array of its own from little-endian, row-major bytes."""
+    dtype = _dtype(name, datatype, shape)
+    if len(data) != dtype.itemsize * prod(shape):
+        raise DetectorError(
+            f"the server's '{name}' of {datatype} {list(shape)} has {len(data)} bytes, not "
+            f"{dtype.itemsize * prod(shape)}."
+        )
+    return np.frombuffer(data, dtype=dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def from_list(name: str, datatype: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
+    """An array from JSON's numbers, flat or nested, in row-major order."""
+    dtype = _dtype(name, datatype, shape)
+    while isinstance(data, list) and data and isinstance(data[0], list):
+        data = list(chain.from_iterable(data))
+    if not isinstance(data, list) or None in data:
+        raise DetectorError(
+            f"the server's '{name}' holds {'null' if isinstance(data, list) else 'no list'} "
+            "where numbers belong.",
+            hint="JSON has no NaN, and some servers write null for it; half precision overflows so",
+        )
+    try:
+        array = np.array(data, dtype=dtype.newbyteorder("="))
+        return array.reshape(shape)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DetectorError(
+            f"the server's '{name}' is not {datatype} {list(shape)}: {error}."
+        ) from None
+
+
+def _dtype(name: str, datatype: str, shape: Sequence[int]) -> np.dtype[Any]:
+    if any(size < 0 for size in shape):
+        raise DetectorError(f"the server's '{name}' has the shape {list(shape)}.")
+    try:
+        return DTYPES[datatype]
+    except KeyError:
+        raise DetectorError(
+            f"the server's '{name}' is of datatype {datatype}, of which no boxes can be made."
+        ) from None
+
+
+def checked(
+    graph: Graph, wanted: Sequence[str], found: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """The outputs wanted, held to what the metadata says of their shapes."""
+    answer: dict[str, NDArray[Any]] = {}
+    for name in wanted:
+        if name not in found:
+            raise DetectorError(
+                f"the server's answer lacks '{name}'; it has {', '.join(found) or 'no outputs'}."
+            )
+        said = graph.output(name.lower())
+        value = found[name]
+        if said and said.shape and not _fits(said.shape, value.shape):
+            raise DetectorError(
+                f"the server answers '{name}' of shape {list(value.shape)}, where its metadata "
+                f"says {said}."
+            )
+        answer[name] = value
+    return answer
+
+
+def _fits(said: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    return len(said) == len(shape) and all(
+        s in (None, size) for s, size in zip(said, shape, strict=True)
+    )

@@ -1,0 +1,208 @@
+"""A comparison as one SVG file: AP of each result, and which labels gained or lost.
+
+The file needs nothing beside it: style and both colour schemes are inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quorate.evaluation.compare import CategoryChange, ComparedResult, Comparison, Interval
+from quorate.report.markup import counted, short, text
+
+WIDTH = 860
+LEFT, RIGHT = 210, 130
+ROW = 26
+_STYLE = """
+svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
+--paper:#fbfbf9;--ink:#16201f;--soft:#5a6664;--line:#e2e5e1;--gain:#0a6a5f;--loss:#a33b00}
+@media (prefers-color-scheme:dark){svg{--paper:#101514;--ink:#e8eeec;--soft:#9daba8;
+--line:#2a3432;--gain:#4fd1bd;--loss:#ffb27a}}
+.paper{fill:var(--paper)}text{fill:var(--ink);font-variant-numeric:tabular-nums}
+.title{font-size:17px;font-weight:620}.soft{fill:var(--soft);font-size:12px}
+.grid{stroke:var(--line)}.zero{stroke:var(--soft)}
+.gain{fill:var(--gain)}.loss{fill:var(--loss)}.whisker{stroke:var(--ink);stroke-width:1.5}
+.dot{fill:var(--gain);stroke:var(--paper);stroke-width:1.5}.base .dot{fill:var(--soft)}
+.unsure{opacity:.4}
+"""
+
+
+def comparison_svg(comparison: Comparison, *, most: int = 24) -> str:
+    """The SVG: results by AP with their intervals; for each but the baseline, its labels.
+
+    Of the labels those `most` that differ most are shown, gains first. A bar is pale where its
+    interval holds zero.
+    """
+    parts: list[str] = []
+    top = _averages(parts, comparison, 24)
+    others = [one for one in comparison.results if one.name != comparison.baseline]
+    chosen = [_most_different(result, most) for result in others]
+    ends = [end for labels in chosen for _, gap in labels for end in _ends(gap)]
+    scale = _Scale.over([0.0, *ends])  # one for all, so that bars may be compared
+    for result, labels in zip(others, chosen, strict=True):
+        top = _labels(parts, comparison, result, labels, scale, top + 30)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top + 12}" '
+        f'width="{WIDTH}" height="{top + 12}" role="img" aria-label="Comparison of results">'
+        f'<style>{_STYLE}</style><rect class="paper" width="100%" height="100%"/>'
+        + "".join(parts)
+        + "</svg>\n"
+    )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Values from `low` to `high` between the names at the left and the figures at the right."""
+
+    low: float
+    high: float
+
+    def x(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> _Scale:
+        """A scale with some room, from and to multiples of its step."""
+        low, high = min(values), max(values)
+        step = _step(max(high - low, 0.02))
+        first, last = float(np.floor(low / step)), float(np.ceil(high / step))
+        return cls(first * step, max(last, first + 1) * step)
+
+    def ticks(self) -> list[float]:
+        step = _step(self.high - self.low)
+        first = int(np.ceil(self.low / step - 1e-9))
+        return [i * step for i in range(first, int(np.floor(self.high / step + 1e-9)) + 1)]
+
+
+def _step(span: float) -> float:
+    """A round step that makes four to eight of a span."""
+    power = 10.0 ** np.floor(np.log10(span / 4))
+    return float(next(m * power for m in (1, 2, 5, 10) if span / (m * power) <= 8))
+
+
+def _averages(parts: list[str], comparison: Comparison, top: int) -> int:
+    rows = [result for result in comparison.results if result.ap is not None]
+    pictures = counted(len(comparison.image_id), "picture")
+    share = f"{comparison.confidence:.0%}"
+    said = f"; lines hold AP in {share} of {comparison.samples:,} draws" * bool(comparison.samples)
+    parts.append(_heading("AP of each result", f"{pictures}{said}", top))
+    top += 40
+    if not rows:
+        parts.append(_text(LEFT, top + 14, "no object in the truth", "soft"))
+        return top + ROW
+    ends = [end for row in rows if row.ap for end in _ends(row.ap)]
+    scale = _Scale.over(ends)
+    _axis(parts, scale, top, len(rows), signed=False)
+    for number, result in enumerate(rows):
+        y = top + number * ROW + ROW / 2
+        assert result.ap is not None
+        low, high = _ends(result.ap)
+        base = result.name == comparison.baseline
+        parts.append(
+            f"<g{_class('base' if base else '')}>"
+            f"<title>{text(result.name)}: {result.ap.value:.4f}</title>"
+            f'<line class="whisker" x1="{scale.x(low):.1f}" x2="{scale.x(high):.1f}" '
+            f'y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<circle class="dot" cx="{scale.x(result.ap.value):.1f}" cy="{y:.1f}" r="6"/></g>'
+        )
+        parts.append(_name(result.name, y))
+        gap = result.ap_difference
+        figure = f"{result.ap.value:.3f}" + ("" if gap is None else f"  {_signed(gap.value)}")
+        parts.append(_text(WIDTH - RIGHT + 16, y + 4, figure + "  baseline" * base))
+    return top + len(rows) * ROW + 24
+
+
+def _most_different(result: ComparedResult, most: int) -> list[tuple[CategoryChange, Interval]]:
+    """The labels that differ most from the baseline's, gains first."""
+    known = [(one, one.difference) for one in result.categories if one.difference is not None]
+    known.sort(key=lambda one: -abs(one[1].value))
+    return sorted(known[:most], key=lambda one: -one[1].value)
+
+
+def _labels(
+    parts: list[str],
+    comparison: Comparison,
+    result: ComparedResult,
+    chosen: list[tuple[CategoryChange, Interval]],
+    scale: _Scale,
+    top: int,
+) -> int:
+    gaps = [one.difference.value for one in result.categories if one.difference is not None]
+    gained, lost = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+    said = f"{gained} of {counted(len(gaps), 'label')} gained, {lost} lost; pale: not certain"
+    if len(gaps) > len(chosen):
+        said += f"; the {len(chosen)} that differ most"
+    title = f"{short(result.name, 40)} against {short(comparison.baseline, 40)}, AP by label"
+    parts.append(_heading(title, said, top))
+    top += 40
+    if not chosen:
+        return top
+    _axis(parts, scale, top, len(chosen), signed=True)
+    for number, (category, gap) in enumerate(chosen):
+        _bar(parts, scale, category, gap, top + number * ROW + ROW / 2)
+    return top + len(chosen) * ROW + 24
+
+
+def _bar(
+    parts: list[str], scale: _Scale, category: CategoryChange, gap: Interval, y: float
+) -> None:
+    low, high = _ends(gap)
+    start, end = sorted((scale.x(0.0), scale.x(gap.value)))
+    kind = ("gain" if gap.value >= 0 else "loss") + ("" if gap.certain else " unsure")
+    parts.append(
+        f"<g><title>{text(category.label)}: {gap.value:+.4f}</title>"
+        f'<rect{_class(kind)} x="{start:.1f}" y="{y - 8:.1f}" width="{max(end - start, 1):.1f}" '
+        f'height="16" rx="3"/><line class="whisker" x1="{scale.x(low):.1f}" '
+        f'x2="{scale.x(high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/></g>'
+    )
+    parts.append(_name(category.label, y))
+    now = "" if category.ap is None else f"{category.ap:.3f}  "
+    parts.append(_text(WIDTH - RIGHT + 16, y + 4, f"{now}{_signed(gap.value)}"))
+
+
+def _axis(parts: list[str], scale: _Scale, top: int, rows: int, *, signed: bool) -> None:
+    bottom = top + rows * ROW
+    for tick in scale.ticks():
+        x = scale.x(tick)
+        zero = signed and abs(tick) < 1e-9
+        shown = f"{abs(tick):.3g}" if zero or not signed else f"{tick:+.3g}".replace("-", "−")
+        parts.append(
+            f'<line{_class("zero" if zero else "grid")} x1="{x:.1f}" x2="{x:.1f}" y1="{top}" '
+            f'y2="{bottom}"/>' + _text(x, bottom + 16, shown, "soft", anchor="middle")
+        )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _ends(interval: Interval) -> tuple[float, float]:
+    if interval.low is None or interval.high is None:
+        return interval.value, interval.value
+    return interval.low, interval.high
+
+
+def _heading(title: str, below: str, top: int) -> str:
+    return _text(24, top + 6, title, "title") + _text(24, top + 26, below, "soft")
+
+
+def _name(name: str, y: float) -> str:
+    shown = text(short(name, 26))
+    return (
+        f'<text x="{LEFT - 14}" y="{y + 4:.1f}" text-anchor="end">'
+        f"<title>{text(name)}</title>{shown}</text>"
+    )
+
+
+def _text(x: float, y: float, value: str, kind: str = "", *, anchor: str = "") -> str:
+    end = f' text-anchor="{anchor}"' if anchor else ""
+    shown = text(value)
+    return f'<text{_class(kind)} x="{x:.1f}" y="{y:.1f}"{end}>{shown}</text>'
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""

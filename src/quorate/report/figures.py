@@ -1,0 +1,389 @@
+"""The parts of the page that tell numbers: who is good at what, and who agrees with whom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quorate.evaluation.coco import CocoMetrics
+from quorate.report.charts import (
+    Curve,
+    heat_map,
+    legend,
+    precision_recall,
+    small_precision_recall,
+)
+from quorate.report.markup import (
+    QUORUM,
+    count,
+    counted,
+    duration,
+    figure,
+    heat,
+    listed,
+    name,
+    percent,
+    section,
+    series,
+    table,
+    text,
+)
+from quorate.report.model import Report
+
+SMALL_CHARTS = 12
+
+
+def headline(report: Report) -> tuple[str, str]:
+    """The message of the page in one sentence, and the sentence below it."""
+    pictures = counted(len(report.dataset.images), "picture")
+    voters = counted(len(report.detectors), "detector")
+    decided = counted(report.boxes_decided, "box")
+    below = f"{voters} looked at {pictures}; {decided} decided."
+    if report.fusion:
+        sentence = report.fusion.endswith(".")
+        below += f" {text(report.fusion if sentence else f'Decided by {report.fusion}.')}"
+    best = best_detector(report)
+    if report.ensemble is not None and report.ensemble.ap is not None and best is not None:
+        ours = report.ensemble.ap
+        single = report.metrics[best].ap or 0.0
+        # The difference of what is shown, so that a reader who subtracts finds the same.
+        gap = round(ours, 3) - round(single, 3)
+        side = (
+            f"{gap:.3f} more than"
+            if gap > 0
+            else (f"{-gap:.3f} less than" if gap < 0 else "as much as")
+        )
+        return (
+            f"The quorum reaches <em>{ours:.3f}</em> mAP, {side} the best single detector, "
+            f"{name(best)} ({single:.3f}).",
+            below,
+        )
+    agreed = report.agreement
+    if agreed is not None and agreed.votes.sum():
+        carried = int(agreed.votes[agreed.needed :].sum())
+        return (
+            f"The quorum stands behind <em>{percent(carried, int(agreed.votes.sum()))}</em> of "
+            f"what the {voters} saw.",
+            below,
+        )
+    return (f"{decided} on {pictures}.", below)
+
+
+def best_detector(report: Report) -> str | None:
+    """The detector with the highest mAP, the first of equals."""
+    known = [n for n in report.detectors if n in report.metrics]
+    return max(known, key=lambda n: report.metrics[n].ap or 0.0, default=None)
+
+
+def tiles(report: Report) -> str:
+    """The run in five or six numbers."""
+    agreed, ensemble = report.agreement, report.ensemble
+    items: list[tuple[str, str, str]] = []
+    if ensemble is not None and ensemble.ap is not None:
+        items.append(
+            ("mAP of the quorum", figure(ensemble.ap), f"{figure(ensemble.ap50)} at IoU .5")
+        )
+    skipped = f"{count(len(report.skipped))} skipped" if report.skipped else "all were read"
+    items.append(("pictures", count(len(report.dataset.images)), skipped))
+    items.append(
+        (
+            "boxes decided",
+            count(report.boxes_decided),
+            f"of {count(sum(report.counts.values()))} that detectors saw",
+        )
+    )
+    if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
+        doubtful = int(np.count_nonzero(agreed.disagreement > 0.25))
+        items.append(
+            (
+                "mean disagreement",
+                f"{float(agreed.disagreement.mean()):.2f}",
+                f"{counted(doubtful, 'picture')} above 0.25",
+            )
+        )
+    if report.timings:
+        seconds = sum(timing.seconds for timing in report.timings)
+        rate = len(report.dataset.images) / seconds if seconds else 0.0
+        items.append(("run time", duration(seconds), f"{rate:,.1f} pictures/s"))
+    cells = "".join(
+        f"<div><dt>{what}</dt><dd><b>{value}</b><span>{more}</span></dd></div>"
+        for what, value, more in items
+    )
+    return f'<dl class="tiles">{cells}</dl>'
+
+
+def troubles(report: Report) -> str:
+    """What went wrong, first and plainly; '' when nothing did."""
+    lines = [
+        f"<li><strong>{name(detector)} failed</strong> and has no vote: {text(reason)}</li>"
+        for detector, reason in report.failed.items()
+    ]
+    degraded = (
+        f"<p>Degraded: decided by {listed([name(n) for n in report.detectors])} "
+        f"({len(report.detectors)} of {len(report.detectors) + len(report.failed)} detectors).</p>"
+        if report.failed
+        else ""
+    )
+    parts = []
+    if lines:
+        parts.append(f'<div class="alarm" role="note">{degraded}<ul>{"".join(lines)}</ul></div>')
+    if report.skipped:
+        rows = "".join(
+            f"<li>{name(picture)}<span>{text(reason)}</span></li>"
+            for picture, reason in report.skipped[:200]
+        )
+        more = len(report.skipped) - 200
+        rows += f"<li>and {count(more)} more</li>" if more > 0 else ""
+        parts.append(
+            f'<details class="note"><summary>{counted(len(report.skipped), "picture")} could not '
+            f"be read and took no part</summary><ul>{rows}</ul></details>"
+        )
+    if report.notes:
+        rows = "".join(f"<li>{text(note)}</li>" for note in report.notes)
+        parts.append(
+            f'<details class="note"><summary>{counted(len(report.notes), "note")}'
+            f"</summary><ul>{rows}</ul></details>"
+        )
+    return "".join(parts)
+
+
+def _ranked(report: Report) -> list[tuple[int | None, str, CocoMetrics]]:
+    """The quorum first, then the detectors in the spec's order."""
+    rows: list[tuple[int | None, str, CocoMetrics]] = []
+    if report.ensemble is not None:
+        rows.append((None, QUORUM, report.ensemble))
+    rows += [
+        (position, detector, report.metrics[detector])
+        for position, detector in enumerate(report.detectors)
+        if detector in report.metrics
+    ]
+    return rows
+
+
+def _key(position: int | None, label: str) -> str:
+    return f'<i class="key {series(position)}"></i>{name(label)}'
+
+
+def quality(report: Report) -> str:
+    """Metrics of the quorum and of each detector, and their curves; '' without truth."""
+    rows = _ranked(report)
+    if not rows:
+        return ""
+    columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100")
+    top = {
+        c: max((v for _, _, m in rows if (v := getattr(m, c)) is not None), default=None)
+        for c in columns
+    }
+    body = table(
+        ["", "mAP", "AP .5", "AP .75", "small", "medium", "large", "recall", "boxes"],
+        [
+            [
+                _key(position, label),
+                *(heat(getattr(m, c), best=getattr(m, c) == top[c]) for c in columns),
+                count(m.boxes),
+            ]
+            for position, label, m in rows
+        ],
+        classes="figures first" if report.ensemble is not None else "figures",
+    )
+    curves: list[Curve] = [(position, m.curves.mean50()) for position, _, m in rows]
+    chart = (
+        '<figure class="side"><div>'
+        + precision_recall(curves, "Precision over recall at IoU .5, mean over labels")
+        + "</div><figcaption><h3>Precision over recall</h3><p>Each curve walks from a detector's "
+        "surest boxes to all of them, at IoU .5 and averaged over labels. Higher and further to "
+        "the right is better; the area below a curve is its AP .5.</p>"
+        + legend([(position, label, figure(m.ap50)) for position, label, m in rows])
+        + "</figcaption></figure>"
+    )
+    return section(
+        "quality",
+        "How good",
+        f"Against {counted(rows[0][2].objects, 'object')} of the truth, by COCO's rules. mAP is "
+        "the mean precision over IoU .50 to .95: 1 is perfect. Small is below 32² pixels, large "
+        "above 96². The best of a column is underlined.",
+        body + chart,
+    )
+
+
+def labels(report: Report) -> str:
+    """AP label by label; '' without truth."""
+    rows = _ranked(report)
+    if not rows:
+        return ""
+    lead_metrics = rows[0][2]
+    by_objects = sorted(
+        (c for c in range(len(lead_metrics.categories)) if lead_metrics.categories[c].objects),
+        key=lambda c: -lead_metrics.categories[c].objects,
+    )
+    cells = []
+    for position, category in enumerate(lead_metrics.categories):
+        values = [m.categories[position].ap for _, _, m in rows]
+        best = max((v for v in values if v is not None), default=None)
+        keep = "–" if category.score is None else f"{category.score:.2f}"
+        cells.append(
+            [
+                name(category.label),
+                count(category.objects),
+                *(heat(v, best=v == best) for v in values),
+                figure(category.f1),
+                keep,
+            ]
+        )
+    head = [
+        "label",
+        "objects",
+        *(_key(p, label) for p, label, _ in rows),
+        '<abbr title="best harmonic mean of precision and recall, at IoU .5">best F1</abbr>',
+        '<abbr title="the score threshold at which the best F1 is had">from score</abbr>',
+    ]
+    charts = "".join(
+        f'<figure><figcaption><span title="{text(lead_metrics.categories[c].label)}">'
+        f"{name(lead_metrics.categories[c].label)}</span><b>{figure(lead_metrics.categories[c].ap50)}</b>"
+        "</figcaption>"
+        + small_precision_recall(
+            [(p, m.curves.precision50[c]) for p, _, m in rows],
+            f"Precision over recall of {lead_metrics.categories[c].label} at IoU .5",
+        )
+        + "</figure>"
+        for c in by_objects[:SMALL_CHARTS]
+    )
+    which = "" if len(by_objects) <= SMALL_CHARTS else f" of the {SMALL_CHARTS} commonest labels"
+    return section(
+        "labels",
+        "Label by label",
+        f"mAP of each label. Best F1 and its score are those of {_whose(rows[0][1])}: keep the "
+        "boxes from that score on to balance false boxes against missed objects.",
+        table(head, cells, classes="figures tall")
+        + f'<h3 class="above">Precision over recall{which}, at IoU .5</h3>'
+        + f'<div class="multiples">{charts}</div>',
+    )
+
+
+def accord(report: Report) -> str:
+    """How far the detectors agree; '' with fewer than two."""
+    agreed = report.agreement
+    if agreed is None or len(agreed.detectors) < 2:
+        return ""
+    total = int(agreed.votes.sum())
+    carried = int(agreed.votes[agreed.needed :].sum())
+    matrix = (
+        '<figure class="side"><div>'
+        + heat_map(agreed.names, agreed.pairwise, "Agreement of each pair of detectors")
+        + "</div><figcaption><h3>Pair by pair</h3><p>The share of two detectors' boxes that they "
+        f"have in common: same label, IoU above {agreed.iou:g}, one to one (F1). A pair near 1 is "
+        "two voices of one opinion; near 0, at least one of them is often wrong.</p>"
+        "</figcaption></figure>"
+    )
+    widest = max((d.boxes + d.missed for d in agreed.detectors), default=0) or 1
+    rows = []
+    for position, detector in enumerate(agreed.detectors):
+        kinds = ("confirmed", "disputed", "lonely", "missed")
+        parts = "".join(
+            f'<i class="{kind}" style="width:{100 * getattr(detector, kind) / widest:.2f}%"></i>'
+            for kind in kinds
+            if getattr(detector, kind)
+        )
+        rows.append(
+            [
+                _key(position, detector.name),
+                f'<td class="bar"><div>{parts}</div></td>',
+                *(
+                    f"{count(getattr(detector, kind))}"
+                    f"<small>{percent(getattr(detector, kind), detector.boxes)}</small>"
+                    if kind != "missed"
+                    else count(detector.missed)
+                    for kind in kinds
+                ),
+            ]
+        )
+    standing = table(
+        [
+            "",
+            '<span class="hidden">shares</span>',
+            '<i class="dot confirmed"></i>confirmed',
+            '<i class="dot disputed"></i>disputed',
+            '<i class="dot lonely"></i>lonely',
+            '<i class="dot missed"></i>missed',
+        ],
+        rows,
+        classes="standing",
+    )
+    most = int(agreed.votes[1:].max(initial=1)) or 1
+    voted = "".join(
+        f'<tr class="{"in" if votes >= agreed.needed else "out"}"><th scope="row">'
+        f'{counted(votes, "vote")}</th><td class="bar"><div><i style="width:'
+        f'{100 * int(agreed.votes[votes]) / most:.2f}%"></i></div></td>'
+        f"<td>{count(int(agreed.votes[votes]))}</td></tr>"
+        for votes in range(len(agreed.votes) - 1, 0, -1)
+    )
+    votes = (
+        f'<div class="pair"><div><h3>What became of each detector\'s boxes</h3>{standing}'
+        f'<p class="small">Confirmed: the group has the {counted(agreed.needed, "vote")} needed. '
+        "Disputed: others voted for it, too few. Lonely: nobody else saw it. Missed: the others "
+        "carried it without this detector.</p></div>"
+        f'<div><h3>Groups by votes</h3><div class="scroll votes"><table><tbody>{voted}</tbody>'
+        f'</table></div><p class="small">{count(carried)} of {counted(total, "group")} '
+        f"({percent(carried, total)}) have the votes.</p></div></div>"
+    )
+    return section(
+        "agreement",
+        "How far they agree",
+        "No truth is needed for this: boxes are compared with one another, from a score of "
+        f"{agreed.min_score:g} on.",
+        votes + matrix,
+    )
+
+
+def run(report: Report) -> str:
+    """Boxes by detector, times, the spec."""
+    pictures = len(report.dataset.images)
+    rows = [
+        [_key(None, QUORUM), count(report.boxes_decided), _each(report.boxes_decided, pictures)],
+        *(
+            [_key(position, n), count(boxes), _each(boxes, pictures)]
+            for position, n in enumerate(report.detectors)
+            for boxes in [report.counts.get(n, 0)]
+        ),
+    ]
+    parts = [
+        "<div><h3>Boxes</h3>" + table(["", "boxes", "a picture"], rows, classes="narrow") + "</div>"
+    ]
+    if report.timings:
+        parts.append(
+            "<div><h3>Time</h3>"
+            + table(
+                ["", "time", "pictures/s"],
+                [
+                    [
+                        text(timing.name),
+                        duration(timing.seconds),
+                        "–"
+                        if timing.pictures is None or not timing.seconds
+                        else f"{timing.pictures / timing.seconds:,.1f}",
+                    ]
+                    for timing in report.timings
+                ],
+                classes="narrow",
+            )
+            + "</div>"
+        )
+    spec = (
+        f"<details><summary>The ensemble as it was described</summary><pre>{text(report.spec)}"
+        "</pre></details>"
+        if report.spec
+        else ""
+    )
+    return section(
+        "run",
+        "The run",
+        "How many boxes each detector gave, at any score, and what was run.",
+        f'<div class="pair">{"".join(parts)}</div>{spec}',
+    )
+
+
+def _whose(label: str) -> str:
+    return "the quorum" if label == QUORUM else name(label)
+
+
+def _each(boxes: int, pictures: int) -> str:
+    return f"{boxes / pictures:.1f}" if pictures else "–"

@@ -1,0 +1,245 @@
+"""Containers and commands that are not ours, run here as a pod would run them.
+
+QUORATE_IMAGES_JSON   images.json of the shard
+QUORATE_IMAGES        the folder that its file names are relative to
+QUORATE_OUTPUT        the folder to write detections.json or .parquet to, then manifest.json
+QUORATE_WEIGHTS       the detector's weights, where it has any
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from quorate._version import __version__
+from quorate.dataset import Image
+from quorate.detectors.container import ContainerDetector
+from quorate.errors import DetectorError, InputError
+from quorate.spec.workflow import seconds
+from quorate.steps.adopt import adopt
+from quorate.steps.prefetch import READERS
+from quorate.steps.voter import contents as bytes_of
+from quorate.steps.work import Skipped, Work, done, fingerprint
+from quorate.storage import is_s3, open_file, open_tree, writing
+
+RUNTIMES = ("podman", "docker")
+LOG = "log.txt"
+"""What it printed, beside what it wrote."""
+
+
+def stage(work: Work, shard: int, to: Path) -> list[Skipped]:
+    """Copy a shard's pictures into a folder, many at once; those that are missing, and why.
+
+    Raises StorageError or AccessError where the pictures cannot be reached.
+    """
+    with open_tree(work.plan().root) as tree, ThreadPoolExecutor(READERS) as pool:
+
+        def fetch(image: Image) -> Skipped | None:
+            try:
+                data = tree.read(image.file_name)
+            except InputError as error:
+                return Skipped(image.file_name, error.message)
+            with writing(to / image.file_name) as file:
+                file.write(data)
+            return None
+
+        found = list(pool.map(fetch, work.images(shard).images))
+    return [skipped for skipped in found if skipped]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How a container detector is run here: with which runtime, None for a plain process."""
+
+    detector: ContainerDetector
+    runtime: str | None = None
+
+    @classmethod
+    def of(cls, detector: ContainerDetector) -> Runner:
+        """Find what runs it; DetectorError where nothing does."""
+        return cls(detector, _runtime(detector) if detector.image else None)
+
+    def run(self, work: Work, shard: int) -> None:
+        """Run it on one shard and adopt what it left; QuorateError where that fails.
+
+        A shard that is done with just this input is left alone.
+        """
+        folder = work.detections(shard, self.detector.name)
+        inputs = self._inputs(work, shard)
+        if done(folder, inputs):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with _pictures(work, shard) as pictures, weights_here(self.detector) as weights:
+            self.call(work.shard(shard) / "images.json", pictures, folder, weights)
+        adopt(work, shard, self.detector, inputs=inputs)
+
+    def call(self, listed: Path, pictures: Path, output: Path, weights: Path | None = None) -> None:
+        """Run it once over pictures that are there; DetectorError where it ends badly."""
+        name = f"quorate-{uuid.uuid4().hex[:12]}"
+        given = {
+            "QUORATE_IMAGES_JSON": listed.absolute(),
+            "QUORATE_IMAGES": pictures.absolute(),
+            "QUORATE_OUTPUT": output.absolute(),
+        }
+        if weights:
+            given["QUORATE_WEIGHTS"] = weights.absolute()
+        if self.runtime:
+            command, environment = self._contained(name, given), dict(os.environ)
+        else:
+            command = [*self.detector.command, *self.detector.args]
+            environment = os.environ | self.detector.env | {k: str(v) for k, v in given.items()}
+        limit = seconds(self.detector.timeout) if self.detector.timeout else None
+        log = output / LOG
+        try:
+            with open(log, "wb") as printed:
+                ended = subprocess.run(  # noqa: S603  running it is what the spec asks for
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=subprocess.STDOUT,
+                    timeout=limit,
+                    check=False,
+                )
+        except subprocess.TimeoutExpired:
+            raise DetectorError(
+                f"{self.detector.name}: it took longer than {self.detector.timeout}.",
+                hint=f"what it printed is in {log}",
+            ) from None
+        except OSError as error:
+            raise DetectorError(
+                f"{self.detector.name}: {command[0]} cannot be run ({error.strerror})."
+            ) from None
+        finally:
+            if self.runtime:
+                # Where only its client was ended, the container itself would go on.
+                _quietly(self.runtime, "rm", "--force", name)
+        if ended.returncode:
+            raise DetectorError(
+                f"{self.detector.name}: it ended with status {ended.returncode}: {_last_line(log)}",
+                hint=f"what it printed is in {log}",
+            )
+
+    def _contained(self, name: str, given: Mapping[str, Path]) -> list[str]:
+        """The call of the runtime: no rights, a root that cannot be written, as in a pod."""
+        inside = {variable: f"/quorate/{path.name}" for variable, path in given.items()}
+        inside["QUORATE_IMAGES"], inside["QUORATE_OUTPUT"] = "/quorate/images", "/quorate/output"
+        command = [self.runtime or "", "run", "--rm", "--name", name]
+        command += ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]  # noqa: S108  its own
+        command += ["--user", f"{os.getuid()}:{os.getgid()}"]
+        if self.runtime == "podman" and os.getuid():
+            command += ["--userns", "keep-id"]
+        for variable, path in given.items():
+            mode = "rw" if variable == "QUORATE_OUTPUT" else "ro"
+            command += ["--volume", f"{path}:{inside[variable]}:{mode}"]
+        for variable, value in (self.detector.env | inside).items():
+            command += ["--env", f"{variable}={value}"]
+        if self.detector.command:
+            command += ["--entrypoint", self.detector.command[0]]
+        return [
+            *command,
+            self.detector.image or "",
+            *self.detector.command[1:],
+            *self.detector.args,
+        ]
+
+    def _inputs(self, work: Work, shard: int) -> str:
+        """A digest of all that its boxes depend on: a program's own files, an image's contents."""
+        detector = self.detector
+        ran: list[bytes | str]
+        if self.runtime:
+            about = _quietly(
+                self.runtime, "image", "inspect", "--format", "{{.Id}}", str(detector.image)
+            )
+            ran = [about or str(detector.image)]
+        else:
+            words = (*detector.command, *detector.args)
+            ran = [Path(word).read_bytes() for word in words if os.path.isfile(word)]
+        return fingerprint(
+            __version__,
+            detector.model_dump_json(exclude={"name", "weights", "calibration", "pool", "timeout"}),
+            *ran,
+            *(part for location in detector.files for part in bytes_of(location)),
+            msgspec.json.encode(work.images(shard)),
+        )
+
+
+@contextmanager
+def _pictures(work: Work, shard: int) -> Iterator[Path]:
+    """The folder that a shard's file names are relative to; a copy, where it is not one already."""
+    root = work.plan().root
+    if os.path.isdir(root):
+        yield Path(root)
+        return
+    with tempfile.TemporaryDirectory(prefix="quorate-images-") as copy:
+        stage(work, shard, Path(copy))
+        yield Path(copy)
+
+
+@contextmanager
+def weights_here(detector: ContainerDetector) -> Iterator[Path | None]:
+    """Where its weights are on this machine."""
+    if not detector.weights or not is_s3(detector.weights):
+        yield Path(detector.weights) if detector.weights else None
+        return
+    with tempfile.TemporaryDirectory(prefix="quorate-weights-") as copy:
+        path = Path(copy) / detector.weights.rstrip("/").rpartition("/")[2]
+        if detector.weights.endswith("/"):
+            with open_tree(detector.weights) as tree:
+                for name in tree.names():
+                    with writing(path / name) as file:
+                        file.write(tree.read(name))
+        else:
+            with open_file(detector.weights) as source, writing(path) as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        yield path
+
+
+def _runtime(detector: ContainerDetector) -> str:
+    """Podman or docker, whichever works; DetectorError, with what they said, where none does."""
+    said = []
+    for runtime in RUNTIMES:
+        if not shutil.which(runtime):
+            said.append(f"{runtime} is not installed")
+            continue
+        tried = subprocess.run(  # noqa: S603
+            [runtime, "version", "--format", "{{.Server.Version}}"]
+            if runtime == "docker"
+            else [runtime, "info"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if not tried.returncode:
+            return runtime
+        said.append(f"{runtime}: {(tried.stderr.strip().splitlines() or ['does not work'])[-1]}")
+    raise DetectorError(
+        f"{detector.name}: the image {detector.image} cannot be run here ({'; '.join(said)}).",
+        hint="install podman; or leave `image` out and give a `command` that runs without it; "
+        "or run the ensemble on Argo Workflows",
+    )
+
+
+def _quietly(*command: str) -> str:
+    """What a command printed; '' where it failed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return "" if done.returncode else done.stdout.strip()
+
+
+def _last_line(log: Path) -> str:
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = deque((line for line in file if line.strip()), maxlen=1)
+    return lines[0].decode(errors="replace").strip()[:500] if lines else "it printed nothing"
