@@ -49,7 +49,7 @@ test-remote: .venv-remote/done ## run the tests of remote detectors against real
 	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py
 
 test-cluster: .venv/dev ## run the tests that need a cluster, on the one of KUBECONFIG
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m "cluster or s3"
 
 lint: .venv/dev ## check style and types
 	$(BIN)/ruff check .

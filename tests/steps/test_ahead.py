@@ -101,7 +101,7 @@ def test_boxes_are_the_same_from_afar(tmp_path, monkeypatch, workers):
         assert left.read_bytes() == right.read_bytes()
 
 
-@pytest.mark.cluster
+@pytest.mark.s3
 def test_boxes_are_the_same_from_s3(tmp_path, s3_prefix):
     data = pool(tmp_path / "pool", 20)
     for file in data.rglob("*.png"):

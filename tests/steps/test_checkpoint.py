@@ -29,7 +29,7 @@ def data(tmp_path_factory):
     return pool(tmp_path_factory.mktemp("pool"), COUNT)
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.cluster)])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
 def place(request, tmp_path):
     return (
         str(tmp_path / "kept")
