@@ -2,13 +2,14 @@ import os
 import uuid
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+# No example fails for being slow: how fast a machine is, is not what the tests are about.
+settings.register_profile("quorate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # In CI the same examples every time, so that a change fails for what it changed; elsewhere new
 # ones on every run, which is how faults are found.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("ci", settings.get_profile("quorate"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "quorate")
 
 
 @pytest.fixture(scope="session")
