@@ -20,7 +20,7 @@ help: ## show this
 	touch $@
 
 demo: .venv/core ## three detectors, a quorum, and what it decided: the whole chain on this machine
-	$(BIN)/quorate run docs/examples/parts/spec.yaml --out out/demo
+	$(BIN)/quorate demo
 
 test: .venv/dev ## run the tests
 	$(BIN)/python -m pytest -n auto
