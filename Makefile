@@ -7,7 +7,7 @@ BIN := .venv/bin
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# One environment; `demo` needs only the core, everything else the tools of a developer as well.
+# One environment; `demo` needs the core alone, everything else the tools of a developer as well.
 .venv/core: requirements/core.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/core.txt
@@ -19,7 +19,7 @@ help: ## show this
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
-demo: .venv/core ## three detectors, a quorum, and what it decided: the whole chain on this machine
+demo: .venv/core ## run the demo: three detectors, a quorum, and what it decided
 	$(BIN)/quorate demo
 
 test: .venv/dev ## run the tests
@@ -48,7 +48,7 @@ test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where th
 test-remote: .venv-remote/done ## run the tests of remote detectors against real model servers
 	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py
 
-test-cluster: .venv/dev ## run the tests that need a cluster, on the one of KUBECONFIG
+test-cluster: .venv/dev ## run the tests that need a cluster, on that of KUBECONFIG, and those of S3
 	$(BIN)/python -m pytest -m "cluster or s3"
 
 lint: .venv/dev ## check style and types
@@ -85,7 +85,7 @@ $(LOCKS): lock-%: .venv/dev
 	  --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" $(UPGRADE) $(FROM) --output-file requirements/$*.txt
 
-lock: $(LOCKS) ## pin what is missing from the locks; with UPGRADE=--upgrade everything anew
+lock: $(LOCKS) ## bring the lock files up to date; UPGRADE=--upgrade renews every package
 
 clean: ## remove what was built
 	rm -rf .venv .venv-torch .venv-remote build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
