@@ -7,30 +7,30 @@ BIN := .venv/bin
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# One environment; `demo` needs only the core, everything else the tools of a developer as well.
-.venv/core: requirements.txt pyproject.toml
+# One environment; `demo` needs the core alone, everything else the tools of a developer as well.
+.venv/core: requirements/core.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/core.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/quorate compile
 	touch $@
 
-.venv/dev: requirements-dev.txt .venv/core
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+.venv/dev: requirements/dev.txt .venv/core
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
-demo: .venv/core ## three detectors, a quorum, and what it decided: the whole chain on this machine
-	$(BIN)/quorate run docs/examples/parts/spec.yaml --out out/demo
+demo: .venv/core ## run the demo: three detectors, a quorum, and what it decided
+	$(BIN)/quorate demo
 
 test: .venv/dev ## run the tests
 	$(BIN)/python -m pytest -n auto
 
 # Torch and the CUDA libraries that it brings, some 5 GB, in an environment of their own, which has
 # neither Argo's nor the remote servers' packages: other tests are not even collected in it.
-.venv-torch/done: requirements-torch.txt pyproject.toml .venv/dev
+.venv-torch/done: requirements/torch.txt pyproject.toml .venv/dev
 	test -x .venv-torch/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-torch
 	$(BIN)/uv pip install --quiet --python .venv-torch/bin/python --require-hashes \
-	  -r requirements-torch.txt
+	  -r requirements/torch.txt
 	$(BIN)/uv pip install --quiet --python .venv-torch/bin/python --no-deps --no-build-isolation \
 	  --editable .
 	touch $@
@@ -39,17 +39,17 @@ test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where th
 	.venv-torch/bin/python -m pytest -m torch $$(grep -rl --include='test_*.py' 'mark\.torch' tests)
 
 # KServe, MLServer and Triton, some 550 MB; where they are there, `make test` runs these tests too.
-.venv-remote/done: requirements-remote.txt .venv/dev
+.venv-remote/done: requirements/servers.txt .venv/dev
 	test -x .venv-remote/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-remote
 	$(BIN)/uv pip install --quiet --python .venv-remote/bin/python --require-hashes \
-	  -r requirements-remote.txt
+	  -r requirements/servers.txt
 	touch $@
 
 test-remote: .venv-remote/done ## run the tests of remote detectors against real model servers
 	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py
 
-test-cluster: .venv/dev ## run the tests that need a cluster, on the one of KUBECONFIG
-	$(BIN)/python -m pytest -m cluster
+test-cluster: .venv/dev ## run the tests that need a cluster, on that of KUBECONFIG, and those of S3
+	$(BIN)/python -m pytest -m "cluster or s3"
 
 lint: .venv/dev ## check style and types
 	$(BIN)/ruff check .
@@ -66,29 +66,26 @@ coverage: .venv/dev ## run the tests and say which lines they never reach
 bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 	$(BIN)/python -m tests.benchmarks
 
-lock: .venv/dev ## pin the dependencies anew, with hashes and without addresses
-	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
-	  --upgrade --group dev --extra argo --extra remote -o requirements-dev.txt pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
-	  --constraint requirements-dev.txt --group build -o requirements.txt pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
-	  --constraint requirements-dev.txt --group test --group build --extra torch \
-	  -o requirements-torch.txt pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
-	  --constraint requirements-dev.txt --group wheel --extra remote \
-	  -o containers/cpu/requirements.txt pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
-	  --constraint requirements-torch.txt --override containers/cuda/overrides.txt \
-	  --group wheel --extra remote --extra torch \
-	  -o containers/cuda/requirements.txt pyproject.toml containers/cuda/requirements.in
-	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --python-version 3.11 --custom-compile-command "make lock" --quiet \
-	  --group servers -o requirements-remote.txt
+# One recipe for all lock files: pinned and hashed, for every system and Python that the package
+# takes, with the extras that locked packages ask of each other, and without addresses.
+LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers
+lock-dev: FROM = --group dev --extra argo --extra darknet --extra remote pyproject.toml
+lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
+lock-torch: FROM = -c requirements/dev.txt --group test --group build --extra torch pyproject.toml
+lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra remote pyproject.toml
+lock-cuda: FROM = -c requirements/torch.txt --override requirements/cuda-overrides.txt \
+  --group wheel --extra darknet --extra remote --extra torch pyproject.toml requirements/cuda.in
+lock-servers: FROM = --group servers
+lock-core lock-torch lock-cpu: lock-dev
+lock-cuda: lock-torch
+
+.PHONY: $(LOCKS)
+$(LOCKS): lock-%: .venv/dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-strip-extras --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" $(UPGRADE) $(FROM) --output-file requirements/$*.txt
+
+lock: $(LOCKS) ## bring the lock files up to date; UPGRADE=--upgrade renews every package
 
 clean: ## remove what was built
 	rm -rf .venv .venv-torch .venv-remote build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

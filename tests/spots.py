@@ -7,6 +7,7 @@ also stands for a plug-in.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,10 @@ WORDS = ("red", "green")
 
 
 class Spots(Detector):
-    """Finds one rectangle of each colour; `blind`, `shift` and the rest make voters differ."""
+    """Finds one rectangle of each colour; `blind`, `shift` and the rest make voters differ.
+
+    Where the environment has SPOTS_HOLD_AT, it stops for ever before that many pictures are seen.
+    """
 
     kind: Literal["spots"] = "spots"
     blind: str = ""
@@ -40,12 +44,18 @@ class SpotsPredictor:
 
     def __init__(self, spots: Spots) -> None:
         self.spots = spots
+        # Outside the spec, so that a run with it and a run without are the same run.
+        self.holds_at = int(os.environ.get("SPOTS_HOLD_AT", "-1"))
+        self.seen = 0
 
     def predict(self, pictures):
         return [self._one(picture) for picture in pictures]
 
     def _one(self, picture):
         spots = self.spots
+        if 0 <= self.holds_at <= self.seen:
+            threading.Event().wait()  # until the process is killed
+        self.seen += 1
         time.sleep(spots.seconds)
         if spots.fails_at_width == picture.shape[1]:
             raise RuntimeError("out of sorts")
@@ -101,12 +111,11 @@ if __name__ == "__main__":
     from quorate.ensemble import DetectionEnsemble
 
     data, out = sys.argv[1:]
-    slow = float(os.environ.get("SECONDS_A_PICTURE", "0"))
     DetectionEnsemble(
         name="spots",
         data=data,
         detectors=(
-            Spots(name="a", kind="spots", seconds=slow),
+            Spots(name="a", kind="spots"),
             Spots(name="b", kind="spots", shift=1.0, score=0.8),
             Spots(name="c", kind="spots", blind="green", score=0.7),
         ),

@@ -1,44 +1,40 @@
 """What the images are built of."""
 
-import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.locks import entries
 
 ROOT = Path(__file__).parents[1]
 ROLES = ("cpu", "cuda")
 
 
-def locked(path):
-    """The packages of a requirements file, and their versions."""
-    text = (ROOT / path).read_text(encoding="utf-8")
-    assert "://" not in re.sub(r"(?m)^ *#.*$", "", text)
-    found = {}
-    for one in re.split(r"(?m)^(?=[a-z0-9])", text)[1:]:
-        name, version = re.match(r"([a-z0-9._-]+)==(\S+)", one).groups()
-        assert "--hash=sha256:" in one, name
-        found[name] = version
-    return found
+def locked(role):
+    """The packages of a role's lock file, and their versions."""
+    return {one.name: one.version for one in entries(role)}
 
 
 def names(dependencies):
-    return {re.match(r"[A-Za-z0-9._-]+", one)[0].lower() for one in dependencies}
+    return {canonicalize_name(Requirement(one).name) for one in dependencies}
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_an_image_has_all_that_the_package_needs(role):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    needed = names(project["dependencies"]) | names(extras["remote"])
+    needed = names(project["dependencies"]) | names(extras["darknet"]) | names(extras["remote"])
     if role == "cuda":
         needed |= names(extras["torch"]) | {"onnxruntime-gpu"}
         needed -= {"onnxruntime"}
-    assert needed - locked(f"containers/{role}/requirements.txt").keys() == set()
+    assert needed - locked(role).keys() == set()
 
 
 def test_one_onnxruntime_and_one_cuda():
-    cpu, cuda = (locked(f"containers/{role}/requirements.txt") for role in ROLES)
+    cpu, cuda = (locked(role) for role in ROLES)
     assert "onnxruntime" not in cuda, "both write the same files"
     assert not [name for name in cpu if name.startswith(("nvidia", "torch", "onnxruntime-"))]
     # onnxruntime says so in its metadata, torch in its requirements: both are of CUDA 13.
@@ -47,9 +43,9 @@ def test_one_onnxruntime_and_one_cuda():
 
 
 def test_an_image_has_the_versions_that_are_tested():
-    tested = locked("requirements-dev.txt")
+    tested = locked("dev")
     for role in ROLES:
-        for name, version in locked(f"containers/{role}/requirements.txt").items():
+        for name, version in locked(role).items():
             assert tested.get(name, version) == version, f"{role}: {name}; run `make lock`"
 
 

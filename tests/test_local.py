@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,7 +12,9 @@ from quorate.ensemble import DetectionEnsemble
 from quorate.errors import QuorateError
 from quorate.formats import read
 from quorate.spec import Publish
+from quorate.steps.parts import PART_SIZE
 from tests.spots import Spots, draw, pool
+from tests.waiting import until
 
 A = Spots(name="a", kind="spots")
 B = Spots(name="b", kind="spots", shift=1.0, score=0.8)
@@ -69,20 +70,13 @@ def test_a_killed_run_goes_on_where_it_stopped_and_the_result_is_the_same(tmp_pa
     command = [sys.executable, "-m", "tests.spots", str(data)]
     subprocess.run([*command, str(tmp_path / "whole")], check=True)
     parts = tmp_path / "killed/work/shards/00000/detections/a/parts"
-    process = subprocess.Popen(
-        [*command, str(tmp_path / "killed")], env=os.environ | {"SECONDS_A_PICTURE": "0.02"}
-    )
-    while not list(parts.glob("*.json")) and process.poll() is None:
-        time.sleep(0.02)
+    holding = os.environ | {"SPOTS_HOLD_AT": str(2 * PART_SIZE - 1)}
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], env=holding)
+    until(lambda: list(parts.glob("*.json")) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
-    assert kept
-    subprocess.run(
-        [*command, str(tmp_path / "killed")],
-        check=True,
-        env=os.environ | {"SECONDS_A_PICTURE": "0.0"},
-    )
+    assert [path.name for path in parts.glob("*.parquet")] == ["00000.parquet"]
+    subprocess.run([*command, str(tmp_path / "killed")], check=True)
     whole, killed = published(tmp_path / "whole"), published(tmp_path / "killed")
     assert whole.keys() == killed.keys()
     for name in whole:

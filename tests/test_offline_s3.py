@@ -10,7 +10,7 @@ from quorate.detections import Detections
 from quorate.formats.detections import reading as detection_files
 from quorate.storage import exists, read_bytes, write_bytes
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.s3
 
 BOX = {"image_id": 9, "category_id": 1, "bbox": [10, 10, 30, 30], "score": 0.9}
 OTHER = {**BOX, "bbox": [11, 10, 30, 30], "score": 0.7}
@@ -90,12 +90,11 @@ def test_a_bucket_to_write_to_must_be_there(two, capsys):
 def test_a_wrong_key_is_said(two, s3_prefix, capsys, monkeypatch):
     from quorate.storage import s3
 
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    s3.client.cache_clear()
-    try:
-        assert main(["fuse", *two, "-o", f"{s3_prefix}/fused.json"]) == 2
-    finally:
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         s3.client.cache_clear()
+        assert main(["fuse", *two, "-o", f"{s3_prefix}/fused.json"]) == 2
+    s3.client.cache_clear()  # for the clearing away
     said = capsys.readouterr().err
     assert "refused access" in said
     assert "hint: " in said

@@ -99,7 +99,7 @@ def test_the_quickstart_goes_from_pictures_to_a_comparison(checkout, capsys, mon
 
 def test_what_follows_make_demo(checkout, capsys):
     shutil.copytree("docs/examples/parts/models", "models")
-    assert main(["run", "docs/examples/parts/spec.yaml", "--out", "out/demo"]) == 0
+    assert main(["demo"]) == 0
     table = "\n".join(
         line[4:] for line in (ROOT / "README.md").read_text().splitlines()
         if line.startswith(("    parts: ", "    yolo", "    detr", "    frcnn", "    ensemble"))

@@ -1,3 +1,3 @@
 """The version, by itself: what is below the package's roof may read it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

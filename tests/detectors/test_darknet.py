@@ -16,6 +16,7 @@ from quorate.errors import DetectorError
 from quorate.spec import EnsembleSpec
 from quorate.spec.detector import detector_kinds
 from tests.detectors import darknet_files as darknet
+from tests.waiting import PATIENCE
 
 NAMES = ("ant", "bee", "big cat")
 ALL = {"min_score": 0.0, "max_detections": 10_000}
@@ -327,7 +328,7 @@ def test_two_processes_may_make_the_same_file_at_once(tmp_path):
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in started:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert said.strip() == str(NAMES)
     assert [path.suffix for path in cached(tmp_path)] == [".onnx"]
 

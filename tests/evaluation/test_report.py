@@ -19,6 +19,7 @@ from quorate.labels import Labels
 from quorate.masks import Masks
 from quorate.report import Report, Timing, render_report, write_report
 from tests.evaluation import example
+from tests.waiting import PATIENCE
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u202etxt"
 
@@ -311,7 +312,7 @@ def browse(page, profile) -> tuple[str, str]:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)

@@ -14,27 +14,30 @@ from quorate.storage import join, write_bytes
 from quorate.storage.folder import FolderTree
 from tests.spots import Spots, pool
 from tests.steps.test_steps import LABELS, ensemble
+from tests.waiting import PATIENCE, until
 
 A = Spots(name="a", kind="spots")
 
 
 class Far(FolderTree):
-    """A folder at the other end of a slow line that says how many asked it at once."""
+    """A folder that answers no one before `together` ask at once, and says how many did."""
 
     remote = True
-    seconds = 0.02
 
-    def __init__(self, root):
+    def __init__(self, root, *, together=1):
         super().__init__(root)
-        self.lock, self.now, self.most, self.names_read = threading.Lock(), 0, 0, []
+        self.changed = threading.Condition()
+        self.together, self.now, self.most, self.names_read = together, 0, 0, []
 
     def read(self, name):
-        with self.lock:
+        with self.changed:
             self.now += 1
             self.most = max(self.most, self.now)
             self.names_read.append(name)
-        time.sleep(self.seconds)
-        with self.lock:
+            self.changed.notify_all()
+            assert self.changed.wait_for(lambda: self.most >= self.together, PATIENCE)
+        time.sleep(0.001)  # so that more could come than should
+        with self.changed:
             self.now -= 1
         return super().read(name)
 
@@ -42,11 +45,11 @@ class Far(FolderTree):
 def test_a_remote_tree_is_asked_for_many_at_once(tmp_path):
     for number in range(2 * READERS):
         (tmp_path / f"{number:03d}").write_text(str(number))
-    tree = Far(str(tmp_path))
+    tree = Far(str(tmp_path), together=READERS)
     with Ahead(tree) as ahead:
         asked = [ahead.ask(f"{number:03d}") for number in range(2 * READERS)]
         assert [int(read()) for read in asked] == list(range(2 * READERS))
-    assert READERS // 4 < tree.most <= READERS
+    assert tree.most == READERS
     assert tree.names_read[0] == "000"
 
 
@@ -71,11 +74,23 @@ def test_what_is_in_hand_is_bounded_by_pixels_too(tmp_path):
 
 def test_an_end_does_not_wait_for_what_nobody_wants(tmp_path):
     (tmp_path / "x").write_text("x")
-    tree = Far(str(tmp_path))
+    started, over = threading.Event(), threading.Event()
+
+    class Slow(Far):
+        def read(self, name):
+            started.set()
+            assert over.wait(PATIENCE)
+            return super().read(name)
+
+    tree = Slow(str(tmp_path))
     with Ahead(tree) as ahead:
-        for _ in range(100 * READERS):
-            ahead.ask("x")
-    assert len(tree.names_read) < 50 * READERS
+        asked = [ahead.ask("x").__self__ for _ in range(100 * READERS)]
+        started.wait(PATIENCE)
+        # What is being read is finished; only the end itself can cancel the others.
+        ending = threading.Thread(target=lambda: (until(asked[-1].cancelled), over.set()))
+        ending.start()
+    ending.join()
+    assert len(tree.names_read) <= READERS
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -90,7 +105,7 @@ def test_boxes_are_the_same_from_afar(tmp_path, monkeypatch, workers):
     trees = []
 
     def open_far(root):
-        trees.append(Far(root))
+        trees.append(Far(root, together=workers + 1))
         return trees[-1]
 
     monkeypatch.setattr(import_module("quorate.steps.detect"), "open_tree", open_far)
@@ -101,7 +116,7 @@ def test_boxes_are_the_same_from_afar(tmp_path, monkeypatch, workers):
         assert left.read_bytes() == right.read_bytes()
 
 
-@pytest.mark.cluster
+@pytest.mark.s3
 def test_boxes_are_the_same_from_s3(tmp_path, s3_prefix):
     data = pool(tmp_path / "pool", 20)
     for file in data.rglob("*.png"):

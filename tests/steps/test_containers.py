@@ -25,6 +25,7 @@ from quorate.steps.adopt import adopt
 from quorate.steps.container_output import RULES, Left
 from quorate.steps.container_rules import examine, made_up, try_out
 from quorate.steps.work import Category, ShardImages
+from tests.waiting import PATIENCE
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/container-detectors.md"
 SCRIPT = re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
@@ -399,7 +400,7 @@ def podman(tmp_path, monkeypatch):
             ["podman", "run", "--rm", "--pull=never", IMAGE, "python3", "-c", "pass"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
     except FileNotFoundError:
         pytest.skip("needs podman")

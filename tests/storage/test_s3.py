@@ -32,7 +32,7 @@ def fresh_client():
     s3.client.cache_clear()
 
 
-@pytest.mark.cluster
+@pytest.mark.s3
 def test_s3_is_a_tree_like_any_other(s3_prefix):
     for name in NAMES:
         write_bytes(join(s3_prefix, name), name.encode())
@@ -62,7 +62,7 @@ def test_s3_is_a_tree_like_any_other(s3_prefix):
         read_bytes(f"s3://{os.environ['S3_BUCKET']}-missing/x")
 
 
-@pytest.mark.cluster
+@pytest.mark.s3
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 3500])
 def test_an_object_is_read_in_blocks(s3_prefix, size):
     data = bytes(i * 7 % 251 for i in range(size))
@@ -80,15 +80,16 @@ def test_an_object_is_read_in_blocks(s3_prefix, size):
     assert read_bytes(join(s3_prefix, "x")) == data
 
 
-@pytest.mark.cluster
-def test_wrong_keys_are_told_with_a_remedy(s3_prefix, monkeypatch, fresh_client):
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(AccessError, match="S3 refused access") as caught:
-        read_bytes(join(s3_prefix, "x"))
-    assert "AWS_SECRET_ACCESS_KEY" in str(caught.value.hint)
-    with pytest.raises(AccessError, match="S3 refused access"):
-        exists(join(s3_prefix, "x"))
-    monkeypatch.undo()
+@pytest.mark.s3
+def test_wrong_keys_are_told_with_a_remedy(s3_prefix, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        s3.client.cache_clear()
+        with pytest.raises(AccessError, match="S3 refused access") as caught:
+            read_bytes(join(s3_prefix, "x"))
+        assert "AWS_SECRET_ACCESS_KEY" in str(caught.value.hint)
+        with pytest.raises(AccessError, match="S3 refused access"):
+            exists(join(s3_prefix, "x"))
     s3.client.cache_clear()  # for the clearing away
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # imported when one of its commands is asked for; `--help` imports none.
 COMMANDS = {
     "run": ("run", "run an ensemble here: pictures in, annotations out"),
+    "demo": ("run", "run the demo: three small detectors, a quorum, and what it decided"),
     "fuse": ("fuse", "fuse files of detections that are there already"),
     "convert": ("convert", "convert annotations from one format to another"),
     "evaluate": ("evaluate", "measure detections against a truth"),
@@ -47,7 +48,7 @@ COMMANDS = {
     "compile": ("kernels", "compile the kernels now, for example when an image is built"),
 }
 
-RESUMED = ("run", "step", "calibrate", "tune")
+RESUMED = ("run", "demo", "step", "calibrate", "tune")
 """Commands that keep what they have finished, and go on from it."""
 
 

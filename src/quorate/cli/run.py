@@ -1,4 +1,4 @@
-"""quorate run: the whole chain on this machine."""
+"""quorate run and quorate demo: the whole chain on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add this group's command."""
+    """Add this group's commands."""
     run = commands.add_parser(
         "run",
         description="Run an ensemble on this machine. The same command again goes on where a "
@@ -27,6 +27,34 @@ def add_commands(commands: Any) -> None:
     run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
     run.add_argument("--json", action="store_true", help="print the summary as JSON")
     run.set_defaults(command=_run)
+
+    demo = commands.add_parser(
+        "demo",
+        description="Three small detectors look at pictures of machine parts, and a quorum "
+        "decides. The spec, the detectors and the pictures are put into `parts` in the folder of "
+        "the results, for you to change.",
+    )
+    demo.add_argument(
+        "-o", "--out", default="out/demo", help="folder for the results (default: out/demo)"
+    )
+    demo.add_argument("--json", action="store_true", help="print the summary as JSON")
+    demo.set_defaults(command=_demo, data=None, fresh=False, workers=None)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    import shlex
+    from pathlib import Path
+
+    from quorate.cli.output import note
+    from quorate.demo import unpack
+
+    spec = arguments.spec = unpack(Path(arguments.out) / "parts")
+    _run(arguments)
+    again = shlex.join(["quorate", "run", str(spec), "--out", arguments.out])
+    note(
+        f"try next: change `fusion` in {spec}, for example to {{method: consensus}}, then\n"
+        f"          {again}   (only what the change touches is done again)"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> None:

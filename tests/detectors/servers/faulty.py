@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 
 from quorate.open_inference.messages import MESSAGES, SERVICE
+from tests.waiting import PATIENCE
 
 INPUT = {"name": "images", "datatype": "FP32", "shape": [-1, 3, 8, 8]}
 OUTPUT = {"name": "output0", "datatype": "FP32", "shape": [-1, 1, 6]}
@@ -35,6 +36,8 @@ class Told:
     next     one of these for each request for boxes, then it behaves: a function of the handler
              (HTTP) or of the context (gRPC), which answers or raises
     always   such a function for every request for boxes
+    together how many requests for boxes there must be at once before the first is answered
+    ended    set when the test is over, for functions that answer never
     """
 
     next: list = field(default_factory=list)
@@ -43,12 +46,14 @@ class Told:
     extensions: list = field(default_factory=list)
     ready: bool = True
     delay: float = 0.0
+    together: int = 1
     index: list = field(default_factory=lambda: ["mean", "median"])
     seen: list = field(default_factory=list)
     headers: list = field(default_factory=list)
     under_way: int = 0
     most: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
+    ended: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
     @property
@@ -65,6 +70,8 @@ class Told:
         with self.lock:
             self.under_way += 1
             self.most = max(self.most, self.under_way)
+            self.lock.notify_all()
+            assert self.lock.wait_for(lambda: self.most >= self.together, PATIENCE)
         try:
             time.sleep(self.delay)
             yield
@@ -83,12 +90,9 @@ def status(code, body=b"", **headers):
     return trick
 
 
-def slow(seconds):
-    def trick(handler):
-        time.sleep(seconds)
-        handler.answer(200, b"{}")
-
-    return trick
+def never(told):
+    """Answers when the test is over, so never."""
+    return lambda _: told.ended.wait(PATIENCE)
 
 
 def cut(handler):
@@ -185,6 +189,7 @@ def http_server(tls=None):
     try:
         yield server.told
     finally:
+        server.told.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -252,4 +257,5 @@ def rpc_server(tls=None):
     try:
         yield told
     finally:
+        told.ended.set()
         server.stop(None).wait()

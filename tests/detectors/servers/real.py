@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 HERE = Path(__file__).parent
 PYTHON = Path(__file__).parents[3] / ".venv-remote/bin/python"
-PATIENCE = 120
 
 
 class Server(NamedTuple):

@@ -10,6 +10,8 @@ from quorate.argo.runs.upload import uploaded
 from quorate.errors import InputError
 from quorate.spec import EnsembleSpec
 
+pytestmark = pytest.mark.s3
+
 
 @pytest.fixture
 def files(tmp_path):
@@ -42,27 +44,27 @@ def remove(location):
         boto3.client("s3").delete_object(Bucket=bucket, Key=prefix + name)
 
 
-def test_weights_and_pictures_are_sent_once(files, bucket):
+def test_weights_and_pictures_are_sent_once(files, s3_bucket):
     told = []
-    there = uploaded(spec(files), None, bucket, progress=lambda *said: told.append(said))
+    there = uploaded(spec(files), None, s3_bucket, progress=lambda *said: told.append(said))
     weights, data = there.detectors[0].weights, there.data
     try:
         digest = hashlib.sha256((files / "a.onnx").read_bytes()).hexdigest()
-        assert weights == f"s3://{bucket}/quorate/weights/{digest}/a.onnx"
-        assert data.startswith(f"s3://{bucket}/quorate/data/pool-")
+        assert weights == f"s3://{s3_bucket}/quorate/weights/{digest}/a.onnx"
+        assert data.startswith(f"s3://{s3_bucket}/quorate/data/pool-")
         assert data.endswith("/")
-        assert there.workflow.bucket == bucket
+        assert there.workflow.bucket == s3_bucket
         first = below(data)
         assert set(first) == {"1.jpg", "north/2.jpg"}
         assert ("a MB", 1, 1) in told
         assert told[-1] == ("data MB", 1, 1)
 
-        again = uploaded(spec(files), None, bucket)
+        again = uploaded(spec(files), None, s3_bucket)
         assert (again.detectors[0].weights, again.data) == (weights, data)
         assert below(data) == first  # not one was written anew
 
         (files / "pool" / "1.jpg").write_bytes(b"other")
-        changed = uploaded(spec(files), None, bucket).data
+        changed = uploaded(spec(files), None, s3_bucket).data
         assert changed != data
         remove(changed)
     finally:
@@ -70,8 +72,8 @@ def test_weights_and_pictures_are_sent_once(files, bucket):
         remove(data)
 
 
-def test_what_is_in_s3_stays_where_it_is(files, bucket):
-    there = uploaded(spec(files, data="s3://elsewhere/pool/"), None, bucket)
+def test_what_is_in_s3_stays_where_it_is(files, s3_bucket):
+    there = uploaded(spec(files, data="s3://elsewhere/pool/"), None, s3_bucket)
     remove(there.detectors[0].weights)
     assert there.data == "s3://elsewhere/pool/"
 
@@ -81,17 +83,17 @@ def test_what_is_in_s3_stays_where_it_is(files, bucket):
     [("none", "no such file or folder"), ("empty", "folder is empty"),
      ("a.onnx", "is one file, and its pictures lie elsewhere")],
 )  # fmt: skip
-def test_what_cannot_be_uploaded(files, bucket, data, says):
+def test_what_cannot_be_uploaded(files, s3_bucket, data, says):
     (files / "empty").mkdir()
     ensemble = spec(files)
     try:
         with pytest.raises(InputError, match=says):
-            uploaded(ensemble, str(files / data), bucket)
+            uploaded(ensemble, str(files / data), s3_bucket)
     finally:
         digest = hashlib.sha256((files / "a.onnx").read_bytes()).hexdigest()
-        remove(f"s3://{bucket}/quorate/weights/{digest}/a.onnx")
+        remove(f"s3://{s3_bucket}/quorate/weights/{digest}/a.onnx")
 
 
-def test_a_bucket_that_is_not_there(files, bucket):
+def test_a_bucket_that_is_not_there(files, s3_bucket):
     with pytest.raises(InputError, match="no such bucket"):
-        uploaded(spec(files), None, f"{bucket}-that-is-not-there")
+        uploaded(spec(files), None, f"{s3_bucket}-that-is-not-there")
