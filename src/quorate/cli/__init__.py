@@ -66,6 +66,10 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": _formatter, **settings})
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse has it, save that an output which takes nothing is told."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         name, _, rest = message.partition("invalid choice: ")
         if rest:
@@ -128,8 +132,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ours:
             atexit.register(gc.freeze)  # nothing need be collected
             _end_on_sigterm()
-        arguments = parser(command).parse_args(given)
-        arguments.command(arguments)
+        try:
+            arguments = parser(command).parse_args(given)
+            arguments.command(arguments)
+        except SystemExit:  # --help, --version
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()  # a full disk is told here, not while Python ends
     except KeyboardInterrupt as interrupt:
         goes_on = "; the same command goes on from here" * (command in RESUMED)
