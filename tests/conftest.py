@@ -1,4 +1,5 @@
 import os
+import subprocess
 import uuid
 
 import pytest
@@ -47,3 +48,15 @@ def s3_prefix(s3_bucket):
     prefix = f"s3://{s3_bucket}/quorate-test/{uuid.uuid4().hex}"
     yield prefix
     remove_tree(prefix)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted: not root, or in a container")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -197,8 +197,11 @@ class Detections:
             raise InputError(f"No detector '{detector}' among {', '.join(self.detectors)}.")
         return self.take(self.detector == self.detectors.index(detector))
 
-    def to_parquet(self, path: str | Path) -> None:
-        """Write one Parquet file; columns as above, `x1 y1 x2 y2` apart, names in the metadata."""
+    def to_parquet(self, path: str | Path | BinaryIO) -> None:
+        """Write one Parquet file, or into an open one.
+
+        The columns are those above, `x1 y1 x2 y2` apart; names are in the metadata.
+        """
         import pyarrow.parquet as pq
 
         pq.write_table(self.to_arrow(), path, compression="zstd", row_group_size=1 << 20)

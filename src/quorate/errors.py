@@ -142,18 +142,21 @@ class MissingExtraError(QuorateError):
         )
 
 
-def file_error(error: OSError) -> QuorateError | None:
+def file_error(error: OSError, place: str | None = None) -> QuorateError | None:
     """What the system refused of a file, as a sentence; None where the error is not of that kind.
 
-    A full disk is a `StorageError`: it may be worth another try. What is not allowed, or is a file
-    where a folder should be, is an `InputError`.
+    `place` is named instead of the error's own file. A full disk is a `StorageError`: it may be
+    worth another try. What is not allowed, or is a file where a folder should be, is an
+    `InputError`.
     """
     import errno
 
-    if error.filename is None:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    name = place or error.filename or ("the disk or the output" if full else None)
+    if name is None:
         return None
-    said = f"{error.filename}: {(error.strerror or str(error)).lower()}."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    said = f"{name}: {(error.strerror or str(error)).lower()}."
+    if full:
         return StorageError(said, hint="make room; what is finished is kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(said, hint="change who may read and write there, or choose another place")

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from quorate import storage
-from quorate.errors import FormatError, InputError
+from quorate.errors import FormatError, InputError, StorageError
 from quorate.storage import (
     open_file,
     open_tree,
     read_bytes,
     remove_tree,
+    remove_unfinished,
     write_bytes,
     writing,
 )
@@ -168,8 +169,36 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert target.read_bytes() == b"one"
     assert list(target.parent.iterdir()) == [target]
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match=f"^{tmp_path}/file: file exists") as caught:
         write_bytes(tmp_path / "file" / "x", b"")
+    assert "a folder is meant" in caught.value.hint
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    with writing(tmp_path / "being/written") as file:
+        file.write(b"x")
+        (tmp_path / "being/.left.1234abcd.unfinished").write_bytes(b"half")
+        assert remove_unfinished(tmp_path) == 1  # not the one that is being written
+    assert list((tmp_path / "being").iterdir()) == [tmp_path / "being/written"]
+    assert remove_unfinished(tmp_path) == 0
+    assert remove_unfinished(tmp_path / "missing") == 0
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(small_disk):
+    write_bytes(small_disk / "a", b"1" * 1000)
+    with pytest.raises(StorageError, match=f"^{small_disk}/a: no space left on device") as caught:
+        write_bytes(small_disk / "a", bytes(4 << 20))
+    assert "make room" in caught.value.hint
+    assert (small_disk / "a").read_bytes() == b"1" * 1000
+    assert list(small_disk.iterdir()) == [small_disk / "a"]
+
+
+def test_a_device_stays_a_device(tmp_path):
+    with pytest.raises(StorageError, match=r"^/dev/full: no space left on device"):
+        write_bytes("/dev/full", b"x")
+    write_bytes("/dev/null", b"x")
+    assert not Path("/dev/full").is_file()
+    assert not Path("/dev/null").is_file()
 
 
 def test_a_folder_is_no_file(tmp_path):

@@ -67,6 +67,10 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": _formatter, **settings})
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse has it, save that an output which takes nothing is told."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         name, _, rest = message.partition("invalid choice: ")
         if rest:
@@ -122,34 +126,65 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is that of the error tree (`quorate.errors`)."""
-    if argv is None:  # the process is ours and ends with the command: nothing need be collected
-        atexit.register(gc.freeze)
+    ours = argv is None  # the process is ours, and ends with the command
     given = sys.argv[1:] if argv is None else argv
     command = next((word for word in given if word != "--"), "")
-    arguments = parser(command).parse_args(given)
+    try:
+        if ours:
+            atexit.register(gc.freeze)  # nothing need be collected
+            _end_on_sigterm()
+        try:
+            arguments = parser(command).parse_args(given)
+            arguments.command(arguments)
+        except SystemExit:  # --help, --version
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # a full disk is told here, not while Python ends
+    except KeyboardInterrupt as interrupt:
+        goes_on = "; the same command goes on from here" * (command in RESUMED)
+        word = "terminated" if isinstance(interrupt, _Terminated) else "interrupted"
+        print(f"\n{word}{goes_on}", file=sys.stderr)
+        return 143 if isinstance(interrupt, _Terminated) else 130
+    except BrokenPipeError:
+        # The reader of our output went away (`quorate … | head`): nothing is wrong here.
+        _drop_output()
+        return 0
+    except Exception as error:
+        return _failed(error)
+    return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command just as Ctrl-C does."""
+
+
+def _end_on_sigterm() -> None:
+    """Let SIGTERM end the command in order: nothing half-written stays, and a word is said."""
+    import signal
+
+    def end(*_: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second ends it at once
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong; the exit status. What is a fault of ours is raised on."""
     from quorate.cli import pod
     from quorate.errors import QuorateError, file_error
 
-    try:
-        arguments.command(arguments)
-    except QuorateError as error:
-        print(f"error: {error}", file=sys.stderr)
-        pod.last_words(f"{error.message} ({error.hint})" if error.hint else error.message)
-        return error.exit_code
-    except KeyboardInterrupt:
-        goes_on = "; the same command goes on from here" * (command in RESUMED)
-        print(f"\ninterrupted{goes_on}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of our output went away (`quorate … | head`): nothing is wrong here.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        found = file_error(error) if isinstance(error, OSError) else None
-        if found is None:
-            pod.last_words(f"{type(error).__name__}: {error}")
-            raise
-        print(f"error: {found}", file=sys.stderr)
-        pod.last_words(found.message)
-        return found.exit_code
-    return 0
+    found = file_error(error) if isinstance(error, OSError) else error
+    if not isinstance(found, QuorateError):
+        pod.last_words(f"{type(error).__name__}: {error}")
+        raise error
+    if isinstance(error, OSError) and error.filename is None:
+        _drop_output()  # what it still holds would fail again while Python ends
+    print(f"error: {found}", file=sys.stderr)
+    pod.last_words(f"{found.message} ({found.hint})" if found.hint else found.message)
+    return found.exit_code
+
+
+def _drop_output() -> None:
+    """Let nothing more be written to stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -14,6 +13,7 @@ from quorate.report.markup import name, text
 from quorate.report.model import Report
 from quorate.report.scores import reliability
 from quorate.report.wall import panel_rules, wall
+from quorate.storage import write_bytes
 
 
 def render_report(report: Report) -> str:
@@ -56,8 +56,4 @@ def render_report(report: Report) -> str:
 
 def write_report(path: str | Path, report: Report) -> None:
     """Write the page to one file; a reader sees the old page or the new one, never half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(render_report(report), encoding="utf-8", newline="\n")
-    os.replace(part, path)
+    write_bytes(path, render_report(report).encode())

@@ -19,7 +19,6 @@ anything else in its folder is the rest of a killed run. Files appear whole or n
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +29,7 @@ from quorate.dataset import Image
 from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.labels import Labels
+from quorate.storage import write_bytes, writing
 
 T = TypeVar("T")
 
@@ -160,18 +160,13 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 def write_json(path: Path, value: msgspec.Struct) -> None:
     """Write a JSON file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
-    unfinished.replace(path)
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
 def write_detections(path: Path, detections: Detections) -> None:
     """Write a Parquet file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    detections.to_parquet(unfinished)
-    unfinished.replace(path)
+    with writing(path) as file:
+        detections.to_parquet(file)
 
 
 def done(folder: Path, fingerprint: str) -> Manifest | None:

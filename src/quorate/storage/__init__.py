@@ -33,6 +33,7 @@ from quorate.storage import s3
 from quorate.storage.archive import ZipTree, in_zip
 from quorate.storage.folder import FolderTree
 from quorate.storage.tree import Tree, join, refuse, safe_name
+from quorate.storage.whole import remove_unfinished, whole_file
 
 __all__ = [
     "Tree",
@@ -43,6 +44,7 @@ __all__ = [
     "open_tree",
     "read_bytes",
     "remove_tree",
+    "remove_unfinished",
     "safe_name",
     "write_bytes",
     "writing",
@@ -121,21 +123,8 @@ def writing(location: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             spool.seek(0)
             s3.put(location, cast(BinaryIO, spool))
         return
-    path = Path(location)
-    unfinished = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-        os.replace(unfinished, path)
-        unfinished = None
-    except OSError as error:
-        raise InputError(f"{location}: cannot be written ({error.strerror or error}).") from None
-    finally:
-        if unfinished:
-            os.unlink(unfinished)
+    with whole_file(Path(location)) as file:
+        yield file
 
 
 def remove_tree(root: str | os.PathLike[str]) -> None:
@@ -162,9 +151,3 @@ def exists(location: str | os.PathLike[str]) -> bool:
     if not is_s3(location):
         return os.path.isfile(location)
     return s3.exists(os.fspath(location))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

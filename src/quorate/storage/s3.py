@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
 from quorate.errors import AccessError, InputError, QuorateError, StorageError
+from quorate.storage.checksums import fits
 from quorate.storage.tree import Tree, join, safe_name
 
 if TYPE_CHECKING:
@@ -22,12 +27,18 @@ if TYPE_CHECKING:
 
 HEADER = 64 << 10
 """Bytes fetched at once when a file is opened rather than read."""
-BLOCK = 8 << 20
-"""Bytes fetched at once of a file that is read from its beginning to its end."""
 CONNECTIONS = 64
 """Most requests at once."""
+REQUESTS = 5
+"""Times that boto3 sends a request which is not answered."""
 TRIES = 4
-"""Times that a file is asked for whose bytes break off; boto3 itself tries what comes before."""
+"""Times that a file is asked for whose bytes break off or are wrong, which boto3 leaves to us."""
+CONNECT_SECONDS, ANSWER_SECONDS = 5, 15
+"""How long one try waits for a connection, and for the next bytes of an answer."""
+TELL_SECONDS = 5
+"""Between two notes that a store does not answer."""
+
+log = logging.getLogger("quorate.storage")
 
 T = TypeVar("T")
 
@@ -68,15 +79,57 @@ def client() -> S3Client:
     from botocore.exceptions import BotoCoreError
 
     config = Config(
-        retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=CONNECTIONS
+        retries={"mode": "standard", "total_max_attempts": REQUESTS},
+        max_pool_connections=CONNECTIONS,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=ANSWER_SECONDS,
     )
     try:
-        return boto3.session.Session().client("s3", config=config)
+        made = boto3.session.Session().client("s3", config=config)
+        made.meta.events.register_first("needs-retry.s3", _Told())
+        return made
     except (BotoCoreError, ValueError) as error:
         raise InputError(
             f"S3 cannot be used: {str(error).rstrip('.')}.",
             hint="check AWS_ENDPOINT_URL, AWS_REGION and AWS_PROFILE",
         ) from None
+
+
+class _RedirectedError(Exception):
+    """A store answers every request with another address."""
+
+
+class _Told:
+    """Says, as long as a store does not answer, how often it was asked; boto3 itself is silent."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._first = self._last = float("-inf")
+        self._failed = 0
+
+    def __call__(
+        self, *, response: Any, caught_exception: Any, **_: Any
+    ) -> None:  # None leaves to boto3 whether it tries again
+        status = response[0].status_code if response else 0
+        if 300 <= status < 400 and "x-amz-bucket-region" not in response[0].headers:
+            raise _RedirectedError  # else boto3 asks for the bucket's region for ever
+        if caught_exception is None and status < 500:
+            self._failed = 0
+            return
+        why = f"it answered {status}" if status else " ".join(str(caught_exception).split())
+        with self._lock:
+            now = time.monotonic()
+            if not self._failed:
+                self._first = now
+            self._failed += 1
+            if now - self._last < TELL_SECONDS:
+                return
+            self._last = now
+            since = f" in {now - self._first:.0f} s" if self._failed > 1 else ""
+            log.warning(
+                f"S3 does not answer ({why.rstrip('.')}): {self._failed} failed requests{since}; "
+                f"each is sent {REQUESTS} times"
+            )
 
 
 @contextlib.contextmanager
@@ -94,11 +147,18 @@ def s3_errors(location: str) -> Iterator[None]:
         TokenRetrievalError,
         UnauthorizedSSOTokenError,
     )
+    from botocore.parsers import ResponseParserError
+    from s3transfer.exceptions import RetriesExceededError
 
     try:
         yield
     except ClientError as error:
         raise _answered(location, error) from None
+    except _RedirectedError:
+        raise InputError(
+            f"{location}: the store sends every request on to another address.",
+            hint="check AWS_ENDPOINT_URL and AWS_REGION",
+        ) from None
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise AccessError(f"{location}: {_sentence(error)}", hint=_REMEDY) from None
     except (TokenRetrievalError, UnauthorizedSSOTokenError) as error:
@@ -111,17 +171,23 @@ def s3_errors(location: str) -> Iterator[None]:
             f"{location}: the store at {at.scheme}://{at.netloc} cannot be reached.",
             hint="is the store up, and AWS_ENDPOINT_URL its address?",
         ) from None
-    except (BotoCoreError, S3UploadFailedError) as error:
+    except RetriesExceededError as error:
+        raise StorageError(f"{location}: {_sentence(error.last_exception)}") from None
+    except (BotoCoreError, ResponseParserError, S3UploadFailedError) as error:
         raise StorageError(f"{location}: {_sentence(error)}") from None
+
+
+class _MissingError(InputError):
+    """There is no such object, or no such bucket."""
 
 
 def _answered(location: str, error: Any) -> QuorateError:
     """What the store's refusal means."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in _MISSING:
-        return InputError(f"{location}: there is no such file.")
+        return _MissingError(f"{location}: there is no such file.")
     if code == "NoSuchBucket":
-        return InputError(f"{location}: there is no such bucket.")
+        return _MissingError(f"{location}: there is no such bucket.")
     if code in _EXPIRED:
         return AccessError(
             f"{location}: the credentials for S3 have expired ({code}).",
@@ -132,13 +198,15 @@ def _answered(location: str, error: Any) -> QuorateError:
         return AccessError(f"{location}: S3 refused access ({code}).", hint="set the clock")
     if code in _REFUSED:
         return AccessError(f"{location}: S3 refused access ({code}).", hint=_REMEDY)
+    if code in ("PreconditionFailed", "412"):
+        return StorageError(f"{location}: was replaced while it was being read.")
     if code == "400":
         # The answer to a HEAD has no body to say more; mostly it is a token that has expired.
         return AccessError(f"{location}: S3 refused the request ({code}).", hint=_REMEDY)
     return StorageError(f"{location}: {_sentence(error)}")
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     return f"{' '.join(str(error).split()).rstrip('.')}."
 
 
@@ -148,16 +216,45 @@ def exists(location: str) -> bool:
     try:
         with s3_errors(location):
             client().head_object(Bucket=bucket, Key=key)
-    except InputError:
+    except _MissingError:
         return False
     return True
 
 
 def fetch(location: str, file: BinaryIO) -> None:
-    """Write an object into a file, in several parts at once where it is large."""
+    """Write an object into an empty file, in several parts at once where it is large.
+
+    The whole is compared with the checksum that the store keeps of it (boto3 gives one with each
+    upload). Parts have none of their own. What does not fit is fetched again.
+    """
+    from boto3.s3.transfer import TransferConfig
+    from botocore.exceptions import ClientError
+
     bucket, key = split(location)
-    with s3_errors(location):
-        client().download_fileobj(bucket, key, file)
+
+    def get() -> None:
+        try:
+            about = client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        except ClientError:
+            client().get_object(Bucket=bucket, Key=key)  # a refusal of HEAD cannot say why
+            raise
+        file.seek(0)
+        file.truncate()
+        once = TransferConfig(num_download_attempts=1)  # what breaks off is our care
+        client().download_fileobj(bucket, key, file, Config=once)
+        if not fits(file, about, lambda: _part_size(bucket, key)):
+            raise _WrongBytesError(f"{location}: its bytes do not fit the checksum kept of them.")
+
+    _patiently(location, get)
+
+
+class _WrongBytesError(StorageError):
+    """What arrived is not what is stored."""
+
+
+def _part_size(bucket: str, key: str) -> int:
+    """How many bytes the first part of an object has that was uploaded in parts."""
+    return client().head_object(Bucket=bucket, Key=key, PartNumber=1)["ContentLength"]
 
 
 def put(location: str, file: BinaryIO) -> None:
@@ -176,9 +273,16 @@ def remove(location: str) -> None:
                 client().delete_object(Bucket=bucket, Key=tree.key(name))
 
 
-def open_object(location: str, *, block: int = BLOCK) -> BinaryIO:
-    """An object to read from, fetched by blocks; seekable."""
-    return cast(BinaryIO, io.BufferedReader(_Object(*split(location), block), block))
+def open_object(location: str) -> BinaryIO:
+    """An object to read from, seekable: all of it, checked, in a temporary file."""
+    spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  the caller closes it
+    try:
+        fetch(location, spool)
+    except BaseException:
+        spool.close()
+        raise
+    spool.seek(0)
+    return spool
 
 
 class S3Tree(Tree):
@@ -226,23 +330,45 @@ class S3Tree(Tree):
 
 
 def _patiently(location: str, get: Callable[[], T]) -> T:
-    """Ask again where the bytes of an answer break off, which boto3 leaves to its caller."""
-    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+    """Ask again where the bytes of an answer break off or are wrong; boto3 leaves that to us."""
+    from botocore.exceptions import (
+        FlexibleChecksumError,
+        IncompleteReadError,
+        ReadTimeoutError,
+        ResponseStreamingError,
+    )
+    from s3transfer.exceptions import RetriesExceededError
 
+    again = (
+        FlexibleChecksumError,
+        IncompleteReadError,
+        ReadTimeoutError,
+        ResponseStreamingError,
+        RetriesExceededError,
+        _WrongBytesError,
+    )
     with s3_errors(location):
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+        for left in reversed(range(TRIES)):
+            try:
                 return get()
-        return get()
+            except again as error:
+                if not left:
+                    raise
+                log.warning(f"{location}: asked for again ({' '.join(str(error).split())})")
+    raise AssertionError("unreachable")
 
 
 class _Object(io.RawIOBase):
-    """A seekable object in S3, fetched by ranges; the first of them when it is opened."""
+    """A seekable object in S3, fetched by ranges; the first of them when it is opened.
+
+    All ranges are of one version of it: StorageError where it is replaced meanwhile.
+    """
 
     def __init__(self, bucket: str, key: str, block: int) -> None:
         self._bucket, self._key = bucket, key
         self._position = 0
         self._size = block  # until the first answer says better
+        self._version: dict[str, Any] = {}
         self._first = b""
         self._first = self._range(0, block)
 
@@ -282,13 +408,17 @@ class _Object(io.RawIOBase):
         def get() -> bytes:
             try:
                 answer = client().get_object(
-                    Bucket=self._bucket, Key=self._key, Range=f"bytes={start}-{end - 1}"
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    Range=f"bytes={start}-{end - 1}",
+                    **self._version,
                 )
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") not in ("InvalidRange", "416"):
                     raise
                 self._size = 0  # the only file without a first byte
                 return b""
+            self._version = {"IfMatch": answer["ETag"]} if answer.get("ETag") else {}
             self._size = int(
                 answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
             )
