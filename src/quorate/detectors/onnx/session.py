@@ -70,13 +70,26 @@ class OnnxNetwork:
 
 
 def open_session(
-    weights: str, *, threads: int, providers: Sequence[str] | Literal["auto"]
+    weights: str,
+    *,
+    threads: int,
+    providers: Sequence[str] | Literal["auto"],
+    model: bytes | None = None,
 ) -> OnnxNetwork:
     """Open a model for calls from any number of threads.
 
     Each call runs on its caller's thread when `threads` is 1, which is what keeps many pictures
     at once fast and every result the same. `providers` are tried in order; where it is "auto",
-    the log says which it is. DetectorError when the model cannot be used.
+    the log says which it is.
+
+    Args:
+        weights: path or S3 URI of the file; its name in errors.
+        threads: inside one run of the network.
+        providers: onnxruntime's execution providers.
+        model: the ONNX that `weights` were turned into, where they are none.
+
+    Raises:
+        DetectorError: the model cannot be used.
     """
     available = onnxruntime.get_available_providers()
     auto = providers == "auto"
@@ -98,9 +111,9 @@ def open_session(
     options.log_severity_level = 4  # what matters is raised, and said below
     # A thread that spins while it waits takes the core of the next picture's decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model = _model(weights)
+    given = _model(weights) if model is None else model
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+        session = onnxruntime.InferenceSession(given, options, providers=list(providers))
     except Exception as error:  # as above
         raise _refusal(weights, str(error)) from None
     if auto:
