@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detectors.torch.predictor import Found, Names, Runtime, TorchPredictor, first_line
+from quorate.detectors.finished import not_finite
+from quorate.detectors.torch.predictor import (
+    SINGLE,
+    Found,
+    Names,
+    Runtime,
+    TorchPredictor,
+    first_line,
+)
 from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.detectors.torch.weights import UNUSED, describe_misfit, local_copy
 from quorate.errors import DetectorError, MissingExtraError
@@ -101,10 +109,7 @@ class TransformersPredictor(TorchPredictor):
         logits, boxes = (tensor.cpu() for tensor in outputs[:2])
         masks = outputs[2]
         if not (torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
-            raise DetectorError(
-                "the model gave numbers that are NaN or infinite",
-                hint="half precision overflows so; try `precision: float32`",
-            )
+            raise not_finite("a number", single=SINGLE)
         given = SimpleNamespace(logits=logits, pred_boxes=boxes)
         results = self.processor.post_process_object_detection(
             given, threshold=self._min_score, target_sizes=sizes

@@ -20,7 +20,6 @@ from quorate.detectors.tensors.layouts.layout import (
     yolo_cells,
 )
 from quorate.detectors.tensors.preprocess import Normalisation
-from quorate.detectors.tensors.suppress import best_column, best_plane
 from quorate.masks.grids import Grids
 from quorate.networks import Graph, Tensor
 
@@ -145,11 +144,12 @@ class Yolov8(Yolo):
         scores = planes[4 : 4 + len(self.wishes.names)]
         if self.wishes.activation:
             scores = np.ascontiguousarray(activated(scores, self.wishes.activation, 0), np.float32)
-        best, label = best_plane(scores)
+        best = scores.max(axis=0)  # NaN where any is
         keep = np.flatnonzero(~(best < floor))
+        label = scores[:, keep].argmax(axis=0).astype(np.int32)
         weights = planes[4 + len(self.wishes.names) :, keep].T
         grids = self._grids(outputs, index, weights)
-        return Raw(corners(planes[:4, keep].T, "cxcywh"), best[keep], label[keep], grids)
+        return Raw(corners(planes[:4, keep].T, "cxcywh"), best[keep], label, grids)
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,12 @@ class Yolov5(Yolo):
         if self.wishes.activation:
             rows = rows.copy()
             rows[:, 4 : 5 + names] = activated(rows[:, 4 : 5 + names], self.wishes.activation)
-        best, label = best_column(rows, names, floor)
-        keep = np.flatnonzero(~(best < floor))
-        return rows, keep, best[keep], label[keep]
+        keep = np.flatnonzero(~(rows[:, 4] < floor))
+        scores = rows[keep, 5 : 5 + names]
+        best = rows[keep, 4] * scores.max(axis=1)  # NaN where any is
+        enough = ~(best < floor)
+        label = scores[enough].argmax(axis=1).astype(np.int32)
+        return rows, keep[enough], best[enough], label
 
 
 @dataclass(frozen=True)
