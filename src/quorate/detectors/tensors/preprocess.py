@@ -63,18 +63,17 @@ def fill(
     (height, width), (inner_height, inner_width) = placement.picture, placement.inner
     mean, std = np.array(normalisation.mean), np.array(normalisation.std)
     levels = np.array([normalisation.scale / std, -mean / std], dtype=np.float32)
-    if normalisation.channels == "bgr":
-        planes, levels = planes[::-1], np.ascontiguousarray(levels[:, ::-1])
     top, left = placement.top, placement.left
     bottom, right = top + inner_height, left + inner_width
     padding = (np.float32(normalisation.pad) * levels[0] + levels[1])[:, None, None]
     planes[:, :top], planes[:, bottom:] = padding, padding
     planes[:, top:bottom, :left], planes[:, top:bottom, right:] = padding, padding
-    # One type of picture for the compiler, whether it may be written to or not.
+    # One type of each for the compiler: pixels that cannot be written to, planes upside down.
     source = np.ascontiguousarray(picture).reshape(height, 3 * width)
     source.flags.writeable = False
+    target = planes[::-1, top:bottom, left:right]
     rows, columns = taps(height, inner_height, antialias), taps(width, inner_width, antialias)
-    _resize(source, planes[:, top:bottom, left:right], rows, columns, levels)
+    _resize(source, target, rows, columns, levels, normalisation.channels == "bgr")
 
 
 @lru_cache(maxsize=256)
@@ -105,8 +104,12 @@ def _resize(
     rows: Taps,
     columns: Taps,
     levels: NDArray[np.float32],
+    reverse: bool,
 ) -> None:  # pragma: no cover - compiled
-    """Pixels (height, 3 * width) into (3, inner height, inner width), times and plus `levels`."""
+    """Pixels (height, 3 * width) to (3, inner height, inner width), the last channel first.
+
+    `levels` (2, 3) is what a value of each channel is multiplied with, and what is added.
+    """
     first_row, row_weights = rows
     first_column, column_weights = columns
     line = np.empty(source.shape[1], dtype=np.float32)
@@ -121,16 +124,17 @@ def _resize(
                 for i in range(len(line)):
                     line[i] += source[row + k, i] * weight
         for channel in range(3):
+            plane, offset = 2 - channel, 2 - channel if reverse else channel
             gain, bias = levels[0, channel], levels[1, channel]
             if column_weights.shape[1] == 2:  # a loop of its own is four times as fast
                 for x in range(len(first_column)):
-                    i = 3 * first_column[x] + channel
+                    i = 3 * first_column[x] + offset
                     value = line[i] * column_weights[x, 0] + line[i + 3] * column_weights[x, 1]
-                    target[channel, y, x] = value * gain + bias
+                    target[plane, y, x] = value * gain + bias
             else:
                 for x in range(len(first_column)):
-                    i = 3 * first_column[x] + channel
+                    i = 3 * first_column[x] + offset
                     value = line[i] * column_weights[x, 0]
                     for k in range(1, column_weights.shape[1]):
                         value += line[i + 3 * k] * column_weights[x, k]
-                    target[channel, y, x] = value * gain + bias
+                    target[plane, y, x] = value * gain + bias
