@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -52,6 +53,9 @@ class OnnxNetwork:
             raise DetectorError(
                 f"the model failed on an input of {_shapes(feed)}: {_plain(str(error))}"
             ) from None
+        for name, value in zip(outputs, values, strict=True):
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+                raise DetectorError(f"the model's output '{name}' holds no plain numbers.")
         return dict(zip(outputs, values, strict=True))
 
     def _bound(
@@ -113,7 +117,12 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     given = _model(weights) if model is None else model
     try:
-        session = onnxruntime.InferenceSession(given, options, providers=list(providers))
+        # What it falls back to would be the CPU: it would print, and fail a second time.
+        session = onnxruntime.InferenceSession(
+            given, options, list(providers), enable_fallback=list(providers) != [CPU]
+        )
+    except UnicodeDecodeError:
+        raise _not_text(weights) from None
     except Exception as error:  # as above
         raise _refusal(weights, str(error)) from None
     if auto:
@@ -127,11 +136,14 @@ def open_session(
             f"onnxruntime offers {', '.join(session.get_providers())} instead.",
             hint="install what the provider needs, or leave `providers` out to run on the CPU",
         )
-    graph = Graph(
-        inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
-        outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
-        metadata=dict(session.get_modelmeta().custom_metadata_map),
-    )
+    try:
+        graph = Graph(
+            inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
+            outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
+            metadata=dict(session.get_modelmeta().custom_metadata_map),
+        )
+    except UnicodeDecodeError:
+        raise _not_text(weights) from None
     return OnnxNetwork(session, graph, "cuda" if session.get_providers()[0] in CUDA else None)
 
 
@@ -157,6 +169,13 @@ def _model(weights: str) -> str | bytes:
             f"{weights}: a Git LFS pointer, not the model itself.", hint="run `git lfs pull`"
         )
     return data or weights
+
+
+def _not_text(weights: str) -> DetectorError:
+    return DetectorError(
+        f"{weights}: a name in the model, or its metadata, is not UTF-8 text.",
+        hint="export the model anew, or correct it with the onnx package",
+    )
 
 
 def _refusal(weights: str, reason: str) -> DetectorError:

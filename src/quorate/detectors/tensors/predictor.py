@@ -155,7 +155,7 @@ class TensorPredictor:
         for index, placement in enumerate(placements):
             try:
                 raw = self.layout.decode(outputs, index, placement.frame, self.min_score)
-            except (IndexError, ValueError) as error:
+            except (IndexError, ValueError, OverflowError) as error:
                 shapes = ", ".join(f"{name} {value.shape}" for name, value in outputs.items())
                 raise DetectorError(
                     f"the outputs are not of the layout '{self.layout.name}': {shapes} ({error})."
@@ -240,9 +240,10 @@ def _imgsz(graph: Graph) -> tuple[int, int] | None:
     """Ultralytics' metadata `imgsz`, "[height, width]"."""
     try:
         height, width = ast.literal_eval(graph.metadata["imgsz"][:100])
-        return int(height), int(width)
-    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        size = int(height), int(width)
+    except (KeyError, ValueError, TypeError, ArithmeticError, SyntaxError, MemoryError):
         return None
+    return size if min(size) > 0 else None
 
 
 def _normalisation(spec: TensorDetector, layout: Layout, feed: Feed) -> Normalisation:

@@ -54,7 +54,7 @@ class EfficientNms(Layout):
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
         count, boxes, score, label = (outputs[name][index] for name in self.outputs)
-        n = int(np.asarray(count).reshape(-1)[0])
+        n = max(int(np.asarray(count).reshape(-1)[0]), 0)
         xyxy = corners(boxes[:n], self.wishes.box_format or "xyxy")
         return scored(xyxy, score[:n], label[:n], floor)
 
@@ -106,7 +106,7 @@ class Tensorflow(Layout):
         boxes, score, label = (outputs[name][index] for name in self.outputs[:3])
         n = len(boxes)
         if self.count:
-            n = int(np.asarray(outputs[self.count]).reshape(-1)[index])
+            n = max(int(np.asarray(outputs[self.count]).reshape(-1)[index]), 0)
         xyxy = of_unit(corners(boxes[:n], self.wishes.box_format or "yxyx"), frame)
         raw = scored(xyxy, score[:n], label[:n], floor)
         return raw._replace(label=raw.label - 1)  # 0 is the background

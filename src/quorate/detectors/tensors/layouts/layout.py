@@ -160,7 +160,8 @@ def scored(xyxy: Any, score: Any, label: Any, floor: float, grids: Grids | None 
 def whole(labels: NDArray[Any]) -> NDArray[np.int32]:
     """Label numbers, which some models give as floats."""
     if labels.dtype.kind == "f":
-        labels = np.rint(np.nan_to_num(labels, nan=-1, posinf=-1, neginf=-1))
+        labels = np.nan_to_num(np.rint(labels.astype(np.float64)), nan=-1, posinf=-1, neginf=-1)
+        labels = labels.clip(-1, 1 << 30)
     return labels.astype(np.int32)
 
 
