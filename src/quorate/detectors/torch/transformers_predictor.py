@@ -29,6 +29,7 @@ from quorate.detectors.torch.weights import UNUSED, describe_misfit, local_copy
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
 from quorate.masks.grids import Grids
+from quorate.networks import MAX_NAMES
 from quorate.storage import is_s3
 
 try:
@@ -191,6 +192,8 @@ def _names(spec: TransformersDetector, config: Any) -> Names:
     """The spec's names, else the configuration's."""
     given = {int(number): str(name) for number, name in (config.id2label or {}).items()}
     numbers = max(given, default=-1) + 1
+    if numbers > MAX_NAMES:
+        raise DetectorError(f"{spec.weights}: config.json numbers its labels up to {numbers - 1}.")
     names = spec.names or tuple(given.get(number, "N/A") for number in range(numbers))
     if len(names) != numbers:
         raise DetectorError(

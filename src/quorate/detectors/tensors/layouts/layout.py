@@ -23,6 +23,8 @@ Activation = Literal["none", "sigmoid", "softmax"]
 BoxFormat = Literal["xyxy", "yxyx", "cxcywh"]
 Arrays = Mapping[str, NDArray[Any]]
 
+UNIT = Normalisation()
+LEVELS = Normalisation(scale=1.0, pad=0)
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 BACKGROUND = ("__background__", "background")
 
@@ -62,7 +64,12 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way of writing boxes into tensors, fitted to one graph."""
+    """One way of writing boxes into tensors, fitted to one graph.
+
+    outputs        the tensors that `decode` reads
+    open_resize    in place of `resize` where the network takes any size
+    normalisation  what its networks want of a pixel
+    """
 
     name: ClassVar[str]
     resize: ClassVar[Resize] = "letterbox"
@@ -75,11 +82,8 @@ class Layout:
 
     wishes: Wishes
     outputs: tuple[str, ...]
-
-    @property
-    def gives_masks(self) -> bool:
-        """Whether boxes come with masks."""
-        return False
+    open_resize: Resize | None = None
+    normalisation: Normalisation = UNIT
 
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
@@ -88,16 +92,6 @@ class Layout:
         `forced`, the spec's own choice, lets shapes stand for names, and ends ambiguity.
         """
         raise NotImplementedError
-
-    @property
-    def open_resize(self) -> Resize | None:
-        """In place of `resize` where the network takes any size."""
-        return None
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """What its networks want of a pixel."""
-        return Normalisation()
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """The boxes of picture `index` of the batch that score at least `floor`.

@@ -23,6 +23,7 @@ from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.masks.grids import Grids
 from quorate.networks import Graph, Tensor
 
+BLUE_FIRST = Normalisation(scale=1.0, channels="bgr")
 STRIDES = (8, 16, 32)
 FEW_ROWS = 1000
 """An end-to-end head has at most so many rows; it has 300 unless asked otherwise."""
@@ -50,14 +51,9 @@ class Yolo(Layout):
     object, and are cut off at its box (Bolya et al. 2019, arXiv:1904.02689; Ultralytics).
     """
 
-    @property
-    def gives_masks(self) -> bool:
-        """See `Layout`."""
-        return len(self.outputs) > 1
-
     def _grids(self, outputs: Arrays, index: int, weights: NDArray[Any]) -> Grids | None:
         """Masks by (n, k) weights."""
-        if not self.gives_masks:
+        if len(self.outputs) == 1:
             return None
         planes = np.asarray(outputs[self.outputs[1]][index], dtype=np.float32)
         return Grids(planes, np.asarray(weights, dtype=np.float32), 0.0, 0.0)
@@ -203,11 +199,14 @@ class Yolov5(Yolo):
 class Yolox(Yolov5):
     """(n, cells, 5 + c) of YOLOX, decoded here: offsets in cells and logarithms of sizes.
 
-    Only by the spec's `layout: yolox`, for the same shape may be decoded already.
+    It sees grey levels as they are, blue first. Only by the spec's `layout: yolox`, for the same
+    shape may be decoded already.
     """
 
     name: ClassVar[str] = "yolox"
     resize: ClassVar[Resize] = "corner"
+
+    normalisation: Normalisation = BLUE_FIRST
 
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
@@ -216,11 +215,6 @@ class Yolox(Yolov5):
         if not found or not forced or found[2] != 5 + len(wishes.names):
             return None
         return cls(wishes, (found[0].name,))
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """Grey levels as they are, blue first."""
-        return Normalisation(scale=1.0, channels="bgr")
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
