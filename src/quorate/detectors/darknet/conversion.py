@@ -9,7 +9,8 @@ from quorate._version import __version__
 from quorate.detectors.darknet.cache import with_cached
 from quorate.detectors.darknet.network import Network, read_network
 from quorate.detectors.darknet.weights import read_filters, read_floats
-from quorate.detectors.onnx.session import LFS_POINTER, open_session
+from quorate.detectors.files import check_start
+from quorate.detectors.onnx.session import open_session
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.spec import TensorDetector
 from quorate.errors import DetectorError, InputError
@@ -79,12 +80,7 @@ def _read(location: str, most: int) -> bytearray:
         raise DetectorError(
             f"{location}: larger than {most >> 20:,} MiB, so not what it should be."
         )
-    if not data:
-        raise DetectorError(f"{location}: the file is empty.")
-    if data.startswith(LFS_POINTER):
-        raise DetectorError(
-            f"{location}: a Git LFS pointer, not the file itself.", hint="run `git lfs pull`"
-        )
+    check_start(location, data)
     return data
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from quorate.detectors.files import LFS_POINTER, check_start
 from quorate.errors import DetectorError, InputError, did_you_mean
 from quorate.networks import Graph, tensor
 from quorate.storage import is_s3, read_bytes
 
-LFS_POINTER = b"version https://git-lfs"
 CPU = "CPUExecutionProvider"
 BY_SPEED = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", CPU)
 """What `auto` takes, the first that works. TensorRT is none of them: it spends minutes on every
@@ -162,12 +162,7 @@ def _model(weights: str) -> str | bytes:
         raise DetectorError(error.message, hint=error.hint or local) from None
     except OSError as error:
         raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
-    if not start:
-        raise DetectorError(f"{weights}: the file is empty.")
-    if start == LFS_POINTER:
-        raise DetectorError(
-            f"{weights}: a Git LFS pointer, not the model itself.", hint="run `git lfs pull`"
-        )
+    check_start(weights, start)
     return data or weights
 
 

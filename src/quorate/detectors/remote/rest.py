@@ -112,11 +112,7 @@ class RestClient:
         if response.status != 200:
             raise _refused(response, unknown=400 <= response.status < 500)
         said = _read(response.body, _Metadata)
-        return signature(
-            [(t.name, t.datatype, t.shape) for t in said.inputs],
-            [(t.name, t.datatype, t.shape) for t in said.outputs],
-            origin=self.endpoint.origin,
-        )
+        return signature(said.inputs, said.outputs, origin=self.endpoint.origin)
 
     def ready(self) -> bool:
         """See `Client`."""

@@ -74,11 +74,7 @@ class RpcClient:
     def metadata(self) -> Graph:
         """See `Client`."""
         said = self._call("ModelMetadata", name=self.endpoint.model, version=self.version)
-        return signature(
-            [(t.name, t.datatype, t.shape) for t in said.inputs],
-            [(t.name, t.datatype, t.shape) for t in said.outputs],
-            origin=self.endpoint.origin,
-        )
+        return signature(said.inputs, said.outputs, origin=self.endpoint.origin)
 
     def ready(self) -> bool:
         """See `Client`."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from quorate.detectors.files import LFS_POINTER, check_start
 from quorate.detectors.torch.predictor import first_line
 from quorate.errors import DetectorError, InputError, MissingExtraError
 from quorate.storage import open_file, open_tree
@@ -25,7 +26,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("This kind of detector", "torch") from error
 
-LFS_POINTER = b"version https://git-lfs"
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Where training loops put the model's state beside the optimizer's."""
 PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -90,12 +90,7 @@ def read_state(location: str) -> State:
                 start = file.read(len(LFS_POINTER))
         except OSError as error:
             raise DetectorError(f"{location}: cannot be read ({error.strerror}).") from None
-        if not start:
-            raise DetectorError(f"{location}: the file is empty.")
-        if start == LFS_POINTER:
-            raise DetectorError(
-                f"{location}: a Git LFS pointer, not the model itself.", hint="run `git lfs pull`"
-            )
+        check_start(location, start)
         if start[8:9] == b"{":
             return _read_safetensors(path, location)
         return State(_state_of(_read_pickle(path, location), location), {})
