@@ -93,7 +93,7 @@ def _parsed(text: str, what: str) -> tuple[str, ...]:
         raise DetectorError(f"{what} has {len(text)} characters, too many to be names of labels.")
     try:
         value = json.loads(text) if text.startswith(('{"', '["')) else ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         if text[:1] in "{[(":
             raise DetectorError(
                 f"{what} is neither a Python literal nor JSON: {text[:80]!r}.",
@@ -102,15 +102,20 @@ def _parsed(text: str, what: str) -> tuple[str, ...]:
         value = [name.strip() for name in text.replace("\n", ",").split(",") if name.strip()]
     if isinstance(value, dict):
         try:
-            value = {int(number): name for number, name in value.items()}
-        except (TypeError, ValueError):
+            numbers = [int(str(number)) for number in value]
+        except ValueError:
             raise DetectorError(f"{what} has keys that are no numbers: {text[:80]!r}.") from None
-        if sorted(value) != list(range(len(value))):
+        if sorted(numbers) != list(range(len(numbers))):
             raise DetectorError(
                 f"{what} does not number its labels 0..{len(value) - 1}: {text[:80]!r}.",
                 hint="give the labels in the spec, for example `names: [car, person]`",
             )
-        value = [value[number] for number in range(len(value))]
+        value = [name for _, name in sorted(zip(numbers, map(str, value.values()), strict=True))]
     if not isinstance(value, (list, tuple)) or not 0 < len(value) <= MAX_NAMES:
         raise DetectorError(f"{what} is not a list of labels: {text[:80]!r}.")
-    return tuple(str(name) for name in value)
+    names = tuple(str(name) for name in value)
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError:
+        raise DetectorError(f"{what} has names that are no text: {text[:80]!r}.") from None
+    return names

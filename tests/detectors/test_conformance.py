@@ -85,7 +85,7 @@ def test_boxes_that_depend_on_the_thread_are_told():
     def one(self, picture):
         return Good.one(self, picture) if threading.current_thread() is main else boxes()
 
-    assert check_predictor(breaking(one=one)) == ["several threads: other boxes than in one"]
+    assert check_predictor(breaking(one=one)) == ["several threads: other boxes than one by one"]
 
 
 def test_the_pictures_are_given_back_as_they_were():

@@ -12,7 +12,6 @@ import pytest
 from quorate.detectors.conformance import assert_conforms
 from quorate.detectors.darknet import DarknetDetector
 from quorate.detectors.darknet.cache import cache_folder
-from quorate.errors import DetectorError
 from quorate.spec import EnsembleSpec
 from quorate.spec.detector import detector_kinds
 from tests.detectors import darknet_files as darknet
@@ -245,7 +244,7 @@ def test_files_become_onnx_once(tmp_path, monkeypatch):
     first = files.detector().load()
     [made] = cached(tmp_path)
     before = made.stat().st_mtime_ns, made.read_bytes()
-    monkeypatch.setattr("quorate.detectors.darknet.conversion.onnx_model", pytest.fail)
+    monkeypatch.setattr("quorate.detectors.darknet.model.onnx_model", pytest.fail)
     shown = picture(40, 60)
     again = files.detector().load().predict([shown])[0]
     np.testing.assert_array_equal(as_table(again), as_table(first.predict([shown])[0]))
@@ -280,19 +279,31 @@ def test_a_damaged_file_in_the_cache_is_made_anew(tmp_path, damage):
 def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, monkeypatch, where):
     (tmp_path / "a file").write_text("")
     monkeypatch.setenv("QUORATE_CACHE", str(tmp_path / where))
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
     predictor = darknet.write(tmp_path, darknet.V3_TINY).detector().load()
-    assert not list((tmp_path / "tmp").iterdir())
     assert predictor.predict([picture(20, 20)])[0].score.size
 
 
-def test_where_nothing_can_be_written_at_all_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setenv("QUORATE_CACHE", "/proc/nowhere")
-    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
-    with pytest.raises(DetectorError, match="neither the cache nor a temporary") as caught:
-        darknet.write(tmp_path, darknet.V3_TINY).detector().load()
-    assert "QUORATE_CACHE" in caught.value.hint
+def test_without_the_onnx_package_a_model_is_made_by_nobody_but_a_made_one_is_used(tmp_path):
+    files = darknet.write(tmp_path, darknet.V3_TINY)
+    code = (
+        "import sys; sys.modules['onnx'] = None;"
+        "from quorate.detectors.darknet import DarknetDetector as D;"
+        "from quorate.errors import MissingExtraError;"
+        "cfg, weights = sys.argv[1:];"
+        "d = D(name='d', cfg=cfg, weights=weights, names=('a', 'b', 'c'))"
+        "\ntry: print(d.load().labels)"
+        "\nexcept MissingExtraError as error: print(error.hint)"
+    )
+
+    def said():
+        command = [sys.executable, "-c", code, str(files.cfg), str(files.weights)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.stdout.strip(), done.stderr
+
+    assert said() == ("pip install 'quorate[darknet]'", "")
+    files.detector().load()
+    assert said() == ("('a', 'b', 'c')", "")
 
 
 def test_the_users_cache_is_the_default(tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from quorate.detectors.onnx.spec import OnnxDetector
-from quorate.detectors.tensors.layouts.layout import activated, layouts
+from quorate.detectors.tensors.layouts.layout import activated
+from quorate.detectors.tensors.layouts.recognise import layouts
 from quorate.detectors.tensors.spec import LAYOUT_NAMES
 from quorate.errors import DetectorError
 from tests.detectors import models
@@ -403,3 +404,29 @@ def test_activations():
     assert np.allclose(activated(raw, "sigmoid"), [[0.5, 0.7310586, 0], [1, 0.5, 0.5]], atol=1e-6)
     assert np.allclose(activated(raw, "softmax").sum(axis=1), 1)
     assert activated(raw, "none") is raw
+
+
+@pytest.mark.parametrize(("head", "first"), [(yolov8_output, 4), (yolov5_output, 5)])
+def test_an_anchor_has_its_best_category_and_the_first_of_equals(tmp_path, head, first):
+    output = head([(CENTRE, 1, 0.9)])
+    row = output[0, :, 0] if head is yolov8_output else output[0, 0]
+    row[first:] = 0.4, 0.8, 0.8
+    boxes = found(models.constant(tmp_path / "m.onnx", {"o": output}, names=NAMES))[1]
+    shows(boxes, (1, 0.8 if head is yolov8_output else 0.4, BOX))
+
+
+@pytest.mark.parametrize(("head", "first"), [(yolov8_output, 4), (yolov5_output, 5)])
+@pytest.mark.parametrize("category", [0, 1, 2])
+def test_a_category_score_that_is_no_number_is_not_passed_over(tmp_path, head, first, category):
+    output = head([(CENTRE, 1, 0.9)])
+    row = output[0, :, 0] if head is yolov8_output else output[0, 0]
+    row[first + category] = np.nan
+    path = models.constant(tmp_path / "m.onnx", {"o": output}, names=NAMES)
+    with pytest.raises(DetectorError, match="1 boxes with a coordinate or score that is NaN"):
+        found(path)
+
+
+def test_an_anchor_that_sees_no_object_is_not_looked_at(tmp_path):
+    output = yolov5_output([(CENTRE, 1, 0.9)])
+    output[0, 0, 4:] = 0.01, np.nan, 1, 1
+    assert not len(found(models.constant(tmp_path / "m.onnx", {"o": output}, names=NAMES))[1].score)

@@ -88,13 +88,13 @@ def test_masks_are_left_out_where_they_are_not_asked_for(tmp_path):
 def test_prototypes_that_do_not_fit_the_rows_are_none(tmp_path):
     outputs = {"output0": rows(BOXES, LINES).transpose(0, 2, 1), "output1": prototypes()[:, :2]}
     predictor = load(tmp_path / "m.onnx", outputs)
-    assert not predictor.layout.gives_masks
+    assert len(predictor.layout.outputs) == 1
 
 
 def test_prototypes_that_are_no_numbers_are_named(tmp_path):
     outputs = {"output0": rows(BOXES, LINES).transpose(0, 2, 1), "output1": prototypes() * np.nan}
     predictor = load(tmp_path / "m.onnx", outputs)
-    with pytest.raises(DetectorError, match="masks with numbers that are NaN"):
+    with pytest.raises(DetectorError, match="a mask with a number that is NaN"):
         predictor.predict([np.zeros((64, 64, 3), np.uint8)])
 
 

@@ -355,7 +355,7 @@ def test_auto_takes_the_fastest_provider_and_says_which(tmp_path, monkeypatch, c
     asked = []
     session = onnxruntime.InferenceSession
 
-    def opened(path, options, providers):
+    def opened(path, options, providers, **_):
         asked.append(providers)
         return session(path, options, providers=["CPUExecutionProvider"])
 

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from quorate.detectors import compile_kernels
+from quorate.detectors.tensors import preprocess
 from quorate.detectors.tensors.geometry import letterbox, shortest_edge, stretch
 from quorate.detectors.tensors.preprocess import Normalisation, fill, taps
 
@@ -125,3 +127,14 @@ def test_pictures_that_are_read_only_or_views_are_as_good():
     frozen = np.ascontiguousarray(view)
     frozen.flags.writeable = False
     assert np.array_equal(filled(frozen, placement), expected)
+
+
+def test_every_picture_and_network_takes_the_kernel_that_was_compiled_ahead():
+    compile_kernels()
+    for planes in (np.zeros((3, 64, 64), np.float32), np.zeros((64, 64, 3), np.float32)):
+        planes = planes if len(planes) == 3 else planes.transpose(2, 0, 1)
+        for placement in (letterbox((30, 50), (64, 64)), stretch((30, 50), (64, 64))):
+            for channels in ("rgb", "bgr"):
+                normalisation = replace(GREY, channels=channels)
+                fill(planes, picture(30, 50), placement, normalisation, antialias=True)
+    assert len(preprocess._resize.signatures) == 1

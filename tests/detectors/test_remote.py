@@ -1,21 +1,25 @@
 """`kind: remote` against a server that misbehaves, and the words of its spec."""
 
+import gzip
 import json
 import shutil
 import ssl
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.utils import formatdate
 from types import SimpleNamespace
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
 from urllib3.exceptions import InsecureRequestWarning
 
 from quorate.cli import main
-from quorate.detectors.remote import RemoteDetector, rest, retry
+from quorate.detectors.remote import RemoteDetector, rest, retry, rpc
 from quorate.errors import DetectorError, ServerError, SpecError
 from quorate.labels import Labels
 from quorate.open_inference.messages import MESSAGES
@@ -59,6 +63,14 @@ def spec(told, **options):
 def score(predictor, picture=PICTURE):
     [boxes] = predictor.predict([picture])
     return boxes.score.tolist()
+
+
+def hurried(told, seconds, **options):
+    """A predictor that is loaded at leisure, and then waits so long for an answer."""
+    predictor = spec(told, **options).load()
+    client = predictor.network.client
+    client.endpoint = replace(client.endpoint, timeout=seconds)
+    return predictor
 
 
 def refuses(told, match, error=DetectorError, **options):
@@ -191,9 +203,19 @@ def test_a_connection_that_is_cut_is_made_again(web):
 def test_a_server_that_takes_too_long(kind, web, wire):
     told = web if kind == "http" else wire
     told.always = faulty.never(told)
+    predictor = hurried(told, 0.1, retries=1)
     with pytest.raises(ServerError, match="2 times: it took too long") as caught:
-        score(spec(told, request_timeout=0.2, retries=1).load())
+        score(predictor)
     assert "request_timeout" in caught.value.hint
+
+
+@pytest.mark.parametrize("from_start", [True, False])
+def test_the_time_limit_is_for_the_answer_and_not_for_each_byte(web, from_start):
+    """A server that never stops sending would be waited for without end."""
+    predictor = hurried(web, 0.3, retries=1)
+    web.always = faulty.trickle(from_start)
+    with pytest.raises(ServerError, match="2 times: it took too long"):
+        score(predictor)
 
 
 def test_a_model_that_is_not_ready_is_worth_another_try(either, monkeypatch):
@@ -238,6 +260,12 @@ def test_likewise_over_grpc_once(wire, name):
 def test_a_redirect_is_not_followed(web):
     web.always = faulty.status(307, Location="http://elsewhere/")
     refuses(web, "leads elsewhere, to http://elsewhere/")
+
+
+def test_redirects_without_end_are_not_followed_either(web):
+    web.always = faulty.round_and_round
+    refuses(web, "leads elsewhere, to /v2/models/mean/infer")
+    assert web.requests == 1
 
 
 def test_an_unknown_model_names_the_nearest(either):
@@ -333,6 +361,53 @@ def test_likewise_over_grpc_it_makes_no_sense(wire):
     ):
         wire.always = lambda context, made=made: made
         refuses(wire, says)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
+def test_a_packed_answer_is_unpacked_though_it_was_not_asked_for(web, encoding):
+    data = [1, 2, 5, 6, 0.5, 0]
+    plain = json.dumps(
+        {"outputs": [{"name": "output0", "datatype": "FP32", "shape": [1, 1, 6], "data": data}]}
+    ).encode()
+    pack = zlib.compress if encoding == "deflate" else gzip.compress
+    web.always = faulty.packed(pack(plain), encoding)
+    assert score(spec(web).load()) == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "says"),
+    [
+        (gzip.compress(bytes(9_000_000)), "gzip", "packed answer holds more than 8 MiB"),
+        (gzip.compress(b"{}")[:-5], "gzip", "packed answer is cut short"),
+        (b"{}", "gzip", "packed answer is damaged"),
+        (gzip.compress(gzip.compress(b"{}")), "gzip, gzip", "packed as 'gzip, gzip'"),
+        (b"{}", "br", "packed as 'br', which was not asked for"),
+    ],
+    ids=["bomb", "cut", "plain", "twice", "brotli"],
+)
+def test_a_packed_answer_that_is_a_bomb_or_damaged(web, monkeypatch, data, encoding, says):
+    monkeypatch.setattr(rest, "LARGEST_UNPACKED", 8 << 20)
+    web.always = faulty.packed(data, encoding)
+    refuses(web, says)
+    assert web.requests == 1
+
+
+def test_a_busy_server_may_pack_its_excuse_badly(web):
+    web.next = [faulty.status(503, b"{}", Content_Encoding="gzip")]
+    assert score(spec(web).load()) == pytest.approx([0.2])
+
+
+def test_a_packed_answer_over_grpc_is_bounded_too(monkeypatch):
+    limit = [(key, 8 << 20 if "receive" in key else value) for key, value in rpc.OPTIONS]
+    monkeypatch.setattr(rpc, "OPTIONS", limit)
+    with faulty.rpc_server(compression=grpc.Compression.Gzip) as told:
+        assert score(spec(told).load()) == pytest.approx([0.2])
+        about = {"name": "output0", "datatype": "UINT8", "shape": [1, 1, 64 << 20]}
+        made = MESSAGES["ModelInferResponse"](
+            outputs=[about], raw_output_contents=[bytes(64 << 20)]
+        )
+        told.always = lambda context: made
+        refuses(told, "larger than max")
 
 
 def test_an_answer_without_end_is_not_read(web, monkeypatch):

@@ -1,10 +1,9 @@
 import cv2
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quorate.detectors.tensors.suppress import best_column, best_plane, suppress
+from quorate.detectors.tensors.suppress import suppress
 
 
 def random_boxes(seed, count):
@@ -55,36 +54,3 @@ def test_an_overlap_just_at_the_threshold_stays():
 def test_nothing_gives_nothing():
     nothing = np.empty((0, 4), dtype=np.float32), np.empty(0, dtype=np.int32)
     assert suppress(*nothing, 0.5, 300).tolist() == []
-
-
-def rows(scores, objectness):
-    """As YOLOv5 writes them, with something after the scores."""
-    written = np.zeros((len(scores), 5 + scores.shape[1] + 2), dtype=np.float32)
-    written[:, 4] = objectness
-    written[:, 5:-2] = scores
-    written[:, -2:] = 9
-    return written
-
-
-@pytest.mark.parametrize("categories", [1, 2, 80])
-def test_the_best_category_is_the_first_of_the_highest(categories):
-    scores = np.random.default_rng(0).integers(0, 9, (categories, 100)).astype(np.float32) / 9
-    best, label = best_plane(scores)
-    assert np.array_equal(best, scores.max(axis=0))
-    assert np.array_equal(label, scores.argmax(axis=0))
-    best, label = best_column(rows(scores.T, 0.5), categories, 0.0)
-    assert np.array_equal(best, scores.max(axis=0) * np.float32(0.5))
-    assert np.array_equal(label, scores.argmax(axis=0))
-
-
-@pytest.mark.parametrize("where", [0, 1, 2])
-def test_a_score_that_is_no_number_is_not_passed_over(where):
-    scores = np.full((3, 4), 0.3, dtype=np.float32)
-    scores[where, 2] = np.nan
-    for best, _ in (best_plane(scores), best_column(rows(scores.T, 1.0), 3, 0.1)):
-        assert np.isnan(best).tolist() == [False, False, True, False]
-
-
-def test_an_anchor_that_sees_no_object_is_not_looked_at():
-    best, _ = best_column(rows(np.ones((2, 3)), [0.01, 0.6]), 3, 0.25)
-    assert np.allclose(best, [0.01, 0.6])

@@ -18,12 +18,9 @@ def compile_kernels() -> None:
     """Compile every kernel now, or load it from the cache, so that no later call waits for it."""
     from quorate.detectors.tensors.geometry import letterbox
     from quorate.detectors.tensors.preprocess import Normalisation, fill
-    from quorate.detectors.tensors.suppress import best_column, best_plane, suppress
+    from quorate.detectors.tensors.suppress import suppress
 
     picture = np.zeros((3, 5, 3), dtype=np.uint8)
     planes = np.zeros((3, 4, 4), dtype=np.float32)
     fill(planes, picture, letterbox((3, 5), (4, 4)), Normalisation(), antialias=False)
-    rows = np.zeros((1, 6), dtype=np.float32)
-    best_plane(rows)
-    best_column(rows, 1, 0.0)
-    suppress(rows[:, :4].copy(), np.zeros(1, dtype=np.int32), 0.5, 1)
+    suppress(np.zeros((1, 4), dtype=np.float32), np.zeros(1, dtype=np.int32), 0.5, 1)

@@ -58,8 +58,7 @@ def check_predictor(
         findings += _sound(boxes, picture, len(predictor.labels))
     if findings:
         return list(dict.fromkeys(findings))  # comparing what is malformed would tell no more
-    findings += _same_in_company(predictor, shown, alone, tolerance)
-    findings += _same_in_threads(predictor, shown, alone, tolerance)
+    findings += _same(predictor, shown, alone, tolerance)
     if any(not np.array_equal(a, b) for a, b in zip(shown, given, strict=True)):
         findings.append("it changes the pictures it is given")
     return list(dict.fromkeys(findings))
@@ -156,47 +155,35 @@ def _sound_masks(masks: Any, count: int, height: int, width: int) -> Iterator[st
             yield f"`masks`: {error.message}"
 
 
-def _same_in_company(
+def _in_threads(predictor: Predictor, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
+    """Each picture alone, several calls at once."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        calls = [pool.submit(_called, predictor, [picture]) for picture in pictures]
+        return [call.result()[0] for call in calls]
+
+
+def _same(
     predictor: Predictor,
     pictures: Sequence[NDArray[np.uint8]],
     alone: Sequence[Boxes],
     tolerance: float,
 ) -> Iterator[str]:
-    try:
-        if _called(predictor, []):
-            yield "no pictures in, boxes out"
-    except Exception as error:  # as above
-        yield f"no picture at all: {_said(error)}"
-    for order, how in ((1, "all at once"), (-1, "all at once, the last first")):
+    """Whether the boxes depend on what else is in the call, or on other calls."""
+    shown, expected = list(pictures), list(alone)
+    ways = (
+        ("no picture at all", _called, shown[:0], expected[:0]),
+        ("all at once", _called, shown, expected),
+        ("all at once, the last first", _called, shown[::-1], expected[::-1]),
+        ("several threads", _in_threads, shown * THREADS, expected * THREADS),
+    )
+    for how, call, given, wanted in ways:
         try:
-            together = _called(predictor, list(pictures)[::order])[::order]
-        except Exception as error:  # as above
+            found = call(predictor, given)
+        except Exception as error:  # whatever it raises is a finding
             yield f"{how}: {_said(error)}"
             continue
-        if not all(_near(a, b, tolerance) for a, b in zip(together, alone, strict=True)):
+        if not all(_near(a, b, tolerance) for a, b in zip(found, wanted, strict=True)):
             yield f"{how}: other boxes than one by one"
-
-
-def _same_in_threads(
-    predictor: Predictor,
-    pictures: Sequence[NDArray[np.uint8]],
-    alone: Sequence[Boxes],
-    tolerance: float,
-) -> Iterator[str]:
-    try:
-        with ThreadPoolExecutor(THREADS) as pool:
-            calls = [pool.submit(_called, predictor, [p]) for p in list(pictures) * THREADS]
-            answers = [call.result()[0] for call in calls]
-    except Exception as error:  # as above
-        yield f"several threads: {_said(error)}"
-        return
-    expected = list(alone) * THREADS
-    if not all(_near(a, b, tolerance) for a, b in zip(answers, expected, strict=True)):
-        yield "several threads: other boxes than in one"
-
-
-def _counts(boxes: Boxes) -> list[str] | None:
-    return None if boxes.masks is None else boxes.masks.counts()
 
 
 def _near(boxes: Boxes, others: Boxes, tolerance: float) -> bool:
@@ -204,9 +191,9 @@ def _near(boxes: Boxes, others: Boxes, tolerance: float) -> bool:
     if len(boxes.score) != len(others.score):
         return False
     if tolerance == 0:
-        return all(np.array_equal(a, b) for a, b in zip(boxes[:3], others[:3], strict=True)) and (
-            _counts(boxes) == _counts(others)
-        )
+        masks, theirs = (None if b.masks is None else b.masks.counts() for b in (boxes, others))
+        columns = zip(boxes[:3], others[:3], strict=True)
+        return all(np.array_equal(a, b) for a, b in columns) and masks == theirs
     rows, expected = (
         np.column_stack([b.xyxy / tolerance, b.score / tolerance * 100, b.label * 10.0])
         for b in (boxes, others)

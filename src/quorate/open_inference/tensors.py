@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import DetectorError
-from quorate.networks import Graph, Tensor
+from quorate.networks import Graph, Tensor, tensor
 
 KINDS = {
     "BOOL": "bool",
@@ -44,13 +44,16 @@ def datatype_of(value: NDArray[Any]) -> str:
     return _DATATYPES[value.dtype]
 
 
-def signature(
-    inputs: Iterable[tuple[str, str, Sequence[int]]],
-    outputs: Iterable[tuple[str, str, Sequence[int]]],
-    *,
-    origin: str,
-) -> Graph:
-    """A model's graph from its metadata, (name, datatype, shape) each; -1 is an open size.
+class Described(Protocol):
+    """A tensor in a model's metadata; a size of -1 is open."""
+
+    name: str
+    datatype: str
+    shape: Any  # a sequence of whole numbers
+
+
+def signature(inputs: Iterable[Described], outputs: Iterable[Described], *, origin: str) -> Graph:
+    """A model's graph from its metadata.
 
     Raises:
         DetectorError: the server does not say what the model's tensors are.
@@ -67,10 +70,10 @@ def signature(
     return graph
 
 
-def _tensors(described: Iterable[tuple[str, str, Sequence[int]]]) -> tuple[Tensor, ...]:
+def _tensors(described: Iterable[Described]) -> tuple[Tensor, ...]:
     return tuple(
-        Tensor(name, tuple(size if size > 0 else None for size in shape), KINDS.get(kind, kind))
-        for name, kind, shape in described
+        tensor(one.name, tuple(one.shape), KINDS.get(one.datatype, one.datatype))
+        for one in described
     )
 
 

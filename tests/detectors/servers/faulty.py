@@ -106,6 +106,31 @@ def cut(handler):
     handler.close_connection = True
 
 
+def trickle(from_start):
+    """Sends a byte every 50 ms while anybody listens: of its headers, or of its body."""
+
+    def trick(handler):
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
+        handler.close_connection = True
+        handler.wfile.write(b"" if from_start else head + b"\r\n")
+        for byte in (head if from_start else b"") + b"X-Word: " + b" " * 100_000:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    return trick
+
+
+def packed(data, encoding="gzip"):
+    """An answer that is packed though nobody asked for it."""
+    return status(200, data, Content_Encoding=encoding)
+
+
+def round_and_round(handler):
+    """Sends whoever comes back to where they were."""
+    handler.answer(307, b"", {"Location": handler.path})
+
+
 def said(**output):
     """A well-formed answer with this one tensor."""
     tensor = {"name": "output0", "datatype": "FP32", "shape": [1, 1, 6], **output}
@@ -244,10 +269,15 @@ class Service(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def rpc_server(tls=None):
+def rpc_server(tls=None, compression=None):
     """Likewise over gRPC; `tls` is (key, certificate) in PEM."""
     told = Told()
-    server = grpc.server(ThreadPoolExecutor(8), handlers=[Service(told)])
+    server = grpc.server(
+        ThreadPoolExecutor(8),
+        handlers=[Service(told)],
+        compression=compression,
+        options=[("grpc.max_send_message_length", -1)],
+    )
     if tls:
         port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([tls]))
     else:

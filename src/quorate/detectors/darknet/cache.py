@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from quorate.errors import DetectorError, InputError
+from quorate.errors import DetectorError, QuorateError
 from quorate.storage import writing
 
 VARIABLE = "QUORATE_CACHE"
@@ -39,45 +38,32 @@ def cache_folder() -> Path | None:
     return Path(os.environ.get(variable) or otherwise) / "quorate"
 
 
-def with_cached(
-    name: str, make: Callable[[], Iterable[bytes | memoryview]], use: Callable[[Path], T]
-) -> T:
+def with_cached(name: str, make: Callable[[], bytes], use: Callable[[bytes], T]) -> T:
     """Use the file of this name, which `make` makes where it is not there.
+
+    A file that `use` refuses (DetectorError) is made anew, for a disk may have damaged it. Where
+    nothing can be kept, the file is made for this one use.
 
     Args:
         name: below the cache folder; says all that the file depends on.
-        make: the pieces of the file.
-        use: what is done with the file, once; it may be gone afterwards. A file from the cache
-            that it cannot use (DetectorError) is made anew, for a disk may have damaged it.
-
-    Where nothing can be kept, the file is a temporary one that `use` alone sees.
+        make: the whole file.
+        use: what is done with it.
 
     Raises:
-        DetectorError: of `use` on a new file; or no file can be written anywhere.
+        DetectorError: of `make`, or of `use` on a new file.
     """
     folder = cache_folder()
     path = None if folder is None else folder / name
-    if path is not None and path.is_file():
-        try:
-            return use(path)
-        except DetectorError:
-            pass
-    if path is not None:
-        try:
-            with writing(path) as file:
-                file.writelines(make())
-        except InputError:
-            pass
-        else:
-            return use(path)
     try:
-        with tempfile.TemporaryDirectory(prefix="quorate-") as temporary:
-            path = Path(temporary) / Path(name).name
-            with path.open("wb") as file:
-                file.writelines(make())
-            return use(path)
-    except OSError as error:
-        raise DetectorError(
-            f"{path}: neither the cache nor a temporary file can be written ({error.strerror}).",
-            hint=f"set {VARIABLE} to a folder that can be written",
-        ) from None
+        if path is not None:
+            return use(path.read_bytes())
+    except (OSError, DetectorError):
+        pass
+    data = make()
+    try:
+        if path is not None:
+            with writing(path) as file:
+                file.write(data)
+    except QuorateError:  # a full or read-only disk
+        pass
+    return use(data)

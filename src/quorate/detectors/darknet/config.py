@@ -41,9 +41,8 @@ class Section:
 
     def integer(self, key: str, default: int, *, least: int, most: int) -> int:
         """A whole number within bounds; DetectorError with its line where it is none."""
-        if key not in self.options:
-            return default
-        return self._integer(key, self.options[key][0], least, most)
+        given = self.options.get(key)
+        return self._integer(key, given[0], least, most) if given else default
 
     def integers(self, key: str, *, least: int, most: int) -> tuple[int, ...]:
         """A list of whole numbers, () where there is none; likewise."""
@@ -51,9 +50,8 @@ class Section:
 
     def number(self, key: str, default: float, *, least: float, most: float) -> float:
         """A number within bounds; likewise."""
-        if key not in self.options:
-            return default
-        return self._number(key, self.options[key][0], least, most)
+        given = self.options.get(key)
+        return self._number(key, given[0], least, most) if given else default
 
     def numbers(self, key: str, *, least: float, most: float) -> tuple[float, ...]:
         """A list of numbers, () where there is none; likewise."""

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quorate._version import __version__
 from quorate.detectors.darknet.cache import with_cached
-from quorate.detectors.darknet.model import REVISION, onnx_model
 from quorate.detectors.darknet.network import Network, read_network
 from quorate.detectors.darknet.weights import read_filters, read_floats
-from quorate.detectors.onnx.session import LFS_POINTER
-from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.detectors.files import check_start
+from quorate.detectors.onnx.session import open_session
+from quorate.detectors.tensors.predictor import TensorPredictor
+from quorate.detectors.tensors.spec import TensorDetector
 from quorate.errors import DetectorError, InputError
 from quorate.storage import open_file
 
 if TYPE_CHECKING:
     from quorate.detectors.darknet.spec import DarknetDetector
-    from quorate.detectors.tensors.predictor import TensorPredictor
 
+REVISION = 2
+"""Raised when the same files make another graph, so that none is taken from the cache."""
 MAX_WEIGHTS_BYTES = 2 << 30
 MAX_TEXT_BYTES = 1 << 20
 PIECE = 8 << 20
@@ -36,18 +36,23 @@ def load(spec: DarknetDetector) -> TensorPredictor:
     names = _names(spec, network)
     weights = _read(spec.weights, MAX_WEIGHTS_BYTES)
     floats = read_floats(weights, network, origin=spec.weights)
-
     digest = hashlib.sha256(f"{__version__} {REVISION} {network.frame} {len(cfg)} ".encode())
     digest.update(cfg)
     digest.update(weights)
 
-    def make() -> Iterable[bytes | memoryview]:
-        return onnx_model(network, read_filters(floats, network, origin=spec.weights)).pieces
+    def make() -> bytes:
+        # A model that is in the cache needs no package to make it.
+        from quorate.detectors.darknet.model import onnx_model
 
-    def use(path: Path) -> TensorPredictor:
-        return OnnxDetector(
+        return onnx_model(network, read_filters(floats, network, origin=spec.weights))
+
+    def use(model: bytes) -> TensorPredictor:
+        session = open_session(
+            spec.weights, threads=spec.threads, providers=spec.providers, model=model
+        )
+        described = TensorDetector(
             name=spec.name,
-            weights=str(path),
+            kind=spec.kind,
             layout="yolov5",
             names=names,
             resize=spec.resize or ("letterbox" if network.letterbox else "stretch"),
@@ -56,9 +61,8 @@ def load(spec: DarknetDetector) -> TensorPredictor:
             min_score=spec.min_score,
             max_detections=spec.max_detections,
             batch=spec.batch,
-            threads=spec.threads,
-            providers=spec.providers,
-        ).load()
+        )
+        return TensorPredictor.of(described, session, origin=spec.weights)
 
     return with_cached(f"darknet/{digest.hexdigest()}.onnx", make, use)
 
@@ -76,12 +80,7 @@ def _read(location: str, most: int) -> bytearray:
         raise DetectorError(
             f"{location}: larger than {most >> 20:,} MiB, so not what it should be."
         )
-    if not data:
-        raise DetectorError(f"{location}: the file is empty.")
-    if data.startswith(LFS_POINTER):
-        raise DetectorError(
-            f"{location}: a Git LFS pointer, not the file itself.", hint="run `git lfs pull`"
-        )
+    check_start(location, data)
     return data
 
 

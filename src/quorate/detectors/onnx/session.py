@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from quorate.detectors.files import LFS_POINTER, check_start
 from quorate.errors import DetectorError, InputError, did_you_mean
 from quorate.networks import Graph, tensor
 from quorate.storage import is_s3, read_bytes
 
-LFS_POINTER = b"version https://git-lfs"
 CPU = "CPUExecutionProvider"
 BY_SPEED = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", CPU)
 """What `auto` takes, the first that works. TensorRT is none of them: it spends minutes on every
@@ -52,6 +53,9 @@ class OnnxNetwork:
             raise DetectorError(
                 f"the model failed on an input of {_shapes(feed)}: {_plain(str(error))}"
             ) from None
+        for name, value in zip(outputs, values, strict=True):
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+                raise DetectorError(f"the model's output '{name}' holds no plain numbers.")
         return dict(zip(outputs, values, strict=True))
 
     def _bound(
@@ -70,13 +74,26 @@ class OnnxNetwork:
 
 
 def open_session(
-    weights: str, *, threads: int, providers: Sequence[str] | Literal["auto"]
+    weights: str,
+    *,
+    threads: int,
+    providers: Sequence[str] | Literal["auto"],
+    model: bytes | None = None,
 ) -> OnnxNetwork:
     """Open a model for calls from any number of threads.
 
     Each call runs on its caller's thread when `threads` is 1, which is what keeps many pictures
     at once fast and every result the same. `providers` are tried in order; where it is "auto",
-    the log says which it is. DetectorError when the model cannot be used.
+    the log says which it is.
+
+    Args:
+        weights: path or S3 URI of the file; its name in errors.
+        threads: inside one run of the network.
+        providers: onnxruntime's execution providers.
+        model: the ONNX that `weights` were turned into, where they are none.
+
+    Raises:
+        DetectorError: the model cannot be used.
     """
     available = onnxruntime.get_available_providers()
     auto = providers == "auto"
@@ -98,9 +115,14 @@ def open_session(
     options.log_severity_level = 4  # what matters is raised, and said below
     # A thread that spins while it waits takes the core of the next picture's decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model = _model(weights)
+    given = _model(weights) if model is None else model
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+        # What it falls back to would be the CPU: it would print, and fail a second time.
+        session = onnxruntime.InferenceSession(
+            given, options, list(providers), enable_fallback=list(providers) != [CPU]
+        )
+    except UnicodeDecodeError:
+        raise _not_text(weights) from None
     except Exception as error:  # as above
         raise _refusal(weights, str(error)) from None
     if auto:
@@ -114,11 +136,14 @@ def open_session(
             f"onnxruntime offers {', '.join(session.get_providers())} instead.",
             hint="install what the provider needs, or leave `providers` out to run on the CPU",
         )
-    graph = Graph(
-        inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
-        outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
-        metadata=dict(session.get_modelmeta().custom_metadata_map),
-    )
+    try:
+        graph = Graph(
+            inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
+            outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
+            metadata=dict(session.get_modelmeta().custom_metadata_map),
+        )
+    except UnicodeDecodeError:
+        raise _not_text(weights) from None
     return OnnxNetwork(session, graph, "cuda" if session.get_providers()[0] in CUDA else None)
 
 
@@ -137,13 +162,15 @@ def _model(weights: str) -> str | bytes:
         raise DetectorError(error.message, hint=error.hint or local) from None
     except OSError as error:
         raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
-    if not start:
-        raise DetectorError(f"{weights}: the file is empty.")
-    if start == LFS_POINTER:
-        raise DetectorError(
-            f"{weights}: a Git LFS pointer, not the model itself.", hint="run `git lfs pull`"
-        )
+    check_start(weights, start)
     return data or weights
+
+
+def _not_text(weights: str) -> DetectorError:
+    return DetectorError(
+        f"{weights}: a name in the model, or its metadata, is not UTF-8 text.",
+        hint="export the model anew, or correct it with the onnx package",
+    )
 
 
 def _refusal(weights: str, reason: str) -> DetectorError:

@@ -6,10 +6,11 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
+from quorate.detectors.remote.client import Client, Endpoint
 from quorate.detectors.remote.retry import Busy, Refused, retrying
 from quorate.errors import DetectorError, did_you_mean
 from quorate.networks import Graph
@@ -20,28 +21,6 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 T = TypeVar("T")
-
-
-class Client(Protocol):
-    """One model of one server, over one of the protocol's two ways. Calls come from any thread.
-
-    Each raises `Busy` where another try may help, `Refused` where it will not, and DetectorError
-    for an answer that makes no sense.
-    """
-
-    def metadata(self) -> Graph:
-        """The model's inputs and outputs."""
-
-    def ready(self) -> bool:
-        """Whether the model can be run now."""
-
-    def models(self) -> list[str]:
-        """The names of the server's models, where it tells them."""
-
-    def infer(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
-        """Run the model."""
 
 
 @dataclass(frozen=True)
@@ -76,30 +55,36 @@ class RemoteNetwork:
 
 def open_network(spec: RemoteDetector) -> RemoteNetwork:
     """Find the model on its server; see `RemoteDetector.load` for errors."""
-    client = _client(spec, _headers(spec))
+    endpoint = Endpoint(
+        url=spec.url,
+        model=spec.model,
+        version=spec.version,
+        origin=spec.origin,
+        headers=_headers(spec),
+        timeout=spec.request_timeout,
+        concurrency=spec.concurrency,
+        binary=None if spec.binary == "auto" else spec.binary,
+        tls_verify=spec.tls_verify,
+        tls_ca=spec.tls_ca,
+    )
+    client: Client
+    if spec.rpc:
+        from quorate.detectors.remote.rpc import RpcClient
 
-    def asked(call: Callable[[], T]) -> T:
-        return _asked(call, client, spec.retries, spec.origin)
+        client = RpcClient.connect(endpoint)
+    else:
+        from quorate.detectors.remote.rest import RestClient
 
-    graph = asked(client.metadata)
+        client = RestClient.connect(endpoint)
+    graph = _asked(client.metadata, client, spec.retries, spec.origin)
 
     def ready() -> None:
         if not client.ready():
             raise Busy("the model is not ready")
 
-    asked(ready)
+    _asked(ready, client, spec.retries, spec.origin)
     slots = threading.BoundedSemaphore(spec.concurrency)
     return RemoteNetwork(graph, client, spec.retries, spec.origin, slots)
-
-
-def _client(spec: RemoteDetector, headers: Mapping[str, str]) -> Client:
-    if spec.rpc:
-        from quorate.detectors.remote.rpc import RpcClient
-
-        return RpcClient.connect(spec, headers)
-    from quorate.detectors.remote.rest import RestClient
-
-    return RestClient.connect(spec, headers)
 
 
 def _headers(spec: RemoteDetector) -> dict[str, str]:

@@ -5,30 +5,30 @@ from __future__ import annotations
 import logging
 import ssl
 import uuid
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 import urllib3
 from numpy.typing import NDArray
 
+from quorate.detectors.remote.client import LARGEST, REASON, Endpoint, short
 from quorate.detectors.remote.retry import Busy, Refused, retry_after
+from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import DetectorError
 from quorate.networks import Graph
 from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
-
-if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
 
 BINARY = "binary_tensor_data"
 """The extension's name among those that a server announces."""
 JSON_LENGTH = "Inference-Header-Content-Length"
 WORTH_A_RETRY = (429, 502, 503, 504)
-LARGEST = 1 << 30
-"""Bytes of an answer; more is not read."""
-REASON = 300
+LARGEST_UNPACKED = 1 << 27
+"""Bytes that a packed answer may hold. It is not asked for, so no honest one needs more."""
+PIECE = 1 << 20
 T = TypeVar("T")
 
 log = logging.getLogger("quorate.detectors")
@@ -76,31 +76,28 @@ class _Models(msgspec.Struct):
 class _Response(NamedTuple):
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
 
 
 @dataclass
 class RestClient:
-    """A model of a server over HTTP; see `quorate.detectors.remote.network.Client`."""
+    """A model of a server over HTTP; see `quorate.detectors.remote.client.Client`."""
 
+    endpoint: Endpoint
     base: str
     model: str
-    origin: str
-    headers: Mapping[str, str]
-    timeout: float
     pool: urllib3.PoolManager = field(repr=False)
     binary: bool | None = None
 
     @classmethod
-    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RestClient:
+    def connect(cls, endpoint: Endpoint) -> RestClient:
         """Nothing is sent yet."""
-        base = f"{spec.url.rstrip('/')}/v2"
-        model = f"{base}/models/{quote(spec.model, safe='')}"
-        if spec.version:
-            model += f"/versions/{quote(spec.version, safe='')}"
-        binary = None if spec.binary == "auto" else spec.binary
-        pool = urllib3.PoolManager(maxsize=spec.concurrency, ssl_context=_tls(spec))
-        return cls(base, model, spec.origin, headers, spec.request_timeout, pool, binary)
+        base = f"{endpoint.url.rstrip('/')}/v2"
+        model = f"{base}/models/{quote(endpoint.model, safe='')}"
+        if endpoint.version:
+            model += f"/versions/{quote(endpoint.version, safe='')}"
+        pool = pool_manager(maxsize=endpoint.concurrency, ssl_context=_tls(endpoint))
+        return cls(endpoint, base, model, pool, endpoint.binary)
 
     def metadata(self) -> Graph:
         """See `Client`; with `binary: auto`, what the server announces settles it."""
@@ -110,15 +107,12 @@ class RestClient:
             about = self._request("GET", self.base)
             announced = about.status == 200 and BINARY in _read(about.body, _Server).extensions
             self.binary = announced
-            log.info("%s takes tensors as %s", self.origin, "bytes" if announced else "JSON")
+            how = "bytes" if announced else "JSON"
+            log.info("%s takes tensors as %s", self.endpoint.origin, how)
         if response.status != 200:
             raise _refused(response, unknown=400 <= response.status < 500)
         said = _read(response.body, _Metadata)
-        return signature(
-            [(t.name, t.datatype, t.shape) for t in said.inputs],
-            [(t.name, t.datatype, t.shape) for t in said.outputs],
-            origin=self.origin,
-        )
+        return signature(said.inputs, said.outputs, origin=self.endpoint.origin)
 
     def ready(self) -> bool:
         """See `Client`."""
@@ -173,23 +167,31 @@ class RestClient:
                 method,
                 url,
                 body=body,
-                headers={"Accept": "*/*", **about, **self.headers},
-                timeout=self.timeout,
+                headers={"Accept": "*/*", **about, **self.endpoint.headers},
+                timeout=self.endpoint.timeout,
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
             with response:
-                data = response.read(LARGEST + 1)
+                data: bytes | bytearray = bytearray()
+                for piece in response.stream(PIECE, decode_content=False):
+                    data += piece
+                    if len(data) > LARGEST:
+                        raise Refused(f"its answer is larger than {LARGEST >> 20:,} MiB")
                 response.release_conn()
         except urllib3.exceptions.SSLError as error:
-            raise Refused(f"its certificate is not trusted ({_short(str(error))})") from None
+            raise Refused(f"its certificate is not trusted ({short(str(error))})") from None
         except urllib3.exceptions.LocationValueError as error:
-            raise Refused(_short(str(error))) from None
+            raise Refused(short(str(error))) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _away(error) from None
-        if len(data) > LARGEST:
-            raise Refused(f"its answer is larger than {LARGEST >> 20:,} MiB")
+        try:
+            data = _unpacked(data, response.headers.get("Content-Encoding", "identity"))
+        except Refused:
+            if response.status == 200:
+                raise
+            data = b""  # its status says enough
         answer = _Response(response.status, response.headers, data)
         if answer.status in WORTH_A_RETRY:
             wait = retry_after(answer.headers.get("Retry-After"))
@@ -197,19 +199,39 @@ class RestClient:
         if answer.status in (401, 403):
             raise Refused(_reason(answer), access=True)
         if 300 <= answer.status < 400:
-            raise Refused(f"it leads elsewhere, to {answer.headers.get('Location', 'nowhere')}")
+            to = short(answer.headers.get("Location", "nowhere"))
+            raise Refused(f"it leads elsewhere, to {to}")
         return answer
 
 
-def _tls(spec: RemoteDetector) -> ssl.SSLContext | None:
+def _unpacked(data: bytes | bytearray, encoding: str) -> bytes | bytearray:
+    """An answer's own bytes; servers are asked for plain ones, but some pack them all the same."""
+    encoding = encoding.strip().lower()
+    if encoding == "identity":
+        return data
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Refused(f"its answer is packed as '{short(encoding)}', which was not asked for")
+    unpacking = zlib.decompressobj(wbits=47)  # gzip's or zlib's header
+    try:
+        body = unpacking.decompress(data, LARGEST_UNPACKED)
+    except zlib.error as error:
+        raise Refused(f"its packed answer is damaged ({error})") from None
+    if unpacking.eof:
+        return body
+    if len(body) < LARGEST_UNPACKED:
+        raise Refused("its packed answer is cut short")
+    raise Refused(f"its packed answer holds more than {LARGEST_UNPACKED >> 20} MiB")
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext | None:
     """How the server's certificate is checked; None for the system's authorities."""
-    if spec.tls_verify and spec.tls_ca is None:
+    if endpoint.tls_verify and endpoint.tls_ca is None:
         return None
     try:
-        context = ssl.create_default_context(cafile=spec.tls_ca)
+        context = ssl.create_default_context(cafile=endpoint.tls_ca)
     except (OSError, ssl.SSLError) as error:
-        raise DetectorError(f"{spec.tls_ca}: no authorities can be read ({error}).") from None
-    if not spec.tls_verify:
+        raise DetectorError(f"{endpoint.tls_ca}: no authorities can be read ({error}).") from None
+    if not endpoint.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
@@ -232,13 +254,13 @@ def _arrays(response: _Response) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _read(body: bytes, kind: type[T]) -> T:
+def _read(body: bytes | bytearray, kind: type[T]) -> T:
     """JSON of a shape, or DetectorError that shows what there is instead."""
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DetectorError(
-            f"the server's answer is not the protocol's JSON ({error}): {_short(_text(body))!r}.",
+            f"the server's answer is not the protocol's JSON ({error}): {short(_text(body))!r}.",
             hint="is the URL that of a server of the Open Inference Protocol? NaN is no JSON: "
             "a server that writes it needs `binary: true`, or gRPC",
         ) from None
@@ -255,7 +277,7 @@ def _reason(response: _Response) -> str:
         text = said.get("error") or said.get("detail") if isinstance(said, dict) else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         text = _text(response.body)
-    return f"HTTP {response.status}" + (f", {_short(str(text))}" if text else "")
+    return f"HTTP {response.status}" + (f", {short(str(text))}" if text else "")
 
 
 def _away(error: Exception) -> Busy:
@@ -263,19 +285,14 @@ def _away(error: Exception) -> Busy:
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return Busy("its name is not known", hint="check `url`")
     if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return Busy(_short(str(error).rpartition("] ")[2]).lower(), hint="is it up? Check `url`")
+        return Busy(short(str(error).rpartition("] ")[2]).lower(), hint="is it up? Check `url`")
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return Busy("the connection was not made in time")
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return Busy("it took too long", hint="raise `request_timeout`, or lower `batch`")
     hint = "is this the server's gRPC port? Then the URL begins with grpc://"
-    return Busy(_short(str(error)), hint=hint if "BadStatusLine" in repr(error) else None)
+    return Busy(short(str(error)), hint=hint if "BadStatusLine" in repr(error) else None)
 
 
-def _text(body: bytes) -> str:
+def _text(body: bytes | bytearray) -> str:
     return body[: 2 * REASON].decode("utf-8", "replace")
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split()).rstrip(".")
-    return text if len(text) <= REASON else f"{text[:REASON]}…"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from numpy.typing import NDArray
 
+from quorate.detectors.remote.client import LARGEST, Endpoint, short
 from quorate.detectors.remote.retry import Busy, Refused
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.networks import Graph
@@ -21,11 +22,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("gRPC", "remote") from error
 
-if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
-
-LARGEST = 1 << 30
-REASON = 300
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", LARGEST),
@@ -52,44 +48,37 @@ CONTENTS = {
 
 @dataclass
 class RpcClient:
-    """A model of a server over gRPC; see `quorate.detectors.remote.network.Client`."""
+    """A model of a server over gRPC; see `quorate.detectors.remote.client.Client`."""
 
+    endpoint: Endpoint
     channel: grpc.Channel
-    model: str
     version: str
-    origin: str
     headers: tuple[tuple[str, str], ...]
-    timeout: float
 
     @classmethod
-    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RpcClient:
+    def connect(cls, endpoint: Endpoint) -> RpcClient:
         """Nothing is sent yet."""
-        target = urlsplit(spec.url).netloc
-        if spec.url.startswith("grpcs"):
+        target, authorities = urlsplit(endpoint.url).netloc, endpoint.tls_ca
+        if endpoint.url.startswith("grpcs"):
             try:
-                authorities = Path(spec.tls_ca).read_bytes() if spec.tls_ca else None
+                trusted = Path(authorities).read_bytes() if authorities else None
             except OSError as error:
-                raise DetectorError(f"{spec.tls_ca}: cannot be read ({error.strerror}).") from None
-            trusted = grpc.ssl_channel_credentials(root_certificates=authorities)
-            channel = grpc.secure_channel(target, trusted, options=OPTIONS)
+                raise DetectorError(f"{authorities}: cannot be read ({error.strerror}).") from None
+            credentials = grpc.ssl_channel_credentials(root_certificates=trusted)
+            channel = grpc.secure_channel(target, credentials, options=OPTIONS)
         else:
             channel = grpc.insecure_channel(target, options=OPTIONS)
-        sent = tuple((name.lower(), value) for name, value in headers.items())
-        version = spec.version or ""
-        return cls(channel, spec.model, version, spec.origin, sent, spec.request_timeout)
+        sent = tuple((name.lower(), value) for name, value in endpoint.headers.items())
+        return cls(endpoint, channel, endpoint.version or "", sent)
 
     def metadata(self) -> Graph:
         """See `Client`."""
-        said = self._call("ModelMetadata", name=self.model, version=self.version)
-        return signature(
-            [(t.name, t.datatype, t.shape) for t in said.inputs],
-            [(t.name, t.datatype, t.shape) for t in said.outputs],
-            origin=self.origin,
-        )
+        said = self._call("ModelMetadata", name=self.endpoint.model, version=self.version)
+        return signature(said.inputs, said.outputs, origin=self.endpoint.origin)
 
     def ready(self) -> bool:
         """See `Client`."""
-        return bool(self._call("ModelReady", name=self.model, version=self.version).ready)
+        return bool(self._call("ModelReady", name=self.endpoint.model, version=self.version).ready)
 
     def models(self) -> list[str]:
         """See `Client`: Triton's and MLServer's index; KServe has none over gRPC."""
@@ -101,7 +90,7 @@ class RpcClient:
         """See `Client`."""
         answer = self._call(
             "ModelInfer",
-            model_name=self.model,
+            model_name=self.endpoint.model,
             model_version=self.version,
             inputs=[
                 {"name": name, "datatype": datatype_of(value), "shape": value.shape}
@@ -130,17 +119,17 @@ class RpcClient:
             response_deserializer=MESSAGES[f"{method}Response"].FromString,
         )
         try:
-            return call(request, timeout=self.timeout, metadata=self.headers)
+            return call(request, timeout=self.endpoint.timeout, metadata=self.headers)
         except grpc.RpcError as error:
             raise _meant(error) from None
 
 
 def _meant(error: Any) -> Busy | Refused:
     """What a failed call means for the next one."""
-    code, details = error.code(), " ".join((error.details() or "").split()).rstrip(".")
-    reason = f"{code.name}, {details[:REASON]}" if details else str(code.name)
+    code, details = error.code(), short(error.details() or "")
+    reason = f"{code.name}, {details}" if details else str(code.name)
     if "CERTIFICATE_VERIFY_FAILED" in details:
-        return Refused(f"its certificate is not trusted ({details[:REASON]})")
+        return Refused(f"its certificate is not trusted ({details})")
     if "larger than max" in details:
         return Refused(f"{reason}; lower `batch`")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):

@@ -62,7 +62,7 @@ class RemoteDetector(TensorDetector):
         description="Over HTTP, send tensors as bytes rather than JSON; auto: where the server "
         "announces that it takes them.",
     )
-    request_timeout: PositiveFloat = Field(60, description="Seconds until a request is given up.")
+    request_timeout: PositiveFloat = Field(60, description="Seconds for a whole answer.")
     retries: NonNegativeInt = Field(
         5, description="How often a request is made again where the server is busy or away."
     )

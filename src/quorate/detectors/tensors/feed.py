@@ -20,6 +20,8 @@ KINDS: dict[str, Any] = {
     "int32": np.int32,
     "int64": np.int64,
 }
+MOST_NUMBERS = 1 << 30
+"""Numbers in one input: 4 GiB of them."""
 SIZES = ("orig_target_sizes", "target_sizes")
 MASKS = ("pixel_mask",)
 
@@ -60,8 +62,11 @@ class Feed:
             raise DetectorError(
                 f"{origin}: the input {image} does not take pictures of three channels."
             )
-        if image.kind not in KINDS:
-            raise DetectorError(f"{origin}: the input {image} is of a type that no picture has.")
+        for tensor, what in ((image, "picture"), (sizes, "size"), (masks, "mask")):
+            if tensor and tensor.kind not in KINDS:
+                raise DetectorError(
+                    f"{origin}: the input {tensor} is of a type that no {what} has."
+                )
         return cls(image, order, sizes, masks)
 
     @property
@@ -86,6 +91,11 @@ class Feed:
         The room is this thread's own and is used again by its next call: a fresh one would cost
         a page fault for every 4 KiB, as much as the filling itself.
         """
+        if 3 * count * frame[0] * frame[1] > MOST_NUMBERS:
+            raise DetectorError(
+                f"an input of {count} x {frame[0]} x {frame[1]} pixels is beyond all measure",
+                hint="set `image_size` or `batch` lower, or export the model for a smaller input",
+            )
         size = (*frame, 3) if self.order == "nhwc" else (3, *frame)
         room: NDArray[np.float32] | None = getattr(self._scratch, "room", None)
         if room is None or room.shape != (count, *size):
@@ -105,9 +115,5 @@ class Feed:
             row = np.array([[width, height]], dtype=KINDS[self.sizes.kind])
             feed[self.sizes.name] = np.repeat(row, count, axis=0)
         if self.masks:
-            shape = tuple(
-                size or known
-                for size, known in zip(self.masks.shape, (count, height, width), strict=True)
-            )
-            feed[self.masks.name] = np.ones(shape, dtype=KINDS[self.masks.kind])
+            feed[self.masks.name] = np.ones((count, height, width), dtype=KINDS[self.masks.kind])
         return feed

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detectors.base import Boxes
+from quorate.detectors.finished import check, finish, not_finite
 from quorate.detectors.tensors.feed import Feed
 from quorate.detectors.tensors.geometry import (
     Placement,
@@ -21,19 +22,17 @@ from quorate.detectors.tensors.geometry import (
     stretch,
     untouched,
 )
-from quorate.detectors.tensors.layouts.layout import BACKGROUND, Layout, Raw, Wishes, recognise
+from quorate.detectors.tensors.layouts.layout import BACKGROUND, Layout, Raw, Wishes
+from quorate.detectors.tensors.layouts.recognise import recognise
 from quorate.detectors.tensors.preprocess import Normalisation, fill
 from quorate.detectors.tensors.suppress import MOST_CANDIDATES, suppress
 from quorate.errors import DetectorError
-from quorate.masks import Masks
-from quorate.masks.grids import Grids
 from quorate.networks import Graph, Network, Tensor, names_of
 
 if TYPE_CHECKING:
     from quorate.detectors.tensors.spec import TensorDetector
 
-ROUNDING = 1e-3
-"""How far above 1 a score may be; half precision and sums do that, and it then counts as 1."""
+SINGLE = "the model in single precision"
 _FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
 
 
@@ -156,7 +155,7 @@ class TensorPredictor:
         for index, placement in enumerate(placements):
             try:
                 raw = self.layout.decode(outputs, index, placement.frame, self.min_score)
-            except (IndexError, ValueError) as error:
+            except (IndexError, ValueError, OverflowError) as error:
                 shapes = ", ".join(f"{name} {value.shape}" for name, value in outputs.items())
                 raise DetectorError(
                     f"the outputs are not of the layout '{self.layout.name}': {shapes} ({error})."
@@ -168,59 +167,38 @@ class TensorPredictor:
         xyxy = np.asarray(raw.xyxy, dtype=np.float32)
         score = np.asarray(raw.score, dtype=np.float32)
         label = np.asarray(raw.label, dtype=np.int32)
-        self._check(xyxy, score, label)
-        real = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1]) & (label >= 0)
-        order = np.flatnonzero(real)
-        order = order[np.argsort(-score[order], kind="stable")]
-        if self.nms_iou is not None:
-            order = order[:MOST_CANDIDATES]
-            order = order[suppress(xyxy[order], label[order], self.nms_iou, self.max_detections)]
-        height, width = placement.picture
-        bounds = np.array([width, height, width, height])
-        shown = placement.to_picture(xyxy[order]).clip(0, bounds).astype(np.float32)
-        inside = (shown[:, 2] > shown[:, 0]) & (shown[:, 3] > shown[:, 1])
-        shown, order = shown[inside], order[inside]
-        score, label = np.minimum(score[order], np.float32(1)), label[order]
-        rows = np.lexsort((label, *shown.T[::-1], -score))[: self.max_detections]
-        shown, order = shown[rows], order[rows]
-        masks = None if raw.grids is None else _masks(raw.grids.take(order), shown, placement)
-        return Boxes(shown, score[rows], label[rows], masks)
-
-    def _check(
-        self, xyxy: NDArray[np.float32], score: NDArray[np.float32], label: NDArray[np.int32]
-    ) -> None:
-        if not (np.isfinite(score).all() and np.isfinite(xyxy).all()):
-            bad = np.count_nonzero(~(np.isfinite(score) & np.isfinite(xyxy).all(axis=1)))
-            raise DetectorError(
-                f"the model gave {bad} boxes with a coordinate or score that is NaN or infinite",
-                hint="half precision overflows so; try the model in single precision",
-            )
-        if len(score) and score.max() > 1 + ROUNDING:
-            raise DetectorError(
-                f"the model gave a score of {score.max():g}, outside 0..1",
-                hint="set `activation: sigmoid` if the model leaves that out"
-                if self.layout.takes_activation
-                else f"is its layout really '{self.layout.name}'?",
-            )
+        remedy = (
+            "set `activation: sigmoid` if the model leaves that out"
+            if self.layout.takes_activation
+            else f"is its layout really '{self.layout.name}'?"
+        )
+        check(xyxy, score, single=SINGLE, too_high=remedy)
         if len(label) and label.max() >= len(self.labels):
             raise DetectorError(
                 f"the model gave label number {label.max()}, but there are {len(self.labels)} "
                 "names, numbered from 0",
                 hint="correct `names` of the detector",
             )
-
-
-def _masks(grids: Grids, shown: NDArray[np.float32], placement: Placement) -> Masks:
-    """Draw the masks of boxes of the picture; grids lie over all of the network's frame."""
-    if not np.isfinite(grids.planes).all():
-        raise DetectorError(
-            "the model gave masks with numbers that are NaN or infinite",
-            hint="half precision overflows so; try the model in single precision",
+        real = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1]) & (label >= 0)
+        order = np.flatnonzero(real)
+        order = order[np.argsort(-score[order], kind="stable")]
+        if self.nms_iou is not None:
+            order = order[:MOST_CANDIDATES]
+            order = order[suppress(xyxy[order], label[order], self.nms_iou, self.max_detections)]
+        shown = placement.to_picture(xyxy[order])
+        boxes, rows = finish(
+            shown, score[order], label[order], placement.picture, self.max_detections
         )
-    height, width = placement.picture
-    corners = placement.to_frame(np.array([[0.0, 0.0, width, height]]))[0]
-    x1, y1, x2, y2 = (corners / np.tile(placement.frame[::-1], 2)).tolist()
-    return grids.drawn(shown, placement.picture, (x1, y1, x2, y2))
+        if raw.grids is None:
+            return boxes
+        grids = raw.grids.take(order[rows])
+        if not np.isfinite(grids.planes).all():
+            raise not_finite("a mask with a number", single=SINGLE)
+        # Grids lie over all of the network's frame, of which the picture is a part.
+        height, width = placement.picture
+        corners = placement.to_frame(np.array([[0.0, 0.0, width, height]]))[0]
+        x1, y1, x2, y2 = (corners / np.tile(placement.frame[::-1], 2)).tolist()
+        return boxes._replace(masks=grids.drawn(boxes.xyxy, placement.picture, (x1, y1, x2, y2)))
 
 
 def _size(spec: TensorDetector, feed: Feed, graph: Graph, origin: str) -> tuple[int, int] | None:
@@ -262,9 +240,10 @@ def _imgsz(graph: Graph) -> tuple[int, int] | None:
     """Ultralytics' metadata `imgsz`, "[height, width]"."""
     try:
         height, width = ast.literal_eval(graph.metadata["imgsz"][:100])
-        return int(height), int(width)
-    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        size = int(height), int(width)
+    except (KeyError, ValueError, TypeError, ArithmeticError, SyntaxError, MemoryError):
         return None
+    return size if min(size) > 0 else None
 
 
 def _normalisation(spec: TensorDetector, layout: Layout, feed: Feed) -> Normalisation:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detectors.base import Boxes
+from quorate.detectors.finished import check, finish, not_finite
 from quorate.detectors.torch.spec import TorchDetector
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
@@ -27,8 +28,7 @@ BACKGROUND = ("background", "__background__")
 NOTHING = ("n/a", "no-object", "no_object")
 """Names, in lower case, of numbers that stand for no label."""
 BATCH_ON_CUDA = 8
-ROUNDING = 1e-3
-"""How far above 1 a score may be; it then counts as 1."""
+SINGLE = "`precision: float32`"
 
 log = logging.getLogger("quorate.detectors")
 
@@ -233,10 +233,7 @@ class TorchPredictor(ABC):
             one, order = self._boxes(row, size)
             if grid is not None:
                 if not torch.isfinite(grid).all():
-                    raise DetectorError(
-                        "the model gave masks with numbers that are NaN or infinite",
-                        hint="half precision overflows so; try `precision: float32`",
-                    )
+                    raise not_finite("a mask with a number", single=SINGLE)
                 masks = self.drawn(grid[torch.from_numpy(order)], row[order, :4], size, seen)
                 one = one._replace(masks=masks)
             boxes.append(one)
@@ -254,25 +251,13 @@ class TorchPredictor(ABC):
     def _boxes(
         self, rows: NDArray[np.float32], size: tuple[int, int]
     ) -> tuple[Boxes, NDArray[np.intp]]:
-        """Check, clip and order (n, 6) rows of corners, score and label number; and which stay."""
-        if not np.isfinite(rows).all():
-            bad = np.count_nonzero(~np.isfinite(rows).all(axis=1))
-            raise DetectorError(
-                f"the model gave {bad} boxes with a coordinate or score that is NaN or infinite",
-                hint="half precision overflows so; try `precision: float32`",
-            )
-        xyxy, score, number = rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int32)
-        if len(score) and score.max() > 1 + ROUNDING:
-            raise DetectorError(f"the model gave a score of {score.max():g}, outside 0..1")
-        label = self._position[number]
-        bounds = np.array([size[1], size[0]] * 2, dtype=np.float32)
-        xyxy = xyxy.clip(0, bounds)
-        keep = (score >= self._min_score) & (label >= 0)
-        keep &= (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-        order = np.flatnonzero(keep)
-        keys = (label[order], *xyxy[order].T[::-1], -score[order])
-        order = order[np.lexsort(keys)][: self._max_detections]
-        return Boxes(xyxy[order], np.minimum(score[order], np.float32(1)), label[order]), order
+        """Finished boxes of (n, 6) rows of corners, score and label number; and which they were."""
+        xyxy, score = rows[:, :4], rows[:, 4]
+        check(xyxy, score, single=SINGLE, too_high=None)
+        label = self._position[rows[:, 5].astype(np.int32)]
+        real = np.flatnonzero((score >= self._min_score) & (label >= 0))
+        boxes, order = finish(xyxy[real], score[real], label[real], size, self._max_detections)
+        return boxes, real[order]
 
 
 def _rows(found: list[Found]) -> list[NDArray[np.float32]]:

@@ -144,7 +144,7 @@ class TorchvisionPredictor(TorchPredictor):
 def _numbers(tensors: Mapping[str, torch.Tensor], family: str, spec: TorchvisionDetector) -> int:
     """How many label numbers the weights are for, the background's included."""
     score, box = HEADS[family]
-    if score not in tensors or (box and box not in tensors):
+    if any(key and (key not in tensors or not tensors[key].ndim) for key in (score, box)):
         like = [
             name
             for name, keys in HEADS.items()

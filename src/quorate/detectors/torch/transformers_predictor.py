@@ -15,12 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detectors.torch.predictor import Found, Names, Runtime, TorchPredictor, first_line
+from quorate.detectors.finished import not_finite
+from quorate.detectors.torch.predictor import (
+    SINGLE,
+    Found,
+    Names,
+    Runtime,
+    TorchPredictor,
+    first_line,
+)
 from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.detectors.torch.weights import UNUSED, describe_misfit, local_copy
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
 from quorate.masks.grids import Grids
+from quorate.networks import MAX_NAMES
 from quorate.storage import is_s3
 
 try:
@@ -101,10 +110,7 @@ class TransformersPredictor(TorchPredictor):
         logits, boxes = (tensor.cpu() for tensor in outputs[:2])
         masks = outputs[2]
         if not (torch.isfinite(logits).all() and torch.isfinite(boxes).all()):
-            raise DetectorError(
-                "the model gave numbers that are NaN or infinite",
-                hint="half precision overflows so; try `precision: float32`",
-            )
+            raise not_finite("a number", single=SINGLE)
         given = SimpleNamespace(logits=logits, pred_boxes=boxes)
         results = self.processor.post_process_object_detection(
             given, threshold=self._min_score, target_sizes=sizes
@@ -186,6 +192,8 @@ def _names(spec: TransformersDetector, config: Any) -> Names:
     """The spec's names, else the configuration's."""
     given = {int(number): str(name) for number, name in (config.id2label or {}).items()}
     numbers = max(given, default=-1) + 1
+    if numbers > MAX_NAMES:
+        raise DetectorError(f"{spec.weights}: config.json numbers its labels up to {numbers - 1}.")
     names = spec.names or tuple(given.get(number, "N/A") for number in range(numbers))
     if len(names) != numbers:
         raise DetectorError(

@@ -15,17 +15,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from quorate.detectors.files import LFS_POINTER, check_start
 from quorate.detectors.torch.predictor import first_line
 from quorate.errors import DetectorError, InputError, MissingExtraError
 from quorate.storage import open_file, open_tree
 
 try:
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 except ImportError as error:
     raise MissingExtraError("This kind of detector", "torch") from error
 
-LFS_POINTER = b"version https://git-lfs"
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Where training loops put the model's state beside the optimizer's."""
 PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -33,6 +33,8 @@ PREFIXES = ("module.", "model.", "_orig_mod.")
 UNUSED = ("num_batches_tracked",)
 """The ends of keys that training alone needs."""
 SHOWN = 4
+DEEPEST = 4
+"""How deep a state may lie within what was saved, which may hold itself."""
 
 STATE_HINT = "save `model.state_dict()`, or better a .safetensors file, and name that"
 
@@ -88,12 +90,7 @@ def read_state(location: str) -> State:
                 start = file.read(len(LFS_POINTER))
         except OSError as error:
             raise DetectorError(f"{location}: cannot be read ({error.strerror}).") from None
-        if not start:
-            raise DetectorError(f"{location}: the file is empty.")
-        if start == LFS_POINTER:
-            raise DetectorError(
-                f"{location}: a Git LFS pointer, not the model itself.", hint="run `git lfs pull`"
-            )
+        check_start(location, start)
         if start[8:9] == b"{":
             return _read_safetensors(path, location)
         return State(_state_of(_read_pickle(path, location), location), {})
@@ -104,17 +101,17 @@ def _read_safetensors(path: Path, location: str) -> State:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
             return State(_plain(tensors), dict(file.metadata() or {}))
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # damaged bytes raise anything
         raise DetectorError(
             f"{location}: a damaged .safetensors file, or cut short: {first_line(error)}"
         ) from None
 
 
 def _read_pickle(path: Path, location: str) -> Any:
-    if zipfile.is_zipfile(path):
+    with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
         with zipfile.ZipFile(path) as archive:
-            names = {name.rpartition("/")[2] for name in archive.namelist()}
-        if "constants.pkl" in names:
+            names = archive.namelist()
+        if any(name.endswith("/constants.pkl") for name in names):
             raise DetectorError(
                 f"{location}: a TorchScript program, not a state dict.", hint=STATE_HINT
             )
@@ -142,7 +139,9 @@ def _read_pickle(path: Path, location: str) -> Any:
 
 def _state_of(value: Any, location: str) -> dict[str, torch.Tensor]:
     """The state inside what a training loop saved."""
-    while isinstance(value, Mapping):
+    for _ in range(DEEPEST):
+        if not isinstance(value, Mapping):
+            break
         tensors = {str(key): item for key, item in value.items() if isinstance(item, torch.Tensor)}
         if len(tensors) > len(value) / 2:
             return _plain(tensors)

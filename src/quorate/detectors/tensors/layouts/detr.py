@@ -42,7 +42,6 @@ class Detr(Layout):
     takes_activation: ClassVar[bool] = True
 
     activation: Activation = "softmax"
-    masked: bool = False
 
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
@@ -62,35 +61,18 @@ class Detr(Layout):
         activation: Activation = "sigmoid" if count == len(wishes.names) else "softmax"
         if wishes.activation not in (None, activation, "none"):
             return None
-        masked = graph.input("pixel_mask") is not None
         planes = graph.output("pred_masks") if wishes.masks else None
         masks = (planes.name,) if planes and same(planes, 4) else ()
+        activation = wishes.activation or activation
+        # RT-DETR, D-FINE and their kin, which are stretched always and take 0..1.
+        plain = activation != "softmax" and graph.input("pixel_mask") is None
         return cls(
             wishes,
             (logits.name, boxes.name, *masks),
-            wishes.activation or activation,
-            masked=masked,
+            open_resize=None if plain else "shortest_edge",
+            normalisation=Normalisation(pad=0) if plain else IMAGENET,
+            activation=activation,
         )
-
-    @property
-    def gives_masks(self) -> bool:
-        """See `Layout`."""
-        return len(self.outputs) > 2
-
-    @property
-    def plain(self) -> bool:
-        """RT-DETR, D-FINE and their kin: sigmoid, and no `pixel_mask` beside the picture."""
-        return self.activation != "softmax" and not self.masked
-
-    @property
-    def open_resize(self) -> Resize | None:
-        """The shortest edge, save for the plain ones, which are stretched always."""
-        return None if self.plain else "shortest_edge"
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """ImageNet's, save for the plain ones, which take 0..1."""
-        return Normalisation(pad=0) if self.plain else IMAGENET
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
@@ -108,7 +90,7 @@ class Detr(Layout):
             query, label = np.nonzero(~(scores < floor))
             score = scores[query, label]
         grids = None
-        if self.gives_masks:
+        if len(self.outputs) > 2:
             planes = np.asarray(outputs[self.outputs[2]][index], dtype=np.float32)
             grids = Grids(planes, query.astype(np.int64), 0.0)
         return Raw(of_unit(corners(boxes[query], "cxcywh"), frame), score, label, grids)

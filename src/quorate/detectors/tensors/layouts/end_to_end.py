@@ -9,6 +9,7 @@ import numpy as np
 
 from quorate.detectors.tensors.geometry import Resize
 from quorate.detectors.tensors.layouts.layout import (
+    LEVELS,
     Arrays,
     BoxFormat,
     Layout,
@@ -24,6 +25,7 @@ from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.masks.grids import Grids
 from quorate.networks import Graph, Tensor
 
+IMAGENET_LEVELS = Normalisation(1.0, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), pad=0)
 MASK_BEYOND_BOX = 2.0
 """Pixels: torchvision draws masks into boxes that it has widened to whole pixels."""
 
@@ -54,7 +56,7 @@ class EfficientNms(Layout):
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
         count, boxes, score, label = (outputs[name][index] for name in self.outputs)
-        n = int(np.asarray(count).reshape(-1)[0])
+        n = max(int(np.asarray(count).reshape(-1)[0]), 0)
         xyxy = corners(boxes[:n], self.wishes.box_format or "xyxy")
         return scored(xyxy, score[:n], label[:n], floor)
 
@@ -71,42 +73,27 @@ class Tensorflow(Layout):
     resize: ClassVar[Resize] = "stretch"
     background: ClassVar[bool] = True
 
+    open_resize: Resize | None = "none"  # these graphs resize and normalise inside
+    normalisation: Normalisation = LEVELS
     count: str | None = None
 
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
         """By name only; some exporters add ":0"."""
-        tensors = [
-            next((t.name for t in graph.outputs if t.name.lower().split(":")[0] == name), None)
-            for name in (
-                "detection_boxes",
-                "detection_scores",
-                "detection_classes",
-                "num_detections",
-            )
-        ]
-        boxes, scores, labels, count = tensors
+        said = {t.name.lower().split(":")[0]: t.name for t in reversed(graph.outputs)}
+        words = "detection_boxes", "detection_scores", "detection_classes", "num_detections"
+        boxes, scores, labels, count = map(said.get, words)
         if boxes is None or scores is None or labels is None:
             return None
         extra = () if count is None else (count,)
-        return cls(wishes, (boxes, scores, labels, *extra), count)
-
-    @property
-    def open_resize(self) -> Resize | None:
-        """The picture as it is: these graphs resize inside."""
-        return "none"
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """Grey levels as they are: these graphs normalise inside."""
-        return Normalisation(scale=1.0, pad=0)
+        return cls(wishes, (boxes, scores, labels, *extra), count=count)
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
         boxes, score, label = (outputs[name][index] for name in self.outputs[:3])
         n = len(boxes)
         if self.count:
-            n = int(np.asarray(outputs[self.count]).reshape(-1)[index])
+            n = max(int(np.asarray(outputs[self.count]).reshape(-1)[index]), 0)
         xyxy = of_unit(corners(boxes[:n], self.wishes.box_format or "yxyx"), frame)
         raw = scored(xyxy, score[:n], label[:n], floor)
         return raw._replace(label=raw.label - 1)  # 0 is the background
@@ -202,6 +189,8 @@ class Torchvision(Layout):
     background: ClassVar[bool] = True
     batches: ClassVar[bool] = False
 
+    open_resize: Resize | None = "none"  # these graphs resize inside
+
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
         """Names as above, boxes of rank 2."""
@@ -212,21 +201,11 @@ class Torchvision(Layout):
         masks = (planes.name,) if planes and same(planes, 4) else ()
         return cls(wishes, (*(t.name for t in found), *masks))
 
-    @property
-    def gives_masks(self) -> bool:
-        """See `Layout`."""
-        return len(self.outputs) > 3
-
-    @property
-    def open_resize(self) -> Resize | None:
-        """The picture as it is: these graphs resize inside."""
-        return "none"
-
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
         boxes, score, label = (outputs[name] for name in self.outputs[:3])
         grids = None
-        if self.gives_masks:
+        if len(self.outputs) > 3:
             planes = np.asarray(outputs[self.outputs[3]][:, 0], dtype=np.float32)
             grids = Grids(planes, np.arange(len(planes)), 0.5, MASK_BEYOND_BOX)
         raw = scored(boxes, score, label, floor, grids)
@@ -235,10 +214,15 @@ class Torchvision(Layout):
 
 @dataclass(frozen=True)
 class MmDeploy(Layout):
-    """`dets` (n, k, 5): xyxy and score, `labels` (n, k) from 0. Exports of MMDeploy."""
+    """`dets` (n, k, 5): xyxy and score, `labels` (n, k) from 0. Exports of MMDeploy.
+
+    Normalised as MMDetection usually does: ImageNet's mean and deviation in grey levels.
+    """
 
     name: ClassVar[str] = "mmdeploy"
     resize: ClassVar[Resize] = "corner"
+
+    normalisation: Normalisation = IMAGENET_LEVELS
 
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
@@ -247,11 +231,6 @@ class MmDeploy(Layout):
         if dets is None or labels is None or not same(dets, 3, 5):
             return None
         return cls(wishes, (dets.name, labels.name))
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """MMDetection's usual one: ImageNet's mean and deviation in grey levels."""
-        return Normalisation(1.0, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), pad=0)
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
@@ -268,11 +247,9 @@ class Yolov7EndToEnd(Layout):
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
         """One output of seven columns."""
-        if len(graph.outputs) != 1 or not graph.outputs[0].shape:
-            return None
-        if len(graph.outputs[0].shape) != 2 or graph.outputs[0].shape[-1] != 7:
-            return None
-        return cls(wishes, (graph.outputs[0].name,))
+        one = len(graph.outputs) == 1 and graph.outputs[0]
+        fits = one and len(one.shape) == 2 and one.shape[-1] == 7
+        return cls(wishes, (one.name,)) if one and fits else None
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""

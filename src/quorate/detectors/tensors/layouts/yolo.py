@@ -20,10 +20,10 @@ from quorate.detectors.tensors.layouts.layout import (
     yolo_cells,
 )
 from quorate.detectors.tensors.preprocess import Normalisation
-from quorate.detectors.tensors.suppress import best_column, best_plane
 from quorate.masks.grids import Grids
 from quorate.networks import Graph, Tensor
 
+BLUE_FIRST = Normalisation(scale=1.0, channels="bgr")
 STRIDES = (8, 16, 32)
 FEW_ROWS = 1000
 """An end-to-end head has at most so many rows; it has 300 unless asked otherwise."""
@@ -51,14 +51,9 @@ class Yolo(Layout):
     object, and are cut off at its box (Bolya et al. 2019, arXiv:1904.02689; Ultralytics).
     """
 
-    @property
-    def gives_masks(self) -> bool:
-        """See `Layout`."""
-        return len(self.outputs) > 1
-
     def _grids(self, outputs: Arrays, index: int, weights: NDArray[Any]) -> Grids | None:
         """Masks by (n, k) weights."""
-        if not self.gives_masks:
+        if len(self.outputs) == 1:
             return None
         planes = np.asarray(outputs[self.outputs[1]][index], dtype=np.float32)
         return Grids(planes, np.asarray(weights, dtype=np.float32), 0.0, 0.0)
@@ -145,11 +140,12 @@ class Yolov8(Yolo):
         scores = planes[4 : 4 + len(self.wishes.names)]
         if self.wishes.activation:
             scores = np.ascontiguousarray(activated(scores, self.wishes.activation, 0), np.float32)
-        best, label = best_plane(scores)
+        best = scores.max(axis=0)  # NaN where any is
         keep = np.flatnonzero(~(best < floor))
+        label = scores[:, keep].argmax(axis=0).astype(np.int32)
         weights = planes[4 + len(self.wishes.names) :, keep].T
         grids = self._grids(outputs, index, weights)
-        return Raw(corners(planes[:4, keep].T, "cxcywh"), best[keep], label[keep], grids)
+        return Raw(corners(planes[:4, keep].T, "cxcywh"), best[keep], label, grids)
 
 
 @dataclass(frozen=True)
@@ -191,20 +187,26 @@ class Yolov5(Yolo):
         if self.wishes.activation:
             rows = rows.copy()
             rows[:, 4 : 5 + names] = activated(rows[:, 4 : 5 + names], self.wishes.activation)
-        best, label = best_column(rows, names, floor)
-        keep = np.flatnonzero(~(best < floor))
-        return rows, keep, best[keep], label[keep]
+        keep = np.flatnonzero(~(rows[:, 4] < floor))
+        scores = rows[keep, 5 : 5 + names]
+        best = rows[keep, 4] * scores.max(axis=1)  # NaN where any is
+        enough = ~(best < floor)
+        label = scores[enough].argmax(axis=1).astype(np.int32)
+        return rows, keep[enough], best[enough], label
 
 
 @dataclass(frozen=True)
 class Yolox(Yolov5):
     """(n, cells, 5 + c) of YOLOX, decoded here: offsets in cells and logarithms of sizes.
 
-    Only by the spec's `layout: yolox`, for the same shape may be decoded already.
+    It sees grey levels as they are, blue first. Only by the spec's `layout: yolox`, for the same
+    shape may be decoded already.
     """
 
     name: ClassVar[str] = "yolox"
     resize: ClassVar[Resize] = "corner"
+
+    normalisation: Normalisation = BLUE_FIRST
 
     @classmethod
     def fit(cls, graph: Graph, wishes: Wishes, *, forced: bool) -> Self | None:
@@ -213,11 +215,6 @@ class Yolox(Yolov5):
         if not found or not forced or found[2] != 5 + len(wishes.names):
             return None
         return cls(wishes, (found[0].name,))
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """Grey levels as they are, blue first."""
-        return Normalisation(scale=1.0, channels="bgr")
 
     def decode(self, outputs: Arrays, index: int, frame: tuple[int, int], floor: float) -> Raw:
         """See `Layout`."""
