@@ -38,6 +38,7 @@ from quorate.fusion.columns import (
     Floats,
     Ints,
 )
+from quorate.fusion.order import ORDER, sort_picture
 from quorate.fusion.overlap import overlap
 
 # Where the box comes from. The references' means add up coordinates in float32.
@@ -168,18 +169,38 @@ def merge_groups(
 
 
 @kernel
-def list_members(
-    tag: Ints, groups: Ints, fused_tag: Ints, order: Ints, offsets: Ints, rows: Ints
-) -> int:
-    """Fill `offsets` and `rows` with the input's rows of fused boxes in `order`; how many."""
-    offsets[0] = to = 0
-    for k in range(len(order)):
-        g = fused_tag[order[k], GROUP]
-        for m in range(groups[START, g], groups[START, g + 1]):
-            rows[to] = tag[groups[MEMBER, m], ROW]
-            to += 1
-        offsets[k + 1] = to
-    return to
+def order_fused(
+    fused: Floats,
+    fused_tag: Ints,
+    tag: Ints,
+    groups: Ints,
+    by_category: bool,
+    order: Ints,
+    offsets: Ints,
+    rows: Ints,
+) -> None:
+    """Sort fused boxes, in each picture by category first if `by_category`, and list members.
+
+    Fills `order`, and `offsets` and `rows` with the members' rows of the input in that order.
+    """
+    n = len(fused)
+    work = np.empty((5, n + 256), np.int64)
+    begin = to = 0
+    offsets[0] = 0
+    while begin < n:
+        end = begin
+        while end < n and fused_tag[end, PICTURE] == fused_tag[begin, PICTURE]:
+            end += 1
+        sort_picture(fused, fused_tag, begin, end, by_category, work)
+        for k in range(begin, end):
+            i = work[ORDER, k - begin]
+            order[k] = i
+            g = fused_tag[i, GROUP]
+            for m in range(groups[START, g], groups[START, g + 1]):
+                rows[to] = tag[groups[MEMBER, m], ROW]
+                to += 1
+            offsets[k + 1] = to
+        begin = end
 
 
 @njit(error_model="numpy")

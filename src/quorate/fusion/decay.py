@@ -33,10 +33,8 @@ from quorate.fusion.overlap import GRID_FROM, cell, lay_grid, overlap
 
 
 @kernel
-def decay_scores(
-    box: Floats, tag: Ints, order: Ints, runs: Ints, numbers: Floats, rule: Floats
-) -> None:
-    """Let the STRENGTH of boxes, in the order of `order.sort_boxes`, decay.
+def decay_scores(box: Floats, tag: Ints, runs: Ints, numbers: Floats, rule: Floats) -> None:
+    """Let the STRENGTH of boxes that stand as `order.sort_boxes` has them decay.
 
     linear: x (1 - overlap) where the overlap is strictly more than the IoU of the run's SLOT (of
     slot 0 where the rule is AGNOSTIC); GAUSSIAN: x exp(-overlap^2 / SIGMA) wherever boxes
@@ -55,10 +53,10 @@ def decay_scores(
     for r in range(len(runs) - 1):
         begin = runs[r]
         n = runs[r + 1] - begin
-        iou = numbers[0 if rule[AGNOSTIC] != 0.0 else tag[order[begin], SLOT], IOU]
+        iou = numbers[0 if rule[AGNOSTIC] != 0.0 else tag[begin, SLOT], IOU]
         wide = high = 0.0
         for k in range(n):
-            i = order[begin + k]
+            i = begin + k
             x1[k], y1[k], x2[k], y2[k] = box[i, X1], box[i, Y1], box[i, X2], box[i, Y2]
             area[k] = (x2[k] - x1[k]) * (y2[k] - y1[k])
             place[k], worth[k] = k, box[i, STRENGTH]
@@ -66,7 +64,7 @@ def decay_scores(
         if n <= GRID_FROM:  # the boxes not yet taken lie together at the end
             best = 0  # sorted by falling score already
             for k in range(n):
-                box[order[begin + place[best]], STRENGTH] = worth[best]
+                box[begin + place[best], STRENGTH] = worth[best]
                 if worth[best] <= floor:
                     break
                 taken = x1[best], y1[best], x2[best], y2[best], area[best]
@@ -88,9 +86,9 @@ def decay_scores(
                     if now > most or (now == most and place[i] < place[best]):
                         best, most = i, now
             for i in range(k, n):
-                box[order[begin + place[i]], STRENGTH] = worth[i]
+                box[begin + place[i], STRENGTH] = worth[i]
             continue
-        left, top, per_x, per_y, columns, rows = lay_grid(box, order, begin, begin + n, 1.0)
+        left, top, per_x, per_y, columns, rows = lay_grid(box, begin, begin + n, 1.0)
         for at in range(columns * rows):
             head[at] = -1
         for k in range(n):
@@ -130,7 +128,7 @@ def decay_scores(
                                 worth[k] *= _kept(much, iou, gaussian, sigma)
                         k = after[k]
         for k in range(n):
-            box[order[begin + k], STRENGTH] = worth[k]
+            box[begin + k, STRENGTH] = worth[k]
 
 
 @njit(error_model="numpy")

@@ -288,7 +288,8 @@ class _Given:
                 hint="logits need a sigmoid, percents a division by 100",
             )
         size = self.xyxy[:, 2:] - self.xyxy[:, :2]
-        if size.min() < 0.0:
+        least = size.min()
+        if least < 0.0:
             inverted = (size < 0.0).any(axis=1).sum()
             warnings.warn(
                 f"{inverted} boxes end before they begin; the corners are swapped.", stacklevel=4
@@ -297,15 +298,16 @@ class _Given:
             self.xyxy = np.concatenate(
                 [np.minimum(corner, opposite), np.maximum(corner, opposite)], axis=1
             )
-        if high < PIXELS_FROM and (low < 0.0 or high > 1.0):
+        clipped = high < PIXELS_FROM and (low < 0.0 or high > 1.0)
+        if clipped:
             outside = ((self.xyxy < 0.0) | (self.xyxy > 1.0)).any(axis=1).sum()
             warnings.warn(f"{outside} boxes reach outside 0..1 and are clipped.", stacklevel=4)
             self.xyxy = np.clip(self.xyxy, 0.0, 1.0)
-        size = self.xyxy[:, 2:] - self.xyxy[:, :2]
-        area = size[:, 0] * size[:, 1]
-        if area.min() <= 0.0:
-            kept = area > 0.0
-            warnings.warn(f"{(~kept).sum()} boxes without area are left out.", stacklevel=4)
+        if clipped or least < 1e-150:  # the product of two such sides may be 0
+            size = self.xyxy[:, 2:] - self.xyxy[:, :2]
+            kept = size[:, 0] * size[:, 1] > 0.0
+            if not kept.all():
+                warnings.warn(f"{(~kept).sum()} boxes without area are left out.", stacklevel=4)
             self.xyxy, self.score = self.xyxy[kept], self.score[kept]
             self.model, self.category = self.model[kept], self.category[kept]
 

@@ -42,9 +42,9 @@ NEXT, PREVIOUS, CELL = range(3)
 
 @kernel
 def form_groups(
-    box: Floats, tag: Ints, order: Ints, runs: Ints, numbers: Floats, rule: Floats, groups: Ints
+    box: Floats, tag: Ints, runs: Ints, numbers: Floats, rule: Floats, groups: Ints
 ) -> int:
-    """Fill `groups` from boxes in the order of `order.sort_boxes`; the number of groups.
+    """Fill `groups` from boxes that stand as `order.sort_boxes` has them; the number of groups.
 
     A box joins when its overlap is strictly more than the IoU of its run's SLOT (of slot 0 where
     the rule is AGNOSTIC); among equal overlaps the earlier group is joined. Members are by
@@ -52,7 +52,7 @@ def form_groups(
     """
     moving, one_each = rule[MOVING] != 0.0, rule[ONE_EACH] != 0.0
     first, smaller = rule[FIRST] != 0.0, rule[SMALLER] != 0.0
-    n = len(order)
+    n = len(box)
     longest = 0
     for r in range(len(runs) - 1):
         longest = max(longest, runs[r + 1] - runs[r])
@@ -70,7 +70,7 @@ def form_groups(
     count = 0
     for r in range(len(runs) - 1):
         begin, end = runs[r], runs[r + 1]
-        slot = 0 if rule[AGNOSTIC] != 0.0 else tag[order[begin], SLOT]
+        slot = 0 if rule[AGNOSTIC] != 0.0 else tag[begin, SLOT]
         threshold = numbers[slot, IOU]
         leaders = 0
         gridded = end - begin > GRID_FROM and threshold >= GRID_LEAST_IOU and not smaller
@@ -78,11 +78,10 @@ def form_groups(
         columns = rows = 0
         if gridded:
             cells = max(reach(1.0, threshold), 1e-3)
-            left, top, per_x, per_y, columns, rows = lay_grid(box, order, begin, end, cells)
+            left, top, per_x, per_y, columns, rows = lay_grid(box, begin, end, cells)
             for place in range(columns * rows):
                 head[place] = -1
-        for k in range(begin, end):
-            i = order[k]
+        for i in range(begin, end):
             x1, y1, x2, y2 = box[i, X1], box[i, Y1], box[i, X2], box[i, Y2]
             size = (x2 - x1) * (y2 - y1)
             this = x1, y1, x2, y2, size
@@ -126,11 +125,14 @@ def form_groups(
             if new:
                 found = leaders
                 leaders += 1
-                for w in range(words):
-                    voted[found, w] = 0
-                for c in range(5):
-                    sums[found, c] = 0.0
-            voted[found, word] |= 1 << bit
+                if one_each:
+                    for w in range(words):
+                        voted[found, w] = 0
+                if moving:
+                    for c in range(5):
+                        sums[found, c] = 0.0
+            if one_each:
+                voted[found, word] |= 1 << bit
             if moving:
                 # As ensemble-boxes does: sums of coordinates in float32, of scores in float64.
                 sums[found, SCORE] += box[i, SCORE]
@@ -164,19 +166,19 @@ def form_groups(
                     if after >= 0:
                         near[after, PREVIOUS] = found
                     head[place] = found
-            group[k] = count + found
+            group[i] = count + found
         count += leaders
     # Count the members of each group, then put each where its group has room.
     for g in range(count + 1):
         groups[START, g] = 0
-    for k in range(n):
-        groups[START, group[k] + 1] += 1
+    for i in range(n):
+        groups[START, group[i] + 1] += 1
     for g in range(count):
         groups[START, g + 1] += groups[START, g]
-    for k in range(n):
-        to = groups[START, group[k]]
-        groups[START, group[k]] = to + 1
-        groups[MEMBER, to] = order[k]
+    for i in range(n):
+        to = groups[START, group[i]]
+        groups[START, group[i]] = to + 1
+        groups[MEMBER, to] = i
     for g in range(count, 0, -1):
         groups[START, g] = groups[START, g - 1]
     groups[START, 0] = 0

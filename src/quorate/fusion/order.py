@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from quorate.columns import take_ragged
 from quorate.compiled import kernel
 from quorate.fusion.columns import (
     CATEGORY,
@@ -31,9 +32,9 @@ from quorate.fusion.columns import (
     Ints,
 )
 
-INSERTION = 32  # at most so many are sorted by insertion
-TOO_MANY_EQUAL = -1
+FEW = 32  # at most so many are sorted by insertion
 LEVELS = 65535  # steps of a score in a sort key; what falls together is compared in full
+ORDER, SPARE, KEY, SPARE_KEY, PLACES = range(5)  # rows of the room to work in
 
 
 def number_pictures(image_id: Ints, known: Ints) -> tuple[Ints, Ints, Ints]:
@@ -42,173 +43,189 @@ def number_pictures(image_id: Ints, known: Ints) -> tuple[Ints, Ints, Ints]:
     Pictures come in the order of `known`, then in order of first appearance; the rows of picture
     k are `rows[offsets[k]:offsets[k + 1]]`.
     """
-    # Rows of one picture mostly stand together, so only the first of each stretch is sorted.
+    # Rows of one picture mostly stand together, so stretches of rows are sorted, not rows.
     every = np.concatenate([known, image_id])
-    heads = np.flatnonzero(np.concatenate([every[:1] == every[:1], every[1:] != every[:-1]]))
+    new = np.concatenate([every[:1] == every[:1], every[1:] != every[:-1]])
+    new[len(known) : len(known) + 1] = True
+    heads = np.flatnonzero(new)
     ids, first, place = np.unique(every[heads], return_index=True, return_inverse=True)
-    by_appearance = np.argsort(first)
-    rank = np.empty(len(ids), np.int64)
-    rank[by_appearance] = np.arange(len(ids))
-    picture = np.repeat(rank[place], np.diff(heads, append=len(every)))[len(known) :]
-    # A stable sort of small integers takes time in proportion to their number.
-    small = picture.astype(np.uint16) if len(ids) <= 1 << 16 else picture
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(picture, minlength=len(ids)))])
-    return ids[by_appearance], offsets, np.argsort(small, kind="stable")
+    rank = np.argsort(np.argsort(first))
+    size = np.diff(heads, append=len(every))
+    stretches = np.flatnonzero(heads >= len(known))
+    stretches = stretches[np.argsort(rank[place[stretches]], kind="stable")]
+    _, rows = take_ragged(np.append(heads, len(every)), stretches)
+    counts = np.bincount(rank[place[stretches]], size[stretches], len(ids)).astype(np.int64)
+    return ids[np.argsort(first)], np.concatenate([[0], np.cumsum(counts)]), rows - len(known)
 
 
 @kernel
-def weigh_boxes(
+def sort_boxes(
     rows: Ints,
     offsets: Ints,
-    category: NDArray[np.int32],
-    detector: NDArray[np.int16],
-    identity: Ints,
+    columns: tuple[Floats, Floats, NDArray[np.int32], NDArray[np.int16], Ints],
     numbers: Floats,
+    agnostic: bool,
     box: Floats,
     tag: Ints,
-) -> int:
-    """Weigh the boxes of a range of pictures, and leave out those that score too little.
+    runs: Ints,
+) -> tuple[int, int]:
+    """Fill `box` and `tag` with the boxes of a range of pictures, sorted, and find the runs.
 
-    `rows` are the range's own, picture k having those from offsets[k] - offsets[0] on; `category`,
-    `detector` and `identity` are whole columns. `box` comes with corners and scores in the order
-    of `rows`. Returns how many rows of `box` and `tag` are filled, or -1 - k where box k of the
-    range is none: not finite, inverted, or with a score outside 0..1.
+    A run is what can form groups among itself: one category of one picture, or, when `agnostic`,
+    one picture. `rows` are the range's own; picture k has those from offsets[k] - offsets[0] on.
+    `columns` are xyxy and score of just these rows, then `category`, `detector` and `identity` of
+    `Columns`, whole. Boxes that score less than the LEAST of their category take no part.
+
+    Returns how many rows of `box` and `tag` are filled, and how many runs there are, run r being
+    runs[r] to runs[r + 1]; or -1 - k and 0 where box k of the range is none: not finite, inverted,
+    or with a score outside 0..1.
     """
-    picture = count = 0
-    for k in range(len(rows)):
-        while k >= offsets[picture + 1] - offsets[0]:
-            picture += 1
-        i = rows[k]
-        x1, y1, x2, y2, score = box[k, X1], box[k, Y1], box[k, X2], box[k, Y2], box[k, SCORE]
-        if not (0.0 <= x2 - x1 < np.inf and 0.0 <= y2 - y1 < np.inf and 0.0 <= score <= 1.0):
-            return -1 - k
-        low, high = 1, len(numbers)
-        while low < high:
-            middle = (low + high) // 2
-            if numbers[middle, OF] < category[i]:
-                low = middle + 1
-            else:
-                high = middle
-        slot = low if low < len(numbers) and numbers[low, OF] == category[i] else 0
-        if score < numbers[slot, LEAST]:
-            continue
-        who = identity[detector[i]]
-        score *= numbers[slot, WEIGHT + who]
-        box[count, X1], box[count, Y1], box[count, X2], box[count, Y2] = x1, y1, x2, y2
-        box[count, SCORE] = box[count, STRENGTH] = score
-        tag[count, PICTURE], tag[count, CATEGORY], tag[count, TIE] = picture, category[i], who
-        tag[count, SLOT], tag[count, ROW] = slot, i
-        count += 1
-    return count
-
-
-def sort_boxes(box: Floats, tag: Ints, *, separate: bool) -> tuple[Ints, Ints]:
-    """The order (n,) of boxes that stand by rising PICTURE, and where each run begins (r + 1,).
-
-    In a picture boxes are by rising CATEGORY if `separate`, then by falling SCORE, rising
-    CATEGORY, x1, y1, x2, y2, TIE. A run is what can form groups among itself: one category of
-    one picture, or, when not `separate`, one picture.
-    """
-    n = len(box)
-    order, runs = np.empty(n, np.int64), np.empty(n + 1, np.int64)
-    count = _sort(box, tag, separate, order, runs, np.empty((4, n + 256), np.int64))
-    if count != TOO_MANY_EQUAL:
-        return order, runs[: count + 1]
-    x1, y1, x2, y2, score = box[:, :STRENGTH].T
-    picture, category, tie = tag[:, :SLOT].T
-    kind = category if separate else np.zeros_like(category)
-    order = np.lexsort((tie, y2, x2, y1, x1, category, -score, kind, picture))
-    new = (np.diff(picture[order]) != 0) | (np.diff(kind[order]) != 0)
-    return order, np.concatenate([[0], np.flatnonzero(new) + 1, [n]])
-
-
-@kernel
-def _sort(box: Floats, tag: Ints, separate: bool, order: Ints, runs: Ints, work: Ints) -> int:
-    """Fill `order` and `runs` as `sort_boxes` returns them; the number of runs.
-
-    Returns TOO_MANY_EQUAL where many boxes are so much alike that insertion would take long.
-    """
-    key, spare_key, spare_order, places = 0, 1, 2, 3  # rows of `work`
-    n = len(box)
-    most = 0.0
-    for i in range(n):
-        most = max(most, box[i, SCORE])
-    levels = LEVELS / most if most > 0.0 else 0.0
-    for i in range(n):
-        order[i] = i
-        work[key, i] = LEVELS - np.int64(box[i, SCORE] * levels)
-        if separate:
-            work[key, i] |= (tag[i, CATEGORY] + 0x80000000) << 16
-    count = 0
-    begin = 0
-    while begin < n:
-        end = begin
-        differ = 0
-        while end < n and tag[end, PICTURE] == tag[begin, PICTURE]:
-            differ |= work[key, end] ^ work[key, begin]
-            end += 1
-        if end - begin <= INSERTION:
-            _insert(box, tag, order, work, begin, end)
-        else:
-            # Byte by byte from the last, leaving out bytes that are the same in all keys.
-            for shift in range(0, 64, 8):
-                if (differ >> shift) & 255 == 0:
-                    continue
-                for byte in range(256):
-                    work[places, byte] = 0
-                for k in range(begin, end):
-                    work[places, (work[key, k] >> shift) & 255] += 1
-                total = begin
-                for byte in range(256):
-                    here = work[places, byte]
-                    work[places, byte] = total
-                    total += here
-                for k in range(begin, end):
-                    byte = (work[key, k] >> shift) & 255
-                    to = work[places, byte]
-                    work[places, byte] = to + 1
-                    work[spare_key, to] = work[key, k]
-                    work[spare_order, to] = order[k]
-                for k in range(begin, end):
-                    work[key, k] = work[spare_key, k]
-                    order[k] = work[spare_order, k]
-            first = begin
-            for k in range(begin + 1, end + 1):
-                if k == end or work[key, k] != work[key, first]:
-                    if k - first > INSERTION:
-                        return TOO_MANY_EQUAL
-                    if k - first > 1:
-                        _insert(box, tag, order, work, first, k)
-                    first = k
-        for k in range(begin, end):
-            if k == begin or (separate and tag[order[k], CATEGORY] != tag[order[k - 1], CATEGORY]):
-                runs[count] = k
-                count += 1
-        begin = end
-    runs[count] = n
-    return count
+    xyxy, points, category, detector, identity = columns
+    pictures = len(offsets) - 1
+    longest = 0
+    for picture in range(pictures):
+        longest = max(longest, offsets[picture + 1] - offsets[picture])
+    raw, label = np.empty((longest, 6)), np.empty((longest, 5), np.int64)
+    work = np.empty((5, longest + 256), np.int64)
+    count = found = 0
+    for picture in range(pictures):
+        n = 0
+        for k in range(offsets[picture] - offsets[0], offsets[picture + 1] - offsets[0]):
+            i = rows[k]
+            x1, y1, x2, y2, score = xyxy[k, 0], xyxy[k, 1], xyxy[k, 2], xyxy[k, 3], points[k]
+            if not (0.0 <= x2 - x1 < np.inf and 0.0 <= y2 - y1 < np.inf and 0.0 <= score <= 1.0):
+                return -1 - k, 0
+            kind = category[i]
+            low, high = 1, len(numbers)
+            while low < high:
+                middle = (low + high) // 2
+                if numbers[middle, OF] < kind:
+                    low = middle + 1
+                else:
+                    high = middle
+            slot = low if low < len(numbers) and numbers[low, OF] == kind else 0
+            if score < numbers[slot, LEAST]:
+                continue
+            who = identity[detector[i]]
+            raw[n, X1], raw[n, Y1], raw[n, X2], raw[n, Y2] = x1, y1, x2, y2
+            raw[n, SCORE] = score * numbers[slot, WEIGHT + who]
+            label[n, CATEGORY], label[n, TIE] = kind, who
+            label[n, SLOT], label[n, ROW] = slot, i
+            n += 1
+        sort_picture(raw, label, 0, n, not agnostic, work)
+        for k in range(n):
+            i = work[ORDER, k]
+            for c in range(5):
+                box[count, c] = raw[i, c]
+            box[count, STRENGTH] = raw[i, SCORE]
+            tag[count, PICTURE] = picture
+            for c in range(1, 5):
+                tag[count, c] = label[i, c]
+            if k == 0 or (not agnostic and tag[count, CATEGORY] != tag[count - 1, CATEGORY]):
+                runs[found] = count
+                found += 1
+            count += 1
+    runs[found] = count
+    return count, found
 
 
 @njit(error_model="numpy")
-def _insert(box: Floats, tag: Ints, order: Ints, work: Ints, begin: int, end: int) -> None:
-    """Put order[begin:end] in the full order by insertion; equals keep their places."""
-    for k in range(begin + 1, end):
-        this_key, this = work[0, k], order[k]
-        at = k
-        while at > begin:
-            other = order[at - 1]
-            before = this_key < work[0, at - 1]
-            if this_key == work[0, at - 1]:
-                before = box[this, SCORE] > box[other, SCORE]
-                if box[this, SCORE] == box[other, SCORE]:
-                    before = tag[this, TIE] < tag[other, TIE]
-                    for c in range(3, -1, -1):
-                        if box[this, c] != box[other, c]:
-                            before = box[this, c] < box[other, c]
-                    if tag[this, CATEGORY] != tag[other, CATEGORY]:
-                        before = tag[this, CATEGORY] < tag[other, CATEGORY]
-            if not before:
-                break
-            work[0, at], order[at] = work[0, at - 1], other
-            at -= 1
-        work[0, at], order[at] = this_key, this
+def sort_picture(box: Floats, tag: Ints, begin: int, end: int, separate: bool, work: Ints) -> None:
+    """Put the order of box[begin:end] into work[ORDER], counted from 0.
+
+    It is by rising CATEGORY if `separate`, then by falling SCORE, rising CATEGORY, x1, y1, x2,
+    y2, TIE; equals keep their order. `work` has 256 columns more than boxes.
+    """
+    n = end - begin
+    most = 0.0
+    for k in range(begin, end):
+        most = max(most, box[k, SCORE])
+    levels = LEVELS / most if most > 0.0 else 0.0
+    differ = 0
+    for k in range(n):
+        work[ORDER, k] = begin + k
+        key = LEVELS - np.int64(box[begin + k, SCORE] * levels)
+        if separate:
+            key |= (tag[begin + k, CATEGORY] + 0x80000000) << 16
+        work[KEY, k] = key
+        differ |= key ^ work[KEY, 0]
+    if n <= FEW:  # by key, then what has one key in full
+        for k in range(1, n):
+            key, this = work[KEY, k], work[ORDER, k]
+            at = k
+            while at > 0 and work[KEY, at - 1] > key:
+                work[KEY, at], work[ORDER, at] = work[KEY, at - 1], work[ORDER, at - 1]
+                at -= 1
+            work[KEY, at], work[ORDER, at] = key, this
+        differ = 0
+    # Byte by byte from the last, leaving out bytes that are the same in all keys.
+    for shift in range(0, 64, 8):
+        if (differ >> shift) & 255 == 0:
+            continue
+        for byte in range(256):
+            work[PLACES, byte] = 0
+        for k in range(n):
+            work[PLACES, (work[KEY, k] >> shift) & 255] += 1
+        total = 0
+        for byte in range(256):
+            here = work[PLACES, byte]
+            work[PLACES, byte] = total
+            total += here
+        for k in range(n):
+            byte = (work[KEY, k] >> shift) & 255
+            to = work[PLACES, byte]
+            work[PLACES, byte] = to + 1
+            work[SPARE_KEY, to] = work[KEY, k]
+            work[SPARE, to] = work[ORDER, k]
+        for k in range(n):
+            work[KEY, k] = work[SPARE_KEY, k]
+            work[ORDER, k] = work[SPARE, k]
+    first = 0
+    for k in range(1, n + 1):
+        if k == n or work[KEY, k] != work[KEY, first]:
+            if k - first > 1:
+                _merge_sort(box, tag, first, k, work)
+            first = k
+
+
+@njit(error_model="numpy")
+def _merge_sort(box: Floats, tag: Ints, begin: int, end: int, work: Ints) -> None:
+    """Put work[ORDER, begin:end] in the full order; short stretches by insertion."""
+    width = 8
+    for low in range(begin, end, width):
+        for k in range(low + 1, min(low + width, end)):
+            this = work[ORDER, k]
+            at = k
+            while at > low and _before(box, tag, this, work[ORDER, at - 1]):
+                work[ORDER, at] = work[ORDER, at - 1]
+                at -= 1
+            work[ORDER, at] = this
+    while width < end - begin:
+        for low in range(begin, end, 2 * width):
+            middle, high = min(low + width, end), min(low + 2 * width, end)
+            left, right = low, middle
+            for at in range(low, high):
+                if left < middle and (
+                    right >= high or not _before(box, tag, work[ORDER, right], work[ORDER, left])
+                ):
+                    work[SPARE, at] = work[ORDER, left]
+                    left += 1
+                else:
+                    work[SPARE, at] = work[ORDER, right]
+                    right += 1
+        for at in range(begin, end):
+            work[ORDER, at] = work[SPARE, at]
+        width *= 2
+
+
+@njit(error_model="numpy")
+def _before(box: Floats, tag: Ints, i: int, j: int) -> bool:
+    """The full order, but for a category that comes first."""
+    if box[i, SCORE] != box[j, SCORE]:
+        return bool(box[i, SCORE] > box[j, SCORE])
+    if tag[i, CATEGORY] != tag[j, CATEGORY]:
+        return bool(tag[i, CATEGORY] < tag[j, CATEGORY])
+    for c in range(4):
+        if box[i, c] != box[j, c]:
+            return bool(box[i, c] < box[j, c])
+    return bool(tag[i, TIE] < tag[j, TIE])

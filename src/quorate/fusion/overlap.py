@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from quorate.fusion.columns import X1, X2, Y1, Y2, Floats, Ints
+from quorate.fusion.columns import X1, X2, Y1, Y2, Floats
 
 Sized = tuple[float, float, float, float, float]  # x1, y1, x2, y2, area
 
@@ -48,9 +48,9 @@ def reach(size: float, iou: float) -> float:
 
 @njit(error_model="numpy")
 def lay_grid(
-    box: Floats, order: Ints, begin: int, end: int, mean_reach: float
+    box: Floats, begin: int, end: int, mean_reach: float
 ) -> tuple[float, float, float, float, int, int]:
-    """A grid over the centres of the boxes order[begin:end].
+    """A grid over the centres of box[begin:end].
 
     Returns left, top, cells per unit in x and in y, columns, rows. A cell is about as wide as
     the mean box's reach, and there are at most 2 cells a box.
@@ -58,8 +58,7 @@ def lay_grid(
     left = top = np.inf
     right = bottom = -np.inf
     wide = high = 0.0
-    for k in range(begin, end):
-        i = order[k]
+    for i in range(begin, end):
         x = (box[i, X1] + box[i, X2]) * 0.5
         y = (box[i, Y1] + box[i, Y2]) * 0.5
         left, right = min(left, x), max(right, x)

@@ -12,14 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import InputError
-from quorate.fusion.boxes import list_members, merge_groups
+from quorate.fusion.boxes import merge_groups, order_fused
 from quorate.fusion.columns import (
     AGREEMENT,
     CATEGORY,
-    MEMBER,
     PICTURE,
     SCORE,
-    START,
     VOTES,
     Columns,
     Floats,
@@ -28,7 +26,7 @@ from quorate.fusion.columns import (
 )
 from quorate.fusion.groups import form_groups
 from quorate.fusion.masks import OWN_RULE, fused_masks, settled
-from quorate.fusion.order import number_pictures, sort_boxes, weigh_boxes
+from quorate.fusion.order import number_pictures, sort_boxes
 from quorate.fusion.rules import Method, Rule, numbers_of, rule_of
 from quorate.labels import Labels
 
@@ -173,36 +171,35 @@ def _fuse_range(
     offsets = columns.offsets[bounds[0] : bounds[1] + 1]
     rows = columns.rows[offsets[0] : offsets[-1]]
     box, tag = np.empty((len(rows), 6)), np.empty((len(rows), 5), np.int64)
-    box[:, :SCORE], box[:, SCORE] = columns.xyxy[rows], columns.score[rows]
-    n = weigh_boxes(
-        rows,
-        offsets,
+    runs = np.empty(len(rows) + 1, np.int64)
+    # Corners and scores are of float32 or float64; the kernels are compiled for one type.
+    given = (
+        columns.xyxy.take(rows, axis=0).astype(np.float64),
+        columns.score.take(rows).astype(np.float64),
         columns.category,
         columns.detector,
         columns.identity,
-        numbers,
-        box,
-        tag,
     )
+    n, found = sort_boxes(rows, offsets, given, numbers, rule.agnostic, box, tag, runs)
     if n < 0:
         raise _bad_box(columns, int(rows[-1 - n]))
-    box, tag, settings = box[:n], tag[:n], rule.array()
-    order, runs = sort_boxes(box, tag, separate=not rule.agnostic)
+    box, tag, runs, settings = box[:n], tag[:n], runs[: found + 1], rule.array()
     groups = np.empty((2, n + 1), np.int64)
     if rule.decays:
         from quorate.fusion.decay import decay_scores
 
-        decay_scores(box, tag, order, runs, numbers, settings)
-        groups[MEMBER, :n], groups[START], count = order, np.arange(n + 1), n
+        decay_scores(box, tag, runs, numbers, settings)
+        groups[:] = np.arange(n + 1)
+        count = n
     else:
-        count = form_groups(box, tag, order, runs, numbers, settings, groups)
+        count = form_groups(box, tag, runs, numbers, settings, groups)
     fused, fused_tag = np.empty((count, 6)), np.empty((count, 5), np.int64)
     kept = merge_groups(box, tag, groups, numbers, settings, fused, fused_tag)
     fused, fused_tag = fused[:kept], fused_tag[:kept]
-    order, _ = sort_boxes(fused, fused_tag, separate=by_category)
-    member_offsets, member_rows = np.empty(kept + 1, np.int64), np.empty(n, np.int64)
-    members = list_members(tag, groups, fused_tag, order, member_offsets, member_rows)
-    fused, fused_tag = fused[order], fused_tag[order]
+    order, member_offsets = np.empty(kept, np.int64), np.empty(kept + 1, np.int64)
+    member_rows = np.empty(n, np.int64)
+    order_fused(fused, fused_tag, tag, groups, by_category, order, member_offsets, member_rows)
+    fused, fused_tag = fused.take(order, axis=0), fused_tag.take(order, axis=0)
     kind = columns.xyxy.dtype
     return Fused(
         kept=np.bincount(fused_tag[:, PICTURE], minlength=len(offsets) - 1),
@@ -212,7 +209,7 @@ def _fuse_range(
         votes=fused_tag[:, VOTES].astype(np.int16),
         agreement=fused[:, AGREEMENT].astype(kind),
         member_offsets=member_offsets,
-        member_rows=member_rows[:members],
+        member_rows=member_rows[: member_offsets[-1]],
     )
 
 

@@ -7,14 +7,14 @@ time than loading pydantic would.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from quorate.errors import InputError
 from quorate.fusion import boxes
-from quorate.fusion.columns import IOU, LEAST, OF, Floats
+from quorate.fusion.columns import IOU, LEAST, OF, TOP, TOTAL, WEIGHT, Floats
 from quorate.labels import Labels
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Rule:
 
     def array(self) -> Floats:
         """(15,) as the kernels take it."""
-        return np.array(astuple(self)[:-1], dtype=np.float64)
+        return np.array([getattr(self, name) for name in self.__slots__[:-1]], dtype=np.float64)
 
 
 def rule_of(method: Method, detectors: int) -> Rule:
@@ -206,6 +206,8 @@ def numbers_of(method: Method, detectors: Sequence[str], labels: Labels | None) 
 
 def numbers_with(weights: Floats, iou: float, least: float) -> Floats:
     """(s, 5 + m) The numbers of weights (s, m), with one threshold and one least score for all."""
-    total, top = weights.sum(axis=1), weights.max(axis=1, initial=0.0)
-    same = np.ones(len(weights))
-    return np.column_stack([-same, iou * same, least * same, total, top, weights])
+    numbers = np.empty((len(weights), WEIGHT + weights.shape[1]))
+    numbers[:, OF], numbers[:, IOU], numbers[:, LEAST] = -1.0, iou, least
+    numbers[:, TOTAL], numbers[:, TOP] = weights.sum(axis=1), weights.max(axis=1, initial=0.0)
+    numbers[:, WEIGHT:] = weights
+    return numbers
