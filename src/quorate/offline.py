@@ -17,7 +17,7 @@ from quorate.detections import FUSED, Detections
 from quorate.errors import FormatError, InputError
 from quorate.formats.detections.reading import DetectionFile, in_pixels, read_detections
 from quorate.fusion import carried, fuse
-from quorate.fusion.method import Method
+from quorate.fusion.rules import Method
 from quorate.labels import Labels
 from quorate.storage import read_bytes
 

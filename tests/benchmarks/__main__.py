@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
-MEASURED = ("fusion", "offline", "evaluation", "formats", "detect", "tta", "chain")
+MEASURED = ("compile", "fusion", "offline", "evaluation", "formats", "detect", "tta", "chain")
 OPTIONS = {"fusion": ("--chart", "docs/performance/fusion.svg")}
 PEERS = ("numpy", "numba", "onnxruntime", "ensemble-boxes", "pycocotools", "hotcoco", "datumaro")
 HEAD = """\

@@ -1,7 +1,7 @@
 import pytest
 
 from quorate.cli.fuse import METHODS as COMMAND_LINE
-from quorate.fusion.method import Method
+from quorate.fusion.rules import Method
 from quorate.spec import WeightedBoxesFusion
 from quorate.spec.fusion import METHODS
 

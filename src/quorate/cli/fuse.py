@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from quorate.dataset import Dataset
     from quorate.detections import Detections
-    from quorate.fusion.method import Method
+    from quorate.fusion.rules import Method
     from quorate.offline import FusedFiles
     from quorate.spec import Fusion
 
@@ -123,7 +123,7 @@ def _check_output(out: str, format: str | None, files: Sequence[str]) -> None:
 def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion | Method]:
     """The method and its settings, once the detectors' names are known."""
     from quorate.errors import InputError
-    from quorate.fusion.method import Method
+    from quorate.fusion.rules import Method
 
     given = {
         key: value for key in ("iou", "min_score") if (value := getattr(arguments, key)) is not None

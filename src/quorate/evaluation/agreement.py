@@ -255,14 +255,22 @@ def _matched(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) ->
     Boxes of two detectors are matched one to one, in one picture and category, from the best
     overlap down. All columns take part in the sort, so that input order cannot matter.
     """
-    from quorate.evaluation.kernels import pair_matches
+    from quorate.evaluation.kernels import overlapping_pairs, take_pairs
 
     x1, y1, x2, y2 = asked.xyxy.T
     order = np.lexsort((asked.score, y2, x2, y1, x1, asked.category_id, asked.image_id))
-    detector = slots[asked.detector][order]
+    detector = slots[asked.detector][order].astype(np.int64)
+    xyxy = asked.xyxy[order].astype(np.float64)
     image, category = asked.image_id[order], asked.category_id[order]
     new = (image[1:] != image[:-1]) | (category[1:] != category[:-1])
     cells = np.concatenate(([0], np.flatnonzero(new) + 1, [len(order)])).astype(np.int64)
-    matched: Ints = pair_matches(asked.xyxy[order], cells, detector, m, iou)
+    room, count = 0, 2 * len(order) + 1
+    while room < count:  # at most twice
+        room = count
+        pairs, overlap = np.empty((room, 2), np.int64), np.empty(room)
+        count = overlapping_pairs(xyxy, cells, detector, iou, pairs, overlap)
+    matched: Ints = np.zeros((m, m), np.int64)
+    best_first = np.argsort(-overlap[:count], kind="stable")
+    take_pairs(pairs, best_first, detector, np.zeros((len(order), m), np.bool_), matched)
     np.fill_diagonal(matched, np.bincount(detector, minlength=m))
     return matched

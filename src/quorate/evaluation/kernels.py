@@ -15,6 +15,7 @@ from quorate.evaluation.truth import Floats, Ints
 Bytes = NDArray[np.int8]
 
 FALSE, TRUE, IGNORED = 0, 1, -1
+EPSILON = float(np.spacing(1.0))  # which pycocotools adds, so that nothing is divided by 0
 
 
 @kernel
@@ -40,15 +41,18 @@ def match_cells(
     most = 0
     for k in range(len(cells) - 1):
         most = max(most, truth_cells[k + 1] - truth_cells[k])
-    taken = np.zeros((len(thresholds), most), dtype=np.bool_)
-    overlap = np.zeros(most)
+    taken = np.empty((len(thresholds), most), dtype=np.bool_)
+    overlap = np.empty(most)
     for k in range(len(cells) - 1):
         first, objects = truth_cells[k], truth_cells[k + 1] - truth_cells[k]
-        taken[:, :objects] = False
-        for row in range(cells[k], cells[k + 1]):
-            left, top, width, height = found[row]
+        for t in range(len(thresholds)):
             for g in range(objects):
-                x, y, w, h = truth[first + g]
+                taken[t, g] = False
+        for row in range(cells[k], cells[k + 1]):
+            left, top, width, height = found[row, 0], found[row, 1], found[row, 2], found[row, 3]
+            for g in range(objects):
+                x, y = truth[first + g, 0], truth[first + g, 1]
+                w, h = truth[first + g, 2], truth[first + g, 3]
                 across = min(left + width, x + w) - max(left, x)
                 down = min(top + height, y + h) - max(top, y)
                 overlap[g] = 0.0
@@ -99,12 +103,13 @@ def weighted_ap(
     objects = np.zeros(categories, dtype=np.int64)
     for g in range(len(truth_category)):
         objects[truth_category[g]] += weight[truth_image[g]]
-    result = np.full((categories, 2), np.nan)
+    result = np.empty((categories, 2))
     most = 0
     for c in range(categories):
         most = max(most, starts[c + 1] - starts[c])
     recall, precision = np.empty(most), np.empty(most)
     for c in range(categories):
+        result[c, 0] = result[c, 1] = np.nan
         if objects[c] == 0:
             continue
         total = 0.0
@@ -116,7 +121,7 @@ def weighted_ap(
                     if times > 0:
                         true += times
                         recall[steps] = true / objects[c]
-                        precision[steps] = true / (true + false + np.spacing(1.0))
+                        precision[steps] = true / (true + false + EPSILON)
                         steps += 1
                 elif outcome[t, row] == 0:
                     false += times
@@ -124,8 +129,8 @@ def weighted_ap(
                 precision[step] = max(precision[step], precision[step + 1])
             area = 0.0
             step = 0
-            for wanted in recalls:
-                while step < steps and recall[step] < wanted:
+            for k in range(len(recalls)):
+                while step < steps and recall[step] < recalls[k]:
                     step += 1
                 if step == steps:
                     break
@@ -138,61 +143,48 @@ def weighted_ap(
 
 
 @kernel
-def pair_matches(
-    xyxy: NDArray[np.float32],
-    cells: Ints,
-    detector: NDArray[np.int16],
-    detectors: int,
-    iou: float,
-) -> Ints:
-    """How many boxes each two detectors have in common, matched one to one.
+def overlapping_pairs(
+    xyxy: Floats, cells: Ints, detector: Ints, iou: float, pairs: Ints, overlap: Floats
+) -> int:
+    """Fill `pairs` (k, 2) and `overlap` (k,) with the boxes of two detectors that overlap.
 
-    Boxes of two detectors in one cell match when their IoU is above `iou`; the best overlap is
-    taken first, of equal ones that of the boxes that come first. In every cell the boxes come by
-    rising x1, so a box is compared only until the next one begins to the right of its end.
-
-    returns  int64  (m, m)  symmetric, zeros on the diagonal
+    Boxes overlap when they are in one cell and their IoU is above `iou`. In every cell they come
+    by rising x1, so a box is compared only until the next one begins to the right of its end.
+    Returns how many pairs there are, also those that there is no room for.
     """
-    matched = np.zeros((detectors, detectors), dtype=np.int64)
-    most = 0
+    count = 0
     for k in range(len(cells) - 1):
-        most = max(most, cells[k + 1] - cells[k])
-    taken = np.zeros((most, detectors), dtype=np.bool_)
-    first = np.empty(64, dtype=np.int64)
-    second = np.empty(64, dtype=np.int64)
-    overlap = np.empty(64, dtype=np.float64)
-    for k in range(len(cells) - 1):
-        start, end, count = cells[k], cells[k + 1], 0
-        taken[: end - start] = False
-        for i in range(start, end):
-            x1, y1 = np.float64(xyxy[i, 0]), np.float64(xyxy[i, 1])
-            x2, y2 = np.float64(xyxy[i, 2]), np.float64(xyxy[i, 3])
+        for i in range(cells[k], cells[k + 1]):
+            x1, y1, x2, y2 = xyxy[i, 0], xyxy[i, 1], xyxy[i, 2], xyxy[i, 3]
             own = (x2 - x1) * (y2 - y1)
-            for j in range(i + 1, end):
-                if xyxy[j, 0] >= x2:
+            for j in range(i + 1, cells[k + 1]):
+                u1, v1, u2, v2 = xyxy[j, 0], xyxy[j, 1], xyxy[j, 2], xyxy[j, 3]
+                if u1 >= x2:
                     break
-                if detector[i] == detector[j]:
-                    continue
-                u1, v1 = np.float64(xyxy[j, 0]), np.float64(xyxy[j, 1])
-                u2, v2 = np.float64(xyxy[j, 2]), np.float64(xyxy[j, 3])
                 across, down = min(x2, u2) - max(x1, u1), min(y2, v2) - max(y1, v1)
-                if across <= 0 or down <= 0:
+                if detector[i] == detector[j] or across <= 0 or down <= 0:
                     continue
                 shared = across * down
                 value = shared / (own + (u2 - u1) * (v2 - v1) - shared)
-                if value <= iou:
-                    continue
-                if count == len(first):
-                    first = np.concatenate((first, np.empty_like(first)))
-                    second = np.concatenate((second, np.empty_like(second)))
-                    overlap = np.concatenate((overlap, np.empty_like(overlap)))
-                first[count], second[count], overlap[count] = i, j, value
-                count += 1
-        for pair in np.argsort(-overlap[:count], kind="mergesort"):
-            i, j = first[pair], second[pair]
-            a, b = detector[i], detector[j]
-            if not taken[i - start, b] and not taken[j - start, a]:
-                taken[i - start, b] = taken[j - start, a] = True
-                matched[a, b] += 1
-                matched[b, a] += 1
-    return matched
+                if value > iou:
+                    if count < len(pairs):
+                        pairs[count, 0], pairs[count, 1], overlap[count] = i, j, value
+                    count += 1
+    return count
+
+
+@kernel
+def take_pairs(
+    pairs: Ints, order: Ints, detector: Ints, taken: NDArray[np.bool_], matched: Ints
+) -> None:
+    """Match boxes one to one, in the order given; add to `matched` (m, m), which is symmetric.
+
+    `taken` (n, m) is where box i already has a partner of detector d.
+    """
+    for k in range(len(order)):
+        i, j = pairs[order[k], 0], pairs[order[k], 1]
+        a, b = detector[i], detector[j]
+        if not taken[i, b] and not taken[j, a]:
+            taken[i, b] = taken[j, a] = True
+            matched[a, b] += 1
+            matched[b, a] += 1

@@ -1,12 +1,13 @@
 """Fusion: many detectors' boxes become one set, each box with the votes that carried it.
 
+columns         what fusion reads and writes, and the tables that its kernels share
 order           the order in which boxes are looked at, ties settled
 overlap         IoU and IoS, and which boxes are near enough to ask
 groups          how boxes form groups
 decay           soft-NMS, which forms none
 boxes           how a group becomes one box
 masks           how the members' masks become one mask
-rules           a method of the spec as data for the kernels
+rules           a method of the spec as plain values, and as the kernels take it
 pipeline        `fuse`: a whole data set, range by range, in parallel over pictures
 ensemble_boxes  the functions of ensemble-boxes on the same kernels, one picture a call
 """
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quorate.fusion.pipeline import carried, compile_kernels, fuse
+from quorate.fusion.compile import compile_kernels
+from quorate.fusion.pipeline import carried, fuse
 
 if TYPE_CHECKING:
     from quorate.fusion.ensemble_boxes import (

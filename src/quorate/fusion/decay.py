@@ -11,144 +11,124 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from quorate.fusion.overlap import GRID_FROM, cell, lay_grid, overlap, sized
+from quorate.compiled import kernel
+from quorate.fusion.columns import (
+    AGNOSTIC,
+    FLOOR,
+    GAUSSIAN,
+    IOU,
+    SIGMA,
+    SLOT,
+    SMALLER,
+    STRENGTH,
+    X1,
+    X2,
+    Y1,
+    Y2,
+    Floats,
+    Ints,
+)
+from quorate.fusion.overlap import GRID_FROM, cell, lay_grid, overlap
 
 
-@njit(error_model="numpy")
-def decay_scores(
-    box: NDArray[np.float64],
-    weighted: NDArray[np.float64],
-    run_start: NDArray[np.int64],
-    run_slot: NDArray[np.int64],
-    iou: NDArray[np.float64],
-    gaussian: bool,
-    sigma: float,
-    floor: float,
-    smaller: bool,
-) -> NDArray[np.float64]:
-    """The decayed scores (n,) of boxes sorted by `sort_boxes`; those at or below `floor` are final.
+@kernel
+def decay_scores(box: Floats, tag: Ints, runs: Ints, numbers: Floats, rule: Floats) -> None:
+    """Let the STRENGTH of boxes that stand as `order.sort_boxes` has them decay.
 
-    linear: x (1 - overlap) where the overlap is strictly more than iou[run_slot[r]];
-    gaussian: x exp(-overlap^2 / sigma) wherever boxes overlap. Of equally good boxes the one
-    earlier in the sorted order is taken first.
+    linear: x (1 - overlap) where the overlap is strictly more than the IoU of the run's SLOT (of
+    slot 0 where the rule is AGNOSTIC); GAUSSIAN: x exp(-overlap^2 / SIGMA) wherever boxes
+    overlap. Of equally good boxes the one earlier in the order is taken first; a strength at or
+    below the FLOOR is final.
     """
-    score = weighted.copy()
+    smaller, floor = rule[SMALLER] != 0.0, rule[FLOOR]
+    gaussian, sigma = rule[GAUSSIAN] != 0.0, rule[SIGMA]
     longest = 0
-    for r in range(len(run_start) - 1):
-        longest = max(longest, run_start[r + 1] - run_start[r])
-    area = np.empty(longest)
-    heap = np.empty(longest, np.int64)
-    known = np.empty(longest)
-    after = np.empty(longest, np.int64)
+    for r in range(len(runs) - 1):
+        longest = max(longest, runs[r + 1] - runs[r])
+    x1, y1, x2, y2 = np.empty(longest), np.empty(longest), np.empty(longest), np.empty(longest)
+    area, worth, shared = np.empty(longest), np.empty(longest), np.empty(longest)
+    place, after = np.empty(longest, np.int64), np.empty(longest, np.int64)
     head = np.empty(2 * longest + 4 * int(math.sqrt(longest)) + 4, np.int64)
-    few = np.empty((9, GRID_FROM))
-    for r in range(len(run_start) - 1):
-        begin, end = run_start[r], run_start[r + 1]
-        n = end - begin
-        threshold = iou[run_slot[r]]
-        if n <= GRID_FROM:
-            _decay_few(box, score, begin, end, few, threshold, gaussian, sigma, floor, smaller)
-            continue
+    for r in range(len(runs) - 1):
+        begin = runs[r]
+        n = runs[r + 1] - begin
+        iou = numbers[0 if rule[AGNOSTIC] != 0.0 else tag[begin, SLOT], IOU]
         wide = high = 0.0
-        left, top, per_x, per_y, columns, rows = lay_grid(box, begin, end, 1.0)
-        head[: columns * rows] = -1
-        for i in range(n):
-            b = begin + i
-            area[i] = sized(box, b)[4]
-            # Sorted by falling score already, so the heap is one: lowest place, highest score.
-            heap[i], known[i] = i, score[b]
-            wide, high = max(wide, box[b, 2] - box[b, 0]), max(high, box[b, 3] - box[b, 1])
-            place = cell((box[b, 1] + box[b, 3]) * 0.5, top, per_y, rows) * columns
-            place += cell((box[b, 0] + box[b, 2]) * 0.5, left, per_x, columns)
-            after[i] = head[place]
-            head[place] = i
+        for k in range(n):
+            i = begin + k
+            x1[k], y1[k], x2[k], y2[k] = box[i, X1], box[i, Y1], box[i, X2], box[i, Y2]
+            area[k] = (x2[k] - x1[k]) * (y2[k] - y1[k])
+            place[k], worth[k] = k, box[i, STRENGTH]
+            wide, high = max(wide, x2[k] - x1[k]), max(high, y2[k] - y1[k])
+        if n <= GRID_FROM:  # the boxes not yet taken lie together at the end
+            best = 0  # sorted by falling score already
+            for k in range(n):
+                box[begin + place[best], STRENGTH] = worth[best]
+                if worth[best] <= floor:
+                    break
+                taken = x1[best], y1[best], x2[best], y2[best], area[best]
+                x1[best], y1[best], x2[best], y2[best] = x1[k], y1[k], x2[k], y2[k]
+                area[best], place[best], worth[best] = area[k], place[k], worth[k]
+                for i in range(n):
+                    shared[i] = overlap(taken, (x1[i], y1[i], x2[i], y2[i], area[i]), smaller)
+                found = 0
+                for i in range(k + 1, n):  # no branch: which boxes overlap cannot be foreseen
+                    after[found] = i
+                    found += shared[i] > 0.0
+                for f in range(found):
+                    i = after[f]
+                    worth[i] *= _kept(shared[i], iou, gaussian, sigma)
+                best = k + 1
+                most = -1.0
+                for i in range(k + 1, n):
+                    now = worth[i]
+                    if now > most or (now == most and place[i] < place[best]):
+                        best, most = i, now
+            for i in range(k, n):
+                box[begin + place[i], STRENGTH] = worth[i]
+            continue
+        left, top, per_x, per_y, columns, rows = lay_grid(box, begin, begin + n, 1.0)
+        for at in range(columns * rows):
+            head[at] = -1
+        for k in range(n):
+            shared[k] = worth[k]  # the score by which the heap is ordered; `worth` is the last
+            at = cell((y1[k] + y2[k]) * 0.5, top, per_y, rows) * columns
+            at += cell((x1[k] + x2[k]) * 0.5, left, per_x, columns)
+            after[k] = head[at]
+            head[at] = k
         left_over = n
         while left_over > 0:
-            best = heap[0]
-            if known[best] != score[begin + best]:  # decayed since it was put in its place
-                known[best] = score[begin + best]
-                _sink(heap, known, 0, left_over)
+            best = place[0]
+            if shared[best] != worth[best]:  # decayed since it was put in its place
+                shared[best] = worth[best]
+                _sink(place, shared, left_over)
                 continue
-            if known[best] <= floor:
+            if worth[best] <= floor:
                 break
             left_over -= 1
-            heap[0] = heap[left_over]
-            _sink(heap, known, 0, left_over)
-            known[best] = -1.0  # taken: its score is final
-            b = begin + best
-            taken = sized(box, b)
-            x, y = (box[b, 0] + box[b, 2]) * 0.5, (box[b, 1] + box[b, 3]) * 0.5
-            far_x = (box[b, 2] - box[b, 0] + wide) * (0.5 + 1e-9)
-            far_y = (box[b, 3] - box[b, 1] + high) * (0.5 + 1e-9)
-            for down in range(
-                cell(y - far_y, top, per_y, rows), cell(y + far_y, top, per_y, rows) + 1
-            ):
-                for across in range(
-                    cell(x - far_x, left, per_x, columns), cell(x + far_x, left, per_x, columns) + 1
-                ):
-                    i = head[down * columns + across]
-                    while i >= 0:
-                        if known[i] >= 0.0:
-                            c = begin + i
-                            other = box[c, 0], box[c, 1], box[c, 2], box[c, 3], area[i]
+            place[0] = place[left_over]
+            _sink(place, shared, left_over)
+            shared[best] = -1.0  # taken: its score is final
+            taken = x1[best], y1[best], x2[best], y2[best], area[best]
+            x, y = (x1[best] + x2[best]) * 0.5, (y1[best] + y2[best]) * 0.5
+            far_x = (x2[best] - x1[best] + wide) * (0.5 + 1e-9)
+            far_y = (y2[best] - y1[best] + high) * (0.5 + 1e-9)
+            x_from = cell(x - far_x, left, per_x, columns)
+            x_to = cell(x + far_x, left, per_x, columns)
+            y_to = cell(y + far_y, top, per_y, rows)
+            for down in range(cell(y - far_y, top, per_y, rows), y_to + 1):
+                for across in range(x_from, x_to + 1):
+                    k = head[down * columns + across]
+                    while k >= 0:
+                        if shared[k] >= 0.0:
+                            other = x1[k], y1[k], x2[k], y2[k], area[k]
                             much = overlap(taken, other, smaller)
                             if much > 0.0:
-                                score[c] *= _kept(much, threshold, gaussian, sigma)
-                        i = after[i]
-    return score
-
-
-@njit(error_model="numpy")
-def _decay_few(
-    box: NDArray[np.float64],
-    score: NDArray[np.float64],
-    begin: int,
-    end: int,
-    few: NDArray[np.float64],
-    iou: float,
-    gaussian: bool,
-    sigma: float,
-    floor: float,
-    smaller: bool,
-) -> None:
-    """Decay score[begin:end] of one run; `few` is room for 9 columns of at least as many boxes.
-
-    Those not yet taken lie together at the end.
-    """
-    x1, y1, x2, y2, area, place, worth = few[0], few[1], few[2], few[3], few[4], few[5], few[6]
-    shared, near = few[7], few[8]
-    n = end - begin
-    for k in range(n):
-        b = begin + k
-        x1[k], y1[k], x2[k], y2[k], area[k] = sized(box, b)
-        place[k], worth[k] = b, score[b]
-    best = 0  # sorted by falling score already
-    for k in range(n):
-        score[int(place[best])] = worth[best]
-        if worth[best] <= floor:
-            break
-        taken = x1[best], y1[best], x2[best], y2[best], area[best]
-        x1[best], y1[best], x2[best], y2[best] = x1[k], y1[k], x2[k], y2[k]
-        area[best], place[best], worth[best] = area[k], place[k], worth[k]
-        best = k + 1
-        most = -1.0
-        for i in range(n):
-            shared[i] = overlap(taken, (x1[i], y1[i], x2[i], y2[i], area[i]), smaller)
-        found = 0
-        for i in range(k + 1, n):  # no branch: which boxes overlap cannot be foreseen
-            near[found] = i
-            found += shared[i] > 0.0
-        for f in range(found):
-            i = int(near[f])
-            worth[i] *= _kept(shared[i], iou, gaussian, sigma)
-        for i in range(k + 1, n):
-            now = worth[i]
-            if now > most or (now == most and place[i] < place[best]):
-                best, most = i, now
-    for i in range(k, n):
-        score[int(place[i])] = worth[i]
+                                worth[k] *= _kept(much, iou, gaussian, sigma)
+                        k = after[k]
+        for k in range(n):
+            box[begin + k, STRENGTH] = worth[k]
 
 
 @njit(error_model="numpy")
@@ -160,22 +140,19 @@ def _kept(much: float, iou: float, gaussian: bool, sigma: float) -> float:
 
 
 @njit(error_model="numpy")
-def _sink(heap: NDArray[np.int64], known: NDArray[np.float64], at: int, size: int) -> None:
-    """Restore the heap below `at`: the highest known score on top, then the lowest place."""
-    this = heap[at]
+def _sink(heap: Ints, known: Floats, size: int) -> None:
+    """Let the top of a heap sink: highest known score on top, then the lowest place."""
+    this = heap[0]
+    at = 0
     while True:
         child = 2 * at + 1
         if child >= size:
             break
-        if child + 1 < size and _above(heap[child + 1], heap[child], known):
-            child += 1
-        if not _above(heap[child], this, known):
+        a, b = heap[child], heap[min(child + 1, size - 1)]
+        if known[b] > known[a] or (known[b] == known[a] and b < a):
+            child, a = child + 1, b
+        if not (known[a] > known[this] or (known[a] == known[this] and a < this)):
             break
-        heap[at] = heap[child]
+        heap[at] = a
         at = child
     heap[at] = this
-
-
-@njit(error_model="numpy")
-def _above(i: int, j: int, known: NDArray[np.float64]) -> bool:
-    return known[i] > known[j] or (known[i] == known[j] and i < j)

@@ -37,9 +37,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from quorate.errors import InputError, did_you_mean
 from quorate.fusion import boxes
-from quorate.fusion.pipeline import Columns, Fused, run
-from quorate.fusion.rules import CONFIDENCE, Rule, Tables
-from quorate.fusion.survey import survey
+from quorate.fusion.columns import Columns, Floats, Fused
+from quorate.fusion.pipeline import run
+from quorate.fusion.rules import CONFIDENCE, Rule, numbers_with
 
 Result = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]
 PIXELS_FROM = 2.0
@@ -89,6 +89,7 @@ def weighted_boxes_fusion(
         from_score=boxes.AVG_OVERFLOW if overflows else CONFIDENCE[conf_type],
         moving=True,
         capped=not overflows and compatible is None,
+        single=False,
     )
     fused = given.fuse(rule, given.weights, iou_thr, skip_box_thr)
     return fused.xyxy, fused.score, given.labels_of(fused).astype(np.float64)
@@ -109,8 +110,8 @@ def non_maximum_weighted(
     """
     given = _Given(boxes_list, scores_list, labels_list, weights)
     scale = given.weights / max(given.weights) if len(given.weights) else given.weights
-    rule = Rule(from_box=boxes.NMW_MEAN, from_score=boxes.STRENGTH)
-    fused = given.fuse(rule, scale, iou_thr, skip_box_thr, single=True)
+    rule = Rule(from_box=boxes.NMW_MEAN, from_score=boxes.OF_BEST)
+    fused = given.fuse(rule, scale, iou_thr, skip_box_thr)
     return fused.xyxy, fused.score, given.labels_of(fused).astype(np.float64)
 
 
@@ -190,12 +191,13 @@ def nms_method(
     fused = given.fuse(
         Rule(
             from_box=_LEADER,
-            from_score=_STRENGTH,
+            from_score=_OF_BEST,
             decays=method != 3,
             gaussian=method == 2,
             sigma=sigma,
             floor=thresh if method != 3 else -1.0,
             undecayed=compatible is not None,
+            single=False,
         ),
         np.ones_like(given.weights),
         iou_thr,
@@ -205,7 +207,7 @@ def nms_method(
     return fused.xyxy, fused.score, given.labels_of(fused)
 
 
-_LEADER, _STRENGTH = boxes.LEADER, boxes.STRENGTH  # `boxes` is an argument's name here
+_LEADER, _OF_BEST = boxes.LEADER, boxes.OF_BEST  # `boxes` is an argument's name here
 
 
 class _Given:
@@ -269,20 +271,26 @@ class _Given:
         self._kinds: NDArray[Any] | None = None
         if whole is None or (self.label.dtype.kind != "i" and not np.all(whole == self.label)):
             self._kinds, whole = np.unique(self.label, return_inverse=True)
-        high, finite, sure, inverted, outside, flat, self.category, narrow = survey(
-            self.xyxy, self.score, whole
-        )
-        if not finite:
+        narrow = whole.astype(np.int32)
+        if (narrow != whole).any():
+            self._kinds, whole = np.unique(self.label, return_inverse=True)
+            narrow = whole.astype(np.int32)
+        self.category = narrow
+        if not len(self.score):
+            return
+        # Comparisons are written so that NaN fails them.
+        low, high = self.xyxy.min(), self.xyxy.max()
+        if not -np.inf < low <= high < np.inf:
             raise InputError("A coordinate is NaN or infinite.")
-        if not sure:
+        if not (self.score.min() >= 0.0 and self.score.max() <= 1.0):
             raise InputError(
                 "A score is NaN or outside 0..1.",
                 hint="logits need a sigmoid, percents a division by 100",
             )
-        if not narrow:
-            self._kinds, place = np.unique(self.label, return_inverse=True)
-            self.category = place.astype(np.int32)
-        if inverted:
+        size = self.xyxy[:, 2:] - self.xyxy[:, :2]
+        least = size.min()
+        if least < 0.0:
+            inverted = (size < 0.0).any(axis=1).sum()
             warnings.warn(
                 f"{inverted} boxes end before they begin; the corners are swapped.", stacklevel=4
             )
@@ -290,11 +298,12 @@ class _Given:
             self.xyxy = np.concatenate(
                 [np.minimum(corner, opposite), np.maximum(corner, opposite)], axis=1
             )
-        clipped = high < PIXELS_FROM and outside > 0
+        clipped = high < PIXELS_FROM and (low < 0.0 or high > 1.0)
         if clipped:
+            outside = ((self.xyxy < 0.0) | (self.xyxy > 1.0)).any(axis=1).sum()
             warnings.warn(f"{outside} boxes reach outside 0..1 and are clipped.", stacklevel=4)
             self.xyxy = np.clip(self.xyxy, 0.0, 1.0)
-        if flat or clipped:
+        if clipped or least < 1e-150:  # the product of two such sides may be 0
             size = self.xyxy[:, 2:] - self.xyxy[:, :2]
             kept = size[:, 0] * size[:, 1] > 0.0
             if not kept.all():
@@ -305,12 +314,11 @@ class _Given:
     def fuse(
         self,
         rule: Rule,
-        weights: NDArray[np.float64],
+        weights: Floats,
         iou_thr: float,
         skip_box_thr: float,
         *,
         by_category: bool = False,
-        single: bool = False,
     ) -> Fused:
         """Fuse the one picture."""
         n = len(self.score)
@@ -320,19 +328,13 @@ class _Given:
                 score=self.score,
                 category=self.category,
                 detector=self.model,
-                identity=np.arange(len(weights), dtype=np.int32),
+                identity=np.arange(len(weights)),
                 offsets=np.array([0, n]),
                 rows=np.arange(n),
             ),
             rule,
-            Tables(
-                special=np.empty(0, np.int32),
-                iou=np.array([iou_thr], dtype=np.float64),
-                min_score=np.array([skip_box_thr], dtype=np.float64),
-                weights=weights.reshape(1, -1),
-            ),
+            numbers_with(weights.reshape(1, -1), iou_thr, skip_box_thr),
             by_category=by_category,
-            single=single,
         )
 
     def labels_of(self, fused: Fused) -> NDArray[Any]:

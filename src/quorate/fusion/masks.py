@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detections import Detections
+from quorate.fusion.columns import OF, WEIGHT, Columns, Floats, Fused, Ints
 from quorate.masks import Masks
 
 if TYPE_CHECKING:
-    from quorate.fusion.pipeline import Columns, Fused
-    from quorate.fusion.rules import Tables
     from quorate.masks.fusion import MaskRule
 
 OWN_RULE: Mapping[str, MaskRule] = {"nms": "best", "soft_nms": "best", "nmm": "union"}
@@ -24,7 +23,7 @@ OWN_RULE: Mapping[str, MaskRule] = {"nms": "best", "soft_nms": "best", "nmm": "u
 def fused_masks(
     detections: Detections,
     columns: Columns,
-    tables: Tables,
+    numbers: Floats,
     fused: Fused,
     rule: MaskRule,
     *,
@@ -41,8 +40,8 @@ def fused_masks(
     from quorate.masks.fusion import merged
 
     rows = fused.member_rows
-    weight = tables.weights[_slots(tables, columns.category[rows])]
-    votes = weight[np.arange(len(rows)), columns.identity[columns.detector[rows]]]
+    slot = _slots(numbers, columns.category[rows])
+    votes = numbers[slot, WEIGHT + columns.identity[columns.detector[rows]]]
     score = columns.score[rows].astype(np.float64)
     return merged(
         masks, fused.member_offsets, rows, rule, votes=votes, sure=score * votes, threads=threads
@@ -60,10 +59,9 @@ def settled(columns: Columns, masks: Masks | None) -> Columns:
     return replace(columns, rows=columns.rows[np.lexsort((digest, picture))])
 
 
-def _slots(tables: Tables, category: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The row of the tables that holds for each category."""
-    if not len(tables.special):
-        return np.zeros(len(category), np.int64)
-    at = np.searchsorted(tables.special, category)
-    known = tables.special[np.minimum(at, len(tables.special) - 1)] == category
-    return np.where(known, at + 1, 0)
+def _slots(numbers: Floats, category: NDArray[np.int32]) -> Ints:
+    """The row of the numbers that holds for each category."""
+    at = np.searchsorted(numbers[1:, OF], category) + 1
+    return np.where(numbers[np.minimum(at, len(numbers) - 1), OF] == category, at, 0) * (
+        len(numbers) > 1
+    )

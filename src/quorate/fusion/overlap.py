@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+
+from quorate.fusion.columns import X1, X2, Y1, Y2, Floats
 
 Sized = tuple[float, float, float, float, float]  # x1, y1, x2, y2, area
 
@@ -35,13 +36,6 @@ def overlap(a: Sized, b: Sized, smaller: bool) -> float:
 
 
 @njit(error_model="numpy")
-def sized(box: NDArray[np.float64], i: int) -> Sized:
-    """box[i] and its area."""
-    x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
-    return x1, y1, x2, y2, (x2 - x1) * (y2 - y1)
-
-
-@njit(error_model="numpy")
 def reach(size: float, iou: float) -> float:
     """How far apart, along one axis, the centres of two boxes with a higher IoU can be.
 
@@ -54,9 +48,9 @@ def reach(size: float, iou: float) -> float:
 
 @njit(error_model="numpy")
 def lay_grid(
-    box: NDArray[np.float64], start: int, end: int, mean_reach: float
+    box: Floats, begin: int, end: int, mean_reach: float
 ) -> tuple[float, float, float, float, int, int]:
-    """A grid over the centres of box[start:end].
+    """A grid over the centres of box[begin:end].
 
     Returns left, top, cells per unit in x and in y, columns, rows. A cell is about as wide as
     the mean box's reach, and there are at most 2 cells a box.
@@ -64,14 +58,14 @@ def lay_grid(
     left = top = np.inf
     right = bottom = -np.inf
     wide = high = 0.0
-    for i in range(start, end):
-        x = (box[i, 0] + box[i, 2]) * 0.5
-        y = (box[i, 1] + box[i, 3]) * 0.5
+    for i in range(begin, end):
+        x = (box[i, X1] + box[i, X2]) * 0.5
+        y = (box[i, Y1] + box[i, Y2]) * 0.5
         left, right = min(left, x), max(right, x)
         top, bottom = min(top, y), max(bottom, y)
-        wide += box[i, 2] - box[i, 0]
-        high += box[i, 3] - box[i, 1]
-    size = end - start
+        wide += box[i, X2] - box[i, X1]
+        high += box[i, Y2] - box[i, Y1]
+    size = end - begin
     most = math.sqrt(2.0 * size)
     across = min(most, (right - left) / max(mean_reach * wide / size, 1e-300))
     down = min(most, (bottom - top) / max(mean_reach * high / size, 1e-300))

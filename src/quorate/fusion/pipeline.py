@@ -5,53 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import concat_offsets
 from quorate.detections import FUSED, Detections, Members
 from quorate.errors import InputError
-from quorate.fusion.kernel import fuse_pictures
+from quorate.fusion.boxes import merge_groups, order_fused
+from quorate.fusion.columns import (
+    AGREEMENT,
+    CATEGORY,
+    PICTURE,
+    SCORE,
+    VOTES,
+    Columns,
+    Floats,
+    Fused,
+    Ints,
+)
+from quorate.fusion.groups import form_groups
 from quorate.fusion.masks import OWN_RULE, fused_masks, settled
-from quorate.fusion.method import Method
-from quorate.fusion.order import number_pictures
-from quorate.fusion.rules import Rule, Tables, rule_of, tables_of
+from quorate.fusion.order import number_pictures, sort_boxes
+from quorate.fusion.rules import Method, Rule, numbers_of, rule_of
 from quorate.labels import Labels
 
 if TYPE_CHECKING:
     from quorate.spec.fusion import Fusion
 
 BOXES_AT_ONCE = 1 << 15  # a range of pictures with about so many boxes stays in the cache
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Boxes as the kernels read them, and which of them belong to which picture."""
-
-    xyxy: NDArray[Any]
-    score: NDArray[Any]
-    category: NDArray[np.int32]
-    detector: NDArray[np.int16]
-    identity: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-    rows: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Fused:
-    """Fused boxes of consecutive pictures; the fields are those that `merge_groups` returns."""
-
-    kept_of_picture: NDArray[np.int64]
-    xyxy: NDArray[Any]
-    score: NDArray[Any]
-    category: NDArray[np.int32]
-    votes: NDArray[np.int16]
-    agreement: NDArray[Any]
-    member_offsets: NDArray[np.int64]
-    member_rows: NDArray[np.int64]
 
 
 def fuse(
@@ -100,17 +82,16 @@ def fuse(
         return _of_nothing(names)
     method = Method.of(fusion)
     rule = rule_of(method, len(names))
-    by_name = sorted(range(len(names)), key=names.__getitem__)
-    tables = tables_of(method, [names[i] for i in by_name], labels)
-    columns, ids = _columns(detections, names, by_name, image_order)
+    numbers = numbers_of(method, sorted(names), labels)
+    columns, ids = _columns(detections, names, image_order)
     columns = settled(columns, detections.masks)
-    fused = run(columns, rule, tables, threads=threads, single=True)
+    fused = run(columns, rule, numbers, threads=threads)
     detector = detections.detector[fused.member_rows]
     if names != detections.detectors:
         position = [names.index(name) if name in names else -1 for name in detections.detectors]
         detector = np.array(position, dtype=np.int16)[detector]
     return Detections(
-        image_id=np.repeat(ids, np.diff(fused.kept_of_picture)),
+        image_id=np.repeat(ids, fused.kept),
         category_id=fused.category,
         xyxy=fused.xyxy,
         score=fused.score,
@@ -126,7 +107,7 @@ def fuse(
         masks=fused_masks(
             detections,
             columns,
-            tables,
+            numbers,
             fused,
             method.masks or OWN_RULE.get(method.method, "majority"),
             threads=threads,
@@ -151,73 +132,88 @@ def carried(
     mask = np.zeros(len(detections), dtype=np.bool_)
     if len(detections):
         method = Method.of(fusion)
-        by_name = sorted(range(len(names)), key=names.__getitem__)
-        tables = tables_of(method, [names[i] for i in by_name], labels)
-        columns, _ = _columns(detections, names, by_name, None)
-        rule = rule_of(method, len(names))
-        mask[run(columns, rule, tables, single=True).member_rows] = True
+        numbers = numbers_of(method, sorted(names), labels)
+        columns, _ = _columns(detections, names, None)
+        mask[run(columns, rule_of(method, len(names)), numbers).member_rows] = True
     return mask
 
 
 def run(
     columns: Columns,
     rule: Rule,
-    tables: Tables,
+    numbers: Floats,
     *,
     threads: int | None = None,
-    single: bool = False,
     by_category: bool = False,
 ) -> Fused:
-    """Fuse all pictures of `columns`; boxes are of the type of its own, rounded when `single`."""
+    """Fuse all pictures of `columns`, in a picture by category first if `by_category`."""
 
     def fuse_range(bounds: tuple[int, int]) -> Fused:
-        result: tuple[Any, ...] = fuse_pictures(
-            columns.rows,
-            columns.offsets,
-            bounds[0],
-            bounds[1],
-            columns.xyxy,
-            columns.score,
-            columns.category,
-            columns.detector,
-            columns.identity,
-            tables.special,
-            tables.iou,
-            tables.min_score,
-            tables.weights,
-            rule.from_box,
-            rule.from_score,
-            rule.moving,
-            rule.one_each,
-            rule.first,
-            rule.smaller,
-            rule.agnostic,
-            rule.from_category,
-            rule.min_votes,
-            rule.decays,
-            rule.gaussian,
-            float(rule.sigma),
-            float(rule.floor),
-            rule.undecayed,
-            rule.capped,
-            by_category,
-            single,
-        )
-        if result[0] >= 0:
-            raise _bad_box(columns, result[0])
-        return Fused(*result[1:])
+        return _fuse_range(columns, bounds, rule, numbers, by_category)
 
     if columns.offsets[-1] <= BOXES_AT_ONCE:
         return fuse_range((0, len(columns.offsets) - 1))
     ranges = list(_ranges(columns.offsets))
     workers = min(threads or len(os.sched_getaffinity(0)), len(ranges))
     if workers <= 1:
-        return _joined([fuse_range(bounds) for bounds in ranges])
+        return Fused.concat([fuse_range(bounds) for bounds in ranges])
     with ThreadPoolExecutor(workers) as pool:
-        return _joined(list(pool.map(fuse_range, ranges)))
+        return Fused.concat(list(pool.map(fuse_range, ranges)))
 
 
-def _ranges(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def _fuse_range(
+    columns: Columns, bounds: tuple[int, int], rule: Rule, numbers: Floats, by_category: bool
+) -> Fused:
+    """Fuse the pictures from bounds[0] up to bounds[1]: weigh, sort, group or decay, merge, sort.
+
+    The kernels are compiled one by one, so that a method waits only for those it calls.
+    """
+    offsets = columns.offsets[bounds[0] : bounds[1] + 1]
+    rows = columns.rows[offsets[0] : offsets[-1]]
+    box, tag = np.empty((len(rows), 6)), np.empty((len(rows), 5), np.int64)
+    runs = np.empty(len(rows) + 1, np.int64)
+    # Corners and scores are of float32 or float64; the kernels are compiled for one type.
+    given = (
+        columns.xyxy.take(rows, axis=0).astype(np.float64),
+        columns.score.take(rows).astype(np.float64),
+        columns.category,
+        columns.detector,
+        columns.identity,
+    )
+    n, found = sort_boxes(rows, offsets, given, numbers, rule.agnostic, box, tag, runs)
+    if n < 0:
+        raise _bad_box(columns, int(rows[-1 - n]))
+    box, tag, runs, settings = box[:n], tag[:n], runs[: found + 1], rule.array()
+    groups = np.empty((2, n + 1), np.int64)
+    if rule.decays:
+        from quorate.fusion.decay import decay_scores
+
+        decay_scores(box, tag, runs, numbers, settings)
+        groups[:] = np.arange(n + 1)
+        count = n
+    else:
+        count = form_groups(box, tag, runs, numbers, settings, groups)
+    fused, fused_tag = np.empty((count, 6)), np.empty((count, 5), np.int64)
+    kept = merge_groups(box, tag, groups, numbers, settings, fused, fused_tag)
+    fused, fused_tag = fused[:kept], fused_tag[:kept]
+    order, member_offsets = np.empty(kept, np.int64), np.empty(kept + 1, np.int64)
+    member_rows = np.empty(n, np.int64)
+    order_fused(fused, fused_tag, tag, groups, by_category, order, member_offsets, member_rows)
+    fused, fused_tag = fused.take(order, axis=0), fused_tag.take(order, axis=0)
+    kind = columns.xyxy.dtype
+    return Fused(
+        kept=np.bincount(fused_tag[:, PICTURE], minlength=len(offsets) - 1),
+        xyxy=fused[:, :SCORE].astype(kind),
+        score=fused[:, SCORE].astype(kind),
+        category=fused_tag[:, CATEGORY].astype(np.int32),
+        votes=fused_tag[:, VOTES].astype(np.int16),
+        agreement=fused[:, AGREEMENT].astype(kind),
+        member_offsets=member_offsets,
+        member_rows=member_rows[: member_offsets[-1]],
+    )
+
+
+def _ranges(offsets: Ints) -> Iterator[tuple[int, int]]:
     """Cut pictures into ranges of about BOXES_AT_ONCE boxes; at least one range, maybe empty."""
     pictures = len(offsets) - 1
     first = 0
@@ -230,48 +226,29 @@ def _ranges(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _joined(parts: list[Fused]) -> Fused:
-    """The boxes of ranges of pictures as those of one range."""
-    if len(parts) == 1:
-        return parts[0]
-
-    def offsets(name: str) -> NDArray[np.int64]:
-        return concat_offsets([getattr(part, name) for part in parts])
-
-    return Fused(
-        kept_of_picture=offsets("kept_of_picture"),
-        member_offsets=offsets("member_offsets"),
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("xyxy", "score", "category", "votes", "agreement", "member_rows")
-        },
-    )
-
-
 def _columns(
     detections: Detections,
     names: Sequence[str],
-    by_name: Sequence[int],
     image_order: ArrayLike | None,
-) -> tuple[Columns, NDArray[np.int64]]:
+) -> tuple[Columns, Ints]:
     """Columns for the kernels and the image id of each picture."""
     known = np.empty(0, np.int64)
     if image_order is not None:
         known = np.ascontiguousarray(image_order, dtype=np.int64).reshape(-1)
-    ids, offsets, rows = number_pictures(_plain(detections.image_id), _plain(known))
+    ids, offsets, rows = number_pictures(detections.image_id, known)
     if image_order is not None and len(ids) > len(known):
         raise InputError(
             f"{len(ids) - len(known)} pictures have boxes but are not in the given order, "
             f"such as image id {ids[len(known)]}."
         )
-    place = {names[i]: rank for rank, i in enumerate(by_name)}
-    identity = np.array([place.get(name, -1) for name in detections.detectors], dtype=np.int32)
+    place = {name: rank for rank, name in enumerate(sorted(names))}
+    identity = np.array([place.get(name, -1) for name in detections.detectors], dtype=np.int64)
     if len(detections):
         _refuse_strangers(detections, identity)
     return (
         Columns(
-            xyxy=_plain(detections.xyxy),
-            score=_plain(detections.score),
+            xyxy=detections.xyxy,
+            score=detections.score,
             category=_plain(detections.category_id),
             detector=_plain(detections.detector),
             identity=identity,
@@ -288,7 +265,7 @@ def _plain(column: NDArray[Any]) -> NDArray[Any]:
     return column if flags.carray and flags.writeable else column.copy(order="C")
 
 
-def _refuse_strangers(detections: Detections, identity: NDArray[np.int32]) -> None:
+def _refuse_strangers(detections: Detections, identity: Ints) -> None:
     """Every box must be one detector's own, and that detector must have taken part."""
     low, high = int(detections.detector.min()), int(detections.detector.max())
     if low < 0:
@@ -321,21 +298,6 @@ def _bad_box(columns: Columns, row: int) -> InputError:
     return InputError(
         f"{box} has a score outside 0..1.", hint="logits need a sigmoid, percents a division by 100"
     )
-
-
-def compile_kernels() -> None:
-    """Compile every kernel now, or load it from the cache, so that no later call waits for it.
-
-    The compiled code lies beside the modules, or where NUMBA_CACHE_DIR says.
-    """
-    from quorate.fusion.ensemble_boxes import soft_nms, weighted_boxes_fusion
-
-    box, names = [[0.0, 0.0, 1.0, 1.0]], ("a",)
-    one = Detections.build(image_id=[0], category_id=1, xyxy=box, score=0.5, detectors=names)
-    for method in ("consensus", "soft_nms"):
-        fuse(one, Method.named(method))
-    weighted_boxes_fusion([box], [[0.5]], [[1]])
-    soft_nms([box], [[0.5]], [[1]])
 
 
 def _of_nothing(names: tuple[str, ...]) -> Detections:

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from quorate.columns import Offsets
-from quorate.compiled import drop_stale_code, kernel
+from quorate.compiled import kernel
 from quorate.masks.runs import unrolled
 from quorate.masks.value import Masks
 
@@ -276,6 +276,3 @@ def _corners(ring: Points, tolerance: float) -> NDArray[np.bool_]:
             stack[depth + 1, 0], stack[depth + 1, 1] = split, end
             depth += 2
     return keep
-
-
-drop_stale_code(__file__)
