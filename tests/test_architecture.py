@@ -36,8 +36,6 @@ OPTIONS: dict[str, str] = {}
 # Functions that are still to take values that travel together as one.
 LONG = {
     "annotations.build",
-    "argo.rendering.manifest.manifest",
-    "argo.rendering.pods.container",
     "detections.build",
     "detectors.tensors.preprocess._resize",
     "formats.coco.results_writing.join_results",
