@@ -79,7 +79,7 @@ class DetectionEnsemble(EnsembleSpec):
             AccessError, ClusterError: the cluster refuses, or does not answer.
             WorkflowError: with `watch`, the run failed.
         """
-        from quorate.argo.cluster.client import connect
+        from quorate.argo.cluster.connect import connect
         from quorate.argo.runs.submit import submit
 
         cluster = connect(server=server, namespace=namespace or self.workflow.namespace)

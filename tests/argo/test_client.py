@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from quorate.argo.cluster.client import connect
 from quorate.argo.cluster.client_server import ArgoServer, address
+from quorate.argo.cluster.connect import connect
 from quorate.argo.cluster.rest import refusal
 from quorate.errors import AccessError, ClusterError, InputError
 

@@ -1,13 +1,37 @@
+"""What the arithmetic of `sizing` makes of runs of any size."""
+
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.argo.rendering.sizing import STATUS_BYTES, scale, shards_per_workflow
+from quorate.argo.rendering.sizing import (
+    STATUS_BYTES,
+    TEMPLATES,
+    shard_bytes,
+    shards_per_workflow,
+)
+from quorate.steps.sharding import shard_size
 
 TEMPLATE = 30_000
+
+
+def scale(images, detectors, template_bytes, tries=1):
+    """How a run is cut, and the nodes and bytes in the status of its largest workflow."""
+    size = shard_size(images)
+    shards = -(-images // size)
+    most = shards_per_workflow(detectors, template_bytes, tries)
+    held = min(most, shards)
+    return SimpleNamespace(
+        size=size,
+        shards=shards,
+        children=-(-shards // most),
+        nodes=held * (1 + detectors * 2 * tries + 2),
+        bytes=TEMPLATES * template_bytes + held * shard_bytes(detectors, tries),
+    )
 
 
 def test_ten_million_pictures_and_five_detectors_fit_into_workflows_of_less_than_a_megabyte():

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from quorate.argo.cluster.client import unpacked
-from quorate.argo.cluster.this_workflow import OwnWorkflow
+from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.runs import reasons
+from quorate.argo.runs.finish import detector_failures
 from quorate.argo.runs.reasons import duration, remedy
 from quorate.argo.runs.tree import Branch, failure, shown, tree
 from quorate.argo.runs.watch import Lines, check, drawing
@@ -191,7 +192,7 @@ def test_a_detector_that_took_too_long_is_told_with_its_limit():
     assert "it took longer than its timeout (2h00m)" in {one.message for one in tree(given).walk()}
 
 
-def test_fuse_is_told_why_the_detectors_of_its_shard_failed():
+def test_fuse_is_told_why_the_detectors_of_its_shard_failed(monkeypatch):
     given = workflow("degraded")
     nodes = given["status"]["nodes"].values()
     (last,) = [n for n in nodes if n["name"].endswith("shard(1:00001).detect-b(1)")]
@@ -200,15 +201,19 @@ def test_fuse_is_told_why_the_detectors_of_its_shard_failed():
     def rest(method, path, *, query=None):
         return given if path.endswith("/workflows/client-1") else {"items": []}
 
-    own = OwnWorkflow(rest, "argo", "client-1")
-    assert own.reasons(1) == {"b": "it ran out of memory (OOMKilled)"}
-    assert own.reasons(0) == {"b": 'unknown command "kaputt" for "argoexec" (exit status 64)'}
-    assert own.reasons(2) == {}
+    monkeypatch.setattr(Kube, "of_pod", lambda namespace: Kube(rest, namespace))
+
+    def reasons_of(shard):
+        return detector_failures("argo", "client-1", shard)
+
+    assert reasons_of(1) == {"b": "it ran out of memory (OOMKilled)"}
+    assert reasons_of(0) == {"b": 'unknown command "kaputt" for "argoexec" (exit status 64)'}
+    assert reasons_of(2) == {}
     # A child workflow has its range of the shards and nothing else.
     given["status"]["nodes"] = {
         one["id"]: one for one in nodes if ".shard" in one["name"] or one["name"] == "client-1"
     }
-    assert own.reasons(1) == {"b": "it ran out of memory (OOMKilled)"}
+    assert reasons_of(1) == {"b": "it ran out of memory (OOMKilled)"}
 
 
 @pytest.mark.parametrize(

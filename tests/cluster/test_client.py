@@ -8,8 +8,8 @@ import uuid
 
 import pytest
 
-from quorate.argo.cluster.client import connect
 from quorate.argo.cluster.client_kube import Kube
+from quorate.argo.cluster.connect import connect
 from quorate.argo.runs.submit import start, submit_from
 from quorate.argo.runs.watch import Lines, check, explained, follow
 from quorate.cli import main

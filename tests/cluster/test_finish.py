@@ -6,12 +6,12 @@ import uuid
 
 import pytest
 
-from quorate.argo.cluster.this_workflow import OwnWorkflow
+from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.names import DEGRADED, PARENT
 from quorate.cli import main
 from quorate.errors import AccessError, InputError
+from tests.argo.test_finish import SPEC, SUMMARY
 from tests.notifications.receivers import web
-from tests.test_finish import SPEC, SUMMARY
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def pod(kubectl, installed, tmp_path, monkeypatch):
         folder.mkdir()
         (folder / "token").write_text(kubectl("create", "token", account, "--duration=10m"))
         os.symlink(authority, folder / "ca.crt")
-        monkeypatch.setattr("quorate.argo.cluster.this_workflow.ACCOUNT", folder)
+        monkeypatch.setattr("quorate.argo.cluster.client_kube.ACCOUNT", folder)
         return folder
 
     return of
@@ -174,10 +174,10 @@ def test_an_account_that_may_not_is_said_and_all_are_told(kubectl, pod, workflow
 def test_the_errors_of_the_api_server(kubectl, pod):
     pod("quorate-exit")
     with pytest.raises(InputError):
-        OwnWorkflow.of_pod(kubectl.namespace, "none-of-that-name").read()
+        Kube.of_pod(kubectl.namespace).workflow("none-of-that-name")
     folder = pod("quorate")
     with pytest.raises(AccessError):
-        OwnWorkflow.of_pod(kubectl.namespace, "any").read()
+        Kube.of_pod(kubectl.namespace).workflow("any")
     (folder / "token").write_text("not a token")
     with pytest.raises(AccessError, match="does not know who you are"):
-        OwnWorkflow.of_pod(kubectl.namespace, "any").read()
+        Kube.of_pod(kubectl.namespace).workflow("any")

@@ -6,7 +6,7 @@ import uuid
 import pytest
 import yaml
 
-from quorate.argo.cluster.client import connect
+from quorate.argo.cluster.connect import connect
 from quorate.argo.runs.upload import uploaded
 from quorate.cli import main
 from quorate.ensemble import DetectionEnsemble

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from quorate.notifications import Counts, Failure, Link, Notice
-from quorate.notifications.mail import message as mail
+from quorate.notifications.channels import mail_message as mail
+from quorate.notifications.channels import slack_message as slack
 from quorate.notifications.notice import Unread, Voter, line
-from quorate.notifications.slack import message as slack
 from quorate.spec import Email
 from quorate.steps import Summary
 from quorate.steps.summary import Voted

@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from quorate.notifications import Failure, Notice, notify, retrying
-from quorate.notifications import channels as http
-from quorate.notifications.webhook import signature, signing_key
+from quorate.notifications import Failure, Notice, channels, notify, send
+from quorate.notifications.channels import signature, signing_key
 from quorate.spec import Email, SecretKey, Slack, Webhook
 from tests.notifications.receivers import certificate, post, web
 from tests.waiting import PATIENCE, until
@@ -106,7 +105,7 @@ def test_a_receiver_says_how_long_to_wait(server, slack, monkeypatch):
 
 
 def test_a_receiver_that_hangs_is_given_up(server, slack, monkeypatch):
-    monkeypatch.setattr(http, "TIMEOUT", 0.2)
+    monkeypatch.setattr(channels, "TIMEOUT", 0.2)
     server.hang = PATIENCE
     assert "it did not answer within 0.2 s (2 tries)" in problem(failed(), slack, waits=(0.0,))
     until(lambda: len(server.came) == 2)
@@ -266,5 +265,5 @@ def test_all_are_told_though_one_is_not_there(server, slack):
 
 
 def test_the_tries_are_over_before_a_pod_is():
-    tries = len(retrying.WAITS) + 1
-    assert sum(retrying.WAITS) + tries * retrying.TIMEOUT < 120
+    tries = len(send.WAITS) + 1
+    assert sum(send.WAITS) + tries * channels.TIMEOUT < 120

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import yaml
@@ -236,20 +235,30 @@ def test_a_detector_that_left_nothing_is_told_by_its_status(example, capsys, sta
 
 
 def test_what_the_cluster_knows_of_a_detector_that_left_nothing_is_told(example, monkeypatch):
+    def pod(task, kind, **more):
+        return {"id": task, "name": task, "displayName": task, "type": kind, **more}
+
+    message = "main: OOMKilled (exit code 137)"
+    failed = pod("detect-yolo", "Pod", phase="Failed", message=message, boundaryID="shard(0:00000)")
+    nodes = [pod("street-x", "DAG"), pod("shard(0:00000)", "DAG", boundaryID="street-x"), failed]
+    asked = []
+
     class Own:
-        """What the API server says of the workflow; a lost connection the first time."""
+        """The API server; a lost connection the first time."""
 
-        asked: ClassVar[list[int]] = []
-
-        def reasons(self, shard):
-            self.asked.append(shard)
-            if len(self.asked) == 1:
+        def workflow(self, name):
+            asked.append(name)
+            if len(asked) == 1:
                 raise ClusterError("the cluster's API server does not answer.")
-            return {"yolo": "it ran out of memory (OOMKilled)", "other": "…"}
+            by_id = {one["id"]: one for one in nodes}
+            return {"metadata": {"name": name}, "status": {"nodes": by_id}}
+
+        def events(self, name):
+            return []
 
     named = []
-    own = lambda *names: named.append(names) or Own()  # noqa: E731
-    monkeypatch.setattr("quorate.argo.cluster.this_workflow.OwnWorkflow.of_pod", own)
+    own = lambda namespace: named.append(namespace) or Own()  # noqa: E731
+    monkeypatch.setattr("quorate.argo.cluster.client_kube.Kube.of_pod", own)
     spec, work = example / "spec.yaml", Work(example / "work")
     spec.write_text(yaml.safe_dump(yaml.safe_load(spec.read_text()) | {"quorum": 1}))
     step("prepare", spec, "--work", work.root)
@@ -259,11 +268,12 @@ def test_what_the_cluster_knows_of_a_detector_that_left_nothing_is_told(example,
         step("fuse", spec, "--work", work.root, "--shard", 0, *said)
         fused = json.loads((work.fused(0) / "manifest.json").read_text())
         assert expected in fused["failed"]["yolo"]
-    assert named == [("vision", "street-x")] * 2
+    assert named == ["vision"] * 2
+    assert asked == ["street-x"] * 2
     # Who left a reason of its own is not asked about.
     work.failed(0, "yolo", "its weights are gone")
     step("fuse", spec, "--work", work.root, "--shard", 0, *said)
-    assert len(Own.asked) == 2
+    assert len(asked) == 2
 
 
 def test_a_location_without_a_scheme_is_a_key_of_the_bucket(example, monkeypatch):

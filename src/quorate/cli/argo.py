@@ -85,7 +85,7 @@ def _named(command: Any) -> None:
 
 
 def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Cluster:
-    from quorate.argo.cluster.client import connect
+    from quorate.argo.cluster.connect import connect
 
     return connect(server=arguments.server, namespace=arguments.namespace or namespace)
 

@@ -65,7 +65,7 @@ def _pools(arguments: argparse.Namespace) -> None:
 def _doctor(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from quorate.argo.cluster.client import connect
+    from quorate.argo.cluster.connect import connect
     from quorate.argo.doctor.examine import examine
     from quorate.cli.output import note, print_json
     from quorate.errors import InputError

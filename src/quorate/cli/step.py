@@ -238,14 +238,13 @@ def _fuse(arguments: argparse.Namespace) -> None:
 
 
 def _told_by_argo(namespace: str, workflow: str | None, shard: int) -> dict[str, str]:
-    """Why detectors failed; of whom the API server does not say it, nothing, with a note."""
-    from quorate.argo.cluster.this_workflow import OwnWorkflow
+    """Why detectors failed, by name; where the API server does not answer, a note."""
+    from quorate.argo.runs.finish import detector_failures
     from quorate.cli.output import note
     from quorate.errors import QuorateError
 
-    own = OwnWorkflow.of_pod(namespace, workflow) if workflow else None
     try:
-        return own.reasons(shard) if own else {}
+        return detector_failures(namespace, workflow, shard) if workflow else {}
     except QuorateError as error:
         note(f"note: why a detector failed cannot be asked: {error.message}")
         return {}

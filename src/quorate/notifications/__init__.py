@@ -1,7 +1,9 @@
-"""Telling people how a run went: Slack, e-mail, any webhook."""
+"""Telling people how a run went: Slack, e-mail, any webhook.
+
+In the order to read: `notice` is what is told, `channels` sends it once, `send` tries again.
+"""
 
 from quorate.notifications.notice import Counts, Failure, Link, Notice
-from quorate.notifications.send import notify
-from quorate.notifications.telling import telling
+from quorate.notifications.send import notify, telling
 
 __all__ = ["Counts", "Failure", "Link", "Notice", "notify", "telling"]

@@ -1,4 +1,4 @@
-"""What is told of a run, and its words."""
+"""What is told of a run, and in which words."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import msgspec
 from quorate.spec.notify import Event
 
 LONGEST = 600
-"""Characters of one line."""
+"""The most characters of a line."""
 MOST = 5
-"""Failures and notes that are listed; the rest is counted."""
+"""The most failures and notes that are listed; further ones are counted."""
 
 
 class Voter(msgspec.Struct, frozen=True):
@@ -43,27 +43,27 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A part of the run that failed, and what it said."""
+    """A part of the run that failed, and its message."""
 
     node: str
     message: str
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Where to look."""
+    """Where to read more."""
 
     title: str
     url: str
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to tell of one run.
+    """One event of one run.
 
     event     started, succeeded, degraded or failed
     ensemble  the spec's name
-    run       what tells this run from others: the workflow, or a folder on this machine
-    uid       likewise, where names come again; "" where the name is all there is
-    time      when, with its time zone
+    run       the run's name: the workflow, or a folder on this machine
+    uid       tells runs of one name apart; "" where names are unique
+    time      when it happened, with its time zone
     counts    None where nothing was published
     """
 
@@ -85,21 +85,21 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """One line."""
-        found = ""
-        if self.counts is not None:
-            pictures = _number(self.counts.images, "picture")
-            found = f"{_number(self.counts.published, 'box', 'boxes')} on {pictures}"
         if self.event == "failed":
             why = self.failures[0].message if self.failures else "no part of it said why"
             return line(f"{self.ensemble} failed: {why}", 200)
+        found, lost = "", ""
+        if self.counts is not None:
+            pictures = _number(self.counts.images, "picture")
+            found = f": {_number(self.counts.published, 'box', 'boxes')} on {pictures}"
+            lost = ", ".join(voter.name for voter in self.counts.detectors if voter.failed)
         if self.event == "degraded":
-            lost = ", ".join(voter.name for voter in self._lost())
-            return line(f"{self.ensemble} is degraded: {found} without {lost or 'a detector'}", 200)
-        return line(f"{self.ensemble} {self.event}{f': {found}' if found else ''}", 200)
+            return line(f"{self.ensemble} is degraded{found} without {lost or 'a detector'}", 200)
+        return line(f"{self.ensemble} {self.event}{found}", 200)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What stands below the title, links apart."""
+        """The text below the title, without the links."""
         said = [f"Run: {self.run}"]
         if self.counts is not None:
             said.append(f"Method: {self.counts.method}")
@@ -116,12 +116,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         said += _listed([f"Failed: {one.node}: {one.message}" for one in self.failures])
         return tuple(line(one) for one in said)
 
-    def _lost(self) -> list[Voter]:
-        return [voter for voter in self.counts.detectors if voter.failed] if self.counts else []
-
 
 def line(text: str, most: int = LONGEST) -> str:
-    """One line of plain characters, cut where it is too long: safe as a header and in a chat."""
+    """One line of printable characters of at most `most`: safe as a header and in a chat."""
     words = "".join(c if c.isprintable() else " " for c in text).split()
     plain = " ".join(words)
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"

@@ -1,20 +1,31 @@
-"""Sending one notice everywhere that wants it."""
+"""Sending notices: one to all who want it, or all those of a run in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
 
-from quorate.errors import NotificationError
-from quorate.notifications.notice import Notice
-from quorate.notifications.retrying import WAITS
-from quorate.spec.notify import Email, Notifications, Slack, Target
+import msgspec
+
+from quorate.errors import NotificationError, QuorateError
+from quorate.notifications.channels import TryAgainError, sender
+from quorate.notifications.notice import Counts, Failure, Link, Notice
+from quorate.spec.notify import Event, Notifications, Target
+
+WAITS = (1.0, 2.0, 4.0)
+"""Seconds before the second, third and last try."""
+LONGEST_WAIT = 30.0
+"""The longest pause in seconds that a receiver may ask for."""
 
 
 def notify(
     notice: Notice, targets: Notifications, *, waits: Sequence[float] = WAITS
 ) -> tuple[int, list[NotificationError]]:
-    """Tell all targets that want this event, at the same time, each with its own tries.
+    """Send a notice to all targets that want its event, at the same time, each with its own tries.
 
     Returns:
         How many were told, and what went wrong with the others, in the spec's order. Nothing is
@@ -30,15 +41,52 @@ def notify(
 
 
 def _problem(notice: Notice, target: Target, waits: Sequence[float]) -> NotificationError | None:
-    from quorate.notifications import mail, slack, webhook
-
+    """Tell one target, with all its tries; what went wrong, or None."""
+    said = f"{target.kind} was not told"
     try:
-        if isinstance(target, Slack):
-            slack.send(notice, target, waits=waits)
-        elif isinstance(target, Email):
-            mail.send(notice, target, waits=waits)
-        else:
-            webhook.send(notice, target, waits=waits)
+        once = sender(notice, target)
+        for wait in (*waits, None):
+            try:
+                once()
+                break
+            except TryAgainError as error:
+                if wait is None:
+                    return NotificationError(f"{said}: {error} ({len(waits) + 1} tries).")
+                time.sleep(min(LONGEST_WAIT, max(wait, error.after or 0.0)))
     except NotificationError as error:
-        return NotificationError(f"{target.kind} was not told: {error.message}", hint=error.hint)
+        return NotificationError(f"{said}: {error.message}", hint=error.hint)
     return None
+
+
+@contextmanager
+def telling(
+    targets: Notifications,
+    *,
+    ensemble: str,
+    run: str,
+    problem: Callable[[NotificationError], None],
+) -> Iterator[Callable[..., None]]:
+    """Tell that a run starts and how it ends; call what it yields with the Summary and links.
+
+    An error inside is told and raised again. An interrupt is not told: whoever interrupts knows.
+    `problem` is called with each message that did not arrive.
+    """
+    uid = uuid4().hex
+
+    def tell(event: Event, **what: Any) -> None:
+        notice = Notice(event=event, ensemble=ensemble, run=run, uid=uid, **what)
+        for one in notify(notice, targets)[1]:
+            problem(one)
+
+    def ended(summary: Any, *links: Link) -> None:
+        counts = msgspec.convert(summary, Counts, from_attributes=True)
+        tell("degraded" if counts.degraded else "succeeded", counts=counts, links=links)
+
+    tell("started")
+    try:
+        yield ended
+    except Exception as error:
+        own = error.message if isinstance(error, QuorateError) else ""
+        why = own or f"{type(error).__name__}: {error}"
+        tell("failed", failures=(Failure(node="run", message=why),))
+        raise

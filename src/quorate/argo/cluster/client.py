@@ -1,7 +1,4 @@
-"""What is asked of a cluster, whichever way leads there.
-
-    client_server.py   through argo-server: an address and a token
-    client_kube.py     with nothing but a kubeconfig
+"""What can be asked of a cluster, whichever way leads there.
 
 Workflows and templates are plain JSON as the servers give it, so that fields newer than any
 library's models pass through unchanged.
@@ -12,23 +9,24 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from quorate.argo.cluster.rest import Json, Rest
-from quorate.errors import AccessError, ClusterError, InputError
+from quorate.errors import ClusterError, InputError
 
 WATCHED = 15
-"""Seconds a watch lasts until it is begun anew, and at most until a pending pod is looked at."""
+"""Seconds that a watch lasts before it is opened again; a pending pod is looked at as often."""
 PATIENCE = 5
-"""How often in a row a watch may fail before it is given up."""
+"""How many times in a row a watch may fail before it is given up."""
 
-OF_WORKFLOW = "workflows.argoproj.io/workflow"
-"""The label of a workflow's pods that names it."""
+POD_EVENTS = {"fieldSelector": "involvedObject.kind=Pod"}
 WITHOUT_SERVER = "--server HOST:PORT, or export ARGO_SERVER"
+
+Shutdown = Literal["Stop", "Terminate"]
+"""Argo's words: Stop runs the exit handler, Terminate does not."""
 
 
 class LogLine(NamedTuple):
@@ -46,46 +44,46 @@ class LogLine(NamedTuple):
 class Cluster(ABC):
     """One namespace of a cluster with Argo Workflows.
 
-    Every method raises AccessError where the cluster refuses, InputError where there is no such
-    thing, ClusterError where it does not answer.
+    Every method raises AccessError where the cluster refuses, InputError where the object does
+    not exist, ClusterError where the cluster does not answer.
     """
 
     def __init__(self, rest: Rest, namespace: str) -> None:
         self.rest = rest
         self.namespace = namespace
         self.options = ""
-        """What a further command must be told to come here: " -n vision", or nothing."""
+        """The options that lead a further command here: " -n vision", or nothing."""
 
     @property
     def where(self) -> str:
-        """The way and the namespace, for a person."""
+        """The server and the namespace, for a person."""
         return f"{self.rest.where}, namespace {self.namespace}"
 
     # What differs between the two ways.
 
     @abstractmethod
     def _path(self, kind: str, name: str = "") -> str:
-        """The path of a kind ("workflows", "workflow-templates"), or of one of them."""
+        """The path of a kind ("workflows", "workflow-templates"), or of one object of it."""
 
     @abstractmethod
     def _wrapped(self, kind: str, value: Mapping[str, object]) -> Json:
         """The body that creates or replaces an object."""
 
     @abstractmethod
-    def _selected(self, **options: str) -> dict[str, str]:
+    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
         """Kubernetes' list options as a query."""
 
     @abstractmethod
-    def _watch(self, name: str) -> Iterator[Json]:
-        """Events of one workflow, beginning with what it is now; ends after `WATCHED` seconds."""
+    def _watch(self, query: Mapping[str, str]) -> Iterator[Json]:
+        """The events of the workflows that a query selects, beginning with their present state."""
 
     @abstractmethod
-    def warnings(self, workflow: str) -> dict[str, str]:
-        """What Kubernetes last complained of, for each pod of a workflow that it did."""
+    def _shut_down(self, workflow: str, how: Shutdown) -> None:
+        """Tell the controller to end a workflow."""
 
     @abstractmethod
-    def stop(self, name: str, *, now: bool = False) -> None:
-        """Stop a workflow; its exit handler still runs, unless `now`."""
+    def events(self, workflow: str) -> list[Json]:
+        """What Kubernetes says of the pods of the namespace in which a workflow runs."""
 
     @abstractmethod
     def retry(self, name: str) -> None:
@@ -99,18 +97,17 @@ class Cluster(ABC):
 
     @abstractmethod
     def version(self) -> str:
-        """The server's version: argo-server's, or Kubernetes'."""
+        """The version of argo-server, or of Kubernetes."""
 
     # What does not.
 
     def apply(self, template: Mapping[str, object]) -> str:
-        """Create a WorkflowTemplate or make it as given: "created", "updated" or "unchanged".
+        """Create or update a WorkflowTemplate: "created", "updated" or "unchanged".
 
         Labels and annotations that others have put on it stay.
         """
         kind = "workflow-templates"
-        given = json.loads(json.dumps(template))
-        given["metadata"]["namespace"] = self.namespace
+        given = self._placed(template)
         path = self._path(kind, given["metadata"]["name"])
         try:
             there = self.rest("GET", path)
@@ -122,7 +119,7 @@ class Cluster(ABC):
             given["metadata"][key] = (there["metadata"].get(key) or {}) | own
         given["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
         answer = self.rest("PUT", path, self._wrapped(kind, given))
-        # Only the server knows which spellings of a spec are the same; labels are no part of it.
+        # Only the server knows which spellings of a spec mean the same. Labels do not count.
         same = answer["metadata"].get("generation") == there["metadata"].get("generation")
         return "unchanged" if same else "updated"
 
@@ -135,31 +132,30 @@ class Cluster(ABC):
         return self.rest("GET", self._path("workflow-templates")).get("items") or []
 
     def create(self, workflow: Mapping[str, object]) -> Json:
-        """Submit a workflow; as the cluster took it, with its name."""
-        given = json.loads(json.dumps(workflow))
-        given["metadata"]["namespace"] = self.namespace
-        return self.rest("POST", self._path("workflows"), self._wrapped("workflows", given))
+        """Submit a workflow; the answer has its name."""
+        body = self._wrapped("workflows", self._placed(workflow))
+        return self.rest("POST", self._path("workflows"), body)
 
     def workflow(self, name: str) -> Json:
-        """One workflow, whole."""
+        """One workflow, with all its nodes."""
         return unpacked(self.rest("GET", self._path("workflows", name)))
 
     def workflows(self, selector: str = "") -> list[Json]:
-        """The workflows of the namespace, newest first, of those that bear the labels given."""
-        query = self._selected(labelSelector=selector) if selector else {}
+        """The workflows of the namespace, newest first; with a selector, those with its labels."""
+        query = self._selected({"labelSelector": selector}) if selector else {}
         answer = self.rest("GET", self._path("workflows"), query=query)
         found: list[Json] = answer.get("items") or []
         return sorted(found, key=lambda one: str(one["metadata"]["creationTimestamp"]))[::-1]
 
-    def unfinished(self, name: str) -> Json:
-        """A workflow that has not ended; InputError where it has."""
+    def stop(self, name: str, *, now: bool = False) -> None:
+        """Stop a workflow that has not ended; its exit handler still runs, unless `now`."""
         workflow = self.rest("GET", self._path("workflows", name))
         if (workflow.get("status") or {}).get("finishedAt"):
             raise InputError(f"The workflow {name} has ended already.")
-        return workflow
+        self._shut_down(name, "Terminate" if now else "Stop")
 
     def delete(self, name: str) -> None:
-        """Remove a workflow, and the intermediates that its artifactGC names."""
+        """Remove a workflow, and the intermediate files that its artifactGC names."""
         self.rest("DELETE", self._path("workflows", name))
 
     def delete_template(self, name: str) -> None:
@@ -171,12 +167,13 @@ class Cluster(ABC):
 
         A connection that breaks is made again. Raises InputError when the workflow is deleted.
         """
+        selected = {"fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(WATCHED)}
         failures = 0
         yield self.workflow(name)
         while True:
             seen = False
             try:
-                for event in self._watch(name):
+                for event in self._watch(self._selected(selected)):
                     if event.get("type") == "DELETED":
                         raise InputError(f"The workflow {name} was deleted.")
                     if event.get("type") in ("ADDED", "MODIFIED"):
@@ -190,6 +187,12 @@ class Cluster(ABC):
                     raise
                 time.sleep(2**failures)
 
+    def _placed(self, value: Mapping[str, object]) -> Json:
+        """A copy of an object, in this namespace."""
+        given: Json = json.loads(json.dumps(value))
+        given["metadata"]["namespace"] = self.namespace
+        return given
+
 
 def unpacked(workflow: Json) -> Json:
     """The workflow with its nodes: Argo compresses those of a large one."""
@@ -199,43 +202,3 @@ def unpacked(workflow: Json) -> Json:
         nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
         return workflow | {"status": status | {"nodes": nodes, "compressedNodes": ""}}
     return workflow
-
-
-def connect(*, server: str | None = None, namespace: str | None = None) -> Cluster:
-    """The way to the cluster: argo-server where one is named, else the kubeconfig.
-
-    Args:
-        server: argo-server as HOST:PORT or URL; default ARGO_SERVER.
-        namespace: default ARGO_NAMESPACE, else that of the kubeconfig's context.
-
-    Raises:
-        AccessError: where neither leads anywhere.
-        MissingExtraError: where a kubeconfig is to be used without the package `kubernetes`.
-    """
-    options = ""
-    for option, given, variable in (
-        ("-n", namespace, "ARGO_NAMESPACE"),
-        ("--server", server, "ARGO_SERVER"),
-    ):
-        if given and given != os.environ.get(variable):
-            options += f" {option} {given}"
-    cluster = _way(
-        server or os.environ.get("ARGO_SERVER"), namespace or os.environ.get("ARGO_NAMESPACE")
-    )
-    cluster.options = options
-    return cluster
-
-
-def _way(server: str | None, namespace: str | None) -> Cluster:
-    if server:
-        from quorate.argo.cluster.client_server import ArgoServer
-
-        return ArgoServer.at(server, namespace=namespace)
-    from quorate.argo.cluster.client_kube import Kube
-
-    try:
-        return Kube.of_kubeconfig(namespace=namespace)
-    except AccessError as error:
-        if error.hint:
-            raise
-        raise AccessError(error.message, hint=f"export KUBECONFIG, or {WITHOUT_SERVER}") from None

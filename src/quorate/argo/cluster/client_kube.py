@@ -1,7 +1,8 @@
-"""With nothing but a kubeconfig (or, inside a pod, its service account).
+"""The Kubernetes API: with a kubeconfig, or inside a pod with the pod's service account.
 
 The package `kubernetes` reads the kubeconfig, renews tokens (exec plug-ins, OIDC) and knows the
-certificates; requests are made here, so that both ways share one set of errors.
+certificates; requests are made here, so that both ways share one set of errors. Inside a pod
+neither the package nor a kubeconfig is needed.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from quorate.argo.cluster.client import OF_WORKFLOW, WATCHED, WITHOUT_SERVER, Cluster, LogLine
+from quorate.argo.cluster.client import (
+    POD_EVENTS,
+    WITHOUT_SERVER,
+    Cluster,
+    LogLine,
+    Shutdown,
+)
 from quorate.argo.cluster.rest import Json, Rest
-from quorate.argo.runs.reasons import warnings
-from quorate.errors import AccessError, ClusterError, InputError, MissingExtraError, QuorateError
+from quorate.errors import AccessError, InputError, MissingExtraError, QuorateError
 
-_IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod has its account's token and namespace, and the API server's certificate authority."""
 RENEW = "log in again as your cluster's provider asks; `kubectl get workflows` must work"
 NEW_PODS = 2.0
-"""Seconds between two looks for new pods, of which logs are followed."""
+"""Seconds between two looks for new pods while logs are followed."""
 
 
 class Kube(Cluster):
@@ -31,7 +38,9 @@ class Kube(Cluster):
 
     @classmethod
     def of_kubeconfig(cls, *, namespace: str | None = None) -> Self:
-        """The cluster of KUBECONFIG or ~/.kube/config; in a pod, the pod's own."""
+        """The cluster of KUBECONFIG or ~/.kube/config; in a pod without either, the pod's own."""
+        if not _has_kubeconfig() and (own := cls.of_pod(namespace)):
+            return own
         client = _api_client()
         configuration = client.configuration
 
@@ -49,6 +58,25 @@ class Kube(Cluster):
         )
         return cls(rest, namespace or current_namespace() or "default")
 
+    @classmethod
+    def of_pod(cls, namespace: str | None = None) -> Self | None:
+        """From inside a pod; None elsewhere, and where the pod has no token."""
+        host, token = os.environ.get("KUBERNETES_SERVICE_HOST"), ACCOUNT / "token"
+        if not host or not token.exists():
+            return None
+        import urllib3
+
+        port = os.environ.get("KUBERNETES_SERVICE_PORT_HTTPS", "443")
+        rest = Rest(
+            urllib3.PoolManager(ca_certs=str(ACCOUNT / "ca.crt")),
+            f"https://{f'[{host}]' if ':' in host else host}:{port}",
+            # Read for each request: a token is valid for an hour and is replaced before that.
+            authorization=lambda: f"Bearer {token.read_text(encoding='utf-8').strip()}",
+            where="the cluster's API server",
+            renew="does the pod's service account still exist?",
+        )
+        return cls(rest, namespace or current_namespace() or "default")
+
     def _path(self, kind: str, name: str = "") -> str:
         resource = kind.replace("-", "")
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{self.namespace}/{resource}"
@@ -58,37 +86,30 @@ class Kube(Cluster):
         own = {"workflows": "Workflow", "workflow-templates": "WorkflowTemplate"}
         return {"apiVersion": "argoproj.io/v1alpha1", "kind": own[kind], **value}
 
-    def _selected(self, **options: str) -> dict[str, str]:
-        return options
+    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
+        return dict(options)
 
     def core(self, kind: str, name: str = "") -> str:
         """The path of one of the core kinds in this namespace."""
         return f"/api/v1/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
 
-    def _watch(self, name: str) -> Iterator[Json]:
-        query = {"fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(WATCHED)}
-        for line in self.rest.lines(self._path("workflows"), query | {"watch": "true"}):
-            if line:
+    def _watch(self, query: Mapping[str, str]) -> Iterator[Json]:
+        for line in self.rest.lines(self._path("workflows"), {**query, "watch": "true"}):
+            if line.strip():
                 yield json.loads(line)
 
-    def warnings(self, workflow: str) -> dict[str, str]:
-        """See `Cluster`."""
-        query = {"fieldSelector": "involvedObject.kind=Pod"}
-        found = self.rest("GET", self.core("events"), query=query).get("items") or []
-        return warnings(found, workflow)
-
-    def stop(self, name: str, *, now: bool = False) -> None:
-        """See `Cluster`."""
+    def _shut_down(self, workflow: str, how: Shutdown) -> None:
         # What argo-server does: the controller obeys `spec.shutdown`.
-        for _ in range(3):
-            workflow = self.unfinished(name)
-            workflow["spec"]["shutdown"] = "Terminate" if now else "Stop"
-            try:
-                self.rest("PUT", self._path("workflows", name), workflow)
-                return
-            except ClusterError as error:
-                last = error  # the controller wrote at the same time
-        raise last
+        self.rest("PATCH", self._path("workflows", workflow), {"spec": {"shutdown": how}})
+
+    def label(self, workflow: str, name: str, value: str) -> None:
+        """Set one label of a workflow."""
+        change = {"metadata": {"labels": {name: value}}}
+        self.rest("PATCH", self._path("workflows", workflow), change)
+
+    def events(self, workflow: str) -> list[Json]:
+        """See `Cluster`."""
+        return self.rest("GET", self.core("events"), query=POD_EVENTS).get("items") or []
 
     def retry(self, name: str) -> None:
         """See `Cluster`."""
@@ -100,7 +121,7 @@ class Kube(Cluster):
 
     def pods(self, workflow: str) -> list[Json]:
         """A workflow's pods, oldest first."""
-        query = {"labelSelector": f"{OF_WORKFLOW}={workflow}"}
+        query = {"labelSelector": f"workflows.argoproj.io/workflow={workflow}"}
         found: list[Json] = self.rest("GET", self.core("pods"), query=query).get("items") or []
         return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
@@ -128,12 +149,12 @@ class Kube(Cluster):
                 if not line.of_argo:
                     yield line
         except InputError as error:
-            # Its container has not started, or the pod went away meanwhile.
+            # Its container has not started, or the pod has been deleted in the meantime.
             if not ("not found" in error.message or "waiting to start" in error.message):
                 raise
 
     def _followed(self, workflow: str, pods: list[str] | None) -> Iterator[LogLine]:
-        """Lines of all pods as they are written, also of pods yet to come, until the end."""
+        """Lines of all pods as they are written, those of later pods too, until the end."""
         lines: queue.SimpleQueue[LogLine | QuorateError | None] = queue.SimpleQueue()
         seen: set[str] = set()
         open_logs = 0
@@ -159,14 +180,11 @@ class Kube(Cluster):
             if ended and not open_logs:
                 return
             with contextlib.suppress(queue.Empty):
-                while True:
-                    found = lines.get(timeout=NEW_PODS)
-                    if found is None:
-                        open_logs -= 1
-                        break
+                while found := lines.get(timeout=NEW_PODS):
                     if isinstance(found, QuorateError):
                         raise found
                     yield found
+                open_logs -= 1
 
 
 def _package() -> Any:
@@ -180,38 +198,35 @@ def _package() -> Any:
 def _api_client() -> Any:
     kubernetes = _package()
     configuration = kubernetes.client.Configuration()
+    path = _kubeconfig()
     try:
-        if _in_pod():
-            kubernetes.config.load_incluster_config(client_configuration=configuration)
-        else:
-            kubernetes.config.load_kube_config(_kubeconfig(), client_configuration=configuration)
+        kubernetes.config.load_kube_config(path, client_configuration=configuration)
     except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        if not os.environ.get("KUBECONFIG") and not Path(_kubeconfig()).exists():
+        if not _has_kubeconfig():
             raise AccessError("There is no kubeconfig, and no argo-server is named.") from None
         said = str(error).strip().removesuffix(".").splitlines()[-1]
         raise AccessError(
-            f"{_kubeconfig()}: no kubeconfig that leads to a cluster ({said}).",
+            f"{path}: no kubeconfig that leads to a cluster ({said}).",
             hint=f"`kubectl cluster-info` must work; or {WITHOUT_SERVER}",
         ) from None
     return kubernetes.client.ApiClient(configuration=configuration)
 
 
-def _in_pod() -> bool:
-    """Whether to use the pod's own account: in a pod, where no kubeconfig is given."""
-    named = os.environ.get("KUBECONFIG") or Path(_kubeconfig()).exists()
-    return _IN_POD.exists() and not named
-
-
 def _kubeconfig() -> str:
-    """As it is now: the package reads the variable once, when it is imported."""
+    """As the environment says now: the package reads the variable once, when it is imported."""
     return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+
+
+def _has_kubeconfig() -> bool:
+    return bool(os.environ.get("KUBECONFIG")) or Path(_kubeconfig()).exists()
 
 
 def current_namespace() -> str | None:
     """That of the kubeconfig's current context, or the pod's own; None where neither says."""
+    own = ACCOUNT / "namespace"
+    if own.exists() and not _has_kubeconfig():
+        return own.read_text(encoding="utf-8").strip() or None
     kubernetes = _package()
-    if _in_pod():
-        return _IN_POD.read_text(encoding="utf-8").strip() or None
     try:
         _, current = kubernetes.config.list_kube_config_contexts(_kubeconfig())
     except (kubernetes.config.ConfigException, OSError, TypeError):

@@ -3,8 +3,8 @@
 ARGO_SERVER                     HOST:PORT, or a URL
 ARGO_SECURE                     false: plain HTTP
 ARGO_INSECURE_SKIP_VERIFY       true: any certificate
-ARGO_BASE_HREF                  the path it is served below
-ARGO_TOKEN                      "Bearer …"; a token alone is taken for that
+ARGO_BASE_HREF                  the path that the server is below
+ARGO_TOKEN                      "Bearer …", or the token alone
 ARGO_NAMESPACE
 """
 
@@ -15,16 +15,16 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Self
 
-from quorate.argo.cluster.client import WATCHED, Cluster, LogLine
+from quorate.argo.cluster.client import POD_EVENTS, Cluster, LogLine, Shutdown
+from quorate.argo.cluster.client_kube import Kube, current_namespace
 from quorate.argo.cluster.rest import Json, Rest
-from quorate.argo.runs.reasons import warnings
 from quorate.errors import ClusterError, InputError, MissingExtraError, QuorateError
 
 if TYPE_CHECKING:
     import urllib3
 
 SILENCE = 1.5
-"""Seconds after which a stream of what is there already is taken to be at its end."""
+"""Seconds without a new value after which a stream of past events is taken to have ended."""
 RENEW = (
     'the token may have expired: export ARGO_TOKEN="Bearer $(kubectl create token NAME)", or '
     "`argo auth token`"
@@ -36,7 +36,7 @@ class ArgoServer(Cluster):
 
     @classmethod
     def at(cls, server: str, *, namespace: str | None = None) -> Self:
-        """The server at HOST:PORT or a URL, and what the environment says about it."""
+        """The server at HOST:PORT or a URL, with what the environment says about it."""
         base = address(server, os.environ)
         token = os.environ.get("ARGO_TOKEN", "").strip()
         if token and " " not in token:
@@ -48,7 +48,10 @@ class ArgoServer(Cluster):
             where=f"argo-server at {base}",
             renew=RENEW,
         )
-        return cls(rest, namespace or _kubeconfigs_namespace() or "default")
+        try:
+            return cls(rest, namespace or current_namespace() or "default")
+        except MissingExtraError:  # nothing here can read a kubeconfig
+            return cls(rest, "default")
 
     def _path(self, kind: str, name: str = "") -> str:
         return f"/api/v1/{kind}/{self.namespace}" + (f"/{name}" if name else "")
@@ -57,45 +60,38 @@ class ArgoServer(Cluster):
         key = "workflow" if kind == "workflows" else "template"
         return {"namespace": self.namespace, key: value}
 
-    def _selected(self, **options: str) -> dict[str, str]:
+    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
         return {f"listOptions.{key}": value for key, value in options.items()}
 
-    def _watch(self, name: str) -> Iterator[Json]:
-        query = self._selected(fieldSelector=f"metadata.name={name}", timeoutSeconds=str(WATCHED))
+    def _watch(self, query: Mapping[str, str]) -> Iterator[Json]:
         yield from self._results(f"/api/v1/workflow-events/{self.namespace}", query)
 
-    def warnings(self, workflow: str) -> dict[str, str]:
+    def events(self, workflow: str) -> list[Json]:
         """See `Cluster`."""
-        query = self._selected(fieldSelector="involvedObject.kind=Pod")
-        path = f"/api/v1/stream/events/{self.namespace}"
+        query, path = self._selected(POD_EVENTS), f"/api/v1/stream/events/{self.namespace}"
         try:
-            return warnings(self._results(path, query, silence=SILENCE), workflow)
+            return list(self._results(path, query, silence=SILENCE))
         except ClusterError:
-            # argo-server 4.1.2 cannot encode an event (500, "failed to marshal").
-            return self._warnings_of_kubernetes(workflow)
+            # argo-server 4.1.2 cannot encode an event (500, "failed to marshal"). A kubeconfig
+            # may lead to the cluster that has the very same workflow.
+            try:
+                kube = Kube.of_kubeconfig(namespace=self.namespace)
+                there, here = kube.workflow(workflow), self.workflow(workflow)
+                same = there["metadata"]["uid"] == here["metadata"]["uid"]
+                return kube.events(workflow) if same else []
+            except QuorateError:
+                return []  # Argo's own messages remain, as long as the pod waits
 
-    def _warnings_of_kubernetes(self, workflow: str) -> dict[str, str]:
-        """The same, where a kubeconfig leads to the cluster that has just this workflow."""
-        from quorate.argo.cluster.client_kube import Kube
-
-        try:
-            kube = Kube.of_kubeconfig(namespace=self.namespace)
-            there, here = kube.workflow(workflow), self.workflow(workflow)
-            same = there["metadata"]["uid"] == here["metadata"]["uid"]
-            return kube.warnings(workflow) if same else {}
-        except QuorateError:
-            return {}  # what Argo's own messages say remains, as long as the pod waits
-
-    def stop(self, name: str, *, now: bool = False) -> None:
-        """See `Cluster`."""
-        self.unfinished(name)
-        path = self._path("workflows", name) + ("/terminate" if now else "/stop")
-        self.rest("PUT", path, {"namespace": self.namespace, "name": name})
+    def _shut_down(self, workflow: str, how: Shutdown) -> None:
+        self._told(workflow, how.lower())
 
     def retry(self, name: str) -> None:
         """See `Cluster`."""
-        body = {"namespace": self.namespace, "name": name}
-        self.rest("PUT", self._path("workflows", name) + "/retry", body)
+        self._told(name, "retry")
+
+    def _told(self, workflow: str, verb: str) -> None:
+        body = {"namespace": self.namespace, "name": workflow}
+        self.rest("PUT", f"{self._path('workflows', workflow)}/{verb}", body)
 
     def logs(
         self, workflow: str, *, pods: list[str] | None = None, follow: bool = False
@@ -119,8 +115,7 @@ class ArgoServer(Cluster):
         self, path: str, query: Mapping[str, str], *, silence: float | None = None
     ) -> Iterator[Json]:
         """The values of a stream: JSON in lines, or in the `data:` of server-sent events."""
-        sse = "text/event-stream"
-        for line in self.rest.lines(path, query, accept=sse, silence=silence):
+        for line in self.rest.lines(path, query, accept="text/event-stream", silence=silence):
             text = line.removeprefix("data:").strip()
             if not text.startswith("{"):
                 continue
@@ -128,30 +123,30 @@ class ArgoServer(Cluster):
             if "result" in value:
                 yield value["result"]
             elif value.get("error"):
-                return  # a watch that came to its end: whoever reads it begins anew
+                return  # the watch has ended: its reader opens it again
 
 
 def address(server: str, environment: Mapping[str, str]) -> str:
-    """The URL of argo-server; what a URL says itself counts before the environment."""
+    """The URL of argo-server; what the URL itself says counts before the environment."""
     server = server.strip().rstrip("/")
-    if "://" in server:
-        scheme, _, rest = server.partition("://")
-        if scheme not in ("http", "https"):
-            raise InputError(
-                f"'{server}' is no address of an argo-server.", hint="HOST:PORT, or https://…"
-            )
-    else:
-        scheme, rest = "https" if _true(environment.get("ARGO_SECURE"), True) else "http", server
+    scheme, given, rest = server.partition("://")
+    if not given:
+        scheme = "https" if _true(environment.get("ARGO_SECURE") or "true") else "http"
+        rest = server
+    if scheme not in ("http", "https"):
+        raise InputError(
+            f"'{server}' is no address of an argo-server.", hint="HOST:PORT, or https://…"
+        )
     path = environment.get("ARGO_BASE_HREF", "").strip("/")
     return f"{scheme}://{rest}" + (f"/{path}" if path and "/" not in rest else "")
 
 
-def _true(value: str | None, default: bool = False) -> bool:
-    return default if not value else value.strip().lower() in ("1", "t", "true", "yes")
+def _true(value: str | None) -> bool:
+    return (value or "").strip().lower() in ("1", "t", "true", "yes")
 
 
 def _pool(base: str, *, verify: bool) -> urllib3.PoolManager:
-    """A pool that minds certificates and the proxies of the environment."""
+    """A pool that respects the proxies of the environment, and certificates where asked."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
@@ -165,13 +160,3 @@ def _pool(base: str, *, verify: bool) -> urllib3.PoolManager:
     if proxy and not proxy_bypass(parts.hostname or ""):
         return urllib3.ProxyManager(proxy, cert_reqs=requirement)
     return urllib3.PoolManager(cert_reqs=requirement, maxsize=8)
-
-
-def _kubeconfigs_namespace() -> str | None:
-    """That of the current context, where there is a kubeconfig and what reads it."""
-    from quorate.argo.cluster.client_kube import current_namespace
-
-    try:
-        return current_namespace()
-    except MissingExtraError:
-        return None

@@ -1,20 +1,19 @@
-"""The pools of nodes that a cluster has, and which of them a spec's pools fit."""
+"""The groups of nodes that a cluster has, and on which of them a spec's pools can run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from quorate.errors import did_you_mean
-from quorate.spec import EnsembleSpec, Pool
-from quorate.spec.workflow import Toleration
+from quorate.spec import EnsembleSpec, Pool, Toleration
 
 Json = Mapping[str, Any]
 
 GPU = "nvidia.com/gpu"
-# How providers name a node's group; the first that a node bears counts.
+# The labels by which providers name a node's group; the first that a node has counts.
 GROUPS = (
     "cloud.google.com/gke-nodepool",
     "eks.amazonaws.com/nodegroup",
@@ -42,7 +41,7 @@ SPOT = {
     "karpenter.sh/capacity-type": "spot",
     "kubernetes.azure.com/scalesetpriority": "spot",
 }
-# Labels that say nothing about which nodes are alike, or what no spec would select by.
+# Prefixes of labels that differ between nodes of one group, or that no spec would select by.
 _NOISE = (
     "kubernetes.io/",
     "k8s.io/",
@@ -56,12 +55,26 @@ _NOISE = (
 )
 
 
+class Taint(NamedTuple):
+    """A taint of a node."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        """As kubectl writes it."""
+        return (
+            f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+        )
+
+
 @dataclass(frozen=True)
 class NodeGroup:
-    """Nodes that are alike: of one group, accelerator, size, labels and taints.
+    """Nodes of the same provider's group, accelerator, size, labels and taints.
 
-    labels        those that a spec may select by, without the provider's own bookkeeping
-    every_label   all that its nodes have in common
+    labels        those that a spec may select by, without the provider's own
+    every_label   all labels that its nodes have in common
     gpus, cpu, memory   allocatable on one node; cpu in processors, memory in bytes
     """
 
@@ -74,13 +87,13 @@ class NodeGroup:
     gpus: int
     cpu: Decimal
     memory: Decimal
-    taints: tuple[tuple[str, str, str], ...]
+    taints: tuple[Taint, ...]
     labels: Mapping[str, str]
     every_label: Mapping[str, str]
 
 
 def node_groups(nodes: Iterable[Json]) -> list[NodeGroup]:
-    """The nodes of a cluster in groups, those with accelerators first."""
+    """The nodes of a cluster in groups, those with the most GPUs first, then by name."""
     alike: dict[tuple[Any, ...], list[Json]] = {}
     for node in nodes:
         labels = node["metadata"].get("labels") or {}
@@ -102,11 +115,11 @@ def misfit(pool: Pool, group: NodeGroup) -> str | None:
         if group.every_label[key] != value:
             return f"{key} is '{group.every_label[key]}', not '{value}'"
     for taint in group.taints:
-        borne = taint[2] == "PreferNoSchedule" or any(_bears(t, taint) for t in pool.tolerations)
-        # GKE itself tolerates this one for a pod that asks for a GPU.
-        borne |= taint[0] == GPU and pool.gpus > 0 and GROUPS[0] in group.every_label
-        if not borne:
-            return f"the taint {taint_text(taint)} is not tolerated"
+        tolerated = any(_tolerates(one, taint) for one in pool.tolerations)
+        # GKE itself adds the toleration of this taint to a pod that asks for a GPU.
+        by_gke = taint.key == GPU and pool.gpus > 0 and GROUPS[0] in group.every_label
+        if not (tolerated or by_gke or taint.effect == "PreferNoSchedule"):
+            return f"the taint {taint} is not tolerated"
     if pool.gpus > group.gpus:
         return f"{group.gpus} GPUs a node, {pool.gpus} asked for"
     if pool.cpu is not None and quantity(pool.cpu) > group.cpu:
@@ -125,7 +138,7 @@ def fitting(ensemble: EnsembleSpec, groups: Sequence[NodeGroup]) -> dict[str, li
 
 
 def nearest(pool: Pool, groups: Sequence[NodeGroup]) -> str:
-    """Why a pool that fits no group does not: what the group that lacks least says."""
+    """Why a pool fits no group: the reason of the group that comes closest."""
     if not groups:
         return "the cluster has no nodes"
 
@@ -149,32 +162,21 @@ def row(group: NodeGroup) -> dict[str, Any]:
         "memory": human(group.memory),
         "instance": group.instance or None,
         "spot": "yes" if group.spot else "no",
-        "taints": ", ".join(map(taint_text, group.taints)) or None,
+        "taints": ", ".join(map(str, group.taints)) or None,
         "labels": ", ".join(f"{k}={v}" for k, v in group.labels.items()) or None,
     }
 
 
-def taint_text(taint: tuple[str, str, str]) -> str:
-    """A taint as kubectl writes it."""
-    key, value, effect = taint
-    return f"{key}={value}:{effect}" if value else f"{key}:{effect}"
-
-
 def quantity(text: str) -> Decimal:
     """A Kubernetes quantity ("500m", "8Gi") as a number."""
-    for suffix, power in zip(("Ki", "Mi", "Gi", "Ti", "Pi"), range(1, 6), strict=True):
-        if text.endswith(suffix):
-            return Decimal(text[:-2]) * Decimal(1024**power)
-    if text.endswith("m"):
-        return Decimal(text[:-1]) / 1000
-    for suffix, power in zip("kMGTP", range(1, 6), strict=True):
-        if text.endswith(suffix):
-            return Decimal(text[:-1]) * Decimal(1000**power)
-    return Decimal(text)
+    from kubernetes.utils.quantity import parse_quantity
+
+    found: Decimal = parse_quantity(text)  # type: ignore[no-untyped-call]
+    return found.normalize()
 
 
 def human(size: Decimal) -> str:
-    """Bytes as 23Gi."""
+    """Bytes as 23Gi or 500Mi, rounded down."""
     return f"{int(size / 1024**3)}Gi" if size >= 1024**3 else f"{int(size / 1024**2)}Mi"
 
 
@@ -216,10 +218,10 @@ def _first(labels: Mapping[str, str], keys: Iterable[str]) -> str:
     return next((labels[key] for key in keys if labels.get(key)), "")
 
 
-def _taints(node: Json) -> tuple[tuple[str, str, str], ...]:
-    """Taints that are the node's nature; those of its present state count as not ready."""
+def _taints(node: Json) -> tuple[Taint, ...]:
+    """The lasting taints; those of a node's present state make it count as not ready."""
     return tuple(
-        (str(one["key"]), str(one.get("value") or ""), str(one["effect"]))
+        Taint(str(one["key"]), str(one.get("value") or ""), str(one["effect"]))
         for one in node["spec"].get("taints") or ()
         if not str(one["key"]).startswith("node.kubernetes.io/")
     )
@@ -230,10 +232,9 @@ def _ready(node: Json) -> bool:
     return said.get("Ready") == "True" and not node["spec"].get("unschedulable")
 
 
-def _bears(toleration: Toleration, taint: tuple[str, str, str]) -> bool:
-    key, value, effect = taint
+def _tolerates(toleration: Toleration, taint: Taint) -> bool:
     return (
-        (toleration.key is None or toleration.key == key)
-        and (toleration.effect is None or toleration.effect == effect)
-        and (toleration.operator == "Exists" or (toleration.value or "") == value)
+        toleration.key in (None, taint.key)
+        and toleration.effect in (None, taint.effect)
+        and (toleration.operator == "Exists" or (toleration.value or "") == taint.value)
     )

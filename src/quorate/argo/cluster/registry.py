@@ -1,4 +1,4 @@
-"""Whether a registry has an image: asked before a pod waits for one that nobody can pull."""
+"""Whether a registry has an image, asked before a pod waits for one that cannot be pulled."""
 
 from __future__ import annotations
 
@@ -11,32 +11,29 @@ if TYPE_CHECKING:
 
     import urllib3
 
-HUB, ITS_SERVER = "docker.io", "registry-1.docker.io"
+HUB, HUB_SERVER = "docker.io", "registry-1.docker.io"
 PATIENCE = 5.0
-"""Seconds until a registry that does not answer is left alone."""
-_KINDS = ", ".join(
-    f"application/vnd.{kind}+json"
-    for kind in (
-        "oci.image.index.v1",
-        "oci.image.manifest.v1",
-        "docker.distribution.manifest.list.v2",
-        "docker.distribution.manifest.v2",
-    )
+"""Seconds until a registry that does not answer is given up."""
+_KINDS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.docker.distribution.manifest.v2+json"
 )
 _CHALLENGE = re.compile(r'(realm|service|scope)="([^"]*)"')
 
 
 def has(image: str) -> bool | str:
-    """Whether the image's registry has it, as anybody may ask; else why it does not say.
+    """Whether the image's registry has it; where that is not known, the reason as text.
 
-    The Distribution Specification's "checking if content exists in the registry". Nodes may be
-    let in where we are not, and reach what we do not: only a plain "no" is one.
+    The question is the Distribution Specification's "checking if content exists in the
+    registry", asked without credentials. Nodes may have credentials and reach registries that we
+    do not, so only a plain "no" counts as False.
     """
     import urllib3
 
     registry, repository, reference = parts(image)
     local = registry.partition(":")[0] in ("localhost", "127.0.0.1")
-    server = ITS_SERVER if registry == HUB else registry
+    server = HUB_SERVER if registry == HUB else registry
     address = f"{'http' if local else 'https'}://{server}/v2/{repository}/manifests/{reference}"
     pool = urllib3.PoolManager(timeout=PATIENCE, retries=False)
     try:
@@ -62,7 +59,7 @@ def parts(image: str) -> tuple[str, str, str]:
 
 
 def _token(pool: urllib3.PoolManager, headers: Mapping[str, str]) -> str | None:
-    """What the registry's own server of tokens gives to anybody."""
+    """The token that the registry's token server gives to anybody."""
     asked = dict(_CHALLENGE.findall(headers.get("WWW-Authenticate") or ""))
     realm = asked.pop("realm", "")
     if not realm.startswith(("https://", "http://127.0.0.1", "http://localhost")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quorate.errors import AccessError, ClusterError, InputError, QuorateError
@@ -15,36 +16,27 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 CONNECT = 10.0
-"""Seconds until a server that does not take the connection is given up."""
+"""Seconds until a server that does not accept the connection is given up."""
 ANSWER = 60.0
 """Seconds until a server that does not answer is given up."""
 
 
+@dataclass(frozen=True)
 class Rest:
-    """One server; whose it is stands in the errors.
+    """One server.
 
-    Args:
-        pool: urllib3's pool, which knows certificates and proxies.
-        base: scheme, host, port and the path that every request's path is below.
-        authorization: asked before each request, so that a short-lived token is renewed.
-        where: what the server is, for a person: "argo-server at …", "the cluster at …".
-        renew: what to do when the server does not know who asks.
+    pool           urllib3's pool, which knows certificates and proxies
+    base           scheme, host, port and the path that all requests' paths are below
+    authorization  called before each request, so that a short-lived token is renewed
+    where          the server's name in errors: "argo-server at …", "the cluster at …"
+    renew          what to do when the server does not accept the credentials
     """
 
-    def __init__(
-        self,
-        pool: urllib3.PoolManager,
-        base: str,
-        *,
-        authorization: Callable[[], str | None],
-        where: str,
-        renew: str,
-    ) -> None:
-        self._pool = pool
-        self._base = base.rstrip("/")
-        self._authorization = authorization
-        self.where = where
-        self._renew = renew
+    pool: urllib3.PoolManager
+    base: str
+    authorization: Callable[[], str | None]
+    where: str
+    renew: str
 
     def __call__(
         self,
@@ -54,13 +46,13 @@ class Rest:
         *,
         query: Mapping[str, str] | None = None,
     ) -> Json:
-        """One request's answer.
+        """The answer to one request; the body of a PATCH is a merge patch.
 
-        Raises AccessError (401, 403, a certificate that is not trusted), InputError (no such
-        thing, or not as it must be), ClusterError (no answer, or one that says "later").
+        Raises AccessError (401, 403, an untrusted certificate), InputError (the object does not
+        exist or is not valid), ClusterError (no answer, or one that asks to try later).
         """
         with _reached(self.where):
-            answer = self._request(method, path, body, query or {})
+            answer = self._request(method, path, query or {}, body)
         try:
             found: Json = json.loads(answer.data or b"{}")
         except ValueError:
@@ -79,12 +71,12 @@ class Rest:
         accept: str = "*/*",
         silence: float | None = None,
     ) -> Iterator[str]:
-        """The lines of an answer that goes on; it ends after `silence` seconds without one."""
+        """The lines of a stream; it ends after `silence` seconds without a new one."""
         import urllib3
 
         with _reached(self.where):
             answer = self._request(
-                "GET", path, None, query, accept=accept, read=silence, whole=False
+                "GET", path, query, accept=accept, timeout=silence, preload=False
             )
             rest = b""
             try:
@@ -105,45 +97,43 @@ class Rest:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
         query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
         *,
         accept: str = "application/json",
-        read: float | None = ANSWER,
-        whole: bool = True,
+        timeout: float | None = ANSWER,
+        preload: bool = True,
     ) -> urllib3.BaseHTTPResponse:
         from urllib.parse import urlencode
 
         import urllib3
 
         headers = {"Accept": accept}
-        token = self._authorization()
-        if token:
+        if token := self.authorization():
             headers["Authorization"] = token
         if body is not None:
             kind = "merge-patch+json" if method == "PATCH" else "json"
             headers["Content-Type"] = f"application/{kind}"
-        # Only a connection that was never made is tried again: a request may have had effects.
-        retries = urllib3.Retry(
-            connect=2, read=0, status=0, other=0, redirect=2, backoff_factor=0.3
-        )
-        answer = self._pool.request(
+        answer = self.pool.request(
             method,
-            self._base + path + (f"?{urlencode(query)}" if query else ""),
+            self.base.rstrip("/") + path + (f"?{urlencode(query)}" if query else ""),
             body=None if body is None else json.dumps(body).encode(),
             headers=headers,
-            timeout=urllib3.Timeout(connect=CONNECT, read=read),
-            retries=retries,
-            preload_content=whole,
+            timeout=urllib3.Timeout(connect=CONNECT, read=timeout),
+            # Only a connection that was never made is tried again: a request may have had effects.
+            retries=urllib3.Retry(
+                connect=2, read=0, status=0, other=0, redirect=2, backoff_factor=0.3
+            ),
+            preload_content=preload,
         )
         if answer.status >= 400:
-            raise refusal(answer.status, answer.data, where=self.where, renew=self._renew)
+            raise refusal(answer.status, answer.data, where=self.where, renew=self.renew)
         return answer
 
 
 @contextmanager
 def _reached(where: str) -> Iterator[None]:
-    """What urllib3 raises, as ClusterError or AccessError."""
+    """Turn what urllib3 raises into ClusterError or AccessError."""
     import urllib3
 
     try:
@@ -161,25 +151,24 @@ def refusal(status: int, body: bytes, *, where: str, renew: str) -> QuorateError
     except (ValueError, AttributeError):
         said = body.decode(errors="replace").strip()
     said = said.strip().removesuffix(".")[:500] or f"status {status}"
+    message = f"{where}: {said}."
     if status == 401:
         return AccessError(f"{where} does not know who you are: {said}.", hint=renew)
     if status == 403:
-        return AccessError(
-            f"{where}: {said}.",
-            hint="`quorate doctor` lists every permission that is missing, and who needs it",
-        )
+        hint = "`quorate doctor` lists every permission that is missing, and who needs it"
+        return AccessError(message, hint=hint)
     if status == 404:
         if "page not found" in said or "could not find the requested resource" in said:
             return InputError(
                 f"{where} has no Argo Workflows: its resource definitions are missing.",
                 hint="install Argo Workflows 4, then `quorate doctor`",
             )
-        return InputError(f"{where}: {said}.", hint="`quorate list` shows what is there")
+        return InputError(message, hint="`quorate list` shows what is there")
     if status == 409:
-        return ClusterError(f"{where}: {said}.", hint="somebody else changed it just now: again")
+        return ClusterError(message, hint="somebody else changed it at the same time: try again")
     if status == 429 or status >= 500:
         return ClusterError(f"{where} could not answer ({status}): {said}.")
-    return InputError(f"{where}: {said}.")
+    return InputError(message)
 
 
 def unreachable(error: Exception, *, where: str) -> QuorateError:

@@ -1,4 +1,5 @@
-"""What would be in the way of a run, found before it starts.
+"""What would keep a run from succeeding, found before it starts.
 
-`examine` asks everything, `namespace` looks at what is installed, `ensemble` at what a spec needs.
+In the order to read: `finding` is one thing that was looked at; `examine` asks everything, with
+`namespace` (what the chart installs) and `ensemble` (what a spec needs).
 """

@@ -1,32 +1,27 @@
-"""What would keep an ensemble from running on a cluster, found before it does: facts and remedies.
-
-doctor.py             the findings, and in which order they are sought
-namespace.py   what the chart installs: accounts, repository, store
-ensemble.py        what one spec needs: template, weights, images, pools, secrets
-"""
+"""What would keep an ensemble from running on a cluster: facts and remedies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from quorate.argo.cluster.client_kube import Kube
-from quorate.errors import AccessError, ClusterError, InputError, QuorateError
+from quorate.argo.doctor import ensemble as of_ensemble
+from quorate.argo.doctor import namespace
+from quorate.argo.doctor.finding import GROUP, Finding, Findings, allowed, fail, guarded, ok, warn
+from quorate.errors import AccessError, QuorateError
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
     from quorate.spec import EnsembleSpec
 
-State = Literal["ok", "warn", "fail"]
-GROUP = "argoproj.io"
 KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "workflowartifactgctasks")
 REQUEUE = "DEFAULT_REQUEUE_TIME"
-"""The controller's variable: how long it lets a workflow be between two looks at it."""
+"""The controller's variable: how long it waits before it looks at a workflow again."""
 OLDEST = (4, 1)
 """The Argo release whose fields our templates use."""
 
-# What the user of each command may do: verb, group, resource, for what.
+# What the user of each command may do: verb, group, resource, purpose.
 USERS = (
     ("get", GROUP, "workflowtemplates", "submit"),
     ("create", GROUP, "workflowtemplates", "submit"),
@@ -35,90 +30,46 @@ USERS = (
     ("get", GROUP, "workflows", "status"),
     ("list", GROUP, "workflows", "list"),
     ("watch", GROUP, "workflows", "watch"),
-    ("update", GROUP, "workflows", "stop"),
+    ("patch", GROUP, "workflows", "stop"),
     ("list", "", "pods", "logs"),
     ("get", "", "pods/log", "logs"),
     ("list", "", "events", "the reason why a pod waits"),
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: ok, to be minded (warn), or in the way (fail), with its remedy."""
-
-    check: str
-    state: State
-    found: str
-    remedy: str = ""
-
-
-Findings = Iterator[Finding]
-
-
 def examine(cluster: Cluster, ensemble: EnsembleSpec | None = None) -> Findings:
-    """Look at a cluster, and with an ensemble at what that one needs; one finding at a time.
+    """Look at a cluster, and at what an ensemble needs of it; one finding at a time.
 
-    Most is seen with a kubeconfig only; argo-server shows no more than Argo's own objects.
+    Most is visible with a kubeconfig only; argo-server shows no more than Argo's own objects.
     """
-    from quorate.argo.doctor import namespace
-    from quorate.argo.doctor.ensemble import examine as examine_ensemble
-
     try:
         version = cluster.version()
     except QuorateError as error:
-        yield Finding("cluster", "fail", error.message, error.hint or "")
+        yield fail("cluster", error)
         return
-    yield Finding("cluster", "ok", f"{cluster.where}: {version}")
+    yield ok("cluster", f"{cluster.where}: {version}")
     kube = cluster if isinstance(cluster, Kube) else None
     if kube is None:
-        yield from _argo_server(cluster, version)
+        yield _version(version)
+        try:
+            cluster.templates()
+        except QuorateError as error:
+            yield fail("argo", error)
         kube = _beside(cluster)
         if kube is None:
-            yield Finding(
+            yield warn(
                 "kubeconfig",
-                "warn",
                 "argo-server shows neither accounts, nodes nor secrets: they are not looked at.",
                 "export KUBECONFIG to look at them",
             )
     if kube is not None:
-        yield from guarded("argo", lambda: _definitions(kube))
-        yield from guarded("argo", lambda: _controller(kube))
-        yield from guarded("you", lambda: _user(kube))
+        yield from guarded("argo", _definitions, kube)
+        yield from guarded("argo", _controller, kube)
+        yield from guarded("you", _user, kube)
         yield from namespace.examine(kube, ensemble)
     yield from namespace.store(ensemble)
     if ensemble is not None:
-        yield from examine_ensemble(cluster, kube, ensemble)
-
-
-def guarded(check: str, look: Callable[[], Findings]) -> Findings:
-    """What a check finds; where it may not look, or the cluster does not answer, that."""
-    try:
-        yield from look()
-    except AccessError as error:
-        yield Finding(check, "warn", f"may not be looked at: {error.message}")
-    except (ClusterError, InputError) as error:
-        yield Finding(check, "fail", error.message, error.hint or "")
-
-
-def allowed(kube: Kube, verb: str, group: str, resource: str, *, account: str = "") -> bool:
-    """Whether the user, or a service account of the namespace, may do something there.
-
-    Raises AccessError where the user may not ask about others.
-    """
-    name, _, sub = resource.partition("/")
-    attributes = {"verb": verb, "group": group, "resource": name, "namespace": kube.namespace}
-    if sub:
-        attributes["subresource"] = sub
-    kind, spec = "SelfSubjectAccessReview", {"resourceAttributes": attributes}
-    if account:
-        kind = "SubjectAccessReview"
-        user = f"system:serviceaccount:{kube.namespace}:{account}"
-        groups = ["system:serviceaccounts", f"system:serviceaccounts:{kube.namespace}",
-                  "system:authenticated"]  # fmt: skip
-        spec = {**spec, "user": user, "groups": groups}  # type: ignore[dict-item]
-    path = f"/apis/authorization.k8s.io/v1/{kind.lower()}s"
-    body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
-    return bool(kube.rest("POST", path, body)["status"].get("allowed"))
+        yield from of_ensemble.examine(kube, ensemble)
 
 
 def _beside(cluster: Cluster) -> Kube | None:
@@ -131,42 +82,28 @@ def _beside(cluster: Cluster) -> Kube | None:
     return kube
 
 
-def _argo_server(cluster: Cluster, version: str) -> Findings:
-    yield _version(version)
-    try:
-        cluster.templates()
-    except QuorateError as error:
-        yield Finding("argo", "fail", error.message, error.hint or "")
-
-
 def _version(version: str) -> Finding:
     numbers = tuple(int(part) for part in version.lstrip("v").split(".")[:2] if part.isdigit())
     if not numbers:
-        return Finding("argo", "warn", f"Argo's version '{version}' is not known.")
-    if numbers < OLDEST:
-        return Finding(
-            "argo",
-            "fail" if numbers < (4, 0) else "warn",
-            f"Argo {version}; templates use fields of {OLDEST[0]}.{OLDEST[1]}.",
-            "update Argo Workflows",
-        )
-    return Finding("argo", "ok", f"Argo Workflows {version}")
+        return warn("argo", f"Argo's version '{version}' is not known.")
+    if numbers >= OLDEST:
+        return ok("argo", f"Argo Workflows {version}")
+    said = f"Argo {version}; templates use fields of {OLDEST[0]}.{OLDEST[1]}."
+    return (fail if numbers < (4, 0) else warn)("argo", said, "update Argo Workflows")
 
 
 def _definitions(kube: Kube) -> Findings:
     found = kube.rest("GET", f"/apis/{GROUP}/v1alpha1").get("resources") or []
     missing = [kind for kind in KINDS if kind not in {one["name"] for one in found}]
     if missing:
-        yield Finding(
-            "argo", "fail", f"resource definitions are missing: {', '.join(missing)}",
-            "install Argo Workflows' own, of the controller's version",
-        )  # fmt: skip
+        said = f"resource definitions are missing: {', '.join(missing)}"
+        yield fail("argo", said, "install Argo Workflows' own, of the controller's version")
     else:
-        yield Finding("argo", "ok", "resource definitions are there")
+        yield ok("argo", "resource definitions are there")
 
 
 def _controller(kube: Kube) -> Findings:
-    """Its image where it is a Deployment; whether workflows are acted upon at all."""
+    """Its version and settings where it is a Deployment; whether it acts upon workflows."""
     query = {"fieldSelector": "metadata.name=workflow-controller"}
     try:
         found = kube.rest("GET", "/apis/apps/v1/deployments", query=query).get("items") or []
@@ -176,13 +113,12 @@ def _controller(kube: Kube) -> Findings:
         container = one["spec"]["template"]["spec"]["containers"][0]
         yield _version(str(container["image"]).rpartition(":")[2])
         if not any(set_["name"] == REQUEUE for set_ in container.get("env") or ()):
-            yield Finding(
-                "argo", "warn", "the controller looks at a workflow every ten seconds at most, "
-                "which each step of a small run waits for",
+            yield warn(
+                "argo",
+                "the controller looks at a workflow every ten seconds at most, which each step "
+                "of a small run waits for",
                 f"{REQUEUE}=1s in the environment of its container",
-            )  # fmt: skip
-    from datetime import UTC, datetime, timedelta
-
+            )
     workflows = kube.workflows()
     old = (datetime.now(UTC) - timedelta(seconds=60)).isoformat()
     idle = [
@@ -191,14 +127,13 @@ def _controller(kube: Kube) -> Findings:
         if not (one.get("status") or {}).get("phase") and one["metadata"]["creationTimestamp"] < old
     ]
     if idle:
-        yield Finding(
-            "argo", "fail", f"nothing acts upon workflows: {idle[0]} waits for a controller",
-            "is the workflow-controller running, and does it watch this namespace?",
-        )  # fmt: skip
-    elif not workflows and not found:
-        yield Finding("argo", "warn", "no workflow yet, so nothing tells whether a controller runs")
+        said = f"nothing acts upon workflows: {idle[0]} waits for a controller"
+        remedy = "is the workflow-controller running, and does it watch this namespace?"
+        yield fail("argo", said, remedy)
     elif workflows:
-        yield Finding("argo", "ok", "a controller acts upon workflows")
+        yield ok("argo", "a controller acts upon workflows")
+    elif not found:
+        yield warn("argo", "no workflow yet, so it is not known whether a controller runs")
 
 
 def _user(kube: Kube) -> Findings:
@@ -208,9 +143,8 @@ def _user(kube: Kube) -> Findings:
         if not allowed(kube, verb, group, resource)
     ]
     if missing:
-        yield Finding(
-            "you", "fail", f"you may not {', '.join(missing)} in {kube.namespace}",
-            "ask for a Role with these, for example Argo's `argo-aggregate-to-edit`",
-        )  # fmt: skip
+        said = f"you may not {', '.join(missing)} in {kube.namespace}"
+        remedy = "ask for a Role with these, for example Argo's `argo-aggregate-to-edit`"
+        yield fail("you", said, remedy)
     else:
-        yield Finding("you", "ok", f"you may submit, watch, stop and read logs in {kube.namespace}")
+        yield ok("you", f"you may submit, watch, stop and read logs in {kube.namespace}")

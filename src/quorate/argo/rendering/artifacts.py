@@ -1,8 +1,8 @@
 """Artifacts: files and folders that Argo brings to a pod and takes from it.
 
-All are keys alone: bucket, endpoint and credentials are the artifact repository's. (Argo takes an
-artifact that names a bucket but no endpoint for one of the repository's own bucket, silently.)
-Nothing is packed: the objects are the files. A folder's key ends in "/".
+They name keys only: bucket, endpoint and credentials are the artifact repository's. (Where an
+artifact names a bucket but no endpoint, Argo silently uses the repository's own bucket.) Nothing
+is packed: the objects are the files. A folder's key ends in "/".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def work(name: str, inside: str, *, optional: bool = False) -> Artifact:
 
 
 def taken(name: str, inside: str, *, run: str = paths.PREFIX, optional: bool = False) -> Artifact:
-    """What lies below PREFIX as input, at the same place below /scratch."""
+    """A file or folder below PREFIX as input, at the same place below /scratch."""
     return S3Artifact(
         name=name,
         key=f"{run}/{inside}",
@@ -32,9 +32,9 @@ def taken(name: str, inside: str, *, run: str = paths.PREFIX, optional: bool = F
 def left(
     name: str, inside: str, *, run: str = paths.RUN, optional: bool = False, passing: bool = False
 ) -> Artifact:
-    """A folder below /scratch as output, put below PREFIX; `passing` dies with the workflow.
+    """A folder below /scratch as output, below PREFIX; `passing`: deleted with the workflow.
 
-    An optional one may be missing; where a container fails, what it wrote is kept as well.
+    An optional one may be missing. What a failed container wrote is kept too.
     """
     return S3Artifact(
         name=name,

@@ -1,7 +1,7 @@
 """Child workflows, for more shards than one workflow's status can hold.
 
 A child runs the template `shards` of the same WorkflowTemplate, for a range of the shards. It
-belongs to the run: it goes when that goes, and it notifies nobody.
+belongs to the run: it is deleted with it, and it notifies nobody.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from quorate.argo.rendering import exits, pods, sizing
 from quorate.argo.rendering.paths import RUN
 from quorate.spec import EnsembleSpec
 
+SHARDS = "{{inputs.parameters.shards}}"
 AT_ONCE = 4
-"""Children at work at the same time: one may end while others keep the pools busy."""
+"""How many children run at the same time: while one ends, others keep the pools busy."""
 BESIDE_SPEC = 14_500
-"""Characters of a template beside its spec and its detectors …"""
+"""Characters of a template without its spec and its detectors …"""
 OF_DETECTOR = 2_500
 """… and of each try of a detector."""
 
@@ -34,7 +35,7 @@ def most(ensemble: EnsembleSpec, given: str) -> int:
 
 
 def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
-    """The DAG of the children, what creates one of them, and their silent exit."""
+    """The DAG of the children, the template that creates one, and their exit handler."""
     shards = "asInt(inputs.parameters.shards)"
     # Expressions have no integer division: the children before the last are full.
     count = f"{{{{=int(ceil({shards} / {most}.0))}}}}"
@@ -47,11 +48,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
             Task(
                 name="child",
                 template="child",
-                arguments={
-                    "run": RUN,
-                    "shards": "{{inputs.parameters.shards}}",
-                    "child": "{{item}}",
-                },
+                arguments={"run": RUN, "shards": SHARDS, "child": "{{item}}"},
                 with_sequence=m.Sequence(count=m.IntOrString(root=count), format="%05d"),
             )
         ],
@@ -65,7 +62,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
         set_owner_reference=True,
         success_condition="status.phase == Succeeded",
         failure_condition="status.phase in (Failed, Error)",
-        # The executor is what creates it: here Argo's own container is the main one.
+        # Argo's own container, the executor, creates the child.
         service_account_name=account,
         executor=m.ExecutorConfig(service_account_name=account),
         retry_strategy=pods.retries(ensemble.workflow) if ensemble.workflow.retries else None,

@@ -1,18 +1,19 @@
 """The templates of one detector at work on one shard: where its files come from, and its tries.
 
-A detector on a pool without `fallback` and `pending_timeout` is one container, which Argo tries
-again itself. Otherwise it is a small DAG of a container for each try, since Argo looks at
-`pendingTimeout` only where it does not retry: on its pool, then on the fallback, on the same pool
-again where there is none. The semaphore then belongs to the DAG, for the time that a pod waits for
-a semaphore would count as pending.
+A detector on a pool without `fallback` and `pending_timeout` is one container, and Argo itself
+tries again. Otherwise it is a small DAG with a container for each try, because Argo ignores
+`pendingTimeout` where it retries: first its pool, then the fallback, or the same pool again where
+there is none. The semaphore then belongs to the DAG: the time that a pod waits for a semaphore
+counts as pending.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
-from hera.workflows import DAG, Artifact, Container, Parameter, Task
+from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
 from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchronization
 
 from quorate.argo.names import SEMAPHORES
@@ -27,48 +28,45 @@ from quorate.spec.workflow import seconds
 
 INPUTS = ("run", "shard")
 PASSED: Any = {key: f"{{{{inputs.parameters.{key}}}}}" for key in INPUTS}
+ANOTHER = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
 
 
 def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DAG]:
     """The template `detect-NAME`, and those of its tries where it has several."""
     name = f"detect-{detector.name}"
-    pools = pods.tries(ensemble, detector)
-    first = pools[0]
-    if len(pools) == 1:
-        return [_try(ensemble, detector, name, first, semaphore=semaphore(first), last=True)]
+    places = pods.tries(ensemble, detector)
+    first = places[0]
+    if len(places) == 1:
+        return [_try(ensemble, detector, name, first, semaphore(first))]
+    names = [_named(detector, number) for number in range(1, len(places) + 1)]
+    tasks: list[Any] = [Task(name=names[0], template=names[0], arguments=PASSED)]
+    for before, one in pairwise(names):
+        # A try that is left out has the result of the one before: the DAG fails as that one did.
+        another = f"{{{{=(tasks['{before}'].exitCode ?? '-1') in [{ANOTHER}]}}}}"
+        depends = f"{before}.Failed || {before}.Errored"
+        tasks.append(Task(name=one, template=one, arguments=PASSED, depends=depends, when=another))
     tries = [
         _try(
             ensemble,
             detector,
-            _named(detector, number),
+            one,
             place,
-            semaphore=semaphore(place) if place != first else None,
-            last=number == len(pools),
+            semaphore(place) if place != first else None,
+            last=one == names[-1],
         )
-        for number, place in enumerate(pools, start=1)
-    ]
-    tasks: list[Any] = [
-        Task(
-            name=_named(detector, number),
-            template=_named(detector, number),
-            arguments=PASSED,
-            depends=_went_wrong(detector, number - 1) if number > 1 else None,
-            # Left out, a try takes the result of the one before: the DAG fails as that did.
-            when=_worth_another(detector, number - 1) if number > 1 else None,
-        )
-        for number in range(1, len(tries) + 1)
+        for one, place in zip(names, places, strict=True)
     ]
     inputs = [Parameter(name=key) for key in INPUTS]
     return [DAG(name=name, inputs=inputs, tasks=tasks, synchronization=semaphore(first)), *tries]
 
 
 def pending(place: Place) -> str | None:
-    """How long a pod may wait for a node of a pool."""
+    """How long a pod may wait for a node of the pool."""
     return place[1].pending_timeout if place[1] else None
 
 
 def semaphore(place: Place) -> Synchronization | None:
-    """What counts the shards at work on a pool, where there is a most."""
+    """The semaphore of a pool whose `parallelism` is limited."""
     name, pool = place
     if pool is None or pool.parallelism is None:
         return None
@@ -77,18 +75,8 @@ def semaphore(place: Place) -> Synchronization | None:
 
 
 def _named(detector: Detector, number: int) -> str:
-    """A try's name. Its number stands first: a detector may well be called `yolo-1`."""
+    """A try's name. The number comes first, because a detector may be called `yolo-1`."""
     return f"try-{number}-{detector.name}"
-
-
-def _went_wrong(detector: Detector, number: int) -> str:
-    name = _named(detector, number)
-    return f"{name}.Failed || {name}.Errored"
-
-
-def _worth_another(detector: Detector, number: int) -> str:
-    codes = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
-    return f"{{{{=(tasks['{_named(detector, number)}'].exitCode ?? '-1') in [{codes}]}}}}"
 
 
 def _try(
@@ -96,9 +84,9 @@ def _try(
     detector: Detector,
     name: str,
     place: Place,
+    synchronization: Synchronization | None,
     *,
-    semaphore: Synchronization | None,
-    last: bool,
+    last: bool = True,
 ) -> Container:
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in INPUTS]
     inputs += [
@@ -112,42 +100,40 @@ def _try(
     ]
     labels = {"quorate/detector": detector.name} | ({"quorate/pool": place[0]} if place[0] else {})
     left = artifacts.left("detections", f"work/{paths.detections(detector.name)}", optional=True)
+    ours = not isinstance(detector, ContainerDetector)
     if isinstance(detector, ContainerDetector):
         what = _theirs(ensemble, detector)
-        git = ensemble.workflow.git
-        inputs += [artifacts.git(git)] if git else []
+        inputs += [artifacts.git(ensemble.workflow.git)] if ensemble.workflow.git else []
     else:
-        what = _ours(detector, place[1])
+        what = {"command": _ours(detector, place[1])}
+    retried = last and not pending(place)
     return pods.container(
         ensemble.workflow,
         name,
+        run=pods.Run(pods.image(ensemble, detector), place[1], pods.HEAVY, ours, retried),
         inputs=inputs,
         outputs=[left],
-        image=pods.image(ensemble, detector),
-        pool=place[1],
-        least=pods.HEAVY,
-        retried=last and not pending(place),
         labels=labels,
         active_deadline_seconds=seconds(detector.timeout) if detector.timeout else None,
         pending_timeout=pending(place),
-        synchronization=semaphore,
+        synchronization=synchronization,
         **what,
     )
 
 
-def _ours(detector: Detector, pool: Pool | None) -> dict[str, Any]:
+def _ours(detector: Detector, pool: Pool | None) -> list[str]:
     command = ["quorate", "step", "detect", paths.RESOLVED, "--work", paths.WORK]
     command += ["--shard", SHARD, "--detector", detector.name]
     command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
     if pool and pool.cpu:
-        # A pod sees all processors of its node, not those it asked for.
+        # A pod sees all processors of its node, not only those it requested.
         asked = float(pool.cpu[:-1]) / 1000 if pool.cpu.endswith("m") else float(pool.cpu)
         command += ["--workers", str(math.ceil(asked))]
-    return {"command": command}
+    return command
 
 
 def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, Any]:
-    """A container that is not ours; before it one of ours fetches the shard's pictures."""
+    """What is special about a container that is not ours: ours, before it, fetches the pictures."""
     if not detector.image:
         raise SpecError(
             f"{detector.name}: a command alone runs on this machine; a cluster needs an image.",
@@ -166,10 +152,9 @@ def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, An
         env["QUORATE_CODE"] = paths.GIT
     stage = ["quorate", "step", "stage", paths.RESOLVED, "--work", paths.WORK, "--shard", SHARD]
     return {
-        "ours": False,
         "command": detector.command,
         "args": list(detector.args) or None,
-        "env": {**detector.env, **env},
+        "env": [Env(name=name, value=value) for name, value in {**detector.env, **env}.items()],
         "init_containers": [
             pods.beside(ensemble.workflow, "stage", [*stage, "--to", paths.IMAGES])
         ],

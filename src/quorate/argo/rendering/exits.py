@@ -1,8 +1,8 @@
-"""The exit handler: what is told of a run when it is over, however it ended, and when it starts.
+"""The exit handler: it tells how a run ended, and where asked, that it started.
 
-A run that has nothing to tell anybody has no pod for it. What failed is asked of the API server:
-Argo's own list of failures, as an argument, would keep a pod from starting where much has failed,
-and with it make of a degraded run a failed one.
+Where nobody is to be told, no pod runs. What failed is asked of the API server: Argo's own list
+of failures, as an argument, can be so long that the pod does not start, and a degraded run would
+fail by that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUCCEEDED = "workflow.status == 'Succeeded'"
 def templates(ensemble: EnsembleSpec, given: str) -> list[DAG | Container]:
     """The template that the workflow's `onExit` names, and its one pod."""
     events = {event for target in ensemble.notify for event in target.when}
-    # A degraded run is marked, whoever is told.
+    # A degraded run is marked, even if nobody is told.
     told = [f"({SUCCEEDED} && workflow.outputs.parameters.degraded == 'true')"]
     told += [SUCCEEDED] if "succeeded" in events else []
     told += [f"!({SUCCEEDED})"] if "failed" in events else []
@@ -35,27 +35,26 @@ def _tell(ensemble: EnsembleSpec, given: str) -> Container:
     command += ["--status", "{{workflow.status}}"]
     command += ["--summary", f"{paths.RESULTS}/summary.json"]
     summary = artifacts.taken("summary", "results/summary.json", optional=True)
-    handler = pods.container(
+    # Optional: the handler notes a missing Secret. A required one would keep its pod, and with it
+    # the workflow, waiting for ever.
+    secrets = [
+        SecretEnv(name=key.variable, secret_name=key.secret, secret_key=key.key, optional=True)
+        for key in secret_keys(ensemble.notify)
+    ]
+    return pods.container(
         ensemble.workflow,
         TELL,
         [*command, "--results", f"{paths.PREFIX}/results/"],
-        image=pods.image(ensemble),
-        pool=None,
+        pods.Run(ensemble.workflow.images.cpu),
+        env=secrets or None,
         inputs=[artifacts.text("spec", given, paths.GIVEN), summary],
         service_account_name=ensemble.workflow.exit_service_account,
         automount_service_account_token=True,
     )
-    # Optional: a Secret that is missing is said in the handler's log, and does not keep its pod,
-    # and with it the workflow, waiting for ever.
-    handler.env = [
-        SecretEnv(name=key.variable, secret_name=key.secret, secret_key=key.key, optional=True)
-        for key in secret_keys(ensemble.notify)
-    ] or None
-    return handler
 
 
 def hooks(ensemble: EnsembleSpec) -> dict[str, LifecycleHook] | None:
-    """Who wants to hear of the start is told while the run goes on."""
+    """What tells of the start, while the run goes on; None where nobody asked."""
     if not any("started" in target.when for target in ensemble.notify):
         return None
     running = 'workflow.status == "Running"'

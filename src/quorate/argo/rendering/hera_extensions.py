@@ -1,4 +1,4 @@
-"""What Argo 4.1 knows and Hera's models, of Argo 4.0, do not: the one place that adds it.
+"""Fields of Argo 4.1 that Hera's models, made for Argo 4.0, do not have.
 
 Hera drops a field that its models lack, in `build()` and in `from_yaml`. So such a field is kept
 beside the template, and written where the workflow becomes plain values: `to_dict` and `to_yaml`.
@@ -17,8 +17,8 @@ from hera.workflows import Container, WorkflowTemplate
 class Newer(Container):
     """A container template with fields of Argo 4.1.
 
-    pending_timeout  how long a pod may wait for a node. Argo looks at it only where a template
-                     has no retryStrategy, and counts the time that it waits for a semaphore.
+    pending_timeout  how long a pod may wait for a node. Argo ignores it where a template has a
+                     retryStrategy, and counts the time that a pod waits for a semaphore.
     """
 
     pending_timeout: str | None = None
@@ -46,12 +46,7 @@ class Template(WorkflowTemplate):
     def to_yaml(self, *args: Any, **kwargs: Any) -> str:
         """The manifest: block style, a text of several lines as one."""
         return yaml.dump(
-            self.to_dict(),
-            Dumper=_Dumper,
-            sort_keys=False,
-            allow_unicode=True,
-            width=100,
-            default_flow_style=False,
+            self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
         )
 
 

@@ -1,10 +1,10 @@
-"""What every WorkflowTemplate of ours has around its templates."""
+"""What every WorkflowTemplate of ours has besides its templates."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from hera.workflows import Parameter
 from hera.workflows import models as m
 from hera.workflows.volume import EmptyDirVolume
 
@@ -22,14 +22,13 @@ def manifest(
     *,
     title: str,
     description: str,
-    entrypoint: str,
-    arguments: list[Parameter],
-    templates: list[Any],
-    labels: dict[str, str] | None = None,
-    on_exit: str | None = None,
-    hooks: dict[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
+    **more: Any,
 ) -> Template:
-    """The WorkflowTemplate; `labels` are its own, beside those that its workflows have too."""
+    """The WorkflowTemplate; `more` is passed to Hera's.
+
+    `labels` are the template's own, in addition to those that its workflows have too.
+    """
     common = {
         "app.kubernetes.io/name": "quorate",
         "app.kubernetes.io/part-of": "quorate",
@@ -41,16 +40,11 @@ def manifest(
     return Template(
         name=name,
         namespace=settings.namespace,
-        labels=common | (labels or {}),
+        labels={**common, **(labels or {})},
         annotations={
             "workflows.argoproj.io/title": title,
             "workflows.argoproj.io/description": description,
         },
-        entrypoint=entrypoint,
-        on_exit=on_exit,
-        hooks=hooks,
-        arguments=arguments,
-        templates=templates,
         workflow_metadata=m.WorkflowMetadata(labels=common | settings.labels),
         pod_metadata=m.Metadata(labels=common),
         service_account_name=settings.service_account,
@@ -70,4 +64,5 @@ def manifest(
         pod_gc=m.PodGC(strategy="OnPodSuccess", delete_delay_duration="300s"),
         parallelism=settings.parallelism,
         priority=settings.priority,
+        **more,
     )

@@ -91,8 +91,7 @@ def _one(
         settings,
         name,
         command,
-        image=settings.images.cpu,
-        pool=None,
+        pods.Run(settings.images.cpu),
         outputs=[artifacts.left("results", OUT, run=paths.PREFIX)],
     )
     return manifest(

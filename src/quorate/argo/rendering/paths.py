@@ -4,8 +4,8 @@
     PREFIX/results/…       what publish wrote
     PREFIX/checkpoints/…   finished parts of detectors that are still at work
 
-A key below PREFIX and a path below /scratch end alike, so each step finds the work folder as it
-would on one machine. PREFIX is {namespace}/{cvat-output-path}/{name of the workflow}.
+A path below /scratch is the same as the key below PREFIX, so each step finds the work folder as
+on one machine. PREFIX is {namespace}/{cvat-output-path}/{name of the workflow}.
 """
 
 from __future__ import annotations

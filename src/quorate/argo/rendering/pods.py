@@ -1,19 +1,19 @@
-"""What all pods have in common: images, places to write, rights, tries, pools.
+"""What all pods have in common: images, writable folders, rights, tries, pools.
 
-Every container runs as a plain user, without capabilities, on a root that cannot be written; the
-emptyDir at /scratch, and one at /tmp for images that are not ours, are all it can write to.
+Every container runs as a plain user, without capabilities, on a read-only root. It can write only
+to two emptyDirs: /scratch, and /tmp for images that are not ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hera.workflows import (
     Artifact,
     ConfigMapEnvFrom,
     Container,
-    Env,
     Parameter,
     Resources,
     RetryStrategy,
@@ -59,16 +59,16 @@ MOUNTS = [
 ]
 
 Place = tuple[str | None, Pool | None]
-"""The name of a pool and the pool; of no pool, any node will do."""
+"""The name of a pool and the pool; both None where any node will do."""
 
-# What S3 says to Argo's own containers that it will say again: a key or a bucket that is not
-# there, keys that are refused.
+# Answers of S3 to Argo's own containers that stay the same on another try: a missing key or
+# bucket, credentials that are refused.
 FOR_GOOD = (
     "(?i)NoSuchKey|key does not exist|no such key|bucket does not exist|access denied"
     "|access key id|request signature|token .*expired"
 )
-# What another try may help: storage that did not answer (75), a node or an executor that went
-# away, memory that ran out beside others.
+# Another try may help: storage did not answer (75), a node or an executor went away, other pods
+# took the memory.
 WORTH_A_RETRY = (
     "asInt(lastRetry.exitCode) == 75"
     f" || (lastRetry.status == 'Error' && not (lastRetry.message matches '{FOR_GOOD}'))"
@@ -76,36 +76,55 @@ WORTH_A_RETRY = (
     " 'pod deleted|OOMKilled|[Ee]vict|[Pp]reempt|low on resource|[Nn]ode .*shut'"
 )
 LIGHT = ("100m", "256Mi")
-"""Processors and memory that a step asks for which sees no picture's pixels …"""
+"""Processors and memory that a step requests where its pool does not say: one without pixels …"""
 HEAVY = ("500m", "1Gi")
-"""… and one that runs a network, unless its pool says more."""
+"""… and one that runs a network."""
 WORTH_ANOTHER_POOL = ("-1", "75", "137", "143")
 """Exit codes: the pod never ran or is gone; storage; killed; told to end."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """Where and how a container runs.
+
+    least    processors and memory that it requests where its pool does not say
+    ours     whether the image is ours; another one is not told of the store
+    retried  whether Argo itself tries again
+    """
+
+    image: str
+    pool: Pool | None = None
+    least: tuple[str, str] = LIGHT
+    ours: bool = True
+    retried: bool = True
+
+
 def store() -> list[ConfigMapEnvFrom | SecretEnvFrom]:
-    """The environment that says which store there is; without a Secret, the pod's identity."""
+    """The environment that names the store; without the Secret, the pod's own identity is used."""
     return [
         ConfigMapEnvFrom(name=CONFIG, optional=True),
         SecretEnvFrom(name=SECRET, optional=True),
     ]
 
 
-def image(ensemble: EnsembleSpec, detector: Detector | None = None) -> str:
-    """Which image runs a step: the detector's own; with GPUs or torch `cuda`; else `cpu`."""
-    images = ensemble.workflow.images
-    if detector is None:
-        return images.cpu
+def step(ensemble: EnsembleSpec) -> Run:
+    """How a step runs that shows no picture to a detector."""
+    pools = chain(ensemble, ensemble.workflow.pool)
+    return Run(ensemble.workflow.images.cpu, pools[0][1] if pools else None)
+
+
+def image(ensemble: EnsembleSpec, detector: Detector) -> str:
+    """A detector's image: its own; for GPUs and torch `cuda`; else `cpu`."""
     if detector.image:
         return detector.image
-    pool = pool_of(ensemble, detector)
-    accelerated = any(one.gpus for _, one in chain(ensemble, pool))
+    images = ensemble.workflow.images
+    accelerated = any(pool.gpus for _, pool in chain(ensemble, pool_of(ensemble, detector)))
     return images.cuda if accelerated or isinstance(detector, TorchDetector) else images.cpu
 
 
-def pool_of(ensemble: EnsembleSpec, detector: Detector | None = None) -> str | None:
-    """The name of the pool that a detector, or another step, runs on; None for any node."""
-    return (detector.pool if detector else None) or ensemble.workflow.pool
+def pool_of(ensemble: EnsembleSpec, detector: Detector) -> str | None:
+    """The name of the pool that a detector runs on; None for any node."""
+    return detector.pool or ensemble.workflow.pool
 
 
 def chain(ensemble: EnsembleSpec, pool: str | None) -> list[tuple[str, Pool]]:
@@ -118,10 +137,10 @@ def chain(ensemble: EnsembleSpec, pool: str | None) -> list[tuple[str, Pool]]:
 
 
 def tries(ensemble: EnsembleSpec, detector: Detector) -> list[Place]:
-    """Where a detector is tried, one after the other; one place where Argo itself tries again.
+    """Where a detector is tried, in order; one place where Argo itself tries again.
 
-    Argo looks at `pendingTimeout` only where it does not retry, so a pool that is waited for has
-    a second try of its own where there is no other pool.
+    Argo ignores `pendingTimeout` where it retries. So a pool with such a limit and without a
+    fallback gets a second try of its own here.
     """
     pools: list[Place] = [*chain(ensemble, pool_of(ensemble, detector))]
     if len(pools) == 1 and pools[0][1] and pools[0][1].pending_timeout:
@@ -139,55 +158,41 @@ def retries(settings: WorkflowSettings) -> RetryStrategy:
     )
 
 
-def placed(pool: Pool, least: tuple[str, str]) -> dict[str, Any]:
-    """The arguments of a Container that put it on a pool's nodes.
-
-    What the pool does not say of processors and memory is the `least` that the step asks for: a
-    pod that asked for nothing would be put on a node however many are there already.
-    """
-    cpu, memory = least
-    return {
-        "node_selector": dict(pool.node_selector) or None,
-        "tolerations": [Toleration(**one.model_dump(exclude_none=True)) for one in pool.tolerations]
-        or None,
-        "resources": Resources(
-            cpu_request=pool.cpu or cpu,
-            memory_request=pool.memory or memory,
-            memory_limit=pool.memory,
-            gpus=pool.gpus or None,
-        ),
-    }
-
-
 def container(
     settings: WorkflowSettings,
     name: str,
     command: Sequence[str],
+    run: Run,
     *,
-    image: str,
-    pool: Pool | None,
     inputs: Sequence[Parameter | Artifact] = (),
     outputs: Sequence[Parameter | Artifact] = (),
-    env: Mapping[str, str] | None = None,
-    ours: bool = True,
-    retried: bool = True,
-    least: tuple[str, str] = LIGHT,
     **more: Any,
 ) -> Container:
-    """A template of one container; one that is not `ours` is not told of the store."""
+    """A template of one container; `more` is passed to Hera's `Container`.
+
+    A pod that requested no processors and memory would be put on a node however many pods it has.
+    """
+    pool = run.pool or Pool()
+    tolerations = [Toleration(**one.model_dump(exclude_none=True)) for one in pool.tolerations]
     return Newer(
         name=name,
-        image=image,
+        image=run.image,
         image_pull_policy=ImagePullPolicy(settings.image_pull_policy),
         command=list(command) or None,
         inputs=list(inputs) or None,
         outputs=list(outputs) or None,
-        env=[Env(name=key, value=value) for key, value in (env or {}).items()] or None,
-        env_from=store() if ours else None,
+        env_from=store() if run.ours else None,
         security_context=SECURITY,
         volume_mounts=MOUNTS,
-        retry_strategy=retries(settings) if retried and settings.retries else None,
-        **placed(pool or Pool(), least),
+        retry_strategy=retries(settings) if run.retried and settings.retries else None,
+        node_selector=dict(pool.node_selector) or None,
+        tolerations=tolerations or None,
+        resources=Resources(
+            cpu_request=pool.cpu or run.least[0],
+            memory_request=pool.memory or run.least[1],
+            memory_limit=pool.memory,
+            gpus=pool.gpus or None,
+        ),
         **more,
     )
 

@@ -5,15 +5,12 @@
               │           └─ children ── workflows of a range of shards each ────┘
               └─ exit
 
-Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: a pod
-saved is time saved.
-`children` takes the place of `shards` where these are too many for one workflow. A template that
-a child may run as well knows the run it belongs to by its parameter `run` (`paths.py`).
+Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: one pod
+fewer is faster. `children` replaces `shards` where these are too many for one workflow. Templates
+that a child runs too have the parameter `run`: the run that the child belongs to (`paths.py`).
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from hera.workflows import DAG, Artifact, Container, Parameter, Task
 from hera.workflows import models as m
@@ -27,11 +24,11 @@ from quorate.errors import SpecError
 from quorate.spec import EnsembleSpec
 
 NAME_LIMIT = 63
-"""Characters of a workflow's name, which is the value of a label."""
+"""The most characters of a workflow's name, which is the value of a label."""
 ADDED = len("-xxxxx") + len("-00000")
-"""What a run adds to the ensemble's name, and a child to the run's."""
+"""Characters that a run adds to the ensemble's name, and a child to the run's."""
 LARGEST_SPEC = 100_000
-"""Characters of a spec in a template, which the status of each run repeats."""
+"""The most characters of a spec in a template: the status of each run repeats it."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
 SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
 FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
@@ -69,7 +66,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
 
 
 def _text(ensemble: EnsembleSpec) -> str:
-    """The spec as the steps read it; SpecError where a template could not carry it."""
+    """The spec as the steps read it; SpecError where it cannot be part of a template."""
     text = as_in_pods(ensemble).to_yaml()
     if "{{" in text:
         raise SpecError(
@@ -94,7 +91,7 @@ def _description(ensemble: EnsembleSpec) -> str:
 
 
 def _run(ensemble: EnsembleSpec, given: str) -> list[Container | DAG]:
-    """The entrypoint, prepare, and the shards in this workflow or in its children."""
+    """The entrypoint, prepare, and the shards, in this workflow or in its children."""
     most = children.most(ensemble, given)
     count = "asInt(tasks['prepare'].outputs.parameters.shards)"
     run = {"run": paths.PREFIX}
@@ -165,15 +162,14 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
         ensemble.workflow,
         "prepare",
         command,
-        image=pods.image(ensemble),
-        pool=_pool(ensemble),
+        pods.step(ensemble),
         inputs=[spec],
         outputs=[*found, artifacts.left("work", "work", run=paths.PREFIX, passing=True)],
     )
 
 
 def _shard(ensemble: EnsembleSpec) -> DAG:
-    """One shard: all detectors side by side; then fusion, whatever became of them."""
+    """One shard: all detectors side by side, then fusion, however they ended."""
     tasks = [
         Task(name=f"detect-{d.name}", template=f"detect-{d.name}", arguments=detectors.PASSED)
         for d in ensemble.detectors
@@ -181,7 +177,7 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     ended = (
         "(" + " || ".join(f"{task.name}.{result}" for result in TOLERATED) + ")" for task in tasks
     )
-    # Of a task that may have failed only the status: its outputs would be waited for, for ever.
+    # Only the status of a task that may fail can be used: Argo would wait for ever for its outputs.
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
                 for d in ensemble.detectors}  # fmt: skip
     failed = [f"tasks['{task.name}'].status != 'Succeeded'" for task in tasks]
@@ -189,9 +185,9 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
         name="fuse",
         template="fuse",
         depends=" && ".join(ended),
-        # Where a detector failed it is counted here: a lost quorum is then the shard's own failure,
-        # and a retry runs the detector again. (A task that is left out takes the result of those
-        # before it, so a shard whose detectors all succeeded has succeeded without.)
+        # After a failed detector the votes are counted here: a lost quorum is then the failure of
+        # the shard, and a retry runs the detector again. (A skipped task has the result of those
+        # before it, so a shard whose detectors all succeeded succeeds without this one.)
         when=f"{{{{=inputs.parameters.fuse == 'true' || {' || '.join(failed)}}}}}",
         arguments={**detectors.PASSED, **statuses},
     )
@@ -221,8 +217,7 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
         ensemble.workflow,
         "fuse",
         command,
-        image=pods.image(ensemble),
-        pool=_pool(ensemble),
+        pods.step(ensemble),
         inputs=inputs,
         outputs=[artifacts.left("fused", f"work/{paths.of_shard('fused')}")],
         service_account_name=ensemble.workflow.fuse_service_account,
@@ -238,8 +233,7 @@ def _publish(ensemble: EnsembleSpec) -> Container:
         ensemble.workflow,
         "publish",
         command,
-        image=pods.image(ensemble),
-        pool=_pool(ensemble),
+        pods.step(ensemble),
         inputs=[artifacts.taken("work", "work/")],
         outputs=[
             Parameter(
@@ -250,8 +244,3 @@ def _publish(ensemble: EnsembleSpec) -> Container:
             artifacts.left("results", "results", run=paths.PREFIX),
         ],
     )
-
-
-def _pool(ensemble: EnsembleSpec) -> Any:
-    pools = pods.chain(ensemble, ensemble.workflow.pool)
-    return pools[0][1] if pools else None

@@ -1,8 +1,7 @@
-"""Which files of a detector come to its pod as artifacts, and what the spec then says of them.
+"""Which files of a detector come to its pod as artifacts, and their paths in the spec there.
 
-A file in the artifact repository's own bucket is a key alone, which Argo brings before the
-detector starts. One elsewhere in S3 is read by the step itself. One on this machine is nowhere
-that a pod can read it.
+Argo fetches a file in the artifact repository's own bucket before the detector starts. The step
+itself reads one elsewhere in S3. No pod can read a file on this machine.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, Weights]:
     """
     settings = ensemble.workflow
     if settings.git and settings.git.path:
-        return {}  # which files there are is known when the run starts
+        return {}  # the files are known only when the run starts
     found: dict[str, Weights] = {}
     for field in type(detector).model_fields:
         location = getattr(detector, field)
@@ -38,9 +37,8 @@ def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, Weights]:
             continue
         if not location.startswith("s3://"):
             raise SpecError(
-                f"{detector.name}: {field}: {location} is on this machine, where no pod can read "
-                "it.",
-                hint="`quorate submit --upload` puts it in the bucket; or copy it to S3 and write "
+                f"{detector.name}: {field}: {location} is on this machine: no pod can read it.",
+                hint="`quorate submit --upload` uploads it; or copy it to S3 and write "
                 "s3://BUCKET/KEY",
             )
         bucket, _, key = location.removeprefix("s3://").partition("/")
@@ -62,7 +60,7 @@ def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, Weights]:
 
 
 def as_in_pods(ensemble: EnsembleSpec) -> EnsembleSpec:
-    """The spec that steps read: files that come as artifacts are where their pod has them."""
+    """The spec that steps read: with the paths that artifacts have in their pod."""
     detectors = []
     for detector in ensemble.detectors:
         moved = {field: one.path for field, one in weights(ensemble, detector).items()}

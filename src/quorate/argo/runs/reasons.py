@@ -1,26 +1,26 @@
-"""Why a pod does not run: what Kubernetes' events say of it."""
+"""Why a pod waits or failed, in plain words: from Argo's messages and Kubernetes' events."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from quorate.argo.cluster.rest import Json
 from quorate.argo.names import SEMAPHORES
 
-# Argo's own word for a pod it gave up waiting for, and for those it says nothing useful about.
+# Argo's own words for a pod that starts, and those that do not say why a pod waits or failed.
 _STARTING = ("", "PodInitializing", "ContainerCreating")
-_SILENT = (*_STARTING, "timeout", "pod deleted")
+SILENT = (*_STARTING, "timeout", "pod deleted")
 GIVEN_UP = "given up while it waited for a node"
-"""What Argo calls "timeout": a pod's `pendingTimeout` was over."""
+"""Argo calls it "timeout": the pod's `pendingTimeout` was over."""
 LATE = "Pod was active on the node longer than the specified deadline"
 UNSCHEDULED = "cannot be scheduled"
 NOT_PULLED = "cannot be pulled"
 TOO_LONG = "it took longer than its timeout"
 OUT_OF_MEMORY = "it ran out of memory"
-_KEPT = {
+# The reasons of events that say what is wrong with a pod …
+_TROUBLE = {
     "FailedScheduling",
     "Failed",
     "ErrImagePull",
@@ -36,9 +36,10 @@ _KEPT = {
     "OOMKilling",
     "NodeNotReady",
 }
-# With these a pod has got over what was said of it before.
-_OVERCOME = {"Scheduled", "Pulled", "Started"}
-# What Kubernetes repeats without the cause, which stands in an event before it.
+# … and of those that say that earlier trouble is over.
+_OVER = {"Scheduled", "Pulled", "Started"}
+# Messages that repeat an earlier event without its cause.
+_NO_CAUSE = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 _FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
 _EXIT = re.compile(r"main: (\w+) \(exit code (\d+)\)(?:: (.+))?")
 _OF_ARGO = re.compile(r"(init|wait): Error \(exit code \d+\): (.+?)[.; ]*")
@@ -48,32 +49,27 @@ _IMAGE = re.compile(
     r'.*(?:pull(?:ing| and unpack)? image|default image tag) "([^"]+)"(?:(?:.*")?: (.+))?'
 )
 _SECRET = re.compile(r"""secrets? "?([^" ]+)"? not found""", re.IGNORECASE)
-_EMPTY = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 
 
 def warnings(events: Iterable[Json], workflow: str) -> dict[str, str]:
-    """The last telling warning of each of a workflow's pods, by pod name."""
+    """The latest trouble of each of a workflow's pods, by pod name; nothing where it is over."""
     latest: dict[str, tuple[datetime, str]] = {}
     for event in events:
         pod = str((event.get("involvedObject") or {}).get("name", ""))
-        text = str(event.get("message") or "").strip()
-        reason = event.get("reason")
-        if not (pod == workflow or pod.startswith(f"{workflow}-")) or text in _EMPTY:
-            continue
-        if reason not in _KEPT and reason not in _OVERCOME:
+        text, reason = str(event.get("message") or "").strip(), event.get("reason")
+        if not (pod == workflow or pod.startswith(f"{workflow}-")) or text in _NO_CAUSE:
             continue
         when = _when(event)
-        if pod not in latest or when >= latest[pod][0]:
-            said = "" if reason in _OVERCOME else sentence(str(reason), text)
-            latest[pod] = (when, said)
+        if reason in _TROUBLE | _OVER and (pod not in latest or when >= latest[pod][0]):
+            latest[pod] = (when, "" if reason in _OVER else sentence(str(reason), text))
     return {pod: said for pod, (_, said) in latest.items() if said}
 
 
 def sentence(reason: str, message: str) -> str:
-    """A warning in a person's words."""
+    """An event's message in plain words."""
     message = " ".join(message.split()).rstrip(".")
     if reason == "FailedScheduling":
-        # What the scheduler appends about evicting others is of no use to who waits.
+        # What the scheduler appends about preempting other pods does not help who waits.
         told = re.split(r"[.,] (?:preemption:|no new claims)", message)[0]
         return f"{UNSCHEDULED}: {told}"
     if found := _IMAGE.fullmatch(message):
@@ -83,11 +79,11 @@ def sentence(reason: str, message: str) -> str:
 
 
 def remedy(message: str) -> str | None:
-    """What a person can do about a pod that waits or failed, by what is told of it."""
+    """What a person can do about a pod that waits or failed with this message."""
     if NOT_PULLED in message:
         return (
             "is its name right, and may the nodes pull it? `workflow: {images: …}` or a detector's "
-            "`image` names it, `workflow: {image_pull_secrets: …}` says who asks"
+            "`image` names it, `workflow: {image_pull_secrets: …}` names the credentials"
         )
     if UNSCHEDULED in message and any(word in message for word in ("selector", "taint", "nvidia")):
         return "`quorate pools SPEC` lists the nodes, and which pools of the spec fit them"
@@ -105,16 +101,8 @@ def remedy(message: str) -> str | None:
     return None
 
 
-def pending(node: Mapping[str, Any]) -> str | None:
-    """What Argo says of a pod that waits, where that tells why."""
-    message = str(node.get("message") or "")
-    if node.get("type") != "Pod" or node.get("phase") != "Pending" or message in _SILENT:
-        return None
-    return plain(message)
-
-
 def plain(message: str) -> str:
-    """One of Argo's messages in a person's words: the step's own sentence where it left one."""
+    """One of Argo's messages in plain words: the step's own sentence where it left one."""
     message = " ".join(message.split())
     if message in _STARTING:
         return ""
@@ -140,21 +128,21 @@ def plain(message: str) -> str:
     return f"{said} (exit status {status})" if said else f"ended with exit status {status}"
 
 
-def why(message: str, warning: str | None, limit: int | None = None) -> str:
-    """A node's message, with the reason where Argo's own does not give it.
+def why(message: str, warning: str, limit: int | None = None) -> str:
+    """A node's message in plain words, with Kubernetes' warning where Argo does not say why.
 
-    `limit` is the time in seconds that its pod may take.
+    `limit` is how many seconds its pod may take.
     """
     if warning and message == "timeout":
         return f"{GIVEN_UP}: {warning}"
-    if warning and (message in _SILENT or message.startswith(LATE)):
+    if warning and (message in SILENT or message.startswith(LATE)):
         return warning
     said = plain(message)
     return f"{said} ({duration(limit)})" if said == TOO_LONG and limit else said
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 7s, 1m05s, 2h03m."""
+    """Seconds as 7s, 1m05s, 2h03m; "" for None."""
     if seconds is None:
         return ""
     whole = round(seconds)
@@ -165,30 +153,9 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
-def in_doubt(node: Mapping[str, Any]) -> bool:
-    """Whether only Kubernetes' events can say why this pod waits, or was given up."""
-    silent = str(node.get("message") or "") in _SILENT
-    phase = node.get("phase")
-    return node.get("type") == "Pod" and silent and phase in ("Pending", "Failed", "Error")
-
-
-def pod_name(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    """The name of a node's pod, as the controller makes it."""
-    name = str(workflow["metadata"]["name"])
-    annotations = workflow["metadata"].get("annotations") or {}
-    if annotations.get("workflows.argoproj.io/pod-name-format", "v2") == "v1":
-        return str(node["id"])
-    if node.get("name") == name:
-        return name
-    template = node.get("templateName") or (node.get("templateRef") or {}).get("template") or ""
-    prefix = f"{name}-{template}" if template else name
-    return f"{prefix[:242]}-{str(node['id']).rpartition('-')[2]}"
-
-
 def _when(event: Json) -> datetime:
-    series = event.get("series") or {}
     said = (
-        series.get("lastObservedTime")
+        (event.get("series") or {}).get("lastObservedTime")
         or event.get("lastTimestamp")
         or event.get("eventTime")
         or (event.get("metadata") or {}).get("creationTimestamp")

@@ -23,17 +23,15 @@ def rows(
 
     Without `everything` only those of rendered templates, and not the children of large runs.
     """
-    every = "" if everything else ENSEMBLE
-    selector = f"{ENSEMBLE}={ensemble}" if ensemble else every
-    if not everything:
-        selector += f",!{PARENT}"
+    wanted = [f"{ENSEMBLE}={ensemble}"] if ensemble else [] if everything else [ENSEMBLE]
+    selector = ",".join(wanted if everything else [*wanted, f"!{PARENT}"])
     now = datetime.now(UTC)
     return [_row(workflow, now) for workflow in cluster.workflows(selector)]
 
 
 def _row(workflow: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     metadata, status = workflow["metadata"], workflow.get("status") or {}
-    # The labels of the template are the workflow's once the controller has seen it.
+    # A workflow gets the labels of its template only when the controller has seen it.
     reference = (workflow["spec"].get("workflowTemplateRef") or {}).get("name", "")
     branch = tree({"metadata": metadata, "status": {**status, "nodes": None}})
     return {
@@ -47,9 +45,9 @@ def _row(workflow: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def pods_of(workflow: Mapping[str, Any], task: str | None) -> dict[str, str]:
-    """The pods of a run, or of one task in it, and the task that each worked at.
+    """The pods of a run, or of one task of it, and each pod's task.
 
-    Raises InputError where there is no such task.
+    Raises InputError for an unknown task.
     """
     found = [(path, one) for path, one in tree(workflow).paths() if one.pods]
     if task is not None:

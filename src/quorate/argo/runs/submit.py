@@ -1,4 +1,4 @@
-"""An ensemble, or a template that is there already, as a run on the cluster."""
+"""Starting a run on the cluster: of an ensemble, or of a template that is there already."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ DATA, OUT = "cvat-annotation-path", "cvat-output-path"
 OF_TEMPLATE = "workflows.argoproj.io/workflow-template"
 """The label by which Argo's user interface finds a template's workflows."""
 DIGEST = "quorate/template-digest"
-"""The annotation of a workflow that says which state of its template it was begun with."""
+"""The annotation of a workflow that says with which state of its template it started."""
 BEGUN = 10.0
-"""Seconds to wait for a controller to begin a workflow."""
+"""Seconds to wait until a controller starts a workflow."""
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A run that the cluster took: its name and namespace, and of which template.
+    """A run that the cluster accepted: its name and namespace, and its template.
 
-    applied   what became of the template: created, updated, unchanged; "" if it was there before
+    applied   what was done to the template: created, updated, unchanged; "" for another's
     """
 
     name: str
@@ -51,7 +51,7 @@ def submit(
     upload: bool = False,
     progress: Progress | None = None,
 ) -> Submitted:
-    """Render an ensemble, make the cluster's template so, and start a run of it.
+    """Render an ensemble, create or update its template, and start a run of it.
 
     Args:
         ensemble: what to run.
@@ -60,11 +60,11 @@ def submit(
             `upload` something on this machine.
         out: folder of the cluster's bucket for the results.
         parameters: further parameters of the template, by name.
-        upload: put weights and data that lie on this machine into the cluster's bucket first.
-        progress: told megabytes of what is uploaded.
+        upload: first put weights and data on this machine into the cluster's bucket.
+        progress: called with the megabytes that are uploaded.
 
     Raises:
-        SpecError: what could not run there, for example weights on this machine.
+        SpecError: the ensemble cannot run there, for example with weights on this machine.
         InputError: a parameter that is not the template's, or outside its enum.
         AccessError, ClusterError: the cluster refuses or does not answer.
     """
@@ -87,12 +87,9 @@ def submit(
 def submit_from(
     cluster: Cluster,
     template: str,
-    *,
-    data: str | None = None,
-    out: str | None = None,
-    parameters: Mapping[str, str] | None = None,
+    **given: Any,
 ) -> Submitted:
-    """Start a run of a template that the cluster has; see `submit`."""
+    """Start a run of a template that the cluster has; `given` are those of `arguments`."""
     try:
         found = cluster.template(template)
     except InputError as error:
@@ -102,7 +99,7 @@ def submit_from(
             f"{cluster.where}: no WorkflowTemplate is called '{template}'.",
             hint=did_you_mean(template, names) or known,
         ) from error
-    return start(cluster, found, arguments(found, data=data, out=out, parameters=parameters))
+    return start(cluster, found, arguments(found, **given))
 
 
 def rendered(ensemble: EnsembleSpec) -> Json:
@@ -165,8 +162,8 @@ def start(
 ) -> Submitted:
     """Create the workflow: a reference to the template and arguments, nothing else.
 
-    The controller, and argo-server, learn of a template a moment late. Where it was just made so,
-    this waits until the run has begun, and begins it anew if that was with an older one.
+    The controller and argo-server see a new template with a delay. After a change this waits until
+    the run has started, and starts it again if that was with an older template.
     """
     name = str(template["metadata"]["name"])
     workflow = {
@@ -180,28 +177,26 @@ def start(
             },
         },
     }
-    if applied in ("", "unchanged"):
-        run = str(cluster.create(workflow)["metadata"]["name"])
-        return Submitted(run, cluster.namespace, name, applied)
+    fresh = applied not in ("", "unchanged")
     for wait in (0.3, 1.0, 2.0, 4.0, 8.0):
         try:
             run = str(cluster.create(workflow)["metadata"]["name"])
         except InputError as error:
-            if "not found" not in error.message:
+            if not (fresh and "not found" in error.message):
                 raise
         else:
-            if not _stale(cluster, run, template):
+            if not (fresh and _stale(cluster, run, template)):
                 return Submitted(run, cluster.namespace, name, applied)
             cluster.delete(run)
         time.sleep(wait)
     raise ClusterError(
-        f"{cluster.where}: Argo does not take notice of the template {name}.",
+        f"{cluster.where}: Argo does not notice the template {name}.",
         hint="is the workflow-controller running, and does it watch this namespace?",
     )
 
 
 def _marked(template: Json) -> Json:
-    """The template with a digest of itself, which each of its workflows bears from its start."""
+    """The template with a digest of itself as an annotation of each of its workflows."""
     text = json.dumps(template, sort_keys=True)
     metadata = template["spec"].setdefault("workflowMetadata", {})
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -210,17 +205,16 @@ def _marked(template: Json) -> Json:
 
 
 def _stale(cluster: Cluster, run: str, template: Mapping[str, Any]) -> bool:
-    """Whether a run began with an older state of its template, or without any."""
+    """Whether a run started with an older state of its template, or without any."""
     wanted = template["spec"].get("workflowMetadata", {}).get("annotations", {}).get(DIGEST)
     until = time.monotonic() + BEGUN
     while time.monotonic() < until:
         workflow = cluster.workflow(run)
         status = workflow.get("status") or {}
         if status.get("phase"):
-            missing = "workflowtemplates" in (said := str(status.get("message"))) and (
-                "not found" in said
-            )
+            said = str(status.get("message"))
             found = (workflow["metadata"].get("annotations") or {}).get(DIGEST)
+            missing = "workflowtemplates" in said and "not found" in said
             return missing or (wanted is not None and found != wanted)
         time.sleep(0.3)
-    return False  # no controller has looked at it yet: when one does, it will know the template
+    return False  # no controller has seen it yet: when one does, it will know the template

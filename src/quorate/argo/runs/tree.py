@@ -1,19 +1,22 @@
 """A workflow's nodes as the tree that a person sees: pure functions of what Argo's status says.
 
-Argo keeps a flat list. A node's `boundaryID` is the DAG it stands in; the parts of a loop bear
-the loop's name with `(0:…)` behind it, the attempts of a retry its name with `(0)`. Here a DAG
-has its tasks below it, a loop its parts, and the attempts of a retry are one branch.
+Argo keeps a flat list. A node's `boundaryID` is the DAG that it belongs to. The parts of a loop
+have the loop's name with `(0:…)` appended, the attempts of a retry its name with `(0)`. Here a
+DAG has its tasks below it and a loop its parts; the attempts of a retry are one branch.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from quorate.argo.runs.reasons import plain, pod_name, why
+import msgspec
+
+from quorate.argo.runs.reasons import plain, why
 
 Json = Mapping[str, Any]
 
@@ -22,20 +25,72 @@ FAILED = ("Failed", "Error")
 LOOPS = ("TaskGroup", "StepGroup")
 EXIT = "exit handler"
 MOST = 8
-"""Parts of a loop that are shown; the rest is counted."""
+"""The most parts of a loop that are shown; further ones are counted."""
+NAME_FORMAT = "workflows.argoproj.io/pod-name-format"
 
 _PART = re.compile(r"(.+)\(\d+:(.{1,40})\)")
 
 
+class Node(msgspec.Struct, frozen=True):
+    """What is read of one node of a workflow's status."""
+
+    id: str
+    name: str
+    type: str
+    phase: str = "Pending"
+    message: str = ""
+    progress: str = ""
+    display_name: str = msgspec.field(default="", name="displayName")
+    boundary: str = msgspec.field(default="", name="boundaryID")
+    template: str = msgspec.field(default="", name="templateName")
+    template_ref: dict[str, Any] = msgspec.field(default_factory=dict, name="templateRef")
+    started: datetime | None = msgspec.field(default=None, name="startedAt")
+    finished: datetime | None = msgspec.field(default=None, name="finishedAt")
+
+    @property
+    def label(self) -> str:
+        """The task's name; for a loop's part "shard 00003" instead of Argo's "shard(3:00003)"."""
+        name = self.display_name or self.name
+        if name.endswith(".onExit"):
+            return EXIT
+        found = _PART.fullmatch(name)
+        return f"{found[1]} {found[2]}" if found else name
+
+    @property
+    def owner(self) -> str:
+        """The loop or retry that a name with `(…)` or a step of `[…]` belongs to, else ""."""
+        if self.name.endswith(")"):
+            return self.name[: self.name.rindex("(")]
+        head, dot, _ = self.name.rpartition(".")
+        return head if dot and head.endswith("]") else ""
+
+    def pod(self, workflow: Json) -> str:
+        """The name of its pod, as the controller makes it."""
+        name = str(workflow["metadata"]["name"])
+        if (workflow["metadata"].get("annotations") or {}).get(NAME_FORMAT, "v2") == "v1":
+            return self.id
+        if self.name == name:
+            return name
+        template = self.template or self.template_ref.get("template")
+        prefix = f"{name}-{template}" if template else name
+        return f"{prefix[:242]}-{self.id.rpartition('-')[2]}"
+
+
+def nodes(workflow: Json) -> list[Node]:
+    """All nodes of a workflow."""
+    found = (workflow.get("status") or {}).get("nodes") or {}
+    return msgspec.convert(list(found.values()), list[Node])
+
+
 @dataclass(frozen=True)
 class Branch:
-    """One thing to see: a task, a loop, the whole workflow.
+    """One thing to show: a task, a loop, the whole workflow.
 
-    label      as a person calls it: the task's name
+    label      the task's name
     phase      Argo's: Pending, Running, Succeeded, Failed, Error, Skipped, Omitted
-    progress   "done/total" as the step reports it; of a loop, its ended parts; else ""
+    progress   "done/total": what a step reports, or how many parts of a loop have ended; else ""
     attempts   how many pods tried
-    pods       the names of the pods that tried, where it is one pod's work
+    pods       the names of the pods that tried; empty for a DAG or a loop
     key        the node's id
     """
 
@@ -49,12 +104,11 @@ class Branch:
     pods: tuple[str, ...] = ()
     key: str = ""
     loop: bool = False
-    below: tuple[Branch, ...] = field(default=())
+    below: tuple[Branch, ...] = ()
 
     def walk(self) -> Iterator[Branch]:
         """This branch and all below it."""
-        for _, branch in self.paths():
-            yield branch
+        return (branch for _, branch in self.paths())
 
     def paths(self) -> Iterator[tuple[str, Branch]]:
         """The same, each with its name below the workflow: "shard 00001/detect-a"."""
@@ -64,6 +118,14 @@ class Branch:
                 names = [name for name in ("" if one.loop else one.label, path) if name]
                 yield "/".join(names), branch
 
+    def failures(self) -> list[Branch]:
+        """The tasks that failed, without the exit handler."""
+        return [
+            one
+            for one in self.walk()
+            if one.phase in FAILED and not one.below and one.label != EXIT
+        ]
+
     def seconds(self, now: datetime) -> float | None:
         """How long it took, or has taken until `now`; None before it began."""
         if self.started is None or self.phase in ("Skipped", "Omitted"):
@@ -72,25 +134,19 @@ class Branch:
 
 
 def tree(workflow: Json, warnings: Mapping[str, str] | None = None) -> Branch:
-    """The whole workflow as one branch; `warnings` as `Cluster.warnings` gives them."""
+    """The whole workflow as one branch; `warnings` are those of `reasons.warnings`, by pod."""
     status = workflow.get("status") or {}
-    nodes: dict[str, Json] = status.get("nodes") or {}
     name = str(workflow["metadata"]["name"])
-    inside: dict[str, list[Json]] = {}
-    for node in nodes.values():
-        inside.setdefault(str(node.get("boundaryID", "")), []).append(node)
+    inside: dict[str, list[Node]] = {}
+    for node in nodes(workflow):
+        inside.setdefault(node.boundary, []).append(node)
     templates = (status.get("storedWorkflowTemplateSpec") or {}).get("templates") or ()
     limits = {one["name"]: int(one.get("activeDeadlineSeconds") or 0) for one in templates}
-    made = _Made(workflow, inside, warnings or {}, limits)
+    maker = _Maker(workflow, inside, warnings or {}, limits)
     below: list[Branch] = []
-    root = nodes.get(name)
-    if root is not None:
-        top = made.branch(root)
-        below += top.below or (top,)
-    # The exit handler stands in no boundary.
-    below += made.branches(
-        [node for node in inside.get("", []) if node.get("id") != name], parent=name
-    )
+    # The root and the exit handler belong to no DAG.
+    for node, branch in maker.branches(""):
+        below += branch.below or (branch,) if node.id == name else (branch,)
     return Branch(
         label=name,
         phase=str(status.get("phase") or "Pending"),
@@ -103,83 +159,77 @@ def tree(workflow: Json, warnings: Mapping[str, str] | None = None) -> Branch:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _Maker:
     workflow: Json
-    inside: Mapping[str, list[Json]]
+    inside: Mapping[str, list[Node]]
+    """Nodes by the id of the DAG that they belong to."""
     warnings: Mapping[str, str]
     limits: Mapping[str, int]
+    """The seconds that a template's pod may take."""
 
-    def branches(self, members: list[Json], parent: str = "") -> list[Branch]:
-        """The members of one boundary, loops and retries with their parts below or within."""
-        # What its `when` left out is no part of the run.
-        members = [node for node in members if node.get("phase") != "Skipped"]
-        members = sorted(members, key=lambda n: (str(n.get("startedAt") or "~"), str(n["name"])))
-        parts: dict[str, list[Json]] = {}
-        owners = {str(n["name"]) for n in members if n["type"] in (*LOOPS, "Retry")}
+    def branches(self, boundary: str) -> list[tuple[Node, Branch]]:
+        """What belongs to one DAG, loops and retries with their parts below or within them."""
+        # What was skipped by its `when` is no part of the run.
+        members = [node for node in self.inside.get(boundary, ()) if node.phase != "Skipped"]
+        last = datetime.max.replace(tzinfo=UTC)
+        members.sort(key=lambda node: (node.started or last, node.name))
+        owners = {node.name for node in members if node.type in (*LOOPS, "Retry")}
+        parts: dict[str, list[Node]] = {owner: [] for owner in owners}
         for node in members:
-            owner = _owner(str(node["name"]))
-            if owner in owners:
-                parts.setdefault(owner, []).append(node)
-        return [
-            self.branch(node, parts)
-            for node in members
-            if _owner(str(node["name"])) not in owners
-        ]  # fmt: skip
+            if node.owner in owners:
+                parts[node.owner].append(node)
+        return [(one, self.branch(one, parts)) for one in members if one.owner not in owners]
 
-    def branch(self, node: Json, parts: Mapping[str, list[Json]] | None = None) -> Branch:
+    def branch(self, node: Node, parts: Mapping[str, list[Node]]) -> Branch:
         """One node with what is below it."""
-        if parts is None:  # the root: its own attempts stand beside it
-            parts = {str(node["name"]): [
-                n for n in self.inside.get("", []) if _owner(str(n["name"])) == node["name"]
-            ]}  # fmt: skip
-        kind = node["type"]
-        own = parts.get(str(node["name"]), [])
-        if kind == "Retry" and own:
+        own, loop = parts.get(node.name, []), node.type in LOOPS
+        if node.type == "Retry" and own:
             last = self.branch(own[-1], parts)
             return replace(
                 last,
-                label=_label(node),
-                phase=last.phase if last.phase == "Pending" else str(node.get("phase")),
-                message=last.message or plain(str(node.get("message") or "")),
-                started=_time(node.get("startedAt")),
-                finished=_time(node.get("finishedAt")),
+                label=node.label,
+                phase=last.phase if last.phase == "Pending" else node.phase,
+                message=last.message or plain(node.message),
+                started=node.started,
+                finished=node.finished,
                 attempts=len(own),
-                pods=tuple(pod_name(self.workflow, one) for one in own if one["type"] == "Pod"),
-                key=str(node["id"]),
+                pods=tuple(one.pod(self.workflow) for one in own if one.type == "Pod"),
+                key=node.id,
             )
         below: list[Branch] = []
-        if kind in LOOPS:
+        pods: tuple[str, ...] = ()
+        progress = warning = ""
+        if loop:
             below = [self.branch(one, parts) for one in own]
-        elif kind != "Pod":
-            below = self.branches(self.inside.get(str(node["id"]), []))
+            progress = f"{sum(one.phase in ENDED for one in below)}/{len(below)}"
+        elif node.type == "Pod":
+            pods = (node.pod(self.workflow),)
+            warning = self.warnings.get(pods[0], "")
+            # Argo says 0/1 or 1/1 of a step that reports no progress.
+            progress = "" if node.progress.endswith(("/1", "/0")) else node.progress
+        else:
+            below = [branch for _, branch in self.branches(node.id)]
             if len(below) == 1 and below[0].loop:  # a DAG that is nothing but a loop
                 return below[0]
-            if below and _label(node) == EXIT:
+            if below and node.label == EXIT:
                 return replace(below[0], label=EXIT)
-        pod = pod_name(self.workflow, node) if kind == "Pod" else None
-        loop = kind in LOOPS
-        waits = node.get("phase") in ("Pending", *FAILED)
-        ended = sum(one.phase in ENDED for one in below)
+        waits = node.phase in ("Pending", *FAILED)
         return Branch(
-            label=_label(node),
-            phase=str(node.get("phase") or "Pending"),
-            message=why(
-                str(node.get("message") or ""),
-                self.warnings.get(pod or "") if waits else None,
-                self.limits.get(str(node.get("templateName"))),
-            ),
-            started=_time(node.get("startedAt")),
-            finished=_time(node.get("finishedAt")),
-            progress=f"{ended}/{len(below)}" if loop else _progress(node),
-            pods=(pod,) if pod else (),
-            key=str(node["id"]),
+            label=node.label,
+            phase=node.phase,
+            message=why(node.message, warning if waits else "", self.limits.get(node.template)),
+            started=node.started,
+            finished=node.finished,
+            progress=progress,
+            pods=pods,
+            key=node.id,
             loop=loop,
             below=tuple(below),
         )
 
 
 def shown(branch: Branch, most: int = MOST) -> tuple[tuple[Branch, ...], str]:
-    """What of a branch's parts to show, and a word for the rest.
+    """The parts of a branch to show, and a summary of the others.
 
     Of a long loop the parts that failed come first, then those at work, in the loop's order.
     """
@@ -188,22 +238,17 @@ def shown(branch: Branch, most: int = MOST) -> tuple[tuple[Branch, ...], str]:
     rank = {"Failed": 0, "Error": 0, "Running": 1, "Pending": 2}
     first = sorted(branch.below, key=lambda one: rank.get(one.phase, 3))
     kept = {one.key for one in first[:most] if one.phase not in ("Succeeded", "Omitted")}
-    rest: dict[str, int] = {}
-    for one in branch.below:
-        if one.key not in kept:
-            rest[one.phase.lower()] = rest.get(one.phase.lower(), 0) + 1
+    rest = Counter(one.phase.lower() for one in branch.below if one.key not in kept)
     counted = ", ".join(f"{count:,} {phase}" for phase, count in rest.items())
     return tuple(one for one in branch.below if one.key in kept), counted
 
 
 def failure(branch: Branch) -> tuple[str, str]:
-    """Which task ended the workflow, and what it said; the workflow itself where none did.
+    """The task that ended the workflow and its message; the workflow's own where no task failed.
 
-    What failed last decided: a detector's failure is outlived while the quorum holds.
+    The last failure decides: while the quorum holds, the run goes on without a failed detector.
     """
-    failed = [
-        one for one in branch.walk() if one.phase in FAILED and not one.below and one.label != EXIT
-    ]
+    failed = branch.failures()
     told = [one for one in failed if one.message] or failed
     if not told:
         return branch.label, branch.message
@@ -211,28 +256,5 @@ def failure(branch: Branch) -> tuple[str, str]:
     return last.label, last.message or branch.message
 
 
-def _owner(name: str) -> str:
-    """The loop or retry that a name with `(…)` or a step of `[…]` belongs to, else ""."""
-    if name.endswith(")"):
-        return name[: name.rindex("(")]
-    head, dot, _ = name.rpartition(".")
-    return head if dot and head.endswith("]") else ""
-
-
-def _label(node: Json) -> str:
-    """The task's name; of a loop's part "shard 00003" for Argo's "shard(3:00003)"."""
-    name = str(node.get("displayName") or node["name"])
-    if name.endswith(".onExit"):
-        return EXIT
-    found = _PART.fullmatch(name)
-    return f"{found[1]} {found[2]}" if found else name
-
-
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-def _progress(node: Json) -> str:
-    """A pod's own count; Argo says 0/1 or 1/1 of one that reports none, and sums those of a DAG."""
-    text = str(node.get("progress") or "/1")
-    return "" if node["type"] != "Pod" or text.endswith(("/1", "/0")) else text

@@ -1,17 +1,17 @@
-"""What lies on this machine, put where pods can read it.
+"""Files on this machine, uploaded to where pods can read them.
 
     s3://BUCKET/quorate/weights/SHA256/NAME          a detector's file or folder
     s3://BUCKET/quorate/data/NAME-DIGEST/…           a folder of pictures, or an archive
 
-The digest is of the contents, so what is there already is known by its place and not sent again,
-and nothing is ever replaced under a run that reads it.
+The digest is that of the contents. So a file that is there already is known by its place and is
+not sent again, and no file changes while a run reads it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from quorate.storage import is_s3, join, open_tree, s3
 
 PREFIX = "quorate"
 SENDERS = 8
-"""Files sent at once; large ones are sent in parts beside."""
+"""How many files are sent at once; boto3 sends the parts of large ones at once too."""
 MEGABYTE = 1_000_000
 
 Progress = Callable[[str, int, int], None]
@@ -30,10 +30,10 @@ Progress = Callable[[str, int, int], None]
 def uploaded(
     ensemble: EnsembleSpec, data: str | None, bucket: str, *, progress: Progress | None = None
 ) -> EnsembleSpec:
-    """The ensemble with weights and data in S3, put there where they were not.
+    """The ensemble with its weights and data in S3, uploaded where they were missing.
 
-    `data` takes the place of the spec's own. `progress` is told megabytes of each detector, and
-    of "data". Raises InputError for what is not there or cannot be uploaded.
+    `data` replaces the spec's own. `progress` is called with megabytes, for each detector and for
+    "data". Raises InputError for what does not exist or cannot be uploaded.
     """
     report = progress or (lambda task, done, total: None)
     detectors = tuple(_weights(one, bucket, report) for one in ensemble.detectors)
@@ -45,7 +45,7 @@ def uploaded(
 
 
 def as_uploaded(ensemble: EnsembleSpec) -> EnsembleSpec:
-    """The ensemble as `uploaded` would give it, nothing sent: to see what would run."""
+    """The ensemble much as `uploaded` would return it, to see what would run; nothing is sent."""
     bucket = ensemble.workflow.bucket or "bucket"
 
     def moved(detector: Detector) -> Detector:
@@ -85,10 +85,8 @@ def _weights(detector: Detector, bucket: str, report: Progress) -> Detector:
     for field, location in _here(detector):
         path = Path(location)
         files = _files(path, whose=f"{detector.name}: {field}: ")
-        digest = _digest(files)
-        target = f"s3://{bucket}/{PREFIX}/weights/{digest}/{path.name}"
-        _send(files, target + ("/" if path.is_dir() else ""), detector.name, report)
-        moved[field] = target + ("/" if path.is_dir() else "")
+        target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
+        moved[field] = _send(path, files, target, detector.name, report)
     return detector.model_copy(update=moved)
 
 
@@ -101,15 +99,11 @@ def _data(path: Path, bucket: str, report: Progress) -> str:
             hint="give the folder that holds both, or a ZIP archive",
         )
     target = f"s3://{bucket}/{PREFIX}/data/{path.stem}-{_digest(files)[:16]}"
-    if path.is_file():
-        _send(files, f"{target}/{path.name}", "data", report)
-        return f"{target}/{path.name}"
-    _send(files, f"{target}/", "data", report)
-    return f"{target}/"
+    return _send(path, files, f"{target}/{path.name}" if path.is_file() else target, "data", report)
 
 
 def _files(path: Path, *, whose: str) -> dict[str, Path]:
-    """A folder's files by name below it, or one file by the empty name."""
+    """The files of a folder, by their names below it; or one file, by the empty name."""
     if path.is_file():
         return {"": path}
     if not path.is_dir():
@@ -122,7 +116,7 @@ def _files(path: Path, *, whose: str) -> dict[str, Path]:
 
 
 def _digest(files: dict[str, Path]) -> str:
-    """SHA-256 of one file; of a folder, that of its files' names and digests."""
+    """The SHA-256 of one file; for a folder, that of its files' names and digests."""
     if list(files) == [""]:
         return _sha256(files[""])
     whole = hashlib.sha256()
@@ -140,8 +134,12 @@ def _sha256(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
 
-def _send(files: dict[str, Path], target: str, task: str, report: Progress) -> None:
-    """Put what is not there yet; a file that is there with the same size is the same file."""
+def _send(path: Path, files: dict[str, Path], target: str, task: str, report: Progress) -> str:
+    """Send what is not at the target yet; a file of the same size there is the same file.
+
+    Returns the target, with "/" at its end for a folder.
+    """
+    target += "/" if path.is_dir() else ""
     sizes = {name: path.stat().st_size for name, path in files.items()}
     there = _sizes(target)
     missing = [name for name in files if there.get(name) != sizes[name]]
@@ -160,31 +158,21 @@ def _send(files: dict[str, Path], target: str, task: str, report: Progress) -> N
 
     tell()
     with ThreadPoolExecutor(SENDERS) as pool:
-        for size in _all_or_none(pool, send, missing):
-            sent += size
-            tell()
-
-
-def _all_or_none(
-    pool: ThreadPoolExecutor, send: Callable[[str], int], names: Iterable[str]
-) -> Iterable[int]:
-    """Each result as it comes; the first error cancels what has not begun."""
-    futures = [pool.submit(send, name) for name in names]
-    try:
-        for future in futures:
-            yield future.result()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+        futures = [pool.submit(send, name) for name in missing]
+        try:
+            for future in futures:
+                sent += future.result()
+                tell()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # what has not begun is not sent
+            raise
+    return target
 
 
 def _sizes(target: str) -> dict[str, int]:
-    """What lies at a location (by the empty name) or below it, and its bytes."""
+    """The bytes of what lies at a location (by the empty name) and below it."""
     bucket, key = s3.split(target)
-    found: dict[str, int] = {}
     with s3.s3_errors(target):
         pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-        for page in pages:
-            for item in page.get("Contents", ()):
-                found[item["Key"][len(key) :]] = item["Size"]
-    return found
+        found = [one for one in pages.search("Contents[].[Key, Size]") if one]
+    return {name[len(key) :]: size for name, size in found}

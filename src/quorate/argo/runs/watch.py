@@ -1,16 +1,16 @@
-"""A run seen while it runs: the live tree on a terminal, a line for each change elsewhere."""
+"""Following a run: the live tree on a terminal, a line for each change elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from quorate.argo.runs.reasons import duration, in_doubt, pending, pod_name, remedy
-from quorate.argo.runs.tree import FAILED, Branch, failure, shown, tree
+from quorate.argo.runs.reasons import SILENT, duration, plain, remedy, warnings
+from quorate.argo.runs.tree import FAILED, Branch, failure, nodes, shown, tree
 from quorate.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Show = Callable[[Branch], None]
 
 OVER = ("Succeeded", "Failed", "Error")
 ASK_AGAIN = 5.0
-"""Seconds between two questions why a pod waits."""
+"""Seconds between two requests for Kubernetes' events."""
 
 _MARKS = {
     "Pending": ("○", "yellow"),
@@ -37,19 +37,19 @@ _MARKS = {
 
 
 def follow(cluster: Cluster, name: str, show: Show) -> tuple[Json, Branch]:
-    """Show a workflow whenever it changes; at its end, the workflow and its tree.
+    """Show a workflow whenever it changes; at its end, return the workflow and its tree.
 
-    Argo forgets why a pod waited once it gives the pod up; here it is remembered, and where
-    Argo never said, Kubernetes' events are asked.
+    Argo forgets why a pod waited once it gives the pod up; here the reason is remembered. Where
+    Argo never gave one, Kubernetes' events are asked.
     """
     reasons: dict[str, str] = {}
     asked = 0.0
     for workflow in cluster.changes(name):
-        doubt = _remember(workflow, reasons)
+        unknown = _remember(workflow, reasons)
         over = (workflow.get("status") or {}).get("phase") in OVER
-        if doubt and (over or time.monotonic() - asked > ASK_AGAIN):
+        if unknown and (over or time.monotonic() - asked > ASK_AGAIN):
             asked = time.monotonic()
-            reasons |= cluster.warnings(name)
+            reasons |= warnings(cluster.events(name), name)
         branch = tree(workflow, reasons)
         show(branch)
         if over:
@@ -61,27 +61,27 @@ def explained(cluster: Cluster, workflow: Json) -> Branch:
     """The tree of a workflow as it is now, with the reasons that the cluster still knows."""
     reasons: dict[str, str] = {}
     if _remember(workflow, reasons):
-        reasons |= cluster.warnings(str(workflow["metadata"]["name"]))
+        name = str(workflow["metadata"]["name"])
+        reasons |= warnings(cluster.events(name), name)
     return tree(workflow, reasons)
 
 
 def _remember(workflow: Json, reasons: dict[str, str]) -> bool:
-    """Keep what Argo says of waiting pods; whether it leaves a pod's reason in doubt."""
-    nodes: Mapping[str, Any] = (workflow.get("status") or {}).get("nodes") or {}
-    doubt = False
-    for node in nodes.values():
-        said = pending(node)
-        if said:
-            reasons[pod_name(workflow, node)] = said
-        elif node.get("phase") == "Running":
-            reasons.pop(pod_name(workflow, node), None)  # what it waited for has come
-        elif in_doubt(node) and pod_name(workflow, node) not in reasons:
-            doubt = True
-    return doubt
+    """Keep by pod what Argo says of waiting pods; whether a pod's reason is still unknown."""
+    unknown = False
+    for node in nodes(workflow):
+        pod, silent = node.pod(workflow), node.message in SILENT
+        if node.phase == "Running":
+            reasons.pop(pod, None)  # it waits no more
+        elif node.type == "Pod" and node.phase == "Pending" and not silent:
+            reasons[pod] = plain(node.message)
+        elif node.type == "Pod" and node.phase in ("Pending", *FAILED) and silent:
+            unknown |= pod not in reasons
+    return unknown
 
 
 def check(branch: Branch, options: str = "") -> None:
-    """WorkflowError, naming the task that ended it and what it said, where a run failed.
+    """Raise WorkflowError where a run failed, with the task that ended it and its message.
 
     `options` are those of the cluster, for the command that shows the log.
     """
@@ -98,14 +98,14 @@ def check(branch: Branch, options: str = "") -> None:
 
 
 def remedies(branch: Branch) -> list[str]:
-    """What can be done about pods that wait or failed, each remedy once."""
+    """The remedies for pods that wait or failed, each once."""
     waiting = (one for one in branch.walk() if one.phase in ("Pending", *FAILED))
     return list(dict.fromkeys(said for one in waiting if (said := remedy(one.message))))
 
 
 @contextmanager
 def drawn(stream: TextIO | None = None) -> Iterator[Show]:
-    """What shows a tree on `stream` (default: standard error), as its kind allows."""
+    """Show trees on `stream` (default: standard error): drawn on a terminal, else as lines."""
     stream = stream or sys.stderr
     if not stream.isatty():
         yield Lines(stream)
@@ -127,7 +127,7 @@ def drawn(stream: TextIO | None = None) -> Iterator[Show]:
 
 
 class Lines:
-    """A line for each change of phase or message: what a log file can hold."""
+    """A line for each change of phase or message, for a log file."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -137,7 +137,7 @@ class Lines:
     def __call__(self, branch: Branch) -> None:
         """Print what changed since the last tree."""
         now = datetime.now(UTC)
-        # What is over comes after its parts, what is at work before them.
+        # What is at work comes before its parts, what has ended after them.
         found = list(branch.paths())
         first = [pair for pair in found if pair[1].finished is None]
         last = [pair for pair in reversed(found) if pair[1].finished is not None]
@@ -164,9 +164,8 @@ def drawing(branch: Branch, now: datetime) -> Table:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
+    for justify in ("left", "right", "right"):
+        table.add_column(justify=justify, no_wrap=True)
     table.add_column(overflow="fold")
 
     def add(one: Branch, depth: int) -> None:

@@ -124,7 +124,7 @@ def test_a_pod_whose_api_server_is_gone_still_tells(finish, monkeypatch, tmp_pat
     account = tmp_path / "account"
     account.mkdir()
     (account / "token").write_text("t")
-    monkeypatch.setattr("quorate.argo.cluster.this_workflow.ACCOUNT", account)
+    monkeypatch.setattr("quorate.argo.cluster.client_kube.ACCOUNT", account)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT_HTTPS", "9")
     (told,) = finish("Succeeded", summary=SUMMARY | {"degraded": True})
