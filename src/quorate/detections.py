@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -197,7 +197,7 @@ class Detections:
             raise InputError(f"No detector '{detector}' among {', '.join(self.detectors)}.")
         return self.take(self.detector == self.detectors.index(detector))
 
-    def to_parquet(self, path: str | Path) -> None:
+    def to_parquet(self, path: str | Path | BinaryIO) -> None:
         """Write one Parquet file; columns as above, `x1 y1 x2 y2` apart, names in the metadata."""
         import pyarrow.parquet as pq
 

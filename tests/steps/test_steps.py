@@ -107,12 +107,12 @@ def test_another_input_is_another_run(tmp_path, change):
     spec = ensemble(data, A)
     work = prepared(tmp_path, spec)
     detect(work, 0, voters(spec), workers=1)
+    before = read_manifest(work, "a")
     if change == "detector":
         spec = ensemble(data, A.model_copy(update={"shift": 2.0}))
     else:
         draw(data / "south/zzz.png", 99)
         prepare(spec, work)
-    before = read_manifest(work, "a")
     detect(work, 0, voters(spec), workers=1)
     assert read_manifest(work, "a").fingerprint != before.fingerprint
 

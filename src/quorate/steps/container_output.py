@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,7 +54,7 @@ class Left:
     def stated(self) -> Stated:
         """The manifest, which counts all pictures of the shard."""
         path = self.folder / "manifest.json"
-        if not path.exists():
+        if not _there(path):
             raise InputError(
                 f"{path}: there is no such file.",
                 hint="write it when all else is written: it says that the boxes are whole",
@@ -69,7 +71,7 @@ class Left:
     def file(self) -> Path:
         """The file of boxes, as the container wrote it."""
         for name in ("detections.json", GIVEN, "detections.parquet"):
-            if (self.folder / name).exists():
+            if _there(self.folder / name):
                 return self.folder / name
         raise InputError(
             f"{self.folder}: there is neither detections.json nor detections.parquet.",
@@ -218,6 +220,15 @@ class Left:
                 f"{name}: {left_out:,} polygons are left out, of pictures whose size is not known."
             )
         return tuple(notes)
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file; InputError for a link, which might lead to anybody's file."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise InputError(
+            f"{path}: is a link, or no file at all.", hint="write the file itself into the folder"
+        )
+    return path.exists()
 
 
 RULES: tuple[tuple[str, Callable[[Left], object]], ...] = (
