@@ -25,10 +25,10 @@ def run(
     """
     ensemble.where()  # before anything is loaded
     work = Work(out / "work")
+    loaded = Loaded.load(ensemble)
     with work.owned():
         if fresh:
             work.forget()
-        loaded = Loaded.load(ensemble)
         shards = loaded.detect(work, workers=workers or processors(), progress=progress)
         for shard, failed in shards:
             fuse(work, shard, ensemble, failed=failed)

@@ -139,12 +139,12 @@ def test_what_stamps_tell_apart(tmp_path):
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool/a.txt").write_text("one")
     shutil.make_archive(str(tmp_path / "pool"), "zip", tmp_path / "pool")
-    for place in (tmp_path / "pool", tmp_path / "pool.zip"):
+    for place, text in ((tmp_path / "pool", "two"), (tmp_path / "pool.zip", "six")):
         with open_tree(place) as tree:
             first, gone = tree.stamps(["a.txt", "gone.txt"])
         assert first
         assert gone == ""
-        (tmp_path / "pool/a.txt").write_text(f"of {place.name}")
+        (tmp_path / "pool/a.txt").write_text(text)
         os.utime(tmp_path / "pool/a.txt", (10**9, 10**9))
         shutil.make_archive(str(tmp_path / "pool"), "zip", tmp_path / "pool")
         with open_tree(place) as tree:

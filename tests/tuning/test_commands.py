@@ -10,6 +10,7 @@ import pytest
 from quorate.cli import main
 from quorate.ensemble import DetectionEnsemble
 from quorate.spec import detector as kinds
+from quorate.steps import Work
 from tests import spots
 from tests.spots import draw, rectangles
 
@@ -171,6 +172,9 @@ def test_a_container_is_tuned_and_calibrated_as_any(spec, tmp_path, capsys):
     )
     theirs = f"  - {{name: theirs, kind: container, command: [{sys.executable}, {program}]}}\n"
     spec.write_text(spec.read_text().replace("# what decides", theirs.rstrip()))
+    with Work(Path("out/work")).owned():
+        assert main(["calibrate", str(spec)]) == 75
+    assert "out/work: is in use by process" in capsys.readouterr().err
     assert main(["calibrate", str(spec), "-o", "c.yaml", "--json"]) == 0
     assert "theirs" in capsys.readouterr().out
     assert main(["tune", "c.yaml", "--settings", "40", "--json"]) == 0

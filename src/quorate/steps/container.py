@@ -45,8 +45,6 @@ from quorate.storage import is_s3, open_file, open_tree, writing
 from quorate.storage.owner import owned
 
 RUNTIMES = ("podman", "docker")
-ASIDE = {"name", "weights", "calibration", "pool", "timeout"}
-"""Fields of its description that its boxes do not depend on, or not by the words."""
 
 
 def stage(work: Work, shard: int, to: Path) -> list[Skipped]:
@@ -194,7 +192,7 @@ class Runner:
             ran = [Path(word).read_bytes() for word in words if os.path.isfile(word)]
         return fingerprint(
             __version__,
-            detector.model_dump_json(exclude=ASIDE),
+            detector.model_dump_json(exclude=set(detector.aside) - {"image"}),
             *ran,
             *(part for location in detector.files for part in bytes_of(location)),
             msgspec.json.encode(work.images(shard)),
@@ -216,7 +214,7 @@ def adopt(work: Work, shard: int, detector: ContainerDetector, *, inputs: str = 
     for _, look in RULES:
         look(left)
     detections, notes = left.boxes, left.notes
-    about = detector.model_dump_json(exclude=ASIDE)
+    about = detector.model_dump_json(exclude=set(detector.aside) - {"image"})
     digest = inputs or fingerprint(
         __version__, about, msgspec.json.encode(contents), left.file.read_bytes()
     )

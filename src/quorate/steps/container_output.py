@@ -101,23 +101,13 @@ class Left:
     @cached_property
     def positions(self) -> list[int]:
         """In images.json, of `results.image_ids`: pictures named by number or by file name."""
-        from quorate.formats.detections.matching import picture_names
+        from quorate.formats.detections.matching import pictures_of
 
         images = self.contents.images
+        listed = Dataset("images.json", images, self.contents.labels)
+        _, ids = pictures_of(self.results.image_ids, str(self.file), listed)
         by_id = {image.id: position for position, image in enumerate(images)}
-        names = picture_names(Dataset("", images, self.contents.labels))
-        positions = []
-        for known in self.results.image_ids:
-            found = by_id.get(known) if isinstance(known, int) else None
-            if found is None:
-                found = by_id.get(names.get(str(known), -1))
-            if found is None:
-                raise FormatError(
-                    f"{self.file}: its picture {known!r} is not in images.json.",
-                    hint=did_you_mean(str(known), list(names)[:5000]),
-                )
-            positions.append(found)
-        return positions
+        return [by_id[known] for known in ids.tolist()]
 
     @cached_property
     def label(self) -> tuple[LabelMapping, NDArray[np.int32]]:

@@ -19,7 +19,10 @@ AHEAD_PIXELS = 512 << 20
 
 
 class Ahead:
-    """Reads a tree's files: a local one when they are wanted, a remote one before. A context."""
+    """Reads a tree's files: local ones when they are wanted, remote ones before; close it.
+
+    It is a context manager.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree

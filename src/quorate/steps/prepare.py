@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -157,17 +157,7 @@ def _measured(
     """The pictures with their sizes, and those that have none because they are no pictures."""
     if all(image.width and image.height for image in images):
         return images, []
-    measured, skipped = [], []
-    for number, found in enumerate(_each(tree, images), start=1):
-        if isinstance(found, Image):
-            measured.append(found)
-        else:
-            skipped.append(found)
-        progress(number, len(images))
-    return tuple(measured), skipped
 
-
-def _each(tree: Tree, images: Iterable[Image]) -> Iterable[Image | Skipped]:
     def measure(image: Image) -> Image | Skipped:
         if image.width and image.height:
             return image
@@ -180,5 +170,13 @@ def _each(tree: Tree, images: Iterable[Image]) -> Iterable[Image | Skipped]:
             return Skipped(image.file_name, error.message)
         return msgspec.structs.replace(image, width=width, height=height)
 
+    measured: list[Image] = []
+    skipped: list[Skipped] = []
     with ThreadPoolExecutor(HEADER_READERS) as pool:
-        yield from pool.map(measure, images)
+        for number, found in enumerate(pool.map(measure, images), start=1):
+            if isinstance(found, Image):
+                measured.append(found)
+            else:
+                skipped.append(found)
+            progress(number, len(images))
+    return tuple(measured), skipped

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quorate.errors import BusyError
+from quorate.errors import BusyError, InputError
 
 
 @contextlib.contextmanager
@@ -29,12 +29,15 @@ def owned(lock: Path, *, of: Path | None = None) -> Iterator[None]:
     owner. A disk that has no locks costs a warning.
     """
     of = of or lock.parent
-    lock.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as opened:
         held = None
         # An owner that ends removes the file: a lock on a file that is gone is no lock.
         while held is None or not _is(lock, held):
-            held = opened.enter_context(open(lock, "a+b"))
+            try:
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                held = opened.enter_context(open(lock, "a+b"))
+            except OSError as error:
+                raise InputError(f"{of}: cannot be written ({error.strerror}).") from None
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -14,6 +14,7 @@ from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.formats import read
+from quorate.formats.detections.matching import picture_names
 from quorate.labels import UNMAPPED, Labels
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
@@ -89,8 +90,8 @@ def labelled(
     judge = source if truth is None or truth == ensemble.data else read(truth)
     _boxes(judge)  # before any detector is at work
     failed: dict[str, str] = {}
+    loaded = Loaded.load(ensemble)
     with work.owned():
-        loaded = Loaded.load(ensemble)
         for _, why in loaded.detect(
             work, labels=judge.labels, workers=workers or processors(), progress=progress
         ):
@@ -179,27 +180,15 @@ def _id_of(labels: Labels, name: str) -> int:
 
 def _image_ids(judge: Dataset, dataset: Dataset) -> dict[int, int]:
     """The truth's image id -> the data set's: by name, else by a file name that is unique."""
-    if judge.root == dataset.root and {i.id for i in judge.images} >= {
-        i.id for i in dataset.images
-    }:
-        same = {(i.id, i.file_name) for i in judge.images}
-        if all((i.id, i.file_name) in same for i in dataset.images):
-            return {image.id: image.id for image in dataset.images}
-    by_name = {image.name: image.id for image in dataset.images}
-    by_name |= {image.file_name: image.id for image in dataset.images}
-    ends = Counter(image.file_name.rsplit("/", 1)[-1] for image in dataset.images)
-    theirs = Counter(image.file_name.rsplit("/", 1)[-1] for image in judge.images)
-    by_end = {
-        end: image.id
-        for image in dataset.images
-        if ends[end := image.file_name.rsplit("/", 1)[-1]] == 1
-    }
+    own = {(i.id, i.file_name) for i in dataset.images} if judge.root == dataset.root else set()
+    names = picture_names(dataset)
+    ends = Counter(image.file_name.rsplit("/", 1)[-1] for image in judge.images)
     ids = {}
     for image in judge.images:
         end = image.file_name.rsplit("/", 1)[-1]
-        found = by_name.get(image.name, by_name.get(image.file_name))
-        if found is None and theirs[end] == 1:
-            found = by_end.get(end)
+        found = image.id if (image.id, image.file_name) in own else names.get(image.name)
+        if found is None:
+            found = names.get(image.file_name, names.get(end) if ends[end] == 1 else None)
         if found is not None:
             ids[image.id] = found
     return ids
