@@ -135,6 +135,20 @@ def test_a_run_that_is_killed_after_the_pool_changed_loses_nothing(tmp_path, loo
     assert published(out) == as_if_new(tmp_path, spec)
 
 
+def test_what_is_known_is_found_behind_a_plan_that_came_to_nothing(tmp_path, looked):
+    data = pool(tmp_path / "pool", 5)
+    spec, work = ensemble(data, A), Work(tmp_path / "work")
+    prepare(spec, work)
+    voter = Voter.load(A, work.images(0).labels)
+    detect(work, 0, [voter], workers=1)
+    for seed in (50, 51, 52):
+        draw(data / f"aaa{seed}.png", seed)
+        prepare(spec, work)  # and nothing else: each plan is given up
+    looked.clear()
+    detect(work, 0, [voter], workers=1)
+    assert len(looked) == 3
+
+
 def test_what_stamps_tell_apart(tmp_path):
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool/a.txt").write_text("one")

@@ -147,7 +147,10 @@ class Left:
 
     @cached_property
     def outside(self) -> int:
-        """How many boxes reach more than a pixel out of their picture; they are to be in pixels."""
+        """How many boxes reach more than a pixel out of their picture.
+
+        Raises FormatError where boxes are not in pixels, or mostly outside of their pictures.
+        """
         xyxy = self.results.xyxy
         sizes = np.array([(i.width, i.height) for i in self.contents.images], np.float32)
         if not len(xyxy):

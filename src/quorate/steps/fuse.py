@@ -35,12 +35,13 @@ def fuse(
 ) -> Manifest:
     """Fuse the boxes of the detectors that are done with a shard; write them and the manifest.
 
-    Calibrations are applied here: the detectors' own files keep the scores as they were given.
-    Only a detector with a manifest takes part, and none that `failed` names with its reason, nor
-    a container whose work does not keep the step contract: the others' is adopted here. Why
-    another does not is in its `failed.json`; of those that left none, `ask` is called for what
-    the runner knows, and what is not known there is worded from the `statuses` of their tasks.
-    Raises QuorumError, naming them, where fewer than the quorum took part.
+    A detector takes part if it has a manifest and `failed` does not name it. What containers left
+    is adopted first; one that breaks the step contract takes no part. Why a detector takes no part
+    is told by `failed`, else by its `failed.json`, else by `ask` (what the runner knows of it),
+    else by the status of its task in `statuses`. The detectors' own files keep the scores that they
+    gave: calibrations are applied here.
+
+    Raises QuorumError, with each reason, where fewer than the quorum take part.
     """
     failed = {**adopt_all(work, shard, ensemble.detectors), **(failed or {})}
     contents = work.images(shard)
@@ -121,7 +122,7 @@ _STATUSES = {
     "Skipped": "it was not run",
     "Omitted": "it was not run",
 }
-"""Argo's words for what became of a task of which nobody knows more."""
+"""What Argo's status of a task means, where nothing more is known of it."""
 
 
 def _own_reason(folder: Path) -> str:

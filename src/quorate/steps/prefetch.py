@@ -29,7 +29,7 @@ class Ahead:
         self._pool = ThreadPoolExecutor(READERS) if tree.remote else None
 
     def ask(self, name: str) -> Callable[[], bytes]:
-        """A call that gives a file's bytes, or raises what reading it raised; call it once."""
+        """A function, to be called once, that returns a file's bytes or raises why it cannot."""
         if self._pool is None:
             return partial(self._tree.read, name)
         return self._pool.submit(self._tree.read, name).result

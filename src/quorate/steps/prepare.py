@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -77,10 +78,8 @@ def prepare(
         for start in range(0, len(images), size)
     ]
     plan = Plan(
-        fingerprint=fingerprint(dataset.root, *(msgspec.json.encode(shard) for shard in shards)),
         data=data,
         root=dataset.root,
-        categories=categories,
         shards=len(shards),
         images=len(images),
         skipped=tuple(skipped),
@@ -108,14 +107,15 @@ def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         aside.parent.mkdir(exist_ok=True)
         folder.rename(aside)
-    knowing: dict[Key, str] = {}
-    for folder in sorted(work.earlier.glob("*")):
-        keys = read_json(folder / "images.json", ShardImages).keys
-        knowing |= {key: folder.name for key in keys if key}
-    wanted = set()
+    knowing: defaultdict[Key | None, list[str]] = defaultdict(list)
+    for folder in work.earlier.glob("*"):
+        for key in read_json(folder / "images.json", ShardImages).keys:
+            knowing[key].append(folder.name)
+    knowing.pop(None, None)  # files without a stamp
+    wanted: set[str] = set()
     for number, shard in enumerate(shards):
-        folders = sorted({knowing[key] for key in shard.keys if key in knowing})
-        wanted |= {*folders}
+        folders = sorted({name for key in shard.keys for name in knowing.get(key, ())})
+        wanted.update(folders)
         if folders:
             write_json(work.shard(number) / "earlier.json", Earlier(tuple(folders)))
         else:

@@ -102,10 +102,8 @@ class Earlier(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """What prepare found; the other steps start from it."""
 
-    fingerprint: str
     data: str
     root: str
-    categories: tuple[Category, ...]
     shards: int
     images: int
     skipped: tuple[Skipped, ...] = ()

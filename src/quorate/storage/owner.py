@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quorate.errors import BusyError, InputError
+from quorate.errors import BusyError, InputError, file_error
 
 
 @contextlib.contextmanager
@@ -37,7 +37,7 @@ def owned(lock: Path, *, of: Path | None = None) -> Iterator[None]:
                 lock.parent.mkdir(parents=True, exist_ok=True)
                 held = opened.enter_context(open(lock, "a+b"))
             except OSError as error:
-                raise InputError(f"{of}: cannot be written ({error.strerror}).") from None
+                raise file_error(error) or InputError(f"{of}: {error.strerror}.") from None
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
