@@ -83,6 +83,51 @@ def test_a_killed_run_goes_on_where_it_stopped_and_the_result_is_the_same(tmp_pa
         assert whole[name] == killed[name], name
 
 
+def test_two_runs_at_once_into_one_folder(tmp_path):
+    """The second ends at once and says who the first is; killed, the first is in nobody's way."""
+    data, out, begun = pool(tmp_path / "pool", 3), tmp_path / "out", tmp_path / "begun"
+    wait = tmp_path / "wait"
+    wait.touch()
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, os, pathlib, time\n"
+        f"pathlib.Path({str(begun)!r}).touch()\n"
+        f"while pathlib.Path({str(wait)!r}).exists(): time.sleep(0.05)\n"
+        "out = pathlib.Path(os.environ['QUORATE_OUTPUT'])\n"
+        "listed = json.loads(pathlib.Path(os.environ['QUORATE_IMAGES_JSON']).read_text())\n"
+        "boxes = [{'image_id': i['id'], 'category_id': 1, 'bbox': [1, 2, 30, 30], 'score': 0.5}\n"
+        "         for i in listed['images']]\n"
+        "(out / 'detections.json').write_text(json.dumps(boxes))\n"
+        "(out / 'manifest.json').write_text(json.dumps({'images': len(listed['images'])}))\n"
+    )
+    spec = tmp_path / "spec.yaml"
+    detector = {"name": "slow", "kind": "container", "command": [sys.executable, str(program)]}
+    spec.write_text(
+        json.dumps({"name": "spots", "data": str(data), "labels": ["red"],
+                    "publish": {"report": False}, "detectors": [detector]})
+    )  # fmt: skip
+    command = [sys.executable, "-m", "quorate", "run", str(spec), "--out", str(out)]
+    first = subprocess.Popen(command, start_new_session=True)
+    while not begun.exists() and first.poll() is None:
+        time.sleep(0.05)
+    second = subprocess.run(command, capture_output=True, text=True)
+    assert second.returncode == 75
+    assert f"is in use by process {first.pid} on " in second.stderr
+    assert f"run {spec} --out {out}" in second.stderr
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    begun.unlink()
+    third = subprocess.Popen(command)  # the program of the first one is still at work
+    while not begun.exists() and third.poll() is None:
+        time.sleep(0.05)
+    wait.unlink()
+    assert third.wait() == 0
+    subprocess.run([*command[:-1], str(tmp_path / "alone")], check=True)
+    assert published(out) == published(tmp_path / "alone")
+    shard = out / "work/shards/00000/detections"
+    assert sorted(path.name for path in shard.iterdir()) == ["slow", "slow.log"]
+
+
 def test_only_what_a_change_touches_is_done_again(tmp_path):
     data, out = pool(tmp_path / "pool", 4), tmp_path / "out"
     ensemble(data, A, B).run(out=out)

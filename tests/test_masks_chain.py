@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from quorate.annotations import Kind
+from quorate.detections import Detections
 from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.ensemble import DetectionEnsemble
 from quorate.formats import read
 from quorate.spec import Consensus, Publish
+from quorate.steps import Work
 from tests.detectors import models
 from tests.spots import Spots, pool, rectangles
 
@@ -119,3 +121,20 @@ def test_detectors_of_boxes_and_of_masks_vote_together(tmp_path, detectors):
     assert (read(tmp_path / "out/cvat").annotations.kind == Kind.MASK).all()
     run(tmp_path, detectors[:1], out="boxed", publish=Publish(masks="box", report=False))
     assert (read(tmp_path / "boxed/cvat").annotations.kind == Kind.BOX).all()
+
+
+def test_one_picture_has_the_masks_of_a_run(tmp_path, detectors):
+    run(tmp_path, detectors, publish=Publish(report=False))
+    work = Work(tmp_path / "out/work")
+    fused = Detections.from_parquet(work.fused(0) / "detections.parquet")
+    ensemble = DetectionEnsemble(
+        name="masks", data=str(tmp_path / "pool"), detectors=detectors, labels=("red", "green")
+    )
+    images = work.images(0).images
+    with ensemble.load(labels=work.images(0).labels) as loaded:
+        found = loaded.look_many([tmp_path / "pool" / image.file_name for image in images])
+    assert sum(map(len, found)) == len(fused) == 8
+    for image, one in zip(images, found, strict=True):
+        expected = fused.take(fused.image_id == image.id)
+        drop = [boxes.to_arrow().drop_columns(["image_id"]) for boxes in (one, expected)]
+        assert drop[0].equals(drop[1])

@@ -25,6 +25,7 @@ _HOMES = {
     "interop": ("from_supervision", "fuse_boxes", "to_supervision"),
     "labels": ("Labels",),
     "offline": ("fuse_files",),
+    "steps.look": ("LoadedEnsemble",),
     "spec": (
         "Affirmative",
         "CategoryFusion",
@@ -53,6 +54,7 @@ __all__ = [
     "Detector",
     "Image",
     "Labels",
+    "LoadedEnsemble",
     "Nms",
     "NonMaximumMerging",
     "NonMaximumWeighted",
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
         Votes,
         WeightedBoxesFusion,
     )
+    from quorate.steps.look import LoadedEnsemble
 
 
 def __getattr__(name: str) -> Any:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from quorate.spec import EnsembleSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from quorate.argo.rendering.hera_extensions import Template
     from quorate.argo.runs.submit import Submitted
-    from quorate.local import Progress
+    from quorate.labels import Labels
+    from quorate.progress import Progress
     from quorate.steps import Summary
+    from quorate.steps.look import LoadedEnsemble
 
 
 class DetectionEnsemble(EnsembleSpec):
@@ -32,12 +34,40 @@ class DetectionEnsemble(EnsembleSpec):
 
         The same call again goes on where a killed run stopped. Raises SpecError, InputError,
         DetectorError or LabelError before any work where the description cannot be carried
-        out; QuorumError where too few detectors finished.
+        out; BusyError where another run is at work in `out`; QuorumError where too few detectors
+        finished.
         """
         from quorate.local import run
+        from quorate.progress import silent
 
         ensemble = self if data is None else self.model_copy(update={"data": str(data)})
-        return run(ensemble, Path(out), fresh=fresh, workers=workers, progress=progress)
+        return run(ensemble, Path(out), fresh=fresh, workers=workers, progress=progress or silent)
+
+    def load(
+        self,
+        *,
+        labels: Labels | None = None,
+        workers: int | None = None,
+        on_failure: Callable[[str, str], None] | None = None,
+    ) -> LoadedEnsemble:
+        """Load the detectors, to be asked picture by picture: `with street.load() as loaded: …`.
+
+        Args:
+            labels: the vocabulary; by default that of a run: the spec's labels with the category
+                ids of its data set (which is read for them), else the data set's own, else the
+                detectors' words.
+            workers: threads of `look_many`; by default one for each processor.
+            on_failure: told the name of a detector that failed on a picture, and why; by default
+                that is a RuntimeWarning.
+
+        Raises:
+            DetectorError: weights that cannot be read; a detector of `kind: container`, which sees
+                a whole shard at once and cannot be asked for one picture.
+            InputError, SpecError, LabelError: as for `run`.
+        """
+        from quorate.steps.look import LoadedEnsemble
+
+        return LoadedEnsemble(self, labels=labels, workers=workers, on_failure=on_failure)
 
     def workflow_template(self) -> Template:
         """The WorkflowTemplate that runs this ensemble on Argo: an object of Hera's, to change.

@@ -9,6 +9,7 @@
     ├── DetectorError           detector     2  weights or outputs that no detector can use
     ├── StorageError            storage     75  storage did not answer: worth another try
     │   └── ServerError         server      75  a model server did not answer: likewise
+    ├── BusyError               busy        75  another process is at work there: worth another try
     ├── QuorumError             quorum       3  too few detectors finished
     ├── ClusterError            cluster     75  the cluster did not answer: worth another try
     ├── AccessError             access       2  cluster or store do not know you, or you may not
@@ -93,6 +94,13 @@ class ServerError(StorageError):
     """A model server did not answer, or was busy; the same call may succeed later."""
 
     code = "server"
+
+
+class BusyError(QuorateError):
+    """Another process is at work in the same folder; the call may succeed once it has ended."""
+
+    code = "busy"
+    exit_code = 75
 
 
 class QuorumError(QuorateError):

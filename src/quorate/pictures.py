@@ -75,8 +75,7 @@ def decode(data: bytes, *, name: str) -> NDArray[np.uint8]:
     def pixels(image: Image.Image) -> NDArray[np.uint8]:
         image.load()
         orientation = _orientation(image)
-        if image.mode != "RGB":
-            image = _to_rgb(image)
+        image = to_rgb(image)
         if orientation in _TRANSPOSED:
             image = image.transpose(_TRANSPOSED[orientation])
         return np.asarray(image)
@@ -170,7 +169,10 @@ def _has_late_exif(file: BinaryIO) -> bool:
     return len(head) == 8 and kind != b"IEND"
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture's pixels in RGB, as the module says; of a picture in RGB, the picture itself."""
+    if image.mode == "RGB":
+        return image
     if image.mode.startswith("I") or image.mode == "F":
         return _stretched(image)
     image.info.pop("transparency", None)  # else Pillow warns that it is dropped, as is meant

@@ -103,7 +103,7 @@ def test_a_finished_shard_that_was_not_joined_is_not_seen_again(tmp_path, data, 
     assert told[0] == 3 * PART_SIZE  # the last, short part is written when all is seen
 
 
-@pytest.mark.parametrize("other", ["detector", "damaged", "halved"])
+@pytest.mark.parametrize("other", ["detector", "damaged", "halved", "mixed"])
 def test_parts_of_another_input_or_none_are_not_trusted(tmp_path, data, other):
     place = tmp_path / "kept"
     run(machine(tmp_path / "one", data), str(place), kill=2 * PART_SIZE + 9)
@@ -112,6 +112,8 @@ def test_parts_of_another_input_or_none_are_not_trusted(tmp_path, data, other):
         detector = A.model_copy(update={"shift": 3.0})
     elif other == "damaged":
         (place / "00000.parquet").write_bytes(b"no parquet")
+    elif other == "mixed":  # two machines wrote there at once
+        (place / "00000.parquet").write_bytes((place / "00001.parquet").read_bytes())
     else:
         (place / "00000.json").write_bytes((place / "00000.json").read_bytes()[:9])
     whole = machine(tmp_path / "whole", data, detector)

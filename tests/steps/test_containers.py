@@ -17,11 +17,11 @@ from PIL import Image
 from quorate.cli import main
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
-from quorate.errors import DetectorError, SpecError
+from quorate.errors import DetectorError, FormatError, QuorumError, SpecError
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.steps import Runner, Work, fuse, prepare
-from quorate.steps.adopt import adopt
+from quorate.steps.container import adopt
 from quorate.steps.container_output import RULES, Left
 from quorate.steps.container_rules import examine, made_up, try_out
 from quorate.steps.work import Category, ShardImages
@@ -265,8 +265,8 @@ ROUND = [box(1, 1)]
         (None, None, "neither detections.json nor detections.parquet"),
         ("{]", None, "detections.json"),
         ("[" + json.dumps(box(1, 1))[:-9], None, "detections.json"),
-        ([box(99, 1)], None, "its picture 99 is not in images.json"),
-        ([box("plane", 1)], None, "its picture 'plane' is not in images.json"),
+        ([box(99, 1)], None, "its picture 99 is not in the data set (images.json)"),
+        ([box("plane", 1)], None, "its picture 'plane' is not in the data set (images.json)"),
         ([box(1, 99)], None, "category_id 99 is not one of images.json (1: bolt, 2: nut)"),
         ([box(1, "zebra")], None, "No label of detector 'theirs' ('zebra')"),
         ([box(1, 1, (1, 1, float("nan"), 5))], None, "detections.json"),
@@ -290,6 +290,49 @@ def test_work_that_breaks_a_rule_costs_the_vote(tmp_path, data, boxes, manifest,
     fused = fuse(work, 0, spec)
     assert fused.detectors == ("good",)
     assert said in fused.failed["theirs"]
+
+
+@pytest.mark.parametrize("name", ["detections.json", "manifest.json", "detections.parquet"])
+def test_a_link_is_refused_and_not_quoted(tmp_path, data, name, capsys):
+    secret = tmp_path / "secret"
+    secret.write_text("swordfish: of somebody else")
+    spec, work = shard(tmp_path, data, theirs(), theirs().model_copy(update={"name": "good"}))
+    leave(work, ROUND, name="good")
+    folder = leave(work, None if name == "detections.parquet" else ROUND)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(secret)
+    fused = fuse(work, 0, spec)
+    assert fused.detectors == ("good",)
+    assert f"{name}: is a link" in fused.failed["theirs"]
+    assert main(["check-container", str(folder)]) == 2
+    said = capsys.readouterr()
+    assert "is a link" in said.out
+    assert "swordfish" not in str(fused) + said.out + said.err
+    (folder / name).unlink()
+    os.mkfifo(folder / name)  # who reads it waits for ever
+    assert f"{name}: is a link, or no file" in fuse(work, 0, spec).failed["theirs"]
+
+
+def test_a_program_that_is_mended_is_run_again(tmp_path, data):
+    """What it left before, manifest and all, is in nobody's way; of a failed one nothing is taken.
+
+    It breaks a rule, then it fails when all is written, then it is right.
+    """
+    (tmp_path / "detector.py").write_text(SCRIPT.replace("0.9", "1.9"))
+    detector = theirs(command=[sys.executable, str(tmp_path / "detector.py")])
+    spec, work = shard(tmp_path, data, detector)
+    runner = Runner.of(detector)
+    with pytest.raises(FormatError, match="score"):
+        runner.run(work, 0)
+    (tmp_path / "detector.py").write_text(SCRIPT + "\nraise SystemExit('too late')")
+    with pytest.raises(DetectorError, match="too late") as caught:
+        runner.run(work, 0)
+    assert "too late" in Path(caught.value.hint.split()[-1]).read_text()
+    with pytest.raises(QuorumError):
+        fuse(work, 0, spec)
+    (tmp_path / "detector.py").write_text(SCRIPT)
+    runner.run(work, 0)
+    assert fuse(work, 0, spec).detectors == ("theirs",)
 
 
 def test_a_manifest_that_is_no_json_and_none_at_all(tmp_path, data):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from quorate.detections import Detections
-from quorate.errors import InputError, QuorumError, SpecError
+from quorate.errors import BusyError, InputError, QuorumError, SpecError
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec, Votes
 from quorate.steps import Voter, Work, detect, fuse, prepare
 from quorate.steps.detect import PART_SIZE
+from quorate.storage.owner import owned
 from tests.spots import Spots, draw, pool, rectangles
 
 LABELS = Labels.from_names(["green", "red"])
@@ -107,12 +108,12 @@ def test_another_input_is_another_run(tmp_path, change):
     spec = ensemble(data, A)
     work = prepared(tmp_path, spec)
     detect(work, 0, voters(spec), workers=1)
+    before = read_manifest(work, "a")
     if change == "detector":
         spec = ensemble(data, A.model_copy(update={"shift": 2.0}))
     else:
         draw(data / "south/zzz.png", 99)
         prepare(spec, work)
-    before = read_manifest(work, "a")
     detect(work, 0, voters(spec), workers=1)
     assert read_manifest(work, "a").fingerprint != before.fingerprint
 
@@ -230,6 +231,17 @@ def test_min_score_and_max_detections_hold_for_every_detector(tmp_path):
     detect(work, 0, voters(spec), workers=1)
     assert read_manifest(work, "a").detections == 0
     assert read_manifest(work, "b").detections == 3
+
+
+def test_a_detector_of_a_shard_has_one_owner(tmp_path):
+    spec = ensemble(pool(tmp_path / "pool", 2), A, B)
+    work = prepared(tmp_path, spec)
+    with owned(work.detections(0, "a").with_name(".a.owner")):
+        with pytest.raises(BusyError, match="detections/a: is in use by process"):
+            detect(work, 0, voters(spec), workers=1)
+        assert detect(work, 0, voters(spec)[1:], workers=1) == {}  # another detector is free
+    assert detect(work, 0, voters(spec), workers=1) == {}
+    assert sorted(path.name for path in work.detections(0, "a").parent.iterdir()) == ["a", "b"]
 
 
 def test_before_prepare_there_is_nothing(tmp_path):

@@ -1,13 +1,16 @@
 """quorate calibrate and tune, from pictures and a truth to a spec that runs."""
 
 import json
+import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from quorate.cli import main
 from quorate.ensemble import DetectionEnsemble
 from quorate.spec import detector as kinds
+from quorate.steps import Work
 from tests import spots
 from tests.spots import draw, rectangles
 
@@ -152,6 +155,32 @@ def test_no_truth_and_too_few_pictures(spec, tmp_path, capsys):
     strange = ["--truth", "strange/annotations/instances_default.json"]
     assert main(["tune", str(plain), *strange]) == 2
     assert "no box of the truth lies on a picture" in capsys.readouterr().err
+
+
+def test_a_container_is_tuned_and_calibrated_as_any(spec, tmp_path, capsys):
+    """It is run as `run` does; then its boxes lie in the work folder."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, os, pathlib\n"
+        "listed = json.loads(pathlib.Path(os.environ['QUORATE_IMAGES_JSON']).read_text())\n"
+        "out = pathlib.Path(os.environ['QUORATE_OUTPUT'])\n"
+        "boxes = [{'image_id': i['id'], 'category_id': 'red', 'bbox': [1, 2, 30, 30],\n"
+        "          'score': 0.3} for i in listed['images']]\n"
+        "(out / 'detections.json').write_text(json.dumps(boxes))\n"
+        "(out / 'manifest.json').write_text(json.dumps({'images': len(listed['images'])}))\n"
+        "with open('runs', 'a') as file: file.write('.')\n"
+    )
+    theirs = f"  - {{name: theirs, kind: container, command: [{sys.executable}, {program}]}}\n"
+    spec.write_text(spec.read_text().replace("# what decides", theirs.rstrip()))
+    with Work(Path("out/work")).owned():
+        assert main(["calibrate", str(spec)]) == 75
+    assert "out/work: is in use by process" in capsys.readouterr().err
+    assert main(["calibrate", str(spec), "-o", "c.yaml", "--json"]) == 0
+    assert "theirs" in capsys.readouterr().out
+    assert main(["tune", "c.yaml", "--settings", "40", "--json"]) == 0
+    assert "theirs" in json.loads(capsys.readouterr().out)["fusion"]["weights"]
+    assert main(["run", str(spec)]) == 0
+    assert Path("runs").read_text() == "."
 
 
 def test_a_detector_that_fails_takes_no_part(spec, tmp_path, capsys):

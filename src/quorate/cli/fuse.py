@@ -64,6 +64,7 @@ def _weights(text: str) -> list[float]:
 def _fuse(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, print_json, progress_bars
     from quorate.offline import fuse_files
+    from quorate.storage.owner import owned_output
 
     files = expanded(arguments.files)
     _check_output(arguments.out, arguments.format, files)
@@ -79,7 +80,8 @@ def _fuse(arguments: argparse.Namespace) -> None:
             min_votes=None if voting else arguments.min_votes,
             progress=lambda name, read, size: report(f"{name}, MB", read >> 20, size >> 20),
         )
-        written = _write(done, arguments.out, arguments.format)
+        with owned_output(arguments.out):
+            written = _write(done, arguments.out, arguments.format)
     summary = _summary(done, arguments, files, truth)
     summary["notes"] += written
     if arguments.json:

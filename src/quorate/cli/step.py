@@ -150,8 +150,8 @@ def _detect(arguments: argparse.Namespace) -> None:
     from quorate.cli.pod import Progress
     from quorate.detectors.container import ContainerDetector
     from quorate.errors import DetectorError, QuorateError
-    from quorate.local import processors
     from quorate.steps import Runner, Voter, detect
+    from quorate.steps.whole import processors
 
     ensemble, work = _given(arguments)
     detector = _named(ensemble, arguments.detector)

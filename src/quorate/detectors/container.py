@@ -1,8 +1,7 @@
 """Somebody else's container as a detector: `kind: container`.
 
 It keeps the step contract and needs nothing of ours inside. It sees a whole shard at once, so it
-is not loaded as other detectors are: `quorate.steps.container` runs it, `quorate.steps.adopt` reads
-what it leaves.
+is not loaded as other detectors are: `quorate.steps.container` runs it and reads what it leaves.
 """
 
 from __future__ import annotations
@@ -65,5 +64,6 @@ class ContainerDetector(Detector):
         """It cannot be asked picture by picture; DetectorError."""
         raise DetectorError(
             f"{self.name}: a container sees a whole shard at once, not a picture.",
-            hint="`quorate run` and the workflows run it so",
+            hint="`quorate run`, `tune`, `calibrate` and the workflows run it so; for single "
+            "pictures, put its model behind a model server (`kind: remote`)",
         )

@@ -9,12 +9,14 @@ runner call these same functions.
     detect.py        one or more detectors over a shard: voter.py is a detector that is ready,
                      parts.py what it has done so far, checkpoint.py keeps that for another
                      machine, prefetch.py reads pictures before they are wanted
-    container.py     a container, or a command, run here over a shard: container_output.py holds
-                     what it left to the contract, adopt.py makes it ours, container_rules.py tells
-                     its author
+    container.py     a container, or a command, run here over a shard, and its boxes made ours:
+                     container_output.py holds what it left to the contract, container_rules.py
+                     tells its author
     fuse.py          the quorum decides on a shard
     publish.py       the files and the report: results.py reads the work folder, findings.py
                      measures, review.py tags for a person, summary.py counts
+    whole.py         the steps one after the other, as run, tune and calibrate take them
+    look.py          the same for one picture that is given, without a work folder
 
 A step that starts in a pod of its own loads only what it needs: readers and writers of formats,
 fusion and test-time augmentation are imported where they are used.

@@ -1,4 +1,4 @@
-"""Containers and commands that are not ours, run here as a pod would run them.
+"""Containers and commands that are not ours: run here as a pod would, their boxes made ours.
 
 QUORATE_IMAGES_JSON   images.json of the shard
 QUORATE_IMAGES        the folder that its file names are relative to
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,17 +25,26 @@ import msgspec
 from quorate._version import __version__
 from quorate.dataset import Image
 from quorate.detectors.container import ContainerDetector
-from quorate.errors import DetectorError, InputError
+from quorate.errors import DetectorError, InputError, QuorateError
+from quorate.spec import Detector
 from quorate.spec.workflow import seconds
-from quorate.steps.adopt import adopt
+from quorate.steps.container_output import GIVEN, RULES, Left
 from quorate.steps.prefetch import READERS
 from quorate.steps.voter import contents as bytes_of
-from quorate.steps.work import Skipped, Work, done, fingerprint
+from quorate.steps.work import (
+    Manifest,
+    Skipped,
+    Work,
+    done,
+    fingerprint,
+    read_json,
+    write_detections,
+    write_json,
+)
 from quorate.storage import is_s3, open_file, open_tree, writing
+from quorate.storage.owner import owned
 
 RUNTIMES = ("podman", "docker")
-LOG = "log.txt"
-"""What it printed, beside what it wrote."""
 
 
 def stage(work: Work, shard: int, to: Path) -> list[Skipped]:
@@ -75,18 +84,33 @@ class Runner:
 
         A shard that is done with just this input is left alone.
         """
-        folder = work.detections(shard, self.detector.name)
-        inputs = self._inputs(work, shard)
-        if done(folder, inputs):
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with _pictures(work, shard) as pictures, weights_here(self.detector) as weights:
-            self.call(work.shard(shard) / "images.json", pictures, folder, weights)
-        adopt(work, shard, self.detector, inputs=inputs)
+        name = self.detector.name
+        folder = work.detections(shard, name)
+        with owned(folder.with_name(f".{name}.owner"), of=folder):
+            inputs = self._inputs(work, shard)
+            if done(folder, inputs):
+                return
+            # It writes elsewhere: that of a killed run may still be at work.
+            for left in (folder, *folder.parent.glob(f".{name}.run-*")):
+                shutil.rmtree(left, ignore_errors=True)
+            output = folder.with_name(f".{name}.run-{uuid.uuid4().hex[:8]}")
+            output.mkdir()
+            listed, log = work.shard(shard) / "images.json", folder.with_name(f"{name}.log")
+            try:
+                with _pictures(work, shard) as pictures, weights_here(self.detector) as weights:
+                    self.call(listed, pictures, output, log, weights)
+                output.rename(folder)
+            finally:
+                shutil.rmtree(output, ignore_errors=True)
+            adopt(work, shard, self.detector, inputs=inputs)
 
-    def call(self, listed: Path, pictures: Path, output: Path, weights: Path | None = None) -> None:
-        """Run it once over pictures that are there; DetectorError where it ends badly."""
+    def call(
+        self, listed: Path, pictures: Path, output: Path, log: Path, weights: Path | None = None
+    ) -> None:
+        """Run it once over pictures that are there; DetectorError where it ends badly.
+
+        What it prints goes to `log`.
+        """
         name = f"quorate-{uuid.uuid4().hex[:12]}"
         given = {
             "QUORATE_IMAGES_JSON": listed.absolute(),
@@ -101,7 +125,7 @@ class Runner:
             command = [*self.detector.command, *self.detector.args]
             environment = os.environ | self.detector.env | {k: str(v) for k, v in given.items()}
         limit = seconds(self.detector.timeout) if self.detector.timeout else None
-        log = output / LOG
+        hint = f"what it printed is in {log}"
         try:
             with open(log, "wb") as printed:
                 ended = subprocess.run(  # noqa: S603  running it is what the spec asks for
@@ -115,8 +139,7 @@ class Runner:
                 )
         except subprocess.TimeoutExpired:
             raise DetectorError(
-                f"{self.detector.name}: it took longer than {self.detector.timeout}.",
-                hint=f"what it printed is in {log}",
+                f"{self.detector.name}: it took longer than {self.detector.timeout}.", hint=hint
             ) from None
         except OSError as error:
             raise DetectorError(
@@ -129,7 +152,7 @@ class Runner:
         if ended.returncode:
             raise DetectorError(
                 f"{self.detector.name}: it ended with status {ended.returncode}: {_last_line(log)}",
-                hint=f"what it printed is in {log}",
+                hint=hint,
             )
 
     def _contained(self, name: str, given: Mapping[str, Path]) -> list[str]:
@@ -169,11 +192,59 @@ class Runner:
             ran = [Path(word).read_bytes() for word in words if os.path.isfile(word)]
         return fingerprint(
             __version__,
-            detector.model_dump_json(exclude={"name", "weights", "calibration", "pool", "timeout"}),
+            detector.model_dump_json(exclude=set(detector.aside) - {"image"}),
             *ran,
             *(part for location in detector.files for part in bytes_of(location)),
             msgspec.json.encode(work.images(shard)),
         )
+
+
+def adopt(work: Work, shard: int, detector: ContainerDetector, *, inputs: str = "") -> Manifest:
+    """Check what a container left of a shard, and write its boxes as ours, the manifest last.
+
+    `inputs` is a digest of what the container was given, where that is known; otherwise what it
+    left stands for it. What is adopted already is left alone. Raises QuorateError, in one
+    sentence, where a rule is not kept.
+    """
+    folder = work.detections(shard, detector.name)
+    contents = work.images(shard)
+    left = Left(folder, contents, detector)
+    if left.stated.fingerprint:
+        return read_json(folder / "manifest.json", Manifest)
+    for _, look in RULES:
+        look(left)
+    detections, notes = left.boxes, left.notes
+    about = detector.model_dump_json(exclude=set(detector.aside) - {"image"})
+    digest = inputs or fingerprint(
+        __version__, about, msgspec.json.encode(contents), left.file.read_bytes()
+    )
+    if left.file.name == "detections.parquet":
+        left.file.rename(folder / GIVEN)
+    write_detections(folder / "detections.parquet", detections)
+    manifest = Manifest(
+        fingerprint=digest,
+        images=len(contents.images),
+        detections=len(detections),
+        seconds=round(left.stated.seconds, 3),
+        detectors=(detector.name,),
+        skipped=left.stated.skipped,
+        notes=notes,
+    )
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def adopt_all(work: Work, shard: int, detectors: Iterable[Detector]) -> dict[str, str]:
+    """Adopt what each container left of a shard; those whose work is unusable, and why."""
+    refused = {}
+    for detector in detectors:
+        left = work.detections(shard, detector.name)
+        if isinstance(detector, ContainerDetector) and os.path.lexists(left / "manifest.json"):
+            try:
+                adopt(work, shard, detector)
+            except QuorateError as error:
+                refused[detector.name] = error.message
+    return refused
 
 
 @contextmanager

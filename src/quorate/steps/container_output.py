@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,7 +54,7 @@ class Left:
     def stated(self) -> Stated:
         """The manifest, which counts all pictures of the shard."""
         path = self.folder / "manifest.json"
-        if not path.exists():
+        if not _there(path):
             raise InputError(
                 f"{path}: there is no such file.",
                 hint="write it when all else is written: it says that the boxes are whole",
@@ -69,7 +71,7 @@ class Left:
     def file(self) -> Path:
         """The file of boxes, as the container wrote it."""
         for name in ("detections.json", GIVEN, "detections.parquet"):
-            if (self.folder / name).exists():
+            if _there(self.folder / name):
                 return self.folder / name
         raise InputError(
             f"{self.folder}: there is neither detections.json nor detections.parquet.",
@@ -99,23 +101,13 @@ class Left:
     @cached_property
     def positions(self) -> list[int]:
         """In images.json, of `results.image_ids`: pictures named by number or by file name."""
-        from quorate.formats.detections.matching import picture_names
+        from quorate.formats.detections.matching import pictures_of
 
         images = self.contents.images
+        listed = Dataset("images.json", images, self.contents.labels)
+        _, ids = pictures_of(self.results.image_ids, str(self.file), listed)
         by_id = {image.id: position for position, image in enumerate(images)}
-        names = picture_names(Dataset("", images, self.contents.labels))
-        positions = []
-        for known in self.results.image_ids:
-            found = by_id.get(known) if isinstance(known, int) else None
-            if found is None:
-                found = by_id.get(names.get(str(known), -1))
-            if found is None:
-                raise FormatError(
-                    f"{self.file}: its picture {known!r} is not in images.json.",
-                    hint=did_you_mean(str(known), list(names)[:5000]),
-                )
-            positions.append(found)
-        return positions
+        return [by_id[known] for known in ids.tolist()]
 
     @cached_property
     def label(self) -> tuple[LabelMapping, NDArray[np.int32]]:
@@ -155,7 +147,10 @@ class Left:
 
     @cached_property
     def outside(self) -> int:
-        """How many boxes reach more than a pixel out of their picture; they are to be in pixels."""
+        """How many boxes reach more than a pixel out of their picture.
+
+        Raises FormatError where boxes are not in pixels, or mostly outside of their pictures.
+        """
         xyxy = self.results.xyxy
         sizes = np.array([(i.width, i.height) for i in self.contents.images], np.float32)
         if not len(xyxy):
@@ -218,6 +213,15 @@ class Left:
                 f"{name}: {left_out:,} polygons are left out, of pictures whose size is not known."
             )
         return tuple(notes)
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file; InputError for a link, which might lead to anybody's file."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise InputError(
+            f"{path}: is a link, or no file at all.", hint="write the file itself into the folder"
+        )
+    return path.exists()
 
 
 RULES: tuple[tuple[str, Callable[[Left], object]], ...] = (

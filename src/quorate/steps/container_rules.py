@@ -112,7 +112,7 @@ def _run(runner: Runner, folder: Path, name: str, contents: ShardImages) -> list
     output.mkdir()
     try:
         with weights_here(runner.detector) as weights:
-            runner.call(listed, folder / "images", output, weights)
+            runner.call(listed, folder / "images", output, folder / name / "log.txt", weights)
         ended = Finding(ENDS, True)
     except QuorateError as error:
         ended = Finding(ENDS, False, error.message)

@@ -45,10 +45,11 @@ class Findings:
 
         dataset = _dataset(results)
         true = dataset.annotations is not None and len(dataset.annotations) > 0
+        lowest = ensemble.publish.min_score
         parts: list[Agreement] = []
-        boxes = [Detections.empty(results.detectors)]
+        boxes, decided = [Detections.empty(results.detectors)], []
         for shard in results.shards:
-            found = results.detections(shard)
+            found, fused = results.detections(shard), results.fused(shard)
             parts.append(
                 agreement(
                     found,
@@ -57,10 +58,10 @@ class Findings:
                     iou=ensemble.fusion.iou,
                 )
             )
+            decided.append(fused if true else fused.take(fused.score >= lowest))
             if true:
                 boxes.append(found)
-        lowest = ensemble.publish.min_score
-        fused = results.fused_above(0.0 if true else lowest)
+        fused = Detections.concat(decided)
         kept = fused.take(fused.score >= lowest)
         if not true:
             return cls(dataset, kept, Agreement.concat(parts), {}, {})

@@ -9,8 +9,9 @@ from pathlib import Path
 from quorate._version import __version__
 from quorate.detections import Detections
 from quorate.errors import QuorumError
+from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
-from quorate.steps.adopt import adopt_all
+from quorate.steps.container import adopt_all
 from quorate.steps.work import (
     Failure,
     Manifest,
@@ -34,16 +35,14 @@ def fuse(
 ) -> Manifest:
     """Fuse the boxes of the detectors that are done with a shard; write them and the manifest.
 
-    Calibrations are applied here: the detectors' own files keep the scores as they were given.
-    Only a detector with a manifest takes part, and none that `failed` names with its reason, nor
-    a container whose work does not keep the step contract: the others' is adopted here. Why
-    another does not is in its `failed.json`; of those that left none, `ask` is called for what
-    the runner knows, and what is not known there is worded from the `statuses` of their tasks.
-    Raises QuorumError, naming them, where fewer than the quorum took part.
-    """
-    from quorate.fusion import fuse as fuse_detections
-    from quorate.fusion.calibrate import calibrated
+    A detector takes part if it has a manifest and `failed` does not name it. What containers left
+    is adopted first; one that breaks the step contract takes no part. Why a detector takes no part
+    is told by `failed`, else by its `failed.json`, else by `ask` (what the runner knows of it),
+    else by the status of its task in `statuses`. The detectors' own files keep the scores that they
+    gave: calibrations are applied here.
 
+    Raises QuorumError, with each reason, where fewer than the quorum take part.
+    """
     failed = {**adopt_all(work, shard, ensemble.detectors), **(failed or {})}
     contents = work.images(shard)
     folders = {d.name: work.detections(shard, d.name) for d in ensemble.detectors}
@@ -63,13 +62,7 @@ def fuse(
             name: reason or known.get(name) or _worded((statuses or {}).get(name, ""))
             for name, reason in absent.items()
         }
-    if len(manifests) < ensemble.needed:
-        raise QuorumError(
-            f"Shard {shard}: {len(manifests)} of {len(folders)} detectors succeeded, "
-            f"need {ensemble.needed}: "
-            + "; ".join(f"{name}: {reason}" for name, reason in absent.items()),
-            hint="mend the detectors that failed, or lower `quorum`; what is done is kept",
-        )
+    refuse_too_few(ensemble, absent, where=f"Shard {shard}: ")
     inputs = fingerprint(
         __version__,
         ensemble.fusion.model_dump_json(),
@@ -84,20 +77,43 @@ def fuse(
     detections = Detections.concat(
         [Detections.from_parquet(folders[name] / "detections.parquet") for name in manifests]
     )
-    voters = [v for d in ensemble.detectors if d.name in manifests for v in d.voters]
-    detections = calibrated(detections, ensemble.calibrations, labels=contents.labels)
-    fused = fuse_detections(detections, ensemble.voting, detectors=voters, labels=contents.labels)
+    fused = decide(detections, ensemble, contents.labels)
     write_detections(folder / "detections.parquet", fused)
     manifest = Manifest(
         fingerprint=inputs,
         images=len(contents.images),
         detections=len(fused),
         seconds=round(time.perf_counter() - started, 3),
-        detectors=tuple(voters),
+        detectors=detections.detectors,
         failed=absent,
     )
     write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def decide(
+    found: Detections, ensemble: EnsembleSpec, labels: Labels, *, threads: int | None = None
+) -> Detections:
+    """What the quorum makes of the detectors' own boxes; all of `found.detectors` took part.
+
+    Their scores are calibrated here. Raises as `quorate.fusion.fuse`.
+    """
+    from quorate.fusion import fuse as fuse_detections
+    from quorate.fusion.calibrate import calibrated
+
+    found = calibrated(found, ensemble.calibrations, labels=labels)
+    return fuse_detections(found, ensemble.voting, labels=labels, threads=threads)
+
+
+def refuse_too_few(ensemble: EnsembleSpec, failed: Mapping[str, str], *, where: str = "") -> None:
+    """QuorumError, naming those that failed and why, where fewer than the quorum are left."""
+    count = len(ensemble.detectors)
+    if count - len(failed) < ensemble.needed:
+        raise QuorumError(
+            f"{where}{count - len(failed)} of {count} detectors succeeded, need "
+            f"{ensemble.needed}: " + "; ".join(f"{name}: {why}" for name, why in failed.items()),
+            hint="mend the detectors that failed, or lower `quorum`; what is done is kept",
+        )
 
 
 _STATUSES = {
@@ -106,12 +122,12 @@ _STATUSES = {
     "Skipped": "it was not run",
     "Omitted": "it was not run",
 }
-"""Argo's words for what became of a task of which nobody knows more."""
+"""What Argo's status of a task means, where nothing more is known of it."""
 
 
 def _own_reason(folder: Path) -> str:
     """Why a detector left no manifest, as what it did leave tells; "" where nothing does."""
-    if (path := folder / "failed.json").exists():
+    if (path := folder / "failed.json").exists() and not path.is_symlink():
         return read_json(path, Failure).reason
     if any((folder / name).exists() for name in ("detections.json", "detections.parquet")):
         return "it left boxes but no manifest.json, so they may not be all"

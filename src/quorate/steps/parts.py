@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from quorate.dataset import Image
 from quorate.detections import Detections
-from quorate.detectors.base import Boxes, masks_of
-from quorate.errors import QuorateError
+from quorate.detectors.base import Boxes
+from quorate.errors import QuorateError, StorageError
 from quorate.spec import Detector
 from quorate.steps.checkpoint import Checkpoint
-from quorate.steps.voter import Voter
-from quorate.steps.work import Manifest, Skipped, read_json, write_detections, write_json
+from quorate.steps.voter import Seen, Voter
+from quorate.steps.work import (
+    Manifest,
+    ShardImages,
+    Skipped,
+    Work,
+    read_json,
+    write_detections,
+    write_json,
+)
 
 PART_SIZE = 64
 """Pictures a part: a killed step goes on from its last finished part."""
 
-Seen = tuple[Boxes, ...] | Skipped | QuorateError
-"""What became of one picture and one detector."""
-
 
 class Part(msgspec.Struct, frozen=True):
-    """That a part is finished; written after its boxes."""
+    """That a part is finished; written after its boxes.
+
+    images  how many pictures it has
+    digest  SHA-256 of the file of its boxes
+    """
 
     fingerprint: str
-    skipped: tuple[Skipped, ...]
-    notes: tuple[str, ...] = ()
+    images: int
+    digest: str
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass
 class Task:
     """One detector at work on one shard.
 
+    contents    the shard's pictures
+    known       what is known of a picture, by its position, from an earlier plan
     position    the first picture that is in no finished part
     failed      why the detector has no vote here, '' while it has
     checkpoint  where finished parts are kept for another machine
@@ -45,33 +58,29 @@ class Task:
     voter: Voter
     folder: Path
     fingerprint: str
+    contents: ShardImages
     checkpoint: Checkpoint | None = None
+    known: Mapping[int, Seen] = field(default_factory=dict)
     position: int = 0
     failed: str = ""
-    images: list[Image] = field(default_factory=list)
     boxes: list[tuple[Boxes, ...]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
-    @classmethod
-    def resume(
-        cls, voter: Voter, folder: Path, inputs: str, checkpoint: Checkpoint | None = None
-    ) -> Task:
+    def resume(self) -> None:
         """Count the finished parts of just this input, here and then in the checkpoint.
 
         Parts of another input are cleared away, and the work begins anew.
         """
-        task = cls(voter, folder, inputs, checkpoint)
-        while task._finished():
-            task.position += PART_SIZE
-        if not task.position:
-            shutil.rmtree(folder, ignore_errors=True)
-        while checkpoint and checkpoint.take(task._part()) and task._finished():
-            task.position += PART_SIZE
-        for left in task._part().parent.glob(f"{task._part().name}.*"):
+        while self._finished():
+            self.position += PART_SIZE
+        if not self.position:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        while self.checkpoint and self.checkpoint.take(self._part()) and self._finished():
+            self.position += PART_SIZE
+        for left in self._part().parent.glob(f"{self._part().name}.*"):
             left.unlink()
-        if checkpoint and task.position:
-            checkpoint.keep(task.folder / "parts")
-        return task
+        if self.checkpoint and self.position:
+            self.checkpoint.keep(self.folder / "parts")
 
     @property
     def detector(self) -> Detector:
@@ -80,11 +89,15 @@ class Task:
 
     def wants(self, position: int) -> bool:
         """Whether a picture still has to be shown to this detector."""
-        return not self.failed and position >= self.position
+        return not self.failed and position >= self.position and position not in self.known
 
-    def add(self, image: Image, seen: Seen) -> None:
-        """Take what became of the next picture; write the part when it is full."""
-        if self.failed:
+    def add(self, position: int, seen: Seen | None) -> None:
+        """Take what became of the next picture; write the part when it is full.
+
+        `seen` is None where the picture was not shown.
+        """
+        seen = self.known.get(position, seen)
+        if self.failed or seen is None:
             return
         if isinstance(seen, QuorateError):
             self.failed = seen.message
@@ -92,19 +105,31 @@ class Task:
         if isinstance(seen, Skipped):
             self.skipped.append(seen)
             seen = (Boxes.nothing(),) * len(self.detector.voters)
-        self.images.append(image)
         self.boxes.append(seen)
-        if len(self.images) == PART_SIZE:
+        if len(self.boxes) == PART_SIZE:
             self._write()
 
-    def finish(self, images: int, seconds: float) -> None:
-        """Join the parts, say so in the manifest, and clear them away."""
-        if self.images:
+    def finish(self, seconds: float) -> None:
+        """Join the parts, say so in the manifest, and clear them away.
+
+        Raises StorageError where they are not whole: something else has written here.
+        """
+        if self.boxes:
             self._write()
-        parts = sorted((self.folder / "parts").glob("*.json"))
+        images = len(self.contents.images)
+        parts = [self._read(start) for start in range(0, images, PART_SIZE)]
+        whole = [part for part in parts if part]
+        if len(whole) < len(parts):
+            raise StorageError(
+                f"{self.folder}: {len(parts) - len(whole)} of its {len(parts)} parts are not what "
+                "was written.",
+                hint="does something else write there? the same command goes on from the last "
+                "whole part",
+            )
         detections = Detections.concat(
-            [Detections.from_parquet(part.with_suffix(".parquet")) for part in parts]
-        )
+            [Detections.from_parquet(self._part(start).with_suffix(".parquet"))
+             for start in range(0, images, PART_SIZE)]
+        )  # fmt: skip
         write_detections(self.folder / "detections.parquet", detections)
         voters = self.detector.voters
         counts = np.bincount(detections.detector, minlength=len(voters))
@@ -113,9 +138,10 @@ class Task:
             images=images,
             detections=len(detections),
             seconds=round(seconds, 3),
+            voter=self.voter.fingerprint,
             detectors=voters,
             boxes=dict(zip(voters, counts.tolist(), strict=True)) if len(voters) > 1 else {},
-            skipped=tuple(s for part in parts for s in read_json(part, Part).skipped),
+            skipped=tuple(skipped for part in whole for skipped in part.skipped),
             notes=tuple(self.voter.mapping.report(self.detector.name)),
         )
         write_json(self.folder / "manifest.json", manifest)
@@ -125,38 +151,67 @@ class Task:
         shutil.rmtree(self.folder / "parts")
 
     def _finished(self) -> bool:
-        """Whether the part at `position` is there, and of just this input."""
-        part = self._part()
-        try:
-            return (
-                part.with_suffix(".json").exists()
-                and read_json(part.with_suffix(".json"), Part).fingerprint == self.fingerprint
-                and bool(Detections.from_parquet(part.with_suffix(".parquet")).detectors)
-            )
-        except QuorateError:
-            return False
+        return self._read(self.position) is not None
 
-    def _part(self) -> Path:
-        """The part at `position`, but for the endings of its files."""
-        return self.folder / "parts" / f"{self.position // PART_SIZE:05d}"
+    def _read(self, start: int) -> Part | None:
+        """The part that begins at a picture; None where it is not whole, or of another input."""
+        name = self._part(start)
+        try:
+            part = read_json(name.with_suffix(".json"), Part)
+            digest = hashlib.sha256(name.with_suffix(".parquet").read_bytes()).hexdigest()
+        except (QuorateError, OSError):
+            return None
+        expected = min(PART_SIZE, len(self.contents.images) - start)
+        told = (part.fingerprint, part.images, part.digest)
+        return part if told == (self.fingerprint, expected, digest) else None
+
+    def _part(self, start: int | None = None) -> Path:
+        """The part that begins at a picture, without the endings of its files."""
+        start = self.position if start is None else start
+        return self.folder / "parts" / f"{start // PART_SIZE:05d}"
 
     def _write(self) -> None:
-        voters = self.detector.voters
-        found = [boxes for views in self.boxes for boxes in views]
-        counts = [len(boxes.score) for boxes in found]
-        ids = np.repeat([image.id for image in self.images], len(voters))
-        detections = Detections.build(
-            image_id=np.repeat(ids, counts),
-            category_id=np.concatenate([boxes.label for boxes in found]),
-            xyxy=np.concatenate([boxes.xyxy for boxes in found]),
-            score=np.concatenate([boxes.score for boxes in found]),
-            detector=np.repeat(np.tile(np.arange(len(voters)), len(self.boxes)), counts),
-            detectors=voters,
-            masks=masks_of(found),
-        )
-        write_detections(self._part().with_suffix(".parquet"), detections)
-        write_json(self._part().with_suffix(".json"), Part(self.fingerprint, tuple(self.skipped)))
+        images = self.contents.images[self.position :][: len(self.boxes)]
+        boxes = self._part().with_suffix(".parquet")
+        write_detections(boxes, self.voter.columns([image.id for image in images], self.boxes))
+        digest = hashlib.sha256(boxes.read_bytes()).hexdigest()
+        part = Part(self.fingerprint, len(images), digest, tuple(self.skipped))
+        write_json(self._part().with_suffix(".json"), part)
         self.position += PART_SIZE
-        self.images, self.boxes, self.skipped = [], [], []
+        self.boxes, self.skipped = [], []
         if self.checkpoint:
             self.checkpoint.keep(self.folder / "parts")
+
+
+def known_of(work: Work, shard: int, voter: Voter) -> dict[int, Seen]:
+    """What a detector has seen, under an earlier plan, of a shard's pictures: by their position."""
+    known: dict[int, Seen] = {}
+    folders = work.earlier_of(shard)
+    positions = {key: i for i, key in enumerate(work.images(shard).keys) if key and folders}
+    for folder in folders:
+        before = folder / "detections" / voter.detector.name
+        try:
+            manifest = read_json(before / "manifest.json", Manifest)
+            if manifest.voter != voter.fingerprint:
+                continue
+            contents = read_json(folder / "images.json", ShardImages)
+            found = Detections.from_parquet(before / "detections.parquet")
+        except (QuorateError, OSError):
+            continue
+        skipped = {one.file_name: one for one in manifest.skipped}
+        order = np.argsort(found.image_id, kind="stable")
+        ids = np.array([image.id for image in contents.images])
+        starts = np.searchsorted(found.image_id, ids, "left", order)
+        ends = np.searchsorted(found.image_id, ids, "right", order)
+        for row, (image, key) in enumerate(zip(contents.images, contents.keys, strict=True)):
+            if key in positions:
+                rows = found.take(order[starts[row] : ends[row]])
+                known[positions[key]] = skipped.get(image.file_name) or tuple(
+                    _boxes(rows.of(name)) for name in voter.detector.voters
+                )
+    return known
+
+
+def _boxes(found: Detections) -> Boxes:
+    masks = found.masks if found.masks is not None and found.masks.there.any() else None
+    return Boxes(found.xyxy, found.score, found.category_id, masks)

@@ -19,14 +19,17 @@ AHEAD_PIXELS = 512 << 20
 
 
 class Ahead:
-    """Reads a tree's files: a local one when they are wanted, a remote one before. A context."""
+    """Reads a tree's files: local ones when they are wanted, remote ones before; close it.
+
+    It is a context manager.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._pool = ThreadPoolExecutor(READERS) if tree.remote else None
 
     def ask(self, name: str) -> Callable[[], bytes]:
-        """A call that gives a file's bytes, or raises what reading it raised; call it once."""
+        """A function, to be called once, that returns a file's bytes or raises why it cannot."""
         if self._pool is None:
             return partial(self._tree.read, name)
         return self._pool.submit(self._tree.read, name).result

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from quorate import pictures
-from quorate.dataset import Dataset, Image
+from quorate.dataset import Image
 from quorate.errors import (
     AccessError,
     InputError,
@@ -24,6 +25,8 @@ from quorate.spec import EnsembleSpec
 from quorate.steps import sharding
 from quorate.steps.work import (
     Category,
+    Earlier,
+    Key,
     Plan,
     ShardImages,
     Skipped,
@@ -50,6 +53,8 @@ def prepare(
 
     Pictures keep the data set's order; a shard is a contiguous part of it. A picture whose size
     is not known is asked for it; one that is no picture is left out and listed in the plan.
+    Shards of an earlier plan that are not the same now are set aside, for detect to take from them
+    what is known of pictures whose files have not changed since.
     `labels` is the vocabulary of last resort, for a plain folder and a spec that names none;
     `notes` are remarks that the summary is to repeat; `shard_size` is chosen where it is None.
 
@@ -60,31 +65,27 @@ def prepare(
 
     data = ensemble.where()
     dataset = read(data)
-    vocabulary = _vocabulary(ensemble, dataset, labels)
-    images, skipped = _measured(dataset, progress)
-    if not images:
-        raise InputError(f"{ensemble.data}: not one readable picture.")
-    categories = tuple(
-        Category(i, n) for i, n in zip(vocabulary.ids, vocabulary.names, strict=True)
-    )
+    words = vocabulary(ensemble, dataset.labels, labels)
+    with open_tree(dataset.root) as tree:
+        images, skipped = _measured(tree, dataset.images, progress)
+        if not images:
+            raise InputError(f"{ensemble.data}: not one readable picture.")
+        stamps = tree.stamps(image.file_name for image in images)
+    categories = tuple(Category(i, n) for i, n in zip(words.ids, words.names, strict=True))
     size = shard_size or sharding.shard_size(len(images))
     shards = [
-        ShardImages(images=images[start : start + size], categories=categories)
+        ShardImages(images[start : start + size], categories, stamps[start : start + size])
         for start in range(0, len(images), size)
     ]
     plan = Plan(
-        fingerprint=fingerprint(dataset.root, *(msgspec.json.encode(shard) for shard in shards)),
         data=data,
         root=dataset.root,
-        categories=categories,
         shards=len(shards),
         images=len(images),
         skipped=tuple(skipped),
         notes=(*notes, *dataset.notes),
     )
-    if not work.plan_file.exists() or read_json(work.plan_file, Plan).shards > plan.shards:
-        # A smaller plan would leave shards of the older one behind.
-        shutil.rmtree(work.root / "shards", ignore_errors=True)
+    _set_aside(work, shards)
     for number, shard in enumerate(shards):
         write_json(work.shard(number) / "images.json", shard)
     write_bytes(work.spec_file, ensemble.to_yaml().encode())
@@ -92,9 +93,43 @@ def prepare(
     return plan
 
 
-def _vocabulary(ensemble: EnsembleSpec, dataset: Dataset, fallback: Labels | None) -> Labels:
-    """The spec's labels with the data set's category ids; else the data set's; else `fallback`."""
-    known = dataset.labels
+def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
+    """Move shards that change to `work.earlier`; say of each new one which of them know of it."""
+    for folder in (work.root / "shards").glob("[0-9]*"):
+        try:
+            contents = read_json(folder / "images.json", ShardImages)
+        except InputError:  # not even prepared
+            shutil.rmtree(folder)
+            continue
+        if shards[int(folder.name) :][:1] == [contents]:
+            continue
+        aside = work.earlier / fingerprint(msgspec.json.encode(contents))[:16]
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
+        folder.rename(aside)
+    knowing: defaultdict[Key | None, list[str]] = defaultdict(list)
+    for folder in work.earlier.glob("*"):
+        for key in read_json(folder / "images.json", ShardImages).keys:
+            knowing[key].append(folder.name)
+    knowing.pop(None, None)  # files without a stamp
+    wanted: set[str] = set()
+    for number, shard in enumerate(shards):
+        folders = sorted({name for key in shard.keys for name in knowing.get(key, ())})
+        wanted.update(folders)
+        if folders:
+            write_json(work.shard(number) / "earlier.json", Earlier(tuple(folders)))
+        else:
+            (work.shard(number) / "earlier.json").unlink(missing_ok=True)
+    for folder in work.earlier.glob("*"):
+        if folder.name not in wanted:
+            shutil.rmtree(folder)
+
+
+def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -> Labels:
+    """The spec's labels with the ids `known` of the data set; else the data set's; else `fallback`.
+
+    Raises SpecError where there are none, LabelError for one that the data set lacks.
+    """
     if not ensemble.labels:
         if len(known):
             return known
@@ -117,23 +152,12 @@ def _vocabulary(ensemble: EnsembleSpec, dataset: Dataset, fallback: Labels | Non
 
 
 def _measured(
-    dataset: Dataset, progress: Callable[[int, int], None]
+    tree: Tree, images: tuple[Image, ...], progress: Callable[[int, int], None]
 ) -> tuple[tuple[Image, ...], list[Skipped]]:
     """The pictures with their sizes, and those that have none because they are no pictures."""
-    if all(image.width and image.height for image in dataset.images):
-        return dataset.images, []
-    images, skipped = [], []
-    with open_tree(dataset.root) as tree:
-        for number, found in enumerate(_each(tree, dataset.images), start=1):
-            if isinstance(found, Image):
-                images.append(found)
-            else:
-                skipped.append(found)
-            progress(number, len(dataset.images))
-    return tuple(images), skipped
+    if all(image.width and image.height for image in images):
+        return images, []
 
-
-def _each(tree: Tree, images: Iterable[Image]) -> Iterable[Image | Skipped]:
     def measure(image: Image) -> Image | Skipped:
         if image.width and image.height:
             return image
@@ -146,5 +170,13 @@ def _each(tree: Tree, images: Iterable[Image]) -> Iterable[Image | Skipped]:
             return Skipped(image.file_name, error.message)
         return msgspec.structs.replace(image, width=width, height=height)
 
+    measured: list[Image] = []
+    skipped: list[Skipped] = []
     with ThreadPoolExecutor(HEADER_READERS) as pool:
-        yield from pool.map(measure, images)
+        for number, found in enumerate(pool.map(measure, images), start=1):
+            if isinstance(found, Image):
+                measured.append(found)
+            else:
+                skipped.append(found)
+            progress(number, len(images))
+    return tuple(measured), skipped

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from quorate.annotations import Annotations, Kind
+from quorate.errors import InputError
 from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
-from quorate.steps.adopt import adopt_all
+from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
 from quorate.steps.review import with_review
 from quorate.steps.summary import Summary, summarise
-from quorate.steps.work import Work, write_json
-from quorate.storage import open_tree
+from quorate.steps.work import Work, read_json, write_json
+from quorate.storage import open_tree, safe_name
+
+if TYPE_CHECKING:
+    from quorate.formats.base import Written
 
 PICTURES = 24
 """How many of the pictures that need a person's eye the report shows."""
+LIST = ".published.json"
+"""What an earlier publish wrote to a folder, so that it goes when it is written no more."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The files that publish wrote, by their names below the folder, each with its SHA-256."""
+
+    files: dict[str, str]
 
 
 def publish(
@@ -32,65 +48,87 @@ def publish(
     """Write the annotation files, `summary.json` and `report.html` below `out`.
 
     Every shard must be fused. Where the data set has annotations of its own they are the truth
-    that each detector and the ensemble are measured against.
+    that each detector and the ensemble are measured against. Files that an earlier publish wrote
+    to `out` and that are written no more are removed; one that was changed since stays, with a
+    note.
     """
     for shard in range(work.plan().shards):
         adopt_all(work, shard, ensemble.detectors)
     results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
     findings = Findings.of(results, ensemble)
-    total = len(ensemble.publish.formats) + ensemble.publish.report
-    files, notes = _write_annotations(
-        ensemble, results, findings, out, lambda done: progress(done, total)
+    asked, kept = ensemble.publish, findings.kept
+    total = len(asked.formats) + asked.report
+    files: list[str] = []
+    notes = list(results.notes)
+    if len(kept) < results.decided:
+        notes.append(
+            f"{len(kept):,} of {results.decided:,} boxes are published: the others score less than "
+            f"{asked.min_score:g} (`publish: {{min_score: …}}`)."
+        )
+    boxes = Annotations.from_detections(
+        kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance
     )
-    if ensemble.publish.report:
+    for number, name in enumerate(asked.formats):
+        progress(number, total)
+        written = _write(name, ensemble, findings, boxes, out)
+        files += [Path(file).relative_to(out).as_posix() for file in written.files]
+        notes += written.notes
+    if asked.report:
         progress(total - 1, total)
         _write_report(out / "report.html", ensemble, results, findings, notes)
-        files.append(str(out / "report.html"))
-    names = [Path(file).relative_to(out).as_posix() for file in files]
-    summary = summarise(
-        ensemble, results, findings, published=findings.kept, notes=notes, files=names
-    )
+        files.append("report.html")
+    notes += _clear(out, files)
+    summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
     write_json(out / "summary.json", summary)
+    work.forget_earlier()
     progress(total, total)
     return summary.at(str(out))
 
 
-def _write_annotations(
-    ensemble: EnsembleSpec,
-    results: Results,
-    findings: Findings,
-    out: Path,
-    progress: Callable[[int], None],
-) -> tuple[list[str], list[str]]:
-    """Write every format that is asked for; the files, and the notes of all steps."""
+def _write(
+    name: str, ensemble: EnsembleSpec, findings: Findings, boxes: Annotations, out: Path
+) -> Written:
+    """Write one format."""
     from quorate.formats import write
 
-    kept, asked = len(findings.kept), ensemble.publish
-    files: list[str] = []
-    notes = list(results.notes)
-    if kept < results.decided:
-        notes.append(
-            f"{kept:,} of {results.decided:,} boxes are published: the others score less than "
-            f"{asked.min_score:g} (`publish: {{min_score: …}}`)."
-        )
     dataset = replace(findings.dataset, annotations=None)
-    boxes = Annotations.from_detections(
-        findings.kept,
-        attributes=asked.attributes,
-        masks=asked.masks,
-        tolerance=asked.tolerance,
-    )
-    polygons = bool((boxes.kind == Kind.POLYGON).any())
-    for number, name in enumerate(asked.formats):
-        progress(number)
-        plain = (dataset, boxes)
-        tagged = name == "cvat" and asked.review
-        what = with_review(*plain, findings.agreement) if tagged else plain
-        options: dict[str, Any] = {"polygons": polygons} if name == "yolo" else {}
-        written = write(*what, out / name, format=name, **options)
-        files += written.files
-        notes += written.notes
-    return files, notes
+    options: dict[str, Any] = {}
+    if name == "cvat" and ensemble.publish.review:
+        dataset, boxes = with_review(dataset, boxes, findings.agreement)
+    if name == "yolo":
+        options["polygons"] = bool((boxes.kind == Kind.POLYGON).any())
+    return write(dataset, boxes, out / name, format=name, **options)
+
+
+def _clear(out: Path, files: Sequence[str]) -> list[str]:
+    """Remove what an earlier publish wrote and this one did not, and list `files`; notes."""
+    try:
+        before = read_json(out / LIST, Published).files
+    except InputError:  # none, or damaged: then nobody knows, and nothing is removed
+        before = {}
+    stays = {}
+    for name in before.keys() - {*files}:
+        path = out / safe_name(name, origin=str(out / LIST))
+        if not path.is_file():
+            continue
+        if _digest(path) != before[name]:
+            stays[name] = before[name]
+            continue
+        path.unlink()
+        with contextlib.suppress(OSError):  # a folder that is not empty, or `out` itself
+            for folder in path.relative_to(out).parents[:-1]:
+                (out / folder).rmdir()
+    write_json(out / LIST, Published({name: _digest(out / name) for name in files} | stays))
+    return [
+        f"{name}: is of an earlier run and would not be written now; it stays, for it was changed "
+        "since."
+        for name in sorted(stays)
+    ]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_report(
@@ -111,8 +149,8 @@ def _write_report(
         report = Report(
             name=ensemble.name,
             dataset=dataset,
-            detections=results.on(hardest),
-            fused=results.fused_on(hardest),
+            detections=results.on(hardest, results.detections),
+            fused=results.on(hardest, results.fused),
             decided=results.decided,
             detectors=results.detectors,
             boxes=results.counts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -120,26 +120,13 @@ class Results:
         """How many boxes the quorum made in all."""
         return sum(manifest.detections for manifest in self.fusions)
 
-    def fused_above(self, score: float) -> Detections:
-        """What the quorum decided with at least this score, a shard at a time."""
+    def on(self, image_ids: NDArray[np.int64], read: Callable[[int], Detections]) -> Detections:
+        """What `read` (`detections` or `fused`) gives on a few pictures of any shards."""
+        shards = [
+            shard
+            for shard in self.shards
+            if np.isin([image.id for image in self.shard_images(shard)], image_ids).any()
+        ]
         return Detections.concat(
-            [boxes.take(boxes.score >= score) for boxes in map(self.fused, self.shards)]
+            [boxes.take(np.isin(boxes.image_id, image_ids)) for boxes in map(read, shards or [0])]
         )
-
-    def fused_on(self, image_ids: NDArray[np.int64]) -> Detections:
-        """What the quorum decided on a few pictures of any shards."""
-        return Detections.concat(
-            [
-                boxes.take(np.isin(boxes.image_id, image_ids))
-                for boxes in map(self.fused, self.shards)
-            ]
-        )
-
-    def on(self, image_ids: NDArray[np.int64]) -> Detections:
-        """The detectors' boxes on a few pictures of any shards."""
-        found = [Detections.empty(self.detectors)]
-        for shard in self.shards:
-            if np.isin([image.id for image in self.shard_images(shard)], image_ids).any():
-                boxes = self.detections(shard)
-                found.append(boxes.take(np.isin(boxes.image_id, image_ids)))
-        return Detections.concat(found)

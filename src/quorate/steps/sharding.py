@@ -9,11 +9,12 @@ from __future__ import annotations
 from quorate.errors import InputError
 
 SHARD_SIZE = 1536
-"""Fewest pictures of a shard: many enough that loading a model is cheap, few to try again."""
+"""Fewest pictures of a shard: enough that loading a model takes a small part of its time, and few
+enough to try again."""
 MOST_SHARDS = 4096
 """Shards of one run: beyond this many, shards grow rather than their number."""
 FUSED_TOGETHER = 8192
-"""Up to so many pictures are fused in less time than a pod for it takes to start."""
+"""Up to this many pictures are fused in less time than a pod takes to start."""
 
 
 def shard_size(images: int) -> int:

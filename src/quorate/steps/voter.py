@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate._version import __version__
-from quorate.detectors.base import Boxes, Predictor
-from quorate.errors import DetectorError
+from quorate.detections import Detections
+from quorate.detectors.base import Boxes, Predictor, masks_of
+from quorate.errors import DetectorError, QuorateError, StorageError
 from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
 from quorate.spec import Detector
-from quorate.steps.work import fingerprint
+from quorate.steps.work import Skipped, fingerprint
 from quorate.storage import is_s3, open_tree, read_bytes
+
+Seen = tuple[Boxes, ...] | Skipped | QuorateError
+"""What became of one picture and one detector: boxes for each of its voters, or why there are none.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,45 @@ class Voter:
             tuple(checked(boxes, self.detector, self.mapping, picture.shape) for boxes in views)
             for views, picture in zip(self._views(pictures), pictures, strict=True)
         ]
+
+    def answers(self, names: Sequence[str], shown: Sequence[NDArray[np.uint8]]) -> list[Seen]:
+        """Likewise of any number of pictures with their names, at most `batch` in one call.
+
+        Where a call fails, its pictures are shown one by one, to know which it was; the answer of
+        that one is the error. Raises StorageError where a model server does not answer.
+        """
+        answers: list[Seen] = []
+        for start in range(0, len(shown), self.batch):
+            part = slice(start, start + self.batch)
+            answers += self._patiently(names[part], shown[part])
+        return answers
+
+    def _patiently(self, names: Sequence[str], shown: Sequence[NDArray[np.uint8]]) -> list[Seen]:
+        try:
+            return [*self.look_together(shown)]
+        except StorageError:
+            raise
+        except Exception as error:  # a plug-in may raise anything; it costs the detector's votes
+            if len(shown) == 1:
+                reason = error.message if isinstance(error, QuorateError) else repr(error)
+                return [DetectorError(f"{names[0]}: {reason}")]
+        each = range(len(shown))
+        return [self._patiently(names[i : i + 1], shown[i : i + 1])[0] for i in each]
+
+    def columns(self, image_ids: Sequence[int], found: Sequence[tuple[Boxes, ...]]) -> Detections:
+        """The boxes of some pictures as columns: picture by picture, in each voter by voter."""
+        voters = self.detector.voters
+        boxes = [one for views in found for one in views]
+        counts = [len(one.score) for one in boxes]
+        return Detections.build(
+            image_id=np.repeat(np.repeat(np.array(image_ids, np.int64), len(voters)), counts),
+            category_id=np.concatenate([one.label for one in boxes]),
+            xyxy=np.concatenate([one.xyxy for one in boxes]),
+            score=np.concatenate([one.score for one in boxes]),
+            detector=np.repeat(np.tile(np.arange(len(voters)), len(found)), counts),
+            detectors=voters,
+            masks=masks_of(boxes),
+        )
 
     def _views(self, pictures: Sequence[NDArray[np.uint8]]) -> Sequence[Sequence[Boxes]]:
         """The boxes of each picture: of every view where the views vote, else of the predictor."""

@@ -3,6 +3,7 @@
     work/
       spec.yaml                            the ensemble as it was prepared, its paths absolute
       plan.json                            what prepare found: labels, shards, bad pictures
+      .owner                               who is at work here, while somebody is
       shards/00000/
         images.json                        COCO `images` and `categories` of the shard
         detections/NAME/parts/             finished parts of a detector that is still at work
@@ -11,6 +12,8 @@
         detections/NAME/failed.json        or why it is not
         fused/detections.parquet
         fused/manifest.json                likewise
+        earlier.json                       which of the folders below know some of its pictures
+      earlier/…/                           shards of an earlier plan, until all is detected anew
 
 A step is done when its manifest is there and bears the fingerprint of the step's whole input;
 anything else in its folder is the rest of a killed run. Files appear whole or not at all.
@@ -18,7 +21,10 @@ anything else in its folder is the rest of a killed run. Files appear whole or n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +36,7 @@ from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.labels import Labels
 from quorate.storage import write_bytes, writing
+from quorate.storage.owner import owned
 
 T = TypeVar("T")
 
@@ -54,11 +61,28 @@ class Category(msgspec.Struct, frozen=True):
     name: str
 
 
-class ShardImages(msgspec.Struct, frozen=True):
-    """A shard's `images.json`: the input of the step contract."""
+Key = tuple[str, int, int, str]
+"""What is the same of a picture under every plan: its file name, width, height and stamp."""
+
+
+class ShardImages(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A shard's `images.json`: the input of the step contract.
+
+    stamps  what tells the contents of each picture's file from those of another (`Tree.stamps`)
+    """
 
     images: tuple[Image, ...]
     categories: tuple[Category, ...]
+    stamps: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> list[Key | None]:
+        """Each picture's key; None where its file has no stamp."""
+        stamps = self.stamps or ("",) * len(self.images)
+        return [
+            (image.file_name, image.width, image.height, stamp) if stamp else None
+            for image, stamp in zip(self.images, stamps, strict=True)
+        ]
 
     @property
     def labels(self) -> Labels:
@@ -69,13 +93,17 @@ class ShardImages(msgspec.Struct, frozen=True):
         )
 
 
+class Earlier(msgspec.Struct, frozen=True):
+    """A shard's `earlier.json`: the names of the folders that know some of its pictures."""
+
+    folders: tuple[str, ...]
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What prepare found; the other steps start from it."""
 
-    fingerprint: str
     data: str
     root: str
-    categories: tuple[Category, ...]
     shards: int
     images: int
     skipped: tuple[Skipped, ...] = ()
@@ -85,6 +113,7 @@ class Plan(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """That a step is done with a shard, with what, and what it counted.
 
+    voter      the part of the fingerprint that is the detector's, without the pictures
     detectors  names that the boxes bear, of a detector whose views vote that of each view
     boxes      how many each of several such names bears
     """
@@ -93,6 +122,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     images: int
     detections: int
     seconds: float
+    voter: str = ""
     detectors: tuple[str, ...] = ()
     boxes: dict[str, int] = {}
     failed: dict[str, str] = {}
@@ -116,6 +146,27 @@ class Work:
         """`spec.yaml`."""
         return self.root / "spec.yaml"
 
+    @property
+    def earlier(self) -> Path:
+        """Where shards of earlier plans wait for what is known of their pictures to be taken."""
+        return self.root / "earlier"
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Be the only one at work here; BusyError, saying who is, where another process is."""
+        with owned(self.root / ".owner"):
+            yield
+
+    def forget(self) -> None:
+        """Forget all that was prepared and done."""
+        for folder in (self.root / "shards", self.earlier):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.plan_file.unlink(missing_ok=True)
+
+    def forget_earlier(self) -> None:
+        """Forget the shards of earlier plans: every detector is done with the present ones."""
+        shutil.rmtree(self.earlier, ignore_errors=True)
+
     def plan(self) -> Plan:
         """What prepare found; InputError before it has run."""
         if not self.plan_file.exists():
@@ -134,6 +185,12 @@ class Work:
         if not path.exists():
             raise InputError(f"{path}: there is no such shard; prepare made {self.plan().shards}.")
         return read_json(path, ShardImages)
+
+    def earlier_of(self, shard: int) -> list[Path]:
+        """The shards of earlier plans that know some of a shard's pictures."""
+        path = self.shard(shard) / "earlier.json"
+        folders = read_json(path, Earlier).folders if path.exists() else ()
+        return [self.earlier / name for name in folders if (self.earlier / name).is_dir()]
 
     def detections(self, shard: int, detector: str) -> Path:
         """Where one detector leaves its boxes of one shard."""
@@ -154,6 +211,8 @@ def read_json(path: Path, kind: type[T]) -> T:
     """Decode one JSON file of ours; InputError, naming the file, when it is something else."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
     except msgspec.DecodeError as error:
         raise InputError(f"{path}: {error}.") from None
 
@@ -171,10 +230,10 @@ def write_detections(path: Path, detections: Detections) -> None:
 
 def done(folder: Path, fingerprint: str) -> Manifest | None:
     """The manifest of a step that is done with just this input, else None."""
-    path = folder / "manifest.json"
-    if not path.exists():
+    try:
+        manifest = read_json(folder / "manifest.json", Manifest)
+    except InputError:  # none, or one that a container left and that was never adopted
         return None
-    manifest = read_json(path, Manifest)
     return manifest if manifest.fingerprint == fingerprint else None
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from quorate.errors import FormatError, InputError, QuorateError
@@ -42,6 +42,11 @@ class ZipTree(Tree):
         """See `Tree`."""
         cut = len(self._prefix)
         return iter(sorted(n[cut:] for n in self._members if n.startswith(self._prefix)))
+
+    def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
+        """See `Tree`."""
+        members = [self._members.get(self._prefix + name) for name in names]
+        return tuple(f"{m.CRC:08x}-{m.file_size}" if m else "" for m in members)
 
     def exists(self, name: str) -> bool:
         """See `Tree`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from quorate.errors import InputError
@@ -30,6 +30,17 @@ class FolderTree(Tree):
             except UnicodeEncodeError:
                 raise InputError(f"{self.root}: the file name {name!r} is not UTF-8.") from None
         return iter(sorted(found))
+
+    def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
+        """See `Tree`."""
+        return tuple(map(self._stamp, names))
+
+    def _stamp(self, name: str) -> str:
+        try:
+            about = os.stat(os.path.join(self._real, name))
+        except OSError:
+            return ""
+        return f"{about.st_mtime_ns}-{about.st_size}"
 
     def open(self, name: str) -> BinaryIO:
         """See `Tree`."""

@@ -13,7 +13,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
@@ -298,13 +298,22 @@ class S3Tree(Tree):
 
     def names(self) -> Iterator[str]:
         """See `Tree`."""
+        return (name for name, _ in self._listed())
+
+    def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
+        """See `Tree`."""
+        tags = dict(self._listed())
+        return tuple(tags.get(name, "") for name in names)
+
+    def _listed(self) -> Iterator[tuple[str, str]]:
+        """Each file's name and ETag."""
         pages = self._client.get_paginator("list_objects_v2")
         with s3_errors(self.root):
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for item in page.get("Contents", ()):
                     name = item["Key"][len(self._prefix) :]
                     if name and not name.endswith("/"):
-                        yield name
+                        yield name, item["ETag"].strip('"')
 
     def exists(self, name: str) -> bool:
         """See `Tree`."""

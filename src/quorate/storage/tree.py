@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NoReturn, Self
 
 from quorate.errors import InputError
@@ -33,6 +33,14 @@ class Tree(ABC):
         """A file's bytes; InputError where there is no such file."""
         with self.open(name) as file:
             return file.read()
+
+    @abstractmethod
+    def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
+        """What tells the contents of each file from others it had before; '' where there is none.
+
+        Of a local file it is its time and length, of an archive's member the checksum and length,
+        of an object in S3 its ETag.
+        """
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

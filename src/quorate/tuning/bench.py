@@ -6,7 +6,9 @@ one of the matching kernel, and one of the AP kernel for every set of pictures t
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -122,17 +124,12 @@ class Memory:
             lines.append(json.dumps([_key(fusion), plain]) + "\n")
         if self._path is not None and lines:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._path.open("a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # of two searches at once, one after the other
                 # A line that an earlier process left unfinished is ended first.
-                file.write(("\n" if _unended(self._path) else "") + "".join(lines))
-
-
-def _unended(path: Path) -> bool:
-    with path.open("rb") as file:
-        if not file.seek(0, 2):
-            return False
-        file.seek(-1, 2)
-        return file.read(1) != b"\n"
+                end = file.seek(0, os.SEEK_END)
+                unended = end and file.seek(end - 1) >= 0 and file.read(1) != b"\n"
+                file.write((b"\n" if unended else b"") + "".join(lines).encode())
 
 
 def _key(fusion: Fusion) -> str:

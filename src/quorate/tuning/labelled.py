@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +11,16 @@ from numpy.typing import NDArray
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.detections import Detections
-from quorate.errors import InputError, QuorumError
+from quorate.errors import InputError
 from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.formats import read
+from quorate.formats.detections.matching import picture_names
 from quorate.labels import UNMAPPED, Labels
-from quorate.local import processors
+from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
-from quorate.steps import Voter, Work, detect, prepare
-
-
-class Progress(Protocol):
-    """Told how far the work is."""
-
-    def __call__(self, task: str, done: int, total: int) -> None:
-        """`done` of `total` are finished."""
-
-
-def silent(task: str, done: int, total: int) -> None:
-    """Tell nobody."""
+from quorate.steps import Work
+from quorate.steps.fuse import refuse_too_few
+from quorate.steps.whole import Loaded, processors
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +71,13 @@ def labelled(
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Labelled:
-    """Prepare and detect as a run does, or take what a run left in the work folder.
+    """Prepare and detect as a run does, containers too, or take what a run left in the work folder.
 
     `truth` names a data set whose annotations are the truth; by default the data set's own are.
     A detector that fails on a shard takes no part at all.
 
-    Raises InputError where there is no truth, QuorumError where too few detectors finished.
+    Raises InputError where there is no truth, QuorumError where too few detectors finished,
+    BusyError where another process is at work in the folder.
     """
     if ensemble.data is None:
         if truth is None:
@@ -97,43 +89,32 @@ def labelled(
     source = read(str(ensemble.data))
     judge = source if truth is None or truth == ensemble.data else read(truth)
     _boxes(judge)  # before any detector is at work
-    predictors = [detector.load() for detector in ensemble.detectors]
-    plan = prepare(
-        ensemble,
-        work,
-        labels=judge.labels,
-        progress=lambda done, total: progress("prepare", done, total),
-    )
-    labels = work.images(0).labels
-    voters = [
-        Voter.of(detector, predictor, labels)
-        for detector, predictor in zip(ensemble.detectors, predictors, strict=True)
-    ]
-    finished = 0
-
-    def advance(pictures: int) -> None:
-        nonlocal finished
-        finished += pictures
-        progress("detect", finished, plan.images)
-
     failed: dict[str, str] = {}
-    for shard in range(plan.shards):
-        failed |= detect(work, shard, voters, workers=workers or processors(), progress=advance)
+    loaded = Loaded.load(ensemble)
+    with work.owned():
+        for _, why in loaded.detect(
+            work, labels=judge.labels, workers=workers or processors(), progress=progress
+        ):
+            failed |= why
+        work.forget_earlier()
+        refuse_too_few(ensemble, failed)
+        return _gathered(ensemble, work, source, judge, failed)
+
+
+def _gathered(
+    ensemble: EnsembleSpec, work: Work, source: Dataset, judge: Dataset, failed: dict[str, str]
+) -> Labelled:
+    """The boxes of the work folder and the truth of `judge`, by the ids of `source`."""
     names = {d.name: d.voters for d in ensemble.detectors if d.name not in failed}
-    if len(names) < ensemble.needed:
-        raise QuorumError(
-            f"{len(names)} of {len(ensemble.detectors)} detectors succeeded, need "
-            f"{ensemble.needed}: " + "; ".join(f"{n}: {why}" for n, why in failed.items()),
-            hint="mend the detectors that failed, or lower `quorum`; what is done is kept",
-        )
-    images = tuple(image for shard in range(plan.shards) for image in work.images(shard).images)
+    shards, labels = range(work.plan().shards), work.images(0).labels
+    images = tuple(image for shard in shards for image in work.images(shard).images)
     dataset = replace(source, images=images, labels=labels, annotations=None)
     annotations, judged, notes = _truth(judge, dataset)
     found = Detections.concat(
         [Detections.empty([voter for voters in names.values() for voter in voters])]
         + [
             Detections.from_parquet(work.detections(shard, name) / "detections.parquet")
-            for shard in range(plan.shards)
+            for shard in shards
             for name in names
         ]
     )
@@ -199,27 +180,15 @@ def _id_of(labels: Labels, name: str) -> int:
 
 def _image_ids(judge: Dataset, dataset: Dataset) -> dict[int, int]:
     """The truth's image id -> the data set's: by name, else by a file name that is unique."""
-    if judge.root == dataset.root and {i.id for i in judge.images} >= {
-        i.id for i in dataset.images
-    }:
-        same = {(i.id, i.file_name) for i in judge.images}
-        if all((i.id, i.file_name) in same for i in dataset.images):
-            return {image.id: image.id for image in dataset.images}
-    by_name = {image.name: image.id for image in dataset.images}
-    by_name |= {image.file_name: image.id for image in dataset.images}
-    ends = Counter(image.file_name.rsplit("/", 1)[-1] for image in dataset.images)
-    theirs = Counter(image.file_name.rsplit("/", 1)[-1] for image in judge.images)
-    by_end = {
-        end: image.id
-        for image in dataset.images
-        if ends[end := image.file_name.rsplit("/", 1)[-1]] == 1
-    }
+    own = {(i.id, i.file_name) for i in dataset.images} if judge.root == dataset.root else set()
+    names = picture_names(dataset)
+    ends = Counter(image.file_name.rsplit("/", 1)[-1] for image in judge.images)
     ids = {}
     for image in judge.images:
         end = image.file_name.rsplit("/", 1)[-1]
-        found = by_name.get(image.name, by_name.get(image.file_name))
-        if found is None and theirs[end] == 1:
-            found = by_end.get(end)
+        found = image.id if (image.id, image.file_name) in own else names.get(image.name)
+        if found is None:
+            found = names.get(image.file_name, names.get(end) if ends[end] == 1 else None)
         if found is not None:
             ids[image.id] = found
     return ids

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from quorate.evaluation.truth import Floats, Ints
-from quorate.local import processors
 from quorate.spec import EnsembleSpec, Fusion
+from quorate.steps.whole import processors
 from quorate.tuning.bench import Bench, Memory, Objective
 from quorate.tuning.labelled import Labelled
 from quorate.tuning.space import Space

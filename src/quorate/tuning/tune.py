@@ -15,9 +15,10 @@ from quorate.errors import InputError
 from quorate.evaluation.compare import Interval
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Ints
+from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec, Fusion
 from quorate.tuning.bench import OBJECTIVES, Bench, Objective
-from quorate.tuning.labelled import Labelled, Progress, silent
+from quorate.tuning.labelled import Labelled
 from quorate.tuning.search import Search
 from quorate.tuning.space import METHODS, Space, written_fusion
 from quorate.tuning.split import Folds

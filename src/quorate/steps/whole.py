@@ -1,0 +1,106 @@
+"""The one orchestration: load, prepare, then detect shard by shard.
+
+`run` fuses each shard as it comes and then publishes; `tune` and `calibrate` take the boxes as they
+are. All of them run containers too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from quorate.detectors.base import Predictor
+from quorate.detectors.container import ContainerDetector
+from quorate.errors import AccessError, QuorateError, StorageError
+from quorate.labels import Labels
+from quorate.progress import Progress
+from quorate.spec import Detector, EnsembleSpec
+from quorate.steps.container import Runner
+from quorate.steps.detect import detect
+from quorate.steps.prepare import prepare
+from quorate.steps.voter import Voter
+from quorate.steps.work import Work
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An ensemble whose detectors are ready.
+
+    predictors  by the detector's name, of those that are shown pictures
+    runners     of the containers
+    """
+
+    ensemble: EnsembleSpec
+    predictors: Mapping[str, Predictor]
+    runners: tuple[Runner, ...]
+
+    @classmethod
+    def load(cls, ensemble: EnsembleSpec) -> Self:
+        """Load every detector; DetectorError, before any work, for one that cannot be loaded."""
+        containers = [d for d in ensemble.detectors if isinstance(d, ContainerDetector)]
+        runners = tuple(Runner.of(detector) for detector in containers)
+        predictors = {d.name: d.load() for d in ensemble.detectors if d not in containers}
+        return cls(ensemble, predictors, runners)
+
+    @property
+    def words(self) -> Labels:
+        """Every word that the detectors use, as the spec renames it, in order of first sight."""
+        said = [(d, self.predictors[d.name].labels) for d in self._shown]
+        said += [(one.detector, tuple(one.detector.words.values())) for one in self.runners]
+        return Labels.from_names(
+            dict.fromkeys(d.labels.get(word, word) for d, words in said for word in words)
+        )
+
+    def voters(self, labels: Labels) -> list[Voter]:
+        """The detectors that are shown pictures, their labels mapped; LabelError if none fits."""
+        return [Voter.of(d, self.predictors[d.name], labels) for d in self._shown]
+
+    def detect(
+        self, work: Work, *, labels: Labels | None = None, workers: int, progress: Progress
+    ) -> Iterator[tuple[int, dict[str, str]]]:
+        """Prepare, then run all detectors on one shard after the other.
+
+        Gives each shard when it is done, with the detectors that failed on it and why. `labels` is
+        the vocabulary of last resort, by default the detectors' own words. See `prepare` and
+        `quorate.steps.detect` for errors.
+        """
+        plan = prepare(
+            self.ensemble,
+            work,
+            labels=self.words if labels is None else labels,
+            progress=lambda done, total: progress("prepare", done, total),
+        )
+        voters = self.voters(work.images(0).labels)
+        finished = 0
+
+        def advance(pictures: int) -> None:
+            nonlocal finished
+            finished += pictures
+            progress("detect", finished, plan.images)
+
+        for shard in range(plan.shards):
+            failed = self._contained(work, shard)
+            yield shard, failed | detect(work, shard, voters, workers=workers, progress=advance)
+
+    @property
+    def _shown(self) -> list[Detector]:
+        return [d for d in self.ensemble.detectors if d.name in self.predictors]
+
+    def _contained(self, work: Work, shard: int) -> dict[str, str]:
+        """Run the containers on a shard, one after the other; those that failed, and why."""
+        failed = {}
+        for runner in self.runners:
+            try:
+                runner.run(work, shard)
+            except (AccessError, StorageError):
+                raise
+            except QuorateError as error:
+                failed[runner.detector.name] = error.message
+        return failed
