@@ -53,14 +53,15 @@ def prepare(
     `labels` is the vocabulary of last resort, for a plain folder and a spec that names none;
     `notes` are remarks that the summary is to repeat; `shard_size` is chosen where it is None.
 
-    Raises InputError where there is no picture at all, SpecError where no label is known,
-    StorageError or AccessError where the pictures cannot be reached.
+    Raises InputError where there is no picture at all or a name that XML cannot hold, SpecError
+    where no label is known, StorageError or AccessError where the pictures cannot be reached.
     """
     from quorate.formats import read
 
     data = ensemble.where()
     dataset = read(data)
     vocabulary = _vocabulary(ensemble, dataset, labels)
+    check_publishable(ensemble, dataset.images, vocabulary)
     images, skipped = _measured(dataset, progress)
     if not images:
         raise InputError(f"{ensemble.data}: not one readable picture.")
@@ -90,6 +91,16 @@ def prepare(
     write_bytes(work.spec_file, ensemble.to_yaml().encode())
     write_json(work.plan_file, plan)
     return plan
+
+
+def check_publishable(
+    ensemble: EnsembleSpec, images: Iterable[Image], labels: Labels | None
+) -> None:
+    """InputError for a name that what is to be published cannot hold, before any work is done."""
+    from quorate.formats.cvat.writing import check_names
+
+    if {"cvat", "voc"} & set(ensemble.publish.formats):
+        check_names(tuple(images), labels.names if labels else ())
 
 
 def _vocabulary(ensemble: EnsembleSpec, dataset: Dataset, fallback: Labels | None) -> Labels:

@@ -33,6 +33,8 @@ CHUNK = 1 << 18
 SHAPES_AT_ONCE = 1 << 14
 DEEPEST_META = 16
 MOST_SOURCES = 100
+LIMIT = 1 << 31
+"""Numbers must be nearer to 0: they are kept in 32 bits."""
 KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 LEFT_OUT = ("cuboid", "skeleton")
 
@@ -132,7 +134,9 @@ class _Reader:
         self._in_shape = False
         self._text = ""
         self._attribute: tuple[list[int], list[str]] | None = None
-        self._same: dict[str, str] = {}
+        known: dict[str, str] = {}
+        self._same = known.setdefault  # equal texts are one object
+        self._listener = self._characters  # only while text counts: white space costs time
         self._begin()
         parser = expat.ParserCreate()
         parser.buffer_text = True
@@ -177,13 +181,17 @@ class _Reader:
 
     def _start(self, tag: str, values: dict[str, str]) -> None:
         self._depth = depth = self._depth + 1
-        if self._meta:
-            self._start_meta(tag)
-        elif depth == 4:
-            if tag == "attribute" and self._in_shape:
+        if self._in_shape:
+            if tag == "attribute" and depth == 4:
                 name = values.get("name", "")
-                self._attribute = self._attributes.setdefault(name, ([], []))
-                self._listen()
+                found = self._attributes.get(name)
+                if found is None:
+                    found = self._attributes[name] = ([], [])
+                self._attribute = found
+                self._text = ""
+                self._expat.CharacterDataHandler = self._listener
+        elif self._meta:
+            self._start_meta(tag)
         elif depth == 3:
             if self._picture:
                 self._start_shape(tag, values)
@@ -203,26 +211,23 @@ class _Reader:
     def _end(self, tag: str) -> None:
         depth = self._depth
         self._depth = depth - 1
-        if self._meta:
-            self._end_meta()
-        elif depth == 4:
+        if depth == 4:
             if self._attribute is not None:
                 rows, texts = self._attribute
                 rows.append(len(self._kinds) - 1)
-                texts.append(self._same.setdefault(self._text, self._text))
-                self._attribute = None
-                self._expat.CharacterDataHandler = None
+                text = self._text
+                texts.append(self._same(text, text))
+                self._attribute = self._expat.CharacterDataHandler = None
+            elif self._meta:
+                self._end_meta()
+        elif self._meta:
+            self._end_meta()
         elif depth == 3:
             self._in_shape = False
         elif depth == 2:
             self._picture = 0
             if len(self._kinds) >= SHAPES_AT_ONCE:
                 self._convert()
-
-    def _listen(self) -> None:
-        """Gather text from here on; where nobody listens it is white space, which costs time."""
-        self._text = ""
-        self._expat.CharacterDataHandler = self._characters
 
     def _characters(self, text: str) -> None:
         self._text += text
@@ -234,7 +239,8 @@ class _Reader:
         if self._meta:
             self._meta[-1].children.append(node)
         self._meta.append(node)
-        self._listen()
+        self._text = ""
+        self._expat.CharacterDataHandler = self._listener
 
     def _end_meta(self) -> None:
         node = self._meta.pop()
@@ -290,8 +296,9 @@ class _Reader:
         kind = np.array(self._kinds, dtype=np.int8)
         xyxy = np.zeros((n, 4))
         boxes = np.flatnonzero(kind == Kind.BOX)
+        values = [self._values[row] for row in boxes.tolist()]
         for side, corner in enumerate(("xtl", "ytl", "xbr", "ybr")):
-            xyxy[boxes, side] = self._corner(boxes.tolist(), corner)
+            xyxy[boxes, side] = self._corner(values, boxes, corner)
         points: list[Any] = [()] * n
         for row in np.flatnonzero((kind != Kind.BOX) & (kind != Kind.TAG)).tolist():
             try:
@@ -322,18 +329,19 @@ class _Reader:
         )
         self._begin()
 
-    def _corner(self, rows: list[int], name: str) -> NDArray[np.float64]:
+    def _corner(
+        self, boxes: list[dict[str, str]], rows: NDArray[np.intp], name: str
+    ) -> NDArray[np.float64]:
         """A coordinate of the boxes, which are in the given rows."""
-        values = self._values
         try:
-            found = np.array([float(values[row][name]) for row in rows])
-            if np.isfinite(found).all():
+            found = np.array([float(values[name]) for values in boxes])
+            if (np.abs(found) < LIMIT).all():
                 return found
         except (KeyError, ValueError):
             pass
-        for row in rows:
+        for row, values in zip(rows.tolist(), boxes, strict=True):
             try:
-                _told(values[row], name, _finite)
+                _told(values, name, _finite)
             except ValueError as error:
                 raise self._fault(str(error), row) from None
         raise AssertionError(name)  # one of the rows is bad
@@ -341,7 +349,7 @@ class _Reader:
     def _column(self, name: str, default: str | None, convert: Callable[[str], Any]) -> Any:
         """Of every shape; each different text is converted once. One value where all are equal."""
         texts = [values.get(name, default) for values in self._values]
-        known = {}
+        known: dict[str | None, Any] = {}
         for text in dict.fromkeys(texts):
             try:
                 known[text] = _told({name: text}, name, convert)
@@ -401,6 +409,8 @@ def _finite(text: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise ValueError("is no finite number")
+    if abs(number) >= LIMIT:
+        raise ValueError("is too large")
     return number
 
 
@@ -410,7 +420,7 @@ def _whole(text: str) -> int:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not (number.is_integer() and abs(number) < 1 << 31):
+    if not (number.is_integer() and abs(number) < LIMIT):
         raise ValueError("is no whole number of 32 bits")
     return int(number)
 
@@ -443,6 +453,6 @@ def _numbers(text: str) -> NDArray[np.float64]:
         found = np.array(text.split(","), dtype=np.float64)
     except ValueError:
         found = np.array([np.nan])
-    if not np.isfinite(found).all():
-        raise ValueError("are no finite numbers")
+    if not (np.abs(found) < LIMIT).all():
+        raise ValueError("are no finite numbers, or too large")
     return found

@@ -291,8 +291,10 @@ def _spec(name: str, column: NDArray[Any]) -> AttributeSpec:
     return AttributeSpec(name=name, default=default, values=(default,))
 
 
-def check_names(images: Sequence[Image]) -> None:
-    """InputError, with the picture, for a name that no CVAT XML can hold or that stands twice."""
+def check_names(images: Sequence[Image], labels: Sequence[str] = ()) -> None:
+    """InputError for a name that XML cannot hold, or of two pictures of one subset."""
+    for label in labels:
+        _sayable(label, "the label")
     for image in images:
         _sayable(image.name, "the picture's name")
         _sayable(image.subset, "the subset's name")
@@ -332,6 +334,7 @@ def _sayable(text: str, what: str) -> str:
     if found:
         raise InputError(
             f"XML cannot hold the character {found[0]!r}, which stands in {what} "
-            f"{text[max(0, found.start() - 20) : found.end() + 20]!r}."
+            f"{text[max(0, found.start() - 20) : found.end() + 20]!r}.",
+            hint="rename it, or publish COCO alone (publish: {formats: [coco]})",
         )
     return text
