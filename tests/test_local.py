@@ -205,8 +205,8 @@ def test_labels_json_makes_a_task_that_the_file_fits(tmp_path):
     labels = json.loads((tmp_path / "out/cvat/labels.json").read_text())
     declared = {label["name"]: {a["name"] for a in label["attributes"]} for label in labels}
     assert declared == {
-        "red": {"votes", "score"},
-        "green": {"votes", "score"},
+        "red": {"votes", "confidence"},
+        "green": {"votes", "confidence"},
         "review": {"disagreement"},
     }
     assert {label["name"]: label["type"] for label in labels}["review"] == "tag"

@@ -233,7 +233,7 @@ class Annotations:
         if not there.any():
             return None
         from quorate.masks import shapes
-        from quorate.masks.drawing import drawn
+        from quorate.masks.shapes import drawn
 
         masks: list[Masks] = []
         rows: list[NDArray[np.intp]] = []

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
-from quorate.formats import masks
 from quorate.labels import Labels
+from quorate.masks import shapes as masks
 
 ASSETS = Path(__file__).parent / "assets"
 

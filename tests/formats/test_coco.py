@@ -8,8 +8,9 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, QuorateError
-from quorate.formats import masks, read, write
+from quorate.formats import read, write
 from quorate.labels import Labels
+from quorate.masks import shapes as masks
 from quorate.storage import open_tree
 from tests.formats.oracle import boxes_by_datumaro
 from tests.formats.samples import datasets, read_summaries, same, sample, summary, truth

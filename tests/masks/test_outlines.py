@@ -9,8 +9,8 @@ from pycocotools import mask as coco
 from quorate.columns import Ragged
 from quorate.errors import InputError
 from quorate.masks import Masks
-from quorate.masks.drawing import drawn
 from quorate.masks.outlines import polygons
+from quorate.masks.shapes import drawn
 from tests.masks.test_runs import bitmaps
 
 

@@ -9,7 +9,7 @@ from pycocotools import mask as coco
 
 from quorate.errors import FormatError, InputError
 from quorate.masks import Masks
-from quorate.masks.runs import INTERSECTION, MAJORITY, UNION, merge, overlaps
+from quorate.masks.fusion import INTERSECTION, MAJORITY, UNION, merge
 
 
 @st.composite
@@ -98,17 +98,6 @@ def test_a_majority_is_counted_pixel_by_pixel(pixels, data):
         expected = pixels[0]
     assert np.array_equal(ours.bitmap(0), expected)
     assert ours.counts() == Masks.from_bitmaps(expected[None]).counts()
-
-
-@settings(deadline=None)
-@given(bitmaps(), bitmaps(), st.booleans())
-def test_iou_is_that_of_pycocotools(one, other, crowd):
-    height, width = (min(a, b) for a, b in zip(one.shape[1:], other.shape[1:], strict=True))
-    one, other = one[:, :height, :width], other[:, :height, :width]
-    a, b = Masks.from_bitmaps(one), Masks.from_bitmaps(other)
-    crowds = np.full(len(other), crowd)
-    expected = coco.iou(theirs(one), theirs(other), crowds.astype(np.uint8).tolist())
-    assert np.array_equal(overlaps(*a.columns(), *b.columns(), crowds), expected)
 
 
 @settings(deadline=None)

@@ -273,3 +273,16 @@ def test_columns_of_a_part_without_boxes(tmp_path):
     assert found.xyxy.shape == (0, 4)
     assert found.detectors == ("a",)
     assert np.issubdtype(found.image_id.dtype, np.integer)
+
+
+def test_names_that_xml_cannot_hold_are_found_before_any_detector_runs(tmp_path):
+    data = pool(tmp_path / "pool", 2)
+    (tmp_path / "pool/south/0000.png").rename(tmp_path / "pool/south/bell\x07.png")
+    work = Work(tmp_path / "work")
+    with pytest.raises(InputError, match=r"'\\x07'.*picture's name .*bell"):
+        prepare(ensemble(data, A), work)
+    assert not work.plan_file.exists()
+    prepare(ensemble(data, A, publish={"formats": ["coco"]}), work)
+    labelled = EnsembleSpec(name="x", data=str(data), labels=["a\x07"], detectors=(A,))
+    with pytest.raises(InputError, match="stands in the label"):
+        prepare(labelled, work)

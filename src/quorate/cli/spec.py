@@ -74,18 +74,22 @@ def _check(arguments: argparse.Namespace) -> None:
 def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
     """The labels of the spec, else of its data set where that is here; None where it is not.
 
-    What is in S3 is left to `prepare`: it may be long to list.
+    Names that cannot be published are refused. What is in S3 is left to `prepare`: it may be
+    long to list.
     """
     import os
 
     from quorate.formats import read
     from quorate.labels import Labels
+    from quorate.steps.prepare import check_publishable
 
-    if ensemble.labels:
-        return Labels.from_names(ensemble.labels)
+    labels = Labels.from_names(ensemble.labels) if ensemble.labels else None
     if ensemble.data is None or not os.path.exists(ensemble.data):
-        return None
-    return read(ensemble.data).labels
+        return labels
+    dataset = read(ensemble.data)
+    labels = labels or dataset.labels
+    check_publishable(ensemble, dataset.images, labels)
+    return labels
 
 
 def _words(detector: Detector) -> tuple[str, ...]:

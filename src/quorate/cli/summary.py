@@ -62,5 +62,8 @@ def _say_what_next(files: tuple[str, ...]) -> None:
             note(
                 "into CVAT: create a task with the same pictures and the labels of "
                 f"{labels} (paste it into the label editor's Raw view);\n"
-                f"           then Upload annotations, CVAT 1.1, {file}"
+                f"           then Upload annotations, CVAT 1.1, {file}\n"
+                "           pictures in sub-folders: make a ZIP inside the data folder "
+                "(zip -r ../pictures.zip .) and create the task from it;\n"
+                "           CVAT forgets the folders of files that are chosen one by one"
             )

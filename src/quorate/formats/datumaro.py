@@ -19,12 +19,12 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError, MissingExtraError, did_you_mean
-from quorate.formats import masks
 from quorate.formats.base import Source, Written, is_picture
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import by_image, plain_values, polygon_rings
 from quorate.labels import Labels
+from quorate.masks import shapes as masks
 from quorate.storage import is_s3, safe_name
 
 

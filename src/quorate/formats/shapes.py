@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset
+from quorate.masks.shapes import polygon_rings as polygon_rings
 
 _BETWEEN = np.array([np.nan, np.nan])
 HAVE_AN_AREA = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
@@ -23,16 +24,6 @@ def parted(rings: Sequence[ArrayLike]) -> NDArray[np.float64]:
     for ring in rings:
         parts += [_BETWEEN] * bool(parts) + [np.asarray(ring, np.float64)]
     return np.concatenate([np.empty(0), *parts])
-
-
-def polygon_rings(points: Any) -> list[Any]:
-    """The rings of a polygon: (x, y, x, y, …) each."""
-    parted = np.flatnonzero(np.isnan(points[::2]))
-    return (
-        [ring[~np.isnan(ring)] for ring in np.split(points, parted * 2)]
-        if len(parted)
-        else [points]
-    )
 
 
 def shoelace(ring: Any) -> float:

@@ -7,20 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from quorate.columns import Offsets
+from quorate.compiled import kernel
 from quorate.errors import InputError
-from quorate.masks import runs
 from quorate.masks.value import Masks, writeable
 
 MaskRule = Literal["majority", "union", "intersection", "best"]
-HOW = {
-    "majority": runs.MAJORITY,
-    "union": runs.UNION,
-    "intersection": runs.INTERSECTION,
-    "best": runs.BEST,
-}
+MAJORITY, UNION, INTERSECTION, BEST = range(4)
+HOW = {"majority": MAJORITY, "union": UNION, "intersection": INTERSECTION, "best": BEST}
 MASKS_AT_ONCE = 1 << 14
 
 
@@ -74,7 +71,7 @@ def merged(
     def part(bounds: tuple[int, int]) -> Masks:
         a, b = bounds
         begin, end = int(group[a]), int(group[b])
-        _, merged_offsets, merged_runs = runs.merge(
+        _, merged_offsets, merged_runs = merge(
             group[a : b + 1] - begin,
             rows[begin:end],
             offsets,
@@ -92,3 +89,118 @@ def merged(
         return Masks.concat([part(bounds) for bounds in ranges])
     with ThreadPoolExecutor(workers) as pool:
         return Masks.concat(list(pool.map(part, ranges)))
+
+
+@kernel
+def merge(
+    group: Offsets,
+    rows: NDArray[np.int64],
+    offsets: Offsets,
+    runs: NDArray[np.uint32],
+    votes: NDArray[np.float64],
+    sure: NDArray[np.float64],
+    how: int,
+) -> tuple[int, Offsets, NDArray[np.uint32]]:
+    """One mask of each group of masks: a bad group or -1, the offsets, the runs.
+
+    Group g is `rows[group[g]:group[g + 1]]`, all of one size; those without a mask take no part,
+    and a group without any has none. `votes` and `sure`, one for each of `rows`, count for the
+    majority: a pixel is in where the members that cover it have more votes than those that do
+    not, or as many and are surer in sum.
+    """
+    groups = len(group) - 1
+    room = 0
+    most = 0
+    for g in range(groups):
+        most = max(most, group[g + 1] - group[g])
+        for r in range(group[g], group[g + 1]):
+            room += offsets[rows[r] + 1] - offsets[rows[r]] + 1
+    out = np.empty(room, np.uint32)
+    out_offsets = np.zeros(groups + 1, np.int64)
+    member = np.empty(most, np.int64)  # its place in `rows`
+    at = np.empty(most, np.int64)  # its next run
+    until = np.empty(most, np.int64)  # the pixel at which its present run ends
+    covers = np.empty(most, np.bool_)
+    size = 0
+    for g in range(groups):
+        count = 0
+        for r in range(group[g], group[g + 1]):
+            begin, end = offsets[rows[r]], offsets[rows[r] + 1]
+            if end > begin:
+                member[count], at[count], until[count] = r, begin + 1, int(np.int64(runs[begin]))
+                covers[count] = False
+                count += 1
+        if count == 0:
+            out_offsets[g + 1] = size
+            continue
+        if count == 1 or how == BEST:
+            row = rows[member[0]]
+            for k in range(offsets[row], offsets[row + 1]):
+                out[size] = runs[k]
+                size += 1
+            out_offsets[g + 1] = size
+            continue
+        inside = False
+        begun = pixel = 0
+        while True:
+            # To where some member's run ends; whose it is, and how all stand from there on.
+            nearest = until[0]
+            for m in range(1, count):
+                nearest = min(nearest, until[m])
+            pixel = nearest
+            ended = 0
+            for m in range(count):
+                last = offsets[rows[member[m]] + 1]
+                while until[m] == pixel and at[m] < last:
+                    until[m] += int(np.int64(runs[at[m]]))
+                    at[m] += 1
+                    covers[m] = not covers[m]
+                ended += until[m] == pixel
+            if ended:
+                break
+            now = _decided(covers, member, count, votes, sure, how)
+            if now != inside:
+                out[size] = pixel - begun
+                size += 1
+                begun = pixel
+                inside = now
+        out[size] = pixel - begun
+        size += 1
+        out_offsets[g + 1] = size
+        for m in range(count):
+            last = offsets[rows[member[m]] + 1]
+            if until[m] != pixel or at[m] != last:
+                return g, out_offsets, out[:size]
+    return -1, out_offsets, out[:size].copy()
+
+
+@njit(error_model="numpy")
+def _decided(
+    covers: NDArray[np.bool_],
+    member: NDArray[np.int64],
+    count: int,
+    votes: NDArray[np.float64],
+    sure: NDArray[np.float64],
+    how: int,
+) -> bool:
+    """Whether a pixel is in, by which members cover it."""
+    if how == UNION:
+        for m in range(count):  # noqa: SIM110  numba has no generators within functions
+            if covers[m]:
+                return True
+        return False
+    if how == INTERSECTION:
+        for m in range(count):  # noqa: SIM110  likewise
+            if not covers[m]:
+                return False
+        return True
+    ours = theirs = our_score = their_score = 0.0
+    for m in range(count):
+        r = member[m]
+        if covers[m]:
+            ours += votes[r]
+            our_score += sure[r]
+        else:
+            theirs += votes[r]
+            their_score += sure[r]
+    return ours > theirs or (ours == theirs and our_score > their_score)

@@ -1,8 +1,10 @@
-"""Masks to polygons that a person can edit; `drawing` has the way back.
+"""Masks to polygons that a person can edit; `shapes.drawn` has the way back.
 
 An outline runs along the edges of pixels, so that a polygon without tolerance gives its mask back
 exactly. Pixels that touch at a corner belong together. A polygon has no holes, in COCO as in
 CVAT: a hole is opened by a cut without width to the ring around it.
+
+Only the two loops over pixels and corners are compiled.
 """
 
 from __future__ import annotations
@@ -11,14 +13,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from quorate.columns import Offsets
+from quorate.columns import Offsets, Ragged
 from quorate.compiled import kernel
-from quorate.masks.runs import unrolled
 from quorate.masks.value import Masks
 
 Points = NDArray[np.float64]
 Bitmap = NDArray[np.bool_]
 
+PAIRS_AT_ONCE = 1 << 18
+_BETWEEN = np.array([[np.nan, np.nan]])
 _STEP_X, _STEP_Y = (1, 0, -1, 0), (0, 1, 0, -1)  # east, south, west, north
 
 
@@ -30,44 +33,84 @@ def polygons(masks: Masks, tolerance: float = 0.0) -> tuple[Offsets, Points]:
     of fewer pixels than its square are left out, save a mask's largest part. A row without a
     mask, or of no pixel, has no points.
     """
-    box = masks.measured().box
-    return outline(*masks.columns(), np.array(masks.size[:, 0], np.int64), box, float(tolerance))
+    area, box = masks.measured()
+    told = Ragged.of(
+        _outline(masks.bitmap(row, window), window[:2], tolerance) if pixels else ()
+        for row, (window, pixels) in enumerate(zip(box.tolist(), area.tolist(), strict=True))
+    )
+    return told.offsets, told.values
+
+
+def _outline(pixels: Bitmap, corner: list[int], tolerance: float) -> Points:
+    """(m, 2) every ring of a bitmap, its holes opened, the largest ring first, NaN between."""
+    offsets, xy = traced(pixels)
+    xy += corner
+    rings = np.split(xy, offsets[1:-1])
+    area = np.array([_area(ring) for ring in rings])
+    order = np.argsort(-area, kind="stable").tolist()
+    least = tolerance * tolerance
+    parts = {r: [rings[r]] for r in order if area[r] > 0 and (area[r] >= least or r == order[0])}
+    low = np.minimum.reduceat(xy, offsets[:-1])
+    high = np.maximum.reduceat(xy, offsets[:-1])
+    for hole in np.flatnonzero((area < 0) & (area <= -least)).tolist():
+        # The smallest ring around it: just inside that ring, beside the hole's own first corner.
+        first = rings[hole][0]
+        near = (area > -area[hole]) & ((low <= first) & (first <= high)).all(axis=1)
+        larger = sorted(np.flatnonzero(near).tolist(), key=area.__getitem__)
+        around = next((ring for ring in larger if _holds(rings[ring], *first)), None)
+        if around in parts:
+            parts[around].append(rings[hole])
+    told: list[Points] = []
+    for ring, *holes in parts.values():
+        whole = _simplified(ring, tolerance)
+        for hole in holes:
+            whole = _opened(whole, _simplified(hole, tolerance))
+        told += [_BETWEEN, whole]
+    return np.concatenate(told[1:])
+
+
+def _area(ring: Points) -> float:
+    """The signed area: positive for an outer ring, negative for a hole."""
+    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
+    return float(x @ next_y - next_x @ y) / 2
+
+
+def _holds(ring: Points, x: float, y: float) -> bool:
+    """Whether a ring along pixel edges goes around a corner, or through it."""
+    (x1, y1), (x2, y2) = ring.T, np.roll(ring, -1, axis=0).T
+    on_x = (np.minimum(x1, x2) <= x) & (x <= np.maximum(x1, x2))
+    on_y = (np.minimum(y1, y2) <= y) & (y <= np.maximum(y1, y2))
+    crossed = (x1 == x2) & (x1 > x) & ((y1 > y) != (y2 > y))
+    return bool((on_x & on_y).any() or crossed.sum() % 2)
+
+
+def _opened(ring: Points, hole: Points) -> Points:
+    """One ring of a ring and a hole in it, by a cut between their nearest corners."""
+    near, at, there = np.inf, 0, 0
+    step = max(1, PAIRS_AT_ONCE // len(hole))
+    for begin in range(0, len(ring), step):
+        far = ((ring[begin : begin + step, None] - hole) ** 2).sum(axis=2)
+        if far.min() < near:
+            near = far.min()
+            at, there = (int(place) for place in np.unravel_index(far.argmin(), far.shape))
+            at += begin
+    turned = np.roll(hole, -there, axis=0)
+    return np.concatenate([ring[: at + 1], turned, turned[:1], ring[at:]])
+
+
+def _simplified(ring: Points, tolerance: float) -> Points:
+    """A closed ring with fewer corners; a thin one is simplified less, so that it stays one."""
+    if len(ring) > 4:
+        while tolerance > 0.25:
+            few = ring[corners(ring, tolerance)]
+            if len(few) > 2 and _area(few) * _area(ring) > 0:
+                return few
+            tolerance /= 2
+    return ring
 
 
 @kernel
-def outline(
-    offsets: Offsets,
-    runs: NDArray[np.uint32],
-    height: NDArray[np.int64],
-    box: NDArray[np.int64],
-    tolerance: float,
-) -> tuple[Offsets, Points]:
-    """`polygons` on columns; `box` is that of `runs.measure`."""
-    out = np.empty(1024)
-    size = 0
-    out_offsets = np.zeros(len(offsets), np.int64)
-    for i in range(len(offsets) - 1):
-        if box[i, 2] > box[i, 0]:
-            left, top = box[i, 0], box[i, 1]
-            pixels = unrolled(
-                runs[offsets[i] : offsets[i + 1]], height[i], left, top, box[i, 2], box[i, 3]
-            )
-            rings, xy = _traced(pixels)
-            values = _assembled(rings, xy, tolerance)
-            if size + len(values) > len(out):
-                longer = np.empty(2 * (size + len(values)))
-                for k in range(size):
-                    longer[k] = out[k]
-                out = longer
-            for k in range(0, len(values), 2):
-                out[size + k], out[size + k + 1] = values[k] + left, values[k + 1] + top
-            size += len(values)
-        out_offsets[i + 1] = size
-    return out_offsets, out[:size].copy()
-
-
-@njit(error_model="numpy")
-def _traced(pixels: Bitmap) -> tuple[Offsets, Points]:
+def traced(pixels: Bitmap) -> tuple[Offsets, Points]:
     """Every ring of a bitmap: offsets (r + 1,) and its corners (m, 2), the inside on its right."""
     height, width = pixels.shape
     seen = np.zeros((height, width), np.bool_)  # pixels whose upper edge has been walked along
@@ -127,122 +170,8 @@ def _turn(pixels: Bitmap, x: int, y: int, way: int) -> int:
     return 1
 
 
-@njit(error_model="numpy")
-def _assembled(rings: Offsets, xy: Points, tolerance: float) -> Points:
-    """Simplify the rings of one mask, open its holes, the largest ring first, NaN between."""
-    count = len(rings) - 1
-    area = np.empty(count)
-    for r in range(count):
-        area[r] = _area(xy[rings[r] : rings[r + 1]])
-    largest = 0
-    for r in range(count):
-        if area[r] > area[largest]:
-            largest = r
-    kept = np.zeros(count, np.bool_)
-    for r in range(count):
-        kept[r] = r == largest or abs(area[r]) >= tolerance * tolerance
-    around = np.full(count, -1, np.int64)  # the ring that a hole lies in
-    for r in range(count):
-        if kept[r] and area[r] < 0:
-            # Just inside the part whose hole it is, beside the hole's own first corner.
-            x, y = xy[rings[r], 0], xy[rings[r], 1]
-            for o in range(count):
-                smaller = around[r] < 0 or area[o] < area[around[r]]
-                if area[o] > -area[r] and smaller and _holds(xy[rings[o] : rings[o + 1]], x, y):
-                    around[r] = o
-            if around[r] < 0 or not kept[around[r]]:
-                kept[r] = False
-    out = np.empty(4 * len(xy) + 6 * count + 8)
-    size = 0
-    done = np.zeros(count, np.bool_)
-    for _ in range(count):
-        best = -1
-        for r in range(count):
-            if kept[r] and area[r] > 0 and not done[r] and (best < 0 or area[r] > area[best]):
-                best = r
-        if best < 0:
-            break
-        done[best] = True
-        ring = _simplified(xy[rings[best] : rings[best + 1]], tolerance)
-        for h in range(count):
-            if kept[h] and area[h] < 0 and around[h] == best:
-                ring = _opened(ring, _simplified(xy[rings[h] : rings[h + 1]], tolerance))
-        if size > 0:
-            out[size] = out[size + 1] = np.nan
-            size += 2
-        for k in range(len(ring)):
-            out[size], out[size + 1] = ring[k, 0], ring[k, 1]
-            size += 2
-    return out[:size].copy()
-
-
-@njit(error_model="numpy")
-def _area(ring: Points) -> float:
-    """The signed area: positive for an outer ring, negative for a hole."""
-    total = 0.0
-    for k in range(len(ring)):
-        j = k + 1 if k + 1 < len(ring) else 0
-        total += ring[k, 0] * ring[j, 1] - ring[j, 0] * ring[k, 1]
-    return total / 2
-
-
-@njit(error_model="numpy")
-def _holds(ring: Points, x: float, y: float) -> bool:
-    """Whether a ring along pixel edges goes around a corner, or through it."""
-    inside = False
-    for k in range(len(ring)):
-        j = k + 1 if k + 1 < len(ring) else 0
-        x1, y1, x2, y2 = ring[k, 0], ring[k, 1], ring[j, 0], ring[j, 1]
-        if min(x1, x2) <= x <= max(x1, x2) and min(y1, y2) <= y <= max(y1, y2):
-            return True
-        if x1 == x2 and x1 > x and (y1 > y) != (y2 > y):
-            inside = not inside
-    return inside
-
-
-@njit(error_model="numpy")
-def _opened(ring: Points, hole: Points) -> Points:
-    """One ring of a ring and a hole in it, by a cut between their nearest corners."""
-    near, at, there = np.inf, 0, 0
-    for i in range(len(ring)):
-        for j in range(len(hole)):
-            far = (ring[i, 0] - hole[j, 0]) ** 2 + (ring[i, 1] - hole[j, 1]) ** 2
-            if far < near:
-                near, at, there = far, i, j
-    n, m = len(ring), len(hole)
-    out = np.empty((n + m + 2, 2))
-    for k in range(n + m + 2):
-        if k <= at or k > at + m + 1:
-            corner = k if k <= at else k - m - 2
-            out[k, 0], out[k, 1] = ring[corner, 0], ring[corner, 1]
-        else:
-            corner = (there + k - at - 1) % m
-            out[k, 0], out[k, 1] = hole[corner, 0], hole[corner, 1]
-    return out
-
-
-@njit(error_model="numpy")
-def _simplified(ring: Points, tolerance: float) -> Points:
-    """A closed ring with fewer corners; a thin one is simplified less, so that it stays one."""
-    if tolerance <= 0 or len(ring) <= 4:
-        return ring.copy()
-    while tolerance > 0.25:
-        keep = _corners(ring, tolerance)
-        few = np.empty((len(ring), 2))
-        size = 0
-        for k in range(len(ring)):
-            if keep[k]:
-                few[size, 0], few[size, 1] = ring[k, 0], ring[k, 1]
-                size += 1
-        few = few[:size]
-        if len(few) > 2 and abs(_area(few)) > 0.0 and (_area(few) > 0) == (_area(ring) > 0):
-            return few
-        tolerance /= 2
-    return ring.copy()
-
-
-@njit(error_model="numpy")
-def _corners(ring: Points, tolerance: float) -> NDArray[np.bool_]:
+@kernel
+def corners(ring: Points, tolerance: float) -> NDArray[np.bool_]:
     """Which corners Douglas and Peucker keep, from the first one and the one furthest from it."""
     n = len(ring)
     keep = np.zeros(n, np.bool_)

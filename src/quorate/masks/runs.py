@@ -1,365 +1,226 @@
-"""Kernels on run lengths: from bitmaps and back, area, enclosing box, merging, overlap.
+"""Run lengths of many masks, in columns: to and from pixels, spans and COCO's compressed text.
 
-Runs go down the columns of the picture, zeros first, as COCO's do. Nothing here unrolls a
-picture, save `encode` and `decode`, which are asked to.
+Runs go down the columns of the picture, zeros first, as COCO's do. `offsets` (n + 1,) say which
+runs are whose. Only `encode` and `decode` unroll pixels.
+
+COCO's text (`rleToString` of pycocotools) tells each run but the first three as the difference
+from the one before the last, in digits of five bits, the lowest first, each a printable letter.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from quorate.compiled import kernel
+from quorate.columns import Offsets
+from quorate.errors import FormatError
 
 Runs = NDArray[np.uint32]
-Offsets = NDArray[np.int64]
 Ints = NDArray[np.int64]
 
-MAJORITY, UNION, INTERSECTION, BEST = range(4)
-"""How several masks become one; BEST is the first that is there."""
+MOST_LETTERS = 12
+"""A number of 32 bits with its sign has seven; what fits 64 bits is decoded, then refused."""
 
 
-@kernel
+class Spans(NamedTuple):
+    """The runs that are in, none of them empty, in the masks' order.
+
+    row         (m,) which mask
+    begin, end  (m,) pixels, counted down the columns; `end` is exclusive
+    """
+
+    row: Ints
+    begin: Ints
+    end: Ints
+
+
 def encode(bitmaps: NDArray[np.bool_]) -> tuple[Offsets, Runs]:
     """(n, h, w) -> the runs of each."""
     count, height, width = bitmaps.shape
-    offsets = np.zeros(count + 1, np.int64)
-    for i in range(count):
-        runs = 1
-        now = False
-        for x in range(width):
-            for y in range(height):
-                if bitmaps[i, y, x] != now:
-                    now = not now
-                    runs += 1
-        offsets[i + 1] = offsets[i] + runs
-    out = np.empty(offsets[count], np.uint32)
-    for i in range(count):
-        at = offsets[i]
-        now = False
-        length = 0
-        for x in range(width):
-            for y in range(height):
-                if bitmaps[i, y, x] != now:
-                    out[at] = length
-                    at += 1
-                    length = 0
-                    now = not now
-                length += 1
-        out[at] = length
-    return offsets, out
+    flat = bitmaps.transpose(0, 2, 1).reshape(count, height * width)
+    ends = np.ones((count, height * width + 1), dtype=np.bool_)  # where a run ends
+    ends[:, 1:-1] = flat[:, 1:] != flat[:, :-1]
+    if flat.shape[1]:
+        ends[:, 0] = flat[:, 0]
+    row, at = np.nonzero(ends)
+    return _rows_of(row, count), _steps(row, at)
 
 
-@kernel
-def decode(
-    runs: Runs, height: int, left: int, top: int, right: int, bottom: int
-) -> NDArray[np.bool_]:
-    """One mask -> (bottom - top, right - left): the part of it within a window."""
-    return unrolled(runs, height, left, top, right, bottom)
+def decode(runs: Runs, height: int, left: int, top: int, right: int, bottom: int) -> NDArray[Any]:
+    """One mask -> bool (bottom - top, right - left): the part of it within a window."""
+    ends = np.concatenate(([0], np.cumsum(runs, dtype=np.int64)))
+    lengths = np.diff(ends.clip(left * height, right * height))
+    pixels = np.repeat(np.arange(len(runs)) % 2 == 1, lengths)
+    return np.ascontiguousarray(pixels.reshape(right - left, height).T[top:bottom])
 
 
-@njit(error_model="numpy")
-def unrolled(
-    runs: Runs, height: int, left: int, top: int, right: int, bottom: int
-) -> NDArray[np.bool_]:
-    """What `decode` does, for other kernels: those that are loaded cannot call each other."""
-    out = np.zeros((bottom - top, right - left), np.bool_)
-    at = 0
-    for k in range(len(runs)):
-        length = int(np.int64(runs[k]))
-        if k & 1 and length > 0:
-            _fill(out, at, at + length, height, left, top, right, bottom)
-        at += length
-    return out
+def spans(offsets: Offsets, runs: Runs) -> Spans:
+    """Where the masks are in."""
+    row, place = _places(offsets)
+    end = _within(offsets, runs)
+    there = (place % 2 == 1) & (runs > 0)
+    return Spans(row[there], end[there] - runs[there], end[there])
 
 
-@njit(error_model="numpy")
-def _fill(
-    out: NDArray[np.bool_],
-    begin: int,
-    end: int,
-    height: int,
-    left: int,
-    top: int,
-    right: int,
-    bottom: int,
-) -> None:
-    """Set what pixels `begin` to `end` of the picture have in the window."""
-    for x in range(max(begin // height, left), min((end - 1) // height + 1, right)):
-        low = max(begin - x * height, top)
-        high = min(end - x * height, bottom)
-        for y in range(low, high):
-            out[y - top, x - left] = True
+def of_spans(found: Spans, there: NDArray[np.bool_], pixels: Ints) -> tuple[Offsets, Runs]:
+    """The inverse; spans may touch. (n,) which rows have a mask, and of how many pixels."""
+    row, begin, end = found
+    apart = (row[1:] != row[:-1]) | (begin[1:] != end[:-1])
+    first, last = np.append(True, apart)[: len(row)], np.append(apart, True)[: len(row)]
+    full = np.zeros(len(there), dtype=np.bool_)  # in at the last pixel: no run of zeros ends it
+    full[row[end == pixels[row]]] = True
+    rest = np.flatnonzero(there & ~full)
+    rows = np.concatenate([row[first], row[last], rest])
+    ends = np.concatenate([begin[first], end[last], pixels[rest]])
+    order = np.lexsort((ends, rows))
+    return _rows_of(rows[order], len(there)), _steps(rows[order], ends[order])
 
 
-@kernel
 def measure(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> tuple[Ints, Ints]:
     """Area (n,), and (n, 4) the box x1, y1, x2, y2 that encloses each; zeros where it is empty."""
-    count = len(offsets) - 1
-    area = np.zeros(count, np.int64)
-    box = np.zeros((count, 4), np.int64)
-    for i in range(count):
-        height = int(np.int64(size[i, 0]))
-        at = 0
-        x1 = y1 = x2 = y2 = 0
-        for k in range(offsets[i], offsets[i + 1]):
-            length = int(np.int64(runs[k]))
-            if (k - offsets[i]) & 1 and length > 0:
-                last = at + length - 1
-                first_column, last_column = at // height, last // height
-                low, high = at % height, last % height
-                if first_column != last_column:
-                    low, high = 0, height - 1
-                if area[i] == 0:
-                    x1, y1, x2, y2 = first_column, low, last_column + 1, high + 1
-                else:
-                    y1, x2, y2 = min(y1, low), last_column + 1, max(y2, high + 1)
-                area[i] += length
-            at += length
-        box[i, 0], box[i, 1], box[i, 2], box[i, 3] = x1, y1, x2, y2
+    row, begin, end = spans(offsets, runs)
+    height = size[row, 0].astype(np.int64)
+    (left, top), (right, bottom) = divmod(begin, height), divmod(end - 1, height)
+    whole = left != right
+    area = np.zeros(len(size), np.int64)
+    box = np.zeros((len(size), 4), np.int64)
+    here, at = np.unique(row, return_index=True)
+    if len(here):
+        area[here] = np.add.reduceat(end - begin, at)
+        box[here, 0] = left[at]
+        box[here, 1] = np.minimum.reduceat(np.where(whole, 0, top), at)
+        box[here, 2] = np.maximum.reduceat(right, at) + 1
+        box[here, 3] = np.maximum.reduceat(np.where(whole, height - 1, bottom), at) + 1
     return area, box
 
 
-@kernel
-def sound(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> int:
+def unsound(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> int:
     """The first row whose runs do not cover its size exactly; -1 where all do or have none."""
-    for i in range(len(offsets) - 1):
-        if offsets[i] == offsets[i + 1]:
-            continue
-        total = 0
-        for k in range(offsets[i], offsets[i + 1]):
-            total += int(np.int64(runs[k]))
-        if size[i, 0] < 0 or size[i, 1] < 0 or total != int(np.int64(size[i, 0])) * size[i, 1]:
-            return i
-    return -1
+    sums = np.concatenate(([0], np.cumsum(runs, dtype=np.int64)))
+    wrong = np.diff(sums[offsets]) != size.astype(np.int64).prod(axis=1)
+    bad = np.flatnonzero((np.diff(offsets) > 0) & (wrong | (size < 0).any(axis=1)))
+    return int(bad[0]) if len(bad) else -1
 
 
-@kernel
 def digests(offsets: Offsets, runs: Runs) -> NDArray[np.uint64]:
-    """(n,) A number for each mask, the same for the same runs (FNV-1a)."""
-    out = np.empty(len(offsets) - 1, np.uint64)
-    for i in range(len(offsets) - 1):
-        code = np.uint64(14695981039346656037)
-        for k in range(offsets[i], offsets[i + 1]):
-            code = (code ^ np.uint64(runs[k])) * np.uint64(1099511628211)
-        out[i] = code
-    return out
+    """(n,) A number for each mask, the same for the same runs."""
+    _, place = _places(offsets)
+    powers = np.cumprod(np.full(place.max(initial=0) + 1, 1099511628211, np.uint64))
+    sums = np.cumsum((runs + np.uint64(1)) * powers[place], dtype=np.uint64)
+    return np.diff(np.append(np.zeros(1, np.uint64), sums)[offsets])
 
 
-@kernel
-def merge(
-    group: Offsets,
-    rows: Ints,
-    offsets: Offsets,
-    runs: Runs,
-    votes: NDArray[np.float64],
-    sure: NDArray[np.float64],
-    how: int,
-) -> tuple[int, Offsets, Runs]:
-    """One mask of each group of masks: a bad group or -1, the offsets, the runs.
-
-    Group g is `rows[group[g]:group[g + 1]]`, all of one size; those without a mask take no part,
-    and a group without any has none. `votes` and `sure`, one for each of `rows`, count for the
-    majority: a pixel is in where the members that cover it have more votes than those that do
-    not, or as many and are surer in sum.
-    """
-    groups = len(group) - 1
-    room = 0
-    most = 0
-    for g in range(groups):
-        most = max(most, group[g + 1] - group[g])
-        for r in range(group[g], group[g + 1]):
-            room += offsets[rows[r] + 1] - offsets[rows[r]] + 1
-    out = np.empty(room, np.uint32)
-    out_offsets = np.zeros(groups + 1, np.int64)
-    member = np.empty(most, np.int64)  # its place in `rows`
-    at = np.empty(most, np.int64)  # its next run
-    until = np.empty(most, np.int64)  # the pixel at which its present run ends
-    covers = np.empty(most, np.bool_)
-    size = 0
-    for g in range(groups):
-        count = 0
-        for r in range(group[g], group[g + 1]):
-            begin, end = offsets[rows[r]], offsets[rows[r] + 1]
-            if end > begin:
-                member[count], at[count], until[count] = r, begin + 1, int(np.int64(runs[begin]))
-                covers[count] = False
-                count += 1
-        if count == 0:
-            out_offsets[g + 1] = size
-            continue
-        if count == 1 or how == BEST:
-            row = rows[member[0]]
-            for k in range(offsets[row], offsets[row + 1]):
-                out[size] = runs[k]
-                size += 1
-            out_offsets[g + 1] = size
-            continue
-        inside = False
-        begun = pixel = 0
-        while True:
-            # To where some member's run ends; whose it is, and how all stand from there on.
-            nearest = until[0]
-            for m in range(1, count):
-                nearest = min(nearest, until[m])
-            pixel = nearest
-            ended = 0
-            for m in range(count):
-                last = offsets[rows[member[m]] + 1]
-                while until[m] == pixel and at[m] < last:
-                    until[m] += int(np.int64(runs[at[m]]))
-                    at[m] += 1
-                    covers[m] = not covers[m]
-                ended += until[m] == pixel
-            if ended:
-                break
-            now = _decided(covers, member, count, votes, sure, how)
-            if now != inside:
-                out[size] = pixel - begun
-                size += 1
-                begun = pixel
-                inside = now
-        out[size] = pixel - begun
-        size += 1
-        out_offsets[g + 1] = size
-        for m in range(count):
-            last = offsets[rows[member[m]] + 1]
-            if until[m] != pixel or at[m] != last:
-                return g, out_offsets, out[:size]
-    return -1, out_offsets, out[:size].copy()
-
-
-@njit(error_model="numpy")
-def _decided(
-    covers: NDArray[np.bool_],
-    member: Ints,
-    count: int,
-    votes: NDArray[np.float64],
-    sure: NDArray[np.float64],
-    how: int,
-) -> bool:
-    """Whether a pixel is in, by which members cover it."""
-    if how == UNION:
-        for m in range(count):  # noqa: SIM110  numba has no generators within functions
-            if covers[m]:
-                return True
-        return False
-    if how == INTERSECTION:
-        for m in range(count):  # noqa: SIM110  likewise
-            if not covers[m]:
-                return False
-        return True
-    ours = theirs = our_score = their_score = 0.0
-    for m in range(count):
-        r = member[m]
-        if covers[m]:
-            ours += votes[r]
-            our_score += sure[r]
-        else:
-            theirs += votes[r]
-            their_score += sure[r]
-    return ours > theirs or (ours == theirs and our_score > their_score)
-
-
-@kernel
-def overlaps(
-    offsets: Offsets,
-    runs: Runs,
-    other_offsets: Offsets,
-    other_runs: Runs,
-    crowd: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """(n, m) IoU of masks of one picture; with a crowd, intersection over the first's area."""
-    n, m = len(offsets) - 1, len(other_offsets) - 1
-    out = np.zeros((n, m))
-    for i in range(n):
-        for j in range(m):
-            shared, mine, theirs = _shared(
-                runs[offsets[i] : offsets[i + 1]],
-                other_runs[other_offsets[j] : other_offsets[j + 1]],
-            )
-            whole = mine if crowd[j] else mine + theirs - shared
-            if shared > 0:
-                out[i, j] = shared / whole
-    return out
-
-
-@njit(error_model="numpy")
-def _shared(runs: Runs, others: Runs) -> tuple[int, int, int]:
-    """Pixels that both masks cover, that the first covers, that the second covers."""
-    shared = mine = theirs = 0
-    a = b = -1
-    left = right = 0
-    while True:
-        while left == 0 and a + 1 < len(runs):
-            a += 1
-            left = int(np.int64(runs[a]))
-            mine += left * (a & 1)
-        while right == 0 and b + 1 < len(others):
-            b += 1
-            right = int(np.int64(others[b]))
-            theirs += right * (b & 1)
-        if left == 0 or right == 0:
-            break
-        step = min(left, right)
-        shared += step * (a & 1) * (b & 1)
-        left -= step
-        right -= step
-    while a + 1 < len(runs):
-        a += 1
-        mine += int(np.int64(runs[a])) * (a & 1)
-    while b + 1 < len(others):
-        b += 1
-        theirs += int(np.int64(others[b])) * (b & 1)
-    return shared, mine, theirs
-
-
-@kernel
 def moved(
     offsets: Offsets,
     runs: Runs,
     size: NDArray[np.int32],
-    left: Ints,
-    top: Ints,
-    height: int,
-    width: int,
+    corner: Ints,
+    onto: NDArray[np.int32],
 ) -> tuple[Offsets, Runs]:
-    """Masks of windows as masks of the picture that the windows lie in, at `left` and `top`."""
-    count = len(offsets) - 1
-    room = 0
-    for i in range(count):
-        if offsets[i + 1] > offsets[i]:  # a run over several columns falls apart into as many
-            room += offsets[i + 1] - offsets[i] + 2 * int(np.int64(size[i, 1])) + 4
-    out = np.empty(room, np.uint32)
-    out_offsets = np.zeros(count + 1, np.int64)
-    at = 0
-    for i in range(count):
-        if offsets[i + 1] == offsets[i]:
-            out_offsets[i + 1] = at
-            continue
-        first = at
-        done = 0  # pixels that are written
-        pixel = 0
-        rows = int(np.int64(size[i, 0]))
-        for k in range(offsets[i], offsets[i + 1]):
-            end = pixel + int(np.int64(runs[k]))
-            if (k - offsets[i]) & 1:
-                while pixel < end:
-                    column, row = pixel // rows, pixel % rows
-                    length = min(end - pixel, rows - row)
-                    start = (left[i] + column) * height + top[i] + row
-                    if start == done and at > first:
-                        out[at - 1] += length
-                    else:
-                        out[at] = start - done
-                        out[at + 1] = length
-                        at += 2
-                    done = start + length
-                    pixel += length
-            pixel = end
-        if done < height * width or at == first:
-            out[at] = height * width - done
-            at += 1
-        out_offsets[i + 1] = at
-    return out_offsets, out[:at].copy()
+    """Masks of windows as masks of the pictures that they lie in; what is outside is cut off.
+
+    `corner` (n, 2) is x, y of each window in its picture, `onto` (n, 2) the pictures' height and
+    width.
+    """
+    row, begin, end = spans(offsets, runs)
+    height = size[row, 0].astype(np.int64)
+    (left, top), (right, bottom) = divmod(begin, height), divmod(end - 1, height)
+    # A span over several columns falls apart into as many.
+    columns = right - left + 1
+    piece = np.repeat(np.arange(len(row)), columns)
+    step = np.arange(len(piece)) - np.repeat(np.cumsum(columns) - columns, columns)
+    low = np.where(step == 0, top[piece], 0)
+    high = np.where(step == columns[piece] - 1, bottom[piece] + 1, height[piece])
+    row = row[piece]
+    x = left[piece] + step + corner[row, 0]
+    rows, width = onto[row].astype(np.int64).T
+    low, high = ((y + corner[row, 1]).clip(0, rows) for y in (low, high))
+    kept = (x >= 0) & (x < width) & (low < high)
+    found = Spans(*(column[kept] for column in (row, x * rows + low, x * rows + high)))
+    return of_spans(found, np.diff(offsets) > 0, onto.astype(np.int64).prod(axis=1))
+
+
+def pack(offsets: Offsets, runs: Runs) -> list[str]:
+    """COCO's text of each mask; '' for one that is not there."""
+    _, place = _places(offsets)
+    value = runs.astype(np.int64)
+    later = np.flatnonzero(place > 2)
+    value[later] -= runs[later - 2]
+    letters = np.zeros((len(runs), 7), np.uint8)
+    more = np.ones(len(runs), dtype=np.bool_)
+    used = np.zeros(letters.shape, dtype=np.bool_)
+    for digit in range(7):
+        used[:, digit] = more
+        low = value & 31
+        value >>= 5
+        going = value != np.where(low & 16, -1, 0)
+        letters[:, digit] = low + 32 * going + 48
+        more &= going
+    whole = letters[used].tobytes().decode("ascii")
+    ends = np.concatenate(([0], np.cumsum(used.sum(axis=1))))[offsets]
+    return [whole[a:b] for a, b in pairwise(ends.tolist())]
+
+
+def unpack(texts: list[bytes]) -> tuple[Offsets, Runs]:
+    """The inverse; FormatError names the first mask whose text is damaged."""
+    bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    letters = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
+    text = np.repeat(np.arange(len(texts)), np.diff(bounds))
+    _refuse(text, (letters < 0) | (letters > 63), "have a letter that is none")
+    last = letters & 32 == 0
+    filled = np.flatnonzero(np.diff(bounds))
+    _refuse(filled, ~last[bounds[filled + 1] - 1], "end in the middle")
+    ends = np.flatnonzero(last)
+    begins = np.concatenate(([0], ends[:-1] + 1))[: len(ends)]
+    count = ends - begins + 1
+    row = text[ends]
+    _refuse(row, count > MOST_LETTERS, "have a number of more than 32 bits")
+    shift = 5 * (np.arange(len(letters)) - np.repeat(begins, count))
+    value = np.add.reduceat((letters & 31) << shift, begins) if len(begins) else begins
+    value -= np.where(letters[ends] & 16, np.int64(1) << 5 * count, 0)
+    _refuse(row, np.abs(value) >> 33 > 0, "have a number of more than 32 bits")
+    offsets = _rows_of(row, len(texts))
+    # Sums over every other run; the first stands alone.
+    _, place = _places(offsets)
+    kind = np.where(place == 0, 0, 2 - place % 2) + 3 * row
+    order = np.argsort(kind, kind="stable")
+    groups = np.searchsorted(kind[order], np.arange(3 * len(texts) + 1))
+    runs = np.empty_like(value)
+    runs[order] = _within(groups, value[order])
+    _refuse(row, (runs < 0) | (runs >> 32 > 0), "are below 0 or above what 32 bits hold")
+    return offsets, runs.astype(np.uint32)
+
+
+def _refuse(row: Ints, wrong: NDArray[np.bool_], why: str) -> None:
+    if wrong.any():
+        raise FormatError(f"Mask {int(row[wrong][0]) + 1}: its compressed run lengths {why}.")
+
+
+def _rows_of(row: Ints, count: int) -> Offsets:
+    """The offsets of rows whose numbers rise."""
+    return np.concatenate(([0], np.cumsum(np.bincount(row, minlength=count)))).astype(np.int64)
+
+
+def _places(offsets: Offsets) -> tuple[Ints, Ints]:
+    """(m,) The row of each value, and its place in it, from 0."""
+    lengths = np.diff(offsets)
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    return row, np.arange(len(row)) - offsets[row]
+
+
+def _within(offsets: Offsets, values: NDArray[np.integer]) -> Ints:
+    """(m,) The sum of the values up to each, within its row."""
+    sums = np.concatenate(([0], np.cumsum(values, dtype=np.int64)))
+    within: Ints = sums[1:] - np.repeat(sums[offsets[:-1]], np.diff(offsets))
+    return within
+
+
+def _steps(row: Ints, ends: Ints) -> Runs:
+    """The lengths of runs by where they end."""
+    runs = np.diff(ends, prepend=0)
+    begins = np.diff(row, prepend=-1) > 0
+    runs[begins] = ends[begins]
+    return runs.astype(np.uint32)

@@ -1,23 +1,30 @@
-"""Masks to and from what labellers draw: run lengths within a box, polygons, ellipses, boxes.
+"""Masks to and from what people draw: polygons, ellipses, boxes, run lengths within a box.
 
-Labelling tools (CVAT) tell a mask by the box around it, whole pixels, and run lengths along the
-rows of that box, zeros first; `boxed` and `unboxed` go between these and whole pictures.
+COCO's run lengths go down the columns of the whole picture, as ours do. A labelling tool (CVAT)
+tells a mask by the box around it, whole pixels, and run lengths along the rows of that box, zeros
+first, and so do annotations. `outlines` makes polygons of masks.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from quorate.columns import Offsets
-from quorate.compiled import kernel
-from quorate.masks.runs import unrolled
+from quorate.columns import Offsets, Ragged
+from quorate.errors import FormatError, InputError, QuorateError
+from quorate.masks import runs
 from quorate.masks.value import Masks
 
 Floats = NDArray[np.float64]
+Box = tuple[float, float, float, float]
+
+FURTHEST = 1_000_000.0
+"""Pixels: a polygon that reaches further is drawn in no picture."""
+MOST_PIXELS = 1 << 29
+"""A mask of more pixels is refused where its runs are to be unrolled in memory."""
 
 
 class Shapes(NamedTuple):
@@ -57,29 +64,112 @@ def boxed(masks: Masks) -> tuple[Offsets, Floats, NDArray[np.int64]]:
 
     A row without a mask, or of no pixel, has no runs.
     """
-    box = masks.measured().box
-    height = np.array(masks.size[:, 0], np.int64)
-    offsets, values = along_rows(*masks.columns(), height, box)
-    return offsets, values, box
+    area, box = masks.measured()
+    told = Ragged.of(
+        encode(masks.bitmap(row, window)) if pixels else ()
+        for row, (window, pixels) in enumerate(zip(box.tolist(), area.tolist(), strict=True))
+    )
+    return told.offsets, told.values, box
 
 
 def unboxed(
     offsets: Offsets, values: Floats, boxes: NDArray[np.floating], sizes: NDArray[np.int32]
 ) -> Masks:
     """The inverse, for pictures of (n, 2) sizes; what lies outside of a picture is cut off."""
-    size = np.require(sizes, np.int32, ("C", "W"))
     whole = np.rint(boxes).astype(np.int64).reshape(-1, 4)
-    runs = down_columns(
-        np.require(offsets, np.int64, ("C", "W")), np.require(values, np.float64, ("C", "W")),
-        whole, size,
-    )  # fmt: skip
-    return Masks(*runs, size)
+    box_sizes = np.maximum(whole[:, 2:] - whole[:, :2], 0)
+    parts = [
+        Masks.from_bitmaps(decode(values[start:end], width, height)[None])
+        if end > start
+        else Masks.nothing(1)
+        for start, end, (width, height) in zip(
+            offsets[:-1].tolist(), offsets[1:].tolist(), box_sizes.tolist(), strict=True
+        )
+    ]
+    return Masks.concat(parts).placed(whole[:, :2], np.asarray(sizes, dtype=np.int32))
+
+
+def encode(bitmap: NDArray[np.bool_]) -> Floats:
+    """(h, w) bool -> run lengths along the rows, zeros first."""
+    _, found = runs.encode(np.asarray(bitmap).T.reshape(1, bitmap.shape[1], bitmap.shape[0]))
+    return found.astype(np.float64) if bitmap.size else np.empty(0)
+
+
+def decode(lengths: NDArray[Any], width: int, height: int) -> NDArray[np.bool_]:
+    """Run lengths along the rows, zeros first -> (height, width) bool; what is beyond is cut."""
+    ends = np.cumsum(np.asarray(lengths, dtype=np.int64)).clip(0, width * height)
+    flat = np.repeat(np.arange(len(ends)) % 2 == 1, np.diff(ends, prepend=0))
+    bitmap = np.zeros(width * height, dtype=np.bool_)
+    bitmap[: len(flat)] = flat
+    return bitmap.reshape(height, width)
+
+
+def fits(lengths: NDArray[Any], width: int, height: int) -> bool:
+    """Whether run lengths are whole numbers that cover a box exactly."""
+    return bool(((lengths >= 0) & (lengths % 1 == 0)).all()) and lengths.sum() == width * height
+
+
+def from_coco(
+    counts: Sequence[int] | str, size: Sequence[int], *, place: str
+) -> tuple[Box, Floats]:
+    """COCO's run lengths -> the enclosing box (whole pixels) and the run lengths within it."""
+    if len(size) != 2 or size[0] < 0 or size[1] < 0 or size[0] * size[1] > MOST_PIXELS:
+        raise FormatError(f"{place}: a mask of size {list(size)}.")
+    if not len(counts) and size[0] * size[1]:
+        raise FormatError(f"{place}: a mask without run lengths.")
+    try:
+        if isinstance(counts, str):
+            masks = Masks.from_counts([counts], [size])
+        else:
+            masks = Masks.from_runs([counts], [size])
+    except QuorateError as error:
+        raise FormatError(f"{place}: {error.message.removeprefix('Mask 1: ')}") from None
+    _, values, box = boxed(masks)
+    left, top, right, bottom = map(float, box[0].tolist())
+    return (left, top, right, bottom), values
+
+
+def drawn(offsets: Offsets, points: Floats, sizes: NDArray[np.int32]) -> Masks:
+    """The masks of polygons, whose rings a pair of NaN parts, in pictures of (n, 2) sizes.
+
+    The pixels are those of pycocotools (`frPyObjects` and `merge`). A row without points has no
+    mask. Raises InputError for a point that is infinite or a million pixels away, or a picture
+    of more pixels than 32 bits count.
+    """
+    from hotcoco import mask
+
+    if len(points) and not np.nanmax(np.abs(points), initial=0) <= FURTHEST:
+        raise InputError(
+            f"A polygon reaches further than any picture ({np.nanmax(np.abs(points)):g})."
+        )
+    size = np.asarray(sizes, dtype=np.int32).reshape(-1, 2)
+    counts = []
+    for row, (height, width) in enumerate(size.tolist()):
+        xy = points[offsets[row] : offsets[row + 1]]
+        try:
+            rles = [
+                mask.fr_poly(ring.tolist(), height, width)
+                for ring in polygon_rings(xy)
+                if len(ring)
+            ]
+        except (ValueError, OverflowError) as error:
+            raise InputError(
+                f"A polygon in a picture of {width}x{height} pixels: {error}."
+            ) from None
+        if len(rles) > 1:
+            rles = [mask.merge(rles, False)]
+        counts.append(rles[0]["counts"] if rles else b"")
+    return Masks.from_counts(counts, size)
+
+
+def polygon_rings(points: Floats) -> list[Floats]:
+    """The rings of a polygon, which pairs of NaN part: x, y, x, y, … each."""
+    parted = np.flatnonzero(np.isnan(points[::2])) * 2
+    return [part[~np.isnan(part)] for part in np.split(points, parted)] if len(parted) else [points]
 
 
 def rectangles(boxes: NDArray[np.floating], sizes: NDArray[np.int32]) -> Masks:
     """Boxes as masks, as pycocotools draws them."""
-    from quorate.masks.drawing import drawn
-
     x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).T
     points = np.stack([x1, y1, x1, y2, x2, y2, x2, y1], axis=1)
     return drawn(np.arange(len(points) + 1) * 8, points.reshape(-1), sizes)
@@ -101,95 +191,3 @@ def ellipses(boxes: Floats, rotation: Floats, sizes: NDArray[np.int32]) -> Masks
         else:
             parts.append(Masks.from_runs([[height * width]], [[height, width]]))
     return Masks.concat(parts)
-
-
-@kernel
-def along_rows(
-    offsets: Offsets,
-    runs: NDArray[np.uint32],
-    height: NDArray[np.int64],
-    box: NDArray[np.int64],
-) -> tuple[Offsets, Floats]:
-    """`boxed` on columns."""
-    out = np.empty(1024)
-    out_offsets = np.zeros(len(offsets), np.int64)
-    size = 0
-    for i in range(len(offsets) - 1):
-        x1, y1, x2, y2 = box[i, 0], box[i, 1], box[i, 2], box[i, 3]
-        if x2 > x1:
-            pixels = unrolled(runs[offsets[i] : offsets[i + 1]], height[i], x1, y1, x2, y2)
-            room = size + (x2 - x1) * (y2 - y1) + 2
-            if room > len(out):
-                longer = np.empty(2 * room)
-                for k in range(size):
-                    longer[k] = out[k]
-                out = longer
-            inside = False
-            length = 0
-            for y in range(y2 - y1):
-                for x in range(x2 - x1):
-                    if pixels[y, x] != inside:
-                        out[size] = length
-                        size += 1
-                        length = 0
-                        inside = not inside
-                    length += 1
-            out[size] = length
-            size += 1
-        out_offsets[i + 1] = size
-    return out_offsets, out[:size].copy()
-
-
-@kernel
-def down_columns(
-    offsets: Offsets, values: Floats, box: NDArray[np.int64], size: NDArray[np.int32]
-) -> tuple[Offsets, NDArray[np.uint32]]:
-    """`unboxed` on columns."""
-    out = np.empty(1024, np.uint32)
-    out_offsets = np.zeros(len(offsets), np.int64)
-    used = 0
-    for i in range(len(offsets) - 1):
-        if offsets[i + 1] > offsets[i]:
-            height, width = int(np.int64(size[i, 0])), int(np.int64(size[i, 1]))
-            pixels = _window(values[offsets[i] : offsets[i + 1]], box[i])
-            room = used + pixels.size + 4
-            if room > len(out):
-                longer = np.empty(2 * room, np.uint32)
-                for k in range(used):
-                    longer[k] = out[k]
-                out = longer
-            done = 0
-            first = used
-            for x in range(pixels.shape[1]):
-                column = box[i, 0] + x
-                for y in range(pixels.shape[0]):
-                    row = box[i, 1] + y
-                    if pixels[y, x] and 0 <= column < width and 0 <= row < height:
-                        at = column * height + row
-                        if at == done and used > first:
-                            out[used - 1] += 1
-                        else:
-                            out[used] = at - done
-                            out[used + 1] = 1
-                            used += 2
-                        done = at + 1
-            if done < height * width or used == first:
-                out[used] = height * width - done
-                used += 1
-        out_offsets[i + 1] = used
-    return out_offsets, out[:used].copy()
-
-
-@njit(error_model="numpy")
-def _window(values: Floats, box: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(height, width) of a box; runs that reach beyond it are cut off."""
-    width, height = max(box[2] - box[0], 0), max(box[3] - box[1], 0)
-    out = np.zeros((height, width), np.bool_)
-    at = 0
-    for k in range(len(values)):
-        end = min(at + int(values[k]), width * height)
-        if k & 1:
-            for pixel in range(at, end):
-                out[pixel // width, pixel % width] = True
-        at = end
-    return out

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quorate.columns import Offsets, concat_offsets, take_ragged
-from quorate.errors import FormatError, InputError
+from quorate.errors import InputError
 
 
 class Measured(NamedTuple):
@@ -64,13 +63,12 @@ class Masks:
         """Of (n, height, width) pixels; whatever is not 0 is in."""
         from quorate.masks.runs import encode
 
-        pixels = np.ascontiguousarray(np.asarray(bitmaps).astype(np.bool_, copy=False))
+        pixels = np.asarray(bitmaps).astype(np.bool_, copy=False)
         if pixels.ndim != 3:
             raise InputError(
                 f"Masks: bitmaps of shape {pixels.shape}, expected (n, height, width)."
             )
-        offsets, runs = encode(pixels.copy() if not pixels.flags.writeable else pixels)
-        return cls(offsets, runs, _sizes(len(pixels), pixels.shape[1], pixels.shape[2]))
+        return cls(*encode(pixels), _sizes(*pixels.shape))
 
     @classmethod
     def from_runs(cls, rows: Sequence[ArrayLike], sizes: ArrayLike) -> Self:
@@ -90,17 +88,11 @@ class Masks:
     @classmethod
     def from_counts(cls, counts: Sequence[bytes | str], sizes: ArrayLike) -> Self:
         """Of COCO's compressed text, '' for none; FormatError where one is damaged."""
-        from quorate.masks import text
+        from quorate.masks.runs import unpack
 
-        parts = [c.encode("utf-8", "replace") if isinstance(c, str) else c for c in counts]
-        ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        letters = np.array(bytearray(b"".join(parts)), np.uint8)
-        bad, why, offsets, runs = text.unpack(letters, ends)
-        if bad >= 0:
-            said = {text.CUT: "end in the middle", text.STRANGE: "have a letter that is none"}
-            raise FormatError(
-                f"Mask {bad + 1}: its compressed run lengths {said.get(why, 'are below 0')}."
-            )
+        offsets, runs = unpack(
+            [c.encode("utf-8", "replace") if isinstance(c, str) else c for c in counts]
+        )
         masks = cls(offsets, runs, np.array(sizes, dtype=np.int32).reshape(-1, 2))
         masks.check()
         return masks
@@ -134,13 +126,12 @@ class Masks:
 
     def check(self) -> None:
         """InputError where the runs of a mask do not cover its picture exactly."""
-        from quorate.masks.runs import sound
+        from quorate.masks.runs import unsound
 
-        offsets, runs = self.columns()
-        bad = sound(offsets, runs, writeable(self.size))
+        bad = unsound(self.offsets, self.runs, self.size)
         if bad >= 0:
             height, width = self.size[bad].tolist()
-            total = int(runs[offsets[bad] : offsets[bad + 1]].sum(dtype=np.int64))
+            total = int(self.runs[slice(*self.offsets[bad : bad + 2])].sum(dtype=np.int64))
             raise InputError(
                 f"Mask {bad + 1}: its run lengths add up to {total}, not to the {height * width} "
                 f"pixels of a picture of {width}x{height}."
@@ -150,7 +141,7 @@ class Masks:
         """Area and enclosing box of each."""
         from quorate.masks.runs import measure
 
-        return Measured(*measure(*self.columns(), writeable(self.size)))
+        return Measured(*measure(self.offsets, self.runs, self.size))
 
     def bitmap(self, row: int, window: Sequence[int] | None = None) -> NDArray[np.bool_]:
         """(height, width) of one mask, or of what it has in `window`, x1, y1, x2, y2.
@@ -161,26 +152,30 @@ class Masks:
 
         height, width = (int(value) for value in self.size[row])
         x1, y1, x2, y2 = (0, 0, width, height) if window is None else map(int, window)
-        offsets, runs = self.columns()
-        return decode(runs[offsets[row] : offsets[row + 1]], height, x1, y1, x2, y2)
+        if not self.there[row]:
+            return np.zeros((y2 - y1, x2 - x1), dtype=np.bool_)
+        return decode(self.runs[slice(*self.offsets[row : row + 2])], height, x1, y1, x2, y2)
 
     def counts(self) -> list[str]:
         """COCO's compressed text of each; '' where there is no mask."""
-        from quorate.masks.text import pack
+        from quorate.masks.runs import pack
 
-        ends, letters = pack(*self.columns())
-        whole, bounds = letters.tobytes().decode("ascii"), ends.tolist()
-        return [whole[a:b] for a, b in pairwise(bounds)]
+        return pack(self.offsets, self.runs)
 
     def moved(self, left: ArrayLike, top: ArrayLike, height: int, width: int) -> Self:
         """Masks of windows, whose corners these are, as masks of the whole picture."""
-        from quorate.masks import runs
+        corner = np.empty((len(self), 2), np.int64)
+        corner[:, 0], corner[:, 1] = left, top
+        return self.placed(corner, _sizes(len(self), height, width))
 
-        n = len(self)
-        x, y = (np.array(np.broadcast_to(c, (n,)), dtype=np.int64) for c in (left, top))
-        size = writeable(self.size)
-        offsets, flat = runs.moved(*self.columns(), size, x, y, height, width)
-        return type(self)(offsets, flat, _sizes(n, height, width))
+    def placed(self, corner: NDArray[np.int64], onto: NDArray[np.int32]) -> Self:
+        """Masks of windows as masks of pictures of (n, 2) sizes; what is outside is cut off.
+
+        `corner` (n, 2) is x, y of each window in its picture.
+        """
+        from quorate.masks.runs import moved
+
+        return type(self)(*moved(self.offsets, self.runs, self.size, corner, onto), onto)
 
     def columns(self) -> tuple[Offsets, NDArray[np.uint32]]:
         """Offsets and runs in the one memory layout that kernels are compiled for."""

@@ -22,7 +22,9 @@ class Publish(SpecModel):
 
     formats: tuple[Literal["cvat", "coco", "voc", "yolo"], ...] = ("cvat", "coco")
     attributes: tuple[Literal["votes", "score", "agreement", "detectors"], ...] = Field(
-        ("votes", "score"), description="What each CVAT box carries as label attributes."
+        ("votes", "score"),
+        description="What each CVAT box carries as label attributes; CVAT calls the score "
+        "'confidence'.",
     )
     min_score: float = Field(
         0.25, ge=0.0, le=1.0, description="Boxes that score less are not written for a person."

@@ -58,14 +58,15 @@ def prepare(
     `labels` is the vocabulary of last resort, for a plain folder and a spec that names none;
     `notes` are remarks that the summary is to repeat; `shard_size` is chosen where it is None.
 
-    Raises InputError where there is no picture at all, SpecError where no label is known,
-    StorageError or AccessError where the pictures cannot be reached.
+    Raises InputError where there is no picture at all or a name that XML cannot hold, SpecError
+    where no label is known, StorageError or AccessError where the pictures cannot be reached.
     """
     from quorate.formats import read
 
     data = ensemble.where()
     dataset = read(data)
     words = vocabulary(ensemble, dataset.labels, labels)
+    check_publishable(ensemble, dataset.images, words)
     with open_tree(dataset.root) as tree:
         images, skipped = _measured(tree, dataset.images, progress)
         if not images:
@@ -123,6 +124,16 @@ def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
     for folder in work.earlier.glob("*"):
         if folder.name not in wanted:
             shutil.rmtree(folder)
+
+
+def check_publishable(
+    ensemble: EnsembleSpec, images: Iterable[Image], labels: Labels | None
+) -> None:
+    """InputError for a name that what is to be published cannot hold, before any work is done."""
+    from quorate.formats.cvat.writing import check_names
+
+    if {"cvat", "voc"} & set(ensemble.publish.formats):
+        check_names(tuple(images), labels.names if labels else ())
 
 
 def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -> Labels:

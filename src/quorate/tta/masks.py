@@ -18,8 +18,8 @@ def masks_led_back(masks: Masks, back: CoordinateMap) -> Masks:
     Flips and right turns are exact, and a crop or shift by whole pixels: an outline runs along
     the edges of pixels, which then lie on edges again. What falls outside the picture is lost.
     """
-    from quorate.masks.drawing import drawn
     from quorate.masks.outlines import polygons
+    from quorate.masks.shapes import drawn
 
     height, width = back.picture
     size = np.tile(np.array([height, width], np.int32), (len(masks), 1))

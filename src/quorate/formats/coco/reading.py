@@ -16,12 +16,12 @@ import numpy as np
 from quorate.annotations import Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats import masks
 from quorate.formats.base import Source
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import parted
 from quorate.labels import Labels
+from quorate.masks import shapes as masks
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])

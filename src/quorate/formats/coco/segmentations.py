@@ -15,7 +15,7 @@ from quorate.errors import FormatError, QuorateError
 from quorate.formats.detections.columns import Polygons
 from quorate.formats.shapes import parted
 from quorate.masks import Masks
-from quorate.masks.drawing import FURTHEST
+from quorate.masks.shapes import FURTHEST
 
 
 class _RunLengths(msgspec.Struct, gc=False):

@@ -1,32 +1,41 @@
-"""Read CVAT XML: the file is streamed, never held as text nor as a tree of elements.
+"""Read CVAT XML as a stream: neither its text nor a tree of elements is held.
 
-A parser without entities does it: a DOCTYPE is refused, so that no file can make it expand or
-fetch anything.
+The parser knows no entities but XML's own: a DOCTYPE is refused, so that no file can make it
+expand or fetch anything. Shapes are gathered as the parser meets them, and converted to columns
+many at once.
 """
 
 from __future__ import annotations
 
-import os
+import math
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
 from xml.parsers import expat
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.annotations import Annotations, Kind
+from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats import masks
 from quorate.formats.base import Source, merged
 from quorate.formats.cvat.meta import Node, read_meta
 from quorate.formats.places import placed
-from quorate.formats.rows import Rows
+from quorate.formats.rows import scattered
 from quorate.labels import Labels
+from quorate.masks.shapes import MOST_PIXELS, fits
 
-CHUNK = 1 << 20
-LARGE = 4 << 20
-"""From this size on, the compiled scanner is worth its start."""
-KINDS = {kind.name.lower(): kind for kind in Kind}
+CHUNK = 1 << 18
+SHAPES_AT_ONCE = 1 << 14
+DEEPEST_META = 16
+MOST_SOURCES = 100
+LIMIT = 1 << 31
+"""Numbers must be nearer to 0: they are kept in 32 bits."""
+KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 LEFT_OUT = ("cuboid", "skeleton")
 
 
@@ -43,95 +52,109 @@ def _files(source: Source) -> list[str]:
 def read(source: Source) -> Dataset:
     """Every CVAT XML file at a place, as one data set (CVAT too loads each XML of an archive).
 
-    Pictures are numbered from 1 in the file's order; CVAT's frame number is kept in
-    `Image.source_id`. Category ids are the labels' places in `<meta>`, from 1, as in CVAT's own
-    COCO export; without `<meta>`, labels stand in order of sight. Attributes stay text. Cuboids
-    and skeletons are left out and counted. Tracks ("CVAT for video") are refused.
+    Pictures are numbered from 1 in the file's order. `Image.source_id` is CVAT's frame number
+    where the file is the only one and CVAT's export of one task or job: its `<meta>` then has the
+    task's or job's `<id>`, which no other program writes. Any other `<image id>` is dropped, for
+    it need not be a frame.
+
+    Category ids are the labels' places in `<meta>`, from 1, as in CVAT's own COCO export; without
+    `<meta>`, labels stand in order of sight. Attributes stay text. `confidence`, as Quorate writes
+    a score, becomes the attribute `score` where all its values are numbers and no shape has an
+    attribute `score` itself. Cuboids and skeletons are left out and counted. Tracks ("CVAT for
+    video") are refused, and so is a number that is not finite or does not fit 32 bits.
     """
     files = _files(source)
     if not files:
         raise FormatError(f"{source.location}: no CVAT XML file (its root is `<annotations>`).")
-    parsers, parts = [], []
-    images: list[Image] = []
-    labels: dict[str, LabelInfo] = {}
+    content = _Content()
     for name in files:
-        parser, shapes = _read_file(source, name, images, labels)
-        parsers.append(parser)
-        parts.append(shapes)
-    left_out = sum((parser.left_out for parser in parsers), Counter[str]())
+        with source.tree.open(name) as file:
+            _Reader(source.place(name), content).read(file)
     notes = [
         f"{source.location}: {count} {shape}s are left out; Quorate knows none."
-        for shape, count in sorted(left_out.items())
+        for shape, count in sorted(content.left_out.items())
     ]
+    images, info = content.images, merged(*content.info)
+    if len(files) > 1 or not any(info.get(top, {}).get("id") for top in ("task", "job")):
+        images = [msgspec.structs.replace(image, source_id=None) for image in images]
     root, moved, more = placed(source, images)
     return Dataset(
         root=root,
         images=moved,
-        labels=Labels.from_names(labels),
-        annotations=Annotations.concat(parts),
-        name=next((parser.name for parser in parsers if parser.name), ""),
-        label_info=labels,
-        info=merged(*(parser.info for parser in parsers)),
+        labels=Labels.from_names(content.labels),
+        annotations=_with_scores(Annotations.concat(content.parts)),
+        name=next((name for name in content.names if name), ""),
+        label_info=content.labels,
+        info=info,
         notes=(*notes, *more),
     )
 
 
-def _read_file(
-    source: Source, name: str, images: list[Image], labels: dict[str, LabelInfo]
-) -> tuple[Parser, Annotations]:
-    """One file, the quick way where it is large and plain; its pictures and labels are added."""
-    with source.tree.open(name) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        if size >= LARGE:
-            from quorate.formats.cvat.scanning import NotPlain, read_plain
-
-            before, known = len(images), dict(labels)
-            parser = Parser(source.place(name), images, labels)
-            try:
-                return parser, read_plain(file, parser)
-            except NotPlain:
-                del images[before:]
-                labels.clear()
-                labels.update(known)
-                file.seek(0)
-        parser = Parser(source.place(name), images, labels)
-        parser.feed(file)
-        return parser, parser.rows.build()
+def _with_scores(shapes: Annotations) -> Annotations:
+    """The shapes with their attribute `confidence` called `score`, where it is one."""
+    column = shapes.attributes.get("confidence")
+    if column is None or "score" in shapes.attributes:
+        return shapes
+    told = np.array([value is not None for value in column.tolist()], dtype=bool)
+    if np.isnan(shapes.numbers("confidence")[told]).any():
+        return shapes
+    names = {"confidence": "score"}
+    return replace(
+        shapes, attributes={names.get(name, name): c for name, c in shapes.attributes.items()}
+    )
 
 
-class Parser:
-    """One file's pictures and shapes, element by element."""
+@dataclass
+class _Content:
+    """What has been read so far, of all files of a place."""
 
-    def __init__(self, place: str, images: list[Image], labels: dict[str, LabelInfo]) -> None:
-        self.place = place
-        self.images = images
-        self.labels = labels
-        self.rows = Rows()
-        self.left_out: Counter[str] = Counter()
-        self.name = ""
-        self.info: dict[str, Any] = {}
+    images: list[Image] = field(default_factory=list)
+    labels: dict[str, LabelInfo] = field(default_factory=dict)
+    parts: list[Annotations] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    names: list[str] = field(default_factory=list)
+    info: list[dict[str, Any]] = field(default_factory=list)
+    sources: dict[str, int] = field(default_factory=dict)
+
+
+class _Reader:
+    """One file, element by element; what it has goes to the content.
+
+    Depth 1 is `<annotations>`, 2 `<meta>` or `<image>`, 3 a shape, 4 its `<attribute>`.
+    """
+
+    def __init__(self, place: str, content: _Content) -> None:
+        self._place = place
+        self._content = content
+        self._numbers = {name: i for i, name in enumerate(content.labels, start=1)}
         self._declared = False
         self._meta: list[Node] = []
         self._depth = 0
-        self._shape: tuple[str, dict[str, str]] | None = None
-        self._attributes: dict[str, str] = {}
-        self._attribute = ""
-        self._text: list[str] | None = None
-        self._skipping = 0
-        self._line = 0
-        self._image: Image | None = None
-        self._numbers = {name: i for i, name in enumerate(labels, start=1)}
+        self._picture = 0  # the number of the picture around, 0 outside
+        self._in_shape = False
+        self._text = ""
+        self._attribute: tuple[list[int], list[str]] | None = None
+        known: dict[str, str] = {}
+        self._same = known.setdefault  # equal texts are one object
+        self._listener = self._characters  # only while text counts: white space costs time
+        self._begin()
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
         parser.StartDoctypeDeclHandler = self._doctype
         self._expat = parser
 
-    def feed(self, file: Any) -> None:
-        """Parse a whole file; FormatError, with the line, for what is wrong in it."""
+    def _begin(self) -> None:
+        """Forget the shapes; each has one entry in each list, until `_convert` is called."""
+        self._kinds: list[int] = []
+        self._values: list[dict[str, str]] = []
+        self._owners: list[int] = []
+        self._lines: list[int] = []
+        self._attributes: dict[str, tuple[list[int], list[str]]] = {}
+
+    def read(self, file: BinaryIO) -> None:
+        """Read a whole file; FormatError, with the line, for what is wrong in it."""
         try:
             while chunk := file.read(CHUNK):
                 self._expat.Parse(chunk, False)
@@ -139,155 +162,217 @@ class Parser:
         except expat.ExpatError as error:
             why = expat.ErrorString(error.code)
             cut = " (the file is truncated?)" if error.code in _ENDS else ""
-            raise FormatError(f"{self.place}, line {error.lineno}: {why}{cut}.") from None
-        except (UnicodeDecodeError, LookupError) as error:
+            raise FormatError(f"{self._place}, line {error.lineno}: {why}{cut}.") from None
+        except (ValueError, LookupError) as error:  # an encoding that is unknown, or not kept to
             raise self._fault(str(error)) from None
+        self._convert()
 
-    def _fault(self, what: str) -> FormatError:
-        where = f", picture '{self._image.name}'" if self._image else ""
-        return FormatError(f"{self._here()}{where}: {what}.")
-
-    def _here(self) -> str:
-        """The file and the line of the shape at hand, or of where the parser is."""
-        line = self._line if self._shape else self._expat.CurrentLineNumber
-        return f"{self.place}, line {line}"
+    def _fault(self, what: str, row: int | None = None) -> FormatError:
+        """An error in the shape of a row, or in what is being parsed."""
+        line, picture = self._expat.CurrentLineNumber, self._picture
+        if row is not None:
+            line, picture = self._lines[row], self._owners[row]
+            what = f"a <{Kind(self._kinds[row]).name.lower()}> {what}"
+        where = f", picture '{self._content.images[picture - 1].name}'" if picture else ""
+        return FormatError(f"{self._place}, line {line}{where}: {what}.")
 
     def _doctype(self, *_: Any) -> None:
         raise self._fault("a DOCTYPE, which CVAT never writes and which may hide a bomb")
 
     def _start(self, tag: str, values: dict[str, str]) -> None:
-        self._depth += 1
-        if self._depth == 1:
-            if tag != "annotations":
-                raise self._fault(f"the root is <{tag}>, not <annotations>")
-        elif self._meta or (tag == "meta" and self._depth == 2):
-            if len(self._meta) > 16:
-                raise self._fault("<meta> is nested deeper than CVAT ever does")
-            node = Node(tag)
-            if self._meta:
-                self._meta[-1].children.append(node)
-            self._meta.append(node)
-            self._text = []
-        elif self._skipping:
-            self._skipping += 1
-        elif self._depth == 2 and tag == "image":
-            self._image = self._new_image(values)
-        elif self._depth == 2 and tag == "track":
-            raise FormatError(
-                f"{self._here()}: tracks of a video.",
-                hint="export the task from CVAT as 'CVAT for images 1.1'",
-            )
-        elif self._depth == 3 and self._image is not None:
-            if tag in LEFT_OUT:
-                self.left_out[tag] += 1
-                self._skipping = 1
-            elif tag in KINDS:
-                self._shape = tag, values
-                self._line = self._expat.CurrentLineNumber
-                self._attributes = {}
-            else:
-                raise self._fault(f"an unknown shape <{tag}>")
-        elif self._depth == 4 and tag == "attribute" and self._shape is not None:
-            self._attribute = values.get("name", "")
-            self._text = []
-
-    def _characters(self, text: str) -> None:
-        if self._text is not None:
-            self._text.append(text)
+        self._depth = depth = self._depth + 1
+        if self._in_shape:
+            if tag == "attribute" and depth == 4:
+                name = values.get("name", "")
+                found = self._attributes.get(name)
+                if found is None:
+                    found = self._attributes[name] = ([], [])
+                self._attribute = found
+                self._text = ""
+                self._expat.CharacterDataHandler = self._listener
+        elif self._meta:
+            self._start_meta(tag)
+        elif depth == 3:
+            if self._picture:
+                self._start_shape(tag, values)
+        elif depth == 2:
+            if tag == "image":
+                self._start_image(values)
+            elif tag == "meta":
+                self._start_meta(tag)
+            elif tag == "track":
+                raise FormatError(
+                    f"{self._place}, line {self._expat.CurrentLineNumber}: tracks of a video.",
+                    hint="export the task from CVAT as 'CVAT for images 1.1'",
+                )
+        elif depth == 1 and tag != "annotations":
+            raise self._fault(f"the root is <{tag}>, not <annotations>")
 
     def _end(self, tag: str) -> None:
-        self._depth -= 1
+        depth = self._depth
+        self._depth = depth - 1
+        if depth == 4:
+            if self._attribute is not None:
+                rows, texts = self._attribute
+                rows.append(len(self._kinds) - 1)
+                text = self._text
+                texts.append(self._same(text, text))
+                self._attribute = self._expat.CharacterDataHandler = None
+            elif self._meta:
+                self._end_meta()
+        elif self._meta:
+            self._end_meta()
+        elif depth == 3:
+            self._in_shape = False
+        elif depth == 2:
+            self._picture = 0
+            if len(self._kinds) >= SHAPES_AT_ONCE:
+                self._convert()
+
+    def _characters(self, text: str) -> None:
+        self._text += text
+
+    def _start_meta(self, tag: str) -> None:
+        if len(self._meta) > DEEPEST_META:
+            raise self._fault("<meta> is nested deeper than CVAT ever does")
+        node = Node(tag)
         if self._meta:
-            node = self._meta.pop()
-            if not node.children:
-                node.text = "".join(self._text or ())
-            self._text = None
-            if not self._meta:
-                self._finish_meta(node)
-        elif self._skipping:
-            self._skipping -= 1
-        elif self._depth == 3 and self._text is not None:
-            self._attributes[self._attribute] = "".join(self._text)
-            self._text = None
-        elif self._depth == 2 and self._shape is not None:
-            self._add(*self._shape)
-            self._shape = None
-        elif self._depth == 1:
-            self._image = None
+            self._meta[-1].children.append(node)
+        self._meta.append(node)
+        self._text = ""
+        self._expat.CharacterDataHandler = self._listener
 
-    def _finish_meta(self, node: Node) -> None:
-        self.name, declared, self.info = read_meta(node)
-        if declared is not None:
-            self._declared = True
-            for name, info in declared.items():
-                if name not in self._numbers:
-                    self._declare(name, info)
+    def _end_meta(self) -> None:
+        node = self._meta.pop()
+        if not node.children:
+            node.text = self._text
+        self._expat.CharacterDataHandler = None
+        if self._meta:
+            return
+        name, declared, info = read_meta(node)
+        self._content.names.append(name)
+        self._content.info.append(info)
+        self._declared |= declared is not None
+        for label, about in (declared or {}).items():
+            if label not in self._numbers:
+                self._declare(label, about)
 
-    def inner(self) -> Parser:
-        """A parser for cut out shapes, with the same labels."""
-        inner = Parser(self.place, [], self.labels)
-        inner._declared = self._declared
-        inner._numbers = self._numbers
-        return inner
+    def _declare(self, label: str, about: LabelInfo) -> None:
+        self._content.labels[label] = about
+        self._numbers[label] = len(self._numbers) + 1
 
-    def number(self, label: str) -> int:
-        """The category id of a label; LabelError where `<meta>` does not declare it."""
-        found = self._numbers.get(label)
-        if found is None:
-            if self._declared:
-                raise LabelError(
-                    f"{self._here()}: the label '{label}' is "
-                    f"not declared in <meta> ({', '.join(self._numbers)})."
-                )
-            found = self._declare(label, LabelInfo())
-        return found
-
-    def _declare(self, label: str, info: LabelInfo) -> int:
-        self.labels[label] = info
-        return self._numbers.setdefault(label, len(self._numbers) + 1)
-
-    def _new_image(self, values: dict[str, str]) -> Image:
+    def _start_image(self, values: dict[str, str]) -> None:
+        images = self._content.images
         try:
             image = Image(
-                id=len(self.images) + 1,
-                file_name=values["name"],
-                width=int(values.get("width", 0)),
-                height=int(values.get("height", 0)),
+                id=len(images) + 1,
+                file_name=_told(values, "name", str),
+                width=_told(values, "width", _whole, "0"),
+                height=_told(values, "height", _whole, "0"),
                 subset=values.get("subset", ""),
-                source_id=int(values["id"]) if "id" in values else None,
+                source_id=_told(values, "id", _whole) if "id" in values else None,
             )
-        except KeyError:
-            raise self._fault("an <image> without a name") from None
         except ValueError as error:
-            raise self._fault(f"an <image> with {error}") from None
-        self.images.append(image)
-        return image
+            raise self._fault(f"an <image> {error}") from None
+        images.append(image)
+        self._picture = image.id
 
-    def _add(self, tag: str, values: dict[str, str]) -> None:
-        kind = KINDS[tag]
-        image = self._image
-        if image is None:
+    def _start_shape(self, tag: str, values: dict[str, str]) -> None:
+        kind = KINDS.get(tag)
+        if kind is None:
+            if tag not in LEFT_OUT:
+                raise self._fault(f"an unknown shape <{tag}>")
+            self._content.left_out[tag] += 1
             return
-        try:
-            category_id = self.number(values["label"])
-            box, points = _geometry(kind, values)
-            self.rows.add(
-                image.id,
-                category_id,
-                box,
+        self._in_shape = True
+        self._kinds.append(kind)
+        self._values.append(values)
+        self._owners.append(self._picture)
+        self._lines.append(self._expat.CurrentLineNumber)
+
+    def _convert(self) -> None:
+        """Make columns of the shapes gathered."""
+        n = len(self._kinds)
+        kind = np.array(self._kinds, dtype=np.int8)
+        xyxy = np.zeros((n, 4))
+        boxes = np.flatnonzero(kind == Kind.BOX)
+        values = [self._values[row] for row in boxes.tolist()]
+        for side, corner in enumerate(("xtl", "ytl", "xbr", "ybr")):
+            xyxy[boxes, side] = self._corner(values, boxes, corner)
+        points: list[Any] = [()] * n
+        for row in np.flatnonzero((kind != Kind.BOX) & (kind != Kind.TAG)).tolist():
+            try:
+                xyxy[row], points[row] = _geometry(self._kinds[row], self._values[row])
+            except ValueError as error:
+                raise self._fault(str(error), row) from None
+        columns = {
+            "category_id": self._column("label", None, self._number),
+            "rotation": self._column("rotation", "0", _finite),
+            "occluded": self._column("occluded", "0", ("1", "True", "true").__contains__),
+            "z_order": self._column("z_order", "0", _whole),
+            "group": self._column("group_id", "0", lambda text: _whole(text or "0")),
+            "source": self._column("source", "manual", self._source),
+        }
+        self._content.parts.append(
+            Annotations.build(
+                image_id=self._owners,
+                xyxy=xyxy,
                 kind=kind,
-                rotation=float(values.get("rotation", 0)),
-                occluded=values.get("occluded") in ("1", "True", "true"),
-                z_order=int(values.get("z_order", 0)),
-                group=int(values.get("group_id", 0) or 0),
-                source=values.get("source", "manual"),
-                points=points,
-                attributes=self._attributes,
+                points=Ragged.of(points) if len(boxes) < n else None,
+                sources=tuple(self._content.sources) or ("manual",),
+                attributes={
+                    name: scattered(n, rows, texts)
+                    for name, (rows, texts) in self._attributes.items()
+                },
+                **columns,
             )
-        except KeyError as error:
-            raise self._fault(f"a <{tag}> without {error.args[0]}") from None
-        except ValueError as error:
-            raise self._fault(f"a <{tag}> with {error}") from None
+        )
+        self._begin()
+
+    def _corner(
+        self, boxes: list[dict[str, str]], rows: NDArray[np.intp], name: str
+    ) -> NDArray[np.float64]:
+        """A coordinate of the boxes, which are in the given rows."""
+        try:
+            found = np.array([float(values[name]) for values in boxes])
+            if (np.abs(found) < LIMIT).all():
+                return found
+        except (KeyError, ValueError):
+            pass
+        for row, values in zip(rows.tolist(), boxes, strict=True):
+            try:
+                _told(values, name, _finite)
+            except ValueError as error:
+                raise self._fault(str(error), row) from None
+        raise AssertionError(name)  # one of the rows is bad
+
+    def _column(self, name: str, default: str | None, convert: Callable[[str], Any]) -> Any:
+        """Of every shape; each different text is converted once. One value where all are equal."""
+        texts = [values.get(name, default) for values in self._values]
+        known: dict[str | None, Any] = {}
+        for text in dict.fromkeys(texts):
+            try:
+                known[text] = _told({name: text}, name, convert)
+            except ValueError as error:
+                raise self._fault(str(error), texts.index(text)) from None
+            except LookupError:
+                raise LabelError(
+                    f"{self._place}, line {self._lines[texts.index(text)]}: the label '{text}' is "
+                    f"not declared in <meta> ({', '.join(self._numbers)})."
+                ) from None
+        return known[texts[0]] if len(known) == 1 else [known[text] for text in texts]
+
+    def _number(self, label: str) -> int:
+        """The category id of a label; LookupError where `<meta>` does not declare it."""
+        if not self._declared and label not in self._numbers:
+            self._declare(label, LabelInfo())
+        return self._numbers[label]
+
+    def _source(self, source: str) -> int:
+        sources = self._content.sources
+        if source not in sources and len(sources) == MOST_SOURCES:
+            raise ValueError(f"comes after {MOST_SOURCES} different ones")
+        return sources.setdefault(source, len(sources))
 
 
 _ENDS = {
@@ -301,25 +386,73 @@ _ENDS = {
 }
 
 
-def _geometry(kind: Kind, values: dict[str, str]) -> tuple[tuple[float, float, float, float], Any]:
+def _told(
+    values: Mapping[str, str | None],
+    name: str,
+    convert: Callable[[str], Any],
+    default: str | None = None,
+) -> Any:
+    """An attribute of an element; ValueError says what is wrong with it."""
+    text = values.get(name, default)
+    if text is None:
+        raise ValueError(f"without {name}")
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise ValueError(f"whose {name} '{text[:60]}' {error}") from None
+
+
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("is no finite number")
+    if abs(number) >= LIMIT:
+        raise ValueError("is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    """A whole number of 32 bits, also where it is written as '3.0'."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (number.is_integer() and abs(number) < LIMIT):
+        raise ValueError("is no whole number of 32 bits")
+    return int(number)
+
+
+def _geometry(kind: int, values: Mapping[str, str]) -> tuple[tuple[float, ...], Any]:
     """The enclosing box and the points of a shape; ValueError says what is wrong."""
-    if kind == Kind.BOX:
-        box = tuple(map(float, (values["xtl"], values["ytl"], values["xbr"], values["ybr"])))
-        return box, ()  # type: ignore[return-value]
-    if kind == Kind.TAG:
-        return (0.0, 0.0, 0.0, 0.0), ()
     if kind == Kind.ELLIPSE:
-        cx, cy, rx, ry = map(float, (values["cx"], values["cy"], values["rx"], values["ry"]))
+        cx, cy, rx, ry = (_told(values, name, _finite) for name in ("cx", "cy", "rx", "ry"))
         return (cx - rx, cy - ry, cx + rx, cy + ry), ()
     if kind == Kind.MASK:
-        left, top = int(values["left"]), int(values["top"])
-        width, height = int(values["width"]), int(values["height"])
-        runs = np.array([int(run) for run in values["rle"].split(",")], dtype=np.float64)
-        if width * height > masks.MOST_PIXELS or not masks.fits(runs, width, height):
-            raise ValueError(f"run lengths that do not fill its box of {width}x{height}")
+        left, top, width, height = (
+            _told(values, name, _whole) for name in ("left", "top", "width", "height")
+        )
+        if min(width, height) < 0 or width * height > MOST_PIXELS:
+            raise ValueError(f"with a box of {width}x{height} pixels")
+        runs = _told(values, "rle", _numbers)
+        if not fits(runs, width, height):
+            raise ValueError(f"with run lengths that do not fill its box of {width}x{height}")
         return (left, top, left + width, top + height), runs
-    points = np.array(values["points"].replace(";", ",").split(","), dtype=np.float64)
-    if len(points) % 2 or not np.isfinite(points).all():
-        raise ValueError(f"points '{values['points'][:60]}'")
+    points = _told(values, "points", lambda text: _numbers(text.replace(";", ",")))
+    if len(points) % 2:
+        raise ValueError(f"with points '{values['points'][:60]}', whose last has no y")
     x, y = points[::2], points[1::2]
     return (float(x.min()), float(y.min()), float(x.max()), float(y.max())), points
+
+
+def _numbers(text: str) -> NDArray[np.float64]:
+    """Numbers with commas between them, at least one."""
+    try:
+        found = np.array(text.split(","), dtype=np.float64)
+    except ValueError:
+        found = np.array([np.nan])
+    if not (np.abs(found) < LIMIT).all():
+        raise ValueError("are no finite numbers, or too large")
+    return found

@@ -1,22 +1,29 @@
 """Write CVAT XML that CVAT imports as it is, picture by picture.
 
-What CVAT 2.15 was seen to do decides here: it finds a picture by its name without the ending,
-and takes `id` for the frame number where no name matches; one label that the task lacks fails the
-whole import; an attribute that the label does not declare is dropped; an empty score makes CVAT's
-own COCO export fail later, so a score is declared as text with the default "1".
+What CVAT 2.15 to 2.73 were seen to do decides here:
+
+- A picture is found by its name without the ending; where no name matches, `id` is silently taken
+  for the frame number. So `id` is -1, which is no frame: CVAT then refuses a file of other
+  pictures, where it would put the shapes on wrong ones.
+- One label that the task lacks fails the whole import; an attribute that the label does not
+  declare is dropped.
+- From 2.56 on CVAT's COCO import takes an attribute called `score` away, so a score is called
+  `confidence`. An empty one makes CVAT's own COCO export fail later, so it is declared as text
+  with the default "1".
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from xml.sax.saxutils import escape
 
+import msgspec
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from quorate.annotations import PUBLISHED, Annotations, Kind
@@ -24,11 +31,10 @@ from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError, LabelError
 from quorate.formats.base import Written, open_target
 from quorate.formats.cvat.meta import attribute_text, labels_json, meta_xml
-from quorate.formats.shapes import polygon_rings
+from quorate.masks.shapes import polygon_rings
 
 PICTURES_AT_ONCE = 2048
-MANY = 2048
-"""From so many boxes on, pyarrow joins their text; the bytes are the same."""
+NO_FRAME = -1
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _BOX = (
     '    <box label=%s source=%s occluded="%d" xtl="%.{0}f" ytl="%.{0}f" xbr="%.{0}f" '
@@ -50,16 +56,20 @@ def write(
 
     Beside it, in a folder, `labels.json` has the labels as CVAT's label editor takes them.
 
-    Pictures keep the data set's order, shapes theirs. A picture's `id` is CVAT's own frame number
-    where the data set came from CVAT (`Image.source_id`), else its place in its subset, from 0.
-    Coordinates are rounded to `decimals` (CVAT's own export: 2), float32 attributes to 4. A
+    Pictures keep the data set's order, shapes theirs. A picture's `id` is its frame number where
+    the data set is CVAT's own export of one task or job (`Image.source_id`), else -1.
+    Coordinates are rounded to `decimals` (CVAT's own export: 2), float32 attributes to 4; a whole
+    number has no ".0". The attribute `score` is called `confidence`, unless it is text of a source
+    whose labels declare `score`. A
     polygon of several rings becomes one polygon each, held together by `group_id`; CVAT has no
     holes. `dumped` is the time to be stated; without it, the bytes depend on the arguments alone.
 
     Raises InputError for a name that XML cannot hold or that two pictures of a subset share,
     LabelError for a category that the vocabulary lacks.
     """
-    notes = _name_notes(dataset.images)
+    check_names(dataset.images)
+    annotations, notes = _named_scores(dataset, annotations)
+    notes = [*_name_notes(dataset.images), *notes]
     labels = _declared(dataset, annotations)
     quoted = {
         category: attribute_text(_sayable(label, "the label"))
@@ -79,7 +89,7 @@ def write(
         subsets=sorted(subsets) if project else (),
         subset=subsets[0] if subsets and not project else "",
         dumped=dumped,
-        frames=(min(frames, default=0), max(frames, default=0)),
+        frames=(max(min(frames, default=0), 0), max([*frames, len(frames) - 1, 0])),
     )
     for text in (head, *annotations.sources):
         _sayable(text, "a label, an attribute or the name")
@@ -94,12 +104,6 @@ def write(
                 _image(image, frame)
                 for image, frame in zip(dataset.images[first:last], frames[first:last], strict=True)
             ]
-            if len(part) >= MANY and (part.kind == Kind.BOX).all():
-                from quorate.formats.cvat.joining import pictures_of_boxes
-
-                inside = attribute_columns(part)
-                file.write(pictures_of_boxes(part, heads, bounds, quoted, inside, decimals))
-                continue
             shapes = _shapes(part, quoted, decimals)
             texts: list[str] = []
             for head_, (start, end) in zip(heads, pairwise(bounds.tolist()), strict=True):
@@ -128,19 +132,15 @@ def _by_picture(
 
 
 def _frames(images: tuple[Image, ...]) -> list[int]:
+    """CVAT's frame numbers where all are known and no two are equal; none else."""
     known = [image.source_id for image in images if isinstance(image.source_id, int)]
-    if known and len(known) == len(images):
+    if len(set(known)) == len(images):
         return known
-    seen: Counter[str] = Counter()
-    frames = []
-    for image in images:
-        frames.append(seen[image.subset])
-        seen[image.subset] += 1
-    return frames
+    return [NO_FRAME] * len(images)
 
 
 def _image(image: Image, frame: int) -> str:
-    name = attribute_text(_sayable(image.name, "the picture's name"))
+    name = attribute_text(image.name)
     subset = f" subset={attribute_text(image.subset)}" if image.subset else ""
     size = f' width="{image.width}" height="{image.height}"' if image.width else ""
     return f'  <image id="{frame}" name={name}{subset}{size}>\n'
@@ -215,61 +215,58 @@ def _pairs(ring: Any, decimals: int) -> str:
 
 def _attributes(part: Annotations) -> list[str]:
     """The `<attribute>` elements of each shape, in the columns' order."""
-    columns = attribute_columns(part)
-    if not columns:
-        return [""] * len(part)
-    told = [[texts[code] for code in codes.tolist()] for texts, codes in columns]
-    return ["".join(row) for row in zip(*told, strict=True)]
-
-
-def attribute_columns(part: Annotations) -> list[tuple[list[str], NDArray[np.int64]]]:
-    """The `<attribute>` elements, a column each: the different texts, and each shape's.
-
-    A missing value has the text ''.
-    """
-    columns = []
+    told = []
     for name, column in part.attributes.items():
         start = f"      <attribute name={attribute_text(name)}>"
-        say = _speaker(column)
         if column.dtype == object:
             seen: dict[Any, int] = {}
-            keys = [(v.__class__, v) for v in column.tolist()]
-            codes = np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
+            codes = [seen.setdefault((v.__class__, v), len(seen)) for v in column.tolist()]
             values = [value for _, value in seen]
         else:
             rounded = np.round(column, 4) if column.dtype == np.float32 else column
-            different, codes = np.unique(rounded, return_inverse=True)
-            values = different.tolist()
+            different, inverse = np.unique(rounded, return_inverse=True)
+            values, codes = different.tolist(), inverse.tolist()
+            if column.dtype == np.float32:
+                values = [round(value, 4) for value in values]
         texts = [
-            "" if value is None or value != value else f"{start}{say(value)}</attribute>\n"
+            "" if value is None or value != value else f"{start}{_value(value)}</attribute>\n"
             for value in values
         ]
-        columns.append((texts, codes))
-    return columns
+        told.append([texts[code] for code in codes])
+    return ["".join(row) for row in zip(*told, strict=True)] if told else [""] * len(part)
 
 
-def _speaker(column: NDArray[Any]) -> Callable[[Any], str]:
-    """How the values of a column are written."""
-    if column.dtype == np.float32:
-        return _four_decimals
-    return _any_value
-
-
-def _four_decimals(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".")
-
-
-def _any_value(value: Any) -> str:
+def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
     return escape(_sayable(str(value), "an attribute"))
+
+
+def _named_scores(dataset: Dataset, annotations: Annotations) -> tuple[Annotations, list[str]]:
+    """The shapes with `score` called `confidence`, and a note where the labels say `score`."""
+    columns = annotations.attributes
+    if "score" not in columns or "confidence" in columns:
+        return annotations, []
+    told = {spec.name for info in dataset.label_info.values() for spec in info.attributes}
+    older = "score" in told and "confidence" not in told
+    if older and columns["score"].dtype == object:
+        return annotations, []
+    notes = [
+        "CVAT: the labels declare an attribute 'score'; the scores are written as 'confidence', "
+        "for CVAT's COCO import takes 'score' away. Give the task's labels the attribute "
+        "'confidence' (labels.json has it), or CVAT drops the scores."
+    ]
+    renamed = {{"score": "confidence"}.get(name, name): c for name, c in columns.items()}
+    return replace(annotations, attributes=renamed), notes if older else []
 
 
 def _declared(dataset: Dataset, annotations: Annotations) -> dict[str, LabelInfo]:
     """Every label with the attributes that it declares, or that its shapes turn out to have."""
     labels = {name: dataset.label_info.get(name, LabelInfo()) for name in dataset.labels.names}
     for name, column in annotations.attributes.items():
-        if name in PUBLISHED:
+        if name in (*PUBLISHED, "confidence"):
             wearing = {label for label, info in labels.items() if info.type != "tag"}
         else:
             there = np.array([v is not None and v == v for v in column.tolist()], dtype=bool)
@@ -279,7 +276,7 @@ def _declared(dataset: Dataset, annotations: Annotations) -> dict[str, LabelInfo
         for label in wearing:
             info = labels[label]
             if all(known.name != name for known in info.attributes):
-                labels[label] = replace(info, attributes=(*info.attributes, spec))
+                labels[label] = msgspec.structs.replace(info, attributes=(*info.attributes, spec))
     return labels
 
 
@@ -290,17 +287,25 @@ def _spec(name: str, column: NDArray[Any]) -> AttributeSpec:
     )
     if boolean:
         return AttributeSpec(name=name, input_type="checkbox", default="false", values=("false",))
-    default = "1" if name in ("score", "votes", "agreement") else ""
+    default = "1" if name in ("score", "confidence", "votes", "agreement") else ""
     return AttributeSpec(name=name, default=default, values=(default,))
 
 
-def _name_notes(images: tuple[Image, ...]) -> list[str]:
-    """What CVAT will make of the names; InputError where it cannot tell two pictures apart."""
-    full = Counter((image.subset, image.name) for image in images)
-    for (subset, name), count in full.items():
+def check_names(images: Sequence[Image], labels: Sequence[str] = ()) -> None:
+    """InputError for a name that XML cannot hold, or of two pictures of one subset."""
+    for label in labels:
+        _sayable(label, "the label")
+    for image in images:
+        _sayable(image.name, "the picture's name")
+        _sayable(image.subset, "the subset's name")
+    for (subset, name), count in Counter((i.subset, i.name) for i in images).items():
         if count > 1:
             of = f" of subset '{subset}'" if subset else ""
             raise InputError(f"Two pictures{of} are named '{name}': CVAT finds pictures by name.")
+
+
+def _name_notes(images: Sequence[Image]) -> list[str]:
+    """What CVAT will make of the names."""
     notes = []
     stems = Counter((image.subset, _stem(image.name)) for image in images)
     alike = [stem for (_, stem), count in stems.items() if count > 1]
@@ -329,6 +334,7 @@ def _sayable(text: str, what: str) -> str:
     if found:
         raise InputError(
             f"XML cannot hold the character {found[0]!r}, which stands in {what} "
-            f"{text[max(0, found.start() - 20) : found.end() + 20]!r}."
+            f"{text[max(0, found.start() - 20) : found.end() + 20]!r}.",
+            hint="rename it, or publish COCO alone (publish: {formats: [coco]})",
         )
     return text

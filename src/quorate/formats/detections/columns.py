@@ -89,7 +89,7 @@ class Results:
         there = size.min(axis=1) > 0
         if not there.any():
             return self
-        from quorate.masks.drawing import drawn
+        from quorate.masks.shapes import drawn
 
         polygons = self.polygons.take(there)
         points = polygons.points
