@@ -9,9 +9,9 @@ import pytest
 TRY = """
 import json, os, tempfile, time
 started = time.perf_counter()
-from quorate import detectors, evaluation, formats, fusion, tta
+from quorate import detectors, evaluation, formats, fusion
 loaded = time.perf_counter()
-for room in (fusion, detectors, evaluation, formats, tta):
+for room in (fusion, detectors, evaluation, formats):
     room.compile_kernels()
 compiled = time.perf_counter()
 from pathlib import Path

@@ -44,7 +44,8 @@ def test_only_the_fusion_changes(text):
     changed = with_fusion(text, FUSION, "AP +0.1")
     value = yaml.safe_load(text)
     assert yaml.safe_load(changed) == {**value, "fusion": FUSION}
-    assert "# tuned: AP +0.1\n" in changed
+    assert "# tuned: AP +0.1" in changed.splitlines()
+    assert changed.count("\r\n") == (changed.count("\n") if "\r\n" in text else 0)
     assert ("# What we run on Mondays." in changed) == ("Mondays" in text)
     again = with_fusion(changed, {"method": "nms", "iou": 0.5}, "AP +0.2")
     assert again.count("# tuned:") == 1
@@ -83,6 +84,40 @@ def test_only_calibration_lines_are_added():
     added = [line for line in lines if line not in BLOCK.splitlines()]
     assert added == ["    calibration: {method: temperature, temperature: 1.5}"] * 2
     assert [line for line in lines if line not in added] == BLOCK.splitlines()
+
+
+ODD = """\
+# Four spaces, quotes of both kinds, a comment in the last line.
+name:   'street'
+detectors:
+    -   calibration: {method: temperature, temperature: 2}
+        # the fast one
+        name: "a"
+        kind: spots
+        labels:
+            red: red
+    -   name: b
+        kind: spots
+        calibration:   # of March
+            method: temperature
+            temperature: 3   # by hand
+
+        # its score
+        score: 0.50
+# the end
+"""
+
+
+def test_what_is_not_changed_keeps_its_quotes_numbers_and_comments():
+    changed = with_calibrations(ODD, {"a": None, "b": TEMPERATURE})
+    value = yaml.safe_load(ODD)
+    del value["detectors"][0]["calibration"]
+    value["detectors"][1]["calibration"] = TEMPERATURE
+    assert yaml.safe_load(changed) == value
+    comments = ("# Four spaces", "# the fast one", "# of March", "# its score", "# the end")
+    assert [word for word in comments if word not in changed] == []
+    for kept in ("'street'", '"a"', "score: 0.50"):
+        assert kept in changed
 
 
 def onnx_spec(folder, text):

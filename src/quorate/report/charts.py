@@ -40,20 +40,19 @@ def precision_recall(curves: Sequence[Curve], title: str) -> str:
     lines = [_open(plot.width, plot.height, title, "chart")]
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = plot.x(tick), plot.y(tick)
-        lines.append(
-            f'<line class="grid" x1="{plot.x(0):.1f}" x2="{plot.x(1):.1f}" y1="{y:.1f}" '
-            f'y2="{y:.1f}"/><line class="grid" y1="{plot.y(0):.1f}" y2="{plot.y(1):.1f}" '
-            f'x1="{x:.1f}" x2="{x:.1f}"/>'
-            f'<text class="tick" x="{plot.left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}'
-            f'</text><text class="tick" x="{x:.1f}" y="{plot.y(0) + 18:.1f}" '
-            f'text-anchor="middle">{tick:g}</text>'
-        )
-    lines.append(
-        f'<text class="axis" x="{plot.x(0.5):.1f}" y="{plot.height - 6}" text-anchor="middle">'
-        "recall: share of the objects that are found</text>"
-        f'<text class="axis" transform="translate(13 {plot.y(0.5):.1f}) rotate(-90)" '
-        'text-anchor="middle">precision: share of the boxes that are right</text>'
-    )
+        lines += [
+            stroke("grid", (plot.x(0), plot.x(1)), (y, y)),
+            stroke("grid", (x, x), (plot.y(0), plot.y(1))),
+            words(plot.left - 8, y + 4, f"{tick:g}", "tick", "end"),
+            words(x, plot.y(0) + 18, f"{tick:g}", "tick", "middle"),
+        ]
+    across, up = "share of the objects that are found", "share of the boxes that are right"
+    lines += [
+        words(plot.x(0.5), plot.height - 6, f"recall: {across}", "axis", "middle"),
+        f'<g transform="translate(13 {plot.y(0.5):.1f}) rotate(-90)">'
+        + words(0, 0, f"precision: {up}", "axis", "middle")
+        + "</g>",
+    ]
     lines += _curves(curves, plot)
     return "".join([*lines, "</svg>"])
 
@@ -99,12 +98,9 @@ def reliability(
         f'width="{end[0] - corner[0]:.1f}" height="{corner[1] - end[1]:.1f}"/>'
         f'<path class="grid" d="M{corner[0]:.1f} {corner[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>',
     ]
-    lines += [
-        f'<text class="tick" x="{plot.left - 6}" y="{plot.y(tick) + 4:.1f}" '
-        f'text-anchor="end">{tick:g}</text><text class="tick" x="{plot.x(tick):.1f}" '
-        f'y="{plot.height - 8}" text-anchor="middle">{tick:g}</text>'
-        for tick in (0.0, 0.5, 1.0)
-    ]
+    for tick in (0.0, 0.5, 1.0):
+        lines.append(words(plot.left - 6, plot.y(tick) + 4, f"{tick:g}", "tick", "end"))
+        lines.append(words(plot.x(tick), plot.height - 8, f"{tick:g}", "tick", "middle"))
     for curve, classes in ((before, "before" if after else ""), (after, "after")):
         if curve is None or not curve.bins:
             continue
@@ -174,6 +170,19 @@ def heat_map(names: Sequence[str], matrix: NDArray[np.float64], title: str) -> s
                 f'text-anchor="middle">{shown}</text></g>'
             )
     return "".join([*lines, "</svg>"])
+
+
+def words(x: float, y: float, value: str, classes: str = "", anchor: str = "") -> str:
+    """A line of text, not yet escaped; `anchor` is what of it lies at x: start, middle or end."""
+    kind = f' class="{classes}"' if classes else ""
+    end = f' text-anchor="{anchor}"' if anchor else ""
+    return f'<text{kind} x="{x:.1f}" y="{y:.1f}"{end}>{text(value)}</text>'
+
+
+def stroke(classes: str, x: tuple[float, float], y: tuple[float, float]) -> str:
+    """A straight line from (x[0], y[0]) to (x[1], y[1])."""
+    ends = f'x1="{x[0]:.1f}" x2="{x[1]:.1f}" y1="{y[0]:.1f}" y2="{y[1]:.1f}"'
+    return f'<line class="{classes}" {ends}/>'
 
 
 def _open(width: int, height: int, title: str, classes: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quorate.evaluation.compare import CategoryChange, ComparedResult, Comparison, Interval
+from quorate.report.charts import stroke, words
 from quorate.report.markup import counted, short, text
 
 WIDTH = 860
@@ -92,7 +93,7 @@ def _averages(parts: list[str], comparison: Comparison, top: int) -> int:
     parts.append(_heading("AP of each result", f"{pictures}{said}", top))
     top += 40
     if not rows:
-        parts.append(_text(LEFT, top + 14, "no object in the truth", "soft"))
+        parts.append(words(LEFT, top + 14, "no object in the truth", "soft"))
         return top + ROW
     ends = [end for row in rows if row.ap for end in _ends(row.ap)]
     scale = _Scale.over(ends)
@@ -103,16 +104,15 @@ def _averages(parts: list[str], comparison: Comparison, top: int) -> int:
         low, high = _ends(result.ap)
         base = result.name == comparison.baseline
         parts.append(
-            f"<g{_class('base' if base else '')}>"
+            f'<g class="{"base" if base else ""}">'
             f"<title>{text(result.name)}: {result.ap.value:.4f}</title>"
-            f'<line class="whisker" x1="{scale.x(low):.1f}" x2="{scale.x(high):.1f}" '
-            f'y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<circle class="dot" cx="{scale.x(result.ap.value):.1f}" cy="{y:.1f}" r="6"/></g>'
+            + stroke("whisker", (scale.x(low), scale.x(high)), (y, y))
+            + f'<circle class="dot" cx="{scale.x(result.ap.value):.1f}" cy="{y:.1f}" r="6"/></g>'
         )
         parts.append(_name(result.name, y))
         gap = result.ap_difference
         figure = f"{result.ap.value:.3f}" + ("" if gap is None else f"  {_signed(gap.value)}")
-        parts.append(_text(WIDTH - RIGHT + 16, y + 4, figure + "  baseline" * base))
+        parts.append(words(WIDTH - RIGHT + 16, y + 4, figure + "  baseline" * base))
     return top + len(rows) * ROW + 24
 
 
@@ -155,13 +155,12 @@ def _bar(
     kind = ("gain" if gap.value >= 0 else "loss") + ("" if gap.certain else " unsure")
     parts.append(
         f"<g><title>{text(category.label)}: {gap.value:+.4f}</title>"
-        f'<rect{_class(kind)} x="{start:.1f}" y="{y - 8:.1f}" width="{max(end - start, 1):.1f}" '
-        f'height="16" rx="3"/><line class="whisker" x1="{scale.x(low):.1f}" '
-        f'x2="{scale.x(high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/></g>'
+        f'<rect class="{kind}" x="{start:.1f}" y="{y - 8:.1f}" width="{max(end - start, 1):.1f}" '
+        'height="16" rx="3"/>' + stroke("whisker", (scale.x(low), scale.x(high)), (y, y)) + "</g>"
     )
     parts.append(_name(category.label, y))
     now = "" if category.ap is None else f"{category.ap:.3f}  "
-    parts.append(_text(WIDTH - RIGHT + 16, y + 4, f"{now}{_signed(gap.value)}"))
+    parts.append(words(WIDTH - RIGHT + 16, y + 4, f"{now}{_signed(gap.value)}"))
 
 
 def _axis(parts: list[str], scale: _Scale, top: int, rows: int, *, signed: bool) -> None:
@@ -170,10 +169,8 @@ def _axis(parts: list[str], scale: _Scale, top: int, rows: int, *, signed: bool)
         x = scale.x(tick)
         zero = signed and abs(tick) < 1e-9
         shown = f"{abs(tick):.3g}" if zero or not signed else f"{tick:+.3g}".replace("-", "−")
-        parts.append(
-            f'<line{_class("zero" if zero else "grid")} x1="{x:.1f}" x2="{x:.1f}" y1="{top}" '
-            f'y2="{bottom}"/>' + _text(x, bottom + 16, shown, "soft", anchor="middle")
-        )
+        parts.append(stroke("zero" if zero else "grid", (x, x), (top, bottom)))
+        parts.append(words(x, bottom + 16, shown, "soft", "middle"))
 
 
 def _signed(value: float) -> str:
@@ -187,7 +184,7 @@ def _ends(interval: Interval) -> tuple[float, float]:
 
 
 def _heading(title: str, below: str, top: int) -> str:
-    return _text(24, top + 6, title, "title") + _text(24, top + 26, below, "soft")
+    return words(24, top + 6, title, "title") + words(24, top + 26, below, "soft")
 
 
 def _name(name: str, y: float) -> str:
@@ -196,13 +193,3 @@ def _name(name: str, y: float) -> str:
         f'<text x="{LEFT - 14}" y="{y + 4:.1f}" text-anchor="end">'
         f"<title>{text(name)}</title>{shown}</text>"
     )
-
-
-def _text(x: float, y: float, value: str, kind: str = "", *, anchor: str = "") -> str:
-    end = f' text-anchor="{anchor}"' if anchor else ""
-    shown = text(value)
-    return f'<text{_class(kind)} x="{x:.1f}" y="{y:.1f}"{end}>{shown}</text>'
-
-
-def _class(name: str) -> str:
-    return f' class="{name}"' if name else ""

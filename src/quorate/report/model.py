@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,49 +104,26 @@ class Report:
         needed: int | None = None,
         iou: float = 0.5,
         min_score: float = MIN_SCORE,
-        spec: str = "",
-        fusion: str = "",
-        skipped: Sequence[tuple[str, str]] = (),
-        failed: Mapping[str, str] | None = None,
-        notes: Sequence[str] = (),
-        timings: Sequence[Timing] = (),
-        read: Callable[[int], NDArray[np.uint8]] | None = None,
-        pictures: int = PICTURES,
+        **told: Any,
     ) -> Self:
         """A report with its figures worked out: metrics where there is truth, and agreement.
 
-        `needed`, `iou` and `min_score` are those of `agreement`; the rest is told as it is.
+        `needed`, `iou` and `min_score` are those of `agreement`; `told` are other attributes.
         """
         names = tuple(detections.detectors if detectors is None else detectors)
-        truth = dataset.annotations is not None and len(dataset.annotations) > 0
-        return cls(
-            name=name,
-            dataset=dataset,
-            detections=detections,
-            fused=fused,
-            detectors=names,
-            spec=spec,
-            fusion=fusion,
-            metrics={n: evaluate(own(detections, n), dataset) for n in names} if truth else {},
-            ensemble=evaluate(fused, dataset) if truth else None,
-            reliability={n: (reliability_of(own(detections, n), dataset), None) for n in names}
-            if truth
-            else {},
-            reliability_fused=reliability_of(fused, dataset) if truth else None,
-            agreement=agreement(
-                detections,
-                dataset,
-                detectors=names,
-                needed=needed,
-                iou=iou,
-                min_score=min_score,
-            ),
-            skipped=skipped,
-            failed=failed or {},
-            notes=notes,
-            timings=timings,
-            read=read,
-            pictures=pictures,
+        votes = agreement(
+            detections, dataset, detectors=names, needed=needed, iou=iou, min_score=min_score
+        )
+        report = cls(name, dataset, detections, fused, names, agreement=votes, **told)
+        if dataset.annotations is None or not len(dataset.annotations):
+            return report
+        boxes = {detector: own(detections, detector) for detector in names}
+        return replace(
+            report,
+            metrics={detector: evaluate(found, dataset) for detector, found in boxes.items()},
+            ensemble=evaluate(fused, dataset),
+            reliability={n: (reliability_of(found, dataset), None) for n, found in boxes.items()},
+            reliability_fused=reliability_of(fused, dataset),
         )
 
     @property

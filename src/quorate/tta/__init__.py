@@ -3,8 +3,7 @@
 maps         where a point of a view lies in the picture
 geometric    views that move pixels, with their maps
 photometric  views that change colours
-filters      views that mix neighbouring pixels
-kernels      loops over pixels, compiled
+opencv       OpenCV with one thread, imported by the views that need it
 masks        the way back for masks
 views        all views of a picture through one detector
 tiles        large pictures in overlapping tiles
@@ -14,15 +13,13 @@ The words of the spec, names and ranges, are in `quorate.spec.tta`.
 
 from __future__ import annotations
 
-import numpy as np
-
 from quorate.detectors.base import Predictor
 from quorate.spec import Detector
 from quorate.spec.tta import View
 from quorate.tta.tiles import Tiled
 from quorate.tta.views import Augmented, see
 
-__all__ = ["Augmented", "Tiled", "augmented", "compile_kernels", "see"]
+__all__ = ["Augmented", "Tiled", "augmented", "see"]
 
 
 def augmented(detector: Detector, predictor: Predictor) -> Predictor:
@@ -36,9 +33,3 @@ def augmented(detector: Detector, predictor: Predictor) -> Predictor:
         views = tuple(View.parse(text) for text in detector.tta)
         predictor = Augmented(predictor, views, detector.max_detections)
     return predictor
-
-
-def compile_kernels() -> None:
-    """Compile every kernel now, or load it from the cache, so that no later call waits for it."""
-    for name in ("bilateral-blur", "clahe", "gaussian-blur", "hsv", "hue", "lab", "rotate"):
-        see(np.zeros((3, 3, 3), dtype=np.uint8), View.parse(name))

@@ -1,29 +1,31 @@
 """Views that move pixels: each gives the view's pixels and the map that leads its boxes back.
 
 Flips and turns by 90 degrees, crops and shifts copy pixels; the others are interpolated linearly,
-in Pillow's arithmetic. What a view shows beyond the picture is grey. Angles are counter-clockwise,
-as in Pillow and OpenCV.
+by Pillow (`scale`) and OpenCV, which rounds places to a 32nd of a pixel. What a view shows beyond
+the picture is grey. Angles are counter-clockwise, as in Pillow and OpenCV.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quorate.tta import kernels
-from quorate.tta.maps import AffineMap, CoordinateMap, MeshMap, Shape
+from quorate.tta.maps import AffineMap, CoordinateMap, MeshMap, Shape, cell_of
 
 Picture = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Places = NDArray[np.float32]
 Seen = tuple[Picture, CoordinateMap]
 GREY = 114
 """Beyond the picture: the grey that letterboxed networks are trained with."""
 CELLS = 6
 """Cells of the mesh along each side."""
+BLOCK = 1024
+"""Side of the blocks that views are sampled in: OpenCV refuses sides of more than 32,766 pixels."""
 
 
 def _turned(picture: Picture, swap: bool, flip_x: bool, flip_y: bool) -> Seen:
@@ -56,18 +58,58 @@ def _sheared(picture: Picture, degrees: float, *, along_x: bool) -> Seen:
     return _bent(picture, np.array([[1, slope], [0, 1]] if along_x else [[1, 0], [slope, 1]]))
 
 
-def _bent(picture: Picture, forward: NDArray[np.float64]) -> Seen:
+def _bent(picture: Picture, forward: Floats) -> Seen:
     """A linear map about the centre, in a frame that holds the whole picture."""
     height, width = picture.shape[:2]
     columns, rows = np.ceil(np.abs(forward) @ (width, height) - 1e-6).astype(int).tolist()
     linear = np.linalg.inv(forward)
     shift = np.array([width, height]) / 2 - linear @ (np.array([columns, rows]) / 2)
     matrix = np.concatenate([linear, shift[:, None]], axis=1)
-    view = np.full((rows, columns, 3), GREY, dtype=np.uint8)
-    (b, c, a), (f, g, e) = matrix
-    numbers = np.array([[a, b, c, 0, e, f, g, 0]])
-    kernels.bent(kernels.plain(picture), view, np.array([[0, 0, columns, rows]]), numbers)
-    return view, AffineMap((height, width), (rows, columns), matrix)
+    back = AffineMap((height, width), (rows, columns), matrix)
+
+    def places(y: Floats, x: Floats) -> Places:
+        return np.stack(
+            [np.add(b + a * x, (c * y)[:, None], dtype=np.float32) for a, c, b in matrix]
+        )
+
+    return _sampled(picture, (rows, columns), places), back
+
+
+def _sampled(
+    picture: Picture, shape: Shape, places: Callable[[Floats, Floats], Places], grey: bool = True
+) -> Picture:
+    """A view of a shape, linear between the picture's pixels.
+
+    Args:
+        picture: uint8 (height, width, 3).
+        shape: (rows, columns) of the view.
+        places: y (r,) and x (c,) of the view -> x and y of the picture, (2, r, c).
+        grey: what lies beyond the picture is grey; else as its outermost pixels.
+    """
+    from quorate.tta.opencv import cv2
+
+    border = cv2.BORDER_CONSTANT if grey else cv2.BORDER_REPLICATE
+    view = np.empty((*shape, 3), np.uint8)
+    for top in range(0, shape[0], BLOCK):
+        for left in range(0, shape[1], BLOCK):
+            block = view[top : top + BLOCK, left : left + BLOCK]
+            rows, columns = block.shape[:2]
+            place = places(top + np.arange(0.5, rows), left + np.arange(0.5, columns))
+            # The part of the picture that the block shows, and a pixel around it.
+            size = np.array([picture.shape[1], picture.shape[0]])
+            low = np.clip(place.min(axis=(1, 2)) - 2, 0, size - 1).astype(int)
+            high = np.clip(place.max(axis=(1, 2)) + 2, low + 1, size).astype(int)
+            place -= low.astype(np.float32)[:, None, None] + np.float32(0.5)
+            part = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
+            block[:] = cv2.remap(
+                part,
+                place[0],
+                place[1],
+                cv2.INTER_LINEAR,
+                borderMode=border,
+                borderValue=(GREY, GREY, GREY),
+            )
+    return view
 
 
 def _scaled(picture: Picture, factor: float) -> Seen:
@@ -120,20 +162,22 @@ def mesh(picture: Shape, share: float) -> MeshMap:
 
 
 def _elastic(picture: Picture, share: float) -> Seen:
-    height, width = picture.shape[:2]
-    bend = mesh((height, width), share)
-    boxes, numbers = [], []
-    for j, (top, bottom) in enumerate(pairwise(bend.rows.tolist())):
-        for i, (left, right) in enumerate(pairwise(bend.columns.tolist())):
-            (first, second), (third, fourth) = bend.nodes[j : j + 2, i : i + 2]
-            per_x, per_y = 1 / (right - left), 1 / (bottom - top)
-            across, down = (second - first) * per_x, (third - first) * per_y
-            both = (fourth - third - second + first) * per_x * per_y
-            boxes.append((left, top, right, bottom))
-            numbers.append(np.stack([first, across, down, both], axis=1).ravel())
-    view = np.zeros(picture.shape, np.uint8)
-    kernels.bent(kernels.plain(picture), view, np.array(boxes).astype(np.int64), np.array(numbers))
-    return view, bend
+    shape = (picture.shape[0], picture.shape[1])
+    bend = mesh(shape, share)
+
+    def places(y: Floats, x: Floats) -> Places:
+        along = np.array(
+            [
+                [np.interp(x, bend.columns, row) for row in axis]
+                for axis in bend.nodes.transpose(2, 0, 1)
+            ],
+            dtype=np.float32,
+        )  # (2, node rows, c)
+        j, share = cell_of(bend.rows, y)
+        down = share.astype(np.float32)[:, None]
+        return along[:, j] * (1 - down) + along[:, j + 1] * down
+
+    return _sampled(picture, shape, places, grey=False), bend
 
 
 _DONE: dict[str, Callable[..., Seen]] = {

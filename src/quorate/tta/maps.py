@@ -79,7 +79,7 @@ class AffineMap:
         return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
 
     def to_picture(self, points: Points) -> Points:
-        """(n, 2) points x, y of the view -> (n, 2) of the picture."""
+        """See `CoordinateMap`."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
     def boxes_to_picture(self, xyxy: NDArray[np.floating]) -> Points:
@@ -129,8 +129,8 @@ class MeshMap:
 
     def to_picture(self, points: Points) -> Points:
         """(n, 2) points x, y of the view -> (n, 2) of the picture."""
-        i, across = _cell(self.columns, points[:, 0])
-        j, down = _cell(self.rows, points[:, 1])
+        i, across = cell_of(self.columns, points[:, 0])
+        j, down = cell_of(self.rows, points[:, 1])
         across, down = across[:, None], down[:, None]
         upper = self.nodes[j, i] * (1 - across) + self.nodes[j, i + 1] * across
         lower = self.nodes[j + 1, i] * (1 - across) + self.nodes[j + 1, i + 1] * across
@@ -169,7 +169,7 @@ def cut_sides(
     return cut
 
 
-def _cell(nodes: Points, places: Points) -> tuple[NDArray[np.intp], Points]:
+def cell_of(nodes: Points, places: Points) -> tuple[NDArray[np.intp], Points]:
     """The cell of each place, and where in the cell it is; beyond the border goes on straight."""
     cell = np.clip(np.searchsorted(nodes, places, side="right") - 1, 0, len(nodes) - 2)
     return cell, (places - nodes[cell]) / (nodes[cell + 1] - nodes[cell])

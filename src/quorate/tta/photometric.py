@@ -1,132 +1,97 @@
-"""Views that change colours where they are: tone, contrast, channels, colour spaces.
+"""Views that change colours and leave coordinates alone, by OpenCV and Pillow.
 
-What depends on one value alone is a table of 256 entries. Coordinates stay, so boxes do too.
+What depends on one value alone is a table of 256 levels. Noise is seeded by the picture's own
+pixels, so the same picture always has the same noise. Filters take a picture to go on beyond its
+border with its outermost pixels.
 """
 
 from __future__ import annotations
 
+import io
+import math
+import zlib
 from collections.abc import Callable
-from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
-from quorate.tta import kernels
-from quorate.tta.filters import FILTERS
+from quorate.tta.opencv import cv2
 
-Picture = NDArray[np.uint8]
-Table = NDArray[np.uint8]
+Picture = NDArray[Any]  # uint8 (height, width, 3); OpenCV's stubs do not say so much
+Levels = NDArray[np.float64]
 
 LEVELS = np.arange(256, dtype=np.float64)
 ORDERS = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 """Of `channel-shuffle-1` to `-5`: which channel is shown as red, as green, as blue."""
-_CHANNELS = {"red": 0, "green": 1, "blue": 2, "hue": 0, "saturation": 1, "value": 2}
 
 
-def toned(picture: Picture, name: str, *numbers: float) -> Picture:
-    """The view of a picture; shape and type are the picture's, which is not changed.
+def toned(picture: Picture, name: str, *numbers: float) -> NDArray[np.uint8]:
+    """The view of a picture, of the same shape and type; the picture is not changed.
 
     Args:
         picture: uint8 (height, width, 3).
         name: one of `quorate.spec.tta.PHOTOMETRIC`.
         numbers: all of its numbers.
     """
-    view: Picture = _DONE[name](picture, *numbers)
+    view: NDArray[np.uint8] = _DONE[name](np.ascontiguousarray(picture), *numbers)
     return view
 
 
-def _table(levels: NDArray[np.floating]) -> Table:
-    table: Table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return table
+def _replaced(picture: Picture, *tables: Levels) -> Picture:
+    """Every value by its level in a table: one table for all channels, or one for each."""
+    levels = np.clip(np.rint(np.stack(tables, axis=-1)), 0, 255).astype(np.uint8)
+    return cv2.LUT(picture, levels[:, None])
 
 
-def _through(table: Callable[..., NDArray[np.floating]]) -> Callable[..., Picture]:
-    """A view that takes every value of every channel through one table."""
-    return lambda picture, *numbers: np.take(_table(table(*numbers)), picture)
-
-
-def _with_channel(picture: Picture, channel: int, table: Table) -> Picture:
-    view = picture.copy()
-    view[..., channel] = np.take(table, picture[..., channel])
-    return view
+def _by_table(table: Callable[..., Levels]) -> Callable[..., Picture]:
+    return lambda picture, *numbers: _replaced(picture, table(*numbers))
 
 
 def _contrast(picture: Picture, factor: float) -> Picture:
     """Away from the mean grey level, or towards it."""
-    mean = round(float(np.asarray(Image.fromarray(picture).convert("L")).mean()))
-    return np.take(_table(mean + (LEVELS - mean) * factor), picture)
-
-
-def _saturation(picture: Picture, factor: float) -> Picture:
-    return np.array(ImageEnhance.Color(Image.fromarray(picture)).enhance(factor))
-
-
-def _in_hsv(picture: Picture, channel: int, table: Table) -> Picture:
-    """Change one channel of HSV; the way there and back is Pillow's, to the last bit."""
-    tables = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
-    tables[channel] = table
-    view = np.empty(picture.shape, np.uint8)
-    place = LEVELS * 6 / 255
-    within, share = (
-        value.astype(np.float32).astype(np.float64) for value in (place % 1, LEVELS / 255)
-    )
-    kernels.hsv_changed(
-        kernels.plain(picture), view, tables, place.astype(np.int64) % 6, within, share
-    )
-    return view
-
-
-def _hsv(picture: Picture) -> Picture:
-    view = np.empty(picture.shape, np.uint8)
-    kernels.hsv(kernels.plain(picture), view)
-    return view
-
-
-def _hue(picture: Picture, degrees: float) -> Picture:
-    """Turn the circle of colours."""
-    return _in_hsv(picture, 0, ((LEVELS + round(degrees * 256 / 360)) % 256).astype(np.uint8))
-
-
-def _raised(picture: Picture, what: str, power: float) -> Picture:
-    """(value / 255) ^ power: a power below 1 raises a channel of RGB or HSV."""
-    table = _table(255 * (LEVELS / 255) ** power)
-    change = _with_channel if what in ("red", "green", "blue") else _in_hsv
-    return change(picture, _CHANNELS[what], table)
-
-
-def _shifted(picture: Picture, red: float, green: float, blue: float) -> Picture:
-    view = np.empty_like(picture)
-    for channel, levels in enumerate((red, green, blue)):
-        view[..., channel] = np.take(_table(LEVELS + levels), picture[..., channel])
-    return view
-
-
-def _shuffled(picture: Picture, order: float) -> Picture:
-    return np.ascontiguousarray(picture[..., ORDERS[int(order) - 1]])
+    mean = round(float(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).mean()))
+    return _replaced(picture, mean + (LEVELS - mean) * factor)
 
 
 def _grey(picture: Picture) -> Picture:
-    return np.array(Image.fromarray(picture).convert("L").convert("RGB"))
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def _autocontrast(picture: Picture, percent: float) -> Picture:
-    """Stretch each channel, the darkest and lightest so many percent left out."""
-    return np.array(ImageOps.autocontrast(Image.fromarray(picture), cutoff=percent))
+def _away(picture: Picture, other: Picture, factor: float) -> Picture:
+    """Factor 0 is the other picture, 1 the picture, more is further away from the other."""
+    return cv2.addWeighted(picture, factor, other, 1 - factor, 0)
 
 
-def _by_brightness(
-    picture: Picture, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-) -> Picture:
-    """Change Y of YCbCr alone, so that colours keep their hue."""
-    ycc = np.array(Image.fromarray(picture).convert("YCbCr"))
-    ycc[..., 0] = change(ycc[..., 0])
-    return np.array(Image.fromarray(ycc, "YCbCr").convert("RGB"))
+def _hue(picture: Picture, degrees: float) -> Picture:
+    """Turn the circle of colours; a full circle has 256 levels."""
+    return _in_hsv(picture, (LEVELS + round(degrees * 256 / 360)) % 256, LEVELS, LEVELS)
 
 
-def _equalise(picture: Picture) -> Picture:
-    """Spread the brightness so that every level is as frequent."""
-    return _by_brightness(picture, lambda y: np.asarray(ImageOps.equalize(Image.fromarray(y))))
+def _in_hsv(picture: Picture, *tables: Levels) -> Picture:
+    changed = _replaced(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV_FULL), *tables)
+    return cv2.cvtColor(changed, cv2.COLOR_HSV2RGB_FULL)
+
+
+def _raised(
+    channel: int, change: Callable[..., Picture] = _replaced
+) -> Callable[[Picture, float], Picture]:
+    """(value / 255) ^ power in one channel: a power below 1 raises it."""
+
+    def raised(picture: Picture, power: float) -> Picture:
+        tables = [LEVELS, LEVELS, LEVELS]
+        tables[channel] = 255 * (LEVELS / 255) ** power
+        return change(picture, *tables)
+
+    return raised
+
+
+def _by_brightness(picture: Picture, change: Callable[[Picture], Picture]) -> Picture:
+    """Change Y of YCrCb alone, so that colours keep their hue."""
+    channels = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)
+    channels[..., 0] = change(channels[..., 0])
+    return cv2.cvtColor(channels, cv2.COLOR_YCrCb2RGB)
 
 
 def _clahe(picture: Picture, limit: float, tiles: float) -> Picture:
@@ -135,102 +100,115 @@ def _clahe(picture: Picture, limit: float, tiles: float) -> Picture:
     The picture is cut into tiles x tiles; each has a table of its own from its histogram, no
     level counting more than `limit` times the mean; a pixel is between its four nearest tables.
     """
+    height, width = picture.shape[:2]
+    grid = (min(int(tiles), width), min(int(tiles), height))
+    return _by_brightness(picture, cv2.createCLAHE(limit, grid).apply)
 
-    def change(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = levels.shape
-        down, across = min(int(tiles), height), min(int(tiles), width)
-        y_edges = np.linspace(0, height, down + 1).round().astype(int)
-        x_edges = np.linspace(0, width, across + 1).round().astype(int)
-        tables = np.empty((down, across, 256), dtype=np.float32)
-        for j in range(down):
-            for i in range(across):
-                tile = levels[y_edges[j] : y_edges[j + 1], x_edges[i] : x_edges[i + 1]]
-                tables[j, i] = _limited(np.bincount(tile.ravel(), minlength=256), limit)
-        upper, lower, y_share = _between(y_edges, height)
-        left, right, x_share = _between(x_edges, width)
-        view = np.empty(levels.shape, np.uint8)
-        kernels.between_tables(
-            kernels.plain(levels),
-            view,
-            tables,
-            np.stack([upper, lower]),
-            y_share,
-            np.stack([left, right]),
-            x_share,
+
+def _average_blur(picture: Picture, radius: float) -> Picture:
+    """Pillow's, for the radius may be a fraction."""
+    return np.array(Image.fromarray(picture).filter(ImageFilter.BoxBlur(radius)))
+
+
+def _gaussian_blur(picture: Picture, sigma: float) -> Picture:
+    return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+
+
+def _bilateral_blur(picture: Picture, radius: float, sigma: float) -> Picture:
+    """`sigma` is in grey levels; the weight by distance is a Gaussian of half the radius."""
+    return cv2.bilateralFilter(
+        picture, 2 * int(radius) + 1, sigma, radius / 2, borderType=cv2.BORDER_REPLICATE
+    )
+
+
+def _motion_blur(picture: Picture, length: float, degrees: float) -> Picture:
+    """The mean along a line of so many pixels, as when the camera moves."""
+    reach = int(length) // 2
+    line = np.zeros((2 * reach + 1, 2 * reach + 1))
+    across, down = math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))
+    for step in range(-reach, int(length) - reach):
+        line[reach + round(step * down), reach + round(step * across)] += 1 / int(length)
+    return cv2.filter2D(picture, -1, line, borderType=cv2.BORDER_REPLICATE)
+
+
+def _sharpen(picture: Picture, factor: float) -> Picture:
+    near = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
+    smooth = cv2.filter2D(picture, -1, near, borderType=cv2.BORDER_REPLICATE)
+    return _away(picture, smooth, factor)
+
+
+def _gaussian_noise(picture: Picture, sigma: float) -> Picture:
+    cv2.setRNGSeed(_seed(picture) & 0x7FFFFFFF)  # of this thread alone
+    noise = cv2.randn(np.empty(picture.shape, np.int16), np.zeros(3), np.full(3, sigma))
+    return cv2.add(picture, noise, dtype=cv2.CV_8U)
+
+
+def _with_pixels(*levels: int) -> Callable[[Picture, float], Picture]:
+    """A share of the pixels, at least one, at grey levels that take turns."""
+
+    def changed(picture: Picture, share: float) -> Picture:
+        view = picture.copy()
+        flat = view.reshape(-1, 3)
+        places = np.random.default_rng(_seed(picture)).integers(
+            0, len(flat), max(round(len(flat) * share), 1)
         )
+        for number, level in enumerate(levels):
+            flat[places[number :: len(levels)]] = level
         return view
 
-    return _by_brightness(picture, change)
+    return changed
 
 
-def _limited(histogram: NDArray[np.intp], limit: float) -> NDArray[np.float64]:
-    most = max(limit * histogram.sum() / 256, 1)
-    capped = np.minimum(histogram, most)
-    capped = capped + (histogram.sum() - capped.sum()) / 256
-    table: NDArray[np.float64] = np.cumsum(capped) * (255 / histogram.sum())
-    return np.minimum(table, 255)
+def _seed(picture: Picture) -> int:
+    return zlib.crc32(picture.data)
 
 
-def _between(
-    edges: NDArray[np.int_], pixels: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Of each pixel: the tile before, the tile after, and how far towards the one after."""
-    centres = (edges[1:] + edges[:-1]) / 2
-    place = np.interp(np.arange(pixels) + 0.5, centres, np.arange(len(centres)))
-    before = np.floor(place).astype(np.intp)
-    after = np.minimum(before + 1, len(centres) - 1)
-    return before, after, (place - before).astype(np.float32)
+def _jpeg(picture: Picture, quality: float) -> Picture:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=int(quality))
+    return np.array(Image.open(file))
 
 
-def _lab(picture: Picture) -> Picture:
-    """CIE L*a*b* of sRGB at D65, in OpenCV's 8 bits: L · 255 / 100, a + 128, b + 128."""
-    view = np.empty(picture.shape, np.uint8)
-    kernels.lab(kernels.plain(picture), view, *_lab_tables())
-    return view
-
-
-@cache
-def _lab_tables() -> tuple[NDArray[np.float32], ...]:
-    """The light of each level, the matrix to XYZ, f(t) of 2 ^ 14 steps of t and one beyond."""
-    linear = np.where(LEVELS <= 10.31475, LEVELS / 3294.6, ((LEVELS / 255 + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array(
-        [
-            [0.412453, 0.357580, 0.180423],
-            [0.212671, 0.715160, 0.072169],
-            [0.019334, 0.119193, 0.950227],
-        ]
-    )
-    to_xyz /= to_xyz.sum(axis=1, keepdims=True)
-    roots = np.cbrt(np.arange((1 << 14) + 2) / (1 << 14))
-    return linear.astype(np.float32), to_xyz.astype(np.float32), roots.astype(np.float32)
-
-
-def _posterise(bits: float) -> NDArray[np.floating]:
-    step = 2 ** (8 - int(bits))
-    levels: NDArray[np.float64] = np.floor(LEVELS / step) * step
-    return levels
+def _posterise(bits: float) -> Levels:
+    step = float(2 ** (8 - int(bits)))
+    return np.floor(LEVELS / step) * step
 
 
 _DONE: dict[str, Callable[..., Picture]] = {
-    **FILTERS,
-    "brightness": _through(lambda factor: LEVELS * factor),
+    "average-blur": _average_blur,
+    "gaussian-blur": _gaussian_blur,
+    "median-blur": lambda picture, side: cv2.medianBlur(picture, int(side)),
+    "bilateral-blur": _bilateral_blur,
+    "motion-blur": _motion_blur,
+    "sharpen": _sharpen,
+    "gaussian-noise": _gaussian_noise,
+    "salt-and-pepper": _with_pixels(0, 255),
+    "dropout": _with_pixels(0),
+    "jpeg": _jpeg,
+    "brightness": _by_table(lambda factor: LEVELS * factor),
     "contrast": _contrast,
-    "gamma": _through(lambda gamma: 255 * (LEVELS / 255) ** (1 / gamma)),
-    "autocontrast": _autocontrast,
-    "equalise": _equalise,
+    "gamma": _by_table(lambda gamma: 255 * (LEVELS / 255) ** (1 / gamma)),
+    "autocontrast": lambda picture, percent: np.array(
+        ImageOps.autocontrast(Image.fromarray(picture), cutoff=percent)
+    ),
+    "equalise": lambda picture: _by_brightness(
+        picture, lambda levels: np.asarray(ImageOps.equalize(Image.fromarray(levels)))
+    ),
     "clahe": _clahe,
-    "saturation": _saturation,
+    "saturation": lambda picture, factor: _away(picture, _grey(picture), factor),
     "hue": _hue,
-    **{
-        f"raise-{what}": lambda picture, power, what=what: _raised(picture, what, power)
-        for what in _CHANNELS
-    },
-    "channel-shift": _shifted,
-    "channel-shuffle": _shuffled,
-    "hsv": _hsv,
-    "lab": _lab,
+    "raise-red": _raised(0),
+    "raise-green": _raised(1),
+    "raise-blue": _raised(2),
+    "raise-hue": _raised(0, _in_hsv),
+    "raise-saturation": _raised(1, _in_hsv),
+    "raise-value": _raised(2, _in_hsv),
+    "channel-shift": lambda picture, *shifts: _replaced(picture, *(LEVELS + s for s in shifts)),
+    "channel-shuffle": lambda picture, order: picture[..., ORDERS[int(order) - 1]].copy("C"),
+    "hsv": lambda picture: cv2.cvtColor(picture, cv2.COLOR_RGB2HSV_FULL),
+    "lab": lambda picture: cv2.cvtColor(picture, cv2.COLOR_RGB2LAB),
     "grey": _grey,
-    "invert": _through(lambda: 255 - LEVELS),
-    "posterise": _through(_posterise),
-    "solarise": _through(lambda threshold: np.where(threshold <= LEVELS, 255 - LEVELS, LEVELS)),
+    "invert": _by_table(lambda: 255 - LEVELS),
+    "posterise": _by_table(_posterise),
+    "solarise": _by_table(lambda least: np.where(least <= LEVELS, 255 - LEVELS, LEVELS)),
 }

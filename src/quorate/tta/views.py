@@ -16,7 +16,6 @@ from quorate.spec.tta import GEOMETRIC, View
 from quorate.tta.geometric import moved
 from quorate.tta.maps import CoordinateMap, Shape, cut_sides
 from quorate.tta.masks import masks_led_back
-from quorate.tta.photometric import toned
 from quorate.tta.tiles import in_calls
 
 Picture = NDArray[np.uint8]
@@ -116,6 +115,8 @@ def see(picture: Picture, view: View) -> tuple[Picture, CoordinateMap | None]:
     """The view of a picture, and its map where coordinates change."""
     if view.name in GEOMETRIC:
         return moved(picture, view.name, *view.numbers)
+    from quorate.tta.photometric import toned  # OpenCV, which takes a moment to import
+
     return toned(picture, view.name, *view.numbers), None
 
 

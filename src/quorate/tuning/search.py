@@ -11,6 +11,7 @@ The same seed gives the same result on any number of cores.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from quorate.steps.whole import processors
 from quorate.tuning.bench import Bench, Memory, Objective
 from quorate.tuning.labelled import Labelled
 from quorate.tuning.space import Space
+
+Sets = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 
 FIRST_PICTURES = 256
 REFINED_ON = 1024
@@ -39,39 +42,50 @@ class Found:
     measured: int
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a search is done.
+
+    objective  what is maximised, see `bench.OBJECTIVES`
+    settings   about how many are measured
+    seed       of every random choice; the same seed gives the same result on any number of cores
+    memory     folder in which what was measured is kept, so that a stopped search can go on
+    workers    threads; None is one for each processor
+    """
+
+    objective: Objective = "ap"
+    settings: int = 2000
+    seed: int = 0
+    memory: Path | None = None
+    workers: int | None = None
+
+
 class Search:
     """One search over a sample, for several sets of its pictures at once.
 
     Args:
         sample: all pictures and boxes.
         ensemble: the spec as given; its fusion always takes part.
-        objective: what is to be high.
-        sets: bool (s, p), the pictures that each search may look at.
-        order: (p,) in which order pictures are taken where not all are: by hash, so at random.
         space: what may be drawn.
-        settings: about how many are measured.
-        memory: folder for what has been measured, or None.
+        sets: bool (s, p), the pictures that each search may look at.
+        options: what is maximised, and with how much work.
+        progress: told how many settings are measured, and of how many.
     """
 
     def __init__(
         self,
         sample: Labelled,
         ensemble: EnsembleSpec,
-        objective: Objective,
-        sets: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
-        order: Ints,
         space: Space,
-        *,
-        settings: int,
-        seed: int = 0,
-        memory: Path | None = None,
-        workers: int | None = None,
+        sets: Sets,
+        options: Options,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self.space, self.ensemble, self.seed = space, ensemble, seed
-        self.draws = max(settings // 2, 1)
-        self.rounds = max(1, round(settings / 2 / len(sets) / CHILDREN))
+        self.space, self.ensemble, self.seed = space, ensemble, options.seed
+        self.draws = max(options.settings // 2, 1)
+        self.rounds = max(1, round(options.settings / 2 / len(sets) / CHILDREN))
         self.rungs: list[_Rung] = []
+        order = _by_hash(sample)
         size, pictures = FIRST_PICTURES, sets.shape[1]
         while True:
             whole = size * 2 >= pictures
@@ -80,13 +94,14 @@ class Search:
                 chosen[:] = False
                 chosen[order[:size]] = True
             part = sample if whole else sample.take(chosen)
-            self.rungs.append(_Rung.of(Bench(part, ensemble, objective), sets[:, chosen], memory))
+            bench = Bench(part, ensemble, options.objective)
+            self.rungs.append(_Rung.of(bench, sets[:, chosen], options.memory))
             if whole:
                 break
             size *= 4
         self.sets = len(sets)
         self.measured = self._told = 0
-        self._workers = workers or processors()
+        self._workers = options.workers or processors()
         self._progress = progress
         self._total = self.draws + self.rounds * CHILDREN * self.sets
 
@@ -171,7 +186,7 @@ class _Rung:
     def of(
         cls,
         bench: Bench,
-        sets: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+        sets: Sets,
         memory: Path | None,
     ) -> _Rung:
         weights = np.zeros(sets.shape, dtype=np.int64)
@@ -181,3 +196,9 @@ class _Rung:
 
     def measure(self, setting: Fusion) -> Floats:
         return self.bench.measure(self.bench.matches(setting), self.weights)
+
+
+def _by_hash(sample: Labelled) -> Ints:
+    """(p,) positions of the pictures by the hash of their names: a random order that stays."""
+    digests = [hashlib.sha256(i.file_name.encode()).digest() for i in sample.dataset.images]
+    return np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)

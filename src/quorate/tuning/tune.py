@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +13,12 @@ import numpy as np
 from quorate.errors import InputError
 from quorate.evaluation.compare import Interval
 from quorate.evaluation.matching import Matches
-from quorate.evaluation.truth import Floats, Ints
+from quorate.evaluation.truth import Floats
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec, Fusion
 from quorate.tuning.bench import OBJECTIVES, Bench, Objective
 from quorate.tuning.labelled import Labelled
-from quorate.tuning.search import Search
+from quorate.tuning.search import Options, Search
 from quorate.tuning.space import METHODS, Space, written_fusion
 from quorate.tuning.split import Folds
 
@@ -140,7 +139,7 @@ def tune(
             once: a search that does not see it finds a setting, which is then measured on it.
             The setting that is returned comes from one more search, over all folds.
         report: other labelled pictures to hold out, in the place of folds.
-        objective: what is to be high, see `bench.OBJECTIVES`.
+        objective: what is maximised, see `bench.OBJECTIVES`.
         methods: which fusion methods are searched, see `space.METHODS`.
         settings: about how many are measured in all.
         samples: draws of the bootstrap for the intervals.
@@ -162,14 +161,9 @@ def tune(
     search = Search(
         sample,
         ensemble,
-        objective,
-        sets,
-        _by_hash(sample),
         space,
-        settings=settings,
-        seed=seed,
-        memory=memory,
-        workers=workers,
+        sets,
+        Options(objective, settings, seed, memory, workers),
         progress=lambda done, total: progress("settings", done, total),
     )
     found = search.run()
@@ -224,12 +218,6 @@ def tune(
         seconds=time.perf_counter() - started,
         notes=notes,
     )
-
-
-def _by_hash(sample: Labelled) -> Ints:
-    """(p,) positions of the pictures by the hash of their names: a random order that stays."""
-    digests = [hashlib.sha256(i.file_name.encode()).digest() for i in sample.dataset.images]
-    return np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)
 
 
 def _measured(
