@@ -67,13 +67,10 @@ def write(
 
 
 def compile_kernels() -> None:
-    """Translate the scanners of large files, and the writer, to machine code, which is cached."""
-    from quorate.formats.coco import results_reading, results_writing
+    """Translate the scanner of large CVAT files to machine code, which is cached."""
     from quorate.formats.cvat.scanning import warm
 
     warm()
-    results_reading.warm()
-    results_writing.warm()
 
 
 def _recognised(source: Source) -> Format:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -135,11 +134,3 @@ def _fault(packed: _Some, plain: _Some, first: int, place: str) -> FormatError:
             said = error.message.removeprefix("Mask 1: ").removeprefix("Masks: ")
             return FormatError(f"{place}: detection {first + row}, its mask: {said}")
     return FormatError(f"{place}: a mask whose size is no size of a picture.")
-
-
-def mask_texts(masks: Masks) -> list[str]:
-    """The `segmentation` of each detection as JSON; '' where it has no mask."""
-    return [
-        f'{{"size":[{height},{width}],"counts":{json.dumps(counts)}}}' if counts else ""
-        for counts, (height, width) in zip(masks.counts(), masks.size.tolist(), strict=True)
-    ]
