@@ -297,7 +297,7 @@ class Annotations:
             return column.astype(np.float64)
         try:  # text and numbers alike, at the speed of numpy
             return np.where(column == np.array(None), "nan", column).astype(np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return np.array([_number(value) for value in column], dtype=np.float64)
 
     def enclosing(self) -> NDArray[np.float64]:
@@ -364,7 +364,7 @@ def _objects(column: NDArray[Any] | None, n: int) -> NDArray[Any]:
 def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
 
 

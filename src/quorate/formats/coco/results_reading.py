@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
+from quorate.formats.base import invalid_at, not_utf8
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
 from quorate.masks import Masks
@@ -166,7 +167,7 @@ class _List:
             number = self.count + int(item[1]) + 1 if item else self.count
             return FormatError(f"{self.location}: detection {number}: {said.split(' - at ')[0]}.")
         if isinstance(error, UnicodeDecodeError):
-            return not_utf8(self.location, text, self.start - 1)
+            return not_utf8(self.location, self.start - 1 + invalid_at(text))
         if "truncated" in said:
             return FormatError(
                 f"{self.location}: the file is truncated: it ends at byte "
@@ -178,18 +179,6 @@ class _List:
         return FormatError(
             f"{self.location}: not JSON at byte {byte} ({_AT_BYTE.sub('', said).strip()})."
         )
-
-
-def not_utf8(place: str, data: bytes, start: int = 0) -> FormatError:
-    """The error for text that is not UTF-8; `start` is the byte of the file where `data` begins."""
-    try:
-        data.decode()
-        where = ""
-    except UnicodeDecodeError as error:
-        where = f" at byte {start + error.start}"
-    return FormatError(
-        f"{place}: not text in UTF-8{where}.", hint="save it as UTF-8; Latin-1 is not read"
-    )
 
 
 def _cuts(data: bytes) -> Iterator[int]:
