@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,9 +38,6 @@ from quorate.columns import Ragged, check_columns, column
 from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.masks import Masks
-
-if TYPE_CHECKING:
-    from quorate.detections import Members
 
 PUBLISHED = ("votes", "score", "agreement", "detectors")
 """What is known of a detection, by the name of the attribute that tells it."""
@@ -190,7 +187,8 @@ class Annotations:
         columns: dict[str, NDArray[Any]] = {}
         for name in attributes:
             if name == "detectors":
-                columns[name] = _detector_names(detections)
+                names, which = carriers(detections)
+                columns[name] = np.array([", ".join(one) for one in names], dtype=object)[which]
             elif name in PUBLISHED:
                 columns[name] = getattr(detections, name)
             else:
@@ -299,7 +297,7 @@ class Annotations:
             return column.astype(np.float64)
         try:  # text and numbers alike, at the speed of numpy
             return np.where(column == np.array(None), "nan", column).astype(np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return np.array([_number(value) for value in column], dtype=np.float64)
 
     def enclosing(self) -> NDArray[np.float64]:
@@ -322,32 +320,26 @@ class Annotations:
         return np.where((self.rotation != 0)[:, None], turned, self.xyxy)
 
 
-def _detector_names(detections: Detections) -> NDArray[Any]:
-    """(n,) names of the detectors that carried each box, without an object per box."""
+def carriers(detections: Detections) -> tuple[list[tuple[str, ...]], NDArray[np.intp]]:
+    """Which detectors carried each box: the different sets of names, and (n,) which is whose."""
     n, m = len(detections), len(detections.detectors)
     carried = np.zeros((n, m), dtype=bool)
     own = np.flatnonzero(detections.detector >= 0)
     carried[own, detections.detector[own]] = True
-    members: Members | None = detections.members
-    if members is not None:
-        rows = np.repeat(np.arange(n), np.diff(members.offsets))
-        known = members.detector >= 0
-        carried[rows[known], members.detector[known]] = True
+    if detections.members is not None:
+        rows = np.repeat(np.arange(n), np.diff(detections.members.offsets))
+        known = detections.members.detector >= 0
+        carried[rows[known], detections.members.detector[known]] = True
     if not n or not m:
-        return np.full(n, "", dtype=object)
+        return [()], np.zeros(n, np.intp)
     packed = np.ascontiguousarray(np.packbits(carried, axis=1))
     _, first, which = np.unique(
         packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1),
         return_index=True,
         return_inverse=True,
     )
-    texts = np.empty(len(first), dtype=object)
-    for position, row in enumerate(first):
-        texts[position] = ", ".join(
-            name for name, there in zip(detections.detectors, carried[row], strict=True) if there
-        )
-    named: NDArray[Any] = texts[which]
-    return named
+    names = np.array(detections.detectors, dtype=object)
+    return [tuple(names[carried[row]]) for row in first], which
 
 
 def _joined(parts: Sequence[tuple[NDArray[Any] | None, int]]) -> NDArray[Any]:
@@ -372,7 +364,7 @@ def _objects(column: NDArray[Any] | None, n: int) -> NDArray[Any]:
 def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
 
 

@@ -240,40 +240,53 @@ class Detections:
         try:
             with pq.ParquetFile(path) as file:  # read_table would load pandas, where it is there
                 table = file.read()
-        except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            raise FormatError(f"{path}: not a Parquet file ({error}).") from None
+        except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
+            raise FormatError(
+                f"{path}: not a whole Parquet file ({error}).",
+                hint="copy it again, or let its detector write it again",
+            ) from None
         return cls.from_arrow(table, origin=str(path))
 
     @classmethod
     def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
         """The inverse of `to_arrow`; `origin` names the source in errors."""
-        about = json.loads((table.schema.metadata or {}).get(_METADATA, b"null"))
+        foreign = FormatError(
+            f"{origin}: not a Parquet file of detections.",
+            hint="Quorate writes such files with Detections.to_parquet",
+        )
         wanted = [c for n in _COLUMNS for c in (_CORNERS if n == "xyxy" else (n,))]
         missing = [name for name in wanted if name not in table.column_names]
-        if about is None or missing:
-            raise FormatError(
-                f"{origin}: not a Parquet file of detections"
-                + (f" (no column {', '.join(missing)})." if missing else "."),
-                hint="Quorate writes such files with Detections.to_parquet",
+        if missing:
+            foreign.message = f"{foreign.message[:-1]} (no column {', '.join(missing)})."
+            raise foreign
+        try:
+            about = json.loads((table.schema.metadata or {})[_METADATA])
+            if any(table[name].null_count for name in wanted):
+                raise foreign
+            columns = {name: table[name].to_numpy() for name in wanted}
+            xyxy = np.stack([columns.pop(corner) for corner in _CORNERS], axis=1)
+            members = None
+            if "member_detector" in table.column_names:
+                detector = table["member_detector"].combine_chunks()
+                score = table["member_score"].combine_chunks()
+                members = Members(
+                    offsets=np.ascontiguousarray(detector.offsets.to_numpy(), dtype=np.int64),
+                    detector=detector.values.to_numpy().astype(np.int16),
+                    score=score.values.to_numpy().astype(np.float32),
+                )
+            return cls.build(
+                xyxy=xyxy,
+                members=members,
+                masks=masks_of_table(table),
+                detectors=[str(name) for name in about["detectors"]],
+                **columns,
             )
-        columns = {name: table[name].to_numpy() for name in wanted}
-        xyxy = np.stack([columns.pop(corner) for corner in _CORNERS], axis=1)
-        members = None
-        if "member_detector" in table.column_names:
-            detector = table["member_detector"].combine_chunks()
-            score = table["member_score"].combine_chunks()
-            members = Members(
-                offsets=np.ascontiguousarray(detector.offsets.to_numpy(), dtype=np.int64),
-                detector=detector.values.to_numpy().astype(np.int16),
-                score=score.values.to_numpy().astype(np.float32),
-            )
-        return cls.build(
-            xyxy=xyxy,
-            members=members,
-            masks=masks_of_table(table),
-            detectors=about["detectors"],
-            **columns,
-        )
+        except FormatError:
+            raise
+        except InputError as error:
+            raise FormatError(f"{origin}: {error.message}", hint=foreign.hint) from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            raise foreign from None
 
 
 def masks_of_table(table: pa.Table) -> Masks | None:

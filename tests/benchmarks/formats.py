@@ -5,7 +5,8 @@
 The ratios are from one run on one machine, in processor time, the best of several: 20 boxes a
 picture, each with votes and a score. Both read the same files, and write the same shapes to the
 same formats. Datumaro wants the pictures to be there, so one small picture is linked many times.
-The line of COCO results compares with msgspec decoding the same file into typed objects.
+COCO results are read against a plain loop: msgspec decodes the same file into typed objects,
+which fill columns.
 """
 
 from __future__ import annotations
@@ -129,14 +130,13 @@ def measure(pictures: int, repeats: int) -> list[dict[str, Any]]:
             ]
         results = str(root / "results.json")
         write_results(detections, results)
-        decoder = msgspec.json.Decoder(list[_Result])
         data = Path(results).read_bytes()
         rows.append(
             {
                 "work": "read COCO results",
                 "ours": seconds(lambda: read_results(results), repeats),
-                "theirs": seconds(lambda: decoder.decode(data), repeats),
-                "peer": "msgspec, objects only",
+                "theirs": seconds(lambda: plain_columns(results), repeats),
+                "peer": "msgspec, plain (≥ 0.77)",
             }
         )
         rows.append(
@@ -150,7 +150,7 @@ def measure(pictures: int, repeats: int) -> list[dict[str, Any]]:
     return [row | {"ratio": row["theirs"] / row["ours"]} for row in rows]
 
 
-class _Result(msgspec.Struct):
+class _Result(msgspec.Struct, gc=False):
     image_id: int
     category_id: int
     bbox: tuple[float, float, float, float]
@@ -199,6 +199,17 @@ def cvat_against_expat(root: Path, repeats: int) -> dict[str, Any]:
         theirs.append(seconds(lambda: plain_cvat(place), 1))
         ours.append(seconds(lambda: read(place, format="cvat"), 1))
     return {"work": "read CVAT", "ours": min(ours), "theirs": min(theirs), "peer": "plain expat"}
+
+
+def plain_columns(path: str) -> list[Any]:
+    """The columns of a results file, as a few plain lines read them."""
+    rows = msgspec.json.decode(Path(path).read_bytes(), type=list[_Result])
+    return [
+        np.array([row.image_id for row in rows], np.int64),
+        np.array([row.category_id for row in rows], np.int32),
+        np.array([row.bbox for row in rows], np.float32),
+        np.array([row.score for row in rows], np.float32),
+    ]
 
 
 def main() -> None:

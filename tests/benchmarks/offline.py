@@ -214,7 +214,7 @@ def main() -> None:
     print(
         f"{FILES} files of {options.boxes:,} boxes to {fused:,} fused, one processor: "
         f"quorate fuse {ours:.2f} s, json + ensemble-boxes {scaled:.1f} s{told}, "
-        f"{result['ratio']:.1f}x (at least 12x)\n"
+        f"{result['ratio']:.1f}x (at least 20x)\n"
         f"quorate fuse on two small files: {cold:.2f} s, import numpy, numba: {imports:.2f} s, "
         f"{result['cold_ratio']:.2f}x (under 1.5x); numba with one cached function of three lines: "
         f"{result['floor_ratio']:.2f}x"

@@ -9,9 +9,9 @@ import pytest
 TRY = """
 import json, os, tempfile, time
 started = time.perf_counter()
-from quorate import detectors, evaluation, formats, fusion
+from quorate import detectors, evaluation, fusion, masks
 loaded = time.perf_counter()
-for room in (fusion, detectors, evaluation, formats):
+for room in (fusion, detectors, evaluation, masks):
     room.compile_kernels()
 compiled = time.perf_counter()
 from pathlib import Path

@@ -240,3 +240,55 @@ def test_the_area_of_a_polygon_is_its_own(tmp_path):
     dataset = Dataset("", (Image(1, "a.jpg"),), Labels.from_names(("car",)))
     write(dataset, shape, tmp_path / "o.json", format="coco")
     assert read(tmp_path / "o.json").annotations.area.tolist() == [8]
+
+
+def scored(path, *annotations):
+    told = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], **one} for one in annotations
+        ],
+    }
+    path.write_text(json.dumps(told))
+    return read(path)
+
+
+def test_the_score_is_written_as_confidence_too_and_read_once(tmp_path):
+    found = scored(tmp_path / "a.json", {"score": 0.25}, {})
+    write(found, found.annotations, tmp_path / "b.json", format="coco")
+    first, second = json.loads((tmp_path / "b.json").read_text())["annotations"]
+    assert first["score"] == first["attributes"]["confidence"] == 0.25
+    assert "score" not in first["attributes"]
+    assert "score" not in second
+    assert "confidence" not in second["attributes"]
+    again = read(tmp_path / "b.json").annotations
+    assert list(again.attributes) == ["score"]
+    assert again.numbers("score").tolist()[0] == 0.25
+
+
+def test_the_confidence_counts_where_cvat_keeps_a_score_of_its_own(tmp_path):
+    found = scored(tmp_path / "a.json", {"score": 1.0, "attributes": {"confidence": "0.25"}})
+    assert found.annotations.numbers("score").tolist() == [0.25]
+    assert list(found.annotations.attributes) == ["score"]
+
+
+@pytest.mark.parametrize(
+    ("one", "score"),
+    [
+        ({"attributes": {"score": "0.9"}}, 0.9),  # as files of earlier versions have it
+        ({"score": 0.9, "attributes": {"confidence": "high"}}, 0.9),
+        ({"score": 0.9, "attributes": {"confidence": 0.4}}, 0.9),
+        ({"score": 0.9, "attributes": {"confidence": 7}}, 0.9),
+    ],
+)
+def test_an_attribute_of_somebody_elses_stays(tmp_path, one, score):
+    shapes = scored(tmp_path / "a.json", one).annotations
+    assert shapes.numbers("score").tolist() == [score]
+    others = {"confidence"} if "confidence" in one["attributes"] else set()
+    assert set(shapes.attributes) == {"score"} | others
+    found = read(tmp_path / "a.json")
+    write(found, shapes, tmp_path / "b.json", format="coco")
+    told = json.loads((tmp_path / "b.json").read_text())["annotations"][0]
+    if others:
+        assert told["attributes"]["confidence"] == one["attributes"]["confidence"]

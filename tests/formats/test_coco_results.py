@@ -53,6 +53,45 @@ def test_segmentations_and_names_with_braces_do_not_break_a_stream(put, monkeypa
     assert found.detectors[0] == ["x}, {y", "z"]
 
 
+@pytest.mark.parametrize("chunk", [100, 1000, 1 << 20])
+def test_objects_nested_in_a_detection_do_not_break_a_stream(put, monkeypatch, chunk):
+    monkeypatch.setattr(coco_results, "CHUNK", chunk)
+    odd = {"keypoints": [{"x": 1}, {"x": 2}, {"x": 3}], "text": "}, {", "more": "{{"}
+    found = read_results(put([row | odd for row in ROWS]))
+    assert found.score.tolist() == [np.float32(row["score"]) for row in ROWS]
+
+
+def test_a_key_that_stands_seventy_thousand_times_is_read(put):
+    """More bytes than a box needs for one box: what was sized by the bytes overflowed."""
+    again = b'"image_id":%d,'
+    text = b"".join(again % i for i in range(70_000))
+    found = read_results(put(b'[{%b"category_id":1,"bbox":[1,2,3,4],"score":0.5}]' % text))
+    assert found.image_ids == [69_999]
+    assert found.xyxy.tolist() == [[1, 2, 4, 6]]
+
+
+@pytest.mark.parametrize("rows", [1, 20_000], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (b'"votes":3.0', r"detection {n}: Expected `int`, got `float`"),
+        (b'"image_id":"caf\xe9.jpg"', r"not text in UTF-8 at byte {byte}"),
+        (b'"detectors":["\xff"]', r"not text in UTF-8 at byte {byte}"),
+        (b'"agreement":1e300', r"detection {n} has an agreement that is not within 0..1"),
+        (b'"votes":12345678901234567890', r"detection {n}: Expected `int` <= "),
+        (b'"bbox":[1e400,1,1,1]', r"detection {n}: Number out of range"),
+        (b'"bbox":[12345678901234567890,1,1,1]', r"detection {n} reaches further than any"),
+    ],
+)
+def test_small_and_large_files_have_one_answer(put, rows, odd, said):
+    before = b'{"image_id":1,"category_id":1,"bbox":[1,2,3,4],"score":0.5}, ' * rows
+    text = b'[%b{"image_id":2,"category_id":1,"bbox":[1,2,3,4],"score":0.5,%b}]' % (before, odd)
+    at = next((i for i, byte in enumerate(text) if byte > 127), 0)
+    with pytest.raises(FormatError) as caught:
+        read_results(put(text))
+    assert said.format(n=rows + 1, byte=at) in str(caught.value)
+
+
 def test_nothing_found_is_no_error(put):
     assert len(read_results(put([])).score) == 0
 

@@ -153,7 +153,11 @@ def test_bad_input_is_named(layout, text, said):
 
 def test_data_yaml_is_plain_data(layout):
     path = layout()
-    (path / "data.yaml").write_text("names: !!python/object/apply:os.system ['true']\n")
+    command = f"touch {path / 'made'}"
+    (path / "data.yaml").write_text(f"names: !!python/object/apply:os.system ['{command}', b]\n")
+    assert read(path).labels.names == (command, "b")
+    assert not (path / "made").exists()
+    (path / "data.yaml").write_text("names: [a, b\n")
     with pytest.raises(QuorateError, match=r"data\.yaml: not YAML"):
         read(path)
     with pytest.raises(QuorateError, match="not numbered from 0"):

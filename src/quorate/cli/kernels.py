@@ -19,14 +19,14 @@ def add_commands(commands: Any) -> None:
 def _compile(arguments: argparse.Namespace) -> None:
     import time
 
-    from quorate import detectors, evaluation, formats, fusion, masks
+    from quorate import detectors, evaluation, fusion, masks
     from quorate.cli.output import note, progress_bars
     from quorate.compiled import tell_once
 
     tell_once(known=True)
     note("compiling the kernels that are not there yet: the first time, a minute or two")
     started = time.perf_counter()
-    rooms = (fusion, masks, detectors, evaluation, formats)
+    rooms = (fusion, masks, detectors, evaluation)
     with progress_bars() as progress:
         for done, room in enumerate(rooms):
             progress("compile", done, len(rooms))

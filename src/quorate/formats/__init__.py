@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "base": ("Format", "Source", "Written"),
     "detections.reading": ("DetectionFile", "read_detections"),
-    "registry": ("FORMATS", "READS", "WRITES", "compile_kernels", "read", "write"),
+    "registry": ("FORMATS", "READS", "WRITES", "read", "write"),
     "coco.results_writing": ("write_results",),
 }
 
@@ -30,7 +30,6 @@ __all__ = [
     "Format",
     "Source",
     "Written",
-    "compile_kernels",
     "read",
     "read_detections",
     "write",
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from quorate.formats.base import Format, Source, Written
     from quorate.formats.coco.results_writing import write_results
     from quorate.formats.detections.reading import DetectionFile, read_detections
-    from quorate.formats.registry import FORMATS, READS, WRITES, compile_kernels, read, write
+    from quorate.formats.registry import FORMATS, READS, WRITES, read, write
 
 
 def __getattr__(name: str) -> Any:

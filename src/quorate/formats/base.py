@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
+from quorate.errors import FormatError
 from quorate.storage import Tree, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Source:
         """The first bytes of a file."""
         with self.tree.open(name) as file:
             return file.read(size)
+
+    def text(self, name: str) -> str:
+        """A whole file of text; FormatError where it is not UTF-8."""
+        data = self.tree.read(name)
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise not_utf8(self.place(name), invalid_at(data)) from None
 
 
 class Written(NamedTuple):
@@ -172,6 +181,39 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
         tree = open_tree(location)
         names = tuple(tree.names())
     return Source(location=location, tree=tree, names=names)
+
+
+def invalid_at(data: bytes) -> int:
+    """The first byte that is not UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
+
+
+def not_utf8(place: str, byte: int) -> FormatError:
+    """The error for text that is not UTF-8 from some byte on."""
+    return FormatError(
+        f"{place}: not text in UTF-8 at byte {byte}.", hint="save it as UTF-8; Latin-1 is not read"
+    )
+
+
+def side(value: float | str | None, place: str) -> int:
+    """A picture's width or height in whole pixels, 0 where it is not known or no number.
+
+    Raises FormatError for one that no picture has.
+    """
+    try:
+        number = float(value or 0)
+    except ValueError:
+        return 0
+    if not 0 <= number < 1 << 31:
+        raise FormatError(
+            f"{place}: a picture with a side of {str(value)[:30]} pixels.",
+            hint="width and height are whole numbers of pixels; 0 where they are not known",
+        )
+    return int(number)
 
 
 KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}

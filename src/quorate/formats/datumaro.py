@@ -22,9 +22,10 @@ from quorate.errors import FormatError, InputError, MissingExtraError, did_you_m
 from quorate.formats.base import Source, Written, is_picture
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
-from quorate.formats.shapes import by_image, plain_values, polygon_rings
+from quorate.formats.shapes import by_image, plain_values
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
+from quorate.masks.shapes import polygon_rings
 from quorate.storage import is_s3, safe_name
 
 

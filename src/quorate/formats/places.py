@@ -140,6 +140,7 @@ def _checked_shapes(dataset: Dataset, shapes: Annotations, origin: str) -> list[
     x1, y1, x2, y2 = shapes.xyxy.T
     for wrong, what in (
         (~np.isfinite(shapes.xyxy).all(axis=1), "has a coordinate that is NaN or infinite"),
+        (~np.isfinite(shapes.rotation), "has a rotation that is NaN or infinite"),
         ((x2 < x1) | (y2 < y1), "is inverted: its right or lower side comes before the other"),
     ):
         if wrong.any():

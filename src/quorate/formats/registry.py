@@ -66,14 +66,6 @@ def write(
     return entry.write(dataset, annotations, os.fspath(target), **options)
 
 
-def compile_kernels() -> None:
-    """Translate the scanners of large files, and the writer, to machine code, which is cached."""
-    from quorate.formats.coco import results_reading, results_writing
-
-    results_reading.warm()
-    results_writing.warm()
-
-
 def _recognised(source: Source) -> Format:
     for entry in FORMATS.values():
         if entry.recognise(source):

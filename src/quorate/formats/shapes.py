@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset
-from quorate.masks.shapes import polygon_rings as polygon_rings
+from quorate.masks.shapes import polygon_rings
 
 _BETWEEN = np.array([np.nan, np.nan])
 HAVE_AN_AREA = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
@@ -24,6 +24,26 @@ def parted(rings: Sequence[ArrayLike]) -> NDArray[np.float64]:
     for ring in rings:
         parts += [_BETWEEN] * bool(parts) + [np.asarray(ring, np.float64)]
     return np.concatenate([np.empty(0), *parts])
+
+
+def with_scores(shapes: Annotations) -> Annotations:
+    """The shapes with their attribute `confidence`, where it is one, called `score`.
+
+    CVAT 2.56 and later keep a score of their own, which is 1 for whatever a person drew or a file
+    brought, beside the attribute. Where the two differ otherwise, both stay as they are.
+    """
+    column = shapes.attributes.get("confidence")
+    if column is None:
+        return shapes
+    told = np.array([value is not None for value in column.tolist()], dtype=bool)
+    confidence, score = shapes.numbers("confidence"), shapes.numbers("score")
+    same = np.isnan(score) | (score == 1) | np.isclose(score, confidence, atol=1e-6)
+    if not (same & (confidence >= 0) & (confidence <= 1))[told].all():
+        return shapes
+    others = {name: c for name, c in shapes.attributes.items() if name != "confidence"}
+    if "score" in others:
+        column = np.where(told, column, others["score"])
+    return replace(shapes, attributes=others | {"score": column})
 
 
 def shoelace(ring: Any) -> float:

@@ -21,7 +21,7 @@ from defusedxml import DefusedXmlException
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import Source, Written, is_picture, open_target
+from quorate.formats.base import Source, Written, is_picture, open_target, side
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import by_image, plain_values, upright
@@ -66,8 +66,8 @@ def read(source: Source) -> Dataset:
             Image(
                 id=number,
                 file_name=stem + pictures.get(stem, ending or ".jpg"),
-                width=_whole(root.findtext("size/width")),
-                height=_whole(root.findtext("size/height")),
+                width=side(root.findtext("size/width"), place),
+                height=side(root.findtext("size/height"), place),
                 subset=subsets.get(stem, ""),
             )
         )
@@ -151,17 +151,10 @@ def _object(shape: Any, place: str) -> tuple[str, dict[str, Any]]:
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _whole(text: str | None) -> int:
-    try:
-        return int(float(text or 0))
-    except ValueError:
-        return 0
-
-
 def _labels(source: Source, seen: list[str]) -> Labels:
     if "labelmap.txt" not in source.names:
         return Labels.from_names(seen)
-    lines = source.tree.read("labelmap.txt").decode("utf-8", "replace").splitlines()
+    lines = source.text("labelmap.txt").splitlines()
     names = [line.split(":")[0].strip() for line in lines if line.strip() and line[0] != "#"]
     listed = [name for name in dict.fromkeys(names) if name and name != "background"]
     return Labels.from_names([*listed, *(name for name in seen if name not in listed)])
@@ -177,7 +170,7 @@ def _subsets(source: Source) -> dict[str, str]:
     for subset, name in plain.items():
         if subset == "trainval":
             continue
-        for line in source.tree.read(name).decode("utf-8", "replace").splitlines():
+        for line in source.text(name).splitlines():
             found[line.strip()] = subset
     return found
 

@@ -163,13 +163,14 @@ _Splits = dict[str, list[tuple[str, str]]]
 def _ultralytics(source: Source, config: str, names: Sequence[str]) -> tuple[Labels, _Splits]:
     place = source.place(config)
     try:
-        data = yaml.safe_load(source.tree.read(config))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        # Every value as the text it is: a class called `no` is no `False`, and no tag is obeyed.
+        data = yaml.load(source.text(config), Loader=yaml.BaseLoader)  # noqa: S506
+    except (yaml.YAMLError, RecursionError) as error:
         first = str(error).replace("\n", " ")
         raise FormatError(f"{place}: not YAML ({first}).") from None
     if not isinstance(data, dict):
         raise FormatError(f"{place}: not a mapping with `names`.")
-    labels = _named(data.get("names"), place)
+    labels = _named(_numbered(data.get("names"), place), place)
     below = sorted(name for name in names if is_picture(name))
     splits: _Splits = {}
     for key, subset in _SPLITS.items():
@@ -189,15 +190,26 @@ def _ultralytics(source: Source, config: str, names: Sequence[str]) -> tuple[Lab
     return labels, splits
 
 
+def _numbered(names: object, place: str) -> object:
+    """The names of a mapping {"0": name, …} in order; anything else as it stands."""
+    if not isinstance(names, dict):
+        return names
+    if set(names) != {str(number) for number in range(len(names))}:
+        raise FormatError(
+            f"{place}: `names` are not numbered from 0 without a gap.",
+            hint="write a line `0: person` for each class, in order",
+        )
+    return [names[str(number)] for number in range(len(names))]
+
+
 def _named(names: object, place: str) -> Labels:
-    if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise FormatError(f"{place}: `names` are not numbered from 0 without a gap.")
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise FormatError(f"{place}: `names` is neither a list nor a mapping of names.")
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise FormatError(
+            f"{place}: `names` is neither a list nor a mapping of names.",
+            hint="write names: [person, car], or a line `0: person` for each",
+        )
     try:
-        return Labels.from_names(str(name) for name in names)
+        return Labels.from_names(names)
     except LabelError as error:
         raise LabelError(f"{place}: {error.message}") from None
 
@@ -218,7 +230,7 @@ def _listed(source: Source, entry: str, below: Sequence[str]) -> list[tuple[str,
         return []
     if not source.tree.exists(entry):
         return []
-    text = source.tree.read(entry).decode("utf-8", "replace")
+    text = source.text(entry)
     there = set(below)
     found = []
     for line in text.splitlines():
@@ -232,7 +244,7 @@ def _listed(source: Source, entry: str, below: Sequence[str]) -> list[tuple[str,
 
 def _darknet(source: Source) -> tuple[Labels, _Splits]:
     """`obj.data` and what it points at; the folder `obj_SUBSET_data/` is not part of a name."""
-    text = source.tree.read("obj.data").decode("utf-8", "replace")
+    text = source.text("obj.data")
     data: dict[str, str] = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
@@ -242,7 +254,7 @@ def _darknet(source: Source) -> tuple[Labels, _Splits]:
     names = _beside(source, data.get("names", "obj.names"))
     if names is None:
         raise FormatError(f"{place}: its list of names '{data.get('names')}' is not there.")
-    lines_ = source.tree.read(names).decode("utf-8", "replace").splitlines()
+    lines_ = source.text(names).splitlines()
     labels = _named([line.strip() for line in lines_ if line.strip()], source.place(names))
     splits: _Splits = {}
     below = [name for name in source.names if is_picture(name)]

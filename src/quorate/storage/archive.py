@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from quorate.errors import FormatError, InputError, QuorateError
@@ -53,17 +55,14 @@ class ZipTree(Tree):
         return self._prefix + name in self._members
 
     def open(self, name: str) -> BinaryIO:
-        """See `Tree`."""
-        return cast(BinaryIO, self._open(name))
+        """See `Tree`; reading a damaged member raises FormatError, as `read` does."""
+        member = _Member(self._open(name), join(self.root, name))
+        return cast(BinaryIO, io.BufferedReader(member))
 
     def read(self, name: str) -> bytes:
         """See `Tree`."""
-        try:
-            with self._open(name) as file:
-                data: bytes = file.read()
-                return data
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, zlib.error) as error:
-            raise FormatError(f"{join(self.root, name)}: cannot be unpacked ({error}).") from None
+        with self.open(name) as file:
+            return file.read()
 
     def _open(self, name: str) -> Any:
         member = self._members.get(self._prefix + safe_name(name, origin=self.root))
@@ -71,13 +70,60 @@ class ZipTree(Tree):
             raise InputError(f"{join(self.root, name)}: there is no such file.")
         try:
             return self._zip.open(member)
-        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
-            raise FormatError(f"{join(self.root, name)}: cannot be unpacked ({error}).") from None
+        except _DAMAGE as error:
+            raise _damaged(join(self.root, name), error) from None
 
     def close(self) -> None:
         """See `Tree`."""
         self._zip.close()
         self._file.close()
+
+
+class _Member(io.RawIOBase):
+    """A member that is being unpacked."""
+
+    def __init__(self, file: Any, place: str) -> None:
+        self._file, self._place = file, place
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._tried(lambda: self._file.seek(offset, whence)))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._tried(lambda: self._file.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        return bytes(self._tried(self._file.read))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _tried(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except _DAMAGE as error:
+            raise _damaged(self._place, error) from None
+
+
+_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, zlib.error, lzma.LZMAError)
+
+
+def _damaged(place: str, error: Exception) -> FormatError:
+    return FormatError(
+        f"{place}: cannot be unpacked ({error}).",
+        hint="the archive is damaged: copy it again, or make it anew",
+    )
 
 
 def _checked(archive: str, opened: zipfile.ZipFile, weight: int) -> dict[str, zipfile.ZipInfo]:

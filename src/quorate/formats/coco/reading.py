@@ -16,15 +16,17 @@ import numpy as np
 from quorate.annotations import Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source
+from quorate.formats.base import Source, invalid_at, not_utf8, side
+from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
-from quorate.formats.shapes import parted
+from quorate.formats.shapes import parted, with_scores
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Image(msgspec.Struct):
@@ -51,11 +53,6 @@ class _Annotation(msgspec.Struct, gc=False):
     attributes: dict[str, Any] | None = None
 
 
-class _RunLengths(msgspec.Struct):
-    counts: list[int] | str
-    size: list[int]
-
-
 class _File(msgspec.Struct):
     images: list[_Image]
     categories: list[_Category] = []
@@ -65,7 +62,6 @@ class _File(msgspec.Struct):
 
 
 _POLYGONS = msgspec.json.Decoder(list[list[float]])
-_RUNS = msgspec.json.Decoder(_RunLengths)
 
 
 def recognise(source: Source) -> bool:
@@ -84,7 +80,7 @@ def _files(source: Source) -> list[str]:
 def _is_coco(data: bytes) -> bool:
     try:
         return "images" in _TOP.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NO_JSON:
         # A truncated file is recognised by its look, so that the error names what is wrong.
         return data.lstrip()[:1] == b"{" and b'"images"' in data
 
@@ -94,8 +90,9 @@ def read(source: Source) -> Dataset:
 
     Ids that are text, or that two files use for different pictures, are numbered anew, and the
     old id is kept in `Image.source_id`. An annotation without `area` has none; one without a box
-    gets that of its segmentation. Category ids are kept; files that name one id differently are
-    refused.
+    gets that of its segmentation. The attribute `confidence`, which Quorate writes beside the
+    score, becomes the attribute `score` (see `with_scores`). Category ids are kept; files that
+    name one id differently are refused.
     """
     files = _files(source)
     if not files:
@@ -115,25 +112,31 @@ def read(source: Source) -> Dataset:
         for image in part.images:
             if image.id in ids:
                 raise FormatError(f"{source.place(name)}: two pictures have the id {image.id!r}.")
+            place = f"{source.place(name)}: picture '{image.file_name}'"
             ids[image.id] = number = len(images) + 1 if renumber else int(image.id)
+            if not -(2**63) <= number < 2**63:
+                raise FormatError(
+                    f"{place} has the id {number}, which 64 bits do not hold.",
+                    hint="number the pictures from 1; or write the id as text, in quotes",
+                )
             images.append(
                 Image(
                     id=number,
                     file_name=image.file_name,
-                    width=int(image.width),
-                    height=int(image.height),
+                    width=side(image.width, place),
+                    height=side(image.height, place),
                     subset=subset if len(files) > 1 else "",
                     source_id=str(image.id) if renumber else None,
                 )
             )
-        _shapes(rows, part.annotations, ids, source.place(name))
+        _shapes(rows, part.annotations, ids, labels, source.place(name))
     root, moved, notes = placed(source, images)
     first = parts[0][1]
     return Dataset(
         root=root,
         images=moved,
         labels=labels,
-        annotations=rows.build(),
+        annotations=with_scores(rows.build()),
         label_info=label_info,
         info={
             key: value
@@ -148,19 +151,28 @@ def _decoded(source: Source, name: str) -> _File:
     data = source.tree.read(name)
     try:
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{source.place(name)}: {json_fault(error, data)}") from None
+    except _NO_JSON as error:
+        raise json_fault(error, data, source.place(name)) from None
 
 
-def json_fault(error: Exception, data: bytes) -> str:
-    """What is wrong with a JSON file, as a sentence."""
+def json_fault(error: Exception, data: bytes, place: str) -> FormatError:
+    """What is wrong with a JSON file that `msgspec` does not decode."""
     if not data:
-        return "the file is empty."
+        return FormatError(f"{place}: the file is empty.")
     if isinstance(error, msgspec.ValidationError):
-        return f"{error}."
+        return FormatError(f"{place}: {error}.", hint="COCO's keys: cocodataset.org/#format-data")
+    if isinstance(error, UnicodeDecodeError):
+        return not_utf8(place, invalid_at(data))
+    if isinstance(error, RecursionError):
+        return FormatError(
+            f"{place}: lists or objects are nested too deep.", hint="COCO nests five deep at most"
+        )
     if "truncated" in str(error):
-        return f"the file is truncated: it ends at byte {len(data)} in the middle."
-    return f"not JSON ({error})."
+        return FormatError(
+            f"{place}: the file is truncated: it ends at byte {len(data)} in the middle.",
+            hint="copy it again, or export it again",
+        )
+    return FormatError(f"{place}: not JSON ({error}).")
 
 
 def _labels(
@@ -170,6 +182,12 @@ def _labels(
     infos: dict[str, LabelInfo] = {}
     for name, part in parts:
         for category in part.categories:
+            if not -(2**31) <= category.id < 2**31:
+                raise LabelError(
+                    f"{source.place(name)}: category '{category.name}' has the id {category.id}, "
+                    "which 32 bits do not hold.",
+                    hint="number the categories from 1",
+                )
             if names.setdefault(category.id, category.name) != category.name:
                 raise LabelError(
                     f"{source.place(name)}: category {category.id} is '{category.name}', but "
@@ -184,14 +202,24 @@ def _labels(
 
 
 def _shapes(
-    rows: Rows, annotations: Sequence[_Annotation], ids: dict[int | str, int], place: str
+    rows: Rows,
+    annotations: Sequence[_Annotation],
+    ids: dict[int | str, int],
+    labels: Labels,
+    place: str,
 ) -> None:
+    known = set(labels.ids)
     for number, shape in enumerate(annotations, start=1):
         image_id = ids.get(shape.image_id)
         if image_id is None:
             raise FormatError(
                 f"{place}: annotation {number} is of picture {shape.image_id!r}, "
                 "which is not in the list of pictures."
+            )
+        if shape.category_id not in known:
+            raise LabelError(
+                f"{place}: annotation {number} is of category {shape.category_id}, "
+                "which is not in the list of categories."
             )
         kind, points, box = _segmentation(shape.segmentation, f"{place}: annotation {number}")
         if shape.bbox is not None and kind != Kind.MASK:
@@ -232,11 +260,11 @@ def _segmentation(
         return Kind.BOX, (), None
     try:
         if text[:1] == b"{":
-            runs = _RUNS.decode(text)
+            runs = RUNS.decode(text)
             box, ours = masks.from_coco(runs.counts, runs.size, place=place)
             return Kind.MASK, ours, box
         rings = [ring for ring in _POLYGONS.decode(text) if ring]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"{place}: a segmentation that is none ({error}).") from None
     if any(len(ring) % 2 for ring in rings):
         raise FormatError(f"{place}: a polygon with an odd number of coordinates.")
@@ -249,4 +277,7 @@ def _segmentation(
 
 
 def _as_number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    try:
+        return float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:  # a whole number of 400 digits
+        return float("inf")

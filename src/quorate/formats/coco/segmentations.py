@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,10 +16,14 @@ from quorate.formats.shapes import parted
 from quorate.masks import Masks
 from quorate.masks.shapes import FURTHEST
 
+_Side = Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
 
-class _RunLengths(msgspec.Struct, gc=False):
-    counts: list[int] | str
-    size: tuple[int, int]
+
+class RunLengths(msgspec.Struct, gc=False):
+    """A mask of COCO: run lengths, or their text, and (height, width)."""
+
+    counts: list[Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]] | str
+    size: tuple[_Side, _Side]
 
 
 class _Some:
@@ -31,13 +34,13 @@ class _Some:
         self.counts: list[Any] = []
         self.sizes: list[tuple[int, int]] = []
 
-    def add(self, row: int, found: _RunLengths) -> None:
+    def add(self, row: int, found: RunLengths) -> None:
         self.rows.append(row)
         self.counts.append(found.counts)
         self.sizes.append(found.size)
 
 
-_RUNS = msgspec.json.Decoder(_RunLengths)
+RUNS = msgspec.json.Decoder(RunLengths)
 _RINGS = msgspec.json.Decoder(list[list[float]])
 _RING = msgspec.json.Decoder(list[float])
 _NOTHING = (b"", b"null", b"[]", b"[[]]")
@@ -79,12 +82,12 @@ def read_segmentations(segmentations: Sequence[bytes], first: int, place: str) -
         at = f"{place}: detection {first + row}"
         try:
             if text[:1] == b"{":
-                found = _RUNS.decode(text)
+                found = RUNS.decode(text)
                 (packed if isinstance(found.counts, str) else plain).add(row, found)
             elif len(polygon := _polygon(text, at)):
                 rows.append(row)
                 points.append(polygon)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FormatError(f"{at} has a segmentation that is none ({error}).") from None
     polygons = Polygons(np.array(rows, np.int64), Ragged.of(points))
     return Segmentations(_masks(packed, plain, len(segmentations), first, place), polygons)
@@ -135,11 +138,3 @@ def _fault(packed: _Some, plain: _Some, first: int, place: str) -> FormatError:
             said = error.message.removeprefix("Mask 1: ").removeprefix("Masks: ")
             return FormatError(f"{place}: detection {first + row}, its mask: {said}")
     return FormatError(f"{place}: a mask whose size is no size of a picture.")
-
-
-def mask_texts(masks: Masks) -> list[str]:
-    """The `segmentation` of each detection as JSON; '' where it has no mask."""
-    return [
-        f'{{"size":[{height},{width}],"counts":{json.dumps(counts)}}}' if counts else ""
-        for counts, (height, width) in zip(masks.counts(), masks.size.tolist(), strict=True)
-    ]

@@ -16,7 +16,8 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import LabelError
 from quorate.formats.base import Written, open_target
-from quorate.formats.shapes import by_image, plain_values, polygon_rings, shoelace
+from quorate.formats.shapes import by_image, plain_values, shoelace
+from quorate.masks.shapes import polygon_rings
 
 
 def write(
@@ -32,7 +33,9 @@ def write(
     A target that ends in `.json` gets one file with every picture. Coordinates are rounded to
     `decimals`. Ellipses become masks where the picture's size is known. Tags, points and
     polylines have no place in COCO: they are left out and counted. `score` stands beside the box,
-    where CVAT and pycocotools look for it; every other attribute in `attributes`.
+    where pycocotools looks for it, and in `attributes` as `confidence`, unless the shapes have an
+    attribute of that name: CVAT's import, from 2.56 on, takes an attribute called `score` away.
+    Every other attribute stands in `attributes`.
     """
     if 0 in dataset.labels.ids:
         raise LabelError(
@@ -106,6 +109,9 @@ def _objects(
     known_area = ~np.isnan(part.area)
     columns = {name: plain_values(part.attributes[name]) for name in part.attributes}
     scores = columns.pop("score", None)
+    if scores is not None:
+        scores = [None if value is None else _score_of(value) for value in scores]
+        columns.setdefault("confidence", scores)
     attribute_rows = (
         [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         if columns
@@ -157,7 +163,7 @@ def _objects(
             "iscrowd": int(iscrowd),
         }
         if scores is not None and scores[row] is not None:
-            found["score"] = _score_of(scores[row])
+            found["score"] = scores[row]
         found["attributes"] = attributes
         yield found
 
