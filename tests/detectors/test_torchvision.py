@@ -1,6 +1,7 @@
 """torchvision's detectors: the boxes of torchvision itself, and weights that do not fit."""
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -383,6 +384,48 @@ def test_a_file_of_torch_without_a_models_state(value, says, tmp_path):
     torch.save(value, tmp_path / "w.pth")
     with pytest.raises(DetectorError, match=says):
         describe(tmp_path / "w.pth").load()
+
+
+@needs_torch
+def test_a_state_that_holds_itself(tmp_path):
+    import torch
+
+    circle = {}
+    circle["model"] = circle
+    torch.save(circle, tmp_path / "w.pth")
+    with pytest.raises(DetectorError, match="not a model's state"):
+        describe(tmp_path / "w.pth").load()
+
+
+@needs_torch
+def test_a_head_without_a_shape(tmp_path):
+    import torch
+
+    key = "head.classification_head.module_list.0.1.weight"
+    state = {key: torch.tensor(1.0), key.replace("classification", "regression"): torch.tensor(1.0)}
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(DetectorError, match="not the weights of"):
+        describe(tmp_path / "w.pth").load()
+
+
+@needs_torch
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_any_damage_is_weights_or_an_error(suffix, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from quorate.detectors.torch.weights import read_state
+
+    path, state = tmp_path / f"w.{suffix}", {"a.weight": torch.ones(2, 3), "a.bias": torch.ones(2)}
+    save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(random.integers(1, 4)):
+            data[random.integers(len(data))] = random.integers(256)
+        path.write_bytes(data[: random.integers(len(data) // 2, 2 * len(data))])
+        with contextlib.suppress(DetectorError):
+            read_state(str(path))
 
 
 @needs_torch
