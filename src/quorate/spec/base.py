@@ -31,15 +31,15 @@ _WORDS: dict[str, str] = {}
 
 
 def patterned(pattern: str, words: str) -> Any:
-    """A field that keeps a pattern, which errors tell in words: "expected …"."""
+    """A field that must match a pattern; errors describe it in words: "expected …"."""
     _WORDS[pattern] = words
     return Field(pattern=pattern)
 
 
 class SpecModel(BaseModel):
-    """A strict, immutable part of the spec: an unknown key is an error with the nearest name."""
+    """A strict, immutable part of the spec; the error of an unknown key suggests a known one."""
 
-    # A model's validator is built when it is first used: most commands use few of them.
+    # A model's validator is built when it is first used: most commands need few of them.
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
 
     @model_validator(mode="before")
@@ -47,18 +47,17 @@ class SpecModel(BaseModel):
     def _refuse_unknown_keys(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        unknown = [key for key in value if key not in cls.model_fields]
-        if unknown:
-            hint = did_you_mean(str(unknown[0]), cls.model_fields)
-            raise PydanticCustomError(
-                "unknown_key",
-                "unknown key '{key}'{hint}",
-                {
-                    "key": str(unknown[0]),
-                    "hint": f", {hint}" if hint else f"; known are {', '.join(cls.model_fields)}",
-                },
-            )
+        for key in value:
+            if key not in cls.model_fields:
+                hint = did_you_mean(str(key), cls.model_fields)
+                known = f", {hint}" if hint else f"; known are {', '.join(cls.model_fields)}"
+                raise problem("unknown_key", f"unknown key '{key}'{known}")
         return value
+
+
+def problem(kind: str, message: str) -> PydanticCustomError:
+    """A problem whose message stands in errors as it is."""
+    return PydanticCustomError(kind, "{message}", {"message": message})
 
 
 def _from_the_specs_folder(value: str, info: ValidationInfo) -> str:
@@ -71,7 +70,7 @@ Location = Annotated[str, AfterValidator(_from_the_specs_folder)]
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML only: a key given twice and an alias (the 'billion laughs') are refused."""
+    """Plain YAML only: a repeated key and an alias (the 'billion laughs') are refused."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -91,7 +90,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text: str, *, origin: str) -> dict[str, Any]:
-    """Parse the YAML of a spec; SpecError, with the line, when it is not a plain mapping."""
+    """Parse the YAML of a spec; SpecError, with the line, where it is no plain mapping."""
     if len(text) > MAX_SPEC_BYTES:
         raise SpecError(f"{origin}: larger than {MAX_SPEC_BYTES >> 20} MiB, so not a spec.")
     try:
@@ -112,7 +111,7 @@ def load_yaml(text: str, *, origin: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """What a spec's YAML says of a value: what was given, and the words that tell models apart."""
+    """A value as YAML has it: the fields that were given, and those that tell models apart."""
     if isinstance(value, SpecModel):
         said = value.model_fields_set | {"kind", "method"}
         return {
@@ -126,12 +125,12 @@ def plain(value: Any) -> Any:
 
 
 def spec_error(error: ValidationError, *, origin: str, text: str | None = None) -> SpecError:
-    """One SpecError from pydantic's list: file, line, path in the spec, what was expected."""
+    """One SpecError of all problems: file, line, path in the spec, what was expected."""
     lines = []
     problems = error.errors(include_url=False)
     for problem in problems:
         if problem["type"] == "too_short" and any(_within(one, problem) for one in problems):
-            continue  # too few only because what is wrong was not counted
+            continue  # too few only because the wrong ones were not counted
         path = _path(problem["loc"])
         line = _line_of(text, problem["loc"]) if text else None
         where = f"{origin}:{line}" if line else origin
@@ -147,7 +146,7 @@ def _within(one: ErrorDetails, other: ErrorDetails) -> bool:
 
 
 def _message(problem: ErrorDetails) -> str:
-    """What pydantic says, with what was given; of a misspelt word the nearest that is known."""
+    """Pydantic's message with the value that was given, and for a misspelt word the nearest."""
     message = problem["msg"].removeprefix("Value error, ")
     context: dict[str, Any] = problem.get("ctx") or {}
     given = problem.get("input")
@@ -179,7 +178,7 @@ def _line_of(text: str, loc: Iterable[int | str]) -> int | None:
         if isinstance(node, yaml.MappingNode):
             pair = next(((k, v) for k, v in node.value if k.value == part), None)
             if pair is None:
-                continue  # a union's tag in the path stands for no key
+                continue  # a union's tag in the path is no key
             key, node = pair
             line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):

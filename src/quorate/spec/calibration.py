@@ -1,7 +1,7 @@
-"""From a detector's score to the probability that its box is right: a few plain numbers.
+"""Maps from a detector's score to the probability that its box is right: a few plain numbers.
 
-Every map rises, so that a detector's own boxes keep their order and its AP stays what it was.
-`quorate calibrate` fits them; `quorate.fusion.calibrate` applies them, before boxes are fused.
+Every map rises, so a detector's boxes keep their order, and its AP stays the same. `quorate
+calibrate` fits them; `quorate.fusion.calibrate` applies them before boxes are fused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
 Exponent = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 
-LEAST_APART = 5e-7  # less is no distance between scores of six decimals
+LEAST_APART = 5e-7  # scores have six decimals: closer ones are equal
 
 
 class Temperature(SpecModel):

@@ -17,10 +17,9 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
-from pydantic_core import PydanticCustomError
 
 from quorate.errors import did_you_mean
-from quorate.spec.base import SpecModel
+from quorate.spec.base import SpecModel, problem
 from quorate.spec.calibration import CalibrationField
 from quorate.spec.tta import Tiles, Views
 from quorate.spec.workflow import Duration, Name
@@ -37,7 +36,7 @@ class Detector(SpecModel):
     aside: ClassVar[frozenset[str]] = frozenset(
         {"name", "weights", "calibration", "pool", "timeout", "image"}
     )
-    """The fields that its boxes do not depend on, or not by the words."""
+    """The fields whose text its boxes do not depend on."""
 
     name: Name
     kind: str
@@ -68,18 +67,18 @@ class Detector(SpecModel):
 
     @property
     def voters(self) -> tuple[str, ...]:
-        """The names its boxes bear: its own, and with `views: vote` one for each further view."""
+        """The names of its votes: its own, and with `views: vote` one for each further view."""
         further = self.tta if self.views == "vote" else ()
         return (self.name, *(f"{self.name}+{view}" for view in further))
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What its boxes depend on beside this description: files, or folders of them."""
+        """The files, or folders of files, that its boxes depend on."""
         weights = getattr(self, "weights", None)
         return (weights,) if weights else ()
 
     def load(self) -> Predictor:
-        """Read the weights and return what answers pictures; DetectorError when it cannot."""
+        """Read the weights and return what detects; DetectorError where that fails."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is loaded")
 
 
@@ -100,14 +99,8 @@ def _of_its_kind(
     kind = value["kind"]
     if kind not in kinds:
         hint = did_you_mean(str(kind), kinds)
-        raise PydanticCustomError(
-            "unknown_kind",
-            "no kind of detector is called '{kind}'{hint}",
-            {
-                "kind": str(kind),
-                "hint": f", {hint}" if hint else f"; installed are {', '.join(sorted(kinds))}",
-            },
-        )
+        known = f", {hint}" if hint else f"; installed are {', '.join(sorted(kinds))}"
+        raise problem("unknown_kind", f"no kind of detector is called '{kind}'{known}")
     model: type[Detector] = kinds[kind].load()
     return model.model_validate(value, context=info.context)
 

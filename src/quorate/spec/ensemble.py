@@ -1,4 +1,4 @@
-"""The ensemble as a user writes it: which detectors, how they are fused, what is published."""
+"""The ensemble as a user writes it: its detectors, how they are fused, what is published."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class EnsembleSpec(SpecModel):
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
-        """The voters whose detector has a calibration, and it."""
+        """The calibration of each voter whose detector has one."""
         return {
             voter: detector.calibration
             for detector in self.detectors
@@ -133,7 +133,7 @@ class EnsembleSpec(SpecModel):
 
     @property
     def voting(self) -> Fusion:
-        """The fusion, with a detector's weight for each of its views that has a vote of its own."""
+        """The fusion; a view with a vote of its own has the weight of its detector."""
 
         def spread(weights: dict[str, float]) -> dict[str, float]:
             given = {
@@ -157,7 +157,7 @@ class EnsembleSpec(SpecModel):
         return len(self.detectors) // 2 + 1 if self.quorum is None else self.quorum
 
     def where(self) -> str:
-        """Where the pictures are; SpecError where the spec does not say."""
+        """Where the pictures are; SpecError where the spec does not say it."""
         if self.data is None:
             raise SpecError(
                 "No data: the spec does not say where the pictures are.",
@@ -182,7 +182,7 @@ class EnsembleSpec(SpecModel):
             raise spec_error(error, origin=str(path), text=text) from None
 
     def to_yaml(self) -> str:
-        """The text of a spec file that says the same; what was left to defaults stays so."""
+        """The text of an equal spec file, without the fields that have their defaults."""
         return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
 
 

@@ -152,11 +152,11 @@ METHODS: dict[str, type[Fusion]] = {
 
 
 def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
-    """The same settings under another method, and a sentence for each that it cannot keep.
+    """The same settings under another method, and a sentence for each that it does not have.
 
-    What the spec says of weights, labels, thresholds and overlap holds for every method; what it
-    leaves out takes the new method's default. Raises SpecError for an unknown method, and for
-    one that cannot do without a setting of its own.
+    Weights, labels, thresholds and overlap that the spec gives hold for every method; those that
+    it does not give have the new method's defaults. Raises SpecError for an unknown method, and
+    for one with a required setting that the spec does not give.
     """
     if method == fusion.method:
         return fusion, ()
@@ -167,13 +167,12 @@ def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
         )
     kind = METHODS[method]
     given = fusion.model_dump(exclude_unset=True, exclude={"method"})
-    kept: dict[str, Any] = {}
-    lost = []
-    for name, value in given.items():
-        if name in kind.model_fields and _takes(kind, name, value):
-            kept[name] = value
-        else:
-            lost.append(f"`fusion: {{{name}: {value}}}` means nothing to {method}; it is left out.")
+    kept = {name: value for name, value in given.items() if _takes(kind, name, value)}
+    lost = [
+        f"`fusion: {{{name}: {value}}}` means nothing to {method}; it is left out."
+        for name, value in given.items()
+        if name not in kept
+    ]
     missing = [n for n, f in kind.model_fields.items() if f.is_required() and n not in kept]
     if missing:
         raise SpecError(
@@ -184,7 +183,9 @@ def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
 
 
 def _takes(kind: type[Fusion], name: str, value: Any) -> bool:
-    """Whether a method has a use for a setting that was another's."""
+    """Whether a method has a setting, and accepts the value."""
+    if name not in kind.model_fields:
+        return False
     try:
         kind.model_validate({name: value})
     except ValidationError as error:

@@ -1,8 +1,8 @@
 """Who is told how a run went, and how.
 
-A secret is never part of a spec: it is named by the Kubernetes Secret and key that hold it. In a
-pod it arrives in an environment variable made of both names, and on any other machine it is read
-from that variable too.
+A secret is never part of a spec: the spec names the Kubernetes Secret and the key that hold it.
+In a pod the secret is in an environment variable made of both names; on any other machine it is
+read from that variable too.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from quorate.spec.base import SpecModel
+from quorate.spec.base import SpecModel, problem
 
 Event = Literal["started", "succeeded", "degraded", "failed"]
-"""What is told of a run; a run that ended well without a detector is degraded, not succeeded."""
+"""What is told of a run; one that ended well without a detector is degraded, not succeeded."""
 
 Address = Annotated[
     str,
@@ -38,16 +37,15 @@ class SecretKey(SpecModel):
     @classmethod
     def _is_named(cls, value: Any) -> Any:
         if isinstance(value, str):
-            raise PydanticCustomError(
-                "secret", "a secret is named, {secret: NAME, key: KEY}, never written here"
-            )
+            said = "a secret is named, {secret: NAME, key: KEY}, never written here"
+            raise problem("secret", said)
         return value
 
     @property
     def variable(self) -> str:
         """The environment variable that holds it: `quorate-notify`, `slack` → QUORATE_NOTIFY_SLACK.
 
-        Two names that differ in punctuation alone give one variable; see `secret_keys`.
+        Names that differ only in punctuation give the same variable; see `secret_keys`.
         """
         return re.sub(r"[^A-Z0-9]", "_", f"{self.secret}_{self.key}".upper())
 
@@ -106,9 +104,9 @@ Notifications = tuple[Annotated[Target, Field(discriminator="kind")], ...]
 
 
 def secret_keys(targets: Notifications) -> tuple[SecretKey, ...]:
-    """Every secret that the targets need, each once, in order of first sight.
+    """Every secret that the targets need, each once, in the order of the targets.
 
-    ValueError where two of them would arrive in one environment variable.
+    ValueError where two of them would need the same environment variable.
     """
     found: dict[str, SecretKey] = {}
     for key in (key for target in targets for key in target.secrets):

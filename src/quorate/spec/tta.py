@@ -1,8 +1,8 @@
-"""The words of test-time augmentation: what a view of a picture may be, and tiles.
+"""Test-time augmentation as a spec describes it: views of a picture, and tiles.
 
 A view is written as its name and its numbers, joined by dashes: `hflip`, `scale-1.25`,
-`translate-0.1--0.05`, where the second dash of `--` is a minus. Numbers left out have the
-defaults below. What a view does to pixels and boxes is told in `quorate.tta`.
+`translate-0.1--0.05`, where the second dash of `--` is a minus. Missing numbers have the defaults
+below. `quorate.tta` says what a view does to pixels and boxes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, PositiveInt
-from pydantic_core import PydanticCustomError
 
 from quorate.errors import did_you_mean
-from quorate.spec.base import SpecModel
+from quorate.spec.base import SpecModel, problem
 
 
 class Number(NamedTuple):
@@ -28,7 +27,7 @@ class Number(NamedTuple):
     high: float
     whole: bool = False
     idle: float | None = None
-    """The value that would leave the picture as it is, so that it is refused."""
+    """The value that would not change the picture; it is refused."""
 
 
 _POWER = Number("power", 0.9, 0.1, 10, idle=1)
@@ -92,14 +91,14 @@ _NUMBER = re.compile(r"-(-?[0-9]+(?:\.[0-9]+)?)")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view as described: the name of what is done, and all of its numbers."""
+    """The description of one view: the name of what is done, and all of its numbers."""
 
     name: str
     numbers: tuple[float, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> View:
-        """Read a view as the spec has it; ValueError says what is wrong with it."""
+        """Parse a view as a spec writes it; ValueError says what is wrong with it."""
         if text == "identity":
             raise ValueError("the picture as it is, is always the first view; leave 'identity' out")
         if (match := _WRITTEN.fullmatch(text)) is None:
@@ -126,9 +125,9 @@ class View:
 
 
 def _check(name: str, number: Number, value: float) -> None:
-    wanted = f"{'a whole number' if number.whole else 'between'} {number.low:g} "
-    wanted = wanted.replace("number ", "number between ") + f"and {number.high:g}"
-    if not number.low <= value <= number.high or (number.whole and value != math.floor(value)):
+    within = number.low <= value <= number.high
+    if not within or (number.whole and value != math.floor(value)):
+        wanted = f"{'a whole number ' * number.whole}between {number.low:g} and {number.high:g}"
         raise ValueError(f"'{name}': {number.name} must be {wanted}, not {value:g}")
     if name == "median-blur" and value % 2 == 0:
         raise ValueError("'median-blur': side must be 3 or 5, not 4")
@@ -140,36 +139,22 @@ def _view(text: str) -> str:
     try:
         View.parse(text)
     except ValueError as error:
-        raise PydanticCustomError("view", "{problem}", {"problem": str(error)}) from None
+        raise problem("view", str(error)) from None
     return text
 
 
 def _told_apart(texts: tuple[str, ...]) -> tuple[str, ...]:
     seen: dict[View, str] = {}
     for text in texts:
-        view = View.parse(text)
-        if view in seen:
-            raise PydanticCustomError(
-                "view_twice",
-                "'{one}' and '{other}' are the same view",
-                {"one": seen[view], "other": text},
-            )
-        seen[view] = text
+        other = seen.setdefault(View.parse(text), text)
+        if other is not text:
+            raise problem("view_twice", f"'{other}' and '{text}' are the same view")
     return texts
 
 
-Views = Annotated[
-    tuple[
-        Annotated[
-            str,
-            AfterValidator(_view),
-            Field(examples=["hflip", "scale-0.8"]),
-        ],
-        ...,
-    ],
-    AfterValidator(_told_apart),
-]
-"""The views beside the picture as it is, as written."""
+_Written = Annotated[str, AfterValidator(_view), Field(examples=["hflip", "scale-0.8"])]
+Views = Annotated[tuple[_Written, ...], AfterValidator(_told_apart)]
+"""The views in addition to the unchanged picture, as the spec writes them."""
 
 
 class Tiles(SpecModel):

@@ -24,14 +24,14 @@ def seconds(duration: str) -> int:
 
 
 def _as_yaml_writes_it(value: Any) -> Any:
-    """Kubernetes takes only words here; YAML reads `true` and `2` as something else."""
+    """Kubernetes takes only text here; YAML reads `true` and `2` as other types."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (int, float)) else value
 
 
 Word = Annotated[str, BeforeValidator(_as_yaml_writes_it)]
-# RFC 1123's label: a folder, a DAG's task and a Kubernetes label value are all content with it.
+# RFC 1123's label: it can name a folder, a task of a DAG and the value of a Kubernetes label.
 Name = Annotated[
     str,
     patterned(
