@@ -91,43 +91,33 @@ class Annotations:
         image_id: ArrayLike,
         category_id: ArrayLike,
         xyxy: ArrayLike,
-        kind: ArrayLike = Kind.BOX,
-        rotation: ArrayLike = 0.0,
-        occluded: ArrayLike = False,
-        iscrowd: ArrayLike = False,
-        z_order: ArrayLike = 0,
-        group: ArrayLike = 0,
-        source: ArrayLike = 0,
-        area: ArrayLike = np.nan,
         points: Ragged | None = None,
         sources: Sequence[str] = ("manual",),
         attributes: Mapping[str, NDArray[Any]] | None = None,
+        **columns: ArrayLike,
     ) -> Self:
-        """Columns from anything array-like; scalars are spread over all rows."""
+        """Columns from anything array-like; scalars are spread over all rows.
+
+        `columns` are the others by name: an upright box, not occluded, and so on, by default.
+        """
         ids = np.ascontiguousarray(image_id, dtype=np.int64).reshape(-1)
         n = len(ids)
-
-        def spread(name: str, values: ArrayLike) -> NDArray[Any]:
-            return column(values, n, _COLUMNS[name], name=name, of="shapes")
-
         boxes = np.ascontiguousarray(xyxy, dtype=np.float64).reshape(-1, 4)
         if len(boxes) != n:
             raise InputError(f"Annotations: {len(boxes)} boxes for {n} image ids.")
+        if unknown := sorted(columns.keys() - _USUAL.keys()):
+            raise TypeError(f"Annotations have no column '{unknown[0]}'.")
+        given = {"category_id": category_id, **_USUAL, **columns}
         return cls(
             image_id=ids,
-            category_id=spread("category_id", category_id),
-            kind=spread("kind", kind),
             xyxy=boxes,
-            rotation=spread("rotation", rotation),
-            occluded=spread("occluded", occluded),
-            iscrowd=spread("iscrowd", iscrowd),
-            z_order=spread("z_order", z_order),
-            group=spread("group", group),
-            source=spread("source", source),
-            area=spread("area", area),
             points=Ragged.nothing(n) if points is None else points,
             sources=tuple(sources),
             attributes={} if attributes is None else dict(attributes),
+            **{
+                name: column(values, n, _COLUMNS[name], name=name, of="shapes")
+                for name, values in given.items()
+            },
         )
 
     @classmethod
@@ -380,4 +370,14 @@ _COLUMNS: dict[str, Any] = {
     "group": np.int32,
     "source": np.int8,
     "area": np.float64,
+}
+_USUAL: dict[str, ArrayLike] = {
+    "kind": Kind.BOX,
+    "rotation": 0.0,
+    "occluded": False,
+    "iscrowd": False,
+    "z_order": 0,
+    "group": 0,
+    "source": 0,
+    "area": np.nan,
 }
