@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CAMPAIGN = """
 import sys
 import numpy as np
@@ -71,6 +73,7 @@ print(done, refused)
 """
 
 
+@pytest.mark.slow
 def test_hostile_boxes_stay_within_bounds(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CAMPAIGN, "7", "60"],
@@ -81,4 +84,5 @@ def test_hostile_boxes_stay_within_bounds(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     fused, refused = map(int, done.stdout.split())
-    assert fused > 10 and refused > 5, done.stdout
+    assert fused > 10, done.stdout
+    assert refused > 5, done.stdout
