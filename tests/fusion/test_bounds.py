@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CAMPAIGN = """
 import sys
 import numpy as np
@@ -71,6 +73,7 @@ print(done, refused)
 """
 
 
+@pytest.mark.slow
 def test_hostile_boxes_stay_within_bounds(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CAMPAIGN, "7", "60"],
