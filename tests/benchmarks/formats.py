@@ -172,7 +172,7 @@ def plain_cvat(path: Path) -> tuple[list[Any], list[Any], list[Any]]:
             corners = [float(values[side]) for side in ("xtl", "ytl", "xbr", "ybr")]
             boxes.append((len(images), values["label"], values["source"], *corners))
         elif tag == "attribute":
-            name, text = values["name"], ""
+            name, text = values.get("name", ""), ""
 
     def characters(data: str) -> None:
         nonlocal text
