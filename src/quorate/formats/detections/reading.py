@@ -225,7 +225,8 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
 
 def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
     """Detections kept as annotations, with a score each."""
-    from quorate.formats import coco, read
+    from quorate.formats import coco
+    from quorate.formats.registry import read
 
     if dataset is not None:
         bare = _bare_yolo(location, dataset)
