@@ -1,4 +1,9 @@
-"""How good a result is, how far detectors agree, and what a person should look at first."""
+"""How good a result is, how far detectors agree, and what a person should look at first.
+
+In the order to read: `truth` lays out what is right, `matching` pairs boxes with it on `kernels`,
+`coco` makes the metrics, `compare` sets several results side by side; `agreement` needs no truth;
+`reliability` asks what scores are worth; `backends` are other implementations of the metrics.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The ensemble's description: vocabulary, defaults, validation, JSON Schema."""
+"""The ensemble's description: vocabulary, defaults, validation, JSON Schema.
+
+In the order to read: `base` is what all parts share, `ensemble` the whole; `detector`, `fusion`,
+`calibration`, `tta`, `notify` and `workflow` are its parts.
+"""
 
 from quorate.spec.base import Location, SpecModel
 from quorate.spec.calibration import (
