@@ -66,8 +66,9 @@ def main() -> None:
         page = [f"{head}\n", *(f"## {text}" for text in rest)]
         for measured in map(section, asked):
             title = measured.splitlines()[0]
-            (place,) = (i for i, text in enumerate(page) if text.splitlines()[0] == title)
-            page[place] = measured
+            there = [i for i, text in enumerate(page) if text.splitlines()[0] == title]
+            place = there[0] if there else len(page)
+            page[place : place + 1] = [measured]
         page = [f"{text.rstrip()}\n" for text in page]
     PAGE.write_text("\n".join(page), encoding="utf-8")
 

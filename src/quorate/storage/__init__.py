@@ -15,9 +15,9 @@ pictures, and S3's own. No name leads outside its root: `..`, absolute names and
 the root are refused, as is an archive that holds such a member or that unpacks to far more than
 it weighs. Every tree may be read from several threads at once.
 
-In the order to read: `tree` is what the three have in common, `folder`, `archive` and `s3` are they,
-`checksums` compares what came from S3; `whole` writes files that appear whole or not at all, `owner`
-lets one process at a time write.
+In the order to read: `tree` is what the three have in common, `folder`, `archive` and `s3` are
+they, `checksums` compares what came from S3; `whole` writes files that appear whole or not at all,
+`owner` lets one process at a time write.
 """
 
 from __future__ import annotations
