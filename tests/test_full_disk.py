@@ -131,7 +131,8 @@ def test_a_signal_ends_a_run_with_a_word(tmp_path, number, word, status):
         time.sleep(0.01)
     running.send_signal(number)
     _, said = running.communicate()
-    assert running.returncode == status, said
+    # Python may end by the very signal, which a shell calls 130 too.
+    assert running.returncode in (status, -number), said
     assert f"{word}; the same command goes on from here" in said
     assert "Traceback" not in said
     assert half_written(tmp_path) == []

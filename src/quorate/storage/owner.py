@@ -35,7 +35,7 @@ def owned(lock: Path, *, of: Path | None = None) -> Iterator[None]:
         while held is None or not _is(lock, held):
             try:
                 lock.parent.mkdir(parents=True, exist_ok=True)
-                held = opened.enter_context(open(lock, "a+b"))
+                held = opened.enter_context(open(lock, "a+b", buffering=0))
             except OSError as error:
                 raise file_error(error) or InputError(f"{of}: {error.strerror}.") from None
             try:
@@ -55,9 +55,9 @@ def owned(lock: Path, *, of: Path | None = None) -> Iterator[None]:
                     f"{of}: is in use by {owner}.",
                     hint="wait until it ends, or choose another folder",
                 ) from None
-        held.truncate(0)
-        held.write(_myself().encode())
-        held.flush()
+        with contextlib.suppress(OSError):  # on a full disk the lock still holds, without a name
+            held.truncate(0)
+            held.write(_myself().encode())
         try:
             yield
         finally:
