@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from quorate.errors import InputError
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Summary, Work, fuse, publish
+from quorate.steps.publish import mark
 from quorate.steps.whole import Loaded, processors
+from quorate.storage import remove_unfinished
 
 
 def run(
@@ -23,10 +27,17 @@ def run(
     All detectors see a picture while it is decoded once. Memory does not grow with the number
     of pictures. See `DetectionEnsemble.run` for errors.
     """
-    ensemble.where()  # before anything is loaded
+    data = ensemble.where()  # before anything is loaded
+    if os.path.realpath(data) == os.path.realpath(out):
+        raise InputError(
+            f"{out}: is the folder of the data; results would be taken for data.",
+            hint="choose another folder with -o; one inside the data is left out of it",
+        )
     work = Work(out / "work")
     loaded = Loaded.load(ensemble)
     with work.owned():
+        mark(out)
+        remove_unfinished(out)
         if fresh:
             work.forget()
         shards = loaded.detect(work, workers=workers or processors(), progress=progress)

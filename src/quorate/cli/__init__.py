@@ -48,6 +48,8 @@ COMMANDS = {
     "compile": ("kernels", "compile the kernels now, for example when an image is built"),
 }
 
+LONGEST = 4000
+"""Most characters of an error that are printed."""
 RESUMED = ("run", "demo", "step", "calibrate", "tune")
 """Commands that keep what they have finished, and go on from it."""
 
@@ -80,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
             choices = [
                 choice
                 for action in self._actions
-                if action.choices
+                if action.choices and name == f"argument {argparse._get_action_name(action)}: "
                 for choice in action.choices
                 if isinstance(choice, str)
             ]
@@ -128,6 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is that of the error tree (`quorate.errors`)."""
     ours = argv is None  # the process is ours, and ends with the command
     given = sys.argv[1:] if argv is None else argv
+    for name in ("stdout", "stderr"):  # closed by who started us: then nobody reads it
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  as long as the process
     command = next((word for word in given if word != "--"), "")
     try:
         if ours:
@@ -172,17 +177,25 @@ def _end_on_sigterm() -> None:
 def _failed(error: Exception) -> int:
     """Say what went wrong; the exit status. What is a fault of ours is raised on."""
     from quorate.cli import pod
-    from quorate.errors import QuorateError, file_error
+    from quorate.errors import QuorateError, StorageError, file_error
 
     found = file_error(error) if isinstance(error, OSError) else error
+    if isinstance(error, MemoryError):
+        found = StorageError("There is not enough memory for this.", hint="give it less at once")
     if not isinstance(found, QuorateError):
         pod.last_words(f"{type(error).__name__}: {error}")
         raise error
     if isinstance(error, OSError) and error.filename is None:
         _drop_output()  # what it still holds would fail again while Python ends
-    print(f"error: {found}", file=sys.stderr)
+    print(f"error: {_printable(str(found))}", file=sys.stderr)
     pod.last_words(f"{found.message} ({found.hint})" if found.hint else found.message)
     return found.exit_code
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey, and of a length that can be read."""
+    shown = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 2 :]}"
 
 
 def _drop_output() -> None:

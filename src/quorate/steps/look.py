@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from quorate import pictures
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
-from quorate.errors import InputError, QuorateError
+from quorate.errors import ImageError, InputError, QuorateError
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.steps.fuse import decide, refuse_too_few
@@ -81,12 +81,13 @@ class LoadedEnsemble:
         """
         return self._decided(0, self._seen(0, [picture])[0])
 
-    def look_many(self, pictures: Sequence[Picture]) -> list[Detections]:
+    def look_many(self, pictures: Iterable[Picture]) -> list[Detections]:
         """Likewise of each picture, in order; `image_id` is its place in `pictures`, from 0.
 
         Pictures are at work in several threads, and a detector that likes several at once is shown
         neighbours together. The boxes are those of `look`.
         """
+        pictures = [*pictures]
         starts = range(0, len(pictures), self._size)
 
         def decided(start: int) -> list[Detections]:
@@ -155,10 +156,21 @@ def _pixels(picture: Picture, name: str) -> NDArray[np.uint8]:
             raise InputError(f"{name}: has no pixels.")
         return np.ascontiguousarray(picture)
     if isinstance(picture, Pillow.Image):
-        return np.asarray(pictures.to_rgb(picture.copy()))
-    return pictures.decode(
-        picture if isinstance(picture, bytes) else read_bytes(picture), name=name
-    )
+        try:
+            pixels = np.asarray(pictures.to_rgb(picture.copy()))
+        except (OSError, ValueError) as error:  # cut short, or closed
+            raise ImageError(f"{name}: cannot be decoded ({error}).") from None
+        return _pixels(pixels, name)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return pictures.decode(bytes(picture), name=name)
+    if not isinstance(picture, str | os.PathLike):
+        raise InputError(
+            f"{name}: a {type(picture).__name__} is no picture.",
+            hint="give a path, the bytes of a file, an image of Pillow, or an array",
+        )
+    if "\0" in os.fspath(picture):
+        raise InputError(f"{name!r}: is no path.")
+    return pictures.decode(read_bytes(picture), name=name)
 
 
 def _warn(detector: str, reason: str) -> None:

@@ -21,21 +21,25 @@ from quorate.steps.results import Results
 from quorate.steps.review import with_review
 from quorate.steps.summary import Summary, summarise
 from quorate.steps.work import Work, read_json, write_json
-from quorate.storage import open_tree, safe_name
+from quorate.storage import RESULTS, open_tree, remove_tree, safe_name
 
 if TYPE_CHECKING:
     from quorate.formats.base import Written
 
 PICTURES = 24
 """How many of the pictures that need a person's eye the report shows."""
-LIST = ".published.json"
-"""What an earlier publish wrote to a folder, so that it goes when it is written no more."""
+STAGE = ".publishing"
+"""Where files are written before they are moved to their places."""
 
 
 class Published(msgspec.Struct, frozen=True):
-    """The files that publish wrote, by their names below the folder, each with its SHA-256."""
+    """What publish wrote to a folder, so that it goes when it is written no more.
 
-    files: dict[str, str]
+    files  each file's name below the folder, and the SHA-256 that it has; while files are moved to
+           their places, that of the file before and that of the new one
+    """
+
+    files: dict[str, tuple[str, ...]]
 
 
 def publish(
@@ -50,8 +54,11 @@ def publish(
     Every shard must be fused. Where the data set has annotations of its own they are the truth
     that each detector and the ensemble are measured against. Files that an earlier publish wrote
     to `out` and that are written no more are removed; one that was changed since stays, with a
-    note.
+    note. All files are complete before the first of them is moved to its place.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    stage = out / STAGE
+    remove_tree(stage)
     for shard in range(work.plan().shards):
         adopt_all(work, shard, ensemble.detectors)
     results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
@@ -70,14 +77,14 @@ def publish(
     )
     for number, name in enumerate(asked.formats):
         progress(number, total)
-        written = _write(name, ensemble, findings, boxes, out)
-        files += [Path(file).relative_to(out).as_posix() for file in written.files]
+        written = _write(name, ensemble, findings, boxes, stage)
+        files += [Path(file).relative_to(stage).as_posix() for file in written.files]
         notes += written.notes
     if asked.report:
         progress(total - 1, total)
-        _write_report(out / "report.html", ensemble, results, findings, notes)
+        _write_report(stage / "report.html", ensemble, results, findings, notes)
         files.append("report.html")
-    notes += _clear(out, files)
+    notes += _moved(stage, out, files)
     summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
     write_json(out / "summary.json", summary)
     work.forget_earlier()
@@ -100,25 +107,42 @@ def _write(
     return write(dataset, boxes, out / name, format=name, **options)
 
 
-def _clear(out: Path, files: Sequence[str]) -> list[str]:
-    """Remove what an earlier publish wrote and this one did not, and list `files`; notes."""
+def mark(out: Path) -> None:
+    """Mark a folder as one of results, which is no part of any data."""
+    if not (out / RESULTS).exists():
+        write_json(out / RESULTS, Published({}))
+
+
+def _moved(stage: Path, out: Path, files: Sequence[str]) -> list[str]:
+    """Move files to their places, remove what an earlier publish wrote and this one did not; notes.
+
+    The list is written before as well as after, so that a killed publish leaves no file unknown.
+    """
     try:
-        before = read_json(out / LIST, Published).files
+        before = read_json(out / RESULTS, Published).files
     except InputError:  # none, or damaged: then nobody knows, and nothing is removed
         before = {}
+    new = {name: (_digest(stage / name),) for name in files}
+    both = before | {name: (*before.get(name, ()), *digest) for name, digest in new.items()}
+    write_json(out / RESULTS, Published(both))
+    for name in files:
+        place = out / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (stage / name).replace(place)
+    remove_tree(stage)
     stays = {}
-    for name in before.keys() - {*files}:
-        path = out / safe_name(name, origin=str(out / LIST))
+    for name in before.keys() - new.keys():
+        path = out / safe_name(name, origin=str(out / RESULTS))
         if not path.is_file():
             continue
-        if _digest(path) != before[name]:
+        if _digest(path) not in before[name]:
             stays[name] = before[name]
             continue
         path.unlink()
         with contextlib.suppress(OSError):  # a folder that is not empty, or `out` itself
             for folder in path.relative_to(out).parents[:-1]:
                 (out / folder).rmdir()
-    write_json(out / LIST, Published({name: _digest(out / name) for name in files} | stays))
+    write_json(out / RESULTS, Published(new | stays))
     return [
         f"{name}: is of an earlier run and would not be written now; it stays, for it was changed "
         "since."

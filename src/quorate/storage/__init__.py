@@ -35,11 +35,12 @@ from typing import BinaryIO, cast
 from quorate.errors import InputError
 from quorate.storage import s3
 from quorate.storage.archive import ZipTree, in_zip
-from quorate.storage.folder import FolderTree
+from quorate.storage.folder import RESULTS, FolderTree
 from quorate.storage.tree import Tree, join, refuse, safe_name
 from quorate.storage.whole import remove_unfinished, whole_file
 
 __all__ = [
+    "RESULTS",
     "Tree",
     "exists",
     "is_s3",

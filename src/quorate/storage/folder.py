@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from quorate.errors import InputError
+from quorate.errors import InputError, file_error
 from quorate.storage.tree import Tree, join, refuse, safe_name
+
+RESULTS = ".published.json"
+"""Marks a folder of results. One inside a folder of data is no part of the data."""
 
 
 class FolderTree(Tree):
-    """The files below a local folder; links that lead out of it are refused."""
+    """The files below a local folder, save results; links that lead out of it are refused."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -20,7 +23,10 @@ class FolderTree(Tree):
     def names(self) -> Iterator[str]:
         """See `Tree`."""
         found = []
-        for folder, _, files in os.walk(self._real, followlinks=False):
+        for folder, below, files in os.walk(self._real, followlinks=False, onerror=self._closed):
+            if RESULTS in files and folder != self._real:
+                below.clear()
+                continue
             relative = os.path.relpath(folder, self._real).replace(os.sep, "/")
             prefix = "" if relative == "." else f"{relative}/"
             found += [prefix + file for file in files]
@@ -31,6 +37,9 @@ class FolderTree(Tree):
                 raise InputError(f"{self.root}: the file name {name!r} is not UTF-8.") from None
         return iter(sorted(found))
 
+    def _closed(self, error: OSError) -> None:
+        raise file_error(error) or InputError(f"{error.filename}: {error.strerror}.") from None
+
     def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
         """See `Tree`."""
         return tuple(map(self._stamp, names))
@@ -40,7 +49,8 @@ class FolderTree(Tree):
             about = os.stat(os.path.join(self._real, name))
         except OSError:
             return ""
-        return f"{about.st_mtime_ns}-{about.st_size}"
+        # The time of the last change of any kind: the others can be set, and are, by `cp -p`.
+        return f"{about.st_mtime_ns}-{about.st_size}-{about.st_ctime_ns}"
 
     def open(self, name: str) -> BinaryIO:
         """See `Tree`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,14 +22,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that appears at `path` when the block ends, and not if it raises.
 
     Until then it has a hidden name beside `path` and is locked, so that another process can tell
-    it from one that a killed process left. A device or a pipe is written to as it is.
+    it from one that a killed process left; such of the same name are removed. A device or a pipe is
+    written to as it is, and so is what a link leads to.
 
     Raises StorageError where the disk is full, InputError where nothing can be written.
     """
     with _told(path):
-        if path.exists() and not path.is_file() and not path.is_dir():
-            with open(path, "wb") as device:
-                yield device
+        device = str(path.parent) in ("/dev", "/dev/fd") or path.is_relative_to("/proc")
+        if path.is_symlink() and not device:
+            path = path.resolve()
+        if device or (path.exists() and not path.is_file() and not path.is_dir()):
+            with open(path, "wb") as stream:
+                yield stream
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         hidden, file = _hidden(path)
@@ -44,8 +49,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 def remove_unfinished(root: str | os.PathLike[str]) -> int:
     """Remove what killed processes left half-written below a local folder: how many files."""
+    return _remove(Path(root).rglob(f".*{UNFINISHED}"))
+
+
+def _remove(files: Iterable[Path]) -> int:
     removed = 0
-    for left in Path(root).rglob(f".*{UNFINISHED}"):
+    for left in list(files):
         with contextlib.suppress(OSError), left.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held by whoever still writes it
             left.unlink()
@@ -56,6 +65,7 @@ def remove_unfinished(root: str | os.PathLike[str]) -> int:
 def _hidden(path: Path) -> tuple[Path, BinaryIO]:
     """A new, locked file beside `path`. The name is cut: a file's name may have 255 bytes."""
     start = path.name.encode()[:100].decode(errors="ignore")
+    _remove(path.parent.glob(f".{glob.escape(start)}.*{UNFINISHED}"))
     while True:
         hidden = path.with_name(f".{start}.{secrets.token_hex(4)}{UNFINISHED}")
         file = open(hidden, "xb")  # noqa: SIM115  the caller closes it

@@ -59,6 +59,9 @@ class _Result(msgspec.Struct, gc=False):
     detectors: list[str] | None = None
 
 
+MOST_PACKED, MOST_UNPACKED = 200, 64 << 20
+"""A packed file of more bytes may unpack to at most so many times its size, as an archive may."""
+
 _DECODER = msgspec.json.Decoder(list[_Result])
 
 
@@ -84,10 +87,30 @@ def read_results(location: str, *, progress: Progress = lambda done, size: None)
                 size = file.seek(0, os.SEEK_END)
                 file.seek(0)
                 tell = lambda: progress(file.tell(), size)  # noqa: E731
-        plain = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+        plain = cast(BinaryIO, _Unpacked(file, name)) if packed else file
         for part in _List(plain, name, tell).parts():
             columns.add(part)
     return columns.results()
+
+
+class _Unpacked(gzip.GzipFile):
+    """What a gzip file holds; FormatError where that is far more than results ever pack into."""
+
+    def __init__(self, file: BinaryIO, location: str) -> None:
+        super().__init__(fileobj=file)
+        self._location, self._counted, self._given = location, 0, file
+
+    def read(self, size: int | None = -1) -> bytes:
+        block = super().read(size)
+        self._counted += len(block)
+        if self._counted > MOST_UNPACKED and self._given.seekable():
+            most = MOST_PACKED * max(self._given.tell(), 1)
+            if self._counted > most:
+                raise FormatError(
+                    f"{self._location}: unpacks to more than {MOST_PACKED} times its size.",
+                    hint="unpack it, and look at what it holds",
+                )
+        return block
 
 
 class _List:

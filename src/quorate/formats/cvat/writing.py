@@ -239,8 +239,10 @@ def _attributes(part: Annotations) -> list[str]:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
+    if isinstance(value, float):
+        value = round(value, 4)
+        if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
     return escape(_sayable(str(value), "an attribute"))
 
 
