@@ -325,28 +325,25 @@ def run(report: Report) -> str:
             for boxes in [report.counts.get(n, 0)]
         ),
     ]
-    parts = [
-        "<div><h3>Boxes</h3>" + table(["", "boxes", "a picture"], rows, classes="narrow") + "</div>"
+    times = [
+        [
+            text(timing.name),
+            duration(timing.seconds),
+            "–"
+            if timing.pictures is None or not timing.seconds
+            else f"{timing.pictures / timing.seconds:,.1f}",
+        ]
+        for timing in report.timings
     ]
-    if report.timings:
-        parts.append(
-            "<div><h3>Time</h3>"
-            + table(
-                ["", "time", "pictures/s"],
-                [
-                    [
-                        text(timing.name),
-                        duration(timing.seconds),
-                        "–"
-                        if timing.pictures is None or not timing.seconds
-                        else f"{timing.pictures / timing.seconds:,.1f}",
-                    ]
-                    for timing in report.timings
-                ],
-                classes="narrow",
-            )
-            + "</div>"
-        )
+    tables = {
+        "Boxes": (["", "boxes", "a picture"], rows),
+        "Time": (["", "time", "pictures/s"], times),
+    }
+    parts = "".join(
+        f"<div><h3>{title}</h3>{table(head, body, classes='narrow')}</div>"
+        for title, (head, body) in tables.items()
+        if body
+    )
     spec = (
         f"<details><summary>The ensemble as it was described</summary><pre>{text(report.spec)}"
         "</pre></details>"
@@ -357,7 +354,7 @@ def run(report: Report) -> str:
         "run",
         "The run",
         "How many boxes each detector gave, at any score, and what was run.",
-        f'<div class="pair">{"".join(parts)}</div>{spec}',
+        f'<div class="pair">{parts}</div>{spec}',
     )
 
 
