@@ -278,8 +278,7 @@ def _mean_interval(whole: Floats, draws: Floats, column: int, confidence: float)
 
 
 def _mean(rows: Floats) -> Floats:
-    known = ~np.isnan(rows)
-    count = known.sum(1)
-    total = np.where(known, rows, 0.0).sum(1)
-    mean: Floats = np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
+    count = (~np.isnan(rows)).sum(1)
+    none = np.full(len(rows), np.nan)
+    mean: Floats = np.divide(np.nansum(rows, axis=1), count, out=none, where=count > 0)
     return mean

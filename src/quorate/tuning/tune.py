@@ -192,7 +192,9 @@ def tune(
     values = np.array([[part.tuned, part.given, part.alone] for part in parts])
     if np.isnan(values).all():
         raise InputError("The pictures to report on have no object that could be found.")
-    mean, drawn = np.nanmean(values, axis=0), _mean_of_parts(draws)
+    mean, stacked = np.nanmean(values, axis=0), np.stack(draws)
+    # Draw by draw, parts without an object in a draw are left out.
+    drawn = np.nansum(stacked, axis=0) / np.maximum((~np.isnan(stacked)).sum(0), 1)
     pictures = sum(part.pictures for part in parts)
     notes = sample.notes if report is None else (*sample.notes, *report.notes)
     if report is None and ensemble.calibrations:
@@ -232,12 +234,3 @@ def _measured(
     )
     values = np.array([bench.measure(one, weights) for one in matches]).T
     return values[0], values[1:]
-
-
-def _mean_of_parts(draws: Sequence[Floats]) -> Floats:
-    """(samples, m) mean over parts, draw by draw; parts without an object in a draw left out."""
-    stacked = np.stack(draws)
-    known = ~np.isnan(stacked)
-    count = np.maximum(known.sum(0), 1)
-    mean: Floats = np.where(known, stacked, 0.0).sum(0) / count
-    return mean
