@@ -7,7 +7,7 @@ IoU above a threshold); each group has the votes of 1 to m detectors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,29 +84,18 @@ class Agreement:
         A detector that is no part of one (it failed there) simply adds nothing from it.
         """
         names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+        counts = np.zeros((len(names), 5), dtype=np.int64)
         matched = np.zeros((len(names), len(names)), dtype=np.int64)
         votes = np.zeros(max(len(part.votes) for part in parts), dtype=np.int64)
         for part in parts:
             place = [names.index(name) for name in part.names]
+            for row, one in zip(place, part.detectors, strict=True):
+                counts[row] += astuple(one)[1:]
             matched[np.ix_(place, place)] += part.matched
             votes[: len(part.votes)] += part.votes
         return replace(
             parts[0],
-            detectors=tuple(
-                DetectorAgreement(
-                    name,
-                    *np.sum(
-                        [
-                            (one.boxes, one.confirmed, one.disputed, one.lonely, one.missed)
-                            for part in parts
-                            for one in part.detectors
-                            if one.name == name
-                        ],
-                        axis=0,
-                    ).tolist(),
-                )
-                for name in names
-            ),
+            detectors=_standings(names, counts),
             matched=matched,
             votes=votes,
             image_id=np.concatenate([part.image_id for part in parts]),
@@ -161,24 +150,20 @@ def agreement(
             already.
     """
     names = tuple(detections.detectors if detectors is None else detectors)
-    slots = np.full(len(detections.detectors) + 1, -1, dtype=np.int16)
-    for position, name in enumerate(names):
-        if name in detections.detectors:
-            slots[detections.detectors.index(name)] = position
+    slots = _slots(detections, names)
     asked = detections.take((detections.score >= min_score) & (slots[detections.detector] >= 0))
     if groups is None:
-        groups = _affirmative(asked, names, iou)
+        from quorate.fusion import fuse
+        from quorate.spec.fusion import Affirmative
+
+        groups = fuse(asked, Affirmative(iou=iou), detectors=names)
     if groups.members is None:
         raise InputError("The groups do not tell their members, so nobody can count votes.")
     m = len(names)
     needed = m // 2 + 1 if needed is None else needed
     members = groups.members
     group = np.repeat(np.arange(len(groups)), np.diff(members.offsets))
-    of = np.full(len(groups.detectors) + 1, -1, dtype=np.int64)
-    for position, name in enumerate(names):
-        if name in groups.detectors:
-            of[groups.detectors.index(name)] = position
-    voter = of[members.detector]
+    voter = _slots(groups, names)[members.detector]
     ballot = np.zeros((len(groups), m), dtype=np.bool_)
     ballot[group, voter] = True
     votes = ballot.sum(1)
@@ -186,7 +171,14 @@ def agreement(
     np.maximum.at(surest, group, members.score)
 
     image_id = np.array([image.id for image in dataset.images], dtype=np.int64)
-    picture = _positions(image_id, groups.image_id)
+    unknown = groups.image_id[~np.isin(groups.image_id, image_id)]
+    if len(unknown):
+        raise InputError(
+            f"{len(unknown)} boxes are on pictures that the data set has not, "
+            f"the first on image id {unknown[0]}."
+        )
+    order = np.argsort(image_id, kind="stable")
+    picture = order[np.searchsorted(image_id, groups.image_id, sorter=order)]
     doubt = surest * (m - votes) / max(m - 1, 1)
     weight = np.bincount(picture, surest, len(image_id))
     disagreement = np.bincount(picture, doubt, len(image_id)) / (1 + weight)
@@ -195,17 +187,7 @@ def agreement(
     tally = np.bincount(voter * 3 + kind, minlength=3 * m).reshape(m, 3)
     missed = np.count_nonzero((votes >= needed)[:, None] & ~ballot, axis=0)
     return Agreement(
-        detectors=tuple(
-            DetectorAgreement(
-                name=name,
-                boxes=int(tally[d].sum()),
-                confirmed=int(tally[d, 0]),
-                disputed=int(tally[d, 1]),
-                lonely=int(tally[d, 2]),
-                missed=int(missed[d]),
-            )
-            for d, name in enumerate(names)
-        ),
+        detectors=_standings(names, np.column_stack([tally.sum(1), tally, missed])),
         matched=_matched(asked, slots, m, iou),
         votes=np.bincount(votes, minlength=m + 1),
         needed=needed,
@@ -226,30 +208,19 @@ def review_order(found: Agreement, *, most: int | None = None) -> Ints:
     return found.image_id[order]
 
 
-def _affirmative(asked: Detections, names: Sequence[str], iou: float) -> Detections:
-    from quorate.fusion import fuse
-    from quorate.spec.fusion import Affirmative
-
-    groups: Detections = fuse(asked, Affirmative(iou=iou), detectors=names)
-    return groups
+def _slots(boxes: Detections, names: Sequence[str]) -> Ints:
+    """(d + 1,) where each detector of the boxes, and last a fused one, stands in `names`; or -1."""
+    slots = [names.index(name) if name in names else -1 for name in boxes.detectors]
+    return np.array([*slots, -1], dtype=np.int64)
 
 
-def _positions(known: Ints, values: Ints) -> Ints:
-    order = np.argsort(known, kind="stable")
-    slot = np.searchsorted(known, values, sorter=order)
-    bad = slot == len(known)
-    if len(known):
-        bad |= known[order[np.minimum(slot, len(known) - 1)]] != values
-    if bad.any():
-        raise InputError(
-            f"{int(np.count_nonzero(bad))} boxes are on pictures that the data set has not, "
-            f"the first on image id {int(values[np.argmax(bad)])}."
-        )
-    positions: Ints = order[slot]
-    return positions
+def _standings(names: Sequence[str], counts: Ints) -> tuple[DetectorAgreement, ...]:
+    """Each detector with its row of `counts`, whose columns are the fields in their order."""
+    rows = zip(names, counts.tolist(), strict=True)
+    return tuple(DetectorAgreement(name, *row) for name, row in rows)
 
 
-def _matched(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) -> Ints:
+def _matched(asked: Detections, slots: Ints, m: int, iou: float) -> Ints:
     """(m, m) boxes that two detectors have in common; on the diagonal, all that one has.
 
     Boxes of two detectors are matched one to one, in one picture and category, from the best
@@ -259,7 +230,7 @@ def _matched(asked: Detections, slots: NDArray[np.int16], m: int, iou: float) ->
 
     x1, y1, x2, y2 = asked.xyxy.T
     order = np.lexsort((asked.score, y2, x2, y1, x1, asked.category_id, asked.image_id))
-    detector = slots[asked.detector][order].astype(np.int64)
+    detector = slots[asked.detector][order]
     xyxy = asked.xyxy[order].astype(np.float64)
     image, category = asked.image_id[order], asked.category_id[order]
     new = (image[1:] != image[:-1]) | (category[1:] != category[:-1])

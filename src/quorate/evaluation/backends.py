@@ -94,6 +94,11 @@ def _segmentations(masks: Masks) -> list[Any]:
     return [{"size": s, "counts": c} for s, c in zip(sizes, masks.counts(), strict=True)]
 
 
+def _rows(**columns: list[Any]) -> list[dict[str, Any]]:
+    """A dictionary for each row of the columns."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def _pycocotools(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
     try:
         from pycocotools.coco import COCO
@@ -102,52 +107,36 @@ def _pycocotools(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
         raise MissingExtraError("Evaluation with pycocotools", "torch") from None
 
     images, categories = _headers(frame)
-    columns = zip(
-        truth.image.tolist(),
-        truth.category.tolist(),
-        truth.xywh.tolist(),
-        truth.area.tolist(),
-        truth.crowd.tolist(),
-        strict=True,
+    annotations = _rows(
+        id=list(range(1, len(truth) + 1)),
+        image_id=(truth.image + 1).tolist(),
+        category_id=(truth.category + 1).tolist(),
+        bbox=truth.xywh.tolist(),
+        area=truth.area.tolist(),
+        iscrowd=truth.crowd.astype(int).tolist(),
     )
-    annotations = [
-        {
-            "id": number,
-            "image_id": image + 1,
-            "category_id": category + 1,
-            "bbox": box,
-            "area": area,
-            "iscrowd": int(crowd),
-        }
-        for number, (image, category, box, area, crowd) in enumerate(columns, start=1)
-    ]
     if truth.masks is not None:
         for annotation, one in zip(annotations, _segmentations(truth.masks), strict=True):
             annotation["segmentation"] = one
         for image in images:  # it looks for a size, though run lengths have their own
             image["height"] = image["width"] = 0
-    expected = COCO()
-    expected.dataset = {
-        "info": {},
-        "images": images,
-        "categories": categories,
-        "annotations": annotations,
-    }
-    expected.createIndex()
-    if not len(found):  # pycocotools cannot load a result without boxes
-        results = COCO()
-        results.dataset = {"images": images, "categories": categories, "annotations": []}
-        results.createIndex()
-    elif found.masks is None:
-        results = expected.loadRes(_table(found))
-    else:  # without bbox, so that the area is the mask's
-        rows = zip(
-            (found.image + 1).tolist(),
-            (found.category + 1).tolist(),
-            found.score.tolist(),
-            _segmentations(found.masks),
-            strict=True,
+    expected, results = COCO(), COCO()
+    for coco, shapes in ((expected, annotations), (results, [])):
+        coco.dataset = {
+            "info": {},
+            "images": images,
+            "categories": categories,
+            "annotations": shapes,
+        }
+        coco.createIndex()
+    if found.masks is not None and len(found):  # without bbox, so that the area is the mask's
+        rows = _rows(
+            image_id=(found.image + 1).tolist(),
+            category_id=(found.category + 1).tolist(),
+            score=found.score.tolist(),
+            segmentation=_segmentations(found.masks),
         )
-        keys = ("image_id", "category_id", "score", "segmentation")
-        results = expected.loadRes([dict(zip(keys, row, strict=True)) for row in rows])
+        results = expected.loadRes(rows)
+    elif len(found):  # pycocotools cannot load a result without boxes
+        results = expected.loadRes(_table(found))
     return COCOeval(expected, results, "bbox" if found.masks is None else "segm")

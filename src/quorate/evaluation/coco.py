@@ -69,11 +69,9 @@ class Curves:
 
     def mean50(self) -> Floats:
         """(101,) precision at IoU .5, mean over labels with truth; NaN when there are none."""
-        return _mean_of_rows(self.precision50)
-
-    def mean(self) -> Floats:
-        """(101,) precision, mean over IoU thresholds and labels with truth."""
-        return _mean_of_rows(self.precision)
+        known = self.precision50[~np.isnan(self.precision50[:, 0])]
+        mean: Floats = known.mean(0) if len(known) else np.full(len(RECALLS), np.nan)
+        return mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,18 +151,42 @@ def evaluate(
     objects = np.bincount(truth.category[~truth.crowd], minlength=len(frame.category_id))
     boxes = np.bincount(found.category, minlength=len(frame.category_id))
     curves = _curves(done, frame)
-    categories = tuple(
-        _category(done, curves, position, int(rank), category_id, label, objects, boxes)
-        for position, (rank, category_id, label) in enumerate(
-            zip(frame.order, dataset.labels.ids, dataset.labels.names, strict=True)
+    categories = []
+    for rank, category_id, label, precision50, score50 in zip(
+        frame.order.tolist(),
+        dataset.labels.ids,
+        dataset.labels.names,
+        curves.precision50,
+        curves.score50,
+        strict=True,
+    ):
+        precision = done.precision[:, :, rank, 0, 2]
+        f1 = score = None
+        if objects[rank]:
+            harmonic = 2 * precision50 * RECALLS / np.maximum(precision50 + RECALLS, 1e-12)
+            best = int(np.argmax(harmonic))
+            f1 = float(harmonic[best])
+            score = float(score50[best]) if f1 > 0 else None
+        categories.append(
+            CategoryMetrics(
+                category_id=category_id,
+                label=label,
+                ap=_known_mean(precision),
+                ap50=_known_mean(precision[0]),
+                ap75=_known_mean(precision[5]),
+                ar100=_known_mean(done.recall[:, rank, 0, 2]),
+                f1=f1,
+                score=score,
+                objects=int(objects[rank]),
+                boxes=int(boxes[rank]),
+            )
         )
-    )
     return CocoMetrics(
-        **_statistics(done),
+        **{name: _known_mean(values) for name, values in _statistics(done).items()},
         images=len(frame.image_id),
         objects=int(objects.sum()),
         boxes=len(found),
-        categories=categories,
+        categories=tuple(categories),
         curves=curves,
     )
 
@@ -174,9 +196,10 @@ def _known_mean(values: Floats) -> float | None:
     return float(np.mean(known)) if known.size else None
 
 
-def _statistics(done: Accumulated) -> dict[str, float | None]:
+def _statistics(done: Accumulated) -> dict[str, Floats]:
+    """What each of the twelve is the mean of."""
     precision, recall = done.precision, done.recall
-    columns: dict[str, Floats] = {
+    return {
         "ap": precision[..., 0, 2],
         "ap50": precision[0, ..., 0, 2],
         "ap75": precision[5, ..., 0, 2],
@@ -190,7 +213,6 @@ def _statistics(done: Accumulated) -> dict[str, float | None]:
         "ar_medium": recall[..., 2, 2],
         "ar_large": recall[..., 3, 2],
     }
-    return {name: _known_mean(values) for name, values in columns.items()}
 
 
 def _curves(done: Accumulated, frame: Frame) -> Curves:
@@ -202,41 +224,3 @@ def _curves(done: Accumulated, frame: Frame) -> Curves:
         precision=np.where(known, precision.mean(0).T, np.nan),
         score50=np.where(known, score50, np.nan),
     )
-
-
-def _category(
-    done: Accumulated,
-    curves: Curves,
-    position: int,
-    rank: int,
-    category_id: int,
-    label: str,
-    objects: np.ndarray[Any, Any],
-    boxes: np.ndarray[Any, Any],
-) -> CategoryMetrics:
-    precision = done.precision[:, :, rank, 0, 2]
-    f1 = score = None
-    if objects[rank]:
-        at50 = curves.precision50[position]
-        harmonic = 2 * at50 * RECALLS / np.maximum(at50 + RECALLS, 1e-12)
-        best = int(np.argmax(harmonic))
-        f1 = float(harmonic[best])
-        score = float(curves.score50[position, best]) if f1 > 0 else None
-    return CategoryMetrics(
-        category_id=category_id,
-        label=label,
-        ap=_known_mean(precision),
-        ap50=_known_mean(precision[0]),
-        ap75=_known_mean(precision[5]),
-        ar100=_known_mean(done.recall[:, rank, 0, 2]),
-        f1=f1,
-        score=score,
-        objects=int(objects[rank]),
-        boxes=int(boxes[rank]),
-    )
-
-
-def _mean_of_rows(curves: Floats) -> Floats:
-    known = curves[~np.isnan(curves[:, 0])]
-    mean: Floats = known.mean(0) if len(known) else np.full(len(RECALLS), np.nan)
-    return mean

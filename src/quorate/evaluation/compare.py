@@ -11,10 +11,9 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quorate.errors import InputError, did_you_mean
 from quorate.evaluation.coco import CocoMetrics, evaluate
@@ -39,6 +38,17 @@ class Interval:
     low: float | None = None
     high: float | None = None
     above_zero: float | None = None
+
+    @classmethod
+    def of(cls, value: float, draws: Floats, confidence: float) -> Self:
+        """The interval that holds the share `confidence` of the draws; NaN draws are left out."""
+        known = draws[~np.isnan(draws)]
+        if not len(known):
+            return cls(float(value))
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(known, [tail, 1 - tail])
+        above = np.count_nonzero(known > 0) + np.count_nonzero(known == 0) / 2
+        return cls(float(value), float(low), float(high), above / len(known))
 
     @property
     def certain(self) -> bool:
@@ -100,10 +110,7 @@ class Comparison:
     confidence: float
 
     def __getitem__(self, name: str) -> ComparedResult:
-        for result in self.results:
-            if result.name == name:
-                return result
-        raise KeyError(name)
+        return {result.name: result for result in self.results}[name]
 
     def changed(self, name: str, *, most: int = 10) -> tuple[Ints, Ints]:
         """Positions of the pictures that gained most, and of those that lost most."""
@@ -126,18 +133,18 @@ class Comparison:
         }
 
     def _result(self, result: ComparedResult, most: int) -> dict[str, Any]:
-        def plain(interval: Interval | None) -> dict[str, float] | None:
-            return None if interval is None else asdict(interval)
-
+        intervals = {
+            "ap_interval": result.ap,
+            "ap50_interval": result.ap50,
+            "ap_difference": result.ap_difference,
+            "ap50_difference": result.ap50_difference,
+        }
         gained, lost = self.changed(result.name, most=most)
         errors = result.pictures
         return {
             "name": result.name,
             **result.metrics.statistics(),
-            "ap_interval": plain(result.ap),
-            "ap50_interval": plain(result.ap50),
-            "ap_difference": plain(result.ap_difference),
-            "ap50_difference": plain(result.ap50_difference),
+            **{name: None if one is None else asdict(one) for name, one in intervals.items()},
             "categories": [asdict(category) for category in result.categories],
             "best_f1_score": errors.min_score,
             "true": int(errors.true.sum()),
@@ -204,8 +211,8 @@ def compare(
     compared = []
     for name, boxes in results.items():
         other = name != first
-        gap, gap_draws = whole[name] - whole[first], draws[name] - draws[first]
         metrics = evaluate(boxes, dataset, backend=backend)
+        gap, gap_draws = whole[name] - whole[first], draws[name] - draws[first]
         compared.append(
             ComparedResult(
                 name=name,
@@ -218,8 +225,8 @@ def compare(
                     CategoryChange(
                         label=category.label,
                         ap=category.ap,
-                        difference=_interval(gap[rank, 0], gap_draws[:, rank, 0], confidence)
-                        if other
+                        difference=Interval.of(gap[rank, 0], gap_draws[:, rank, 0], confidence)
+                        if other and not np.isnan(gap[rank, 0])
                         else None,
                     )
                     for rank, category in zip(frame.order, metrics.categories, strict=True)
@@ -264,26 +271,14 @@ def _draws(
     }
 
 
-def _interval(value: float, draws: NDArray[np.float64], confidence: float) -> Interval | None:
-    if np.isnan(value):
-        return None
-    known = draws[~np.isnan(draws)]
-    if not len(known):
-        return Interval(float(value))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    above = np.count_nonzero(known > 0) + np.count_nonzero(known == 0) / 2
-    return Interval(float(value), float(low), float(high), above / len(known))
-
-
 def _mean_interval(whole: Floats, draws: Floats, column: int, confidence: float) -> Interval | None:
     """The interval of the mean over categories with truth, in the data set and in each draw."""
-    return _interval(_mean(whole[None, :, column])[0], _mean(draws[:, :, column]), confidence)
+    value = _mean(whole[None, :, column])[0]
+    return None if np.isnan(value) else Interval.of(value, _mean(draws[:, :, column]), confidence)
 
 
 def _mean(rows: Floats) -> Floats:
-    known = ~np.isnan(rows)
-    count = known.sum(1)
-    total = np.where(known, rows, 0.0).sum(1)
-    mean: Floats = np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
+    count = (~np.isnan(rows)).sum(1)
+    none = np.full(len(rows), np.nan)
+    mean: Floats = np.divide(np.nansum(rows, axis=1), count, out=none, where=count > 0)
     return mean

@@ -142,33 +142,25 @@ def heat_map(names: Sequence[str], matrix: NDArray[np.float64], title: str) -> s
     lines = [_open(left + side + max(tail, 4), top + side + 4, title, "chart heatmap")]
     for row, label in enumerate(labels):
         middle = row * cell + cell / 2
-        whole = f"<title>{text(names[row])}</title>"
+        shown = f"<title>{text(names[row])}</title>{text(label)}</text>"
         lines.append(
-            f'<text x="{left - 10}" y="{top + middle + 4:.1f}" text-anchor="end">{whole}'
-            f"{text(label)}</text>"
-            f'<text transform="translate({left + middle - 2:.1f} {top - 10}) rotate(-48)">{whole}'
-            f"{text(label)}</text>"
+            f'<text x="{left - 10}" y="{top + middle + 4:.1f}" text-anchor="end">{shown}'
+            f'<text transform="translate({left + middle - 2:.1f} {top - 10}) rotate(-48)">{shown}'
         )
-    for row in range(len(names)):
-        for column in range(len(names)):
-            value = float(matrix[row, column])
-            x, y = left + column * cell, top + row * cell
-            if np.isnan(value):
-                lines.append(
-                    f'<rect class="none" x="{x}" y="{y}" width="{cell - 3}" height="{cell - 3}" '
-                    'rx="4"/>'
-                )
-                continue
-            own = " own" if row == column else ""
-            high = " high" if value > 0.85 and row != column else ""
-            shown = "" if row == column else f"{value:.2f}"
-            lines.append(
-                f'<g class="cell{own}{high}" style="--v:{value:.3f}"><title>{text(names[row])} and '
-                f"{text(names[column])}: {value:.3f}</title>"
-                f'<rect x="{x}" y="{y}" width="{cell - 3}" height="{cell - 3}" rx="4"/>'
-                f'<text x="{x + (cell - 3) / 2:.1f}" y="{y + cell / 2 + 4:.1f}" '
-                f'text-anchor="middle">{shown}</text></g>'
-            )
+    for (row, column), value in np.ndenumerate(matrix):
+        x, y = left + column * cell, top + row * cell
+        square = f'x="{x}" y="{y}" width="{cell - 3}" height="{cell - 3}" rx="4"/>'
+        if np.isnan(value):
+            lines.append(f'<rect class="none" {square}')
+            continue
+        own = row == column
+        kind = " own" if own else " high" if value > 0.85 else ""
+        lines.append(
+            f'<g class="cell{kind}" style="--v:{value:.3f}"><title>{text(names[row])} and '
+            f"{text(names[column])}: {value:.3f}</title><rect {square}"
+            f'<text x="{x + (cell - 3) / 2:.1f}" y="{y + cell / 2 + 4:.1f}" '
+            f'text-anchor="middle">{"" if own else f"{value:.2f}"}</text></g>'
+        )
     return "".join([*lines, "</svg>"])
 
 

@@ -143,24 +143,21 @@ def _labels(
         return top
     _axis(parts, scale, top, len(chosen), signed=True)
     for number, (category, gap) in enumerate(chosen):
-        _bar(parts, scale, category, gap, top + number * ROW + ROW / 2)
+        y = top + number * ROW + ROW / 2
+        low, high = _ends(gap)
+        start, end = sorted((scale.x(0.0), scale.x(gap.value)))
+        kind = ("gain" if gap.value >= 0 else "loss") + ("" if gap.certain else " unsure")
+        now = "" if category.ap is None else f"{category.ap:.3f}  "
+        parts += [
+            f"<g><title>{text(category.label)}: {gap.value:+.4f}</title>"
+            f'<rect class="{kind}" x="{start:.1f}" y="{y - 8:.1f}" '
+            f'width="{max(end - start, 1):.1f}" height="16" rx="3"/>'
+            + stroke("whisker", (scale.x(low), scale.x(high)), (y, y))
+            + "</g>",
+            _name(category.label, y),
+            words(WIDTH - RIGHT + 16, y + 4, f"{now}{_signed(gap.value)}"),
+        ]
     return top + len(chosen) * ROW + 24
-
-
-def _bar(
-    parts: list[str], scale: _Scale, category: CategoryChange, gap: Interval, y: float
-) -> None:
-    low, high = _ends(gap)
-    start, end = sorted((scale.x(0.0), scale.x(gap.value)))
-    kind = ("gain" if gap.value >= 0 else "loss") + ("" if gap.certain else " unsure")
-    parts.append(
-        f"<g><title>{text(category.label)}: {gap.value:+.4f}</title>"
-        f'<rect class="{kind}" x="{start:.1f}" y="{y - 8:.1f}" width="{max(end - start, 1):.1f}" '
-        'height="16" rx="3"/>' + stroke("whisker", (scale.x(low), scale.x(high)), (y, y)) + "</g>"
-    )
-    parts.append(_name(category.label, y))
-    now = "" if category.ap is None else f"{category.ap:.3f}  "
-    parts.append(words(WIDTH - RIGHT + 16, y + 4, f"{now}{_signed(gap.value)}"))
 
 
 def _axis(parts: list[str], scale: _Scale, top: int, rows: int, *, signed: bool) -> None:

@@ -47,11 +47,8 @@ def headline(report: Report) -> tuple[str, str]:
         single = report.metrics[best].ap or 0.0
         # The difference of what is shown, so that a reader who subtracts finds the same.
         gap = round(ours, 3) - round(single, 3)
-        side = (
-            f"{gap:.3f} more than"
-            if gap > 0
-            else (f"{-gap:.3f} less than" if gap < 0 else "as much as")
-        )
+        apart = f"{gap:.3f} more than" if gap > 0 else f"{-gap:.3f} less than"
+        side = apart if gap else "as much as"
         return (
             f"The quorum reaches <em>{ours:.3f}</em> mAP, {side} the best single detector, "
             f"{name(best)} ({single:.3f}).",
@@ -113,50 +110,38 @@ def tiles(report: Report) -> str:
 
 def troubles(report: Report) -> str:
     """What went wrong, first and plainly; '' when nothing did."""
-    lines = [
-        f"<li><strong>{name(detector)} failed</strong> and has no vote: {text(reason)}</li>"
-        for detector, reason in report.failed.items()
-    ]
-    degraded = (
-        f"<p>Degraded: decided by {listed([name(n) for n in report.detectors])} "
-        f"({len(report.detectors)} of {len(report.detectors) + len(report.failed)} detectors).</p>"
-        if report.failed
-        else ""
-    )
     parts = []
-    if lines:
-        parts.append(f'<div class="alarm" role="note">{degraded}<ul>{"".join(lines)}</ul></div>')
-    if report.skipped:
-        rows = "".join(
-            f"<li>{name(picture)}<span>{text(reason)}</span></li>"
-            for picture, reason in report.skipped[:200]
+    if report.failed:
+        lines = "".join(
+            f"<li><strong>{name(detector)} failed</strong> and has no vote: {text(reason)}</li>"
+            for detector, reason in report.failed.items()
         )
-        more = len(report.skipped) - 200
-        rows += f"<li>and {count(more)} more</li>" if more > 0 else ""
         parts.append(
-            f'<details class="note"><summary>{counted(len(report.skipped), "picture")} could not '
-            f"be read and took no part</summary><ul>{rows}</ul></details>"
+            '<div class="alarm" role="note"><p>Degraded: decided by '
+            f"{listed([name(n) for n in report.detectors])} ({len(report.detectors)} of "
+            f"{len(report.detectors) + len(report.failed)} detectors).</p><ul>{lines}</ul></div>"
         )
-    if report.notes:
-        rows = "".join(f"<li>{text(note)}</li>" for note in report.notes)
-        parts.append(
-            f'<details class="note"><summary>{counted(len(report.notes), "note")}'
-            f"</summary><ul>{rows}</ul></details>"
-        )
+    skipped = [f"{name(one)}<span>{text(reason)}</span>" for one, reason in report.skipped[:200]]
+    if (more := len(report.skipped) - 200) > 0:
+        skipped.append(f"and {count(more)} more")
+    unread = f"{counted(len(report.skipped), 'picture')} could not be read and took no part"
+    notes = counted(len(report.notes), "note")
+    for title, items in ((unread, skipped), (notes, [text(note) for note in report.notes])):
+        if items:
+            rows = "".join(f"<li>{item}</li>" for item in items)
+            parts.append(
+                f'<details class="note"><summary>{title}</summary><ul>{rows}</ul></details>'
+            )
     return "".join(parts)
 
 
 def _ranked(report: Report) -> list[tuple[int | None, str, CocoMetrics]]:
     """The quorum first, then the detectors in the spec's order."""
-    rows: list[tuple[int | None, str, CocoMetrics]] = []
-    if report.ensemble is not None:
-        rows.append((None, QUORUM, report.ensemble))
-    rows += [
-        (position, detector, report.metrics[detector])
+    found = [(None, QUORUM, report.ensemble)] + [
+        (position, detector, report.metrics.get(detector))
         for position, detector in enumerate(report.detectors)
-        if detector in report.metrics
     ]
-    return rows
+    return [(position, label, m) for position, label, m in found if m is not None]
 
 
 def _key(position: int | None, label: str) -> str:
@@ -210,13 +195,12 @@ def labels(report: Report) -> str:
     rows = _ranked(report)
     if not rows:
         return ""
-    lead_metrics = rows[0][2]
+    lead = rows[0][2].categories
     by_objects = sorted(
-        (c for c in range(len(lead_metrics.categories)) if lead_metrics.categories[c].objects),
-        key=lambda c: -lead_metrics.categories[c].objects,
+        (c for c, category in enumerate(lead) if category.objects), key=lambda c: -lead[c].objects
     )
     cells = []
-    for position, category in enumerate(lead_metrics.categories):
+    for position, category in enumerate(lead):
         values = [m.categories[position].ap for _, _, m in rows]
         best = max((v for v in values if v is not None), default=None)
         keep = "–" if category.score is None else f"{category.score:.2f}"
@@ -237,21 +221,22 @@ def labels(report: Report) -> str:
         '<abbr title="the score threshold at which the best F1 is had">from score</abbr>',
     ]
     charts = "".join(
-        f'<figure><figcaption><span title="{text(lead_metrics.categories[c].label)}">'
-        f"{name(lead_metrics.categories[c].label)}</span><b>{figure(lead_metrics.categories[c].ap50)}</b>"
+        f'<figure><figcaption><span title="{text(lead[c].label)}">'
+        f"{name(lead[c].label)}</span><b>{figure(lead[c].ap50)}</b>"
         "</figcaption>"
         + small_precision_recall(
             [(p, m.curves.precision50[c]) for p, _, m in rows],
-            f"Precision over recall of {lead_metrics.categories[c].label} at IoU .5",
+            f"Precision over recall of {lead[c].label} at IoU .5",
         )
         + "</figure>"
         for c in by_objects[:SMALL_CHARTS]
     )
+    whose = "the quorum" if rows[0][1] == QUORUM else name(rows[0][1])
     which = "" if len(by_objects) <= SMALL_CHARTS else f" of the {SMALL_CHARTS} commonest labels"
     return section(
         "labels",
         "Label by label",
-        f"mAP of each label. Best F1 and its score are those of {_whose(rows[0][1])}: keep the "
+        f"mAP of each label. Best F1 and its score are those of {whose}: keep the "
         "boxes from that score on to balance false boxes against missed objects.",
         table(head, cells, classes="figures tall")
         + f'<h3 class="above">Precision over recall{which}, at IoU .5</h3>'
@@ -276,8 +261,8 @@ def accord(report: Report) -> str:
     )
     widest = max((d.boxes + d.missed for d in agreed.detectors), default=0) or 1
     rows = []
+    kinds = ("confirmed", "disputed", "lonely", "missed")
     for position, detector in enumerate(agreed.detectors):
-        kinds = ("confirmed", "disputed", "lonely", "missed")
         parts = "".join(
             f'<i class="{kind}" style="width:{100 * getattr(detector, kind) / widest:.2f}%"></i>'
             for kind in kinds
@@ -288,22 +273,17 @@ def accord(report: Report) -> str:
                 _key(position, detector.name),
                 f'<td class="bar"><div>{parts}</div></td>',
                 *(
-                    f"{count(getattr(detector, kind))}"
-                    f"<small>{percent(getattr(detector, kind), detector.boxes)}</small>"
-                    if kind != "missed"
-                    else count(detector.missed)
-                    for kind in kinds
+                    f"{count(n)}<small>{percent(n, detector.boxes)}</small>"
+                    for n in (detector.confirmed, detector.disputed, detector.lonely)
                 ),
+                count(detector.missed),
             ]
         )
     standing = table(
         [
             "",
             '<span class="hidden">shares</span>',
-            '<i class="dot confirmed"></i>confirmed',
-            '<i class="dot disputed"></i>disputed',
-            '<i class="dot lonely"></i>lonely',
-            '<i class="dot missed"></i>missed',
+            *(f'<i class="dot {kind}"></i>{kind}' for kind in kinds),
         ],
         rows,
         classes="standing",
@@ -345,28 +325,25 @@ def run(report: Report) -> str:
             for boxes in [report.counts.get(n, 0)]
         ),
     ]
-    parts = [
-        "<div><h3>Boxes</h3>" + table(["", "boxes", "a picture"], rows, classes="narrow") + "</div>"
+    times = [
+        [
+            text(timing.name),
+            duration(timing.seconds),
+            "–"
+            if timing.pictures is None or not timing.seconds
+            else f"{timing.pictures / timing.seconds:,.1f}",
+        ]
+        for timing in report.timings
     ]
-    if report.timings:
-        parts.append(
-            "<div><h3>Time</h3>"
-            + table(
-                ["", "time", "pictures/s"],
-                [
-                    [
-                        text(timing.name),
-                        duration(timing.seconds),
-                        "–"
-                        if timing.pictures is None or not timing.seconds
-                        else f"{timing.pictures / timing.seconds:,.1f}",
-                    ]
-                    for timing in report.timings
-                ],
-                classes="narrow",
-            )
-            + "</div>"
-        )
+    tables = {
+        "Boxes": (["", "boxes", "a picture"], rows),
+        "Time": (["", "time", "pictures/s"], times),
+    }
+    parts = "".join(
+        f"<div><h3>{title}</h3>{table(head, body, classes='narrow')}</div>"
+        for title, (head, body) in tables.items()
+        if body
+    )
     spec = (
         f"<details><summary>The ensemble as it was described</summary><pre>{text(report.spec)}"
         "</pre></details>"
@@ -377,12 +354,8 @@ def run(report: Report) -> str:
         "run",
         "The run",
         "How many boxes each detector gave, at any score, and what was run.",
-        f'<div class="pair">{"".join(parts)}</div>{spec}',
+        f'<div class="pair">{parts}</div>{spec}',
     )
-
-
-def _whose(label: str) -> str:
-    return "the quorum" if label == QUORUM else name(label)
 
 
 def _each(boxes: int, pictures: int) -> str:

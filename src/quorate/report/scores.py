@@ -22,7 +22,7 @@ def reliability(report: Report) -> str:
         return ""
     figures = "".join(
         f'<figure><figcaption><span title="{text(label)}">{name(label)}</span>'
-        f"<b>{_error(before, after)}</b></figcaption>"
+        f"<b>{figure(before.ece)}{f' → {figure(after.ece)}' if after else ''}</b></figcaption>"
         + charts.reliability(position, before, after, f"Reliability of {text(label)}")
         + "</figure>"
         for position, label, before, after in rows
@@ -48,7 +48,3 @@ def reliability(report: Report) -> str:
         lead,
         f'<div class="multiples reliabilities">{figures}</div>{more}',
     )
-
-
-def _error(before: Reliability, after: Reliability | None) -> str:
-    return figure(before.ece) if after is None else f"{figure(before.ece)} → {figure(after.ece)}"

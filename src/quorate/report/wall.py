@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from quorate.dataset import Image as Record
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.truth import HAVE_A_BOX
+from quorate.labels import Labels
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, count, counted, name, section, short, text
 from quorate.report.model import Report, own
@@ -29,14 +31,14 @@ COLOURS = 8
 DASHES = 3
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """One view of every picture: its class and its title."""
-
-    key: str
-    title: str
+_DIALOG = (
+    '<dialog id="large" aria-label="Picture, enlarged"><div class="bar">'
+    '<p id="large-title"></p><div id="large-panels" role="group" aria-label="Panels"></div>'
+    '<button type="button" id="large-close" aria-label="Close">×</button></div>'
+    '<div id="large-view"></div><button type="button" id="large-back" '
+    'aria-label="Picture before">‹</button><button type="button" id="large-on" '
+    'aria-label="Next picture">›</button></dialog><div id="tip" role="tooltip" hidden></div>'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,29 @@ class _Boxes:
     doubted: NDArray[np.bool_]
     told: Sequence[str]
     masks: Masks | None = None
+
+    @classmethod
+    def of(
+        cls,
+        found: Detections,
+        vocabulary: Labels,
+        doubted: NDArray[np.bool_],
+        told: Sequence[str],
+    ) -> Self:
+        order = np.argsort(-found.score, kind="stable")
+        found = found.take(order)
+        return cls(
+            found.xyxy.astype(np.float64),
+            vocabulary.positions(found.category_id).tolist(),
+            found.score.astype(np.float64),
+            doubted[order],
+            [told[row] for row in order],
+            found.masks,
+        )
+
+    def shown(self, min_score: float) -> int:
+        """How many of them are seen at first."""
+        return len(self.xyxy) if self.score is None else int((self.score >= min_score).sum())
 
 
 def wall(report: Report) -> str:
@@ -84,8 +109,7 @@ def wall(report: Report) -> str:
         "The pictures they argue about" if len(report.detectors) > 1 else "The pictures",
         _lead(report, len(ids), truth is not None),
         _controls(report, panels, sorted(labels))
-        + f'<div class="cards">{"".join(cards)}</div>'
-        + _dialog(),
+        + f'<div class="cards">{"".join(cards)}</div>{_DIALOG}',
     )
 
 
@@ -102,26 +126,24 @@ def _lead(report: Report, pictures: int, truth: bool) -> str:
     )
 
 
-def _panels(report: Report, truth: bool) -> list[_Panel]:
-    panels = [_Panel("pq", QUORUM)]
-    if truth:
-        panels.append(_Panel("pt", "truth"))
-    panels += [_Panel(f"p{i}", detector) for i, detector in enumerate(report.detectors)]
-    return panels
+def _panels(report: Report, truth: bool) -> dict[str, str]:
+    """The views of every picture: the class and the title of each."""
+    panels = {"pq": QUORUM} | ({"pt": "truth"} if truth else {})
+    return panels | {f"p{i}": detector for i, detector in enumerate(report.detectors)}
 
 
 def panel_rules(report: Report) -> str:
     """CSS that hides a panel whose box is not ticked; it needs no script."""
-    keys = [panel.key for panel in _panels(report, report.ensemble is not None)]
     return "".join(
-        f"body:has(#show-{key}:not(:checked)) .cards .{key}{{display:none}}" for key in keys
+        f"body:has(#show-{key}:not(:checked)) .cards .{key}{{display:none}}"
+        for key in _panels(report, report.ensemble is not None)
     )
 
 
-def _controls(report: Report, panels: Sequence[_Panel], labels: Sequence[int]) -> str:
+def _controls(report: Report, panels: Mapping[str, str], labels: Sequence[int]) -> str:
     ticks = "".join(
-        f'<label><input type="checkbox" id="show-{panel.key}" checked>{name(panel.title)}</label>'
-        for panel in panels
+        f'<label><input type="checkbox" id="show-{key}" checked>{name(title)}</label>'
+        for key, title in panels.items()
     )
     names = report.dataset.labels.names
     key = "".join(
@@ -142,17 +164,6 @@ def _controls(report: Report, panels: Sequence[_Panel], labels: Sequence[int]) -
     )
 
 
-def _dialog() -> str:
-    return (
-        '<dialog id="large" aria-label="Picture, enlarged"><div class="bar">'
-        '<p id="large-title"></p><div id="large-panels" role="group" aria-label="Panels"></div>'
-        '<button type="button" id="large-close" aria-label="Close">×</button></div>'
-        '<div id="large-view"></div><button type="button" id="large-back" '
-        'aria-label="Picture before">‹</button><button type="button" id="large-on" '
-        'aria-label="Next picture">›</button></dialog><div id="tip" role="tooltip" hidden></div>'
-    )
-
-
 def _tint(label: int) -> str:
     """The class of a label's colour; past eight labels the colours return, dotted."""
     return f"c{label % COLOURS} k{label // COLOURS % DASHES}"
@@ -162,7 +173,6 @@ def _boxes_of(
     report: Report, seen: Detections, fused: Detections, truth: Annotations | None
 ) -> dict[str, _Boxes]:
     """What each panel of one picture shows."""
-    pictures = report.dataset.images if truth is not None else ()
     stands = fused.take(fused.score >= report.min_score)
     vocabulary = report.dataset.labels
     out = {}
@@ -181,47 +191,16 @@ def _boxes_of(
                 "a region of many objects" if crowd else "missed by the quorum" if gone else ""
                 for crowd, gone in zip(truth.iscrowd, missed, strict=True)
             ],
-            truth.to_masks({image.id: (image.width, image.height) for image in pictures}),
+            truth.to_masks({i.id: (i.width, i.height) for i in report.dataset.images}),
         )
-    out["pq"] = _sorted(
-        fused.xyxy,
-        vocabulary.positions(fused.category_id),
-        fused.score,
-        doubted,
-        [_members(report, fused, row) for row in range(len(fused))],
-        fused.masks,
-    )
+    members = [_members(report, fused, row) for row in range(len(fused))]
+    out["pq"] = _Boxes.of(fused, vocabulary, doubted, members)
     for position, detector in enumerate(report.detectors):
         mine = own(seen, detector)
         carried = _matched(mine.xyxy, mine.category_id, stands.xyxy, stands.category_id)
-        out[f"p{position}"] = _sorted(
-            mine.xyxy,
-            vocabulary.positions(mine.category_id),
-            mine.score,
-            ~carried,
-            ["" if yes else "not carried by the quorum" for yes in carried],
-            mine.masks,
-        )
+        told = ["" if yes else "not carried by the quorum" for yes in carried]
+        out[f"p{position}"] = _Boxes.of(mine, vocabulary, ~carried, told)
     return out
-
-
-def _sorted(
-    xyxy: NDArray[np.float32],
-    label: NDArray[np.int64],
-    score: NDArray[np.float32],
-    doubted: NDArray[np.bool_],
-    told: Sequence[str],
-    masks: Masks | None,
-) -> _Boxes:
-    order = np.argsort(-score, kind="stable")
-    return _Boxes(
-        xyxy[order].astype(np.float64),
-        label[order].tolist(),
-        score[order].astype(np.float64),
-        doubted[order],
-        [told[row] for row in order],
-        None if masks is None else masks.take(order),
-    )
 
 
 def _members(report: Report, fused: Detections, row: int) -> str:
@@ -262,7 +241,7 @@ def _card(
     report: Report,
     place: int,
     record: Record,
-    panels: Sequence[_Panel],
+    panels: Mapping[str, str],
     boxes: dict[str, _Boxes],
     most: int,
     places: int,
@@ -289,12 +268,12 @@ def _card(
         )
     names = report.dataset.labels.names
     views = [
-        f'<figure class="panel {panel.key}"><figcaption>{name(panel.title)}'
-        f"{_tally(boxes[panel.key], report.min_score)}</figcaption>"
+        f'<figure class="panel {key}"><figcaption>{name(title)}'
+        f'<b class="tally">{boxes[key].shown(report.min_score)}</b></figcaption>'
         f'<svg class="view i{place}" viewBox="0 0 {width} {height}" role="img" tabindex="0" '
-        f'aria-label="{text(panel.title)}, {text(record.file_name)}">'
-        f"{_drawn(boxes[panel.key], names, scale, most, report.min_score, width)}</svg></figure>"
-        for panel in panels
+        f'aria-label="{text(title)}, {text(record.file_name)}">'
+        f"{_drawn(boxes[key], names, scale, most, report.min_score, width)}</svg></figure>"
+        for key, title in panels.items()
     ]
     if "pt" in boxes:  # the quorum beside the truth, the detectors below
         views = ["<div>", *views[:2], "</div><div>", *views[2:], "</div>"]
@@ -304,11 +283,6 @@ def _card(
         f'<article class="card {shape}"><style>{picture}</style><header>{head}</header>'
         f'<div class="panels">{"".join(views)}</div></article>'
     )
-
-
-def _tally(boxes: _Boxes, min_score: float) -> str:
-    shown = len(boxes.xyxy) if boxes.score is None else int((boxes.score >= min_score).sum())
-    return f'<b class="tally">{shown}</b>'
 
 
 def _thumbnail(

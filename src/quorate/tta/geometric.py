@@ -53,9 +53,9 @@ def _rotated(picture: Picture, degrees: float) -> Seen:
     return _bent(picture, np.array([[cos, sin], [-sin, cos]]))
 
 
-def _sheared(picture: Picture, degrees: float, *, along_x: bool) -> Seen:
-    slope = math.tan(math.radians(degrees))
-    return _bent(picture, np.array([[1, slope], [0, 1]] if along_x else [[1, 0], [slope, 1]]))
+def _sheared(picture: Picture, x: float, y: float) -> Seen:
+    along_x, along_y = math.tan(math.radians(x)), math.tan(math.radians(y))
+    return _bent(picture, np.array([[1, along_x], [along_y, 1]]))
 
 
 def _bent(picture: Picture, forward: Floats) -> Seen:
@@ -189,8 +189,8 @@ _DONE: dict[str, Callable[..., Seen]] = {
     "rotate": _rotated,
     "scale": _scaled,
     "translate": _translated,
-    "shear-x": lambda picture, degrees: _sheared(picture, degrees, along_x=True),
-    "shear-y": lambda picture, degrees: _sheared(picture, degrees, along_x=False),
+    "shear-x": lambda picture, degrees: _sheared(picture, degrees, 0),
+    "shear-y": lambda picture, degrees: _sheared(picture, 0, degrees),
     "crop": _cropped,
     "elastic": _elastic,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,37 +19,13 @@ OUTLINE = 17
 """Points on each side of a box whose sides do not stay straight."""
 
 
-class CoordinateMap(Protocol):
-    """From a view back to its picture.
-
-    picture  (height, width) of the picture
-    view     (height, width) of the view
-    """
-
-    @property
-    def picture(self) -> Shape:
-        """(height, width) of the picture."""
-
-    @property
-    def view(self) -> Shape:
-        """(height, width) of the view."""
-
-    @property
-    def window(self) -> tuple[float, float, float, float]:
-        """x1, y1, x2, y2: the part of the picture that the view shows; all of it, or a crop."""
-
-    def to_picture(self, points: Points) -> Points:
-        """(n, 2) points x, y of the view -> (n, 2) of the picture."""
-
-    def boxes_to_picture(self, xyxy: NDArray[np.floating]) -> Points:
-        """(n, 4) boxes of the view -> float64 (n, 4) of the picture, not clipped."""
-
-
 @dataclass(frozen=True, eq=False)
 class AffineMap:
     """Straight lines stay straight: flips, turns, resizing, shifts, crops, rotation, shear.
 
-    matrix  float64 (2, 3), a point of the view -> of the picture
+    picture  (height, width) of the picture
+    view     (height, width) of the view
+    matrix   float64 (2, 3), a point of the view -> of the picture
     """
 
     picture: Shape
@@ -70,7 +45,10 @@ class AffineMap:
 
     @property
     def window(self) -> tuple[float, float, float, float]:
-        """The view's frame in the picture; a rotated or sheared view shows all of the picture."""
+        """x1, y1, x2, y2: the part of the picture that the view shows; all of it, or a crop.
+
+        A rotated or sheared view shows all of the picture.
+        """
         height, width = self.picture
         if not self.upright:
             return 0.0, 0.0, float(width), float(height)
@@ -79,7 +57,7 @@ class AffineMap:
         return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
 
     def to_picture(self, points: Points) -> Points:
-        """See `CoordinateMap`."""
+        """(n, 2) points x, y of the view -> (n, 2) of the picture."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
     def boxes_to_picture(self, xyxy: NDArray[np.floating]) -> Points:
@@ -149,6 +127,10 @@ class MeshMap:
         points = box[:, None, :2] + outline * (box[:, None, 2:] - box[:, None, :2])
         mapped = self.to_picture(points.reshape(-1, 2)).reshape(len(box), -1, 2)
         return np.concatenate([mapped.min(axis=1), mapped.max(axis=1)], axis=1)
+
+
+CoordinateMap = AffineMap | MeshMap
+"""From a view back to its picture."""
 
 
 def cut_sides(

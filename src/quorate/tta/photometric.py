@@ -138,7 +138,7 @@ def _sharpen(picture: Picture, factor: float) -> Picture:
 
 
 def _gaussian_noise(picture: Picture, sigma: float) -> Picture:
-    cv2.setRNGSeed(_seed(picture) & 0x7FFFFFFF)  # of this thread alone
+    cv2.setRNGSeed(zlib.crc32(picture.data) & 0x7FFFFFFF)  # of this thread alone
     noise = cv2.randn(np.empty(picture.shape, np.int16), np.zeros(3), np.full(3, sigma))
     return cv2.add(picture, noise, dtype=cv2.CV_8U)
 
@@ -149,18 +149,13 @@ def _with_pixels(*levels: int) -> Callable[[Picture, float], Picture]:
     def changed(picture: Picture, share: float) -> Picture:
         view = picture.copy()
         flat = view.reshape(-1, 3)
-        places = np.random.default_rng(_seed(picture)).integers(
-            0, len(flat), max(round(len(flat) * share), 1)
-        )
+        random = np.random.default_rng(zlib.crc32(picture.data))
+        places = random.integers(0, len(flat), max(round(len(flat) * share), 1))
         for number, level in enumerate(levels):
             flat[places[number :: len(levels)]] = level
         return view
 
     return changed
-
-
-def _seed(picture: Picture) -> int:
-    return zlib.crc32(picture.data)
 
 
 def _jpeg(picture: Picture, quality: float) -> Picture:

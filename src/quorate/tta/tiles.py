@@ -189,7 +189,8 @@ def _agreeing(
         one, one_rows = _clipped(xyxy, rows_of[a], shared)
         other, other_rows = _clipped(xyxy, rows_of[b], shared)
         if len(one) and len(other):
-            iou = _iou(one, other)
+            both = _shared(one, other)
+            iou = both / (_area(one)[:, None] + _area(other) - both)
             iou[label[one_rows][:, None] != label[other_rows]] = 0
             i, j = np.nonzero(iou > AGREE)
             pairs.append((iou[i, j], one_rows[i], other_rows[j]))
@@ -223,11 +224,6 @@ def _shared(one: Rows, other: Rows) -> NDArray[np.float64]:
 def _area(xyxy: Rows) -> NDArray[np.float64]:
     area: NDArray[np.float64] = (xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1)
     return area
-
-
-def _iou(one: Rows, other: Rows) -> NDArray[np.float64]:
-    shared = _shared(one, other)
-    return shared / (_area(one)[:, None] + _area(other) - shared)
 
 
 def _groups(

@@ -134,8 +134,7 @@ def _shows(
     back: CoordinateMap | None, xyxy: NDArray[np.float32], picture: Shape
 ) -> NDArray[np.int64]:
     """(n,) 1 for a box that a view shows whole, 0 for one that it cuts or leaves out."""
-    if back is None:
-        return np.ones(len(xyxy), dtype=np.int64)
-    whole: NDArray[np.int64] = np.ones(len(xyxy), dtype=np.int64)
-    whole[cut_sides(xyxy, back.window, picture).any(axis=1)] = 0
+    whole = np.ones(len(xyxy), dtype=np.int64)
+    if back is not None:
+        whole[cut_sides(xyxy, back.window, picture).any(axis=1)] = 0
     return whole

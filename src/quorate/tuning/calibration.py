@@ -13,26 +13,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from quorate.errors import InputError
 from quorate.evaluation.reliability import Judged, Reliability, log_loss
 from quorate.evaluation.truth import Floats
 from quorate.fusion.calibrate import probability
 from quorate.labels import Labels
-from quorate.spec import (
-    Beta,
-    BetaCalibration,
-    Calibration,
-    EnsembleSpec,
-    Isotonic,
-    IsotonicCalibration,
-    Temperature,
-    TemperatureCalibration,
-)
+from quorate.spec import Calibration, EnsembleSpec
 from quorate.tuning.labelled import Labelled
 from quorate.tuning.maps import IDENTITY, METHODS, Bools, Map, fit, plain
 from quorate.tuning.split import Folds
 
+_CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
 LEAST_BOXES = 50
 LEAST_OF_A_KIND = 10
 LEAST_OF_A_LABEL = 200
@@ -164,8 +157,7 @@ def _calibrate_one(
     labels: Labels,
 ) -> Calibrated:
     score, right = judged.score, judged.right
-    before = Reliability.of(score, right)
-    loss = float(log_loss(score, right).mean()) if len(score) else None
+    before, loss = _worth(score, right)
     kinds = min(np.count_nonzero(right), np.count_nonzero(~right))
     if len(score) < LEAST_BOXES or kinds < LEAST_OF_A_KIND:
         note = (
@@ -188,14 +180,14 @@ def _calibrate_one(
             if best is not None:
                 own[label] = fit(best, score[mine], right[mine])
                 held_out[mine] = better
-    return Calibrated(
-        name=name,
-        calibration=_calibration(overall, own),
-        before=before,
-        after=Reliability.of(held_out, right),
-        loss_before=loss,
-        loss_after=float(log_loss(held_out, right).mean()),
-    )
+    after, loss_after = _worth(held_out, right)
+    return Calibrated(name, _calibration(overall, own), before, after, loss, loss_after)
+
+
+def _worth(probability: Floats, right: Bools) -> tuple[Reliability, float | None]:
+    """The reliability and the mean log-loss of probabilities; no loss without boxes."""
+    loss = float(log_loss(probability, right).mean()) if len(right) else None
+    return Reliability.of(probability, right), loss
 
 
 def choose(
@@ -222,7 +214,8 @@ def choose(
         gap = loss - losses[best]
         # Boxes of one picture go together, so the error is taken over the folds where that is
         # the larger.
-        if gap.mean() <= max(_standard_error(gap), _error_over_folds(gap, fold)):
+        error = float(gap.std() / np.sqrt(len(gap)))
+        if gap.mean() <= max(error, _error_over_folds(gap, fold)):
             return method, held_out[method]
     return best, held_out[best]
 
@@ -238,10 +231,6 @@ def _held_out(
     return result
 
 
-def _standard_error(values: Floats) -> float:
-    return float(values.std() / np.sqrt(len(values)))
-
-
 def _error_over_folds(values: Floats, fold: NDArray[np.int64]) -> float:
     means = np.array([values[fold == number].mean() for number in np.unique(fold)])
     return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
@@ -250,15 +239,11 @@ def _error_over_folds(values: Floats, fold: NDArray[np.int64]) -> float:
 def _calibration(overall: Map | None, own: Mapping[str, Map]) -> Calibration | None:
     if overall is None and not own:
         return None
-    shared = overall or IDENTITY
-    numbers = {**plain(shared), "categories": {label: plain(how) for label, how in own.items()}}
-    match shared:
-        case Temperature():
-            return TemperatureCalibration.model_validate(numbers)
-        case Beta():
-            return BetaCalibration.model_validate(numbers)
-        case Isotonic():
-            return IsotonicCalibration.model_validate(numbers)
+    numbers = {
+        **plain(overall or IDENTITY),
+        "categories": {label: plain(how) for label, how in own.items()},
+    }
+    return _CALIBRATION.validate_python(numbers)
 
 
 def _reported(one: Calibrated, report: Labelled) -> Calibrated:
@@ -274,14 +259,6 @@ def _reported(one: Calibrated, report: Labelled) -> Calibrated:
             if label in labels:
                 mine = judged.category_id == labels.id_of(label)
                 after[mine] = probability(judged.score[mine], how)
-    before_loss, after_loss = (
-        float(log_loss(p, judged.right).mean()) if len(judged) else None
-        for p in (judged.score, after)
-    )
-    return replace(
-        one,
-        before=Reliability.of(judged.score, judged.right),
-        after=Reliability.of(after, judged.right),
-        loss_before=before_loss,
-        loss_after=after_loss,
-    )
+    before, loss_before = _worth(judged.score, judged.right)
+    reliability, loss = _worth(after, judged.right)
+    return replace(one, before=before, after=reliability, loss_before=loss_before, loss_after=loss)

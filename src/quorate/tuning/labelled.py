@@ -15,7 +15,7 @@ from quorate.errors import InputError
 from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.formats import read
 from quorate.formats.detections.matching import picture_names
-from quorate.labels import UNMAPPED, Labels
+from quorate.labels import UNMAPPED
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Work
@@ -153,9 +153,8 @@ def _truth(judge: Dataset, dataset: Dataset) -> tuple[Annotations, set[int], lis
     truth = _boxes(judge)
     ids = _image_ids(judge, dataset)
     places = judge.labels.positions(truth.category_id)
-    ours = np.array(
-        [_id_of(dataset.labels, name) for name in judge.labels.names] or [UNMAPPED], dtype=np.int64
-    )
+    own = dict(zip(dataset.labels.names, dataset.labels.ids, strict=True))
+    ours = np.array([own.get(name, UNMAPPED) for name in judge.labels.names] or [UNMAPPED])
     category = np.where(places == UNMAPPED, UNMAPPED, ours[places])
     image = np.array([ids.get(i, -1) for i in np.unique(truth.image_id).tolist()], dtype=np.int64)
     place = np.searchsorted(np.unique(truth.image_id), truth.image_id)
@@ -172,10 +171,6 @@ def _truth(judge: Dataset, dataset: Dataset) -> tuple[Annotations, set[int], lis
     if bare := [name for place, name in enumerate(dataset.labels.names) if place not in seen]:
         notes.append(f"The truth has no box of {', '.join(bare)}: nothing is learnt of that.")
     return moved, set(ids.values()), notes
-
-
-def _id_of(labels: Labels, name: str) -> int:
-    return labels.id_of(name) if name in labels else UNMAPPED
 
 
 def _image_ids(judge: Dataset, dataset: Dataset) -> dict[int, int]:

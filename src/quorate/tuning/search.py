@@ -35,29 +35,14 @@ CHILDREN = 16
 
 
 @dataclass(frozen=True)
-class Found:
-    """The best setting of each set of pictures, and how much work that was."""
-
-    best: tuple[Fusion, ...]
-    measured: int
-
-
-@dataclass(frozen=True)
 class Options:
-    """How a search is done.
+    """How a search is done: the arguments of `tune`."""
 
-    objective  what is maximised, see `bench.OBJECTIVES`
-    settings   about how many are measured
-    seed       of every random choice; the same seed gives the same result on any number of cores
-    memory     folder in which what was measured is kept, so that a stopped search can go on
-    workers    threads; None is one for each processor
-    """
-
-    objective: Objective = "ap"
-    settings: int = 2000
-    seed: int = 0
-    memory: Path | None = None
-    workers: int | None = None
+    objective: Objective
+    settings: int
+    seed: int
+    memory: Path | None
+    workers: int | None
 
 
 class Search:
@@ -87,17 +72,14 @@ class Search:
         self.rungs: list[_Rung] = []
         order = _by_hash(sample)
         size, pictures = FIRST_PICTURES, sets.shape[1]
-        while True:
-            whole = size * 2 >= pictures
-            chosen = np.ones(pictures, dtype=np.bool_)
-            if not whole:
-                chosen[:] = False
-                chosen[order[:size]] = True
-            part = sample if whole else sample.take(chosen)
+        while not self.rungs or self.rungs[-1].bench.pictures < pictures:
+            if 2 * size >= pictures:
+                size = pictures
+            chosen = np.zeros(pictures, dtype=np.bool_)
+            chosen[order[:size]] = True
+            part = sample if size == pictures else sample.take(chosen)
             bench = Bench(part, ensemble, options.objective)
             self.rungs.append(_Rung.of(bench, sets[:, chosen], options.memory))
-            if whole:
-                break
             size *= 4
         self.sets = len(sets)
         self.measured = self._told = 0
@@ -105,7 +87,7 @@ class Search:
         self._progress = progress
         self._total = self.draws + self.rounds * CHILDREN * self.sets
 
-    def run(self) -> Found:
+    def run(self) -> list[Fusion]:
         """The best setting of each set."""
         random = np.random.default_rng([self.seed, 0])
         draws = [self.ensemble.fusion]
@@ -124,7 +106,7 @@ class Search:
                     settings = self._ranked(pool, self.rungs[-1], number, settings[:PARENTS])
                 best.append(settings[0])
         self._progress(self._total, self._total)
-        return Found(tuple(best), self.measured)
+        return best
 
     def _halve(self, pool: ThreadPoolExecutor, draws: list[Fusion]) -> list[list[Fusion]]:
         """Each set's best draws; the given setting is among them as long as it is good."""
@@ -183,12 +165,7 @@ class _Rung:
     memory: Memory
 
     @classmethod
-    def of(
-        cls,
-        bench: Bench,
-        sets: Sets,
-        memory: Path | None,
-    ) -> _Rung:
+    def of(cls, bench: Bench, sets: Sets, memory: Path | None) -> _Rung:
         weights = np.zeros(sets.shape, dtype=np.int64)
         weights[:, bench.rank] = sets
         path = None if memory is None else memory / f"{bench.fingerprint(weights)[:32]}.jsonl"

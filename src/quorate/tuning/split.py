@@ -58,7 +58,8 @@ def refuse_overlap(fit: Dataset, report: Dataset) -> list[str]:
     and the same width and height is taken for the same.
     """
     with open_tree(fit.root) as ours, open_tree(report.root) as theirs:
-        fit_sizes, report_sizes = _sizes(ours, fit.images), _sizes(theirs, report.images)
+        fit_sizes = [_size(ours, image) for image in fit.images]
+        report_sizes = [_size(theirs, image) for image in report.images]
         by_size: defaultdict[int, list[Image]] = defaultdict(list)
         for image, size in zip(fit.images, fit_sizes, strict=True):
             if size is not None:
@@ -102,10 +103,6 @@ def refuse_overlap(fit: Dataset, report: Dataset) -> list[str]:
         f"{len(same)} pictures of both data sets have one name and one size in pixels but other "
         f"bytes, the first '{min(same)}': are they really others?"
     ]
-
-
-def _sizes(tree: Tree, images: Sequence[Image]) -> list[int | None]:
-    return [_size(tree, image) for image in images]
 
 
 def _size(tree: Tree, image: Image) -> int | None:

@@ -166,7 +166,7 @@ def tune(
         Options(objective, settings, seed, memory, workers),
         progress=lambda done, total: progress("settings", done, total),
     )
-    found = search.run()
+    best = search.run()
     whole = search.rungs[-1]
     # Who is best alone is also learnt only from the pictures that may be looked at.
     alone = np.array([whole.bench.measure(whole.bench.alone(n), whole.weights) for n in names])
@@ -179,20 +179,22 @@ def tune(
         values, drawn = _measured(
             bench,
             [
-                bench.matches(found.best[number]),
+                bench.matches(best[number]),
                 bench.matches(ensemble.fusion),
                 bench.alone(singles[number]),
             ],
             samples,
             [seed, number],
         )
-        parts.append(HeldOut(bench.pictures, found.best[number], singles[number], *values.tolist()))
+        parts.append(HeldOut(bench.pictures, best[number], singles[number], *values.tolist()))
         draws.append(drawn)
         progress("held out", number + 1, len(held_out))
     values = np.array([[part.tuned, part.given, part.alone] for part in parts])
     if np.isnan(values).all():
         raise InputError("The pictures to report on have no object that could be found.")
-    mean, drawn = np.nanmean(values, axis=0), _mean_of_parts(draws)
+    mean, stacked = np.nanmean(values, axis=0), np.stack(draws)
+    # Draw by draw, parts without an object in a draw are left out.
+    drawn = np.nansum(stacked, axis=0) / np.maximum((~np.isnan(stacked)).sum(0), 1)
     pictures = sum(part.pictures for part in parts)
     notes = sample.notes if report is None else (*sample.notes, *report.notes)
     if report is None and ensemble.calibrations:
@@ -202,19 +204,19 @@ def tune(
         )
     return Tuned(
         objective=objective,
-        fusion=found.best[-1],
+        fusion=best[-1],
         given_fusion=ensemble.fusion,
         single=singles[-1],
         given=float(mean[1]),
         alone=float(mean[2]),
         tuned=float(mean[0]),
-        over_given=_interval(float(mean[0] - mean[1]), drawn[:, 0] - drawn[:, 1]),
-        over_alone=_interval(float(mean[0] - mean[2]), drawn[:, 0] - drawn[:, 2]),
+        over_given=Interval.of(mean[0] - mean[1], drawn[:, 0] - drawn[:, 1], CONFIDENCE),
+        over_alone=Interval.of(mean[0] - mean[2], drawn[:, 0] - drawn[:, 2], CONFIDENCE),
         parts=tuple(parts),
         held_out=f"{pictures} pictures apart"
         if report is not None
         else f"{len(parts)} folds of {pictures} pictures",
-        settings=found.measured,
+        settings=search.measured,
         seconds=time.perf_counter() - started,
         notes=notes,
     )
@@ -232,21 +234,3 @@ def _measured(
     )
     values = np.array([bench.measure(one, weights) for one in matches]).T
     return values[0], values[1:]
-
-
-def _mean_of_parts(draws: Sequence[Floats]) -> Floats:
-    """(samples, m) mean over parts, draw by draw; parts without an object in a draw left out."""
-    stacked = np.stack(draws)
-    known = ~np.isnan(stacked)
-    count = np.maximum(known.sum(0), 1)
-    mean: Floats = np.where(known, stacked, 0.0).sum(0) / count
-    return mean
-
-
-def _interval(value: float, draws: Floats) -> Interval:
-    if not len(draws):
-        return Interval(value)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    above = (np.count_nonzero(draws > 0) + np.count_nonzero(draws == 0) / 2) / len(draws)
-    return Interval(value, float(low), float(high), float(above))
