@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, did_you_mean
 from quorate.formats.base import is_picture
@@ -84,6 +85,12 @@ def picture_names(dataset: Dataset) -> Mapping[str, int]:
             if found[way] != image.id:
                 found[way] = None
     return {way: number for way, number in found.items() if number is not None}
+
+
+def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n, 2) the width and height of the pictures that boxes are in; zeros where not known."""
+    sizes = np.array([(i.width, i.height) for i in images], dtype=np.int64).reshape(-1, 2)
+    return sizes[positions_in([image.id for image in images], image_id)]
 
 
 def _stem(name: str) -> str:
