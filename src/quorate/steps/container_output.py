@@ -271,12 +271,14 @@ def _from_parquet(path: Path) -> Results:
 
     xyxy = np.stack([numbers(name) for name in COLUMNS[2:6]], axis=1)
     score = numbers("score")
-    for row in np.flatnonzero(~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(score))[:1]:
-        raise FormatError(f"{path}: row {row + 1} has a number that is NaN or infinite.")
-    for row in np.flatnonzero((xyxy[:, 2:] < xyxy[:, :2]).any(axis=1))[:1]:
-        raise FormatError(f"{path}: the box of row {row + 1} is inverted.")
-    for row in np.flatnonzero((score < 0) | (score > 1))[:1]:
-        raise FormatError(f"{path}: the score of row {row + 1} is outside 0..1.")
+    finite = np.isfinite(xyxy).all(axis=1) & np.isfinite(score)
+    for wrong, what in (
+        (~finite, "row {} has a number that is NaN or infinite"),
+        ((xyxy[:, 2:] < xyxy[:, :2]).any(axis=1), "the box of row {} is inverted"),
+        ((score < 0) | (score > 1), "the score of row {} is outside 0..1"),
+    ):
+        if wrong.any():
+            raise FormatError(f"{path}: {what.format(int(wrong.argmax()) + 1)}.")
     image_ids, image = told_apart("image_id")
     category_ids, category = told_apart("category_id")
     ones = np.ones(len(score))

@@ -33,8 +33,6 @@ from quorate.formats.detections.columns import Polygons, Results
 from quorate.masks import Masks
 from quorate.storage import open_file
 
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
 STDIN = "-"
 """The location that stands for standard input."""
 CHUNK = 4 << 20
@@ -62,7 +60,9 @@ class _Result(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(list[_Result])
 
 
-def read_results(location: str, *, progress: Progress = lambda done, size: None) -> Results:
+def read_results(
+    location: str, *, progress: Callable[[int, int], None] = lambda done, size: None
+) -> Results:
     """Read a results file (`….gz` too; '-' is standard input) part by part.
 
     `progress` is told how many bytes of the file are read and how many there are, where a size is

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
@@ -26,6 +26,7 @@ from quorate.formats.base import Source, merged
 from quorate.formats.cvat.meta import Node, read_meta
 from quorate.formats.places import placed
 from quorate.formats.rows import scattered
+from quorate.formats.shapes import with_scores
 from quorate.labels import Labels
 from quorate.masks.shapes import MOST_PIXELS, fits
 
@@ -59,7 +60,7 @@ def read(source: Source) -> Dataset:
 
     Category ids are the labels' places in `<meta>`, from 1, as in CVAT's own COCO export; without
     `<meta>`, labels stand in order of sight. Attributes stay text. `confidence`, as Quorate writes
-    a score, becomes the attribute `score` where all its values are numbers and no shape has an
+    a score, becomes the attribute `score` where all its values are within 0..1 and no shape has an
     attribute `score` itself. Cuboids and skeletons are left out and counted. Tracks ("CVAT for
     video") are refused, and so is a number that is not finite or does not fit 32 bits.
     """
@@ -78,29 +79,16 @@ def read(source: Source) -> Dataset:
     if len(files) > 1 or not any(info.get(top, {}).get("id") for top in ("task", "job")):
         images = [msgspec.structs.replace(image, source_id=None) for image in images]
     root, moved, more = placed(source, images)
+    shapes = Annotations.concat(content.parts)
     return Dataset(
         root=root,
         images=moved,
         labels=Labels.from_names(content.labels),
-        annotations=_with_scores(Annotations.concat(content.parts)),
+        annotations=shapes if "score" in shapes.attributes else with_scores(shapes),
         name=next((name for name in content.names if name), ""),
         label_info=content.labels,
         info=info,
         notes=(*notes, *more),
-    )
-
-
-def _with_scores(shapes: Annotations) -> Annotations:
-    """The shapes with their attribute `confidence` called `score`, where it is one."""
-    column = shapes.attributes.get("confidence")
-    if column is None or "score" in shapes.attributes:
-        return shapes
-    told = np.array([value is not None for value in column.tolist()], dtype=bool)
-    if np.isnan(shapes.numbers("confidence")[told]).any():
-        return shapes
-    names = {"confidence": "score"}
-    return replace(
-        shapes, attributes={names.get(name, name): c for name, c in shapes.attributes.items()}
     )
 
 

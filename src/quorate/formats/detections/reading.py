@@ -6,7 +6,7 @@ A file is read on its own, or matched with the pictures and labels of a data set
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import open_source
-from quorate.formats.coco.results_reading import STDIN, Progress, read_results
+from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
     counted_from_zero,
@@ -67,7 +67,7 @@ def read_detections(
     detector: str = "",
     coordinates: Coordinates = "auto",
     scale: bool = True,
-    progress: Progress = lambda done, size: None,
+    progress: Callable[[int, int], None] = lambda done, size: None,
 ) -> DetectionFile:
     """One detector's boxes from a file or folder.
 
