@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections, masks_of_table
-from quorate.detectors.base import Boxes, masks_of
+from quorate.detectors.base import Boxes
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.labels import LabelMapping, map_labels
-from quorate.steps.voter import checked
+from quorate.steps.voter import as_columns, checked
 from quorate.steps.work import ShardImages, Skipped, read_json
 
 if TYPE_CHECKING:
@@ -187,16 +187,8 @@ class Left:
                 None if self.drawn.masks is None else self.drawn.masks.take(rows),
             )
             kept.append(checked(found, self.detector, mapping, (image.height, image.width)))
-        return Detections.build(
-            image_id=np.repeat(
-                [image.id for image in self.contents.images], [len(one.score) for one in kept]
-            ),
-            category_id=np.concatenate([one.label for one in kept]),
-            xyxy=np.concatenate([one.xyxy for one in kept]),
-            score=np.concatenate([one.score for one in kept]),
-            detectors=(self.detector.name,),
-            masks=masks_of(kept),
-        )
+        image_ids = [image.id for image in self.contents.images]
+        return as_columns(kept, image_ids, (self.detector.name,))
 
     @property
     def notes(self) -> tuple[str, ...]:

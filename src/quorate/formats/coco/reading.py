@@ -16,7 +16,7 @@ import numpy as np
 from quorate.annotations import Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, invalid_at, not_utf8, side
+from quorate.formats.base import Source, not_utf8, side
 from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
@@ -162,7 +162,7 @@ def json_fault(error: Exception, data: bytes, place: str) -> FormatError:
     if isinstance(error, msgspec.ValidationError):
         return FormatError(f"{place}: {error}.", hint="COCO's keys: cocodataset.org/#format-data")
     if isinstance(error, UnicodeDecodeError):
-        return not_utf8(place, invalid_at(data))
+        return not_utf8(place, data)
     if isinstance(error, RecursionError):
         return FormatError(
             f"{place}: lists or objects are nested too deep.", hint="COCO nests five deep at most"

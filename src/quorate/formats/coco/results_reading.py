@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import invalid_at, not_utf8
+from quorate.formats.base import not_utf8
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
 from quorate.masks import Masks
@@ -167,7 +167,7 @@ class _List:
             number = self.count + int(item[1]) + 1 if item else self.count
             return FormatError(f"{self.location}: detection {number}: {said.split(' - at ')[0]}.")
         if isinstance(error, UnicodeDecodeError):
-            return not_utf8(self.location, self.start - 1 + invalid_at(text))
+            return not_utf8(self.location, text, self.start - 1)
         if "truncated" in said:
             return FormatError(
                 f"{self.location}: the file is truncated: it ends at byte "

@@ -22,7 +22,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, merged
+from quorate.formats.base import Source
 from quorate.formats.cvat.meta import Node, read_meta
 from quorate.formats.places import placed
 from quorate.formats.rows import scattered
@@ -75,7 +75,7 @@ def read(source: Source) -> Dataset:
         f"{source.location}: {count} {shape}s are left out; Quorate knows none."
         for shape, count in sorted(content.left_out.items())
     ]
-    images, info = content.images, merged(*content.info)
+    images, info = content.images, content.info
     if len(files) > 1 or not any(info.get(top, {}).get("id") for top in ("task", "job")):
         images = [msgspec.structs.replace(image, source_id=None) for image in images]
     root, moved, more = placed(source, images)
@@ -101,7 +101,7 @@ class _Content:
     parts: list[Annotations] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
-    info: list[dict[str, Any]] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
 
 
@@ -239,7 +239,7 @@ class _Reader:
             return
         name, declared, info = read_meta(node)
         self._content.names.append(name)
-        self._content.info.append(info)
+        self._content.info |= info
         self._declared |= declared is not None
         for label, about in (declared or {}).items():
             if label not in self._numbers:
