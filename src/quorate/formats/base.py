@@ -7,13 +7,12 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from quorate.errors import FormatError
 from quorate.storage import Tree, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
-    from quorate.annotations import Annotations
     from quorate.dataset import Dataset
 
 PICTURES = (
@@ -66,15 +65,6 @@ class Written(NamedTuple):
     notes: list[str]
 
 
-class Writer(Protocol):
-    """Write annotations of a data set's pictures to a target; see `quorate.formats.write`."""
-
-    def __call__(
-        self, dataset: Dataset, annotations: Annotations, target: str, **options: Any
-    ) -> Written:
-        """Write; raises InputError for what the format cannot hold at all."""
-
-
 @dataclass(frozen=True)
 class Format:
     """One format. `FORMATS` of `quorate.formats` lists them in the order they are looked for.
@@ -83,14 +73,15 @@ class Format:
     looked_for   what makes a place recognised, for the message when nothing is
     recognise    whether a source is of this format
     read         the data set of a source
-    write        None for a format that is only read
+    write        as `quorate.formats.write`, of a target that is text; None for a format that is
+                 only read. Raises InputError for what the format cannot hold at all
     """
 
     name: str
     looked_for: str
     recognise: Callable[[Source], bool]
     read: Callable[[Source], Dataset]
-    write: Writer | None = None
+    write: Callable[..., Written] | None = None
 
 
 class Target:

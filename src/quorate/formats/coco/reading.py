@@ -105,9 +105,7 @@ def read(source: Source) -> Dataset:
     images: list[Image] = []
     for name, part in parts:
         found = _INSTANCES.match(name)
-        subset = (
-            found["subset"] if found and len(files) + (found["subset"] != "default") > 1 else ""
-        )
+        subset = found["subset"] if found and len(files) > 1 else ""
         ids: dict[int | str, int] = {}
         for image in part.images:
             if image.id in ids:
@@ -125,7 +123,7 @@ def read(source: Source) -> Dataset:
                     file_name=image.file_name,
                     width=side(image.width, place),
                     height=side(image.height, place),
-                    subset=subset if len(files) > 1 else "",
+                    subset=subset,
                     source_id=str(image.id) if renumber else None,
                 )
             )
@@ -138,11 +136,7 @@ def read(source: Source) -> Dataset:
         labels=labels,
         annotations=with_scores(rows.build()),
         label_info=label_info,
-        info={
-            key: value
-            for key, value in (("info", first.info), ("licenses", first.licenses))
-            if value
-        },
+        info={key: told for key in ("info", "licenses") if (told := getattr(first, key))},
         notes=tuple(notes),
     )
 
