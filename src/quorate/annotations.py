@@ -236,8 +236,9 @@ class Annotations:
                 found = shapes.ellipses(self.xyxy[mine], self.rotation[mine], size[mine])
             masks.append(found)
             rows.append(mine)
-        order = np.full(len(self), len(np.concatenate(rows)), np.int64)
-        order[np.concatenate(rows)] = np.arange(len(np.concatenate(rows)))
+        drawn_rows = np.concatenate(rows)
+        order = np.full(len(self), len(drawn_rows), np.int64)
+        order[drawn_rows] = np.arange(len(drawn_rows))
         return Masks.concat([*masks, 1]).take(order)
 
     def to_detections(
@@ -273,10 +274,6 @@ class Annotations:
             points=self.points.take(index),
             attributes={name: column[index] for name, column in self.attributes.items()},
         )
-
-    def with_attribute(self, name: str, column: NDArray[Any]) -> Self:
-        """The same with one attribute more, or replaced."""
-        return replace(self, attributes={**self.attributes, name: column})
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """(n,) an attribute as numbers; NaN where it is missing or no number."""

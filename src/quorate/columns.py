@@ -41,6 +41,19 @@ def check_columns(table: Any, dtypes: Mapping[str, Any]) -> None:
             )
 
 
+def positions_in(known: ArrayLike, wanted: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(n,) where each of the wanted numbers stands among the known ones; -1 where it does not.
+
+    Of a known number that stands twice, either place.
+    """
+    ids = np.asarray(known, dtype=np.int64)
+    if not len(ids):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    order = np.argsort(ids, kind="stable")
+    found = order[np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)]
+    return np.where(ids[found] == wanted, found, -1)
+
+
 def take_ragged(offsets: Offsets, rows: NDArray[np.integer]) -> tuple[Offsets, Offsets]:
     """The offsets of the given rows, in that order, and the positions of their values."""
     counts = np.diff(offsets)[rows]

@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import positions_in
 from quorate.errors import LabelError, did_you_mean
 
 UNMAPPED = -1
@@ -71,13 +72,7 @@ class Labels:
 
     def positions(self, category_id: NDArray[np.integer]) -> NDArray[np.int64]:
         """(n,) category ids -> (n,) positions in `names`; `UNMAPPED` where there is none."""
-        ids = np.asarray(self.ids, dtype=np.int64)
-        if not len(ids):
-            return np.full(len(category_id), UNMAPPED, dtype=np.int64)
-        order = np.argsort(ids)
-        slot = np.minimum(np.searchsorted(ids[order], category_id), len(ids) - 1)
-        found = order[slot]
-        return np.where(ids[found] == category_id, found, UNMAPPED)
+        return positions_in(self.ids, category_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import FUSED, Detections
 from quorate.errors import FormatError, InputError
+from quorate.formats.detections.matching import sizes_of
 from quorate.formats.detections.reading import DetectionFile, in_pixels, read_detections
 from quorate.fusion import carried, fuse
 from quorate.fusion.rules import Method
@@ -45,8 +47,8 @@ class FusedFiles:
     dataset: Dataset
     notes: tuple[str, ...]
     normalised: bool = False
-    image_ids: dict[int, int | str] = field(default_factory=dict)
-    category_ids: dict[int, int | str] = field(default_factory=dict)
+    image_ids: dict[int, str] = field(default_factory=dict)
+    category_ids: dict[int, str] = field(default_factory=dict)
 
 
 def fuse_files(
@@ -80,33 +82,32 @@ def fuse_files(
     places = [fspath(file) for file in files]
     names = detector_names(places)
     method = Method.of(fusion(names) if callable(fusion) else fusion)
-    read: list[DetectionFile] = []
+    read = []
     for file, name in zip(places, names, strict=True):
         one = read_detections(
             file, dataset=dataset, detector=name, scale=False, progress=partial(progress, name)
         )
         read.append(_own_boxes(one, file, name))
-    images = _united_images(places, read) if dataset is None else dataset.images
-    if dataset is not None and len(dataset.labels):
-        labels = dataset.labels
-    else:
-        labels = _united_labels(places, read)
-    united = dataset or Dataset(root="", images=images, labels=labels)
-    united = replace(united, labels=labels)
-    read = [_renumbered(one, united, images_too=dataset is None) for one in read]
-    read, normalised = _one_unit(places, read, images)
-    found = Detections.concat([one.detections for one in read])
+    united = dataset or Dataset(root="", images=_united_images(places, read), labels=Labels((), ()))
+    own_labels = not len(united.labels)
+    if own_labels:
+        united = replace(united, labels=_united_labels(places, read))
+    read = [_renumbered(one, united) for one in read]
+    normalised = {one.coordinates for one in read if len(one.detections)} == {"normalised"}
+    normalised &= not any(image.width for image in united.images)
+    if not normalised:
+        read = [in_pixels(one, united.images, at) for one, at in zip(read, places, strict=True)]
     notes = [note for one in read for note in one.notes]
     if normalised:
         notes.append("all boxes are normalised and no picture's size is known: they stay so.")
-    notes += _oddities(found, united)
-    notes += _too_weak(found, method)
+    found = Detections.concat([one.detections for one in read])
+    notes += _oddities(found, united.images, method.min_score)
     voters = found
     if min_votes is not None:
         votes = Method.named(
             "votes", min_votes=min_votes, iou=method.iou, min_score=method.min_score
         )
-        voters = found.take(carried(found, votes, detectors=names, labels=labels))
+        voters = found.take(carried(found, votes, detectors=names, labels=united.labels))
         notes.append(
             f"{len(found) - len(voters):,} of {len(found):,} boxes take no part, for their "
             f"groups have fewer than {min_votes} votes."
@@ -115,49 +116,18 @@ def fuse_files(
         voters,
         method,
         detectors=names,
-        labels=labels,
-        image_order=[image.id for image in images],
+        labels=united.labels,
+        image_order=[image.id for image in united.images],
     )
-    named = [image for image in images if isinstance(image.source_id, str)]
-    by_name = any(one.named_images for one in read) and dataset is None
-    if by_name and not named:
-        named = list(images)
+    image_ids = {i.id: i.source_id for i in united.images if isinstance(i.source_id, str)}
+    if not image_ids and dataset is None and any(one.named_images for one in read):
+        image_ids = {image.id: image.name for image in united.images}
+    category_ids = {}
+    if own_labels and any(one.named_labels for one in read):
+        category_ids = dict(zip(united.labels.ids, united.labels.names, strict=True))
     return FusedFiles(
-        fused=fused,
-        found=found,
-        dataset=united,
-        notes=tuple(dict.fromkeys(notes)),
-        normalised=normalised,
-        image_ids={i.id: i.source_id if isinstance(i.source_id, str) else i.name for i in named},
-        category_ids=dict(zip(labels.ids, labels.names, strict=True))
-        if any(one.named_labels for one in read) and labels is not getattr(dataset, "labels", None)
-        else {},
+        fused, found, united, tuple(dict.fromkeys(notes)), normalised, image_ids, category_ids
     )
-
-
-def picture_list(location: File) -> Dataset:
-    """The pictures that a text file lists, a name or an id in each line, in that order.
-
-    Numbers are ids. Names are matched as those of a data set are: with or without folders and
-    ending. Raises FormatError for a line that stands twice, or none at all.
-    """
-    try:
-        lines = read_bytes(location).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise FormatError(f"{fspath(location)}: not text in UTF-8.") from None
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise FormatError(f"{fspath(location)}: lists no picture.")
-    for one, following in pairwise(sorted(names)):
-        if one == following:
-            raise FormatError(f"{fspath(location)}: '{one}' stands twice.")
-    if all(name.isdecimal() and str(int(name)) == name for name in names):
-        images = tuple(Image(id=int(name), file_name=name) for name in names)
-    else:
-        images = tuple(
-            Image(id=i, file_name=name, source_id=name) for i, name in enumerate(names, start=1)
-        )
-    return Dataset(root=fspath(location), images=images, labels=Labels((), ()))
 
 
 def detector_names(files: Sequence[File]) -> tuple[str, ...]:
@@ -243,73 +213,67 @@ def _united_labels(files: Sequence[str], read: Sequence[DetectionFile]) -> Label
     return Labels.from_names(ids)
 
 
-def _renumbered(one: DetectionFile, dataset: Dataset, *, images_too: bool) -> DetectionFile:
+def _renumbered(one: DetectionFile, dataset: Dataset) -> DetectionFile:
     """A file with the ids of the data set in place of its own."""
     boxes = one.detections
-    if len(boxes) and images_too:
+    if one.images is not dataset.images:
         by_name = {image.name: image.id for image in dataset.images}
-        old = np.array([image.id for image in one.images], dtype=np.int64)
-        new = np.array([by_name[image.name] for image in one.images], dtype=np.int64)
-        if not np.array_equal(old, new):
-            order = np.argsort(old)
-            slot = order[np.searchsorted(old[order], boxes.image_id)]
-            boxes = replace(boxes, image_id=new[slot])
-    if len(boxes) and one.labels is not dataset.labels:
-        category = np.array([dataset.labels.id_of(n) for n in one.labels.names], dtype=np.int32)
-        if tuple(category.tolist()) != one.labels.ids:
-            boxes = replace(boxes, category_id=category[one.labels.positions(boxes.category_id)])
+        old = [image.id for image in one.images]
+        new = [by_name[image.name] for image in one.images]
+        if old != new:
+            place = positions_in(old, boxes.image_id)
+            boxes = replace(boxes, image_id=np.array(new, np.int64)[place])
+    category = tuple(dataset.labels.id_of(name) for name in one.labels.names)
+    if category != one.labels.ids:
+        place = one.labels.positions(boxes.category_id)
+        boxes = replace(boxes, category_id=np.array(category, np.int32)[place])
     return replace(one, detections=boxes)
 
 
-def _one_unit(
-    files: Sequence[str], read: Sequence[DetectionFile], images: Sequence[Image]
-) -> tuple[list[DetectionFile], bool]:
-    """All files in pixels; or none, where all are normalised and no size is known."""
-    with_boxes = [one for one in read if len(one.detections)]
-    if (
-        with_boxes
-        and all(one.coordinates == "normalised" for one in with_boxes)
-        and not any(image.width for image in images)
-    ):
-        return list(read), True
-    scaled = [in_pixels(one, images, file) for file, one in zip(files, read, strict=True)]
-    return scaled, False
-
-
-def _oddities(found: Detections, dataset: Dataset) -> list[str]:
-    """What is odd about boxes that are kept: no area, or outside of their picture."""
+def _oddities(found: Detections, images: Sequence[Image], min_score: float) -> list[str]:
+    """What is odd about boxes: no area, outside of their picture, too low a score."""
+    total = f"of {len(found):,} boxes"
     notes = []
     low, high = found.xyxy[:, :2], found.xyxy[:, 2:]
-    flat = int(np.count_nonzero((high <= low).any(axis=1)))
-    if flat:
-        notes.append(f"{flat:,} of {len(found):,} boxes have no area: they overlap nothing.")
-    sizes = np.array([(i.width, i.height) for i in dataset.images], np.float32).reshape(-1, 2)
-    if not len(found) or not sizes.any():
-        return notes
-    ids = np.array([image.id for image in dataset.images], np.int64)
-    order = np.argsort(ids)
-    size = sizes[order[np.searchsorted(ids[order], found.image_id)]]
+    if flat := np.count_nonzero((high <= low).any(axis=1)):
+        notes.append(f"{flat:,} {total} have no area: they overlap nothing.")
+    size = sizes_of(images, found.image_id).astype(np.float32)
     over = np.maximum(-low, high - size).max(axis=1)
     outside = (over > 1) & (size > 0).all(axis=1)
-    far = outside & (over > 0.1 * size.max(axis=1))
     if outside.any():
-        notes.append(
-            f"{int(outside.sum()):,} of {len(found):,} boxes reach outside their picture; they "
-            "are kept as they are."
-            + (
-                f" {int(far.sum()):,} do so by far: a bbox is x, y, width, height; are these "
+        note = f"{outside.sum():,} {total} reach outside their picture; they are kept as they are."
+        far = outside & (over > 0.1 * size.max(axis=1))
+        if far.mean() > 0.1:
+            note += (
+                f" {far.sum():,} do so by far: a bbox is x, y, width, height; are these "
                 "x1, y1, x2, y2?"
-                if far.mean() > 0.1
-                else ""
             )
-        )
+        notes.append(note)
+    if weak := np.count_nonzero(found.score < np.float32(min_score)):
+        notes.append(f"{weak:,} {total} score less than {min_score:g} and take no part.")
     return notes
 
 
-def _too_weak(found: Detections, method: Method) -> list[str]:
-    weak = int(np.count_nonzero(found.score < np.float32(method.min_score)))
-    if not weak:
-        return []
-    return [
-        f"{weak:,} of {len(found):,} boxes score less than {method.min_score:g} and take no part."
-    ]
+def picture_list(location: File) -> Dataset:
+    """The pictures that a text file lists, a name or an id in each line, in that order.
+
+    Numbers are ids. Names are matched as those of a data set are: with or without folders and
+    ending. Raises FormatError for a line that stands twice, or none at all.
+    """
+    try:
+        lines = read_bytes(location).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise FormatError(f"{fspath(location)}: not text in UTF-8.") from None
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise FormatError(f"{fspath(location)}: lists no picture.")
+    for one, following in pairwise(sorted(names)):
+        if one == following:
+            raise FormatError(f"{fspath(location)}: '{one}' stands twice.")
+    if all(name.isdecimal() and str(int(name)) == name for name in names):
+        images = tuple(Image(id=int(name), file_name=name) for name in names)
+    else:
+        images = tuple(
+            Image(id=i, file_name=name, source_id=name) for i, name in enumerate(names, start=1)
+        )
+    return Dataset(root=fspath(location), images=images, labels=Labels((), ()))

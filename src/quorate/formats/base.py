@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from quorate.errors import FormatError
 from quorate.storage import Tree, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
-    from quorate.annotations import Annotations
     from quorate.dataset import Dataset
 
 PICTURES = (
@@ -56,7 +55,7 @@ class Source:
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise not_utf8(self.place(name), invalid_at(data)) from None
+            raise not_utf8(self.place(name), data) from None
 
 
 class Written(NamedTuple):
@@ -64,15 +63,6 @@ class Written(NamedTuple):
 
     files: list[str]
     notes: list[str]
-
-
-class Writer(Protocol):
-    """Write annotations of a data set's pictures to a target; see `quorate.formats.write`."""
-
-    def __call__(
-        self, dataset: Dataset, annotations: Annotations, target: str, **options: Any
-    ) -> Written:
-        """Write; raises InputError for what the format cannot hold at all."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +73,15 @@ class Format:
     looked_for   what makes a place recognised, for the message when nothing is
     recognise    whether a source is of this format
     read         the data set of a source
-    write        None for a format that is only read
+    write        as `quorate.formats.write`, of a target that is text; None for a format that is
+                 only read. Raises InputError for what the format cannot hold at all
     """
 
     name: str
     looked_for: str
     recognise: Callable[[Source], bool]
     read: Callable[[Source], Dataset]
-    write: Writer | None = None
+    write: Callable[..., Written] | None = None
 
 
 class Target:
@@ -100,19 +91,23 @@ class Target:
     depend on nothing but the files' (no clock).
     """
 
-    def __init__(self, location: str, archive: zipfile.ZipFile | None) -> None:
+    def __init__(
+        self, location: str, *, archive: zipfile.ZipFile | None = None, single: bool = False
+    ) -> None:
         self.files: list[str] = []
         self._location = location
         self._archive = archive
+        self._single = single
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """A file to write to, by its name below the target."""
         safe_name(name, origin=self._location)
         if self._archive is None:
-            with writing(join(self._location, name)) as file:
+            place = self._location if self._single else join(self._location, name)
+            with writing(place) as file:
                 yield file
-            self.files.append(join(self._location, name))
+            self.files.append(place)
             return
         member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
         member.compress_type = zipfile.ZIP_DEFLATED
@@ -137,19 +132,9 @@ def open_target(location: str | os.PathLike[str], *, single: str = "") -> Iterat
     location = os.fspath(location)
     if location.lower().endswith(".zip"):
         with writing(location) as file, zipfile.ZipFile(file, "w") as archive:
-            yield Target(location, archive)
-    elif single and location.lower().endswith(single):
-        yield _File(location, None)
+            yield Target(location, archive=archive)
     else:
-        yield Target(location, None)
-
-
-class _File(Target):
-    @contextlib.contextmanager
-    def create(self, name: str) -> Iterator[BinaryIO]:
-        with writing(self._location) as file:
-            yield file
-        self.files.append(self._location)
+        yield Target(location, single=bool(single) and location.lower().endswith(single))
 
 
 def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Source:
@@ -183,17 +168,13 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
     return Source(location=location, tree=tree, names=names)
 
 
-def invalid_at(data: bytes) -> int:
-    """The first byte that is not UTF-8."""
+def not_utf8(place: str, data: bytes, before: int = 0) -> FormatError:
+    """The error for text that is not UTF-8; `before` is how many bytes of the file precede it."""
+    byte = before
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        return error.start
-    return 0
-
-
-def not_utf8(place: str, byte: int) -> FormatError:
-    """The error for text that is not UTF-8 from some byte on."""
+        byte += error.start
     return FormatError(
         f"{place}: not text in UTF-8 at byte {byte}.", hint="save it as UTF-8; Latin-1 is not read"
     )
@@ -223,8 +204,3 @@ KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}
 def is_picture(name: str) -> bool:
     """Whether a file is a picture, going by its name; hidden files are none."""
     return name.lower().endswith(PICTURES) and not name.rsplit("/", 1)[-1].startswith(".")
-
-
-def merged(*infos: Mapping[str, Any]) -> dict[str, Any]:
-    """All keys of all mappings, the later ones winning."""
-    return {key: value for info in infos for key, value in info.items()}

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from quorate.annotations import Annotations, Kind
+from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError
 from quorate.formats.base import Source, is_picture
@@ -115,28 +116,22 @@ def checked(dataset: Dataset, *, origin: str) -> Dataset:
 
 def _checked_shapes(dataset: Dataset, shapes: Annotations, origin: str) -> list[str]:
     ids = np.array([image.id for image in dataset.images], dtype=np.int64)
-    order = np.argsort(ids, kind="stable")
-    if len(ids) > 1 and (np.diff(ids[order]) == 0).any():
-        again = int(ids[order][np.flatnonzero(np.diff(ids[order]) == 0)[0]])
+    different, counts = np.unique(ids, return_counts=True)
+    for again in different[counts > 1]:
         raise FormatError(f"{origin}: two pictures have the id {again}.")
     if not len(shapes):
         return []
-    slot = np.minimum(np.searchsorted(ids[order], shapes.image_id), max(len(ids) - 1, 0))
-    known = ids[order][slot] == shapes.image_id if len(ids) else np.zeros(len(shapes), dtype=bool)
-    if not known.all():
-        row = int(np.flatnonzero(~known)[0])
+    position = positions_in(ids, shapes.image_id)
+    for row in np.flatnonzero(position < 0).tolist():
         raise FormatError(
             f"{origin}: annotation {row + 1} is of picture {shapes.image_id[row]}, "
             "which is not in the list of pictures."
         )
-    unknown = dataset.labels.positions(shapes.category_id) < 0
-    if unknown.any():
-        row = int(np.flatnonzero(unknown)[0])
+    for row in np.flatnonzero(dataset.labels.positions(shapes.category_id) < 0).tolist():
         raise LabelError(
             f"{origin}: annotation {row + 1} is of category {shapes.category_id[row]}, "
             "which is not in the list of categories."
         )
-    position = order[slot]
     x1, y1, x2, y2 = shapes.xyxy.T
     for wrong, what in (
         (~np.isfinite(shapes.xyxy).all(axis=1), "has a coordinate that is NaN or infinite"),

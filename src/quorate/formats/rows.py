@@ -24,9 +24,6 @@ class Rows:
         self._attributes: dict[str, tuple[list[int], list[Any]]] = {}
         self._sources: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._plain)
-
     def add(
         self,
         image_id: int,

@@ -40,10 +40,11 @@ def with_scores(shapes: Annotations) -> Annotations:
     same = np.isnan(score) | (score == 1) | np.isclose(score, confidence, atol=1e-6)
     if not (same & (confidence >= 0) & (confidence <= 1))[told].all():
         return shapes
-    others = {name: c for name, c in shapes.attributes.items() if name != "confidence"}
-    if "score" in others:
-        column = np.where(told, column, others["score"])
-    return replace(shapes, attributes=others | {"score": column})
+    columns = dict(shapes.attributes)
+    if "score" in columns:
+        columns["score"] = np.where(told, columns.pop("confidence"), columns["score"])
+    named = {"score" if name == "confidence" else name: c for name, c in columns.items()}
+    return replace(shapes, attributes=named)
 
 
 def shoelace(ring: Any) -> float:

@@ -10,9 +10,8 @@ side exclusive. (The challenge itself counted from 1, inclusive; tools have not 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
 from typing import Any
-from xml.sax.saxutils import escape
 
 import defusedxml.ElementTree as ET  # noqa: N817  its usual name
 import numpy as np
@@ -22,6 +21,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import Source, Written, is_picture, open_target, side
+from quorate.formats.markup import element
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import by_image, plain_values, upright
@@ -54,7 +54,7 @@ def read(source: Source) -> Dataset:
     pictures = _pictures(source)
     rows: list[tuple[int, str, dict[str, Any]]] = []
     images: list[Image] = []
-    notes: Counter[str] = Counter()
+    parts = 0
     subsets = _subsets(source)
     for number, name in enumerate(_files(source), start=1):
         place = source.place(name)
@@ -73,8 +73,9 @@ def read(source: Source) -> Dataset:
         )
         for count, shape in enumerate(root.iter("object"), start=1):
             rows.append((number, *_object(shape, f"{place}, object {count}")))
-            notes["parts of objects"] += len(shape.findall("part"))
+            parts += len(shape.findall("part"))
     labels = _labels(source, sorted({label for _, label, _ in rows}))
+    notes = [f"{source.location}: {parts} parts of objects are left out."] if parts else []
     columns = Rows()
     for number, label, values in rows:
         columns.add(number, labels.id_of(label), **values)
@@ -84,10 +85,7 @@ def read(source: Source) -> Dataset:
         images=moved,
         labels=labels,
         annotations=columns.build(),
-        notes=(
-            *(f"{source.location}: {n} {what} are left out." for what, n in notes.items() if n),
-            *more,
-        ),
+        notes=(*notes, *more),
     )
 
 
@@ -206,17 +204,19 @@ def write(
     names = dict(zip(dataset.labels.ids, dataset.labels.names, strict=True))
     with open_target(target) as out:
         for stem, image in stems.items():
-            texts = [
-                _object_xml(boxes, row, names, {n: c[row] for n, c in columns.items()}, decimals)
-                for row in rows.get(image.id, ())
-            ]
-            text = (
-                f"<annotation>\n  <folder>{escape(image.name.rpartition('/')[0])}</folder>\n"
-                f"  <filename>{escape(image.name)}</filename>\n"
-                f"  <size>\n    <width>{image.width}</width>\n    <height>{image.height}</height>\n"
-                "    <depth>3</depth>\n  </size>\n  <segmented>0</segmented>\n"
-                f"{''.join(texts)}</annotation>\n"
-            )
+            about = {
+                "folder": image.name.rpartition("/")[0],
+                "filename": image.name,
+                "size": {"width": image.width, "height": image.height, "depth": 3},
+                "segmented": 0,
+            }
+            lines = ["<annotation>"]
+            for tag, inside in about.items():
+                lines += element(tag, inside, 1)
+            for row in rows.get(image.id, ()):
+                told = {n: c[row] for n, c in columns.items() if c[row] is not None}
+                lines += _object_xml(boxes, row, names, told, decimals)
+            text = "\n".join([*lines, "</annotation>", ""])
             out.put(f"Annotations/{stem}.xml", text.encode())
         for subset in dict.fromkeys(image.subset for image in dataset.images):
             listed = "".join(f"{s}\n" for s, image in stems.items() if image.subset == subset)
@@ -238,42 +238,27 @@ def _object_xml(
     shapes: Annotations,
     row: int,
     names: dict[int, str],
-    attributes: dict[str, Any],
+    told: dict[str, Any],
     decimals: int,
-) -> str:
-    told = {name: value for name, value in attributes.items() if value is not None}
+) -> Iterator[str]:
+    """The lines of one object; `told` are its attributes."""
     difficult = told.pop("difficult", "0")
     truncated = told.pop("truncated", "0")
     if shapes.rotation[row] and shapes.kind[row] == Kind.BOX:
         told["rotation"] = float(shapes.rotation[row])
-    lines = [
-        "  <object>",
-        f"    <name>{escape(names[int(shapes.category_id[row])])}</name>",
-        f"    <truncated>{escape(str(truncated))}</truncated>",
-        f"    <occluded>{int(shapes.occluded[row])}</occluded>",
-        f"    <difficult>{escape(str(difficult))}</difficult>",
-        "    <bndbox>",
-        *(
-            f"      <{side}>{value}</{side}>"
-            for side, value in zip(
-                _SIDES, np.round(shapes.xyxy[row], decimals).tolist(), strict=True
-            )
-        ),
-        "    </bndbox>",
-    ]
+    box = np.round(shapes.xyxy[row], decimals).tolist()
+    inside: dict[str, Any] = {
+        "name": names[int(shapes.category_id[row])],
+        "truncated": str(truncated),
+        "occluded": int(shapes.occluded[row]),
+        "difficult": str(difficult),
+        "bndbox": dict(zip(_SIDES, box, strict=True)),
+    }
     if "score" in told:
-        lines.append(f"    <confidence>{escape(str(told['score']))}</confidence>")
+        inside["confidence"] = str(told["score"])
     if told:
-        lines.append("    <attributes>")
-        for name, value in told.items():
-            lines += [
-                "      <attribute>",
-                f"        <name>{escape(name)}</name>",
-                f"        <value>{escape(str(value))}</value>",
-                "      </attribute>",
-            ]
-        lines.append("    </attributes>")
-    return "\n".join([*lines, "  </object>", ""])
+        inside["attributes"] = [{"name": n, "value": str(value)} for n, value in told.items()]
+    return element("object", inside, 1)
 
 
 def _rgb(color: str, position: int) -> str:

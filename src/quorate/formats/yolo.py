@@ -10,7 +10,7 @@ numbers are a polygon. Sizes come from the pictures, so they must be there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, ImageError, InputError, LabelError
 from quorate.formats.base import Source, Written, is_picture, open_target
+from quorate.formats.detections.matching import sizes_of
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import by_image, one_ring, outlined, upright
 from quorate.labels import Labels
@@ -170,7 +171,7 @@ def _ultralytics(source: Source, config: str, names: Sequence[str]) -> tuple[Lab
         raise FormatError(f"{place}: not YAML ({first}).") from None
     if not isinstance(data, dict):
         raise FormatError(f"{place}: not a mapping with `names`.")
-    labels = _named(_numbered(data.get("names"), place), place)
+    labels = _named(data.get("names"), place)
     below = sorted(name for name in names if is_picture(name))
     splits: _Splits = {}
     for key, subset in _SPLITS.items():
@@ -190,19 +191,16 @@ def _ultralytics(source: Source, config: str, names: Sequence[str]) -> tuple[Lab
     return labels, splits
 
 
-def _numbered(names: object, place: str) -> object:
-    """The names of a mapping {"0": name, …} in order; anything else as it stands."""
-    if not isinstance(names, dict):
-        return names
-    if set(names) != {str(number) for number in range(len(names))}:
-        raise FormatError(
-            f"{place}: `names` are not numbered from 0 without a gap.",
-            hint="write a line `0: person` for each class, in order",
-        )
-    return [names[str(number)] for number in range(len(names))]
-
-
 def _named(names: object, place: str) -> Labels:
+    """The labels of a list of names, or of a mapping {"0": name, …}."""
+    if isinstance(names, dict):
+        numbers = [str(number) for number in range(len(names))]
+        if set(names) != {*numbers}:
+            raise FormatError(
+                f"{place}: `names` are not numbered from 0 without a gap.",
+                hint="write a line `0: person` for each class, in order",
+            )
+        names = [names[number] for number in numbers]
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise FormatError(
             f"{place}: `names` is neither a list nor a mapping of names.",
@@ -220,6 +218,13 @@ def _inside(path: str) -> str:
     return "/".join(parts)
 
 
+def _found(path: str, there: Collection[str]) -> str | None:
+    """The longest end of a path that is there: `data/…` and paths of other machines end so."""
+    parts = _inside(path).split("/")
+    ends = ("/".join(parts[i:]) for i in range(len(parts)))
+    return next((end for end in ends if end in there), None)
+
+
 def _listed(source: Source, entry: str, below: Sequence[str]) -> list[tuple[str, str]]:
     """The pictures of a split: (path, name). `entry` is a folder or a list of pictures."""
     if not entry.endswith(".txt"):
@@ -230,15 +235,9 @@ def _listed(source: Source, entry: str, below: Sequence[str]) -> list[tuple[str,
         return []
     if not source.tree.exists(entry):
         return []
-    text = source.text(entry)
     there = set(below)
-    found = []
-    for line in text.splitlines():
-        path = _inside(line.strip())
-        while path and path not in there and "/" in path:
-            path = path.split("/", 1)[1]  # `data/…`, or a path of the machine it was made on
-        if path in there:
-            found.append(path)
+    listed = [_found(line.strip(), there) for line in source.text(entry).splitlines()]
+    found = [path for path in listed if path]
     return [(path, path.partition("images/")[2] or path) for path in found]
 
 
@@ -251,7 +250,7 @@ def _darknet(source: Source) -> tuple[Labels, _Splits]:
         if equals:
             data[key.strip()] = value.strip()
     place = source.place("obj.data")
-    names = _beside(source, data.get("names", "obj.names"))
+    names = _found(data.get("names", "obj.names"), source.names)
     if names is None:
         raise FormatError(f"{place}: its list of names '{data.get('names')}' is not there.")
     lines_ = source.text(names).splitlines()
@@ -259,7 +258,7 @@ def _darknet(source: Source) -> tuple[Labels, _Splits]:
     splits: _Splits = {}
     below = [name for name in source.names if is_picture(name)]
     for key, path in data.items():
-        file = None if key in ("classes", "names", "backup") else _beside(source, path)
+        file = None if key in ("classes", "names", "backup") else _found(path, source.names)
         if file is None:
             continue
         found = [path for path, _ in _listed(source, file, below)]
@@ -271,13 +270,6 @@ def _darknet(source: Source) -> tuple[Labels, _Splits]:
 def _without_folder(path: str) -> str:
     top, _, rest = path.partition("/")
     return rest if rest and top.startswith("obj_") and top.endswith("_data") else path
-
-
-def _beside(source: Source, path: str) -> str | None:
-    path = _inside(path)
-    while path and path not in source.names and "/" in path:
-        path = path.split("/", 1)[1]
-    return path if path in source.names else None
 
 
 def write(
@@ -307,7 +299,6 @@ def write(
     lost = sorted(set(boxes.attributes) - ({"score"} if confidence else set()))
     if lost:
         notes.append(f"YOLO: the attributes {', '.join(lost)} are left out, for it has none.")
-    sizes = {image.id: image for image in dataset.images}
     unknown = [image.name for image in dataset.images if not image.width]
     if unknown:
         raise InputError(
@@ -317,9 +308,7 @@ def write(
     positions = dataset.labels.positions(boxes.category_id)
     if (positions < 0).any():
         dataset.labels.name_of(int(boxes.category_id[positions < 0][0]))
-    size = np.array(
-        [(sizes[i].width, sizes[i].height) for i in boxes.image_id.tolist()], dtype=np.float64
-    ).reshape(-1, 2)
+    size = sizes_of(dataset.images, boxes.image_id)
     low, high = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
     numbers = np.concatenate([(low + high) / 2 / size, (high - low) / size], axis=1).tolist()
     scores = boxes.numbers("score").tolist() if confidence else None

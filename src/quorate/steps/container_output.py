@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections, masks_of_table
-from quorate.detectors.base import Boxes, masks_of
+from quorate.detectors.base import Boxes
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.labels import LabelMapping, map_labels
-from quorate.steps.voter import checked
+from quorate.steps.voter import as_columns, checked
 from quorate.steps.work import ShardImages, Skipped, read_json
 
 if TYPE_CHECKING:
@@ -187,16 +187,8 @@ class Left:
                 None if self.drawn.masks is None else self.drawn.masks.take(rows),
             )
             kept.append(checked(found, self.detector, mapping, (image.height, image.width)))
-        return Detections.build(
-            image_id=np.repeat(
-                [image.id for image in self.contents.images], [len(one.score) for one in kept]
-            ),
-            category_id=np.concatenate([one.label for one in kept]),
-            xyxy=np.concatenate([one.xyxy for one in kept]),
-            score=np.concatenate([one.score for one in kept]),
-            detectors=(self.detector.name,),
-            masks=masks_of(kept),
-        )
+        image_ids = [image.id for image in self.contents.images]
+        return as_columns(kept, image_ids, (self.detector.name,))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -271,12 +263,14 @@ def _from_parquet(path: Path) -> Results:
 
     xyxy = np.stack([numbers(name) for name in COLUMNS[2:6]], axis=1)
     score = numbers("score")
-    for row in np.flatnonzero(~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(score))[:1]:
-        raise FormatError(f"{path}: row {row + 1} has a number that is NaN or infinite.")
-    for row in np.flatnonzero((xyxy[:, 2:] < xyxy[:, :2]).any(axis=1))[:1]:
-        raise FormatError(f"{path}: the box of row {row + 1} is inverted.")
-    for row in np.flatnonzero((score < 0) | (score > 1))[:1]:
-        raise FormatError(f"{path}: the score of row {row + 1} is outside 0..1.")
+    finite = np.isfinite(xyxy).all(axis=1) & np.isfinite(score)
+    for wrong, what in (
+        (~finite, "row {} has a number that is NaN or infinite"),
+        ((xyxy[:, 2:] < xyxy[:, :2]).any(axis=1), "the box of row {} is inverted"),
+        ((score < 0) | (score > 1), "the score of row {} is outside 0..1"),
+    ):
+        if wrong.any():
+            raise FormatError(f"{path}: {what.format(int(wrong.argmax()) + 1)}.")
     image_ids, image = told_apart("image_id")
     category_ids, category = told_apart("category_id")
     ones = np.ones(len(score))

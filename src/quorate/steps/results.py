@@ -98,18 +98,10 @@ class Results:
 
     def detections(self, shard: int) -> Detections:
         """The boxes of the detectors that took part in a shard; all detectors' names are known."""
-        return Detections.concat(
-            [
-                Detections.empty(self.detectors),
-                *(
-                    Detections.from_parquet(
-                        self._work.detections(shard, name) / "detections.parquet"
-                    )
-                    for name in self._folders
-                    if name in self.fusions[shard].detectors
-                ),
-            ]
-        )
+        took_part = [name for name in self._folders if name in self.fusions[shard].detectors]
+        folders = [self._work.detections(shard, name) for name in took_part]
+        found = [Detections.from_parquet(folder / "detections.parquet") for folder in folders]
+        return Detections.concat([Detections.empty(self.detectors), *found])
 
     def fused(self, shard: int) -> Detections:
         """What the quorum decided on a shard."""

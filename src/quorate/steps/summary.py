@@ -94,6 +94,5 @@ def summarise(
 
 
 def _voted(name: str, boxes: int, metrics: CocoMetrics | None, failed: str = "") -> Voted:
-    if metrics is None:
-        return Voted(name=name, boxes=boxes, failed=failed)
-    return Voted(name=name, boxes=boxes, ap=metrics.ap, ap50=metrics.ap50, failed=failed)
+    ap, ap50 = (metrics.ap, metrics.ap50) if metrics else (None, None)
+    return Voted(name, boxes, ap, ap50, failed)

@@ -93,18 +93,8 @@ class Voter:
 
     def columns(self, image_ids: Sequence[int], found: Sequence[tuple[Boxes, ...]]) -> Detections:
         """The boxes of some pictures as columns: picture by picture, in each voter by voter."""
-        voters = self.detector.voters
         boxes = [one for views in found for one in views]
-        counts = [len(one.score) for one in boxes]
-        return Detections.build(
-            image_id=np.repeat(np.repeat(np.array(image_ids, np.int64), len(voters)), counts),
-            category_id=np.concatenate([one.label for one in boxes]),
-            xyxy=np.concatenate([one.xyxy for one in boxes]),
-            score=np.concatenate([one.score for one in boxes]),
-            detector=np.repeat(np.tile(np.arange(len(voters)), len(found)), counts),
-            detectors=voters,
-            masks=masks_of(boxes),
-        )
+        return as_columns(boxes, image_ids, self.detector.voters)
 
     def _views(self, pictures: Sequence[NDArray[np.uint8]]) -> Sequence[Sequence[Boxes]]:
         """The boxes of each picture: of every view where the views vote, else of the predictor."""
@@ -137,6 +127,22 @@ def contents(location: str) -> Iterator[bytes]:
                 yield tree.read(name)
     else:
         yield read_bytes(location)
+
+
+def as_columns(
+    boxes: Sequence[Boxes], image_ids: Sequence[int], voters: Sequence[str]
+) -> Detections:
+    """The checked boxes of pictures as columns: for each picture those of each voter, in order."""
+    counts = [len(one.score) for one in boxes]
+    return Detections.build(
+        image_id=np.repeat(np.repeat(np.array(image_ids, np.int64), len(voters)), counts),
+        category_id=np.concatenate([one.label for one in boxes]),
+        xyxy=np.concatenate([one.xyxy for one in boxes]),
+        score=np.concatenate([one.score for one in boxes]),
+        detector=np.repeat(np.tile(np.arange(len(voters)), len(image_ids)), counts),
+        detectors=voters,
+        masks=masks_of(boxes),
+    )
 
 
 def checked(

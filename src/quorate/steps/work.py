@@ -21,10 +21,9 @@ anything else in its folder is the rest of a killed run. Files appear whole or n
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -151,11 +150,9 @@ class Work:
         """Where shards of earlier plans wait for what is known of their pictures to be taken."""
         return self.root / "earlier"
 
-    @contextlib.contextmanager
-    def owned(self) -> Iterator[None]:
+    def owned(self) -> AbstractContextManager[None]:
         """Be the only one at work here; BusyError, saying who is, where another process is."""
-        with owned(self.root / ".owner"):
-            yield
+        return owned(self.root / ".owner")
 
     def forget(self) -> None:
         """Forget all that was prepared and done."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from quorate.columns import positions_in
 from quorate.errors import InputError
 from quorate.evaluation.reliability import Judged, Reliability, log_loss
 from quorate.evaluation.truth import Floats
@@ -119,12 +120,11 @@ def calibrate(
     for method in methods:
         if method not in METHODS:
             raise InputError(f"No method '{method}'; there are {', '.join(METHODS)}.")
-    ids = np.array([image.id for image in sample.dataset.images], dtype=np.int64)
-    order = np.argsort(ids)
+    ids = [image.id for image in sample.dataset.images]
     found = []
     for name, voters in sample.voters.items():
         judged = _judged(sample, voters)
-        own = fold[order[np.searchsorted(ids[order], judged.image_id)]]
+        own = fold[positions_in(ids, judged.image_id)]
         one = _calibrate_one(name, judged, own, methods, per_label, sample.dataset.labels)
         found.append(one if report is None else _reported(one, report))
     folds = len(np.unique(fold))

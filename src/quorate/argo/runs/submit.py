@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quorate.argo.runs.upload import Progress, bucket_of, uploaded
+from quorate.argo.runs.upload import bucket_of, uploaded
 from quorate.errors import ClusterError, InputError, SpecError, did_you_mean
+from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.storage import is_s3
 
@@ -69,7 +70,7 @@ def submit(
         AccessError, ClusterError: the cluster refuses or does not answer.
     """
     if upload:
-        ensemble = uploaded(ensemble, data, bucket_of(ensemble), progress=progress)
+        ensemble = uploaded(ensemble, data, bucket_of(ensemble), progress=progress or silent)
         data = None
     elif data is None and ensemble.data and not is_s3(ensemble.data):
         data = ensemble.data

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from quorate.errors import InputError, SpecError
+from quorate.progress import Progress, silent
 from quorate.spec import Detector, EnsembleSpec
 from quorate.storage import is_s3, join, open_tree, s3
 
@@ -24,22 +25,19 @@ SENDERS = 8
 """How many files are sent at once; boto3 sends the parts of large ones at once too."""
 MEGABYTE = 1_000_000
 
-Progress = Callable[[str, int, int], None]
-
 
 def uploaded(
-    ensemble: EnsembleSpec, data: str | None, bucket: str, *, progress: Progress | None = None
+    ensemble: EnsembleSpec, data: str | None, bucket: str, *, progress: Progress = silent
 ) -> EnsembleSpec:
     """The ensemble with its weights and data in S3, uploaded where they were missing.
 
     `data` replaces the spec's own. `progress` is called with megabytes, for each detector and for
     "data". Raises InputError for what does not exist or cannot be uploaded.
     """
-    report = progress or (lambda task, done, total: None)
-    detectors = tuple(_weights(one, bucket, report) for one in ensemble.detectors)
+    detectors = tuple(_weights(one, bucket, progress) for one in ensemble.detectors)
     where = data or ensemble.data
     if where is not None and not is_s3(where):
-        where = _data(Path(where), bucket, report)
+        where = _data(Path(where), bucket, progress)
     settings = ensemble.workflow.model_copy(update={"bucket": ensemble.workflow.bucket or bucket})
     return ensemble.model_copy(update={"detectors": detectors, "data": where, "workflow": settings})
 

@@ -16,7 +16,7 @@ import numpy as np
 from quorate.annotations import Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, invalid_at, not_utf8, side
+from quorate.formats.base import Source, not_utf8, side
 from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
@@ -105,9 +105,7 @@ def read(source: Source) -> Dataset:
     images: list[Image] = []
     for name, part in parts:
         found = _INSTANCES.match(name)
-        subset = (
-            found["subset"] if found and len(files) + (found["subset"] != "default") > 1 else ""
-        )
+        subset = found["subset"] if found and len(files) > 1 else ""
         ids: dict[int | str, int] = {}
         for image in part.images:
             if image.id in ids:
@@ -125,7 +123,7 @@ def read(source: Source) -> Dataset:
                     file_name=image.file_name,
                     width=side(image.width, place),
                     height=side(image.height, place),
-                    subset=subset if len(files) > 1 else "",
+                    subset=subset,
                     source_id=str(image.id) if renumber else None,
                 )
             )
@@ -138,11 +136,7 @@ def read(source: Source) -> Dataset:
         labels=labels,
         annotations=with_scores(rows.build()),
         label_info=label_info,
-        info={
-            key: value
-            for key, value in (("info", first.info), ("licenses", first.licenses))
-            if value
-        },
+        info={key: told for key in ("info", "licenses") if (told := getattr(first, key))},
         notes=tuple(notes),
     )
 
@@ -162,7 +156,7 @@ def json_fault(error: Exception, data: bytes, place: str) -> FormatError:
     if isinstance(error, msgspec.ValidationError):
         return FormatError(f"{place}: {error}.", hint="COCO's keys: cocodataset.org/#format-data")
     if isinstance(error, UnicodeDecodeError):
-        return not_utf8(place, invalid_at(data))
+        return not_utf8(place, data)
     if isinstance(error, RecursionError):
         return FormatError(
             f"{place}: lists or objects are nested too deep.", hint="COCO nests five deep at most"

@@ -27,14 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import invalid_at, not_utf8
+from quorate.formats.base import not_utf8
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
 from quorate.masks import Masks
 from quorate.storage import open_file
 
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
 STDIN = "-"
 """The location that stands for standard input."""
 CHUNK = 4 << 20
@@ -65,7 +63,9 @@ MOST_PACKED, MOST_UNPACKED = 200, 64 << 20
 _DECODER = msgspec.json.Decoder(list[_Result])
 
 
-def read_results(location: str, *, progress: Progress = lambda done, size: None) -> Results:
+def read_results(
+    location: str, *, progress: Callable[[int, int], None] = lambda done, size: None
+) -> Results:
     """Read a results file (`….gz` too; '-' is standard input) part by part.
 
     `progress` is told how many bytes of the file are read and how many there are, where a size is
@@ -190,7 +190,7 @@ class _List:
             number = self.count + int(item[1]) + 1 if item else self.count
             return FormatError(f"{self.location}: detection {number}: {said.split(' - at ')[0]}.")
         if isinstance(error, UnicodeDecodeError):
-            return not_utf8(self.location, self.start - 1 + invalid_at(text))
+            return not_utf8(self.location, text, self.start - 1)
         if "truncated" in said:
             return FormatError(
                 f"{self.location}: the file is truncated: it ends at byte "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
 import msgspec
 
 from quorate.dataset import AttributeSpec, LabelInfo
+from quorate.formats.markup import element
 
 
 @dataclass
@@ -90,48 +91,33 @@ def meta_xml(
     frames: tuple[int, int],
 ) -> str:
     """`<version>` and `<meta>` of a task, or of a project where there are `subsets`."""
-    top = "project" if subsets else "task"
-    lines = ["  <version>1.1</version>", "  <meta>", f"    <{top}>"]
-    lines += [f"      <name>{escape(name)}</name>"]
+    about: dict[str, Any] = {"name": name}
     if subsets:
-        lines += [f"      <subsets>{escape(chr(10).join(subsets))}</subsets>"]
+        about["subsets"] = "\n".join(subsets)
     else:
-        lines += [
-            f"      <size>{size}</size>",
-            "      <mode>annotation</mode>",
-            "      <overlap>0</overlap>",
-            f"      <subset>{escape(subset)}</subset>",
-            f"      <start_frame>{frames[0]}</start_frame>",
-            f"      <stop_frame>{frames[1]}</stop_frame>",
-            "      <frame_filter></frame_filter>",
-        ]
-    lines += ["      <labels>"]
-    for label, info in labels.items():
-        lines += ["        <label>", f"          <name>{escape(label)}</name>"]
-        if info.color:
-            lines += [f"          <color>{escape(info.color)}</color>"]
-        lines += [f"          <type>{escape(info.type)}</type>", "          <attributes>"]
-        for spec in info.attributes:
-            values = "\n".join(spec.values or (spec.default,))
-            lines += [
-                "            <attribute>",
-                f"              <name>{escape(spec.name)}</name>",
-                f"              <mutable>{spec.mutable}</mutable>",
-                f"              <input_type>{escape(spec.input_type)}</input_type>",
-                f"              <default_value>{escape(spec.default)}</default_value>",
-                f"              <values>{escape(values)}</values>",
-                "            </attribute>",
-            ]
-        lines += ["          </attributes>", "        </label>"]
-    lines += ["      </labels>", f"    </{top}>"]
-    if dumped:
-        lines += [f"    <dumped>{escape(dumped)}</dumped>"]
-    return "\n".join([*lines, "  </meta>", ""])
+        about |= {
+            "size": size,
+            "mode": "annotation",
+            "overlap": 0,
+            "subset": subset,
+            "start_frame": frames[0],
+            "stop_frame": frames[1],
+            "frame_filter": "",
+        }
+    about["labels"] = _raw(labels)
+    for spec in (spec for label in about["labels"] for spec in label["attributes"]):
+        spec["values"] = "\n".join(spec["values"])
+    meta = {"project" if subsets else "task": about} | ({"dumped": dumped} if dumped else {})
+    return "\n".join([*element("version", "1.1", 1), *element("meta", meta, 1), ""])
 
 
 def labels_json(labels: Mapping[str, LabelInfo]) -> bytes:
     """The labels as CVAT's label editor takes them in its Raw view, to make a task that fits."""
-    raw = [
+    return msgspec.json.format(msgspec.json.encode(_raw(labels)), indent=1) + b"\n"
+
+
+def _raw(labels: Mapping[str, LabelInfo]) -> list[dict[str, Any]]:
+    return [
         {
             "name": label,
             **({"color": info.color} if info.color else {}),
@@ -149,7 +135,6 @@ def labels_json(labels: Mapping[str, LabelInfo]) -> bytes:
         }
         for label, info in labels.items()
     ]
-    return msgspec.json.format(msgspec.json.encode(raw), indent=1) + b"\n"
 
 
 def attribute_text(value: str) -> str:

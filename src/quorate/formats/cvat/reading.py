@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
@@ -22,10 +22,11 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, merged
+from quorate.formats.base import Source
 from quorate.formats.cvat.meta import Node, read_meta
 from quorate.formats.places import placed
 from quorate.formats.rows import scattered
+from quorate.formats.shapes import with_scores
 from quorate.labels import Labels
 from quorate.masks.shapes import MOST_PIXELS, fits
 
@@ -59,7 +60,7 @@ def read(source: Source) -> Dataset:
 
     Category ids are the labels' places in `<meta>`, from 1, as in CVAT's own COCO export; without
     `<meta>`, labels stand in order of sight. Attributes stay text. `confidence`, as Quorate writes
-    a score, becomes the attribute `score` where all its values are numbers and no shape has an
+    a score, becomes the attribute `score` where all its values are within 0..1 and no shape has an
     attribute `score` itself. Cuboids and skeletons are left out and counted. Tracks ("CVAT for
     video") are refused, and so is a number that is not finite or does not fit 32 bits.
     """
@@ -74,33 +75,20 @@ def read(source: Source) -> Dataset:
         f"{source.location}: {count} {shape}s are left out; Quorate knows none."
         for shape, count in sorted(content.left_out.items())
     ]
-    images, info = content.images, merged(*content.info)
+    images, info = content.images, content.info
     if len(files) > 1 or not any(info.get(top, {}).get("id") for top in ("task", "job")):
         images = [msgspec.structs.replace(image, source_id=None) for image in images]
     root, moved, more = placed(source, images)
+    shapes = Annotations.concat(content.parts)
     return Dataset(
         root=root,
         images=moved,
         labels=Labels.from_names(content.labels),
-        annotations=_with_scores(Annotations.concat(content.parts)),
+        annotations=shapes if "score" in shapes.attributes else with_scores(shapes),
         name=next((name for name in content.names if name), ""),
         label_info=content.labels,
         info=info,
         notes=(*notes, *more),
-    )
-
-
-def _with_scores(shapes: Annotations) -> Annotations:
-    """The shapes with their attribute `confidence` called `score`, where it is one."""
-    column = shapes.attributes.get("confidence")
-    if column is None or "score" in shapes.attributes:
-        return shapes
-    told = np.array([value is not None for value in column.tolist()], dtype=bool)
-    if np.isnan(shapes.numbers("confidence")[told]).any():
-        return shapes
-    names = {"confidence": "score"}
-    return replace(
-        shapes, attributes={names.get(name, name): c for name, c in shapes.attributes.items()}
     )
 
 
@@ -113,7 +101,7 @@ class _Content:
     parts: list[Annotations] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
-    info: list[dict[str, Any]] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
 
 
@@ -251,7 +239,7 @@ class _Reader:
             return
         name, declared, info = read_meta(node)
         self._content.names.append(name)
-        self._content.info.append(info)
+        self._content.info |= info
         self._declared |= declared is not None
         for label, about in (declared or {}).items():
             if label not in self._numbers:

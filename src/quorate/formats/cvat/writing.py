@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import PUBLISHED, Annotations, Kind
+from quorate.columns import positions_in
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
-from quorate.errors import InputError, LabelError
+from quorate.errors import InputError
 from quorate.formats.base import Written, open_target
 from quorate.formats.cvat.meta import attribute_text, labels_json, meta_xml
 from quorate.masks.shapes import polygon_rings
@@ -75,10 +76,10 @@ def write(
         category: attribute_text(_sayable(label, "the label"))
         for category, label in zip(dataset.labels.ids, dataset.labels.names, strict=True)
     }
-    if (dataset.labels.positions(annotations.category_id) < 0).any():
-        wrong = dataset.labels.positions(annotations.category_id) < 0
-        dataset.labels.name_of(int(annotations.category_id[wrong][0]))
-        raise LabelError("A category that the vocabulary lacks.")
+    for category in annotations.category_id[
+        dataset.labels.positions(annotations.category_id) < 0
+    ].tolist():
+        dataset.labels.name_of(category)
     subsets = list(dict.fromkeys(image.subset for image in dataset.images))
     project = len(subsets) > 1
     frames = _frames(dataset.images)
@@ -121,13 +122,10 @@ def _by_picture(
     images: tuple[Image, ...], annotations: Annotations
 ) -> tuple[NDArray[np.int64], list[int]]:
     """The rows in the order of the pictures, and where each picture's begin, one more."""
-    ids = np.array([image.id for image in images], dtype=np.int64)
-    order = np.argsort(ids)
-    slot = np.minimum(np.searchsorted(ids[order], annotations.image_id), max(len(ids) - 1, 0))
-    if len(annotations) and not (len(ids) and (ids[order][slot] == annotations.image_id).all()):
+    position = positions_in([image.id for image in images], annotations.image_id)
+    if (position < 0).any():
         raise InputError("There are annotations of pictures that are not in the data set.")
-    position = order[slot] if len(ids) else slot
-    starts = np.concatenate(([0], np.cumsum(np.bincount(position, minlength=len(ids)))))
+    starts = np.concatenate(([0], np.cumsum(np.bincount(position, minlength=len(images)))))
     return np.argsort(position, kind="stable"), starts.tolist()
 
 

@@ -5,16 +5,19 @@ Alone, a file's ids are its vocabulary: text is numbered from 1 in order of sigh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, did_you_mean
 from quorate.formats.base import is_picture
 from quorate.labels import Labels
+
+Key = TypeVar("Key", int, str)
 
 
 def pictures_of(
@@ -61,29 +64,35 @@ def pictures_of(
 
 def _names_as_numbers(by_name: Mapping[str, int]) -> dict[int, int]:
     """Pictures by the number that their name is: Ultralytics calls 0045.jpg 45."""
-    found: dict[int, int | None] = {}
-    for name, image_id in by_name.items():
-        if name.isdecimal():
-            number = int(name)
-            found[number] = image_id if found.get(number, image_id) == image_id else None
-    return {number: image_id for number, image_id in found.items() if image_id is not None}
+    return _only((int(name), i) for name, i in by_name.items() if name.isdecimal())
 
 
 def picture_names(dataset: Dataset) -> Mapping[str, int]:
     """Every way to name a picture of a data set that means only one, and its id."""
-    found: dict[str, int | None] = {}
-    for image in dataset.images:
-        base = image.name.rsplit("/", 1)[-1]
-        ways = {image.name, image.file_name, _stem(image.name), _stem(image.file_name)}
-        if isinstance(image.source_id, str):
-            ways.add(image.source_id)
-        for way in ways:
-            found[way] = image.id if found.get(way, image.id) == image.id else None
-        for way in {base, _stem(base)} - ways:
-            found.setdefault(way, image.id)
-            if found[way] != image.id:
-                found[way] = None
-    return {way: number for way, number in found.items() if number is not None}
+    return _only((way, image.id) for image in dataset.images for way in _ways(image))
+
+
+def _ways(image: Image) -> Iterator[str]:
+    """The names of a picture: whole or without folders, each with and without ending."""
+    for name in (image.name, image.file_name, image.name.rsplit("/", 1)[-1]):
+        yield name
+        yield _stem(name)
+    if isinstance(image.source_id, str):
+        yield image.source_id
+
+
+def _only(pairs: Iterable[tuple[Key, int]]) -> dict[Key, int]:
+    """What each key means, without the keys that mean more than one thing."""
+    found: dict[Key, int | None] = {}
+    for key, meant in pairs:
+        found[key] = meant if found.get(key, meant) == meant else None
+    return {key: meant for key, meant in found.items() if meant is not None}
+
+
+def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n, 2) the width and height of the pictures that boxes are in; zeros where not known."""
+    sizes = np.array([(i.width, i.height) for i in images], dtype=np.int64).reshape(-1, 2)
+    return sizes[positions_in([image.id for image in images], image_id)]
 
 
 def _stem(name: str) -> str:

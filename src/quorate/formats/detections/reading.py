@@ -6,24 +6,26 @@ A file is read on its own, or matched with the pictures and labels of a data set
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import open_source
-from quorate.formats.coco.results_reading import STDIN, Progress, read_results
+from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
     counted_from_zero,
     labels_of,
     picture_names,
     pictures_of,
+    sizes_of,
     two_readings,
 )
 from quorate.labels import Labels
@@ -65,7 +67,7 @@ def read_detections(
     detector: str = "",
     coordinates: Coordinates = "auto",
     scale: bool = True,
-    progress: Progress = lambda done, size: None,
+    progress: Callable[[int, int], None] = lambda done, size: None,
 ) -> DetectionFile:
     """One detector's boxes from a file or folder.
 
@@ -168,15 +170,13 @@ def _check_masks(
     """FormatError where a mask is not of its picture's size, as far as that is known."""
     if masks is None:
         return
-    sizes = {image.id: (image.height, image.width) for image in images}
-    for row in np.flatnonzero(masks.there).tolist():
-        own = tuple(masks.size[row].tolist())
-        height, width = sizes[int(image_id[row])]
-        if height and width and own != (height, width):
-            raise FormatError(
-                f"{location}: the mask of detection {row + 1} is of {own[1]}x{own[0]} pixels, its "
-                f"picture of {width}x{height}."
-            )
+    size, own = sizes_of(images, image_id), masks.size[:, ::-1]
+    wrong = masks.there & (size > 0).all(axis=1) & (own != size).any(axis=1)
+    for row in np.flatnonzero(wrong).tolist():
+        raise FormatError(
+            f"{location}: the mask of detection {row + 1} is of {own[row, 0]}x{own[row, 1]} "
+            f"pixels, its picture of {size[row, 0]}x{size[row, 1]}."
+        )
 
 
 def _coordinates(xyxy: NDArray[np.float32], asked: Coordinates) -> str:
@@ -193,10 +193,7 @@ def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> De
     """
     if file.coordinates != "normalised":
         return file
-    ids = np.array([image.id for image in images], dtype=np.int64)
-    sizes = np.array([(i.width, i.height) for i in images], dtype=np.float64).reshape(-1, 2)
-    order = np.argsort(ids, kind="stable")
-    size = sizes[order[np.searchsorted(ids[order], file.detections.image_id)]]
+    size = sizes_of(images, file.detections.image_id).astype(np.float64)
     if (size <= 0).any():
         raise InputError(
             f"{location}: its boxes are normalised, and the size of its pictures is not known.",
@@ -263,12 +260,10 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
         )
     images, numbers = pictures_of([image.name for image in found.images], location, dataset)
     labels, categories = labels_of(list(found.labels.names), location, dataset)
-    ours = np.array([image.id for image in found.images], dtype=np.int64)
-    order = np.argsort(ours)
-    slot = order[np.searchsorted(ours[order], detections.image_id)]
+    own = [image.id for image in found.images]
     detections = replace(
         detections,
-        image_id=numbers[slot],
+        image_id=numbers[positions_in(own, detections.image_id)],
         category_id=categories[found.labels.positions(detections.category_id)],
     )
     return DetectionFile(detections, images, labels, notes=tuple(notes))
