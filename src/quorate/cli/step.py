@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
         "--shard-size",
         metavar="N",
         default="auto",
-        help="pictures a shard (default: auto, chosen from their number)",
+        help="pictures in each shard (default: auto, chosen from their number)",
     )
     one.add_argument("--count", metavar="FILE", help="write the number of shards to a file")
     one.add_argument(
@@ -57,7 +57,7 @@ def add_commands(commands: Any) -> None:
         help="S3 prefix, key of QUORATE_BUCKET or absolute path of a folder that keeps finished "
         "parts, so that another machine goes on from there",
     )
-    one = add("stage", _stage, "copy a shard's pictures into a folder, for somebody's container")
+    one = add("stage", _stage, "copy a shard's pictures into a folder, for a container detector")
     one.add_argument("--to", required=True, metavar="FOLDER", help="where to copy them")
     one = add("fuse", _fuse, "let the quorum decide on one shard")
     one.add_argument(
@@ -65,8 +65,8 @@ def add_commands(commands: Any) -> None:
         metavar="NAME=STATUS",
         action="append",
         default=[],
-        help="what became of a detector's task, to word the reason of one that left none; "
-        "may stand several times",
+        help="how a detector's task ended, in Argo's words: it gives the reason where the "
+        "detector left none; may be repeated",
     )
     one.add_argument(
         "--workflow",
@@ -75,7 +75,9 @@ def add_commands(commands: Any) -> None:
         "neither boxes nor a reason",
     )
     one.add_argument("--namespace", default="", help="the workflow's namespace")
-    one = add("publish", _publish, "fuse what is not yet, write the annotations and the report")
+    one = add(
+        "publish", _publish, "fuse the remaining shards, write the annotations and the report"
+    )
     one.add_argument("-o", "--out", required=True, help="folder for the results")
     one.add_argument(
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"

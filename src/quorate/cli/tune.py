@@ -8,6 +8,7 @@ from quorate import TYPE_CHECKING
 from quorate.cli.numbers import count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from quorate.ensemble import DetectionEnsemble
@@ -38,7 +39,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--folds", type=int, default=5, help="parts of the pictures, each "
                              "held out once (default: 5)")  # fmt: skip
         command.add_argument("--together", choices=("picture", "folder"), default="picture",
-                             help="what is never torn apart (default: picture)")  # fmt: skip
+                             help="what is kept whole in one part (default: picture)")  # fmt: skip
         command.add_argument(
             "--work",
             default="out/work",
@@ -54,13 +55,13 @@ def add_commands(commands: Any) -> None:
     )
     calibrate.set_defaults(command=_calibrate)
     tune.add_argument("--objective", choices=("ap", "ap50", "f1"), default="ap",
-                      help="what is to be high (default: ap)")  # fmt: skip
+                      help="the measure to maximise (default: ap)")  # fmt: skip
     tune.add_argument("--method", action="append", dest="methods", metavar="METHOD",
                       help="voting, wbf, nms, soft_nms, nmw or a method of voting; may be "
                       "repeated (default: all)")  # fmt: skip
     tune.add_argument("--settings", type=count, default=2000, help="about how many are measured "
                       "(default: 2000)")  # fmt: skip
-    tune.add_argument("--seed", type=int, default=0, help="of all random choices (default: 0)")
+    tune.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: 0)")
     tune.set_defaults(command=_tune)
 
 
@@ -68,6 +69,7 @@ def _samples(
     arguments: argparse.Namespace, ensemble: DetectionEnsemble, progress: Any
 ) -> tuple[Labelled, Folds, Labelled | None]:
     """The pictures to fit on, their folds, and those to report on."""
+    from dataclasses import replace
     from pathlib import Path
 
     import numpy as np
@@ -77,48 +79,55 @@ def _samples(
     from quorate.tuning import folds, labelled, refuse_overlap
 
     work = Path(arguments.work)
-    own = arguments.fit is None
     notes: list[str] = []
     if arguments.report is not None:  # before any detector is at work
         data = arguments.fit or ensemble.data or arguments.truth
         if data is not None:
             notes = refuse_overlap(read(data), read(arguments.report))
-    chosen = ensemble if own else ensemble.model_copy(update={"data": arguments.fit})
-    sample = labelled(
-        chosen,
-        Work(work if own else work / "fit"),
-        truth=arguments.truth,
-        workers=arguments.workers,
-        progress=progress,
-    )
-    if arguments.report is None:
-        fold = folds(sample.dataset.images, arguments.folds, arguments.together)
-        return sample, fold, None
-    from dataclasses import replace
 
-    report = labelled(
-        ensemble.model_copy(update={"data": arguments.report}),
-        Work(work / "report"),
-        workers=arguments.workers,
-        progress=progress,
-    )
-    few = len(sample.dataset.images) < 2 * arguments.folds
-    fold = (
-        np.zeros(len(sample.dataset.images), dtype=np.int64)
-        if few
-        else folds(sample.dataset.images, arguments.folds, arguments.together)
-    )
-    return sample, fold, replace(report, notes=(*report.notes, *notes))
+    def sampled(data: str | None, folder: str, truth: str | None) -> Labelled:
+        own = data is None
+        return labelled(
+            ensemble if own else ensemble.model_copy(update={"data": data}),
+            Work(work if own else work / folder),
+            truth=truth,
+            workers=arguments.workers,
+            progress=progress,
+        )
+
+    sample, report = sampled(arguments.fit, "fit", arguments.truth), None
+    images = sample.dataset.images
+    if arguments.report is not None:
+        report = sampled(arguments.report, "report", None)
+        report = replace(report, notes=(*report.notes, *notes))
+        if len(images) < 2 * arguments.folds:
+            return sample, np.zeros(len(images), dtype=np.int64), report
+    return sample, folds(images, arguments.folds, arguments.together), report
+
+
+def _write(
+    arguments: argparse.Namespace,
+    ensemble: DetectionEnsemble,
+    result: CalibrationResult | Tuned,
+    edit: Callable[[str], str],
+) -> None:
+    """Write the spec with the result applied, where `--out` asks for it."""
+    from pathlib import Path
+
+    from quorate.cli.output import note
+    from quorate.tuning.writing import write_spec
+
+    if arguments.out:
+        write_spec(result.applied(ensemble), Path(arguments.spec), Path(arguments.out), edit)
+        note(f"wrote: {arguments.out}")
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from pathlib import Path
-
     from quorate.cli.output import note, print_json, progress_bars
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning import calibrate
     from quorate.tuning.maps import METHODS, written_map
-    from quorate.tuning.writing import with_calibrations, write_spec
+    from quorate.tuning.writing import with_calibrations
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
     with progress_bars() as progress:
@@ -142,19 +151,12 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         _print_calibrations(result)
     for remark in result.notes:
         note(f"note: {remark}")
-    if arguments.out:
-        written = {
-            one.name: None if one.calibration is None else written_map(one.calibration)
-            for one in result.detectors
-            if not one.note
-        }
-        write_spec(
-            result.applied(ensemble),
-            Path(arguments.spec),
-            Path(arguments.out),
-            lambda text: with_calibrations(text, written),
-        )
-        note(f"wrote: {arguments.out}")
+    written = {
+        one.name: None if one.calibration is None else written_map(one.calibration)
+        for one in result.detectors
+        if not one.note
+    }
+    _write(arguments, ensemble, result, lambda text: with_calibrations(text, written))
 
 
 def _print_calibrations(result: CalibrationResult) -> None:
@@ -185,7 +187,7 @@ def _tune(arguments: argparse.Namespace) -> None:
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning.space import METHODS, written_fusion
     from quorate.tuning.tune import tune
-    from quorate.tuning.writing import with_fusion, write_spec
+    from quorate.tuning.writing import with_fusion
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
     with progress_bars() as progress:
@@ -213,15 +215,13 @@ def _tune(arguments: argparse.Namespace) -> None:
         note("The spec's own fusion did as well or better where it was held out, so it stays.")
     elif result.over_given.low is not None and result.over_given.low <= 0:
         note("The gain may be chance: its interval holds 0. More labelled pictures would tell.")
-    if arguments.out:
-        fusion = written_fusion(result.fusion)
-        write_spec(
-            result.applied(ensemble),
-            Path(arguments.spec),
-            Path(arguments.out),
-            lambda text: with_fusion(text, fusion, result.sentence()) if result.better else text,
-        )
-        note(f"wrote: {arguments.out}")
+    fusion = written_fusion(result.fusion)
+    _write(
+        arguments,
+        ensemble,
+        result,
+        lambda text: with_fusion(text, fusion, result.sentence()) if result.better else text,
+    )
 
 
 def _print_tuned(result: Tuned) -> None:
@@ -231,23 +231,15 @@ def _print_tuned(result: Tuned) -> None:
     from quorate.tuning.space import written_fusion
 
     own, alone = result.over_given, result.over_alone
-    rows = [
-        {"": "tuned", result.objective: result.tuned, "gain": None, "low": None, "high": None},
-        {
-            "": f"the spec as it was ({result.given_fusion.method})",
-            result.objective: result.given,
-            "gain": f"{own.value:+.3f}",
-            "low": own.low,
-            "high": own.high,
-        },
-        {
-            "": f"best single detector ({result.single})",
-            result.objective: result.alone,
-            "gain": f"{alone.value:+.3f}",
-            "low": alone.low,
-            "high": alone.high,
-        },
-    ]
+    tuned = {"": "tuned", result.objective: result.tuned, "gain": None, "low": None, "high": None}
+    rows = [tuned] + [
+        {"": name, result.objective: value, "gain": f"{gain.value:+.3f}",
+         "low": gain.low, "high": gain.high}
+        for name, value, gain in (
+            (f"the spec as it was ({result.given_fusion.method})", result.given, own),
+            (f"best single detector ({result.single})", result.alone, alone),
+        )
+    ]  # fmt: skip
     print_table(rows, title=f"Held out: {result.held_out}")
     if result.spread is not None:
         note(f"gain over the spec, fold by fold: {own.value:+.3f} ± {result.spread:.3f}")
