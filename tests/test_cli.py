@@ -228,3 +228,27 @@ def test_every_public_name_is_there():
     assert list(quorate.__all__) == sorted(quorate.__all__)
     with pytest.raises(AttributeError):
         _ = quorate.nonsense
+
+
+def test_a_wrong_choice_is_told_the_choices_of_its_own_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["fuse", "a.json", "-o", "b.json", "--method", "foo"])
+    said = capsys.readouterr().err
+    assert "there is no 'foo' among affirmative, consensus" in said
+    assert "cvat" not in said
+
+
+def test_an_error_cannot_command_the_terminal(tmp_path, capsys):
+    name = "x\x1b]0;pwned\x07.yaml"
+    assert main(["check", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "\x07" not in said
+
+
+def test_an_output_that_is_closed_is_no_fault():
+    done = subprocess.run(
+        [sys.executable, "-m", "quorate", "detectors"],
+        preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")

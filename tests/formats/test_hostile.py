@@ -1,5 +1,6 @@
 """Bytes that no tool should write: an error with a sentence and a hint, never a traceback."""
 
+import gzip
 import io
 import json
 import random
@@ -298,3 +299,14 @@ def test_a_score_of_text_that_is_no_number_counts_as_none():
         image_id=[1, 1, 1], category_id=1, xyxy=np.zeros((3, 4)), attributes={"score": scores}
     )
     assert np.isnan(shapes.numbers("score")[1:]).all()
+
+
+def test_a_packed_file_that_unpacks_without_end(tmp_path):
+    place = tmp_path / "bomb.json.gz"
+    with gzip.open(place, "wb") as file:
+        file.write(b"[")
+        for _ in range(80):
+            file.write(b" " * (1 << 20))
+        file.write(b"]")
+    with pytest.raises(FormatError, match="unpacks to more than 200 times its size"):
+        read_detections(place)

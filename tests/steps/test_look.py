@@ -163,3 +163,21 @@ def test_category_ids_are_those_of_the_data_set_or_as_given(tmp_path):
     given = Labels(names=("red", "green"), ids=(5, 6))
     with ensemble(A).load(labels=given) as loaded:
         assert sorted(loaded.look(picture).category_id.tolist()) == [5, 6]
+
+
+def test_what_is_no_picture_is_told(tmp_path):
+    draw(tmp_path / "a.png", 1)
+    whole = (tmp_path / "a.png").read_bytes()
+    closed = Image.open(tmp_path / "a.png")
+    closed.close()
+    with ensemble().load() as loaded:
+        for picture in (None, 5, [[1]], Image.new("RGB", (0, 0)), "a\0b"):
+            with pytest.raises(InputError):
+                loaded.look(picture)
+        for picture in (closed, b"", b"abc"):
+            with pytest.raises((ImageError, InputError)):
+                loaded.look(picture)
+        first = loaded.look(whole)
+        assert same(loaded.look(bytearray(whole)), first)
+        assert same(loaded.look(memoryview(whole)), first)
+        assert [len(boxes) for boxes in loaded.look_many(one for one in [whole] * 2)] == [2, 2]

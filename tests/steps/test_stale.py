@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import StorageError
+from quorate.errors import InputError, StorageError
 from quorate.spec import Publish
 from quorate.steps import Voter, Work, detect, fuse, prepare
 from quorate.steps.parts import PART_SIZE, Task
@@ -220,7 +221,7 @@ def test_the_list_of_what_was_written_leads_nowhere_else(tmp_path):
     spec.run(out=out)
     (tmp_path / "mine.txt").write_text("")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    (out / ".published.json").write_text(json.dumps({"files": {"../mine.txt": empty}}))
+    (out / ".published.json").write_text(json.dumps({"files": {"../mine.txt": [empty]}}))
     with pytest.raises(Exception, match="leads outside"):
         spec.run(out=out)
     assert (tmp_path / "mine.txt").exists()
@@ -281,3 +282,61 @@ def test_parts_that_are_not_whole_are_refused_and_then_made_again(tmp_path, monk
     detect(work, 0, [voter], workers=2)
     one, other = (w.detections(0, "a") / "detections.parquet" for w in (work, whole))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_picture_of_the_same_name_length_and_time_is_seen_to_be_another(tmp_path):
+    data, out = pool(tmp_path / "pool", 4), tmp_path / "out"
+    spec = ensemble(data)
+    spec.run(out=out)
+    place = data / "north/0003.png"
+    before = place.stat()
+    draw(tmp_path / "other.png", 77)
+    other = (tmp_path / "other.png").read_bytes()
+    size = max(before.st_size, len(other))
+    for path, content in ((place, place.read_bytes()), (tmp_path / "other.png", other)):
+        path.write_bytes(content.ljust(size, b"\0"))
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    spec.run(out=out)
+    (tmp_path / "other.png").replace(place)
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    spec.run(out=out)
+    assert published(out) == as_if_new(tmp_path, spec)
+
+
+def test_results_inside_the_data_are_no_data(tmp_path):
+    data = pool(tmp_path / "pool", 4)
+    spec = ensemble(data)
+    first = spec.run(out=data / "out")
+    again = spec.run(out=data / "out")
+    assert again.images == first.images == 4
+    assert again.ensemble.ap is None  # its own boxes are not taken for a truth
+    with pytest.raises(InputError, match="is the folder of the data"):
+        spec.run(out=data)
+
+
+def test_a_publish_that_was_killed_leaves_no_file_unknown(tmp_path, monkeypatch):
+    data, out = pool(tmp_path / "pool", 4), tmp_path / "out"
+    spec = ensemble(data, publish=Publish(formats=("coco",), report=False))
+    spec.run(out=out)
+    wanted = published(out)
+    more = spec.model_copy(update={"publish": Publish(formats=("coco", "voc", "yolo"))})
+    real, left = Path.replace, 5
+
+    def killed(path, target):
+        nonlocal left
+        if ".publishing" in str(path):
+            left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        more.run(out=out)
+    monkeypatch.undo()
+    assert (out / "voc").exists()
+    (out / "coco/.x.json.1234abcd.unfinished").write_bytes(b"half")
+    spec.run(out=out)
+    assert published(out) == wanted
+    assert not list(out.rglob(".*unfinished"))
+    assert not (out / ".publishing").exists()

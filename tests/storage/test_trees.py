@@ -225,3 +225,18 @@ def test_a_tree_is_removed(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be removed"):
         remove_tree(tmp_path / "file")
+
+
+def test_what_a_link_leads_to_is_written(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_results_in_a_folder_are_no_part_of_it(tmp_path):
+    for name in ("a.jpg", "out/.published.json", "out/coco/x.json", "in/b.jpg", ".published.json"):
+        write_bytes(tmp_path / name, b"x")
+    with open_tree(tmp_path) as tree:
+        assert list(tree.names()) == [".published.json", "a.jpg", "in/b.jpg"]

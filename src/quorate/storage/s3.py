@@ -313,7 +313,7 @@ class S3Tree(Tree):
                 for item in page.get("Contents", ()):
                     name = item["Key"][len(self._prefix) :]
                     if name and not name.endswith("/"):
-                        yield name, item["ETag"].strip('"')
+                        yield name, item.get("ETag", "").strip('"')
 
     def exists(self, name: str) -> bool:
         """See `Tree`."""
