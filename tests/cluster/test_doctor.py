@@ -83,7 +83,7 @@ def test_each_thing_that_is_wrong_is_named(empty, kubectl):
     )
     said = {one.found for one in found(empty) if one.check == "account quorate"}
     assert "it may do what its pods need" in said
-    assert "it may also get secrets, which no pod of it needs" in said
+    assert "it may also get secrets, which none of its pods needs" in said
 
     marks = {"annotations": {"workflows.argoproj.io/default-artifact-repository": "s3"}}
     entry = {"s3": {"bucket": "b", "accessKeySecret": {"name": "gone", "key": "k"}}}
