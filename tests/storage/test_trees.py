@@ -240,3 +240,9 @@ def test_results_in_a_folder_are_no_part_of_it(tmp_path):
         write_bytes(tmp_path / name, b"x")
     with open_tree(tmp_path) as tree:
         assert list(tree.names()) == [".published.json", "a.jpg", "in/b.jpg"]
+
+
+def test_what_a_killed_process_left_goes_with_the_first_file_that_is_written(tmp_path):
+    (tmp_path / ".a.1234abcd.unfinished").write_bytes(b"half")
+    write_bytes(tmp_path / "a", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

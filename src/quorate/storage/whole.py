@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,8 +22,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that appears at `path` when the block ends, and not if it raises.
 
     Until then it has a hidden name beside `path` and is locked, so that another process can tell
-    it from one that a killed process left; such of the same name are removed. A device or a pipe is
-    written to as it is, and so is what a link leads to.
+    it from one that a killed process left; such are removed from the folder, once in a process. A
+    device or a pipe is written to as it is, and so is what a link leads to.
 
     Raises StorageError where the disk is full, InputError where nothing can be written.
     """
@@ -52,6 +52,12 @@ def remove_unfinished(root: str | os.PathLike[str]) -> int:
     return _remove(Path(root).rglob(f".*{UNFINISHED}"))
 
 
+@cache
+def _swept(folder: Path) -> None:
+    """Remove what was left in a folder; once in a process, for many files may be written to it."""
+    _remove(folder.glob(f".*{UNFINISHED}"))
+
+
 def _remove(files: Iterable[Path]) -> int:
     removed = 0
     for left in list(files):
@@ -64,8 +70,8 @@ def _remove(files: Iterable[Path]) -> int:
 
 def _hidden(path: Path) -> tuple[Path, BinaryIO]:
     """A new, locked file beside `path`. The name is cut: a file's name may have 255 bytes."""
+    _swept(path.parent)
     start = path.name.encode()[:100].decode(errors="ignore")
-    _remove(path.parent.glob(f".{glob.escape(start)}.*{UNFINISHED}"))
     while True:
         hidden = path.with_name(f".{start}.{secrets.token_hex(4)}{UNFINISHED}")
         file = open(hidden, "xb")  # noqa: SIM115  the caller closes it
