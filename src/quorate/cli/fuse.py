@@ -150,21 +150,16 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
 def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fusion:
     """A method with any `--set KEY=VALUE` as in a spec, checked as there."""
     import yaml
-    from pydantic import ValidationError
 
     from quorate.errors import InputError
-    from quorate.spec import fusion as methods
-    from quorate.spec.base import spec_error
+    from quorate.spec.fusion import METHODS
 
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise InputError(f"--set {setting}: expected KEY=VALUE.")
         given[key] = yaml.safe_load(value)
-    try:
-        checked: Fusion = methods.METHODS[method].model_validate({"method": method, **given})
-    except ValidationError as error:
-        raise spec_error(error, origin="quorate fuse") from None
+    checked: Fusion = METHODS[method](**given)
     return checked
 
 
