@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from quorate.errors import SpecError, did_you_mean
+from quorate.errors import SpecError, did_you_mean, nearest_file
 from quorate.spec.base import Location, SpecModel, load_yaml, plain, spec_error
 from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
@@ -195,7 +195,9 @@ class EnsembleSpec(SpecModel):
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise SpecError(f"{path}: there is no such file.") from None
+            raise SpecError(
+                f"{path}: there is no such file.", hint=nearest_file(str(path))
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read as text ({error}).") from None
         value = load_yaml(text, origin=str(path))

@@ -108,7 +108,7 @@ def in_words(
     fields = model.model_fields if model else {}
     found = error.errors(include_url=False)
     unknown = [str(one["loc"][-1]) for one in found if one["type"] == "extra_forbidden"]
-    misspelt = {name for key in unknown for name in (_meant_key(key, fields),) if name}
+    misspelt = {name for key in unknown for name in (meant_key(key, fields),) if name}
     told: list[InitErrorDetails] = []
     for place, together in groupby(found, lambda one: one["loc"][:1]):
         name = str(place[0]) if place else ""
@@ -224,7 +224,7 @@ def _is_union(annotation: Any) -> bool:
     return len(branches) > 1 and not all(models)
 
 
-def _meant_key(key: str, fields: Iterable[str]) -> str | None:
+def meant_key(key: str, fields: Iterable[str]) -> str | None:
     """The field that a key is most likely meant for."""
     known = [*fields]
     plain = key.lower().replace("-", "_")
@@ -237,7 +237,7 @@ def _meant_key(key: str, fields: Iterable[str]) -> str | None:
 
 def _unknown(key: str, model: type[BaseModel]) -> str:
     """There is no such key: the one that is meant, the place where it belongs, or all there are."""
-    if name := _meant_key(key, model.model_fields):
+    if name := meant_key(key, model.model_fields):
         return f"there is no such key, did you mean '{name}'?"
     for name, field in model.model_fields.items():
         for part in _models(field.annotation):
