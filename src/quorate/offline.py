@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 File = str | PathLike[str]
 
+SAYS_NOTHING = ("detections", "predictions", "results")
+"""Names of files that say nothing of whose boxes are inside: their folder's name does."""
+
 
 @dataclass(frozen=True)
 class FusedFiles:
@@ -131,10 +134,11 @@ def fuse_files(
 
 
 def detector_names(files: Sequence[File]) -> tuple[str, ...]:
-    """A name for each file: its own, or where several are called so, that of its folder.
+    """A name for each file: its own, or where that tells nothing, that of its folder.
 
-    `runs/yolo/predictions.json` and `runs/rtdetr/predictions.json` are `yolo` and `rtdetr`. Where
-    that does not tell them apart, it is the shortest end of the path that does.
+    `runs/yolo/predictions.json` is `yolo`: many files are called `predictions`. So it is where
+    several are called the same; where folders are too, it is the shortest end of the path that
+    tells them apart.
     """
     whole = [fspath(file).rstrip("/") for file in files]
     whole = ["stdin" if file == "-" else file for file in whole]
@@ -144,7 +148,7 @@ def detector_names(files: Sequence[File]) -> tuple[str, ...]:
             path[-1] = path[-1].removesuffix(ending) or path[-1]
     own = [path[-1] for path in paths]
     names = tuple(
-        name if own.count(name) == 1 or len(path) == 1 else path[-2]
+        path[-2] if (own.count(name) > 1 or name in SAYS_NOTHING) and _named(path[-2:-1]) else name
         for name, path in zip(own, paths, strict=True)
     )
     if len(set(names)) == len(names) and all(names):
@@ -155,6 +159,10 @@ def detector_names(files: Sequence[File]) -> tuple[str, ...]:
             return names
     twice = next(file for file in whole if whole.count(file) > 1)
     raise InputError(f"{twice}: the same file is given twice.", hint="a detector has one vote")
+
+
+def _named(folder: Sequence[str]) -> bool:
+    return bool(folder) and folder[0] not in ("", ".", "..")
 
 
 def _own_boxes(one: DetectionFile, file: str, name: str) -> DetectionFile:

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from quorate.cli import main
+from quorate.columns import positions_in
+from quorate.dataset import Image
 from quorate.formats import write
 from quorate.formats.coco.results_writing import write_results
+from quorate.labels import Labels
 from tests.evaluation.made import random_case
 
 
@@ -63,3 +66,38 @@ def test_the_plot_gives_a_label_its_ap_and_then_the_difference(files, tmp_path):
     said = re.findall(r">([^<>]+)</text>", (tmp_path / "c.svg").read_text())
     assert any(re.fullmatch(r"0\.\d{3} {2}[+−]0\.\d{3}", one) for one in said)
     assert not any(" to " in one for one in said)
+
+
+def swapped(truth):
+    """The same truth, its labels and its pictures numbered in the other order."""
+    labels = Labels(truth.labels.names, truth.labels.ids[::-1])
+    shapes = truth.annotations
+    ids = np.array([image.id for image in truth.images])
+    images = tuple(
+        Image(id=int(i), file_name=image.file_name)
+        for i, image in zip(ids[::-1], truth.images, strict=True)
+    )
+    moved = replace(
+        shapes,
+        category_id=np.array(labels.ids, np.int32)[truth.labels.positions(shapes.category_id)],
+        image_id=ids[::-1][positions_in(ids, shapes.image_id)],
+    )
+    return replace(truth, images=images, labels=labels, annotations=moved)
+
+
+def test_a_parquet_file_is_matched_by_its_words(tmp_path, capsys):
+    truth, found = random_case(3)
+    write(truth, truth.annotations, tmp_path / "truth.xml", format="cvat")
+    other = swapped(truth)
+    write(other, other.annotations, tmp_path / "other.xml", format="cvat")
+    names = {image.id: image.file_name for image in truth.images}
+    (tmp_path / "yolo").mkdir()
+    file = tmp_path / "yolo/detections.parquet"
+    found.to_parquet(file, labels=truth.labels, pictures=names)
+    said = []
+    for place in ("truth.xml", "other.xml"):
+        assert main(["evaluate", str(file), "--truth", str(tmp_path / place)]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert said[0].splitlines()[2].split()[0] == "yolo"
+    assert float(said[0].splitlines()[2].split()[1]) > 0.1

@@ -178,12 +178,16 @@ def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
             done.dataset, Annotations.from_detections(done.fused), out, format=format
         ).notes
     if out.endswith(".parquet"):
-        import pyarrow.parquet as pq
-
         from quorate.storage import writing
 
+        labels, images = done.dataset.labels, done.dataset.images
+        named = any(image.name != str(image.id) for image in images)
         with writing(out) as file:
-            pq.write_table(done.fused.to_arrow(), file, compression="zstd")
+            done.fused.to_parquet(
+                file,
+                labels=None if labels.bare else labels,
+                pictures={image.id: image.name for image in images} if named else None,
+            )
         return []
     from quorate.formats.coco.results_writing import write_results
 
