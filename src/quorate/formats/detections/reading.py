@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
+_NUMBERS = Labels(tuple(map(str, range(10_000))), tuple(range(10_000)))
+"""The labels of YOLO text whose data set has none: numbers."""
 
 
 @dataclass(frozen=True)
@@ -258,10 +260,11 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
         bare = _bare_yolo(location, dataset)
         if bare is not None:
             scaled = f"{location}: its boxes are normalised; they were scaled to pixels."
+            labels, _ = labels_of(np.unique(bare.category_id).tolist(), location, dataset)
             return DetectionFile(
                 detections=bare.to_detections(detector=name),
                 images=dataset.images,
-                labels=dataset.labels,
+                labels=labels,
                 notes=(scaled, *_without_scores(bare, location)),
             )
     found = read(location)
@@ -319,6 +322,7 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
             return None
         names = picture_names(dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
+        labels = dataset.labels if len(dataset.labels) else _NUMBERS
         rows = Rows()
         for file in files:
             stem = file.removesuffix(".txt")
@@ -328,6 +332,6 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
             if not sizes[number][0]:
                 raise InputError(f"{source.place(file)}: the size of its picture is not known.")
             text = source.tree.read(file)
-            for values in yolo.lines(text, source.place(file), dataset.labels, sizes[number]):
+            for values in yolo.lines(text, source.place(file), labels, sizes[number]):
                 rows.add(number, **values)
         return rows.build()
