@@ -130,7 +130,7 @@ class Task:
             [Detections.from_parquet(self._part(start).with_suffix(".parquet"))
              for start in range(0, images, PART_SIZE)]
         )  # fmt: skip
-        write_detections(self.folder / "detections.parquet", detections)
+        write_detections(self.folder / "detections.parquet", detections, self.contents)
         voters = self.detector.voters
         counts = np.bincount(detections.detector, minlength=len(voters))
         manifest = Manifest(

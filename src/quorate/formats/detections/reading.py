@@ -5,6 +5,7 @@ A file is read on its own, or matched with the pictures and labels of a data set
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
-from quorate.detections import Detections
+from quorate.detections import Detections, read_table, words_of_table
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import open_source
 from quorate.formats.coco.results_reading import STDIN, read_results
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
+_NUMBERS = Labels(tuple(map(str, range(10_000))), tuple(range(10_000)))
+"""The labels of YOLO text whose data set has none: numbers."""
 
 
 @dataclass(frozen=True)
@@ -205,19 +208,47 @@ def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> De
 
 
 def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
-    if is_s3(location):
-        import io
-
-        detections = Detections.from_parquet(io.BytesIO(read_bytes(location)))  # type: ignore[arg-type]
+    if not is_s3(location) and not os.path.exists(location):
+        raise InputError(f"{location}: there is no such file.")
+    table = read_table(io.BytesIO(read_bytes(location)) if is_s3(location) else location)
+    boxes = Detections.from_arrow(table, origin=location)
+    if name and len(boxes.detectors) == 1:
+        boxes = replace(boxes, detectors=(name,))
+    # Words go before numbers: another data set may number its pictures and labels anew.
+    if words := words_of_table(table, "file_name"):
+        own, row = words
+        kept = _numbered(own, row, boxes.image_id) if dataset is None else None
+        if kept is None:
+            images, numbers = pictures_of(own, location, dataset)
+        else:
+            images = tuple(Image(id=i, file_name=n) for i, n in zip(kept, own, strict=True))
+            numbers = np.array(kept, np.int64)
+        boxes = replace(boxes, image_id=numbers[row])
     else:
-        if not os.path.exists(location):
-            raise InputError(f"{location}: there is no such file.")
-        detections = Detections.from_parquet(location)
-    if name and len(detections.detectors) == 1:
-        detections = replace(detections, detectors=(name,))
-    images, _ = pictures_of(np.unique(detections.image_id).tolist(), location, dataset)
-    labels, _ = labels_of(np.unique(detections.category_id).tolist(), location, dataset)
-    return DetectionFile(detections=detections, images=images, labels=labels)
+        images, _ = pictures_of(np.unique(boxes.image_id).tolist(), location, dataset)
+    if words := words_of_table(table, "label"):
+        own, row = words
+        alone = dataset is None or not len(dataset.labels)
+        kept = _numbered(own, row, boxes.category_id) if alone else None
+        if kept is None:
+            labels, categories = labels_of(own, location, dataset)
+        else:
+            order = np.argsort(kept)
+            labels = Labels(tuple(own[i] for i in order), tuple(kept[i] for i in order))
+            categories = np.array(kept, np.int32)
+        boxes = replace(boxes, category_id=categories[row])
+    else:
+        labels, _ = labels_of(np.unique(boxes.category_id).tolist(), location, dataset)
+    return DetectionFile(detections=boxes, images=images, labels=labels)
+
+
+def _numbered(
+    words: Sequence[str], row: NDArray[np.int64], ids: NDArray[np.integer]
+) -> list[int] | None:
+    """The id that each word has in the file; None where two share one, or one has two or none."""
+    pairs = np.unique(np.column_stack([row, ids]), axis=0)
+    one = len(pairs) == len(words) == len(np.unique(pairs[:, 1]))
+    return pairs[:, 1].tolist() if one else None
 
 
 def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
@@ -229,10 +260,11 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
         bare = _bare_yolo(location, dataset)
         if bare is not None:
             scaled = f"{location}: its boxes are normalised; they were scaled to pixels."
+            labels, _ = labels_of(np.unique(bare.category_id).tolist(), location, dataset)
             return DetectionFile(
                 detections=bare.to_detections(detector=name),
                 images=dataset.images,
-                labels=dataset.labels,
+                labels=labels,
                 notes=(scaled, *_without_scores(bare, location)),
             )
     found = read(location)
@@ -290,6 +322,7 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
             return None
         names = picture_names(dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
+        labels = dataset.labels if len(dataset.labels) else _NUMBERS
         rows = Rows()
         for file in files:
             stem = file.removesuffix(".txt")
@@ -299,6 +332,6 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
             if not sizes[number][0]:
                 raise InputError(f"{source.place(file)}: the size of its picture is not known.")
             text = source.tree.read(file)
-            for values in yolo.lines(text, source.place(file), dataset.labels, sizes[number]):
+            for values in yolo.lines(text, source.place(file), labels, sizes[number]):
                 rows.add(number, **values)
         return rows.build()
