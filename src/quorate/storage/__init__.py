@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from quorate.errors import InputError
+from quorate.errors import InputError, nearest_file
 from quorate.storage import s3
 from quorate.storage.archive import ZipTree, in_zip
 from quorate.storage.checksums import sha256
@@ -88,7 +88,7 @@ def open_tree(root: str | os.PathLike[str]) -> Tree:
         return ZipTree(root, archive, file, inside)
     if os.path.exists(root):
         raise InputError(f"{root}: neither a folder nor a ZIP archive.")
-    raise InputError(f"{root}: there is no such folder or archive.")
+    raise InputError(f"{root}: there is no such folder or archive.", hint=nearest_file(root))
 
 
 def read_bytes(location: str | os.PathLike[str]) -> bytes:
@@ -107,7 +107,7 @@ def open_file(location: str | os.PathLike[str]) -> BinaryIO:
     except (NotADirectoryError, FileNotFoundError) as error:
         found = in_zip(location)
         if not found or not found[1]:
-            refuse(location, error)
+            refuse(location, error, hint=nearest_file(location))
         with open_tree(found[0]) as tree:
             return io.BytesIO(tree.read(found[1]))
     except OSError as error:
