@@ -19,7 +19,7 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, not_utf8, side
+from quorate.formats.base import Source, as_number, not_utf8, side
 from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
@@ -188,12 +188,7 @@ def _meant(known: Mapping[Any, int], value: float | str) -> int | None:
     found = known.get(value)  # 42.0 finds 42
     if found is not None:
         return found
-    return known.get(number(value) if isinstance(value, str) else str(whole(value)))
-
-
-def number(text: str) -> int | str:
-    """The whole number that a text is; the text itself where it is none."""
-    return int(text) if text.isascii() and text.isdecimal() else text
+    return known.get(as_number(value) if isinstance(value, str) else str(whole(value)))
 
 
 def _decoded(source: Source, name: str) -> _File:
@@ -237,7 +232,7 @@ def _labels(
     for name, part in parts:
         for category in part.categories or ():
             place = f"{source.place(name)}: category '{category.name}'"
-            known = number(category.id) if isinstance(category.id, str) else whole(category.id)
+            known = as_number(category.id) if isinstance(category.id, str) else whole(category.id)
             if not isinstance(known, int) or not -(2**31) <= known < 2**31:
                 raise LabelError(
                     f"{place} has the id {category.id!r}, which is no whole number of 32 bits.",
@@ -251,7 +246,7 @@ def _labels(
             if category.supercategory:
                 groups[str(category.name)] = category.supercategory
     given = {shape.category_id for _, part in parts for shape in part.annotations or ()}
-    used = {number(value) if isinstance(value, str) else value for value in given}
+    used = {as_number(value) if isinstance(value, str) else value for value in given}
     notes = []
     if 0 in names and 0 not in used and names[0] in groups.values():
         notes.append(

@@ -23,10 +23,9 @@ from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
     counted_from_zero,
     labels_of,
-    picture_names,
-    pictures_of,
+    left_out,
+    matched,
     sizes_of,
-    two_readings,
 )
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
@@ -119,10 +118,12 @@ def _from_results(
     coordinates: Coordinates,
     scale: bool,
 ) -> DetectionFile:
-    images, numbers = pictures_of(results.image_ids, location, dataset)
+    images, numbers, notes = matched(results.image_ids, location, dataset, results.stated)
+    if more := left_out(results.image_ids, numbers, results.image, location):
+        results = results.take(numbers[results.image] >= 0)
+        notes += more
     labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
-    notes = two_readings(results.image_ids, location, dataset)
     if counted_from_zero(results.category_ids, labels):
         notes.append(
             f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
@@ -130,7 +131,7 @@ def _from_results(
         )
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
-        results = results.drawn([sizes[number] for number in numbers.tolist()])
+        results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
     if left := len(results.polygons):
         notes.append(
             f"{location}: {left:,} segmentations are polygons, left out because the size of their "
@@ -157,7 +158,7 @@ def _from_results(
         images=images,
         labels=labels,
         coordinates=unit,
-        named_images=any(isinstance(i, str) for i in results.image_ids),
+        named_images=any(isinstance(image.source_id, str) for image in images),
         named_labels=any(isinstance(i, str) for i in results.category_ids),
         notes=tuple(notes),
     )
@@ -215,9 +216,18 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
         detections = Detections.from_parquet(location)
     if name and len(detections.detectors) == 1:
         detections = replace(detections, detectors=(name,))
-    images, _ = pictures_of(np.unique(detections.image_id).tolist(), location, dataset)
+    ids, image = np.unique(detections.image_id, return_inverse=True)
+    images, numbers, notes = matched(ids.tolist(), location, dataset)
+    notes += left_out(ids.tolist(), numbers, image, location)
+    detections = _of_known(replace(detections, image_id=numbers[image]))
     labels, _ = labels_of(np.unique(detections.category_id).tolist(), location, dataset)
-    return DetectionFile(detections=detections, images=images, labels=labels)
+    return DetectionFile(detections, images, labels, notes=tuple(notes))
+
+
+def _of_known(detections: Detections) -> Detections:
+    """The boxes of pictures that are known: the others have the number -1."""
+    known = detections.image_id >= 0
+    return detections if known.all() else detections.take(known)
 
 
 def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
@@ -226,25 +236,18 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     from quorate.formats.registry import read
 
     if dataset is not None:
-        bare = _bare_yolo(location, dataset)
+        bare = _bare_yolo(location, dataset, name)
         if bare is not None:
-            scaled = f"{location}: its boxes are normalised; they were scaled to pixels."
-            return DetectionFile(
-                detections=bare.to_detections(detector=name),
-                images=dataset.images,
-                labels=dataset.labels,
-                notes=(scaled, *_without_scores(bare, location)),
-            )
+            return bare
     found = read(location)
     if found.annotations is None:
         raise FormatError(f"{location}: holds no detections, only pictures.")
     shapes = found.annotations
     sizes = {image.id: (image.width, image.height) for image in found.images}
     detections = shapes.to_detections(detector=name, sizes=sizes)
-    left_out = len(shapes) - len(detections)
     notes = list(found.notes)
-    if left_out:
-        notes.append(f"{location}: {left_out} tags, points and polylines are left out.")
+    if lost := len(shapes) - len(detections):
+        notes.append(f"{location}: {lost} tags, points and polylines are left out.")
     notes += _without_scores(shapes, location)
     if dataset is None:
         source = open_source(location)
@@ -258,15 +261,17 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
             named_images=named,
             named_labels=named,
         )
-    images, numbers = pictures_of([image.name for image in found.images], location, dataset)
+    names = [image.name for image in found.images]
+    images, numbers, more = matched(names, location, dataset)
     labels, categories = labels_of(list(found.labels.names), location, dataset)
-    own = [image.id for image in found.images]
+    place = positions_in([image.id for image in found.images], detections.image_id)
     detections = replace(
         detections,
-        image_id=numbers[positions_in(own, detections.image_id)],
+        image_id=numbers[place],
         category_id=categories[found.labels.positions(detections.category_id)],
     )
-    return DetectionFile(detections, images, labels, notes=tuple(notes))
+    notes += [*more, *left_out(names, numbers, place, location)]
+    return DetectionFile(_of_known(detections), images, labels, notes=tuple(notes))
 
 
 def _without_scores(shapes: Annotations, location: str) -> list[str]:
@@ -276,7 +281,7 @@ def _without_scores(shapes: Annotations, location: str) -> list[str]:
     return [f"{location}: tells no scores; each box counts 1."]
 
 
-def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
+def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | None:
     """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
     if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
         return None
@@ -288,17 +293,28 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
         files = source.ending(".txt")
         if not files or len(files) < len(source.names) or "obj.data" in source.names:
             return None
-        names = picture_names(dataset)
+        stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
+        images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
-        rows = Rows()
-        for file in files:
-            stem = file.removesuffix(".txt")
-            number = names.get(stem, names.get(stem.removeprefix("labels/")))
-            if number is None:
-                raise FormatError(f"{source.place(file)}: the data set has no picture '{stem}'.")
+        rows, gone = Rows(), []
+        for position, (file, number) in enumerate(zip(files, numbers.tolist(), strict=True)):
+            text = source.tree.read(file)
+            if number < 0:
+                gone += [position] * len(text.splitlines())
+                continue
             if not sizes[number][0]:
                 raise InputError(f"{source.place(file)}: the size of its picture is not known.")
-            text = source.tree.read(file)
             for values in yolo.lines(text, source.place(file), dataset.labels, sizes[number]):
                 rows.add(number, **values)
-        return rows.build()
+    shapes = rows.build()
+    notes += left_out(stems, numbers, np.array(gone, np.int64), location)
+    return DetectionFile(
+        detections=shapes.to_detections(detector=name),
+        images=images,
+        labels=dataset.labels,
+        notes=(
+            *notes,
+            f"{location}: its boxes are normalised; they were scaled to pixels.",
+            *_without_scores(shapes, location),
+        ),
+    )
