@@ -159,7 +159,7 @@ def test_fused_boxes_go_in_as_those_of_one_detector(two, tmp_path, ending, capsy
         (["--iou", "2"], "2 is not within 0..1"),
         (["--min-score", "nan"], "nan is not within 0..1"),
         (["--min-votes", "0"], "0 is not a whole number of 1 or more"),
-        (["--set", "sigma=0", "--method", "soft_nms"], "greater than 0"),
+        (["--set", "sigma=0", "--method", "soft_nms"], "expected more than 0"),
         (["--set", "confidnce=max"], "did you mean 'confidence'"),
         (["--set", "nonsense"], "expected KEY=VALUE"),
         (["--method", "votes"], "needs --min-votes"),
