@@ -6,7 +6,7 @@ import argparse
 
 from quorate import TYPE_CHECKING
 from quorate.cli.numbers import count, method, number, share
-from quorate.cli.results import RESULTS, expanded
+from quorate.cli.results import RESULTS, add_labels, expanded, labels_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +49,7 @@ def add_commands(commands: Any) -> None:
         help="COCO, CVAT … data set whose pictures and labels are meant, in whose order the boxes "
         "are written; or a .txt file with a picture's name or id in each line",
     )
+    add_labels(fuse)
     fuse.add_argument("--evaluate", metavar="TRUTH", help="measure the result against this truth")
     fuse.add_argument("--json", action="store_true", help="print the summary as JSON")
     fuse.set_defaults(command=_fuse)
@@ -77,6 +78,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
             files,
             _fusion(arguments),
             dataset=dataset,
+            labels=labels_told(arguments),
             min_votes=None if voting else arguments.min_votes,
             progress=lambda name, read, size: report(f"{name}, MB", read >> 20, size >> 20),
         )
@@ -181,12 +183,16 @@ def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
             done.dataset, Annotations.from_detections(done.fused), out, format=format
         ).notes
     if out.endswith(".parquet"):
-        import pyarrow.parquet as pq
-
         from quorate.storage import writing
 
+        labels, images = done.dataset.labels, done.dataset.images
+        named = any(image.name != str(image.id) for image in images)
         with writing(out) as file:
-            pq.write_table(done.fused.to_arrow(), file, compression="zstd")
+            done.fused.to_parquet(
+                file,
+                labels=None if labels.bare else labels,
+                pictures={image.id: image.name for image in images} if named else None,
+            )
         return []
     from quorate.formats.coco.results_writing import write_results
 
@@ -225,10 +231,9 @@ def _summary(
         "notes": notes,
     }
     if truth is not None:
-        summary["metrics"] = _measured(
-            {name: done.found.of(name) for name in done.found.detectors} | {"fused": done.fused},
-            truth,
-        )
+        results = {name: done.found.of(name) for name in done.found.detectors}
+        summary["metrics"], doubtful = _measured(results | {"fused": done.fused}, truth)
+        notes += doubtful
     return summary
 
 
@@ -246,11 +251,23 @@ def _print_fused(summary: dict[str, Any]) -> None:
     note(f"{summary['pictures']:,} pictures; boxes by votes: {votes or 'none'}")
 
 
-def _measured(results: dict[str, Detections], truth: Dataset) -> dict[str, dict[str, Any]]:
+def _measured(
+    results: dict[str, Detections], truth: Dataset
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Each result's figures, and what is doubtful about them."""
     from quorate.evaluation.coco import evaluate
+    from quorate.evaluation.doubts import doubts, no_better
+    from quorate.evaluation.effort import effort
 
     names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar100": "AR100"}
-    return {
-        name: {title: getattr(metrics, key) for key, title in names.items()}
-        for name, metrics in ((name, evaluate(boxes, truth)) for name, boxes in results.items())
-    }
+    metrics = {name: evaluate(boxes, truth) for name, boxes in results.items()}
+    figures = {}
+    for name, boxes in results.items():
+        best = effort(boxes, truth)
+        figures[name] = {title: getattr(metrics[name], key) for key, title in names.items()} | {
+            "edits": best.best.total,
+            "from score": best.best_score,
+        }
+    said = [doubt for name, boxes in results.items() for doubt in doubts(boxes, truth, name)]
+    worse = no_better(metrics, "fused")
+    return figures, [*said, *([worse] if worse else [])]

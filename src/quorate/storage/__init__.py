@@ -16,8 +16,8 @@ the root are refused, as is an archive that holds such a member or that unpacks 
 it weighs. Every tree may be read from several threads at once.
 
 In the order to read: `tree` is what the three have in common, `folder`, `archive` and `s3` are
-they, `checksums` compares what came from S3; `whole` writes files that appear whole or not at all,
-`owner` lets one process at a time write.
+they, `checksums` digests files and compares what came from S3; `whole` writes files that appear
+whole or not at all, `owner` lets one process at a time write.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from typing import BinaryIO, cast
 from quorate.errors import InputError, nearest_file
 from quorate.storage import s3
 from quorate.storage.archive import ZipTree, in_zip
+from quorate.storage.checksums import sha256
 from quorate.storage.folder import RESULTS, FolderTree
 from quorate.storage.tree import Tree, join, refuse, safe_name
 from quorate.storage.whole import remove_unfinished, whole_file
@@ -51,6 +52,7 @@ __all__ = [
     "remove_tree",
     "remove_unfinished",
     "safe_name",
+    "sha256",
     "write_bytes",
     "writing",
 ]
