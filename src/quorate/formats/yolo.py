@@ -10,6 +10,7 @@ numbers are a polygon. Sizes come from the pictures, so they must be there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -27,17 +28,19 @@ from quorate.formats.shapes import by_image, one_ring, outlined, upright
 from quorate.labels import Labels
 from quorate.storage import join
 
+# Of the whole file, not of a part: a spec's detectors may have `names` too.
+_NAMES = re.compile(rb"""^(?:\{[^{[]*?)?["']?names["']?[ \t]*:""", re.MULTILINE)
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def recognise(source: Source) -> bool:
-    """Whether there is a `data.yaml` (a YAML file with `names`) or an `obj.data`."""
+    """Whether there is a `data.yaml` (a YAML file with `names` at its top) or an `obj.data`."""
     return _config(source) is not None or "obj.data" in source.names
 
 
 def _config(source: Source) -> str | None:
     near = [n for n in source.ending(".yaml", ".yml") if source.single or "/" not in n]
-    named = [name for name in near if b"names" in source.tree.read(name)]
+    named = [name for name in near if _NAMES.search(source.tree.read(name))]
     return next((n for n in named if n.startswith("data.")), named[0] if named else None)
 
 

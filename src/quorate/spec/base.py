@@ -83,7 +83,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "a spec has no aliases (*name)", mark)
+            raise yaml.composer.ComposerError(
+                None, None, 'a spec has no aliases (*name); a glob stands in quotes: "*.jpg"', mark
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

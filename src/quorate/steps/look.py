@@ -56,6 +56,7 @@ class LoadedEnsemble:
         for detector in ensemble.detectors:
             if isinstance(detector, ContainerDetector):
                 detector.load()
+        pictures.allow(ensemble.max_pixels)
         loaded = Loaded.load(ensemble)
         self.ensemble = ensemble
         self.labels = _labels(ensemble, loaded) if labels is None else labels

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quorate.formats.base import Written
 
 PICTURES = 24
+SUMMARY = "summary.json"
 """How many of the pictures that need a person's eye the report shows."""
 STAGE = ".publishing"
 """Where files are written before they are moved to their places."""
@@ -84,8 +85,10 @@ def publish(
         _write_report(stage / "report.html", ensemble, results, findings, notes)
         files.append("report.html")
     notes += _moved(stage, out, files)
-    summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
-    write_json(out / "summary.json", summary)
+    summary = summarise(
+        ensemble, results, findings, published=kept, notes=notes, files=[*files, SUMMARY]
+    )
+    write_json(out / SUMMARY, summary)
     work.forget_earlier()
     progress(total, total)
     return summary.at(str(out))
