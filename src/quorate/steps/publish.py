@@ -85,9 +85,8 @@ def publish(
         _write_report(stage / "report.html", ensemble, results, findings, notes)
         files.append("report.html")
     notes += _moved(stage, out, files)
-    summary = summarise(
-        ensemble, results, findings, published=kept, notes=notes, files=[*files, SUMMARY]
-    )
+    files.append(SUMMARY)
+    summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
     write_json(out / SUMMARY, summary)
     work.forget_earlier()
     progress(total, total)
