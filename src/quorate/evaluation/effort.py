@@ -78,17 +78,38 @@ class Effort:
     confusion: Ints
     fate: NDArray[np.int8]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; pictures and labels are left out."""
-        each = max(len(self.pictures), 1)
-        return {
+    @property
+    def each(self) -> float:
+        """Edits a picture."""
+        return self.edits.total / max(len(self.pictures), 1)
+
+    def to_dict(self, dataset: Dataset, *, pictures: bool = True) -> dict[str, Any]:
+        """Plain values for JSON, with the edits of each label, and of each picture if asked."""
+        labels = zip(dataset.labels.names, self.labels, strict=True)
+        told = {
             "min_score": self.min_score,
             **asdict(self.edits),
             "edits": self.edits.total,
-            "edits_per_picture": self.edits.total / each,
+            "edits_per_picture": self.each,
             "best_score": self.best_score,
             "best": {**asdict(self.best), "edits": self.best.total},
+            "labels": [{"label": label} | by_kind(edits) for label, edits in labels],
         }
+        return told | ({"pictures": self.rows(dataset)} if pictures else {})
+
+    def rows(self, dataset: Dataset) -> list[dict[str, Any]]:
+        """The edits of each picture that needs any, those of most edits first."""
+        rows = [
+            {"picture": image.name, "edits": int(edits.sum())} | by_kind(edits)
+            for image, edits in zip(dataset.images, self.pictures, strict=True)
+            if edits.any()
+        ]
+        return sorted(rows, key=lambda row: -row["edits"])
+
+
+def by_kind(edits: Ints) -> dict[str, int]:
+    """(4,) counts by their names."""
+    return dict(zip(KINDS, edits.tolist(), strict=True))
 
 
 def effort(
@@ -232,14 +253,30 @@ def _counted(ranks: list[Ints], size: int) -> Ints:
     return np.stack([np.bincount(one, minlength=size) for one in ranks], axis=1)
 
 
-def best_single(efforts: Mapping[str, Effort], ensemble: str) -> tuple[str, int] | None:
-    """The detector that needs the fewest edits at its own best score, and the edits it saves.
+@dataclass(frozen=True)
+class Saved:
+    """The edits of an ensemble beside those of the best single detector, the first of equals."""
 
-    Saved are those that the ensemble needs fewer at the score from which it is published: the
-    strictest comparison. None where there is no detector beside it. The first of equals.
-    """
-    others = [name for name in efforts if name != ensemble]
-    if not others or ensemble not in efforts:
-        return None
-    best = min(others, key=lambda name: efforts[name].best.total)
-    return best, efforts[best].best.total - efforts[ensemble].edits.total
+    edits: int
+    best: str
+    best_edits: int
+
+    @property
+    def saved(self) -> int:
+        """How many edits fewer the ensemble needs; below 0 where it needs more."""
+        return self.best_edits - self.edits
+
+    @property
+    def told(self) -> str:
+        """The difference in words."""
+        word = "fewer" if self.saved >= 0 else "more"
+        return f"{abs(self.saved):,} {word} than {self.best} alone ({self.best_edits:,})"
+
+    @classmethod
+    def of(cls, edits: Mapping[str, int], ensemble: str) -> Saved | None:
+        """From each voter's edits; None without the ensemble, or a detector beside it."""
+        others = [name for name in edits if name != ensemble]
+        if not others or ensemble not in edits:
+            return None
+        best = min(others, key=lambda name: edits[name])
+        return cls(edits[ensemble], best, edits[best])
