@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import InputError
-from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
+from quorate.evaluation.truth import HAVE_A_BOX, Floats, Frame, Ints, ScoredBoxes, TruthBoxes
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset
@@ -67,6 +67,8 @@ class Effort:
     confusion   int64  (c + 1, c + 1)  boxes by the label of their object (rows) and their own; the
                                        last column: objects to add; the last row: boxes to delete
     fate        int8   (n,)            what becomes of each box, in the order given: `KEPT` …
+    becomes     int64  (n,)            the category that each box's object has; -1 without one
+    missing     bool   (a,)            the annotations that no published box fits, in their order
     """
 
     min_score: float
@@ -77,6 +79,8 @@ class Effort:
     labels: Ints
     confusion: Ints
     fate: NDArray[np.int8]
+    becomes: Ints
+    missing: NDArray[np.bool_]
 
     @property
     def each(self) -> float:
@@ -149,6 +153,9 @@ def effort(
     added = (matcher.of_object < 0) & ~truth.crowd
     object_image = np.append(truth.image, 0)[matcher.of_box]
     object_label = np.append(truth.category, 0)[matcher.of_box]
+    assert dataset.annotations is not None  # or TruthBoxes would have refused
+    missing = np.zeros(len(dataset.annotations), np.bool_)
+    missing[np.isin(dataset.annotations.kind, HAVE_A_BOX)] = added
     gone = fate == DELETED
     renamed, moved = np.isin(fate, (RELABELLED, BOTH)), np.isin(fate, (MOVED, BOTH))
     columns = [
@@ -173,6 +180,8 @@ def effort(
         labels=_counted([label for _, label in columns], categories)[frame.order],
         confusion=confusion,
         fate=fate,
+        becomes=np.where(matched, np.append(frame.category_id, 0)[object_label], -1),
+        missing=missing,
     )
 
 
