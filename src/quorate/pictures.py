@@ -19,6 +19,7 @@ does) is refused before a pixel is decoded; Pillow's own warning of it is not sh
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Callable
@@ -29,9 +30,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from quorate.errors import ImageError
+from quorate.errors import ImageError, InputError
 
 T = TypeVar("T")
+Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A file (a path, a place in a ZIP archive or in S3), its bytes, or its pixels.
+
+Of a file and of its bytes the EXIF orientation is applied, as everywhere here. A PIL image and an
+array, uint8 (height, width, 3) in RGB, are taken as they stand.
+"""
 
 FORMATS = (
     "JPEG",
@@ -87,6 +94,41 @@ def decode(data: bytes, *, name: str) -> NDArray[np.uint8]:
         return np.asarray(image)
 
     return _read(BytesIO(data), pixels, name)
+
+
+def pixels(
+    picture: Picture, *, name: str, read: Callable[[str | os.PathLike[str]], bytes]
+) -> NDArray[np.uint8]:
+    """The pixels of a picture given in any way, uint8 (height, width, 3) in RGB; see `Picture`.
+
+    `read` gives the bytes of a file. Raises ImageError for what is no picture, InputError for an
+    array of another shape or type.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise InputError(
+                f"{name}: an array of {picture.dtype} {picture.shape} is no picture.",
+                hint="give uint8 of (height, width, 3), RGB",
+            )
+        if not picture.size:
+            raise InputError(f"{name}: has no pixels.")
+        return np.ascontiguousarray(picture)
+    if isinstance(picture, Image.Image):
+        try:
+            shown = np.asarray(to_rgb(picture.copy()))
+        except (OSError, ValueError) as error:  # cut short, or closed
+            raise ImageError(f"{name}: cannot be decoded ({error}).") from None
+        return pixels(shown, name=name, read=read)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return decode(bytes(picture), name=name)
+    if not isinstance(picture, str | os.PathLike):
+        raise InputError(
+            f"{name}: a {type(picture).__name__} is no picture.",
+            hint="give a path, the bytes of a file, an image of Pillow, or an array",
+        )
+    if "\0" in os.fspath(picture):
+        raise InputError(f"{name!r}: is no path.")
+    return decode(read(picture), name=name)
 
 
 def size(file: BinaryIO | bytes, *, name: str) -> tuple[int, int]:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from quorate.steps import Summary
-    from quorate.steps.work import Skipped
     from quorate.steps.summary import Voted
+    from quorate.steps.work import Skipped
 
 MOST = 5
 

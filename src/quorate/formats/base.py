@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.errors import FormatError, InputError, nearest_file
 from quorate.storage import PICTURES, Tree, join, open_tree, safe_name, writing
 
@@ -62,6 +63,9 @@ class Written(NamedTuple):
 
     files: list[str]
     notes: list[str]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @dataclass(frozen=True)
