@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import listed, note
+    from quorate.cli.output import listed, note, notes
     from quorate.errors import InputError
     from quorate.formats import read, write
 
@@ -29,8 +29,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     if dataset.annotations is None:
         raise InputError(f"{arguments.source}: only pictures, no annotations to convert.")
     written = write(dataset, dataset.annotations, arguments.target, format=arguments.to)
-    for remark in (*dataset.notes, *written.notes):
-        note(f"note: {remark}")
+    notes((*dataset.notes, *written.notes))
     note(f"{len(dataset.images):,} pictures, {len(dataset.annotations):,} annotations")
     for file in listed(written.files):
         print(file)

@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_table
+    from quorate.cli.output import notes, print_table
     from quorate.ensemble import DetectionEnsemble
     from quorate.labels import Labels, map_labels
 
@@ -56,19 +56,18 @@ def _check(arguments: argparse.Namespace) -> None:
     if vocabulary is not None and not len(vocabulary):  # pictures alone: as a run has it
         used = [detector.labels.get(word, word) for detector, words in found for word in words]
         vocabulary = Labels.from_names(dict.fromkeys(used))
-    rows, notes = [], []
+    rows, remarks = [], []
     for detector, words in found:
         rows.append({"detector": detector.name, "kind": detector.kind, "labels": ", ".join(words)})
         if words and vocabulary:
             mapping = map_labels(words, vocabulary, detector.labels, detector=detector.name)
-            notes += mapping.report(detector.name)
+            remarks += mapping.report(detector.name)
     print_table(
         rows,
         title=f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}",
         as_json=arguments.json,
     )
-    for remark in notes:
-        note(f"note: {remark}")
+    notes(remarks)
 
 
 def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
