@@ -286,7 +286,8 @@ def test_quiet_leaves_results_and_problems_verbose_tells_more(tmp_path, capsys):
     assert "1 picture could not be read:\n  b.png" in told["-q"].err
 
 
-def test_the_same_note_of_several_detectors_is_one(capsys):
+def test_the_same_note_of_several_detectors_is_one(capsys, monkeypatch):
+    monkeypatch.setattr("quorate.cli.output._quiet", False)
     notes(["a: knows nothing.", "all well", "b: knows nothing.", "a: other.", "a: knows nothing."])
     assert capsys.readouterr().err == (
         "note: a, b: knows nothing.\nnote: all well\nnote: a: other.\n"

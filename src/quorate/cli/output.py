@@ -169,13 +169,14 @@ _quiet = False
 
 def tell(*, more: bool, less: bool) -> None:
     """Let the package's log say more, or notes and progress say nothing."""
+    global _quiet  # of the whole process, as the terminal is
+    _quiet = less
+    if not (more or less):
+        return
     import logging
 
-    global _quiet
-    _quiet = less
-    level = logging.INFO if more else logging.ERROR
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("quorate").setLevel(level)
+    logging.getLogger("quorate").setLevel(logging.INFO if more else logging.ERROR)
 
 
 @contextmanager
