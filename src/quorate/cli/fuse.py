@@ -174,8 +174,10 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
 def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fusion:
     """A method with any `--set KEY=VALUE` as in a spec, checked as there."""
     import yaml
+    from pydantic import ValidationError
 
     from quorate.errors import InputError
+    from quorate.spec.base import spec_error
     from quorate.spec.fusion import METHODS
 
     for setting in settings:
@@ -185,8 +187,10 @@ def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fus
                 f"--set {setting}: expected KEY=VALUE.", hint="for example --set confidence=max"
             )
         given[key] = yaml.safe_load(value)
-    checked: Fusion = METHODS[method](**given)
-    return checked
+    try:
+        return METHODS[method].parsed(given)
+    except ValidationError as error:
+        raise spec_error(error, given, origin="--set") from None
 
 
 def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
