@@ -8,6 +8,7 @@ from quorate.cli.output import listed, note, print_table
 
 if TYPE_CHECKING:
     from quorate.steps import Summary
+    from quorate.steps.summary import Voted
 
 MOST = 5
 
@@ -24,7 +25,7 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
     for voter in (*summary.detectors, summary.ensemble):
         row: dict[str, Any] = {"": voter.name, "boxes": voter.boxes}
         if measured:
-            row |= {"AP": voter.ap, "AP50": voter.ap50}
+            row |= {"AP": voter.ap, "AP50": voter.ap50} | _effort(voter)
         rows.append(row)
     print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")
     votes = ", ".join(f"{count:,} with {votes}" for votes, count in summary.votes.items())
@@ -34,6 +35,8 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
         note(f"published: {summary.published:,} {boxes} ({votes} vote{'s' * many})")
     else:
         note("published: no box")
+    if measured:
+        _say_effort(summary)
     for voter in summary.detectors:
         if voter.failed:
             note(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
@@ -50,6 +53,35 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
     for file in listed(summary.files):
         note(f"  {file}")
     _say_what_next(summary.files)
+
+
+def _effort(voter: Voted) -> dict[str, Any]:
+    left = voter.effort or {}
+    best = left.get("best", {}).get("edits")
+    return {"edits": left.get("edits"), "least": best, "from score": left.get("best_score")}
+
+
+def _say_effort(summary: Summary) -> None:
+    """What a person would still have to do to what is published, and what the quorum saves."""
+    from quorate.evaluation.effort import Saved
+
+    left = summary.ensemble.effort
+    if not left:
+        return
+    note(
+        f"left to a person: {left['edits']:,} edits, {left['edits_per_picture']:.1f} a picture: "
+        f"{left['add']:,} objects to add, {left['delete']:,} boxes to delete, "
+        f"{left['relabel']:,} labels to change, {left['move']:,} boxes to move"
+    )
+    voters = {v.name: v.effort for v in (*summary.detectors, summary.ensemble) if v.effort}
+    ours = summary.ensemble.name
+    if now := Saved.of({name: one["edits"] for name, one in voters.items()}, ours):
+        note(f"  {now.told}")
+    if best := Saved.of({name: one["best"]["edits"] for name, one in voters.items()}, ours):
+        note(
+            f"  each from its best score on (`publish: {{min_score: {left['best_score']:g}}}`): "
+            f"{best.edits:,}, {best.told}"
+        )
 
 
 def _say_what_next(files: tuple[str, ...]) -> None:

@@ -65,7 +65,7 @@ def publish(
     asked, kept = ensemble.publish, findings.kept
     total = len(asked.formats) + asked.report
     files: list[str] = []
-    notes = list(results.notes)
+    notes = [*findings.doubts, *results.notes]
     if len(kept) < results.decided:
         notes.append(
             f"{len(kept):,} of {results.decided:,} boxes are published: the others score less than "
