@@ -45,6 +45,9 @@ class Publish(SpecModel):
     review: Literal["disagreement"] | None = Field(
         None, description="Tag the pictures a person should look at first."
     )
+    review_share: float = Field(
+        0.2, gt=0.0, le=1.0, description="The most pictures that are tagged, as a share of all."
+    )
     report: bool = Field(True, description="Write report.html.")
 
 

@@ -100,7 +100,8 @@ def _write(
     dataset = replace(findings.dataset, annotations=None)
     options: dict[str, Any] = {}
     if name == "cvat" and ensemble.publish.review:
-        dataset, boxes = with_review(dataset, boxes, findings.agreement)
+        share = ensemble.publish.review_share
+        dataset, boxes = with_review(dataset, boxes, findings.agreement, share)
     if name == "yolo":
         options["polygons"] = bool((boxes.kind == Kind.POLYGON).any())
     return write(dataset, boxes, out / name, format=name, **options)
