@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
@@ -53,12 +54,8 @@ class Source:
             return file.read(size)
 
     def text(self, name: str) -> str:
-        """A whole file of text; FormatError where it is not UTF-8."""
-        data = self.tree.read(name)
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise not_utf8(self.place(name), data) from None
+        """A whole file of text; see `plain_text`."""
+        return plain_text(self.tree.read(name), self.place(name))
 
 
 class Written(NamedTuple):
@@ -169,6 +166,18 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
         tree = open_tree(location)
         names = tuple(tree.names())
     return Source(location=location, tree=tree, names=names)
+
+
+def plain_text(data: bytes, place: str) -> str:
+    """Text in UTF-8, or in UTF-16 where a byte order mark says so; without the mark.
+
+    Raises FormatError for any other.
+    """
+    utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise not_utf8(place, data) from None
 
 
 def not_utf8(place: str, data: bytes, before: int = 0) -> FormatError:

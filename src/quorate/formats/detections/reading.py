@@ -285,29 +285,31 @@ def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | No
     """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
     if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
         return None
-    from quorate.formats import yolo
-    from quorate.formats.rows import Rows
+    from quorate.formats.yolo.lines import Lines
+    from quorate.formats.yolo.reading import keypoints_beside
 
     source = open_source(location)
     with source.tree:
         files = source.ending(".txt")
-        if not files or len(files) < len(source.names) or "obj.data" in source.names:
+        others = len(source.names) - len(files) - len(source.ending(".yaml", ".yml"))
+        if not files or others or "obj.data" in source.names:
             return None
+        lines = Lines(dataset.labels, keypoints_beside(source))
         stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
         images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
-        rows, gone = Rows(), []
+        gone = []
         for position, (file, number) in enumerate(zip(files, numbers.tolist(), strict=True)):
-            text = source.tree.read(file)
+            data, place = source.tree.read(file), source.place(file)
             if number < 0:
-                gone += [position] * len(text.splitlines())
-                continue
-            if not sizes[number][0]:
-                raise InputError(f"{source.place(file)}: the size of its picture is not known.")
-            for values in yolo.lines(text, source.place(file), dataset.labels, sizes[number]):
-                rows.add(number, **values)
-    shapes = rows.build()
+                gone += [position] * len(data.splitlines())
+            elif not sizes[number][0]:
+                raise InputError(f"{place}: the size of its picture is not known.")
+            else:
+                lines.add(number, data, place, sizes[number])
+    shapes = lines.built()
     notes += left_out(stems, numbers, np.array(gone, np.int64), location)
+    notes += [f"{location}: {note}" for note in lines.notes]
     return DetectionFile(
         detections=shapes.to_detections(detector=name),
         images=images,
