@@ -53,6 +53,12 @@ class Source:
         with self.tree.open(name) as file:
             return file.read(size)
 
+    def begins(self, name: str) -> str:
+        """The first characters of a file, as far as they are text in UTF-8 or UTF-16."""
+        data = self.head(name)
+        utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        return data.decode("utf-16" if utf16 else "utf-8", "replace")
+
     def text(self, name: str) -> str:
         """A whole file of text; see `plain_text`."""
         return plain_text(self.tree.read(name), self.place(name))
@@ -198,7 +204,7 @@ def side(value: float | str | None, place: str) -> int:
     Raises FormatError for one that no picture has.
     """
     try:
-        pixels = number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
+        pixels = plain_number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
     except ValueError:
         return 0
     if not 0 <= pixels < 1 << 31:
@@ -229,7 +235,7 @@ def score_hint(score: float) -> str:
     return "a score is from 0 to 1"
 
 
-def number(text: str) -> float:
+def plain_number(text: str) -> float:
     """A number as programs write it; ValueError for what Python alone takes: '1_0', '１'."""
     if "_" in text or not text.isascii():
         raise ValueError(f"could not convert string to float: {text[:60]!r}")

@@ -17,7 +17,7 @@ from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import open_source
+from quorate.formats.base import open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
@@ -243,6 +243,15 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     if found.annotations is None:
         raise FormatError(f"{location}: holds no detections, only pictures.")
     shapes = found.annotations
+    for column in ("score", "confidence"):
+        scores = shapes.numbers(column)
+        wrong = scores_within(scores)[1] & ~np.isnan(scores)
+        if wrong.any() and (column == "score" or "score" not in shapes.attributes):
+            raise FormatError(
+                f"{location}: {int(wrong.sum())} of its shapes have a {column} that is no score, "
+                f"the first {scores[wrong][0]:g}.",
+                hint=score_hint(float(scores[wrong][0])),
+            )
     sizes = {image.id: (image.width, image.height) for image in found.images}
     detections = shapes.to_detections(detector=name, sizes=sizes)
     notes = list(found.notes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import number, plain_text, score_hint, scores_within
+from quorate.formats.base import plain_number, plain_text, score_hint, scores_within
 from quorate.labels import Labels
 
 Floats = NDArray[np.float64]
@@ -65,7 +65,7 @@ class Lines:
         for width, group in groupby(lines, key=lambda line: len(line[1])):
             places, rows = zip(*group, strict=True)
             try:
-                values = [*map(float if plain else number, chain.from_iterable(rows))]
+                values = [*map(float if plain else plain_number, chain.from_iterable(rows))]
             except ValueError:
                 raise _no_numbers(place, lines) from None
             block = np.array(values).reshape(-1, width)
@@ -192,7 +192,7 @@ def _no_numbers(place: str, lines: Sequence[tuple[int, Sequence[str]]]) -> Forma
     """The error for the first of the lines that is not all numbers."""
     for at, words in lines:
         try:
-            list(map(number, words))
+            list(map(plain_number, words))
         except ValueError:
             return FormatError(f"{place}, line {at}: not numbers ('{' '.join(words)[:60]}').")
     raise AssertionError(place)  # one of them is bad
