@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
@@ -52,13 +53,15 @@ class Source:
         with self.tree.open(name) as file:
             return file.read(size)
 
+    def begins(self, name: str) -> str:
+        """The first characters of a file, as far as they are text in UTF-8 or UTF-16."""
+        data = self.head(name)
+        utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        return data.decode("utf-16" if utf16 else "utf-8", "replace")
+
     def text(self, name: str) -> str:
-        """A whole file of text; FormatError where it is not UTF-8."""
-        data = self.tree.read(name)
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise not_utf8(self.place(name), data) from None
+        """A whole file of text; see `plain_text`."""
+        return plain_text(self.tree.read(name), self.place(name))
 
 
 class Written(NamedTuple):
@@ -173,6 +176,18 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
     return Source(location=location, tree=tree, names=names)
 
 
+def plain_text(data: bytes, place: str) -> str:
+    """Text in UTF-8, or in UTF-16 where a byte order mark says so; without the mark.
+
+    Raises FormatError for any other.
+    """
+    utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise not_utf8(place, data) from None
+
+
 def not_utf8(place: str, data: bytes, before: int = 0) -> FormatError:
     """The error for text that is not UTF-8; `before` is how many bytes of the file precede it."""
     byte = before
@@ -191,7 +206,7 @@ def side(value: float | str | None, place: str) -> int:
     Raises FormatError for one that no picture has.
     """
     try:
-        pixels = number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
+        pixels = plain_number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
     except ValueError:
         return 0
     if not 0 <= pixels < 1 << 31:
@@ -222,7 +237,7 @@ def score_hint(score: float) -> str:
     return "a score is from 0 to 1"
 
 
-def number(text: str) -> float:
+def plain_number(text: str) -> float:
     """A number as programs write it; ValueError for what Python alone takes: '1_0', '１'."""
     if "_" in text or not text.isascii():
         raise ValueError(f"could not convert string to float: {text[:60]!r}")

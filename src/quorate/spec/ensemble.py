@@ -42,6 +42,9 @@ class Publish(SpecModel):
         le=100.0,
         description="Pixels that a polygon's outline may stray from its mask's; 0 follows each.",
     )
+    renumber: bool = Field(
+        False, description="COCO's categories are numbered anew from 1, without gaps."
+    )
     review: Literal["disagreement"] | None = Field(
         None, description="Tag the pictures a person should look at first."
     )

@@ -78,7 +78,7 @@ def publish(
         progress(number, total)
         written = _write(name, ensemble, findings, boxes, stage)
         files += [Path(file).relative_to(stage).as_posix() for file in written.files]
-        notes += written.notes
+        notes += [note for note in written.notes if note not in notes]
     if asked.report:
         progress(total - 1, total)
         _write_report(stage / "report.html", ensemble, results, findings, notes)
@@ -102,6 +102,8 @@ def _write(
     if name == "cvat" and ensemble.publish.review:
         share = ensemble.publish.review_share
         dataset, boxes = with_review(dataset, boxes, findings.agreement, share)
+    if name == "coco":
+        options["renumber"] = ensemble.publish.renumber
     if name == "yolo":
         options["polygons"] = bool((boxes.kind == Kind.POLYGON).any())
     return write(dataset, boxes, out / name, format=name, **options)

@@ -22,7 +22,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source
+from quorate.formats.base import Source, plain_number
 from quorate.formats.cvat.meta import Node, read_meta
 from quorate.formats.places import placed
 from quorate.formats.rows import scattered
@@ -47,7 +47,7 @@ def recognise(source: Source) -> bool:
 
 def _files(source: Source) -> list[str]:
     near = [name for name in source.ending(".xml") if source.single or "/" not in name]
-    return [name for name in near if b"<annotations" in source.head(name)]
+    return [name for name in near if "<annotations" in source.begins(name)]
 
 
 def read(source: Source) -> Dataset:
@@ -72,8 +72,7 @@ def read(source: Source) -> Dataset:
         with source.tree.open(name) as file:
             _Reader(source.place(name), content).read(file)
     notes = [
-        f"{source.location}: {count} {shape}s are left out; Quorate knows none."
-        for shape, count in sorted(content.left_out.items())
+        f"{source.location}: {count} {what}." for what, count in sorted(content.left_out.items())
     ]
     images, info = content.images, content.info
     if len(files) > 1 or not any(info.get(top, {}).get("id") for top in ("task", "job")):
@@ -255,13 +254,15 @@ class _Reader:
             image = Image(
                 id=len(images) + 1,
                 file_name=_told(values, "name", str),
-                width=_told(values, "width", _whole, "0"),
-                height=_told(values, "height", _whole, "0"),
+                width=_told(values, "width", _side, "0"),
+                height=_told(values, "height", _side, "0"),
                 subset=values.get("subset", ""),
                 source_id=_told(values, "id", _whole) if "id" in values else None,
             )
         except ValueError as error:
             raise self._fault(f"an <image> {error}") from None
+        if not (image.width and image.height) and {"width", "height"} & values.keys():
+            self._content.left_out["pictures have a width or height of 0, which is unknown"] += 1
         images.append(image)
         self._picture = image.id
 
@@ -270,7 +271,7 @@ class _Reader:
         if kind is None:
             if tag not in LEFT_OUT:
                 raise self._fault(f"an unknown shape <{tag}>")
-            self._content.left_out[tag] += 1
+            self._content.left_out[f"{tag}s are left out; Quorate knows none"] += 1
             return
         self._in_shape = True
         self._kinds.append(kind)
@@ -281,6 +282,9 @@ class _Reader:
     def _convert(self) -> None:
         """Make columns of the shapes gathered."""
         n = len(self._kinds)
+        if twice := sum(len(rows) - len(set(rows)) for rows, _ in self._attributes.values()):
+            said = "attributes stand twice in a shape, of which the last counts"
+            self._content.left_out[said] += twice
         kind = np.array(self._kinds, dtype=np.int8)
         xyxy = np.zeros((n, 4))
         boxes = np.flatnonzero(kind == Kind.BOX)
@@ -322,8 +326,10 @@ class _Reader:
     ) -> NDArray[np.float64]:
         """A coordinate of the boxes, which are in the given rows."""
         try:
-            found = np.array([float(values[name]) for values in boxes])
-            if (np.abs(found) < LIMIT).all():
+            texts = [values[name] for values in boxes]
+            found = np.array([*map(float, texts)])
+            all_ = "".join(texts)  # what Python alone takes for a number has '_' or is not ASCII
+            if (np.abs(found) < LIMIT).all() and "_" not in all_ and all_.isascii():
                 return found
         except (KeyError, ValueError):
             pass
@@ -392,25 +398,33 @@ def _told(
 
 def _finite(text: str) -> float:
     try:
-        number = float(text)
+        found = plain_number(text)
     except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+        found = math.nan
+    if not math.isfinite(found):
         raise ValueError("is no finite number")
-    if abs(number) >= LIMIT:
+    if abs(found) >= LIMIT:
         raise ValueError("is too large")
-    return number
+    return found
 
 
 def _whole(text: str) -> int:
     """A whole number of 32 bits, also where it is written as '3.0'."""
     try:
-        number = float(text)
+        found = plain_number(text)
     except ValueError:
-        number = math.nan
-    if not (number.is_integer() and abs(number) < LIMIT):
+        found = math.nan
+    if not (found.is_integer() and abs(found) < LIMIT):
         raise ValueError("is no whole number of 32 bits")
-    return int(number)
+    return int(found)
+
+
+def _side(text: str) -> int:
+    """A picture's width or height in whole pixels, 0 where it is not known."""
+    pixels = _whole(text)
+    if pixels < 0:
+        raise ValueError("is no size of a picture")
+    return pixels
 
 
 def _geometry(kind: int, values: Mapping[str, str]) -> tuple[tuple[float, ...], Any]:
@@ -440,6 +454,8 @@ def _numbers(text: str) -> NDArray[np.float64]:
     try:
         found = np.array(text.split(","), dtype=np.float64)
     except ValueError:
+        found = np.array([np.nan])
+    if "_" in text or not text.isascii():
         found = np.array([np.nan])
     if not (np.abs(found) < LIMIT).all():
         raise ValueError("are no finite numbers, or too large")

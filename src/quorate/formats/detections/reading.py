@@ -18,7 +18,7 @@ from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import open_source
+from quorate.formats.base import open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
@@ -272,6 +272,15 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     if found.annotations is None:
         raise FormatError(f"{location}: holds no detections, only pictures.")
     shapes = found.annotations
+    for column in ("score", "confidence"):
+        scores = shapes.numbers(column)
+        wrong = scores_within(scores)[1] & ~np.isnan(scores)
+        if wrong.any() and (column == "score" or "score" not in shapes.attributes):
+            raise FormatError(
+                f"{location}: {int(wrong.sum())} of its shapes have a {column} that is no score, "
+                f"the first {scores[wrong][0]:g}.",
+                hint=score_hint(float(scores[wrong][0])),
+            )
     sizes = {image.id: (image.width, image.height) for image in found.images}
     detections = shapes.to_detections(detector=name, sizes=sizes)
     notes = list(found.notes)
@@ -314,30 +323,32 @@ def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | No
     """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
     if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
         return None
-    from quorate.formats import yolo
-    from quorate.formats.rows import Rows
+    from quorate.formats.yolo.lines import Lines
+    from quorate.formats.yolo.reading import keypoints_beside
 
     source = open_source(location)
     with source.tree:
         files = source.ending(".txt")
-        if not files or len(files) < len(source.names) or "obj.data" in source.names:
+        others = len(source.names) - len(files) - len(source.ending(".yaml", ".yml"))
+        if not files or others or "obj.data" in source.names:
             return None
+        labels = dataset.labels if len(dataset.labels) else _NUMBERS
+        lines = Lines(labels, keypoints_beside(source))
         stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
         images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
-        labels = dataset.labels if len(dataset.labels) else _NUMBERS
-        rows, gone = Rows(), []
+        gone = []
         for position, (file, number) in enumerate(zip(files, numbers.tolist(), strict=True)):
-            text = source.tree.read(file)
+            data, place = source.tree.read(file), source.place(file)
             if number < 0:
-                gone += [position] * len(text.splitlines())
-                continue
-            if not sizes[number][0]:
-                raise InputError(f"{source.place(file)}: the size of its picture is not known.")
-            for values in yolo.lines(text, source.place(file), labels, sizes[number]):
-                rows.add(number, **values)
-    shapes = rows.build()
+                gone += [position] * len(data.splitlines())
+            elif not sizes[number][0]:
+                raise InputError(f"{place}: the size of its picture is not known.")
+            else:
+                lines.add(number, data, place, sizes[number])
+    shapes = lines.built()
     notes += left_out(stems, numbers, np.array(gone, np.int64), location)
+    notes += [f"{location}: {note}" for note in lines.notes]
     used, _ = labels_of(np.unique(shapes.category_id).tolist(), location, dataset)
     return DetectionFile(
         detections=shapes.to_detections(detector=name),
