@@ -101,6 +101,7 @@ def fuse_files(
             file, dataset, said.get(file), name, scale=False, progress=partial(progress, name)
         )
         read.append(_own_boxes(one, file, name))
+    read = read if dataset else _by_number(read)
     united = dataset or Dataset(root="", images=_united_images(places, read), labels=Labels((), ()))
     own_labels = not len(united.labels)
     if own_labels:
@@ -199,6 +200,18 @@ def _own_boxes(one: DetectionFile, file: str, name: str) -> DetectionFile:
     boxes = replace(boxes, detector=np.zeros_like(boxes.detector), detectors=(name,), members=None)
     said = f"{file}: its boxes are fused already; each counts as one vote of '{name}'."
     return replace(one, detections=boxes, notes=(*one.notes, said))
+
+
+def _by_number(read: list[DetectionFile]) -> list[DetectionFile]:
+    """The files with numbers for names, where one of them has nothing else and all have numbers."""
+    bare = [all(image.name == str(image.id) for image in one.images) for one in read]
+    if all(bare) or not any(bare) or any(one.named_images for one in read):
+        return read
+    numbered = msgspec.structs.replace
+    return [
+        replace(one, images=tuple(numbered(i, published_as=str(i.id)) for i in one.images))
+        for one in read
+    ]
 
 
 def _united_images(files: Sequence[str], read: Sequence[DetectionFile]) -> tuple[Image, ...]:

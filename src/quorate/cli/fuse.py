@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count, number, share
+from quorate.cli.numbers import count, method, number, share
 from quorate.cli.results import RESULTS, add_labels, expanded, labels_told
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
     fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write; "
                       "with --format a folder, .zip or file")  # fmt: skip
     fuse.add_argument("--format", choices=ANNOTATIONS, help="write annotations of this format")
-    fuse.add_argument("--method", choices=METHODS, default="wbf", help="default: wbf")
+    fuse.add_argument("--method", choices=METHODS, type=method, default="wbf", help="default: wbf")
     fuse.add_argument("--iou", type=share, help="boxes overlap above this (default: the method's)")
     fuse.add_argument("--min-score", type=share, help="boxes that score less take no part")
     fuse.add_argument(
@@ -58,7 +58,7 @@ def add_commands(commands: Any) -> None:
 def _weights(text: str) -> list[float]:
     values = [number(one) for one in text.split(",")]
     if not all(0.0 < value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"{text}: weights are above 0")
+        raise argparse.ArgumentTypeError(f"{text}: a weight is a number above 0")
     return values
 
 
@@ -138,35 +138,38 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
     def fusion(names: tuple[str, ...]) -> Fusion | Method:
         if arguments.weights:
             if len(arguments.weights) != len(names):
-                raise InputError(f"--weights has {len(arguments.weights)} for {len(names)} files.")
+                raise InputError(
+                    f"--weights has {len(arguments.weights)} for {len(names)} files.",
+                    hint=f"one for each file, in their order ({', '.join(names)}), with commas "
+                    f"between: --weights {','.join(['1'] * len(names))}",
+                )
             given["weights"] = dict(zip(names, arguments.weights, strict=True))
         if arguments.settings:
             return _checked(arguments.method, given, arguments.settings)
         return Method.named(arguments.method, **given)
 
     if arguments.method == "votes" and arguments.min_votes is None and not arguments.settings:
-        raise InputError("--method votes needs --min-votes.")
+        raise InputError(
+            "--method votes needs --min-votes.", hint="for example --method votes --min-votes 2"
+        )
     return fusion
 
 
 def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fusion:
     """A method with any `--set KEY=VALUE` as in a spec, checked as there."""
     import yaml
-    from pydantic import ValidationError
 
     from quorate.errors import InputError
-    from quorate.spec import fusion as methods
-    from quorate.spec.base import spec_error
+    from quorate.spec.fusion import METHODS
 
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise InputError(f"--set {setting}: expected KEY=VALUE.")
+            raise InputError(
+                f"--set {setting}: expected KEY=VALUE.", hint="for example --set confidence=max"
+            )
         given[key] = yaml.safe_load(value)
-    try:
-        checked: Fusion = methods.METHODS[method].model_validate({"method": method, **given})
-    except ValidationError as error:
-        raise spec_error(error, origin="quorate fuse") from None
+    checked: Fusion = METHODS[method](**given)
     return checked
 
 

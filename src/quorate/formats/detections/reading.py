@@ -24,10 +24,9 @@ from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
     counted_from_zero,
     labels_of,
-    picture_names,
-    pictures_of,
+    left_out,
+    matched,
     sizes_of,
-    two_readings,
 )
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
@@ -122,10 +121,12 @@ def _from_results(
     coordinates: Coordinates,
     scale: bool,
 ) -> DetectionFile:
-    images, numbers = pictures_of(results.image_ids, location, dataset)
+    images, numbers, notes = matched(results.image_ids, location, dataset, results.stated)
+    if more := left_out(results.image_ids, numbers, results.image, location):
+        results = results.take(numbers[results.image] >= 0)
+        notes += more
     labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
-    notes = two_readings(results.image_ids, location, dataset)
     if counted_from_zero(results.category_ids, labels):
         notes.append(
             f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
@@ -133,7 +134,7 @@ def _from_results(
         )
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
-        results = results.drawn([sizes[number] for number in numbers.tolist()])
+        results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
     if left := len(results.polygons):
         notes.append(
             f"{location}: {left:,} segmentations are polygons, left out because the size of their "
@@ -160,7 +161,7 @@ def _from_results(
         images=images,
         labels=labels,
         coordinates=unit,
-        named_images=any(isinstance(i, str) for i in results.image_ids),
+        named_images=any(isinstance(image.source_id, str) for image in images),
         named_labels=any(isinstance(i, str) for i in results.category_ids),
         notes=tuple(notes),
     )
@@ -215,17 +216,18 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
     if name and len(boxes.detectors) == 1:
         boxes = replace(boxes, detectors=(name,))
     # Words go before numbers: another data set may number its pictures and labels anew.
-    if words := words_of_table(table, "file_name"):
-        own, row = words
-        kept = _numbered(own, row, boxes.image_id) if dataset is None else None
-        if kept is None:
-            images, numbers = pictures_of(own, location, dataset)
-        else:
-            images = tuple(Image(id=i, file_name=n) for i, n in zip(kept, own, strict=True))
-            numbers = np.array(kept, np.int64)
-        boxes = replace(boxes, image_id=numbers[row])
+    notes: list[str] = []
+    words = words_of_table(table, "file_name")
+    kept = _numbered(*words, boxes.image_id) if words and dataset is None else None
+    if words and kept:
+        images = tuple(Image(id=i, file_name=n) for i, n in zip(kept, words[0], strict=True))
+        boxes = replace(boxes, image_id=np.array(kept, np.int64)[words[1]])
     else:
-        images, _ = pictures_of(np.unique(boxes.image_id).tolist(), location, dataset)
+        numbered, row = np.unique(boxes.image_id, return_inverse=True)
+        own, row = words or (numbered.tolist(), row)
+        images, numbers, notes = matched(own, location, dataset)
+        notes += left_out(own, numbers, row, location)
+        boxes = replace(boxes, image_id=numbers[row])
     if words := words_of_table(table, "label"):
         own, row = words
         alone = dataset is None or not len(dataset.labels)
@@ -239,7 +241,7 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
         boxes = replace(boxes, category_id=categories[row])
     else:
         labels, _ = labels_of(np.unique(boxes.category_id).tolist(), location, dataset)
-    return DetectionFile(detections=boxes, images=images, labels=labels)
+    return DetectionFile(_of_known(boxes), images, labels, notes=tuple(notes))
 
 
 def _numbered(
@@ -251,32 +253,30 @@ def _numbered(
     return pairs[:, 1].tolist() if one else None
 
 
+def _of_known(detections: Detections) -> Detections:
+    """The boxes of pictures that are known: the others have the number -1."""
+    known = detections.image_id >= 0
+    return detections if known.all() else detections.take(known)
+
+
 def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
     """Detections kept as annotations, with a score each."""
     from quorate.formats import coco
     from quorate.formats.registry import read
 
     if dataset is not None:
-        bare = _bare_yolo(location, dataset)
+        bare = _bare_yolo(location, dataset, name)
         if bare is not None:
-            scaled = f"{location}: its boxes are normalised; they were scaled to pixels."
-            labels, _ = labels_of(np.unique(bare.category_id).tolist(), location, dataset)
-            return DetectionFile(
-                detections=bare.to_detections(detector=name),
-                images=dataset.images,
-                labels=labels,
-                notes=(scaled, *_without_scores(bare, location)),
-            )
+            return bare
     found = read(location)
     if found.annotations is None:
         raise FormatError(f"{location}: holds no detections, only pictures.")
     shapes = found.annotations
     sizes = {image.id: (image.width, image.height) for image in found.images}
     detections = shapes.to_detections(detector=name, sizes=sizes)
-    left_out = len(shapes) - len(detections)
     notes = list(found.notes)
-    if left_out:
-        notes.append(f"{location}: {left_out} tags, points and polylines are left out.")
+    if lost := len(shapes) - len(detections):
+        notes.append(f"{location}: {lost} tags, points and polylines are left out.")
     notes += _without_scores(shapes, location)
     if dataset is None:
         source = open_source(location)
@@ -290,15 +290,17 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
             named_images=named,
             named_labels=named,
         )
-    images, numbers = pictures_of([image.name for image in found.images], location, dataset)
+    names = [image.name for image in found.images]
+    images, numbers, more = matched(names, location, dataset)
     labels, categories = labels_of(list(found.labels.names), location, dataset)
-    own = [image.id for image in found.images]
+    place = positions_in([image.id for image in found.images], detections.image_id)
     detections = replace(
         detections,
-        image_id=numbers[positions_in(own, detections.image_id)],
+        image_id=numbers[place],
         category_id=categories[found.labels.positions(detections.category_id)],
     )
-    return DetectionFile(detections, images, labels, notes=tuple(notes))
+    notes += [*more, *left_out(names, numbers, place, location)]
+    return DetectionFile(_of_known(detections), images, labels, notes=tuple(notes))
 
 
 def _without_scores(shapes: Annotations, location: str) -> list[str]:
@@ -308,7 +310,7 @@ def _without_scores(shapes: Annotations, location: str) -> list[str]:
     return [f"{location}: tells no scores; each box counts 1."]
 
 
-def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
+def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | None:
     """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
     if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
         return None
@@ -320,18 +322,30 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
         files = source.ending(".txt")
         if not files or len(files) < len(source.names) or "obj.data" in source.names:
             return None
-        names = picture_names(dataset)
+        stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
+        images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
         labels = dataset.labels if len(dataset.labels) else _NUMBERS
-        rows = Rows()
-        for file in files:
-            stem = file.removesuffix(".txt")
-            number = names.get(stem, names.get(stem.removeprefix("labels/")))
-            if number is None:
-                raise FormatError(f"{source.place(file)}: the data set has no picture '{stem}'.")
+        rows, gone = Rows(), []
+        for position, (file, number) in enumerate(zip(files, numbers.tolist(), strict=True)):
+            text = source.tree.read(file)
+            if number < 0:
+                gone += [position] * len(text.splitlines())
+                continue
             if not sizes[number][0]:
                 raise InputError(f"{source.place(file)}: the size of its picture is not known.")
-            text = source.tree.read(file)
             for values in yolo.lines(text, source.place(file), labels, sizes[number]):
                 rows.add(number, **values)
-        return rows.build()
+    shapes = rows.build()
+    notes += left_out(stems, numbers, np.array(gone, np.int64), location)
+    used, _ = labels_of(np.unique(shapes.category_id).tolist(), location, dataset)
+    return DetectionFile(
+        detections=shapes.to_detections(detector=name),
+        images=images,
+        labels=used,
+        notes=(
+            *notes,
+            f"{location}: its boxes are normalised; they were scaled to pixels.",
+            *_without_scores(shapes, location),
+        ),
+    )
