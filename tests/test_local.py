@@ -180,6 +180,19 @@ def test_truth_in_the_data_set_measures_every_detector(tmp_path):
     assert c.ap == pytest.approx(0.5, abs=0.05)  # it knows one label of two
     assert summary.ensemble.ap is not None
     assert summary.ensemble.ap > b.ap
+    assert [voter.effort["edits"] for voter in (a, c, summary.ensemble)] == [0, 6, 0]
+    assert c.effort["labels"][1] == {
+        "label": "green",
+        "add": 6,
+        "delete": 0,
+        "relabel": 0,
+        "move": 0,
+    }
+    assert not any("quorate tune" in note for note in summary.notes)
+    worse = ensemble(data, B, C).run(out=tmp_path / "worse")  # both must see what stays
+    assert "than b alone" in worse.notes[0]
+    assert "`quorate tune`" in worse.notes[0]
+    assert "than b alone" in (tmp_path / "worse/report.html").read_text()
 
 
 def test_a_failing_detector_degrades_the_run_and_is_named(tmp_path):
