@@ -81,6 +81,11 @@ class EnsembleSpec(SpecModel):
     publish: Publish = Field(
         Publish(), description="What is written.", examples=[{"formats": ["cvat"]}]
     )
+    max_pixels: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures of more pixels are left out; default: 89,478,485, Pillow's own.",
+    )
     pools: dict[Name, Pool] = Field(
         default_factory=dict,
         description="On a cluster: sets of nodes, by name.",

@@ -25,6 +25,7 @@ from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
 if TYPE_CHECKING:
     from quorate.formats.base import Written
 
+SUMMARY = "summary.json"
 STAGE = ".publishing"
 """Where files are written before they are moved to their places."""
 
@@ -81,8 +82,9 @@ def publish(
         progress(total - 1, total)
         files += _write_report(stage / "report.html", ensemble, results, findings, notes)
     notes += _moved(stage, out, files)
+    files.append(SUMMARY)
     summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
-    write_json(out / "summary.json", summary)
+    write_json(out / SUMMARY, summary)
     work.forget_earlier()
     progress(total, total)
     return summary.at(str(out))

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from quorate.detections import Detections
+from quorate.display import brief, html_table
 from quorate.spec import EnsembleSpec
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
@@ -49,6 +50,16 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     review: tuple[str, ...]
     files: tuple[str, ...]
+
+    __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"": one.name, "boxes": one.boxes, "AP": one.ap, "AP50": one.ap50, "failed": one.failed}
+            for one in (*self.detectors, self.ensemble)
+        ]
+        boxes = f"{self.published:,} boxes published in {self.images:,} pictures"
+        return html_table(f"{self.name}: {self.method}, {boxes}", rows)
 
     def at(self, out: str) -> Summary:
         """The same with the files' locations, of a summary that lies in the folder `out`."""
