@@ -259,3 +259,24 @@ def test_a_file_without_scores_says_so(tmp_path):
     found = read_detections(tmp_path / "drawn.xml", dataset=DATASET)
     assert found.detections.score.tolist() == [1]
     assert "tells no scores" in found.notes[-1]
+
+
+def test_words_in_parquet_go_before_its_numbers(tmp_path):
+    boxes = Detections.build(
+        image_id=[10, 30], category_id=[3, 8], xyxy=[[10, 20, 40, 30]] * 2, score=0.5,
+        detectors=["d"],
+    )  # fmt: skip
+    words = {image.id: image.file_name for image in DATASET.images}
+    boxes.to_parquet(tmp_path / "d.parquet", labels=DATASET.labels, pictures=words)
+    anew = Dataset(
+        root=".",
+        images=(Image(1, "other/a.jpg"), Image(2, "cam/a.jpg"), Image(10, "cam/b.jpg")),
+        labels=Labels(names=("bus", "car"), ids=(3, 8)),
+    )
+    there = read_detections(tmp_path / "d.parquet", dataset=anew).detections
+    assert there.image_id.tolist() == [2, 1]
+    assert there.category_id.tolist() == [8, 3]
+    alone = read_detections(tmp_path / "d.parquet")
+    assert alone.detections.image_id.tolist() == [10, 30]
+    assert [image.name for image in alone.images] == ["cam/a.jpg", "other/a.jpg"]
+    assert alone.labels == DATASET.labels

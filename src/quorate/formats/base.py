@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.errors import FormatError
+from quorate.errors import FormatError, InputError, nearest_file
 from quorate.storage import Tree, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
@@ -157,8 +157,10 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
         tree = open_tree(folder or ".")
         try:
             tree.open(name).close()  # a clear error where there is none
-        except BaseException:
+        except BaseException as error:
             tree.close()
+            if isinstance(error, InputError):
+                error.hint = error.hint or nearest_file(location)
             raise
         return Source(location=location, tree=tree, names=(name,), single=True)
     tree = open_tree(location)

@@ -5,6 +5,7 @@ A file is read on its own, or matched with the pictures and labels of a data set
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
-from quorate.detections import Detections
+from quorate.detections import Detections, read_table, words_of_table
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
+_NUMBERS = Labels(tuple(map(str, range(10_000))), tuple(range(10_000)))
+"""The labels of YOLO text whose data set has none: numbers."""
 
 
 @dataclass(frozen=True)
@@ -206,22 +209,48 @@ def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> De
 
 
 def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
-    if is_s3(location):
-        import io
-
-        detections = Detections.from_parquet(io.BytesIO(read_bytes(location)))  # type: ignore[arg-type]
+    if not is_s3(location) and not os.path.exists(location):
+        raise InputError(f"{location}: there is no such file.")
+    table = read_table(io.BytesIO(read_bytes(location)) if is_s3(location) else location)
+    boxes = Detections.from_arrow(table, origin=location)
+    if name and len(boxes.detectors) == 1:
+        boxes = replace(boxes, detectors=(name,))
+    # Words go before numbers: another data set may number its pictures and labels anew.
+    notes: list[str] = []
+    words = words_of_table(table, "file_name")
+    kept = _numbered(*words, boxes.image_id) if words and dataset is None else None
+    if words and kept:
+        images = tuple(Image(id=i, file_name=n) for i, n in zip(kept, words[0], strict=True))
+        boxes = replace(boxes, image_id=np.array(kept, np.int64)[words[1]])
     else:
-        if not os.path.exists(location):
-            raise InputError(f"{location}: there is no such file.")
-        detections = Detections.from_parquet(location)
-    if name and len(detections.detectors) == 1:
-        detections = replace(detections, detectors=(name,))
-    ids, image = np.unique(detections.image_id, return_inverse=True)
-    images, numbers, notes = matched(ids.tolist(), location, dataset)
-    notes += left_out(ids.tolist(), numbers, image, location)
-    detections = _of_known(replace(detections, image_id=numbers[image]))
-    labels, _ = labels_of(np.unique(detections.category_id).tolist(), location, dataset)
-    return DetectionFile(detections, images, labels, notes=tuple(notes))
+        numbered, row = np.unique(boxes.image_id, return_inverse=True)
+        own, row = words or (numbered.tolist(), row)
+        images, numbers, notes = matched(own, location, dataset)
+        notes += left_out(own, numbers, row, location)
+        boxes = replace(boxes, image_id=numbers[row])
+    if words := words_of_table(table, "label"):
+        own, row = words
+        alone = dataset is None or not len(dataset.labels)
+        kept = _numbered(own, row, boxes.category_id) if alone else None
+        if kept is None:
+            labels, categories = labels_of(own, location, dataset)
+        else:
+            order = np.argsort(kept)
+            labels = Labels(tuple(own[i] for i in order), tuple(kept[i] for i in order))
+            categories = np.array(kept, np.int32)
+        boxes = replace(boxes, category_id=categories[row])
+    else:
+        labels, _ = labels_of(np.unique(boxes.category_id).tolist(), location, dataset)
+    return DetectionFile(_of_known(boxes), images, labels, notes=tuple(notes))
+
+
+def _numbered(
+    words: Sequence[str], row: NDArray[np.int64], ids: NDArray[np.integer]
+) -> list[int] | None:
+    """The id that each word has in the file; None where two share one, or one has two or none."""
+    pairs = np.unique(np.column_stack([row, ids]), axis=0)
+    one = len(pairs) == len(words) == len(np.unique(pairs[:, 1]))
+    return pairs[:, 1].tolist() if one else None
 
 
 def _of_known(detections: Detections) -> Detections:
@@ -303,7 +332,7 @@ def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | No
         others = len(source.names) - len(files) - len(source.ending(".yaml", ".yml"))
         if not files or others or "obj.data" in source.names:
             return None
-        lines = Lines(dataset.labels, keypoints_beside(source))
+        lines = Lines(dataset.labels if len(dataset.labels) else _NUMBERS, keypoints_beside(source))
         stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
         images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
@@ -319,10 +348,11 @@ def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | No
     shapes = lines.built()
     notes += left_out(stems, numbers, np.array(gone, np.int64), location)
     notes += [f"{location}: {note}" for note in lines.notes]
+    used, _ = labels_of(np.unique(shapes.category_id).tolist(), location, dataset)
     return DetectionFile(
         detections=shapes.to_detections(detector=name),
         images=images,
-        labels=dataset.labels,
+        labels=used,
         notes=(
             *notes,
             f"{location}: its boxes are normalised; they were scaled to pixels.",
