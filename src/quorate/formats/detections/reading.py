@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
-from quorate.errors import FormatError, InputError
+from quorate.errors import FormatError, InputError, LabelError
 from quorate.formats.base import open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
@@ -28,6 +28,7 @@ from quorate.formats.detections.matching import (
     matched,
     sizes_of,
 )
+from quorate.formats.detections.rows import are_pictures, read_pictures, read_rows
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
 
@@ -96,14 +97,20 @@ def read_detections(
     if location == STDIN or (
         lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location))
     ):
-        results = read_results(location, progress=progress)
-        return _from_results(results, location, dataset, name, coordinates, scale)
-    return _from_dataset(location, dataset, name)
+        rows = location != STDIN and _has_rows(location)
+        results = read_rows(location) if rows else read_results(location, progress=progress)
+    elif lower.endswith((".csv", ".tsv")):
+        results = read_rows(location)
+    elif (pictures := _pictures(location)) is not None:
+        results = pictures
+    else:
+        return _from_dataset(location, dataset, name)
+    return _from_results(results, location, dataset, name, coordinates, scale)
 
 
 def _bare(location: str) -> str:
     base = location.rstrip("/").rsplit("/", 1)[-1]
-    for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
+    for ending in (".gz", ".json", ".parquet", ".csv", ".xml", ".zip"):
         base = base.removesuffix(ending)
     return base or "file"
 
@@ -111,6 +118,21 @@ def _bare(location: str) -> str:
 def _is_list(location: str) -> bool:
     with open_file(location) as file:
         return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
+
+
+def _has_rows(location: str) -> bool:
+    """Whether a list holds supervision's rows, with a corner in each key."""
+    with open_file(location) as file:
+        return b'"x_min"' in file.read(4096)
+
+
+def _pictures(location: str) -> Results | None:
+    """The detections of one JSON file for each picture; None where that is not what is there."""
+    if location.lower().endswith((".xml", ".yaml", ".yml")):
+        return None
+    source = open_source(location)
+    with source.tree:
+        return read_pictures(source) if are_pictures(source) else None
 
 
 def _from_results(
@@ -125,6 +147,9 @@ def _from_results(
     if more := left_out(results.image_ids, numbers, results.image, location):
         results = results.take(numbers[results.image] >= 0)
         notes += more
+    if results.from_zero and dataset is not None and len(dataset.labels):
+        results, said = _by_place(results, dataset.labels, location)
+        notes.append(said)
     labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
     if counted_from_zero(results.category_ids, labels):
@@ -166,6 +191,20 @@ def _from_results(
         notes=tuple(notes),
     )
     return in_pixels(file, images, location) if scale else file
+
+
+def _by_place(results: Results, labels: Labels, location: str) -> tuple[Results, str]:
+    """The results with labels for the numbers of their places, from 0; and a note."""
+    places = [int(known) for known in results.category_ids]
+    if places and not (min(places) >= 0 and max(places) < len(labels)):
+        raise LabelError(
+            f"{location}: its classes are {min(places)} to {max(places)}, counted from 0, but the "
+            f"data set has {len(labels)} labels.",
+            hint="give the data set that the detector learnt from, or one with the same labels",
+        )
+    names: list[int | str] = [labels.names[place] for place in places]
+    said = f"{location}: its classes are counted from 0: 0 is '{labels.names[0]}'."
+    return replace(results, category_ids=names), said
 
 
 def _check_masks(
