@@ -253,6 +253,21 @@ def test_parquet_and_results_tell_the_same(tmp_path):
         read_detections(tmp_path / "missing.parquet")
 
 
+def test_parquet_of_other_tools_is_checked_as_results_are(tmp_path):
+    def put(**columns):
+        boxes = Detections.build(xyxy=[[1, 2, 3, 4]] * 2, detectors=("d",), **columns)
+        boxes.to_parquet(tmp_path / "d.parquet")
+        return tmp_path / "d.parquet"
+
+    path = put(image_id=[1, 2], category_id=[0, 1], score=[1.0000001, 0.5])
+    found = read_detections(path, dataset=NUMBERED)
+    assert found.detections.category_id.tolist() == [1, 2]
+    assert "its 0 is taken for 'car'" in found.notes[0]
+    assert found.detections.score.tolist() == [1, 0.5]
+    with pytest.raises(FormatError, match=r"detection 2 has a score .*\(87.5\)"):
+        read_detections(put(image_id=[1, 2], category_id=[1, 2], score=[0.5, 87.5]))
+
+
 def test_a_file_without_scores_says_so(tmp_path):
     shapes = Annotations.build(image_id=[10], category_id=[3], xyxy=[[1, 2, 3, 4]])
     write(DATASET, shapes, tmp_path / "drawn.xml", format="cvat")

@@ -152,11 +152,7 @@ def _from_results(
         notes.append(said)
     labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
-    if counted_from_zero(results.category_ids, labels):
-        notes.append(
-            f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
-            f"taken for '{labels.names[0]}'."
-        )
+    notes += _zero(results.category_ids, labels, location)
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
         results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
@@ -191,6 +187,16 @@ def _from_results(
         notes=tuple(notes),
     )
     return in_pixels(file, images, location) if scale else file
+
+
+def _zero(ids: Sequence[int | str], labels: Labels, location: str) -> list[str]:
+    """A note where categories are counted from 0, and the data set's from 1."""
+    if not counted_from_zero(ids, labels):
+        return []
+    return [
+        f"{location}: its categories are counted from 0, the data set's from 1: its 0 is taken for "
+        f"'{labels.names[0]}'."
+    ]
 
 
 def _by_place(results: Results, labels: Labels, location: str) -> tuple[Results, str]:
@@ -252,6 +258,15 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
         raise InputError(f"{location}: there is no such file.")
     table = read_table(io.BytesIO(read_bytes(location)) if is_s3(location) else location)
     boxes = Detections.from_arrow(table, origin=location)
+    score, wrong = scores_within(boxes.score.astype(np.float64))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise FormatError(
+            f"{location}: detection {row + 1} has a score that is not within 0..1 "
+            f"({boxes.score[row]:g}).",
+            hint=score_hint(float(boxes.score[row])),
+        )
+    boxes = replace(boxes, score=score.astype(np.float32))
     if name and len(boxes.detectors) == 1:
         boxes = replace(boxes, detectors=(name,))
     # Words go before numbers: another data set may number its pictures and labels anew.
@@ -279,7 +294,10 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
             categories = np.array(kept, np.int32)
         boxes = replace(boxes, category_id=categories[row])
     else:
-        labels, _ = labels_of(np.unique(boxes.category_id).tolist(), location, dataset)
+        ids, row = np.unique(boxes.category_id, return_inverse=True)
+        labels, categories = labels_of(ids.tolist(), location, dataset)
+        notes += _zero(ids.tolist(), labels, location)
+        boxes = replace(boxes, category_id=categories[row])
     return DetectionFile(_of_known(boxes), images, labels, notes=tuple(notes))
 
 
