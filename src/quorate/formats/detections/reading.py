@@ -260,11 +260,11 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
     boxes = Detections.from_arrow(table, origin=location)
     score, wrong = scores_within(boxes.score.astype(np.float64))
     if wrong.any():
-        row = int(np.argmax(wrong))
+        first = int(np.argmax(wrong))
         raise FormatError(
-            f"{location}: detection {row + 1} has a score that is not within 0..1 "
-            f"({boxes.score[row]:g}).",
-            hint=score_hint(float(boxes.score[row])),
+            f"{location}: detection {first + 1} has a score that is not within 0..1 "
+            f"({boxes.score[first]:g}).",
+            hint=score_hint(float(boxes.score[first])),
         )
     boxes = replace(boxes, score=score.astype(np.float32))
     if name and len(boxes.detectors) == 1:
