@@ -174,7 +174,7 @@ def detector_names(files: Sequence[File]) -> tuple[str, ...]:
     whole = ["stdin" if file == "-" else file for file in whole]
     paths = [file.split("/") for file in whole]
     for path in paths:
-        for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
+        for ending in (".gz", ".json", ".parquet", ".csv", ".xml", ".zip"):
             path[-1] = path[-1].removesuffix(ending) or path[-1]
     own = [path[-1] for path in paths]
     names = tuple(

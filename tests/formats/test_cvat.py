@@ -346,7 +346,6 @@ BAD = {
         '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>\n<annotations>&y;</annotations>',
         "line 1: a DOCTYPE",
     ),
-    "tracks": (HEAD + '<track id="0" label="car"></track></annotations>', "tracks of a video"),
 }
 
 
@@ -363,11 +362,6 @@ def test_errors_name_the_line_and_the_picture(parse):
         FormatError, match=r"annotations.xml, line 7, picture 'a.jpg': a <box> whose"
     ):
         parse(document("\n\n" + BOX.replace('"3"', '"x"')))
-
-
-def test_a_video_is_refused_with_what_to_do():
-    with pytest.raises(FormatError, match="CVAT for images"):
-        read(sample("task-a.cvat-2.15.cvat-for-video-1.1"))
 
 
 def test_cuboids_are_counted_and_labels_need_no_meta(parse):

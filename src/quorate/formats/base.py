@@ -8,6 +8,7 @@ import zipfile
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from quorate.display import brief
 from quorate.errors import FormatError, InputError, nearest_file
-from quorate.storage import PICTURES, Tree, join, open_tree, safe_name, writing
+from quorate.storage import PICTURES, Tree, is_s3, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset
@@ -94,23 +95,25 @@ class Target:
     """Where files are written: a folder, an S3 prefix, or a ZIP archive (`….zip`).
 
     Each file of a folder appears whole or not at all, and so does the archive. An archive's bytes
-    depend on nothing but the files' (no clock).
+    depend on nothing but the files' (no clock). `undo` removes the local files and folders that
+    were not there before.
     """
 
-    def __init__(
-        self, location: str, *, archive: zipfile.ZipFile | None = None, single: bool = False
-    ) -> None:
+    def __init__(self, location: str, *, single: bool = False) -> None:
         self.files: list[str] = []
+        self.archive: zipfile.ZipFile | None = None
         self._location = location
-        self._archive = archive
         self._single = single
+        self._new: dict[Path, None] = {}
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """A file to write to, by its name below the target."""
         safe_name(name, origin=self._location)
-        if self._archive is None:
+        if self.archive is None:
             place = self._location if self._single else join(self._location, name)
+            if not is_s3(place):
+                self.remember(Path(place))
             with writing(place) as file:
                 yield file
             self.files.append(place)
@@ -118,7 +121,7 @@ class Target:
         member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
         member.compress_type = zipfile.ZIP_DEFLATED
         member.external_attr = 0o644 << 16
-        with self._archive.open(member, "w", force_zip64=True) as inside:
+        with self.archive.open(member, "w", force_zip64=True) as inside:
             yield cast(BinaryIO, inside)
         if self._location not in self.files:
             self.files.append(self._location)
@@ -128,19 +131,43 @@ class Target:
         with self.create(name) as file:
             file.write(data)
 
+    def remember(self, path: Path) -> None:
+        """A local file that is about to be written, or a folder; see `undo`."""
+        new = []
+        while path not in self._new and not path.exists():
+            new.append(path)
+            path = path.parent
+        self._new |= dict.fromkeys(reversed(new))
+
+    def undo(self) -> None:
+        """Remove what was made: files first, then the folders that are empty."""
+        for path in reversed(self._new):
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+
 
 @contextlib.contextmanager
 def open_target(location: str | os.PathLike[str], *, single: str = "") -> Iterator[Target]:
     """A target to write files to; see `Target`.
 
-    Where `location` ends as `single` does ('.xml'), it names the one file that is written.
+    Where `location` ends as `single` does ('.xml'), it names the one file that is written. Where
+    the block raises, nothing new is left behind in a local folder.
     """
     location = os.fspath(location)
-    if location.lower().endswith(".zip"):
-        with writing(location) as file, zipfile.ZipFile(file, "w") as archive:
-            yield Target(location, archive=archive)
-    else:
-        yield Target(location, single=bool(single) and location.lower().endswith(single))
+    lower = location.lower()
+    target = Target(location, single=bool(single) and lower.endswith(single))
+    try:
+        if lower.endswith(".zip"):
+            if not is_s3(location):
+                target.remember(Path(location).parent)
+            with writing(location) as file, zipfile.ZipFile(file, "w") as archive:
+                target.archive = archive
+                yield target
+        else:
+            yield target
+    except BaseException:
+        target.undo()
+        raise
 
 
 def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Source:

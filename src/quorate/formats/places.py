@@ -192,6 +192,8 @@ def _checked_scores(
         if column is None:
             continue
         scores = shapes.numbers(name)
+        if ((scores >= 0) & (scores <= 1)).all():
+            continue
         clipped, wrong = scores_within(scores)
         wrong &= np.array([value is not None and value == value for value in column.tolist()], bool)
         texts = np.array([isinstance(value, str) for value in column.tolist()], bool)

@@ -22,7 +22,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import Source, Written, is_picture, open_target, plain_number, side
-from quorate.formats.markup import element
+from quorate.formats.markup import element, sayable
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import by_image, plain_values, upright
@@ -187,7 +187,6 @@ def write(
     target: str,
     *,
     decimals: int = 2,
-    **_: Any,
 ) -> Written:
     """Write `Annotations/NAME.xml` for each picture, `ImageSets/Main/` and `labelmap.txt`.
 
@@ -206,6 +205,13 @@ def write(
                 hint="write each subset to a folder of its own",
             )
         stems[stem] = image
+    for label in dataset.labels.names:
+        if ":" in label or "\n" in label:
+            raise InputError(
+                f"Pascal VOC's labelmap cannot hold the label {label!r}.",
+                hint="a label has no ':' there and stands in one line",
+            )
+        sayable(label, "the label")
     boxes, notes = upright(annotations, "Pascal VOC", keep_rotation=True)
     rows = by_image(boxes)
     columns = {name: plain_values(column) for name, column in boxes.attributes.items()}
@@ -234,8 +240,6 @@ def write(
         ]
         lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
         for position, label in enumerate(dataset.labels.names):
-            if ":" in label or "\n" in label:
-                raise InputError(f"Pascal VOC's labelmap cannot hold the label {label!r}.")
             color = colors[position] if len(colors) == len(dataset.labels) else ""
             lines.append(f"{label}:{_rgb(color, position)}::")
         out.put("labelmap.txt", ("\n".join(lines) + "\n").encode())

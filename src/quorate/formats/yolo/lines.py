@@ -85,7 +85,9 @@ class Lines:
             said = f"{place}, line {lines[row]}: class {label[row]:.10g}"
             if label[row] != np.floor(label[row]):
                 raise FormatError(f"{said} is no whole number.")
-            raise LabelError(f"{said} of {len(self._labels)} ({', '.join(self._labels.names)}).")
+            raise LabelError(
+                f"{said} of {len(self._labels)} ({', '.join(self._labels.names[:100])})."
+            )
         odd = far.any(axis=1) | ~np.isfinite(block).all(axis=1)
         if odd.any():
             row = int(np.argmax(odd))

@@ -30,7 +30,7 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 
 def recognise(source: Source) -> bool:
-    """Whether there is a `data.yaml` (a YAML file with `names` at its top), or `obj.data` or `obj.names`."""
+    """Whether a YAML file has `names` at its top, or there is `obj.data` or `obj.names`."""
     return _config(source) is not None or not {"obj.data", "obj.names"}.isdisjoint(source.names)
 
 
