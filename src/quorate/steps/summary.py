@@ -33,7 +33,10 @@ class Voted(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a run came to; `summary.json` holds the same, its files by their places beside it."""
+    """What a run came to; `summary.json` holds the same, its files by their places beside it.
+
+    about  what each detector's model was taken for, in words: layout, input, colours, boxes, names
+    """
 
     name: str
     method: str
@@ -47,6 +50,7 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     review: tuple[str, ...]
     files: tuple[str, ...]
+    about: dict[str, dict[str, str]] = {}
 
     def at(self, out: str) -> Summary:
         """The same with the files' locations, of a summary that lies in the folder `out`."""
@@ -90,6 +94,7 @@ def summarise(
         notes=tuple(notes),
         review=tuple(names[int(i)] for i in review_order(findings.agreement, most=REVIEWED)),
         files=tuple(files),
+        about=results.about,
     )
 
 

@@ -115,6 +115,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     voter      the part of the fingerprint that is the detector's, without the pictures
     detectors  names that the boxes bear, of a detector whose views vote that of each view
     boxes      how many each of several such names bears
+    about      what the detector's model was taken for, in words
+    dropped    how many of its boxes were left out, by the reason
     """
 
     fingerprint: str
@@ -127,6 +129,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: dict[str, str] = {}
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    about: dict[str, str] = {}
+    dropped: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -219,10 +223,18 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
-def write_detections(path: Path, detections: Detections) -> None:
-    """Write a Parquet file that appears whole or not at all."""
+def write_detections(
+    path: Path, detections: Detections, contents: ShardImages | None = None
+) -> None:
+    """Write a Parquet file that appears whole or not at all.
+
+    With the shard's `contents`, names of labels and pictures stand beside their numbers.
+    """
+    labels, pictures = None, {}
+    if contents is not None:
+        labels, pictures = contents.labels, {i.id: i.file_name for i in contents.images}
     with writing(path) as file:
-        detections.to_parquet(file)
+        detections.to_parquet(file, labels=labels, pictures=pictures)
 
 
 def done(folder: Path, fingerprint: str) -> Manifest | None:
