@@ -189,6 +189,7 @@ def _write_report(
             skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
             failed=results.failed,
             notes=[one for one in notes if one not in findings.doubts],
+            about=results.about,
             read=lambda image_id: decode(tree.read(names[image_id]), name=names[image_id]),
         )
         return write_report(path, report)

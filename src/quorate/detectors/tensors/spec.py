@@ -26,6 +26,7 @@ LayoutName = Literal[
     "torchvision",
     "mmdeploy",
     "yolov7_end2end",
+    "ultraface",
     "detr",
     "rfdetr",
     "yolov10",

@@ -240,9 +240,9 @@ def whole(labels: NDArray[Any]) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def inverted(boxes: NDArray[np.floating]) -> bool:
-    """Whether a box, taken as corners, ends before it begins: then it has a centre and a size."""
-    return bool(((boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])).any())
+def inverted(boxes: NDArray[np.floating]) -> float:
+    """How many of the boxes, 0..1, would end before they begin if they were corners."""
+    return float(((boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])).mean())
 
 
 def given(boxes: NDArray[Any]) -> NDArray[np.float32]:

@@ -21,9 +21,11 @@ from quorate.detectors.tensors.layouts.layout import (
     Wishes,
     activated,
     best,
+    cells,
     every,
     given,
     inverted,
+    of_wishes,
     relative,
     same,
 )
@@ -31,6 +33,8 @@ from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.masks.grids import Grids
 from quorate.networks import Graph, Tensor
 
+SOME = 0.2
+"""Share of the boxes that end before they begin; a few do so where there is nothing to see."""
 SSD = Normalisation(scale=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0), pad=0)
 
 
@@ -118,7 +122,9 @@ def by_pair(layout: Layout, graph: Graph, look: Look) -> Layout:
     """Units and activation, by values; UndecidedError where boxes are still to be decoded."""
     boxes = given(look()[layout.outputs[0]])
     scores = _upright(layout, look(), 0)
-    if layout.name == "ssd" and len(boxes) and inverted(boxes):
+    if layout.name == "ssd" and len(boxes) and inverted(boxes) > SOME:
+        if scores.shape == (len(_priors(layout.wishes.frame)), 2):
+            return of_wishes(ULTRAFACE, layout.outputs, layout.wishes)
         raise UndecidedError(
             "there are boxes that end before they begin: they are offsets from SSD's anchors, "
             "still to be decoded, or centre and size",
@@ -134,6 +140,30 @@ def by_pair(layout: Layout, graph: Graph, look: Look) -> Layout:
         first = 0 if shown[-1] > shown[0] else first  # the background comes last
     wishes = replace(layout.wishes, labels_from=first)
     return replace(layout, units=units, activation=activation, wishes=wishes)
+
+
+def read_ultraface(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
+    """Offsets from UltraFace's own anchors, decoded with SSD's variances."""
+    scores = np.asarray(outputs[layout.outputs[1]][index], dtype=np.float32)[:, 1:]
+    row, label = every(scores, floor)
+    given = np.asarray(outputs[layout.outputs[0]][index], dtype=np.float32)[row]
+    prior = _priors(frame)[row]
+    centre = prior[:, :2] + given[:, :2] * np.float32(0.1) * prior[:, 2:]
+    size = prior[:, 2:] * np.exp(given[:, 2:] * np.float32(0.2))
+    return Raw(np.concatenate([centre, size], axis=1), scores[row, label], label + layout.base)
+
+
+def _priors(frame: Frame) -> NDArray[np.float32]:
+    """(n, 4) centre and size in 0..1 of UltraFace's anchors (Linzaer's `generate_priors`)."""
+    sizes = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}
+    size = np.array(frame[::-1], dtype=np.float32)
+    made = []
+    for stride, sides in sizes.items():
+        cell = cells(frame, (stride,))
+        centre = np.repeat((cell[:, :2] + 0.5) * stride / size, len(sides), axis=0)
+        own = np.tile(np.array(sides, np.float32)[:, None] / size, (len(cell), 1))
+        made.append(np.concatenate([centre, own], axis=1))
+    return np.concatenate(made).clip(0, 1).astype(np.float32)
 
 
 def _upright(layout: Layout, outputs: Arrays, index: int) -> NDArray[np.float32]:
@@ -172,7 +202,22 @@ DETR = Layout(
     antialias=True,
     normalisation=Normalisation(pad=0),
 )
+ULTRAFACE = Layout(
+    "ultraface",
+    columns(1),
+    read_ultraface,
+    "UltraFace, not yet decoded",
+    form="cxcywh",
+    units="relative",
+    labels_from=1,
+    activation="none",
+    nms_iou=0.45,
+    resize="stretch",
+    normalisation=SSD,
+    auto=False,
+)
 PAIRS = (
+    ULTRAFACE,
     replace(
         DETR,
         inputs=("pixel_mask",),
