@@ -209,3 +209,29 @@ def test_boxes_are_drawn_on_their_picture(tmp_path):
     with pytest.raises(InputError, match="boxes of 2 pictures") as caught:
         of_pictures(7, 3).plot(grey)
     assert "boxes[3].plot" in caught.value.hint
+
+
+def test_flipped_bits_of_a_parquet_file_are_found(tmp_path):
+    random = np.random.default_rng(0)
+    boxes = Detections.build(
+        image_id=np.arange(500), category_id=1, xyxy=random.random((500, 4)),
+        score=random.random(500), detectors=("a",),
+    )  # fmt: skip
+    path = tmp_path / "a.parquet"
+    boxes.to_parquet(path)
+    data = path.read_bytes()
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    silent = 0
+    for at in random.integers(4, len(data) - footer, 200).tolist():
+        hurt = bytearray(data)
+        hurt[at] ^= 1 << int(random.integers(8))
+        path.write_bytes(hurt)
+        try:
+            found = Detections.from_parquet(path)
+        except FormatError:
+            continue
+        # A flipped bit of a page's own header may change nothing that is read.
+        silent += not np.array_equal(found.xyxy, boxes.xyxy)
+        silent += not np.array_equal(found.score, boxes.score)
+        silent += not np.array_equal(found.image_id, boxes.image_id)
+    assert silent == 0

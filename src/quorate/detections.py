@@ -325,7 +325,9 @@ class Detections:
         import pyarrow.parquet as pq
 
         table = self.to_arrow(labels=labels, pictures=pictures)
-        pq.write_table(table, path, compression="zstd", row_group_size=1 << 20)
+        pq.write_table(
+            table, path, compression="zstd", row_group_size=1 << 20, write_page_checksum=True
+        )
 
     def to_arrow(
         self, *, labels: Labels | None = None, pictures: Mapping[int, str] | None = None
@@ -417,7 +419,8 @@ def read_table(path: str | Path | BinaryIO) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:  # pq.read_table would load pandas, where it is there
+        # pq.read_table would load pandas, where it is there.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return file.read()
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         raise FormatError(

@@ -59,7 +59,7 @@ def test_only_what_is_published_counts_and_the_least_effort_is_found():
     done = effort(boxes, truth, min_score=0.45)
     assert done.edits == Edits(0, 1, 0, 0, boxes=3, objects=2)
     assert done.best == Edits(0, 0, 0, 0, boxes=2, objects=2)
-    assert done.best_score == 0.6
+    assert done.best_score == 0.56  # anything from .51 to .60
     assert done.fate[3] == ASIDE
 
 

@@ -91,3 +91,17 @@ def test_masks_of_annotations_are_drawn(data):
     shapes = Annotations.build(image_id=[1], category_id=[1], xyxy=[A])
     done = draw_pictures(truth.__class__(**{**truth.__dict__, "annotations": shapes}), data / "o")
     assert len(done.files) == 2
+
+
+def test_pictures_without_labels_take_the_words_of_the_boxes(data, monkeypatch):
+    (data / "cam/c.jpg").unlink()
+    texts = []
+    monkeypatch.setattr(
+        "quorate.report.drawn.draw_boxes",
+        lambda pixels, xyxy, said, *rest, **more: texts.extend(said) or pixels,
+    )
+    rows = [{"image_id": "a.jpg", "category_id": 7, "bbox": [10, 10, 50, 50], "score": 0.9}]
+    (data / "r.json").write_text(json.dumps(rows))
+    command = ["draw", str(data / "cam"), str(data / "r.json"), "-o", str(data / "out")]
+    assert main([*command, "--labels", "r.json=7:bolt"]) == 0
+    assert texts == ["bolt 0.90"]

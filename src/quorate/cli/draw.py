@@ -6,7 +6,7 @@ import argparse
 
 from quorate import TYPE_CHECKING
 from quorate.cli.numbers import share
-from quorate.cli.results import add_labels, labels_told, read_results
+from quorate.cli.results import add_labels, labels_told
 
 if TYPE_CHECKING:
     from typing import Any
@@ -36,17 +36,25 @@ def add_commands(commands: Any) -> None:
 
 
 def _draw(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
     from fnmatch import fnmatchcase
 
     from quorate.cli.output import note, progress_bars
     from quorate.errors import InputError
     from quorate.formats import read
+    from quorate.offline import detector_names, read_worded
     from quorate.report.drawn import draw_pictures
+    from quorate.wording import wordings
 
     dataset = read(arguments.data)
     found = None
     if arguments.results:
-        ((_, found),) = read_results([arguments.results], dataset, labels_told(arguments)).items()
+        file, name = arguments.results, detector_names([arguments.results])[0]
+        said = wordings(labels_told(arguments), [file], [name])
+        one = read_worded(file, dataset, said.get(file), name)
+        found, dataset = one.detections, replace(dataset, labels=one.labels)
+        for remark in one.notes:
+            note(f"note: {remark}")
     elif dataset.annotations is None:
         raise InputError(
             f"{arguments.data}: has pictures but nothing to draw on them.",

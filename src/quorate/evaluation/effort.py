@@ -61,7 +61,7 @@ class Effort:
     """The edits that a result needs.
 
     min_score   the score from which boxes are published, and `edits` what they need
-    best_score  of .00, .01 … 1 the score that makes the edits least, `best`; the highest of equals
+    best_score  of .00, .01 … 1 the score that makes the edits least, `best`; the middle of equals
     pictures    int64  (p, 4)          edits of each picture in the data set's order, as `KINDS`
     labels      int64  (c, 4)          of each label in the vocabulary's order: a box that is
                                        deleted counts for its own label, all else for the object's
@@ -145,7 +145,9 @@ def effort(
     found = ScoredBoxes.of(detections, frame)
     matcher = _Matcher(found, truth, len(frame.image_id), tight)
     cuts = matcher.edits(_GRID)
-    best = min(range(len(_GRID)), key=lambda at: (cuts[at].total, -at))
+    least = min(cut.total for cut in cuts)
+    equal = [at for at, cut in enumerate(cuts) if cut.total == least]
+    best = equal[len(equal) // 2]
     (published,) = matcher.edits(np.array([min_score], np.float32))
     images, categories, size = len(frame.image_id), len(frame.category_id), len(detections)
     fate = np.full(size, ASIDE, np.int8)

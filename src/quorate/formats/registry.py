@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
+from inspect import Parameter, signature
 from typing import Any
 
 from quorate.annotations import Annotations
@@ -65,12 +66,29 @@ def write(
 
     The pictures themselves are not copied. `options` are the format's own: see its `write`.
 
-    Raises InputError for a format that is not written, or for names or labels it cannot hold.
+    Raises InputError for a format that is not written, for an option that it does not have, or for
+    names or labels it cannot hold; nothing new is then left in a local folder.
     """
     entry = _named(format)
     if entry.write is None:
         raise InputError(f"The format '{format}' is only read; written are {', '.join(WRITES)}.")
+    known = options_of(format)
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"The format '{format}' has no option '{option}'"
+                + (f"; it has {', '.join(known)}." if known else ", nor any other."),
+                hint=did_you_mean(option, known),
+            )
     return entry.write(dataset, annotations, os.fspath(target), **options)
+
+
+def options_of(format: str) -> tuple[str, ...]:
+    """The options that a format can be written with."""
+    writer = _named(format).write
+    parameters = signature(writer).parameters.values() if writer else ()
+    keywords = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
+    return tuple(keywords) if format in FORMATS else ()
 
 
 def _recognised(source: Source) -> Format:

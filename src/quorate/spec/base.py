@@ -87,6 +87,17 @@ def _from_the_specs_folder(value: str, info: ValidationInfo) -> str:
 Location = Annotated[str, AfterValidator(_from_the_specs_folder)]
 """A path or URI; in a spec file, a relative path is taken from the file's own folder."""
 
+VOCABULARIES = ("coco", "coco91", "voc", "objects365", "openimages", "lvis")
+
+
+def _named(value: tuple[str, ...] | str, info: ValidationInfo) -> tuple[str, ...] | str:
+    located = isinstance(value, str) and value not in VOCABULARIES
+    return _from_the_specs_folder(str(value), info) if located else value
+
+
+Names = Annotated[tuple[str, ...] | str, AfterValidator(_named)]
+"""Labels in the order of their numbers; or a file of them; or a word of `VOCABULARIES`."""
+
 
 class _Loader(yaml.SafeLoader):
     """Plain YAML only: a repeated key and an alias (the 'billion laughs') are refused.

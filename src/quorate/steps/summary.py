@@ -36,7 +36,10 @@ class Voted(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a run came to; `summary.json` holds the same, its files by their places beside it."""
+    """What a run came to; `summary.json` holds the same, its files by their places beside it.
+
+    about  what each detector's model was taken for, in words: layout, input, colours, boxes, names
+    """
 
     name: str
     method: str
@@ -50,6 +53,7 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     review: tuple[str, ...]
     files: tuple[str, ...]
+    about: dict[str, dict[str, str]] = {}
 
     __repr__ = brief
 
@@ -97,6 +101,7 @@ def summarise(
         notes=tuple(notes),
         review=tuple(names[int(i)] for i in review_order(findings.agreement, most=REVIEWED)),
         files=tuple(files),
+        about=results.about,
     )
 
 
