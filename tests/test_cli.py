@@ -286,6 +286,25 @@ def test_quiet_leaves_results_and_problems_verbose_tells_more(tmp_path, capsys):
     assert "1 picture could not be read:\n  b.png" in told["-q"].err
 
 
+def test_what_is_asked_everywhere_may_stand_before_the_command(capsys):
+    assert main(["-q", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("tune s.yaml --folds some", "argument --folds: 'some' is not a whole number"),
+        ("check s.yaml --tolerance some", "argument --tolerance: 'some' is not a number"),
+        ("fuse a.json", "for example quorate fuse yolo.json detr.json"),
+    ],
+)
+def test_words_that_do_not_fit_are_said_plainly(words, said, capsys):
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert said in capsys.readouterr().err
+
+
 def test_the_same_note_of_several_detectors_is_one(capsys, monkeypatch):
     monkeypatch.setattr("quorate.cli.output._quiet", False)
     notes(["a: knows nothing.", "all well", "b: knows nothing.", "a: other.", "a: knows nothing."])
