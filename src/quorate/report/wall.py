@@ -22,7 +22,7 @@ from quorate.dataset import Dataset
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.effort import ASIDE, BOTH, DELETED, MOVED, RELABELLED, Effort, effort
-from quorate.evaluation.truth import HAVE_A_BOX
+from quorate.evaluation.truth import HAVE_A_BOX, Sizes
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, counted, plain, short
 from quorate.report.model import Report, own
@@ -124,6 +124,7 @@ class _Boxes:
     detectors: tuple[Detections, ...]
     truth: Annotations | None
     left: Effort | None
+    sizes: Sizes
 
     @classmethod
     def of(cls, report: Report, ids: Sequence[int]) -> _Boxes:
@@ -139,7 +140,8 @@ class _Boxes:
             left = effort(fused, there, min_score=report.min_score)
         else:
             truth = None
-        return cls(report, fused, detectors, truth, left)
+        sizes = {image.id: (image.width, image.height) for image in images}
+        return cls(report, fused, detectors, truth, left, sizes)
 
     def edits(self, image_id: int) -> list[int] | None:
         """Objects to add, boxes to delete, labels to change, boxes to move; None without truth."""
@@ -194,16 +196,13 @@ class _Boxes:
         assert self.left is not None
         shapes = self.truth.take(rows).take(slice(most))
         missing = self.left.missing[rows]
-        sizes = {i.id: (i.width, i.height) for i in self.report.dataset.images}
         places = self.report.dataset.labels.positions(shapes.category_id)
         told = [
             "a region of many objects" if crowd else "to add: missed by the quorum" * bool(gone)
             for crowd, gone in zip(shapes.iscrowd, missing, strict=False)
         ]
-        return _rows_of(
-            shapes.enclosing(), places, None, missing, told, _paths(shapes.to_masks(sizes), scale),
-            scale,
-        )  # fmt: skip
+        outlines = _paths(shapes.to_masks(self.sizes), scale)
+        return _rows_of(shapes.enclosing(), places, None, missing, told, outlines, scale)
 
 
 def _sorted(boxes: Detections, ids: Sequence[int]) -> Detections:
