@@ -117,6 +117,10 @@ if TYPE_CHECKING:
     from quorate.steps.look import LoadedEnsemble
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 

@@ -16,6 +16,7 @@ import numpy as np
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import FUSED, Detections
+from quorate.display import brief
 from quorate.errors import FormatError, InputError
 from quorate.formats.detections.matching import sizes_of
 from quorate.formats.detections.reading import DetectionFile, in_pixels, read_detections
@@ -58,6 +59,8 @@ class FusedFiles:
     normalised: bool = False
     image_ids: dict[int, str] = field(default_factory=dict)
     category_ids: dict[int, str] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 def fuse_files(
@@ -171,7 +174,7 @@ def detector_names(files: Sequence[File]) -> tuple[str, ...]:
     whole = ["stdin" if file == "-" else file for file in whole]
     paths = [file.split("/") for file in whole]
     for path in paths:
-        for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
+        for ending in (".gz", ".json", ".parquet", ".csv", ".xml", ".zip"):
             path[-1] = path[-1].removesuffix(ending) or path[-1]
     own = [path[-1] for path in paths]
     names = tuple(

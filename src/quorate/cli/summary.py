@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from quorate.cli.output import listed, note, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from quorate.steps import Summary
     from quorate.steps.summary import Voted
+    from quorate.steps.work import Skipped
 
 MOST = 5
 
@@ -43,16 +46,27 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
     if summary.skipped:
         many = len(summary.skipped) > 1
         note(f"{len(summary.skipped):,} picture{'s' * many} could not be read:")
-        for skipped in summary.skipped[:MOST]:
-            note(f"  {skipped.file_name}: {skipped.reason.removeprefix(f'{skipped.file_name}: ')}")
-        if len(summary.skipped) > MOST:
-            note(f"  and {len(summary.skipped) - MOST} more, listed in summary.json")
+        for line in _by_reason(summary.skipped):
+            note(f"  {line}")
     for remark in summary.notes:
         note(f"note: {remark}")
     note("wrote:")
     for file in listed(summary.files):
         note(f"  {file}")
     _say_what_next(summary.files)
+
+
+def _by_reason(pictures: Sequence[Skipped]) -> Iterator[str]:
+    """Each picture and its reason; of more than `MOST`, how many there are of each reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in pictures:
+        why = one.reason.removeprefix(f"{one.file_name}: ")
+        if len(pictures) <= MOST:
+            yield f"{one.file_name}: {why}"
+        else:  # what stands in brackets differs from picture to picture
+            reasons.setdefault(why.partition(" (")[0].rstrip("."), []).append(one.file_name)
+    for why, names in sorted(reasons.items(), key=lambda reason: -len(reason[1])):
+        yield f"{len(names):,}: {why}, the first {names[0]}; summary.json lists them"
 
 
 def _effort(voter: Voted) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import HAVE_A_BOX, Floats, Frame, Ints, ScoredBoxes, TruthBoxes
 
@@ -81,6 +82,8 @@ class Effort:
     fate: NDArray[np.int8]
     becomes: Ints
     missing: NDArray[np.bool_]
+
+    __repr__ = brief
 
     @property
     def each(self) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from quorate.dataset import Dataset
 from quorate.dataset import Image as Record
 from quorate.detections import Detections
+from quorate.display import brief
 from quorate.drawing import draw_boxes
 from quorate.errors import InputError, QuorateError
 from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
@@ -34,6 +35,8 @@ class Drawn:
 
     files: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+
+    __repr__ = brief
 
 
 def draw(

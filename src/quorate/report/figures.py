@@ -386,6 +386,16 @@ def run(report: Report) -> str:
         for title, (head, body) in tables.items()
         if body
     )
+    taken = "".join(
+        f"<tr><td>{name(detector)}</td><td>{text(word)}</td><td>{text(said)}</td></tr>"
+        for detector, about in report.about.items()
+        for word, said in about.items()
+    )
+    if taken:
+        taken = (
+            "<details><summary>What each model was taken for</summary>"
+            f'<div class="scroll"><table><tbody>{taken}</tbody></table></div></details>'
+        )
     spec = (
         f"<details><summary>The ensemble as it was described</summary><pre>{text(report.spec)}"
         "</pre></details>"
@@ -396,7 +406,7 @@ def run(report: Report) -> str:
         "run",
         "The run",
         "How many boxes each detector gave, at any score, and what was run.",
-        f'<div class="pair">{parts}</div>{spec}',
+        f'<div class="pair">{parts}</div>{taken}{spec}',
     )
 
 

@@ -71,6 +71,7 @@ class Report:
         skipped: (picture, reason) for each that could not be read.
         failed: Detector -> reason, for each that did not finish.
         notes: Sentences about labels that did not map, and the like.
+        about: Detector -> what its model was taken for: a word, and what is said of it.
         timings: Parts of the run; leave them out for a page that is the same for the same input.
         read: Image id -> the picture, uint8 (h, w, 3) RGB; None for no wall of pictures. One that
             cannot be read (a QuorateError or OSError) costs its own place only.
@@ -97,6 +98,7 @@ class Report:
     skipped: Sequence[tuple[str, str]] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    about: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     timings: Sequence[Timing] = ()
     read: Callable[[int], NDArray[np.uint8]] | None = None
     pictures: int = PICTURES

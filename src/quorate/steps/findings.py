@@ -10,6 +10,7 @@ import numpy as np
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
+from quorate.display import brief
 from quorate.labels import UNMAPPED
 from quorate.spec import EnsembleSpec
 from quorate.steps.results import Results
@@ -42,6 +43,8 @@ class Findings:
     efforts: Mapping[str, Effort] = field(default_factory=dict)
     doubts: Sequence[str] = ()
     reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, results: Results, ensemble: EnsembleSpec) -> Findings:

@@ -25,6 +25,7 @@ from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
 if TYPE_CHECKING:
     from quorate.formats.base import Written
 
+SUMMARY = "summary.json"
 STAGE = ".publishing"
 """Where files are written before they are moved to their places."""
 
@@ -76,13 +77,14 @@ def publish(
         progress(number, total)
         written = _write(name, ensemble, findings, boxes, stage)
         files += [Path(file).relative_to(stage).as_posix() for file in written.files]
-        notes += written.notes
+        notes += [note for note in written.notes if note not in notes]
     if asked.report:
         progress(total - 1, total)
         files += _write_report(stage / "report.html", ensemble, results, findings, notes)
     notes += _moved(stage, out, files)
+    files.append(SUMMARY)
     summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
-    write_json(out / "summary.json", summary)
+    write_json(out / SUMMARY, summary)
     work.forget_earlier()
     progress(total, total)
     return summary.at(str(out))
@@ -97,7 +99,10 @@ def _write(
     dataset = replace(findings.dataset, annotations=None)
     options: dict[str, Any] = {}
     if name == "cvat" and ensemble.publish.review:
-        dataset, boxes = with_review(dataset, boxes, findings.agreement)
+        share = ensemble.publish.review_share
+        dataset, boxes = with_review(dataset, boxes, findings.agreement, share)
+    if name == "coco":
+        options["renumber"] = ensemble.publish.renumber
     if name == "yolo":
         options["polygons"] = bool((boxes.kind == Kind.POLYGON).any())
     return write(dataset, boxes, out / name, format=name, **options)
@@ -184,6 +189,7 @@ def _write_report(
             skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
             failed=results.failed,
             notes=[one for one in notes if one not in findings.doubts],
+            about=results.about,
             read=lambda image_id: decode(tree.read(names[image_id]), name=names[image_id]),
         )
         return write_report(path, report)

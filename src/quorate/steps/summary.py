@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from quorate.detections import Detections
+from quorate.display import brief, html_table
 from quorate.spec import EnsembleSpec
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
@@ -35,7 +36,10 @@ class Voted(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a run came to; `summary.json` holds the same, its files by their places beside it."""
+    """What a run came to; `summary.json` holds the same, its files by their places beside it.
+
+    about  what each detector's model was taken for, in words: layout, input, colours, boxes, names
+    """
 
     name: str
     method: str
@@ -49,6 +53,17 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     review: tuple[str, ...]
     files: tuple[str, ...]
+    about: dict[str, dict[str, str]] = {}
+
+    __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"": one.name, "boxes": one.boxes, "AP": one.ap, "AP50": one.ap50, "failed": one.failed}
+            for one in (*self.detectors, self.ensemble)
+        ]
+        boxes = f"{self.published:,} boxes published in {self.images:,} pictures"
+        return html_table(f"{self.name}: {self.method}, {boxes}", rows)
 
     def at(self, out: str) -> Summary:
         """The same with the files' locations, of a summary that lies in the folder `out`."""
@@ -86,6 +101,7 @@ def summarise(
         notes=tuple(notes),
         review=tuple(names[int(i)] for i in review_order(findings.agreement, most=REVIEWED)),
         files=tuple(files),
+        about=results.about,
     )
 
 
