@@ -61,7 +61,7 @@ def test_known_vocabularies(tmp_path):
         "person",
         "dog",
     )
-    with pytest.raises(LabelError, match="no vocabulary is called so"):
+    with pytest.raises(LabelError, match="neither pairs"):
         Wording.of("cocoo", "d")
 
 

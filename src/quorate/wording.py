@@ -21,7 +21,7 @@ from quorate.labels import UNMAPPED, Labels
 from quorate.storage import read_bytes
 
 EXAMPLES = "names.txt, 0:coco (the first name is 0), 1:bird,2:fish, instances.json, spec.yaml"
-_FILE = re.compile(r"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json)|[a-z]+\d*)", re.IGNORECASE)
+_FILE = re.compile(r"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json)|coco|coco91|voc)", re.IGNORECASE)
 MOST = 6
 
 
@@ -60,18 +60,13 @@ class Wording:
             if file in KNOWN:
                 first = "0" if file == "coco91" else first
                 found = cls({}, KNOWN[file], {}, file)
-            elif "." in file:
-                found = cls._in_file(file, detector)
             else:
-                raise LabelError(
-                    f"--labels {told}: no vocabulary is called so; there are {', '.join(KNOWN)}.",
-                    hint=did_you_mean(file, KNOWN) or f"or say the words: {EXAMPLES}",
-                )
+                found = cls._in_file(file, detector)
             return found if first is None else found._from(int(first))
         pairs = [part.partition(":") for part in told.split(",")]
         if not all(key.strip() and word.strip() for key, _, word in pairs):
             raise LabelError(
-                f"--labels {told}: neither pairs of a number and a word, nor a file of names.",
+                f"--labels {told}: neither pairs of a number and a word, nor names.",
                 hint=f"for example {EXAMPLES}",
             )
         return cls({key.strip(): word.strip() for key, _, word in pairs})
