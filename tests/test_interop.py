@@ -64,6 +64,22 @@ def test_a_list_numbers_the_detectors_and_empty_ones_still_count():
     assert fuse(found, Consensus()).votes.tolist() == [2]
 
 
+def test_a_picture_on_which_nothing_was_found_has_the_same_data():
+    labels = Labels(names=("car", "bus"), ids=(3, 5))
+    nothing = {"a": supervision.Detections.empty(), "b": supervision.Detections.empty()}
+    fused = [fuse(from_supervision(found), Consensus()) for found in (two(), nothing)]
+    own = from_supervision(two(), image_id=7)  # of the detectors, not fused
+    for some in ({}, {"labels": labels}):
+        full, empty, plain = (to_supervision(one, **some) for one in (*fused, own))
+        assert len(empty) == 0
+        assert full.data.keys() == empty.data.keys() == plain.data.keys()
+        assert {k: v.dtype.kind for k, v in full.data.items()} == {
+            k: v.dtype.kind for k, v in empty.data.items()
+        }
+        assert len(supervision.Detections.merge([full, empty, plain])) == 1 + 3
+        assert plain.data["votes"].tolist() == [1, 1, 1]
+
+
 def test_which_picture_must_be_said():
     boxes = Detections.build(
         image_id=[1, 2], category_id=0, xyxy=A, score=[0.5, 0.25], detectors=("a",)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detections import FUSED, Detections
+from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.fusion import fuse
 from quorate.labels import Labels
@@ -114,7 +114,8 @@ def to_supervision(
 ) -> supervision.Detections:
     """Supervision's `Detections` of one picture: of all boxes, or of those of `image_id`.
 
-    `data` holds `votes` and `agreement` of fused boxes, and `class_name` where `labels` are given.
+    `data` holds `votes` and `agreement` (1 for a detector's own box), and `class_name` where
+    `labels` are given; of no boxes too.
     `mask` is all pixels of each, nothing for a box that has none.
 
     Raises InputError where boxes of several pictures are given without saying which is meant,
@@ -128,11 +129,13 @@ def to_supervision(
         detections = detections.take(detections.image_id == image_id)
     elif len(np.unique(detections.image_id)) > 1:
         raise InputError("The boxes are of several pictures.", hint="say image_id=…")
-    data: dict[str, Any] = {}
-    if (detections.detector == FUSED).any():
-        data = {"votes": detections.votes.copy(), "agreement": detections.agreement.copy()}
+    # The same keys for every picture, that nothing was found on too: supervision merges no others.
+    data: dict[str, Any] = {
+        "votes": detections.votes.copy(),
+        "agreement": detections.agreement.copy(),
+    }
     if labels is not None:
-        data["class_name"] = np.array([labels.name_of(int(i)) for i in detections.category_id])
+        data["class_name"] = np.array([labels.name_of(int(i)) for i in detections.category_id], str)
     masks, bitmaps = detections.masks, None
     if masks is not None and masks.there.any():
         height, width = masks.size[masks.there][0].tolist()

@@ -1,4 +1,5 @@
 import io
+import re
 import zipfile
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from quorate.columns import Ragged
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.detections import Detections
 from quorate.errors import FormatError, InputError, LabelError, QuorateError
-from quorate.formats import read, write
+from quorate.formats import read, read_detections, write
 from quorate.formats.cvat import reading
 from quorate.labels import Labels
 from tests.formats.samples import datasets, read_summaries, same, sample, summary, truth
@@ -271,7 +272,51 @@ def test_datumaro_reads_the_same_boxes(tmp_path):
     }
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks_and_utf_16_are_read(parse, encoding):
+    text = document(BOX).replace("utf-8", "utf-16" if encoding == "utf-16" else "utf-8")
+    assert len(parse(text.encode(encoding)).annotations) == 1
+
+
+def test_labels_that_are_declared_empty_are_those_of_the_shapes(parse):
+    head = re.sub("<labels>.*</labels>", "<labels></labels>", HEAD)
+    assert parse(document(BOX, head)).labels.names == ("car",)
+
+
+def test_a_size_of_0_is_unknown_and_told(parse):
+    found = parse(document(BOX).replace('width="9"', 'width="0"'))
+    assert "1 pictures have a width or height of 0" in found.notes[0]
+    assert not parse(document(BOX).replace('width="9" height="9"', "")).notes
+
+
+def test_an_attribute_that_stands_twice_is_counted(parse):
+    twice = BOX.replace("\n", '<attribute name="a">1</attribute><attribute name="a">2</attribute>')
+    found = parse(document(twice))
+    assert found.annotations.attributes["a"].tolist() == ["2"]
+    assert "1 attributes stand twice in a shape" in found.notes[0]
+
+
+@pytest.mark.parametrize("name", ["score", "confidence"])
+def test_scores_in_percent_stay_attributes_and_are_no_detections(tmp_path, parse, name):
+    found = parse(document(BOX.replace("\n", f'<attribute name="{name}">87.5</attribute>')))
+    assert found.annotations.attributes[name].tolist() == ["87.5"]
+    assert f"1 shapes have a `{name}` that is no score, the first '87.5'" in found.notes[0]
+    assert "percent" in found.notes[0]
+    with pytest.raises(FormatError, match=f"have a {name} that is no score") as caught:
+        read_detections(tmp_path / "annotations.xml")
+    assert "percent" in caught.value.hint
+
+
+def test_a_confidence_a_little_over_1_is_the_score(parse):
+    found = parse(document(BOX.replace("\n", '<attribute name="confidence">1.0000001</attribute>')))
+    assert list(found.annotations.attributes) == ["score"]
+
+
 BAD = {
+    "negative width": (document(BOX).replace('width="9"', 'width="-1"'), "whose width '-1' is no"),
+    "underscores": (document(BOX.replace('"3"', '"1_0"')), "whose xbr '1_0' is no finite number"),
+    "digits of another script": (document(BOX.replace('"3"', '"٣"')), "whose xbr '٣' is no finite"),
+    "underscores in points": (document('<points label="car" points="1,2_0"/>'), "no finite"),
     "no label": (document('<box xtl="1" ytl="1" xbr="2" ybr="2"/>'), "a <box> without label"),
     "no corner": (document('<box label="car" xtl="1" ytl="1" xbr="2"/>'), "without ybr"),
     "no number": (document(BOX.replace('"3"', '"x"')), "whose xbr 'x' is no finite number"),
@@ -301,7 +346,6 @@ BAD = {
         '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>\n<annotations>&y;</annotations>',
         "line 1: a DOCTYPE",
     ),
-    "tracks": (HEAD + '<track id="0" label="car"></track></annotations>', "tracks of a video"),
 }
 
 
@@ -318,11 +362,6 @@ def test_errors_name_the_line_and_the_picture(parse):
         FormatError, match=r"annotations.xml, line 7, picture 'a.jpg': a <box> whose"
     ):
         parse(document("\n\n" + BOX.replace('"3"', '"x"')))
-
-
-def test_a_video_is_refused_with_what_to_do():
-    with pytest.raises(FormatError, match="CVAT for images"):
-        read(sample("task-a.cvat-2.15.cvat-for-video-1.1"))
 
 
 def test_cuboids_are_counted_and_labels_need_no_meta(parse):

@@ -161,7 +161,7 @@ def test_a_score_a_little_over_1_is_1_and_percent_are_asked_about(put):
 def test_categories_counted_from_0_are_moved_where_the_labels_are_counted_from_1(put):
     found = read_detections(put([row(5, 0), row(5, 2)]), dataset=NUMBERED)
     assert found.detections.category_id.tolist() == [1, 3]
-    assert "its 0 is taken for 'car'" in found.notes[0]
+    assert any("its 0 is taken for 'car'" in note for note in found.notes)
     with pytest.raises(LabelError, match="category 0 is not"):
         read_detections(put([row(5, 0), row(5, 3)]), dataset=NUMBERED)
     without = read_detections(put([row(5, 1), row(5, 2)]), dataset=NUMBERED)
@@ -251,6 +251,21 @@ def test_parquet_and_results_tell_the_same(tmp_path):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
     with pytest.raises(InputError, match="no such file"):
         read_detections(tmp_path / "missing.parquet")
+
+
+def test_parquet_of_other_tools_is_checked_as_results_are(tmp_path):
+    def put(**columns):
+        boxes = Detections.build(xyxy=[[1, 2, 3, 4]] * 2, detectors=("d",), **columns)
+        boxes.to_parquet(tmp_path / "d.parquet")
+        return tmp_path / "d.parquet"
+
+    path = put(image_id=[1, 2], category_id=[0, 1], score=[1.0000001, 0.5])
+    found = read_detections(path, dataset=NUMBERED)
+    assert found.detections.category_id.tolist() == [1, 2]
+    assert any("its 0 is taken for 'car'" in note for note in found.notes)
+    assert found.detections.score.tolist() == [1, 0.5]
+    with pytest.raises(FormatError, match=r"detection 2 has a score .*\(87.5\)"):
+        read_detections(put(image_id=[1, 2], category_id=[1, 2], score=[0.5, 87.5]))
 
 
 def test_a_file_without_scores_says_so(tmp_path):

@@ -33,7 +33,7 @@ def test_a_folder_of_xml_files_with_confidence(parse):
         ("a.png", 9, 8), ("sub/b.png", 9, 8),
     ]  # fmt: skip
     assert found.annotations.xyxy.tolist() == [[1, 2, 3.5, 4]] * 2
-    assert found.annotations.attributes["score"].tolist() == ["0.25"] * 2
+    assert found.annotations.attributes["score"].tolist() == [0.25] * 2
     assert found.annotations.attributes["difficult"].tolist() == ["1"] * 2
     assert found.annotations.to_detections().score.tolist() == [0.25] * 2
 
@@ -78,6 +78,20 @@ def test_datumaro_reads_the_same_boxes(tmp_path):
     }
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks_and_utf_16_are_read(parse, encoding):
+    assert len(parse(XML.encode(encoding)).annotations) == 1
+
+
+def test_the_root_may_have_attributes_as_labelimg_writes_them(parse):
+    verified = XML.replace("<annotation>", '<annotation verified="yes">')
+    assert len(parse(verified).annotations) == 1
+
+
+def test_a_score_a_little_over_1_is_1(parse):
+    assert parse(XML.replace("0.25", "1.0000001")).annotations.numbers("score").tolist() == [1]
+
+
 def test_two_pictures_that_would_share_a_file_are_an_error(tmp_path):
     dataset = Dataset("", (Image(1, "a.jpg"), Image(2, "a.png")), Labels.from_names(("car",)))
     with pytest.raises(InputError, match=r"one file for both 'a\.jpg' and 'a\.png'"):
@@ -85,6 +99,12 @@ def test_two_pictures_that_would_share_a_file_are_an_error(tmp_path):
 
 
 BAD = {
+    "percent": (XML.replace("0.25", "87.5"), "has a score of 87.5"),
+    "a score that is a word": (XML.replace("0.25", "high"), "its score 'high' is no number"),
+    "underscores": (XML.replace("3.5", "3_5"), "its bndbox is not four numbers"),
+    "digits of another script": (XML.replace("3.5", "٣"), "its bndbox is not four numbers"),
+    "two names": (XML.replace("<name>car</name>", "<name>car</name><name>b</name>"), "one <name>"),
+    "two corners": (XML.replace("<xmin>1</xmin>", "<xmin>1</xmin>" * 2), "more than one <xmin>"),
     "empty": (b"  <annotation>"[:0], "of no known format"),
     "truncated": (XML[:-30], "not whole XML"),
     "bomb": ('<!DOCTYPE a [<!ENTITY x "ha">]>' + XML.replace("car", "&x;"), "a DOCTYPE"),

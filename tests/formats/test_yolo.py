@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from PIL import Image as Pillow
 
 from quorate.annotations import Kind
-from quorate.errors import QuorateError
+from quorate.errors import FormatError, QuorateError
 from quorate.formats import read, write
 from tests.formats.oracle import boxes_by_datumaro
 from tests.formats.samples import datasets, same, sample, truth
@@ -134,7 +134,124 @@ def test_notes_say_what_is_lost(tmp_path):
     ]
 
 
+PERSON = "0 0.5 0.5 0.2 0.4"
+
+
+@pytest.mark.parametrize(
+    ("shape", "points", "score"),
+    [
+        ([2, 3], "0.45 0.4 2 0.55 0.6 1", ""),
+        ([2, 3], "0.45 0.4 2 0.55 0.6 1", " 0.75"),
+        ([2, 2], "0.05 0.4 0.55 0.6", ""),  # no polygon, though nothing in the line says so
+        ([2, 2], "0.05 0.4 0.55 0.6", " 0.75"),
+    ],
+)
+def test_kpt_shape_says_that_columns_are_keypoints(layout, shape, points, score):
+    found = read(layout(f"{PERSON} {points}{score}\n{PERSON}\n", kpt_shape=shape))
+    assert found.annotations.kind.tolist() == [Kind.BOX] * 4
+    assert np.allclose(found.annotations.xyxy, [[40, 15, 60, 35]] * 4)
+    assert found.notes[0].endswith("2 lines have keypoints, which are left out.")
+    if score:
+        assert found.annotations.numbers("score")[0] == 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{PERSON} 0.45 0.4 2 0.55 0.6 2\n",  # a corner at 2 is beside any picture
+        f"{PERSON} 0.45 0.4 1 0.55 0.6 1\n",
+        "".join(f"{PERSON} 0.45 0.4 0.55 0.6 0.5 {y}\n" for y in (0.31, 0.4, 0.5)),
+        "".join(f"{PERSON} 0.45 0.4 0.9 0.55 0.6 0.{c} 0.8\n" for c in (7, 8, 9)),  # predictions
+    ],
+)
+def test_what_may_be_keypoints_or_polygons_is_asked_for(layout, text):
+    with pytest.raises(FormatError, match="may be polygons or boxes with keypoints") as caught:
+        read(layout(text))
+    assert "kpt_shape: [17, 3]" in caught.value.hint
+    if " 2\n" not in text:
+        assert (read(layout(text, kpt_shape=[0, 0])).annotations.kind == Kind.POLYGON).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9\n" * 5,  # turned boxes by their corners
+        "0 0.7 0.7 0.75 0.7 0.75 0.75 0.7 0.75 0.72 0.72\n" * 5,  # small polygons of one length
+        "0 0 0 1 0 1 1\n",
+    ],
+)
+def test_polygons_are_no_keypoints(layout, text):
+    assert (read(layout(text)).annotations.kind == Kind.POLYGON).all()
+
+
+def test_lines_that_do_not_fit_kpt_shape_and_a_shape_that_is_none_are_refused(layout):
+    with pytest.raises(FormatError, match=r"a\.txt: a line of 9 numbers, where kpt_shape \[2, 3\]"):
+        read(layout(f"{PERSON} 0.1 0.1 0.2 0.2\n", kpt_shape=[2, 3]))
+    for shape in ([17], "x", [2, 4], [-1, 3]):
+        with pytest.raises(FormatError, match="a kpt_shape of"):
+            read(layout(kpt_shape=shape))
+
+
+def test_the_number_of_a_track_is_left_out_and_told(layout):
+    found = read(layout("0 0.5 0.5 0.2 0.4 0.75 1\n0 0.5 0.5 0.2 0.4 0.5 12\n"))
+    assert found.annotations.kind.tolist() == [Kind.BOX] * 4
+    assert found.annotations.numbers("score").tolist() == [0.75, 0.5] * 2
+    assert "4 lines have the number of a track" in found.notes[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_notepad_saves_is_read(tmp_path, encoding):
+    for name, text in (
+        ("obj.names", "bird\n"), ("obj.data", "train = train.txt\nnames = obj.names\n"),
+        ("train.txt", "data/a.jpg\n"), ("data/a.txt", "0 0.5 0.5 0.2 0.4\n"),
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding=encoding)
+    picture(tmp_path / "data/a.jpg")
+    found = read(tmp_path)
+    assert found.labels.names == ("bird",)
+    assert np.allclose(found.annotations.xyxy, [[40, 15, 60, 35]])
+
+
+def test_numbers_as_numpy_writes_them(layout):
+    found = read(layout("1.000000000000000000e+00 5.0e-01 +.5 0.2 4.0E-1\n"))
+    assert found.annotations.category_id.tolist() == [2, 2]
+    assert np.allclose(found.annotations.xyxy, [[40, 15, 60, 35]] * 2)
+
+
+def test_fiftyones_layout_without_obj_data(tmp_path):
+    picture(tmp_path / "data/a.jpg")
+    (tmp_path / "data/a.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    (tmp_path / "obj.names").write_text("bird\n")
+    (tmp_path / "images.txt").write_text("data/a.jpg\ndata/gone.jpg\n")
+    found = read(tmp_path)
+    assert np.allclose(found.annotations.xyxy, [[40, 15, 60, 35]])
+    assert "1 of 2 pictures are not there, the first 'data/gone.jpg'" in found.notes[0]
+
+
+def test_labels_without_pictures_and_pictures_without_labels_are_counted(layout):
+    path = layout()
+    (path / "labels/train/b.txt").write_text(PERSON)
+    assert "1 files of labels have no picture" in read(path).notes[-1]
+    for split in ("train", "val"):
+        (path / f"labels/{split}/sub/a.txt").unlink()
+    assert any("none of the 2 pictures has a file of labels" in note for note in read(path).notes)
+
+
+def test_a_key_that_stands_twice_and_a_wrong_count_of_names_are_told(layout):
+    path = layout(nc=5)
+    assert "`nc` is 5, but it names 2 classes" in read(path).notes[0]
+    with (path / "data.yaml").open("a") as file:
+        file.write("names: [a, b]\n")
+    with pytest.raises(FormatError, match="the key 'names' stands twice"):
+        read(path)
+
+
 BAD = {
+    "underscores": ("0 0.5 0.5 0.1_0 0.1\n", "line 1: not numbers"),
+    "digits of another script": ("0 0.5 0.5 ٠.٢ 0.1\n", "line 1: not numbers"),
+    "a class that is a fraction": ("0 .5 .5 .1 .1\n1.5 .5 .5 .1 .1\n", "line 2: class 1.5 is no"),
+    "percent": ("0 .5 .5 .1 .1 87.5\n", "line 1: a score of 87.5"),
     "words": ("0 a b c d\n", "line 1: not numbers"),
     "class": ("0 .5 .5 .1 .1\n7 .5 .5 .1 .1\n", "line 2: class 7 of 2 (car, bus)"),
     "short": ("0 0.5 0.5\n", "line 1: 3 numbers"),

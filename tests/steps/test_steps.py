@@ -1,13 +1,15 @@
 """The four steps over a work folder, with detectors that see real pixels."""
 
+import json
+
 import numpy as np
 import pytest
 
 from quorate.detections import Detections
 from quorate.errors import BusyError, InputError, QuorumError, SpecError
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec, Votes
-from quorate.steps import Voter, Work, detect, fuse, prepare
+from quorate.spec import EnsembleSpec, Publish, Votes
+from quorate.steps import Voter, Work, detect, fuse, prepare, publish
 from quorate.steps.detect import PART_SIZE
 from quorate.storage.owner import owned
 from tests.spots import Spots, draw, pool, rectangles
@@ -286,3 +288,31 @@ def test_names_that_xml_cannot_hold_are_found_before_any_detector_runs(tmp_path)
     labelled = EnsembleSpec(name="x", data=str(data), labels=["a\x07"], detectors=(A,))
     with pytest.raises(InputError, match="stands in the label"):
         prepare(labelled, work)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_categories_from_0_or_with_gaps_are_numbered_anew_and_that_is_told_before_the_run(
+    tmp_path, asked
+):
+    root = pool(tmp_path / "pool", 2)
+    ids = (3, 7) if asked else (0, 1)
+    names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
+    told = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "categories": [{"id": i, "name": name} for i, name in zip(ids, LABELS.names, strict=True)],
+    }
+    (root / "instances_default.json").write_text(json.dumps(told))
+    publishing = Publish(formats=("coco",), renumber=asked, report=False)
+    spec = EnsembleSpec(name="spots", data=str(root), detectors=(A,), publish=publishing)
+    work = Work(tmp_path / "work")
+    plan = prepare(spec, work)
+    note = f"categories are numbered anew from 1, in their order ({ids[0]} 'green' is 1)"
+    assert note in plan.notes[0]
+    labels = Labels(LABELS.names, ids)
+    detect(work, 0, [Voter.load(A, labels)], workers=1)
+    fuse(work, 0, spec)
+    summary = publish(spec, work, tmp_path / "out")
+    assert sum(note in one for one in summary.notes) == 1
+    found = json.loads((tmp_path / "out/coco/annotations/instances_default.json").read_text())
+    assert [(c["id"], c["name"]) for c in found["categories"]] == [(1, "green"), (2, "red")]
+    assert {one["category_id"] for one in found["annotations"]} == {1, 2}

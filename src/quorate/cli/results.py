@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from quorate.detections import Detections
 
 RESULTS = (
-    "detections: COCO results (.json, .json.gz, - for standard input), .parquet, a VOC or YOLO "
-    "folder, CVAT XML; local or s3://; globs"
+    "detections: COCO results (.json, .json.gz, - for standard input), .parquet, .csv, a VOC or "
+    "YOLO folder, mmdetection's preds/, CVAT XML; local or s3://; globs"
 )
 
 

@@ -101,6 +101,7 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
     """
     import os
 
+    from quorate.cli.output import note
     from quorate.formats import read
     from quorate.labels import Labels
     from quorate.steps.prepare import check_publishable
@@ -110,7 +111,8 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
         return labels
     dataset = read(ensemble.data)
     labels = labels or dataset.labels
-    check_publishable(ensemble, dataset.images, labels)
+    for remark in check_publishable(ensemble, dataset.images, labels):
+        note(f"note: {remark}")
     return labels
 
 

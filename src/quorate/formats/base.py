@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.errors import FormatError, InputError, nearest_file
-from quorate.storage import Tree, join, open_tree, safe_name, writing
+from quorate.storage import PICTURES, Tree, is_s3, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset
-
-PICTURES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",
-    ".ppm", ".pgm", ".pbm", ".jp2", ".avif",
-)  # fmt: skip
-"""How the names of pictures end."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,14 @@ class Source:
     location  as the user gave it, for messages and as the root of the pictures
     tree      opened at the location, or at the folder of the one file
     names     every file that may be looked at; only the one file where one was given
+    notes     what was left out on the way to them, a sentence each
     """
 
     location: str
     tree: Tree
     names: tuple[str, ...]
     single: bool = False
+    notes: tuple[str, ...] = ()
 
     def ending(self, *ends: str) -> list[str]:
         """The names that end so, without regard to case."""
@@ -52,13 +51,15 @@ class Source:
         with self.tree.open(name) as file:
             return file.read(size)
 
+    def begins(self, name: str) -> str:
+        """The first characters of a file, as far as they are text in UTF-8 or UTF-16."""
+        data = self.head(name)
+        utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        return data.decode("utf-16" if utf16 else "utf-8", "replace")
+
     def text(self, name: str) -> str:
-        """A whole file of text; FormatError where it is not UTF-8."""
-        data = self.tree.read(name)
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise not_utf8(self.place(name), data) from None
+        """A whole file of text; see `plain_text`."""
+        return plain_text(self.tree.read(name), self.place(name))
 
 
 class Written(NamedTuple):
@@ -66,6 +67,9 @@ class Written(NamedTuple):
 
     files: list[str]
     notes: list[str]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @dataclass(frozen=True)
@@ -91,23 +95,25 @@ class Target:
     """Where files are written: a folder, an S3 prefix, or a ZIP archive (`….zip`).
 
     Each file of a folder appears whole or not at all, and so does the archive. An archive's bytes
-    depend on nothing but the files' (no clock).
+    depend on nothing but the files' (no clock). `undo` removes the local files and folders that
+    were not there before.
     """
 
-    def __init__(
-        self, location: str, *, archive: zipfile.ZipFile | None = None, single: bool = False
-    ) -> None:
+    def __init__(self, location: str, *, single: bool = False) -> None:
         self.files: list[str] = []
+        self.archive: zipfile.ZipFile | None = None
         self._location = location
-        self._archive = archive
         self._single = single
+        self._new: dict[Path, None] = {}
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """A file to write to, by its name below the target."""
         safe_name(name, origin=self._location)
-        if self._archive is None:
+        if self.archive is None:
             place = self._location if self._single else join(self._location, name)
+            if not is_s3(place):
+                self.remember(Path(place))
             with writing(place) as file:
                 yield file
             self.files.append(place)
@@ -115,7 +121,7 @@ class Target:
         member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
         member.compress_type = zipfile.ZIP_DEFLATED
         member.external_attr = 0o644 << 16
-        with self._archive.open(member, "w", force_zip64=True) as inside:
+        with self.archive.open(member, "w", force_zip64=True) as inside:
             yield cast(BinaryIO, inside)
         if self._location not in self.files:
             self.files.append(self._location)
@@ -125,19 +131,43 @@ class Target:
         with self.create(name) as file:
             file.write(data)
 
+    def remember(self, path: Path) -> None:
+        """A local file that is about to be written, or a folder; see `undo`."""
+        new = []
+        while path not in self._new and not path.exists():
+            new.append(path)
+            path = path.parent
+        self._new |= dict.fromkeys(reversed(new))
+
+    def undo(self) -> None:
+        """Remove what was made: files first, then the folders that are empty."""
+        for path in reversed(self._new):
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+
 
 @contextlib.contextmanager
 def open_target(location: str | os.PathLike[str], *, single: str = "") -> Iterator[Target]:
     """A target to write files to; see `Target`.
 
-    Where `location` ends as `single` does ('.xml'), it names the one file that is written.
+    Where `location` ends as `single` does ('.xml'), it names the one file that is written. Where
+    the block raises, nothing new is left behind in a local folder.
     """
     location = os.fspath(location)
-    if location.lower().endswith(".zip"):
-        with writing(location) as file, zipfile.ZipFile(file, "w") as archive:
-            yield Target(location, archive=archive)
-    else:
-        yield Target(location, single=bool(single) and location.lower().endswith(single))
+    lower = location.lower()
+    target = Target(location, single=bool(single) and lower.endswith(single))
+    try:
+        if lower.endswith(".zip"):
+            if not is_s3(location):
+                target.remember(Path(location).parent)
+            with writing(location) as file, zipfile.ZipFile(file, "w") as archive:
+                target.archive = archive
+                yield target
+        else:
+            yield target
+    except BaseException:
+        target.undo()
+        raise
 
 
 def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Source:
@@ -173,6 +203,18 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
     return Source(location=location, tree=tree, names=names)
 
 
+def plain_text(data: bytes, place: str) -> str:
+    """Text in UTF-8, or in UTF-16 where a byte order mark says so; without the mark.
+
+    Raises FormatError for any other.
+    """
+    utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise not_utf8(place, data) from None
+
+
 def not_utf8(place: str, data: bytes, before: int = 0) -> FormatError:
     """The error for text that is not UTF-8; `before` is how many bytes of the file precede it."""
     byte = before
@@ -191,7 +233,7 @@ def side(value: float | str | None, place: str) -> int:
     Raises FormatError for one that no picture has.
     """
     try:
-        pixels = number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
+        pixels = plain_number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
     except ValueError:
         return 0
     if not 0 <= pixels < 1 << 31:
@@ -222,7 +264,7 @@ def score_hint(score: float) -> str:
     return "a score is from 0 to 1"
 
 
-def number(text: str) -> float:
+def plain_number(text: str) -> float:
     """A number as programs write it; ValueError for what Python alone takes: '1_0', '１'."""
     if "_" in text or not text.isascii():
         raise ValueError(f"could not convert string to float: {text[:60]!r}")

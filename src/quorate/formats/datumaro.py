@@ -26,7 +26,7 @@ from quorate.formats.shapes import by_image, plain_values
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 from quorate.masks.shapes import polygon_rings
-from quorate.storage import is_s3, safe_name
+from quorate.storage import is_s3, remove_tree, safe_name
 
 
 def read(source: Source, name: str) -> Dataset:
@@ -142,6 +142,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
     dm = _datumaro(name)
     if is_s3(target) or target.lower().endswith(".zip"):
         raise InputError(f"{target}: datumaro writes local folders only.")
+    there = os.path.exists(target)
     rows = by_image(annotations)
     columns = {key: plain_values(column) for key, column in annotations.attributes.items()}
     with _quiet():
@@ -166,6 +167,8 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
                 target, name, save_media=False
             )
         except Exception as error:  # whatever a plug-in of datumaro raises
+            if not there:
+                remove_tree(target)
             raise FormatError(f"{target}: datumaro does not write it ({error}).") from None
     files = [os.path.join(at, f) for at, _, found in os.walk(target) for f in found]
     return Written(files=sorted(files), notes=["datumaro does not say what it leaves out."])

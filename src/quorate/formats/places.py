@@ -15,7 +15,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, is_picture
+from quorate.formats.base import Source, is_picture, score_hint, scores_within
 from quorate.storage import is_s3, join, open_tree, safe_name
 from quorate.storage.tree import OUTSIDE
 
@@ -164,17 +164,61 @@ def checked(dataset: Dataset, *, origin: str) -> Dataset:
 
     Raises FormatError, naming the picture, for two pictures of one name in one subset, an
     annotation of a picture that does not exist, a coordinate that is NaN or infinite, a box that
-    is inverted; LabelError for a category that the vocabulary lacks.
+    is inverted, a score that is none; LabelError for a category that the vocabulary lacks.
     """
     twice = [key for key, n in Counter((i.subset, i.name) for i in dataset.images).items() if n > 1]
     if twice:
         subset, name = twice[0]
         of = f" of subset '{subset}'" if subset else ""
         raise FormatError(f"{origin}: two pictures{of} are named '{name}'.")
-    notes = list(dataset.notes)
-    if dataset.annotations is not None:
-        notes += _checked_shapes(dataset, dataset.annotations, origin)
-    return replace(dataset, notes=tuple(notes))
+    if dataset.annotations is None:
+        return dataset
+    notes = _checked_shapes(dataset, dataset.annotations, origin)
+    shapes, more = _checked_scores(dataset, dataset.annotations, origin)
+    return replace(dataset, annotations=shapes, notes=(*dataset.notes, *notes, *more))
+
+
+def _checked_scores(
+    dataset: Dataset, shapes: Annotations, origin: str
+) -> tuple[Annotations, list[str]]:
+    """The shapes with their scores clipped to 0..1; notes on attributes that are no scores.
+
+    What the format itself says of a score is a number here, and FormatError where it is none. Text
+    is an attribute of somebody's labels, and may mean anything.
+    """
+    notes = []
+    for name in ("score", "confidence"):
+        column = shapes.attributes.get(name)
+        if column is None:
+            continue
+        scores = shapes.numbers(name)
+        if ((scores >= 0) & (scores <= 1)).all():
+            continue
+        clipped, wrong = scores_within(scores)
+        wrong &= np.array([value is not None and value == value for value in column.tolist()], bool)
+        texts = np.array([isinstance(value, str) for value in column.tolist()], bool)
+        if name == "score" and (wrong & ~texts).any():
+            row = int(np.argmax(wrong & ~texts))
+            of = next(i.name for i in dataset.images if i.id == shapes.image_id[row])
+            raise FormatError(
+                f"{origin}: annotation {row + 1}, of picture '{of}', has a score of "
+                f"{column[row]!r}.",
+                hint=score_hint(float(scores[row])),
+            )
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            notes.append(
+                f"{origin}: {int(wrong.sum())} shapes have a `{name}` that is no score, the first "
+                f"{column[row]!r}; it stays an attribute ({score_hint(float(scores[row]))})."
+            )
+        if (
+            name == "score"
+            and (moved := np.flatnonzero((np.abs(scores - clipped) > 0) & ~wrong & ~texts)).size
+        ):
+            values = column.copy()
+            values[moved] = clipped[moved]
+            shapes = replace(shapes, attributes={**shapes.attributes, name: values})
+    return shapes, notes
 
 
 def _checked_shapes(dataset: Dataset, shapes: Annotations, origin: str) -> list[str]:

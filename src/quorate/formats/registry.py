@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
+from inspect import Parameter, signature
 from typing import Any
 
 from quorate.annotations import Annotations
@@ -11,6 +13,7 @@ from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
 from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
+from quorate.formats.chosen import chosen
 from quorate.formats.places import checked
 
 FORMATS: dict[str, Format] = {
@@ -33,17 +36,22 @@ WRITES = tuple(name for name, entry in FORMATS.items() if entry.write)
 def read(location: str | os.PathLike[str], *, format: str | None = None) -> Dataset:
     """The data set at a folder, a ZIP archive, an S3 prefix, or in one annotation file.
 
+    It may be pictures alone, chosen by name: one picture, a glob, a `.txt` file that lists them.
     Without `format`, the first of `FORMATS` that recognises the place reads it.
 
     Raises InputError where there is nothing or nothing known, FormatError for a file that does
     not keep its format, LabelError for labels that contradict each other.
     """
-    source = open_source(location, enter=not (format or "").startswith(DATUMARO))
+    source = chosen(os.fspath(location)) or open_source(
+        location, enter=not (format or "").startswith(DATUMARO)
+    )
     with source.tree:
         if not source.names:
             raise InputError(f"{source.location}: the folder is empty.")
         entry = _recognised(source) if format is None else _named(format)
-        return checked(entry.read(source), origin=source.location)
+        dataset = entry.read(source)
+        notes = (*source.notes, *source.tree.notes, *dataset.notes)
+        return checked(replace(dataset, notes=notes), origin=source.location)
 
 
 def write(
@@ -58,12 +66,29 @@ def write(
 
     The pictures themselves are not copied. `options` are the format's own: see its `write`.
 
-    Raises InputError for a format that is not written, or for names or labels it cannot hold.
+    Raises InputError for a format that is not written, for an option that it does not have, or for
+    names or labels it cannot hold; nothing new is then left in a local folder.
     """
     entry = _named(format)
     if entry.write is None:
         raise InputError(f"The format '{format}' is only read; written are {', '.join(WRITES)}.")
+    known = options_of(format)
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"The format '{format}' has no option '{option}'"
+                + (f"; it has {', '.join(known)}." if known else ", nor any other."),
+                hint=did_you_mean(option, known),
+            )
     return entry.write(dataset, annotations, os.fspath(target), **options)
+
+
+def options_of(format: str) -> tuple[str, ...]:
+    """The options that a format can be written with."""
+    writer = _named(format).write
+    parameters = signature(writer).parameters.values() if writer else ()
+    keywords = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
+    return tuple(keywords) if format in FORMATS else ()
 
 
 def _recognised(source: Source) -> Format:

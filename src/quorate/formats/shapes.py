@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset
+from quorate.formats.base import scores_within
 from quorate.masks.shapes import polygon_rings
 
 _BETWEEN = np.array([np.nan, np.nan])
@@ -36,9 +37,10 @@ def with_scores(shapes: Annotations) -> Annotations:
     if column is None:
         return shapes
     told = np.array([value is not None for value in column.tolist()], dtype=bool)
-    confidence, score = shapes.numbers("confidence"), shapes.numbers("score")
+    confidence, none = scores_within(shapes.numbers("confidence"))
+    score = shapes.numbers("score")
     same = np.isnan(score) | (score == 1) | np.isclose(score, confidence, atol=1e-6)
-    if not (same & (confidence >= 0) & (confidence <= 1))[told].all():
+    if not (same & ~none)[told].all():
         return shapes
     columns = dict(shapes.attributes)
     if "score" in columns:

@@ -10,6 +10,7 @@ side exclusive. (The challenge itself counted from 1, inclusive; tools have not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,20 +21,21 @@ from defusedxml import DefusedXmlException
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import Source, Written, is_picture, open_target, side
-from quorate.formats.markup import element
+from quorate.formats.base import Source, Written, is_picture, open_target, plain_number, side
+from quorate.formats.markup import element, sayable
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import by_image, plain_values, upright
 from quorate.labels import Labels
 
 _FOLDER = "Annotations/"
+_ROOT = re.compile(r"<annotation[\s>]")
 
 
 def recognise(source: Source) -> bool:
     """Whether there is an XML file whose root is `<annotation>`."""
     files = _files(source)
-    return bool(files) and b"<annotation>" in source.head(files[0])
+    return bool(files) and _ROOT.search(source.begins(files[0])) is not None
 
 
 def _files(source: Source) -> list[str]:
@@ -118,8 +120,11 @@ def _object(shape: Any, place: str) -> tuple[str, dict[str, Any]]:
     label = (shape.findtext("name") or "").strip()
     if not label:
         raise FormatError(f"{place}: has no name.")
+    for tag in ("name", "bndbox", *(f"bndbox/{edge}" for edge in _SIDES), "confidence", "score"):
+        if len(shape.findall(tag)) > 1:
+            raise FormatError(f"{place}: has more than one <{tag.rpartition('/')[2]}>.")
     try:
-        box = [float(shape.findtext(f"bndbox/{side}") or "") for side in _SIDES]
+        box = [plain_number(shape.findtext(f"bndbox/{side}") or "") for side in _SIDES]
     except ValueError:
         found = ", ".join(f"{side} {shape.findtext(f'bndbox/{side}')!r}" for side in _SIDES)
         raise FormatError(f"{place}: its bndbox is not four numbers ({found}).") from None
@@ -131,10 +136,13 @@ def _object(shape: Any, place: str) -> tuple[str, dict[str, Any]]:
         if (shape.findtext(flag) or "0").strip() not in ("0", "", "Unspecified"):
             attributes[flag] = "1"
     score = shape.findtext("confidence") or shape.findtext("score")
-    if score:
-        attributes["score"] = score.strip()
+    if score and score.strip():
+        try:
+            attributes["score"] = plain_number(score)
+        except ValueError:
+            raise FormatError(f"{place}: its score {score[:30]!r} is no number.") from None
     try:
-        rotation = float(attributes.pop("rotation", 0.0))
+        rotation = plain_number(attributes.pop("rotation", "0"))
     except ValueError:
         rotation = 0.0
     return label, {
@@ -179,7 +187,6 @@ def write(
     target: str,
     *,
     decimals: int = 2,
-    **_: Any,
 ) -> Written:
     """Write `Annotations/NAME.xml` for each picture, `ImageSets/Main/` and `labelmap.txt`.
 
@@ -198,6 +205,13 @@ def write(
                 hint="write each subset to a folder of its own",
             )
         stems[stem] = image
+    for label in dataset.labels.names:
+        if ":" in label or "\n" in label:
+            raise InputError(
+                f"Pascal VOC's labelmap cannot hold the label {label!r}.",
+                hint="a label has no ':' there and stands in one line",
+            )
+        sayable(label, "the label")
     boxes, notes = upright(annotations, "Pascal VOC", keep_rotation=True)
     rows = by_image(boxes)
     columns = {name: plain_values(column) for name, column in boxes.attributes.items()}
@@ -226,8 +240,6 @@ def write(
         ]
         lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
         for position, label in enumerate(dataset.labels.names):
-            if ":" in label or "\n" in label:
-                raise InputError(f"Pascal VOC's labelmap cannot hold the label {label!r}.")
             color = colors[position] if len(colors) == len(dataset.labels) else ""
             lines.append(f"{label}:{_rgb(color, position)}::")
         out.put("labelmap.txt", ("\n".join(lines) + "\n").encode())

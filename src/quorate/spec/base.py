@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from quorate.display import of_field
 from quorate.errors import SpecError
 from quorate.spec.words import NO_MAPPING, in_words
 
@@ -51,6 +52,12 @@ class SpecModel(BaseModel):
     def parsed(cls, value: Any, **how: Any) -> Self:
         """Likewise with pydantic's error, which says where in a whole it belongs."""
         return super().model_validate(value, **how)
+
+    def __repr__(self) -> str:
+        said = self.model_fields_set | {"kind", "method"}
+        fields = [n for n, field in type(self).model_fields.items() if n in said and field.repr]
+        shown = ", ".join(f"{name}={of_field(getattr(self, name))}" for name in fields)
+        return f"{type(self).__name__}({shown})"
 
     @model_validator(mode="wrap")
     @classmethod
@@ -94,7 +101,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "a spec has no aliases (*name)", mark)
+            raise yaml.composer.ComposerError(
+                None, None, 'a spec has no aliases (*name); a glob stands in quotes: "*.jpg"', mark
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

@@ -42,8 +42,14 @@ class Publish(SpecModel):
         le=100.0,
         description="Pixels that a polygon's outline may stray from its mask's; 0 follows each.",
     )
+    renumber: bool = Field(
+        False, description="COCO's categories are numbered anew from 1, without gaps."
+    )
     review: Literal["disagreement"] | None = Field(
         None, description="Tag the pictures a person should look at first."
+    )
+    review_share: float = Field(
+        0.2, gt=0.0, le=1.0, description="The most pictures that are tagged, as a share of all."
     )
     report: bool = Field(True, description="Write report.html.")
 
@@ -74,6 +80,11 @@ class EnsembleSpec(SpecModel):
     )
     publish: Publish = Field(
         Publish(), description="What is written.", examples=[{"formats": ["cvat"]}]
+    )
+    max_pixels: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures of more pixels are left out; default: 89,478,485, Pillow's own.",
     )
     pools: dict[Name, Pool] = Field(
         default_factory=dict,

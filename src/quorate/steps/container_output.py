@@ -235,7 +235,7 @@ def _from_parquet(path: Path) -> Results:
     from quorate.formats.detections.columns import Results
 
     try:
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path}: not a Parquet file ({error}).") from None
     missing = [name for name in COLUMNS if name not in table.column_names]

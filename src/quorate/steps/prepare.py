@@ -64,13 +64,17 @@ def prepare(
     from quorate.formats import read
 
     data = ensemble.where()
+    pictures.allow(ensemble.max_pixels)
     dataset = read(data)
     words = vocabulary(ensemble, dataset.labels, labels)
-    check_publishable(ensemble, dataset.images, words)
+    notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
     with open_tree(dataset.root) as tree:
         images, skipped = _measured(tree, dataset.images, progress)
         if not images:
-            raise InputError(f"{ensemble.data}: not one readable picture.")
+            raise InputError(
+                f"{ensemble.data}: not one readable picture.",
+                hint=f"the first: {skipped[0].reason}" if skipped else None,
+            )
         stamps = tree.stamps(image.file_name for image in images)
     categories = tuple(Category(i, n) for i, n in zip(words.ids, words.names, strict=True))
     size = shard_size or sharding.shard_size(len(images))
@@ -128,12 +132,21 @@ def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
 
 def check_publishable(
     ensemble: EnsembleSpec, images: Iterable[Image], labels: Labels | None
-) -> None:
-    """InputError for a name that what is to be published cannot hold, before any work is done."""
+) -> list[str]:
+    """What publishing will change, a sentence each, before any work is done.
+
+    Raises InputError for a name that what is to be published cannot hold.
+    """
+    from quorate.formats.coco.writing import renumbering
     from quorate.formats.cvat.writing import check_names
 
-    if {"cvat", "voc"} & set(ensemble.publish.formats):
+    formats = set(ensemble.publish.formats)
+    if {"cvat", "voc"} & formats:
         check_names(tuple(images), labels.names if labels else ())
+    if labels and "coco" in formats:
+        said = renumbering(labels, always=ensemble.publish.renumber)
+        return [said] if said else []
+    return []
 
 
 def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -> Labels:

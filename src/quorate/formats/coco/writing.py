@@ -41,7 +41,10 @@ def write(
     Categories keep their ids, unless one is below 1, which CVAT refuses, or `renumber` asks for
     1, 2, 3, … without gaps, in the vocabulary's order.
     """
-    dataset, annotations, notes = renumbered(dataset, annotations, always=renumber)
+    notes = []
+    if said := renumbering(dataset.labels, always=renumber):
+        dataset, annotations = _renumbered(dataset, annotations)
+        notes.append(said)
     single = target.lower().endswith(".json")
     subsets = [""] if single else list(dict.fromkeys(image.subset for image in dataset.images))
     encoder = msgspec.json.Encoder()
@@ -75,25 +78,26 @@ def write(
     return Written(files=out.files, notes=notes)
 
 
-def renumbered(
-    dataset: Dataset, annotations: Annotations, *, always: bool
-) -> tuple[Dataset, Annotations, list[str]]:
-    """Both with categories 1, 2, 3, …, where an id is below 1 or it is `always` asked; notes."""
-    old, new = dataset.labels, Labels.from_names(dataset.labels.names)
-    if old == new or not (always or min(old.ids, default=1) < 1):
-        return dataset, annotations, []
-    place = old.positions(annotations.category_id)
-    if (place < 0).any():
-        old.name_of(int(annotations.category_id[place < 0][0]))
-    ids = (place + 1).astype(np.int32)
+def renumbering(labels: Labels, *, always: bool) -> str | None:
+    """What will be said where categories are numbered anew; None where they keep their ids.
+
+    CVAT refuses an id below 1.
+    """
+    if labels == Labels.from_names(labels.names) or not (always or min(labels.ids) < 1):
+        return None
     return (
-        replace(dataset, labels=new),
-        replace(annotations, category_id=ids),
-        [
-            "COCO: categories are numbered anew from 1, in their order "
-            f"({old.ids[0]} '{old.names[0]}' is 1); names stay."
-        ],
+        "COCO: categories are numbered anew from 1, in their order "
+        f"({labels.ids[0]} '{labels.names[0]}' is 1); names stay."
     )
+
+
+def _renumbered(dataset: Dataset, annotations: Annotations) -> tuple[Dataset, Annotations]:
+    """Both with the categories 1, 2, 3, …."""
+    place = dataset.labels.positions(annotations.category_id)
+    for category in annotations.category_id[place < 0].tolist():
+        dataset.labels.name_of(category)
+    shapes = replace(annotations, category_id=(place + 1).astype(np.int32))
+    return replace(dataset, labels=Labels.from_names(dataset.labels.names)), shapes
 
 
 def _head(dataset: Dataset, images: Sequence[Image]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Node:
 
 
 def read_meta(meta: Node) -> tuple[str, dict[str, LabelInfo] | None, dict[str, Any]]:
-    """The name of the task or project, its labels (None where none are told), and the rest."""
+    """The name of the task or project, its labels (None where none is told), and the rest."""
     top = next((c for c in meta.children if c.tag in {"task", "project", "job"}), None)
     if top is None:
         return "", None, {}
@@ -77,7 +77,7 @@ def read_meta(meta: Node) -> tuple[str, dict[str, LabelInfo] | None, dict[str, A
                 if spec.tag == "attribute"
             ),
         )
-    return top.value("name"), found, {top.tag: about}
+    return top.value("name"), found or None, {top.tag: about}
 
 
 def meta_xml(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
@@ -22,8 +22,9 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source
+from quorate.formats.base import Source, is_picture, plain_number
 from quorate.formats.cvat.meta import Node, read_meta
+from quorate.formats.cvat.tracks import Tracks, pictures_of
 from quorate.formats.places import placed
 from quorate.formats.rows import scattered
 from quorate.formats.shapes import with_scores
@@ -38,6 +39,8 @@ LIMIT = 1 << 31
 """Numbers must be nearer to 0: they are kept in 32 bits."""
 KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 LEFT_OUT = ("cuboid", "skeleton")
+_OF_A_TRACK = ("label", "source", "group_id")
+_YES = ("1", "True", "true")
 
 
 def recognise(source: Source) -> bool:
@@ -47,7 +50,7 @@ def recognise(source: Source) -> bool:
 
 def _files(source: Source) -> list[str]:
     near = [name for name in source.ending(".xml") if source.single or "/" not in name]
-    return [name for name in near if b"<annotations" in source.head(name)]
+    return [name for name in near if "<annotations" in source.begins(name)]
 
 
 def read(source: Source) -> Dataset:
@@ -67,13 +70,15 @@ def read(source: Source) -> Dataset:
     files = _files(source)
     if not files:
         raise FormatError(f"{source.location}: no CVAT XML file (its root is `<annotations>`).")
-    content = _Content()
+    content = _Content(tuple(name for name in source.names if is_picture(name)))
     for name in files:
         with source.tree.open(name) as file:
             _Reader(source.place(name), content).read(file)
-    notes = [
-        f"{source.location}: {count} {shape}s are left out; Quorate knows none."
-        for shape, count in sorted(content.left_out.items())
+    notes = [f"{source.location}: {note}" for note in content.notes]
+    notes += [
+        f"{source.location}: {count} {what}."
+        for what, count in sorted(content.left_out.items())
+        if count
     ]
     images, info = content.images, content.info
     if len(files) > 1 or not any(info.get(top, {}).get("id") for top in ("task", "job")):
@@ -96,7 +101,9 @@ def read(source: Source) -> Dataset:
 class _Content:
     """What has been read so far, of all files of a place."""
 
+    pictures: tuple[str, ...]
     images: list[Image] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     labels: dict[str, LabelInfo] = field(default_factory=dict)
     parts: list[Annotations] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -108,7 +115,7 @@ class _Content:
 class _Reader:
     """One file, element by element; what it has goes to the content.
 
-    Depth 1 is `<annotations>`, 2 `<meta>` or `<image>`, 3 a shape, 4 its `<attribute>`.
+    Depth 1 is `<annotations>`, 2 `<meta>`, `<image>` or `<track>`, 3 a shape, 4 its `<attribute>`.
     """
 
     def __init__(self, place: str, content: _Content) -> None:
@@ -119,6 +126,12 @@ class _Reader:
         self._meta: list[Node] = []
         self._depth = 0
         self._picture = 0  # the number of the picture around, 0 outside
+        self._tracks = Tracks()
+        self._track: dict[str, str] | None = None  # the attributes of the track around
+        self._track_count = 0
+        self._task: str | None = None
+        self._about: dict[str, Any] = {}
+        self._size = (0, 0)
         self._in_shape = False
         self._text = ""
         self._attribute: tuple[list[int], list[str]] | None = None
@@ -154,6 +167,8 @@ class _Reader:
         except (ValueError, LookupError) as error:  # an encoding that is unknown, or not kept to
             raise self._fault(str(error)) from None
         self._convert()
+        if self._track_count:
+            self._tell_tracks()
 
     def _fault(self, what: str, row: int | None = None) -> FormatError:
         """An error in the shape of a row, or in what is being parsed."""
@@ -183,16 +198,15 @@ class _Reader:
         elif depth == 3:
             if self._picture:
                 self._start_shape(tag, values)
+            elif self._track is not None:
+                self._start_tracked(tag, values, self._track)
         elif depth == 2:
             if tag == "image":
                 self._start_image(values)
             elif tag == "meta":
                 self._start_meta(tag)
             elif tag == "track":
-                raise FormatError(
-                    f"{self._place}, line {self._expat.CurrentLineNumber}: tracks of a video.",
-                    hint="export the task from CVAT as 'CVAT for images 1.1'",
-                )
+                self._start_track(values)
         elif depth == 1 and tag != "annotations":
             raise self._fault(f"the root is <{tag}>, not <annotations>")
 
@@ -213,8 +227,8 @@ class _Reader:
         elif depth == 3:
             self._in_shape = False
         elif depth == 2:
-            self._picture = 0
-            if len(self._kinds) >= SHAPES_AT_ONCE:
+            self._picture, self._track = 0, None
+            if len(self._kinds) >= SHAPES_AT_ONCE and not self._track_count:
                 self._convert()
 
     def _characters(self, text: str) -> None:
@@ -238,6 +252,10 @@ class _Reader:
         if self._meta:
             return
         name, declared, info = read_meta(node)
+        self._about = next((info[top] for top in ("task", "job") if top in info), {})
+        for size in node.iter("original_size"):
+            told = {"width": size.value("width", "0"), "height": size.value("height", "0")}
+            self._size = (_told(told, "width", _side), _told(told, "height", _side))
         self._content.names.append(name)
         self._content.info |= info
         self._declared |= declared is not None
@@ -255,22 +273,66 @@ class _Reader:
             image = Image(
                 id=len(images) + 1,
                 file_name=_told(values, "name", str),
-                width=_told(values, "width", _whole, "0"),
-                height=_told(values, "height", _whole, "0"),
+                width=_told(values, "width", _side, "0"),
+                height=_told(values, "height", _side, "0"),
                 subset=values.get("subset", ""),
                 source_id=_told(values, "id", _whole) if "id" in values else None,
             )
         except ValueError as error:
             raise self._fault(f"an <image> {error}") from None
+        if not (image.width and image.height) and {"width", "height"} & values.keys():
+            self._content.left_out["pictures have a width or height of 0, which is unknown"] += 1
         images.append(image)
         self._picture = image.id
+
+    def _start_track(self, values: dict[str, str]) -> None:
+        if not self._track_count:
+            self._convert()  # what is gathered from here on are tracks
+        if self._track_count and values.get("task_id") != self._task:
+            raise self._fault("tracks of several tasks; export each task by itself")
+        self._task = values.get("task_id")
+        self._track_count += 1
+        self._track = {name: values[name] for name in _OF_A_TRACK if name in values}
+
+    def _start_tracked(self, tag: str, values: dict[str, str], track: dict[str, str]) -> None:
+        """A shape of a track, which has its label, its source and its group."""
+        if tag not in KINDS:
+            self._content.left_out[f"{tag}s are left out; Quorate knows none"] += 1
+            return
+        try:
+            frame = _told(values, "frame", _whole)
+        except ValueError as error:
+            raise self._fault(f"a <{tag}> {error}") from None
+        self._tracks.add(self._track_count, frame, values.get("outside", "0") in _YES)
+        self._start_shape(tag, values | track)
+
+    def _tell_tracks(self) -> None:
+        """The shapes of all tracks on each frame, and the frames as pictures."""
+        content = self._content
+        keys = content.parts.pop()
+        if not len(keys):
+            return
+        try:
+            frames = self._tracks.frames(self._about)
+            by_cvat = "id" in self._about
+            shapes = self._tracks.told(keys, frames, content.left_out, by_cvat=by_cvat)
+        except ValueError as error:
+            raise self._fault(str(error)) from None
+        first = len(content.images) + 1
+        images, called = pictures_of(frames, self._size, content.pictures, first)
+        content.images += images
+        content.parts.append(replace(shapes, image_id=shapes.image_id + first))
+        content.notes.append(
+            f"{self._track_count:,} tracks of a video are {len(shapes):,} shapes on its "
+            f"{len(frames):,} frames, which are {called}."
+        )
 
     def _start_shape(self, tag: str, values: dict[str, str]) -> None:
         kind = KINDS.get(tag)
         if kind is None:
             if tag not in LEFT_OUT:
                 raise self._fault(f"an unknown shape <{tag}>")
-            self._content.left_out[tag] += 1
+            self._content.left_out[f"{tag}s are left out; Quorate knows none"] += 1
             return
         self._in_shape = True
         self._kinds.append(kind)
@@ -281,6 +343,9 @@ class _Reader:
     def _convert(self) -> None:
         """Make columns of the shapes gathered."""
         n = len(self._kinds)
+        if twice := sum(len(rows) - len(set(rows)) for rows, _ in self._attributes.values()):
+            said = "attributes stand twice in a shape, of which the last counts"
+            self._content.left_out[said] += twice
         kind = np.array(self._kinds, dtype=np.int8)
         xyxy = np.zeros((n, 4))
         boxes = np.flatnonzero(kind == Kind.BOX)
@@ -296,7 +361,7 @@ class _Reader:
         columns = {
             "category_id": self._column("label", None, self._number),
             "rotation": self._column("rotation", "0", _finite),
-            "occluded": self._column("occluded", "0", ("1", "True", "true").__contains__),
+            "occluded": self._column("occluded", "0", _YES.__contains__),
             "z_order": self._column("z_order", "0", _whole),
             "group": self._column("group_id", "0", lambda text: _whole(text or "0")),
             "source": self._column("source", "manual", self._source),
@@ -322,8 +387,10 @@ class _Reader:
     ) -> NDArray[np.float64]:
         """A coordinate of the boxes, which are in the given rows."""
         try:
-            found = np.array([float(values[name]) for values in boxes])
-            if (np.abs(found) < LIMIT).all():
+            texts = [values[name] for values in boxes]
+            found = np.array([*map(float, texts)])
+            all_ = "".join(texts)  # what Python alone takes for a number has '_' or is not ASCII
+            if (np.abs(found) < LIMIT).all() and "_" not in all_ and all_.isascii():
                 return found
         except (KeyError, ValueError):
             pass
@@ -392,25 +459,33 @@ def _told(
 
 def _finite(text: str) -> float:
     try:
-        number = float(text)
+        found = plain_number(text)
     except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+        found = math.nan
+    if not math.isfinite(found):
         raise ValueError("is no finite number")
-    if abs(number) >= LIMIT:
+    if abs(found) >= LIMIT:
         raise ValueError("is too large")
-    return number
+    return found
 
 
 def _whole(text: str) -> int:
     """A whole number of 32 bits, also where it is written as '3.0'."""
     try:
-        number = float(text)
+        found = plain_number(text)
     except ValueError:
-        number = math.nan
-    if not (number.is_integer() and abs(number) < LIMIT):
+        found = math.nan
+    if not (found.is_integer() and abs(found) < LIMIT):
         raise ValueError("is no whole number of 32 bits")
-    return int(number)
+    return int(found)
+
+
+def _side(text: str) -> int:
+    """A picture's width or height in whole pixels, 0 where it is not known."""
+    pixels = _whole(text)
+    if pixels < 0:
+        raise ValueError("is no size of a picture")
+    return pixels
 
 
 def _geometry(kind: int, values: Mapping[str, str]) -> tuple[tuple[float, ...], Any]:
@@ -440,6 +515,8 @@ def _numbers(text: str) -> NDArray[np.float64]:
     try:
         found = np.array(text.split(","), dtype=np.float64)
     except ValueError:
+        found = np.array([np.nan])
+    if "_" in text or not text.isascii():
         found = np.array([np.nan])
     if not (np.abs(found) < LIMIT).all():
         raise ValueError("are no finite numbers, or too large")

@@ -14,7 +14,6 @@ What CVAT 2.15 to 2.73 were seen to do decides here:
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,11 +31,11 @@ from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError
 from quorate.formats.base import Written, open_target
 from quorate.formats.cvat.meta import attribute_text, labels_json, meta_xml
+from quorate.formats.markup import sayable
 from quorate.masks.shapes import polygon_rings
 
 PICTURES_AT_ONCE = 2048
 NO_FRAME = -1
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _BOX = (
     '    <box label=%s source=%s occluded="%d" xtl="%.{0}f" ytl="%.{0}f" xbr="%.{0}f" '
     'ybr="%.{0}f"%s z_order="%d"%s>\n%s    </box>\n'
@@ -51,7 +50,6 @@ def write(
     decimals: int = 2,
     dumped: str = "",
     name: str = "",
-    **_: Any,
 ) -> Written:
     """Write `annotations.xml` below a folder or into a ZIP, or one file where `target` is `….xml`.
 
@@ -73,7 +71,7 @@ def write(
     notes = [*_name_notes(dataset.images), *notes]
     labels = _declared(dataset, annotations)
     quoted = {
-        category: attribute_text(_sayable(label, "the label"))
+        category: attribute_text(sayable(label, "the label"))
         for category, label in zip(dataset.labels.ids, dataset.labels.names, strict=True)
     }
     for category in annotations.category_id[
@@ -93,28 +91,24 @@ def write(
         frames=(max(min(frames, default=0), 0), max([*frames, len(frames) - 1, 0])),
     )
     for text in (head, *annotations.sources):
-        _sayable(text, "a label, an attribute or the name")
+        sayable(text, "a label, an attribute or the name")
     rows, starts = _by_picture(dataset.images, annotations)
-    with open_target(target, single=".xml") as out, out.create("annotations.xml") as file:
-        file.write(f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{head}'.encode())
-        for first in range(0, len(dataset.images), PICTURES_AT_ONCE):
-            last = min(first + PICTURES_AT_ONCE, len(dataset.images))
-            part = annotations.take(rows[starts[first] : starts[last]])
-            bounds = np.array(starts[first : last + 1]) - starts[first]
-            heads = [
-                _image(image, frame)
-                for image, frame in zip(dataset.images[first:last], frames[first:last], strict=True)
-            ]
-            shapes = _shapes(part, quoted, decimals)
-            texts: list[str] = []
-            for head_, (start, end) in zip(heads, pairwise(bounds.tolist()), strict=True):
-                texts += (head_, *shapes[start:end], "  </image>\n")
-            file.write("".join(texts).encode())
-        file.write(b"</annotations>\n")
-    if not target.lower().endswith((".xml", ".zip")):
-        with open_target(target) as beside:
-            beside.put("labels.json", labels_json(labels))
-            out.files.extend(beside.files)
+    with open_target(target, single=".xml") as out:
+        with out.create("annotations.xml") as file:
+            file.write(f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{head}'.encode())
+            for first in range(0, len(dataset.images), PICTURES_AT_ONCE):
+                last = min(first + PICTURES_AT_ONCE, len(dataset.images))
+                part = annotations.take(rows[starts[first] : starts[last]])
+                bounds = np.array(starts[first : last + 1]) - starts[first]
+                heads = map(_image, dataset.images[first:last], frames[first:last])
+                shapes = _shapes(part, quoted, decimals)
+                texts: list[str] = []
+                for head_, (start, end) in zip(heads, pairwise(bounds.tolist()), strict=True):
+                    texts += (head_, *shapes[start:end], "  </image>\n")
+                file.write("".join(texts).encode())
+            file.write(b"</annotations>\n")
+        if not target.lower().endswith((".xml", ".zip")):
+            out.put("labels.json", labels_json(labels))
     return Written(files=out.files, notes=notes)
 
 
@@ -241,7 +235,7 @@ def _value(value: Any) -> str:
         value = round(value, 4)
         if value.is_integer() and abs(value) < 1e15:
             return str(int(value))
-    return escape(_sayable(str(value), "an attribute"))
+    return escape(sayable(str(value), "an attribute"))
 
 
 def _named_scores(dataset: Dataset, annotations: Annotations) -> tuple[Annotations, list[str]]:
@@ -294,10 +288,10 @@ def _spec(name: str, column: NDArray[Any]) -> AttributeSpec:
 def check_names(images: Sequence[Image], labels: Sequence[str] = ()) -> None:
     """InputError for a name that XML cannot hold, or of two pictures of one subset."""
     for label in labels:
-        _sayable(label, "the label")
+        sayable(label, "the label")
     for image in images:
-        _sayable(image.name, "the picture's name")
-        _sayable(image.subset, "the subset's name")
+        sayable(image.name, "the picture's name")
+        sayable(image.subset, "the subset's name")
     for (subset, name), count in Counter((i.subset, i.name) for i in images).items():
         if count > 1:
             of = f" of subset '{subset}'" if subset else ""
@@ -327,14 +321,3 @@ def _name_notes(images: Sequence[Image]) -> list[str]:
 def _stem(name: str) -> str:
     folder, slash, base = name.rpartition("/")
     return folder + slash + (base.rpartition(".")[0] or base)
-
-
-def _sayable(text: str, what: str) -> str:
-    found = _FORBIDDEN.search(text)
-    if found:
-        raise InputError(
-            f"XML cannot hold the character {found[0]!r}, which stands in {what} "
-            f"{text[max(0, found.start() - 20) : found.end() + 20]!r}.",
-            hint="rename it, or publish COCO alone (publish: {formats: [coco]})",
-        )
-    return text

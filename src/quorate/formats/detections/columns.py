@@ -56,6 +56,7 @@ class Results:
     detectors        who carried each box, where the file tells it
     stated           beside `image_ids`: the `image_id` of a picture that is called by its
                      `file_name`, else None; nothing where no picture is
+    from_zero        whether its categories are places in the data set's labels, from 0
     masks            None where the file has none
     polygons         segmentations that are no masks yet; see `drawn`
     """
@@ -70,6 +71,7 @@ class Results:
     image_ids: list[int | str] = field(default_factory=list)
     category_ids: list[int | str] = field(default_factory=list)
     stated: list[int | str | None] = field(default_factory=list)
+    from_zero: bool = False
     masks: Masks | None = None
     polygons: Polygons = field(default_factory=lambda: Polygons.concat([]))
 

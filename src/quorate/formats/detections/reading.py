@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
-from quorate.errors import FormatError, InputError
-from quorate.formats.base import open_source
+from quorate.display import brief
+from quorate.errors import FormatError, InputError, LabelError
+from quorate.formats.base import open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
@@ -28,6 +29,7 @@ from quorate.formats.detections.matching import (
     matched,
     sizes_of,
 )
+from quorate.formats.detections.rows import are_pictures, read_pictures, read_rows
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
 
@@ -60,6 +62,8 @@ class DetectionFile:
     notes: tuple[str, ...] = ()
     named_images: bool = False
     named_labels: bool = False
+
+    __repr__ = brief
 
 
 def read_detections(
@@ -96,14 +100,20 @@ def read_detections(
     if location == STDIN or (
         lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location))
     ):
-        results = read_results(location, progress=progress)
-        return _from_results(results, location, dataset, name, coordinates, scale)
-    return _from_dataset(location, dataset, name)
+        rows = location != STDIN and _has_rows(location)
+        results = read_rows(location) if rows else read_results(location, progress=progress)
+    elif lower.endswith((".csv", ".tsv")):
+        results = read_rows(location)
+    elif (pictures := _pictures(location)) is not None:
+        results = pictures
+    else:
+        return _from_dataset(location, dataset, name)
+    return _from_results(results, location, dataset, name, coordinates, scale)
 
 
 def _bare(location: str) -> str:
     base = location.rstrip("/").rsplit("/", 1)[-1]
-    for ending in (".gz", ".json", ".parquet", ".xml", ".zip"):
+    for ending in (".gz", ".json", ".parquet", ".csv", ".xml", ".zip"):
         base = base.removesuffix(ending)
     return base or "file"
 
@@ -111,6 +121,21 @@ def _bare(location: str) -> str:
 def _is_list(location: str) -> bool:
     with open_file(location) as file:
         return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
+
+
+def _has_rows(location: str) -> bool:
+    """Whether a list holds supervision's rows, with a corner in each key."""
+    with open_file(location) as file:
+        return b'"x_min"' in file.read(4096)
+
+
+def _pictures(location: str) -> Results | None:
+    """The detections of one JSON file for each picture; None where that is not what is there."""
+    if location.lower().endswith((".xml", ".yaml", ".yml")):
+        return None
+    source = open_source(location)
+    with source.tree:
+        return read_pictures(source) if are_pictures(source) else None
 
 
 def _from_results(
@@ -125,13 +150,12 @@ def _from_results(
     if more := left_out(results.image_ids, numbers, results.image, location):
         results = results.take(numbers[results.image] >= 0)
         notes += more
+    if results.from_zero and dataset is not None and len(dataset.labels):
+        results, said = _by_place(results, dataset.labels, location)
+        notes.append(said)
     labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
-    if counted_from_zero(results.category_ids, labels):
-        notes.append(
-            f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
-            f"taken for '{labels.names[0]}'."
-        )
+    notes += _zero(results.category_ids, labels, location)
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
         results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
@@ -166,6 +190,30 @@ def _from_results(
         notes=tuple(notes),
     )
     return in_pixels(file, images, location) if scale else file
+
+
+def _zero(ids: Sequence[int | str], labels: Labels, location: str) -> list[str]:
+    """A note where categories are counted from 0, and the data set's from 1."""
+    if not counted_from_zero(ids, labels):
+        return []
+    return [
+        f"{location}: its categories are counted from 0, the data set's from 1: its 0 is taken for "
+        f"'{labels.names[0]}'."
+    ]
+
+
+def _by_place(results: Results, labels: Labels, location: str) -> tuple[Results, str]:
+    """The results with labels for the numbers of their places, from 0; and a note."""
+    places = [int(known) for known in results.category_ids]
+    if places and not (min(places) >= 0 and max(places) < len(labels)):
+        raise LabelError(
+            f"{location}: its classes are {min(places)} to {max(places)}, counted from 0, but the "
+            f"data set has {len(labels)} labels.",
+            hint="give the data set that the detector learnt from, or one with the same labels",
+        )
+    names: list[int | str] = [labels.names[place] for place in places]
+    said = f"{location}: its classes are counted from 0: 0 is '{labels.names[0]}'."
+    return replace(results, category_ids=names), said
 
 
 def _check_masks(
@@ -213,6 +261,15 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
         raise InputError(f"{location}: there is no such file.")
     table = read_table(io.BytesIO(read_bytes(location)) if is_s3(location) else location)
     boxes = Detections.from_arrow(table, origin=location)
+    score, wrong = scores_within(boxes.score.astype(np.float64))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise FormatError(
+            f"{location}: detection {first + 1} has a score that is not within 0..1 "
+            f"({boxes.score[first]:g}).",
+            hint=score_hint(float(boxes.score[first])),
+        )
+    boxes = replace(boxes, score=score.astype(np.float32))
     if name and len(boxes.detectors) == 1:
         boxes = replace(boxes, detectors=(name,))
     # Words go before numbers: another data set may number its pictures and labels anew.
@@ -240,7 +297,10 @@ def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile
             categories = np.array(kept, np.int32)
         boxes = replace(boxes, category_id=categories[row])
     else:
-        labels, _ = labels_of(np.unique(boxes.category_id).tolist(), location, dataset)
+        ids, row = np.unique(boxes.category_id, return_inverse=True)
+        labels, categories = labels_of(ids.tolist(), location, dataset)
+        notes += _zero(ids.tolist(), labels, location)
+        boxes = replace(boxes, category_id=categories[row])
     return DetectionFile(_of_known(boxes), images, labels, notes=tuple(notes))
 
 
@@ -272,6 +332,15 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     if found.annotations is None:
         raise FormatError(f"{location}: holds no detections, only pictures.")
     shapes = found.annotations
+    for column in ("score", "confidence"):
+        scores = shapes.numbers(column)
+        wrong = scores_within(scores)[1] & ~np.isnan(scores)
+        if wrong.any() and (column == "score" or "score" not in shapes.attributes):
+            raise FormatError(
+                f"{location}: {int(wrong.sum())} of its shapes have a {column} that is no score, "
+                f"the first {scores[wrong][0]:g}.",
+                hint=score_hint(float(scores[wrong][0])),
+            )
     sizes = {image.id: (image.width, image.height) for image in found.images}
     detections = shapes.to_detections(detector=name, sizes=sizes)
     notes = list(found.notes)
@@ -314,30 +383,31 @@ def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | No
     """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
     if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
         return None
-    from quorate.formats import yolo
-    from quorate.formats.rows import Rows
+    from quorate.formats.yolo.lines import Lines
+    from quorate.formats.yolo.reading import keypoints_beside
 
     source = open_source(location)
     with source.tree:
         files = source.ending(".txt")
-        if not files or len(files) < len(source.names) or "obj.data" in source.names:
+        others = len(source.names) - len(files) - len(source.ending(".yaml", ".yml"))
+        if not files or others or "obj.data" in source.names:
             return None
+        lines = Lines(dataset.labels if len(dataset.labels) else _NUMBERS, keypoints_beside(source))
         stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
         images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
-        labels = dataset.labels if len(dataset.labels) else _NUMBERS
-        rows, gone = Rows(), []
+        gone = []
         for position, (file, number) in enumerate(zip(files, numbers.tolist(), strict=True)):
-            text = source.tree.read(file)
+            data, place = source.tree.read(file), source.place(file)
             if number < 0:
-                gone += [position] * len(text.splitlines())
-                continue
-            if not sizes[number][0]:
-                raise InputError(f"{source.place(file)}: the size of its picture is not known.")
-            for values in yolo.lines(text, source.place(file), labels, sizes[number]):
-                rows.add(number, **values)
-    shapes = rows.build()
+                gone += [position] * len(data.splitlines())
+            elif not sizes[number][0]:
+                raise InputError(f"{place}: the size of its picture is not known.")
+            else:
+                lines.add(number, data, place, sizes[number])
+    shapes = lines.built()
     notes += left_out(stems, numbers, np.array(gone, np.int64), location)
+    notes += [f"{location}: {note}" for note in lines.notes]
     used, _ = labels_of(np.unique(shapes.category_id).tolist(), location, dataset)
     return DetectionFile(
         detections=shapes.to_detections(detector=name),

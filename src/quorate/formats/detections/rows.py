@@ -1,0 +1,248 @@
+"""Detections as rows with named columns, and as one JSON file for each picture.
+
+Rows are CSV, as OpenImages, supervision's CSVSink and people's pandas write it, or a JSON list, as
+supervision's JSONSink does. One file for each picture is what mmdetection's DetInferencer writes:
+`preds/NAME.json` with `labels`, `scores` and `bboxes` (corners), and `masks` as run lengths.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.errors import FormatError, QuorateError
+from quorate.formats.base import (
+    Source,
+    as_number,
+    plain_number,
+    plain_text,
+    score_hint,
+    scores_within,
+)
+from quorate.formats.coco.segmentations import RunLengths
+from quorate.formats.detections.columns import Results
+from quorate.masks import Masks
+from quorate.storage import read_bytes
+
+PICTURE = ("filename", "imagepath", "imagename", "imgpath", "path", "image", "img", "imageid")
+LABEL = ("classname", "labelname", "categoryname", "label", "category", "categoryid", "labelid")
+CLASS = ("classid", "class")
+"""Numbers in these columns are counted from 0, as frameworks number classes."""
+SCORE = ("score", "confidence", "conf")
+BOXES = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+    ("bboxx", "bboxy", "bboxw", "bboxh"),
+    ("bboxx", "bboxy", "bboxwidth", "bboxheight"),
+    ("bboxleft", "bboxtop", "bboxwidth", "bboxheight"),
+    ("x", "y", "w", "h"),
+    ("x", "y", "width", "height"),
+)
+CORNERS = 3
+"""How many of them, from the first on, are corners; the others are corner, width and height."""
+SHOWN = "file_name, label, score, xmin, ymin, xmax, ymax"
+
+
+class _Picture(msgspec.Struct):
+    labels: list[int]
+    scores: list[float]
+    bboxes: list[list[float]]
+    masks: list[RunLengths] | None = None
+
+
+_PICTURE = msgspec.json.Decoder(_Picture)
+_ROWS = msgspec.json.Decoder(list[dict[str, Any]])
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_rows(location: str) -> Results:
+    """The rows of a CSV or JSON file; columns are found by their names, whatever the case.
+
+    Raises FormatError where a column is missing or a row has no number where one belongs.
+    """
+    data = read_bytes(location)
+    if location.lower().endswith(".json"):
+        try:
+            rows = _ROWS.decode(data)
+        except _NO_JSON as error:
+            raise FormatError(f"{location}: no list of rows ({error}).") from None
+        columns = {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}
+    else:
+        text = plain_text(data, location)
+        first = text.split("\n", 1)[0]
+        lines = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
+        header, *body = [line for line in lines if line] or [[]]
+        wrong = next((i for i, line in enumerate(body, 2) if len(line) > len(header)), None)
+        if wrong:
+            raise FormatError(f"{location}, line {wrong}: more fields than the first line names.")
+        columns = {
+            name: [line[i] if i < len(line) else None for line in body]
+            for i, name in enumerate(header)
+        }
+        twice = {name for name in header if header.count(name) > 1}
+        if twice:
+            raise FormatError(f"{location}: two columns are called '{min(twice)}'.")
+    return _results({_plain(name): column for name, column in columns.items()}, location)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _results(columns: Mapping[str, Sequence[Any]], location: str) -> Results:
+    def column(names: Sequence[str]) -> str | None:
+        return next((name for name in names if name in columns), None)
+
+    picture, score = column(PICTURE), column(SCORE)
+    label = column(LABEL) or column(CLASS)
+    box = next((names for names in BOXES if set(names) <= columns.keys()), None)
+    if picture is None or label is None or box is None:
+        missing = "the picture" if picture is None else "the label" if label is None else "the box"
+        raise FormatError(
+            f"{location}: no column tells {missing} ({', '.join(columns) or 'there is none'}).",
+            hint=f"the first line names the columns, for example {SHOWN}",
+        )
+    image_ids: dict[Any, int] = {}
+    category_ids: dict[Any, int] = {}
+    image = [image_ids.setdefault(_id(value), len(image_ids)) for value in columns[picture]]
+    category = [category_ids.setdefault(_id(value), len(category_ids)) for value in columns[label]]
+    for ids, name in ((image_ids, picture), (category_ids, label)):
+        if "" in ids:
+            raise FormatError(f"{location}: a row without {name}.")
+    xyxy = np.stack([_numbers(columns[name], name, location) for name in box], axis=1)
+    if BOXES.index(box) >= CORNERS:
+        xyxy[:, 2:] += xyxy[:, :2]
+    scores = _numbers(columns[score], score, location) if score else np.ones(len(image))
+    return _checked(
+        location,
+        np.array(image, np.int32),
+        np.array(category, np.int32),
+        xyxy,
+        scores,
+        image_ids=list(image_ids),
+        category_ids=list(category_ids),
+        from_zero=label in CLASS and all(isinstance(known, int) for known in category_ids),
+    )
+
+
+def _id(value: Any) -> int | str:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) else as_number(str(value or "").strip())
+
+
+def _numbers(values: Sequence[Any], name: str, location: str) -> NDArray[np.float64]:
+    found = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            found[row] = plain_number(value) if isinstance(value, str) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise FormatError(
+                f"{location}: row {row + 1}: its {name} {str(value)[:30]!r} is no number."
+            ) from None
+    return found
+
+
+def _checked(
+    location: str,
+    image: NDArray[np.int32],
+    category: NDArray[np.int32],
+    xyxy: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    **more: Any,
+) -> Results:
+    """The columns, once their numbers are boxes and scores."""
+    clipped, no_score = scores_within(scores)
+    bad = ~np.isfinite(xyxy).all(axis=1) | (xyxy[:, 2:] < xyxy[:, :2]).any(axis=1)
+    for wrong, what in ((no_score, "has a score that is not within 0..1"), (bad, "is no box")):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise FormatError(
+                f"{location}: row {row + 1} {what} ({xyxy[row].tolist()}, score {scores[row]:g}).",
+                hint=score_hint(float(scores[row])) if wrong is no_score else None,
+            )
+    n = len(image)
+    return Results(
+        image=image,
+        category=category,
+        xyxy=xyxy.astype(np.float32),
+        score=clipped.astype(np.float32),
+        votes=np.ones(n, np.int16),
+        agreement=np.ones(n, np.float32),
+        detectors=None,
+        **more,
+    )
+
+
+def are_pictures(source: Source) -> bool:
+    """Whether the JSON files of a source are one for each picture."""
+    files = source.ending(".json")
+    if not files:
+        return False
+    start = source.head(files[0], 64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] != b"{" or not any(b'"%s"' % key in start for key in (b"labels", b"bboxes")):
+        return False
+    try:
+        return {"labels", "scores", "bboxes"} <= msgspec.json.decode(
+            source.tree.read(files[0]), type=dict[str, msgspec.Raw]
+        ).keys()
+    except _NO_JSON:
+        return False
+
+
+def read_pictures(source: Source) -> Results:
+    """One JSON file for each picture, which is called like the file."""
+    image: list[int] = []
+    labels: list[int] = []
+    scores: list[float] = []
+    boxes: list[list[float]] = []
+    masks: list[Masks | int] = []
+    files = source.ending(".json")
+    for number, name in enumerate(files):
+        place = source.place(name)
+        try:
+            found = _PICTURE.decode(source.tree.read(name))
+        except _NO_JSON as error:
+            raise FormatError(f"{place}: not the detections of a picture ({error}).") from None
+        n = len(found.labels)
+        lengths = {len(found.scores), len(found.bboxes), len(found.masks or found.labels)}
+        if lengths != {n} or any(len(box) != 4 for box in found.bboxes):
+            raise FormatError(f"{place}: not a score and four corners for each of its {n} labels.")
+        image += [number] * n
+        labels += found.labels
+        scores += found.scores
+        boxes += found.bboxes
+        masks.append(_masks(found.masks, place) if found.masks else n)
+    category_ids, category = np.unique(np.array(labels, np.int64), return_inverse=True)
+    stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in files]
+    return _checked(
+        source.location,
+        np.array(image, np.int32),
+        category.astype(np.int32),
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(scores, np.float64),
+        image_ids=stems,
+        category_ids=category_ids.tolist(),
+        from_zero=True,
+        masks=Masks.concat(masks) if any(isinstance(part, Masks) for part in masks) else None,
+    )
+
+
+def _masks(runs: Sequence[RunLengths], place: str) -> Masks:
+    try:
+        parts = [
+            Masks.from_counts([one.counts], [one.size])
+            if isinstance(one.counts, str)
+            else Masks.from_runs([one.counts], [one.size])
+            for one in runs
+        ]
+    except QuorateError as error:
+        raise FormatError(f"{place}: {error.message}") from None
+    return Masks.concat(parts)

@@ -1,0 +1,102 @@
+"""YOLO text, written: Ultralytics' layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import yaml
+
+from quorate.annotations import Annotations
+from quorate.dataset import Dataset
+from quorate.errors import InputError
+from quorate.formats.base import Written, is_picture, open_target
+from quorate.formats.detections.matching import sizes_of
+from quorate.formats.shapes import by_image, one_ring, outlined, upright
+from quorate.formats.yolo.reading import SPLITS
+from quorate.labels import Labels
+
+
+def write(
+    dataset: Dataset,
+    annotations: Annotations,
+    target: str,
+    *,
+    confidence: bool = False,
+    polygons: bool = False,
+) -> Written:
+    """Write Ultralytics' layout: `data.yaml` and `labels/[SUBSET/]NAME.txt` for each picture.
+
+    The pictures belong under `images/[SUBSET/]NAME`; they are not copied. A picture without boxes
+    gets an empty file, for YOLO learns from those too. `confidence` adds the score as a sixth
+    number: tools that evaluate read it, Ultralytics' training does not. Every shape with an area
+    becomes its enclosing upright box, or with `polygons`, for segmentation, its outline: one ring,
+    for the format has no more, whose parts are joined by lines without width. The rest is left
+    out and counted. Attributes are lost.
+
+    Raises InputError where a picture's size is not known.
+    """
+    if polygons:
+        boxes, notes = outlined(annotations, "YOLO", dataset)
+    else:
+        boxes, notes = upright(annotations, "YOLO")
+    lost = sorted(set(boxes.attributes) - ({"score"} if confidence else set()))
+    if lost:
+        notes.append(f"YOLO: the attributes {', '.join(lost)} are left out, for it has none.")
+    unknown = [image.name for image in dataset.images if not image.width]
+    if unknown:
+        raise InputError(
+            f"YOLO's boxes are relative to the picture, and the size of {len(unknown)} pictures is "
+            f"not known, the first '{unknown[0]}'."
+        )
+    positions = dataset.labels.positions(boxes.category_id)
+    if (positions < 0).any():
+        dataset.labels.name_of(int(boxes.category_id[positions < 0][0]))
+    size = sizes_of(dataset.images, boxes.image_id)
+    low, high = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
+    numbers = np.concatenate([(low + high) / 2 / size, (high - low) / size], axis=1).tolist()
+    scores = boxes.numbers("score").tolist() if confidence else None
+    rows = by_image(boxes)
+    subsets = list(dict.fromkeys(image.subset for image in dataset.images))
+    seen: dict[str, str] = {}
+    with open_target(target) as out:
+        for image in dataset.images:
+            name = image.name.rsplit(".", 1)[0] if is_picture(image.name) else image.name
+            path = "/".join(part for part in ("labels", image.subset, f"{name}.txt") if part)
+            if path in seen:
+                raise InputError(
+                    f"YOLO has one file for both '{seen[path]}' and '{image.name}': their names "
+                    "differ in their ending alone."
+                )
+            seen[path] = image.name
+            texts = []
+            for row in rows.get(image.id, ()):
+                cx, cy, w, h = numbers[row]
+                end = ""
+                if scores is not None:
+                    score = 1.0 if np.isnan(scores[row]) else scores[row]
+                    end = f" {score:.6g}"
+                place = f"{cx:.6f} {cy:.6f} {w:.6f} {h:.6f}"
+                if polygons:
+                    ring = one_ring(boxes.points[row]).reshape(-1, 2) / (image.width, image.height)
+                    place = " ".join(f"{value:.6f}" for value in ring.ravel().tolist())
+                texts.append(f"{positions[row]} {place}{end}\n")
+            out.put(path, "".join(texts).encode())
+        out.put("data.yaml", _yaml(subsets, dataset.labels).encode())
+    return Written(files=out.files, notes=notes)
+
+
+def _yaml(subsets: Sequence[str], labels: Labels) -> str:
+    """`data.yaml`; Ultralytics wants both `train` and `val`."""
+    splits: dict[str, list[str]] = {}
+    for subset in subsets:
+        key = SPLITS.get(subset.lower(), "train")
+        splits.setdefault(key, []).append(f"images/{subset}" if subset else "images")
+    first = next(iter(splits.values()), ["images"])
+    splits.setdefault("train", first)
+    splits.setdefault("val", first)
+    data = {key: value[0] if len(value) == 1 else value for key, value in splits.items()}
+    names = dict(enumerate(labels.names))
+    return yaml.safe_dump(
+        {"path": ".", **data, "names": names}, sort_keys=False, allow_unicode=True
+    )
