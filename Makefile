@@ -10,7 +10,8 @@ help: ## show this
 # One environment; `demo` needs the core alone, everything else the tools of a developer as well.
 .venv/core: requirements/core.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/core.txt
+	@echo "installing the packages of requirements/core.txt into .venv, a minute or two"
+	$(BIN)/python -m pip install --require-hashes -r requirements/core.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/quorate compile
 	touch $@

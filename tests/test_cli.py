@@ -237,6 +237,21 @@ def test_what_is_published_is_said_in_words(capsys):
         assert "1 picture could not be read:\n  x/a.jpg: it is empty.\n" in err
 
 
+def test_many_pictures_that_cannot_be_read_are_counted_by_reason(capsys):
+    voter = Voted(name="d", boxes=1)
+    skipped = [Skipped(f"{i}.jpg", f"{i}.jpg: is cut short ({i} bytes).") for i in range(7)]
+    skipped += [Skipped(f"{i}.gif", f"{i}.gif: the file is empty.") for i in range(2)]
+    print_summary(
+        Summary(
+            name="s", method="wbf", images=1, detectors=(voter,), ensemble=voter, published=0,
+            votes={}, degraded=False, skipped=tuple(skipped), notes=(), review=(), files=(),
+        )
+    )  # fmt: skip
+    err = capsys.readouterr().err
+    assert "9 pictures could not be read:\n  7: is cut short, the first 0.jpg;" in err
+    assert "  2: the file is empty, the first 0.gif; summary.json lists them\n" in err
+
+
 def test_schema_prints_the_schema(capsys):
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == json_schema()

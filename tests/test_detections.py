@@ -4,9 +4,11 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from quorate.detections import FUSED, Detections, Members
-from quorate.errors import FormatError, InputError
+from quorate.errors import FormatError, ImageError, InputError
+from quorate.labels import Labels
 from quorate.masks import Masks
 
 
@@ -139,6 +141,74 @@ def test_boxes_without_masks_have_no_column_for_them(tmp_path):
 def test_detections_load_no_compiler():
     code = "import sys, quorate.detections; assert not {'numba', 'pyarrow'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def of_pictures(*ids, **more):
+    n = len(ids)
+    return Detections.build(
+        image_id=ids, category_id=range(1, n + 1), xyxy=[[i, 2, 30 + i, 20] for i in range(n)],
+        score=[0.9 - i / 10 for i in range(n)], detectors=("a", "b"), **more,
+    )  # fmt: skip
+
+
+def test_pictures_are_indexed_by_their_id_and_gone_through_in_order_of_sight():
+    boxes = of_pictures(7, 3, 7, 9)
+    assert boxes[7].category_id.tolist() == [1, 3]
+    assert boxes[np.int64(3)].category_id.tolist() == [2]
+    assert len(boxes[8]) == 0
+    assert [(i, one.category_id.tolist()) for i, one in boxes] == [(7, [1, 3]), (3, [2]), (9, [4])]
+    assert list(Detections.empty()) == []
+    for wrong in (boxes.score > 0.5, slice(2), "7", True):
+        with pytest.raises(InputError, match="no picture's id"):
+            boxes[wrong]
+
+
+def test_a_data_frame_shares_the_columns():
+    boxes = of_pictures(7, 3, 7, detector=[0, -1, 1])
+    frame = boxes.to_pandas(Labels(names=("car", "person"), ids=(1, 3)))
+    assert list(frame.columns) == [
+        "image_id", "category_id", "x1", "y1", "x2", "y2", "score", "detector", "votes",
+        "agreement", "label",
+    ]  # fmt: skip
+    assert frame["detector"].tolist()[::2] == ["a", "b"]
+    assert frame["detector"].isna().tolist() == [False, True, False]
+    assert frame["label"].tolist()[::2] == ["car", "person"]
+    assert frame["label"].isna().tolist() == [False, True, False]
+    for name in ("image_id", "score", "votes"):
+        assert np.shares_memory(frame[name].to_numpy(), getattr(boxes, name))
+    assert np.shares_memory(frame["x1"].to_numpy(), boxes.xyxy)
+
+
+def test_arrow_reads_boxes_as_they_are():
+    boxes = of_pictures(7, 3)
+    table = pa.table(boxes)
+    assert table.equals(boxes.to_arrow())
+    score = table["score"].chunk(0).to_numpy()
+    assert np.shares_memory(score, boxes.score)
+
+
+def test_boxes_are_drawn_on_their_picture(tmp_path):
+    boxes = of_pictures(7, 7)
+    grey = np.full((600, 700, 3), 90, np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    labels = Labels.from_names(["car", "person"])
+    drawn = np.asarray(boxes.plot(grey, labels))
+    assert drawn.shape == grey.shape
+    assert (drawn != grey).any()
+    assert (grey == 90).all()
+    for picture in (tmp_path / "a.png", str(tmp_path / "a.png"), data, Image.fromarray(grey)):
+        assert (np.asarray(boxes.plot(picture, labels)) == drawn).all()
+    assert (np.asarray(boxes.plot(grey, labels, min_score=0.95)) == grey).all()
+    assert (np.asarray(boxes.plot(grey)) != drawn).any()
+    assert boxes.plot(grey)._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"b\.png: no such file"):
+        boxes.plot(tmp_path / "b.png")
+    with pytest.raises(ImageError, match="the picture"):
+        boxes.plot(b"none")
+    with pytest.raises(InputError, match="boxes of 2 pictures") as caught:
+        of_pictures(7, 3).plot(grey)
+    assert "boxes[3].plot" in caught.value.hint
 
 
 def test_flipped_bits_of_a_parquet_file_are_found(tmp_path):

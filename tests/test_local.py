@@ -143,14 +143,28 @@ def test_only_what_a_change_touches_is_done_again(tmp_path):
 
 def test_doubt_becomes_a_tag_in_cvat(tmp_path):
     data = pool(tmp_path / "pool", 4)
-    publish = Publish(formats=("cvat",), review="disagreement")
-    ensemble(data, A, B, C, publish=publish).run(out=tmp_path / "out")
-    back = read(tmp_path / "out/cvat")
-    assert back.annotations is not None
+    publish = Publish(formats=("cvat",), review="disagreement", review_share=1)
+    told = _tags(ensemble(data, A, B, C, publish=publish), tmp_path / "out")
+    assert len(told) == 4  # one is blind everywhere
+    assert all(0 < percent < 100 for percent in told.values())
+    # A tag on every picture tells nothing: a few are marked, those of the highest disagreement.
+    for share, most in ((0.5, 2), (0.3, 2), (0.2, 1)):
+        publish = Publish(formats=("cvat",), review="disagreement", review_share=share)
+        some = _tags(ensemble(data, A, B, C, publish=publish), tmp_path / "out")
+        assert some == dict(sorted(told.items(), key=lambda one: -one[1])[:most])
+    assert not _tags(
+        ensemble(data, A, A.model_copy(update={"name": "same"}), publish=publish),
+        tmp_path / "agreed",
+    )
+
+
+def _tags(ensemble, out):
+    """The percentage of each tagged picture of a run."""
+    ensemble.run(out=out)
+    back = read(out / "cvat")
     tags = back.annotations.category_id == back.labels.id_of("review")
-    assert tags.sum() == 4  # one is blind everywhere
-    percent = back.annotations.numbers("disagreement")[tags]
-    assert ((percent > 0) & (percent < 100)).all()
+    percent = back.annotations.numbers("disagreement")[tags].tolist()
+    return dict(zip(back.annotations.image_id[tags].tolist(), percent, strict=True))
 
 
 def test_truth_in_the_data_set_measures_every_detector(tmp_path):
@@ -166,6 +180,19 @@ def test_truth_in_the_data_set_measures_every_detector(tmp_path):
     assert c.ap == pytest.approx(0.5, abs=0.05)  # it knows one label of two
     assert summary.ensemble.ap is not None
     assert summary.ensemble.ap > b.ap
+    assert [voter.effort["edits"] for voter in (a, c, summary.ensemble)] == [0, 6, 0]
+    assert c.effort["labels"][1] == {
+        "label": "green",
+        "add": 6,
+        "delete": 0,
+        "relabel": 0,
+        "move": 0,
+    }
+    assert not any("quorate tune" in note for note in summary.notes)
+    worse = ensemble(data, B, C).run(out=tmp_path / "worse")  # both must see what stays
+    assert "than b alone" in worse.notes[0]
+    assert "`quorate tune`" in worse.notes[0]
+    assert "than b alone" in (tmp_path / "worse/report.html").read_text()
 
 
 def test_a_failing_detector_degrades_the_run_and_is_named(tmp_path):

@@ -1,8 +1,11 @@
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +219,55 @@ def test_threads_decode_at_once():
     with ThreadPoolExecutor(4) as pool:
         shown = list(pool.map(lambda _: pictures.decode(data, name="p"), range(100)))
     assert all(np.array_equal(picture, expected) for picture in shown)
+
+
+HEIC = Path(__file__).parent / "assets/corner.heic"  # 48 x 32, a red corner, by libheif
+
+
+def test_heic_is_read_where_its_package_is():
+    data = HEIC.read_bytes()
+    assert pictures.size(data, name="a.heic") == (48, 32)
+    shown = pictures.decode(data, name="a.heic")
+    assert shown.shape == (32, 48, 3)
+    assert shown[2, 2, 0] > 200
+    assert shown[30, 40, 0] < 60
+    with pytest.raises(ImageError, match=r"a\.heic"):
+        pictures.decode(data[:-200], name="a.heic")
+
+
+def test_without_the_package_heic_names_the_extra():
+    code = (
+        "import sys; sys.modules['pi_heif'] = None\n"
+        "from quorate import pictures, QuorateError\n"
+        f"data = open({str(HEIC)!r}, 'rb').read()\n"
+        "try: pictures.size(data, name='a.heic')\n"
+        "except QuorateError as error: print(error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("pip install 'quorate[heif]'.")
+    assert done.stderr == ""
+
+
+def test_avif_is_read():
+    data = io.BytesIO()
+    Image.new("RGB", (40, 20), (200, 10, 10)).save(data, "AVIF")
+    assert pictures.decode(data.getvalue(), name="a.avif").shape == (20, 40, 3)
+
+
+def test_a_picture_beyond_the_limit_gets_one_sentence_and_no_warning_of_pillow(tmp_path):
+    Image.new("1", (3000, 2000)).save(tmp_path / "large.png")
+    code = (
+        "import sys\nfrom PIL import Image\nfrom quorate import pictures, QuorateError\n"
+        "data = open(sys.argv[1], 'rb').read()\n"
+        "pictures.allow(4_000_000)\n"
+        "try: pictures.decode(data, name='large.png')\n"
+        "except QuorateError as error: print(error)\n"
+        "pictures.allow(6_000_000)\n"
+        "print(pictures.decode(data, name='large.png').shape)\n"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path / "large.png")]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert "too large (3000 × 2000 pixels)" in done.stdout
+    assert "`max_pixels`" in done.stdout
+    assert "(2000, 3000, 3)" in done.stdout

@@ -26,6 +26,7 @@ _HOMES = {
     "interop": ("from_supervision", "fuse_boxes", "to_supervision"),
     "labels": ("Labels",),
     "offline": ("fuse_files",),
+    "report.drawn": ("draw", "draw_pictures"),
     "steps.look": ("LoadedEnsemble",),
     "spec": (
         "Affirmative",
@@ -68,6 +69,8 @@ __all__ = [
     "Votes",
     "WeightedBoxesFusion",
     "compare",
+    "draw",
+    "draw_pictures",
     "effort",
     "evaluate",
     "from_supervision",
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from quorate.interop import from_supervision, fuse_boxes, to_supervision
     from quorate.labels import Labels
     from quorate.offline import fuse_files
+    from quorate.report.drawn import draw, draw_pictures
     from quorate.spec import (
         Affirmative,
         CategoryFusion,
@@ -111,6 +115,10 @@ if TYPE_CHECKING:
         WeightedBoxesFusion,
     )
     from quorate.steps.look import LoadedEnsemble
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quorate.columns import Ragged, check_columns, column
 from quorate.detections import Detections
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.masks import Masks
 
@@ -75,6 +76,8 @@ class Annotations:
     points: Ragged
     sources: tuple[str, ...] = ("manual",)
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         n = len(self.image_id)

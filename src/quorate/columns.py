@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from quorate.display import brief
 from quorate.errors import InputError
 
 Offsets = NDArray[np.int64]
@@ -79,6 +80,8 @@ class Ragged:
 
     offsets: NDArray[np.int64]
     values: NDArray[np.float64]
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, rows: Iterable[ArrayLike]) -> Self:

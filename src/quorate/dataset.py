@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from quorate.display import brief
 from quorate.labels import Labels
 
 if TYPE_CHECKING:
@@ -98,3 +99,5 @@ class Dataset:
     label_info: Mapping[str, LabelInfo] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief

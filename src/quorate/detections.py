@@ -20,9 +20,10 @@ ordered them (by falling score, for every producer of Quorate).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -30,12 +31,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quorate.columns import check_columns, column, concat_offsets, positions_in, take_ragged
-from quorate.errors import FormatError, InputError
+from quorate.display import ROWS, brief, html_table, of_field
+from quorate.drawing import draw_boxes
+from quorate.errors import FormatError, InputError, nearest_file
 from quorate.labels import Labels
 from quorate.masks import Masks
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
+    from PIL import Image
+
+    from quorate.pictures import Picture
 
 FUSED = -1
 
@@ -52,6 +59,8 @@ class Members:
     offsets: NDArray[np.int64]
     detector: NDArray[np.int16]
     score: NDArray[np.float32]
+
+    __repr__ = brief
 
     def take(self, rows: NDArray[np.int64]) -> Members:
         """The members of the given rows, in that order."""
@@ -175,6 +184,42 @@ class Detections:
     def __len__(self) -> int:
         return len(self.image_id)
 
+    def __getitem__(self, image_id: int) -> Self:
+        """The boxes of one picture, by its id; none where it has none. Rows are taken by `take`."""
+        if not isinstance(image_id, int | np.integer) or isinstance(image_id, bool):
+            raise InputError(
+                f"Detections: {type(image_id).__name__} is no picture's id.",
+                hint="boxes[7] has the boxes of picture 7; boxes.take(rows) has rows",
+            )
+        return self.take(self.image_id == image_id)
+
+    def __iter__(self) -> Iterator[tuple[int, Self]]:
+        """Each picture that has boxes, in order of sight: its id, and its boxes."""
+        ids, first, place = np.unique(self.image_id, return_index=True, return_inverse=True)
+        order = np.argsort(place, kind="stable")
+        rows = np.split(order, np.cumsum(np.bincount(place, minlength=len(ids)))[:-1])
+        for number in np.argsort(first):
+            yield int(ids[number]), self.take(rows[number])
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return f"Detections(no box, by {of_field(self.detectors)})"
+        more = [name for name in ("members", "masks") if getattr(self, name) is not None]
+        return (
+            f"Detections({len(self):,} boxes in {len(np.unique(self.image_id)):,} pictures, by "
+            f"{of_field(self.detectors)}, scores {self.score.min():.3g} to {self.score.max():.3g}"
+            f"{', with ' * bool(more)}{' and '.join(more)})"
+        )
+
+    def _repr_html_(self) -> str:
+        flat = self.take(slice(ROWS))._flat()
+        rows = zip(*(values.tolist() for values in flat.values()), strict=True)
+        table = [dict(zip(flat, row, strict=True)) for row in rows]
+        for row in table:
+            of = row["detector"]
+            row["detector"] = "fused" if of == FUSED else self.detectors[of]
+        return html_table(repr(self), table, max(len(self) - ROWS, 0))
+
     @cached_property
     def area(self) -> NDArray[np.float32]:
         """(n,) square pixels."""
@@ -197,6 +242,72 @@ class Detections:
         if detector not in self.detectors:
             raise InputError(f"No detector '{detector}' among {', '.join(self.detectors)}.")
         return self.take(self.detector == self.detectors.index(detector))
+
+    def plot(
+        self, picture: Picture, labels: Labels | None = None, *, min_score: float = 0.0
+    ) -> Image.Image:
+        """A picture with the boxes of one picture on it, the surest on top; notebooks show it.
+
+        Args:
+            picture: a file (a path), its bytes, an image of Pillow, or uint8 (h, w, 3) RGB. Of a
+                file and its bytes the EXIF orientation is applied.
+            labels: what the categories are called; without them their ids are written.
+            min_score: boxes that score less are left out.
+
+        A small picture comes back enlarged by a whole number. Raises InputError where the boxes
+        are of several pictures, ImageError for what is no picture.
+        """
+        from PIL import Image
+
+        from quorate.pictures import pixels
+
+        if len(pictures := np.unique(self.image_id)) > 1:
+            raise InputError(
+                f"Detections: the boxes of {len(pictures):,} pictures on one.",
+                hint=f"take those of one: boxes[{pictures[0]}].plot(…)",
+            )
+        rows = np.flatnonzero(self.score >= min_score)
+        shown = self.take(rows[np.argsort(-self.score[rows], kind="stable")])
+        ids = shown.category_id.tolist()
+        words = [f"#{i}" if labels is None else labels.name_of(i) for i in ids]
+        drawn = draw_boxes(
+            pixels(picture, name=_named(picture), read=_read),
+            shown.xyxy,
+            [f"{word} {score:.2f}" for word, score in zip(words, shown.score, strict=True)],
+            ids if labels is None else labels.positions(shown.category_id).tolist(),
+            masks=shown.masks,
+        )
+        return Image.fromarray(drawn)
+
+    def to_pandas(self, labels: Labels | None = None) -> pd.DataFrame:
+        """A data frame with a row for each box; its columns are views of these, none is copied.
+
+        The columns are those of the module, `x1 y1 x2 y2` apart, `detector` by name (none for a
+        fused box); with `labels` also `label`. Raises InputError where pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise InputError("to_pandas needs pandas.", hint="pip install pandas") from None
+
+        columns: dict[str, Any] = self._flat()
+        columns["detector"] = pd.Categorical.from_codes(self.detector, self.detectors)
+        if labels is not None:
+            place = labels.positions(self.category_id)
+            columns["label"] = pd.Categorical.from_codes(place, labels.names)
+        return pd.DataFrame(columns, copy=False)
+
+    def _flat(self) -> dict[str, NDArray[Any]]:
+        """The columns as one-dimensional views."""
+        flat: dict[str, NDArray[Any]] = {}
+        for name in _COLUMNS:
+            corners = dict(zip(_CORNERS, self.xyxy.T, strict=True))
+            flat |= corners if name == "xyxy" else {name: getattr(self, name)}
+        return flat
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """What lets Polars, DuckDB and others that know Arrow read the columns as they are."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_parquet(
         self,
@@ -347,6 +458,18 @@ def masks_of_table(table: pa.Table) -> Masks | None:
         runs=runs.values.to_numpy().astype(np.uint32, copy=False),
         size=np.stack(size, axis=1).astype(np.int32, copy=False),
     )
+
+
+def _named(picture: Picture) -> str:
+    return str(picture) if isinstance(picture, str | PathLike) else "the picture"
+
+
+def _read(place: str | PathLike[str]) -> bytes:
+    try:
+        return Path(place).read_bytes()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise InputError(f"{place}: {why}.", hint=nearest_file(str(place))) from None
 
 
 _COLUMNS: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quorate.display import html_table
 from quorate.spec import EnsembleSpec
 
 if TYPE_CHECKING:
@@ -68,6 +69,20 @@ class DetectionEnsemble(EnsembleSpec):
         from quorate.steps.look import LoadedEnsemble
 
         return LoadedEnsemble(self, labels=labels, workers=workers, on_failure=on_failure)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {
+                "detector": one.name,
+                "kind": one.kind,
+                "weights": getattr(one, "weights", None),
+                "tta": ", ".join(one.tta),
+                "tiles": one.tiles and " × ".join(map(str, one.tiles.sides)),
+            }
+            for one in self.detectors
+        ]
+        needed = f"{self.needed} of {len(self.detectors)} must finish"
+        return html_table(f"{self.name}: {self.fusion.method}, {needed}", rows)
 
     def workflow_template(self) -> Template:
         """The WorkflowTemplate that runs this ensemble on Argo: an object of Hera's, to change.

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.columns import positions_in
+from quorate.display import brief
 from quorate.errors import LabelError, did_you_mean
 
 UNMAPPED = -1
@@ -26,6 +27,8 @@ class Labels:
 
     names: tuple[str, ...]
     ids: tuple[int, ...]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.ids):

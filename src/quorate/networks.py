@@ -100,6 +100,12 @@ def _parsed(text: str, what: str) -> tuple[str, ...]:
                 hint="give the labels in the spec, for example `names: [car, person]`",
             ) from None
         value = [name.strip() for name in text.replace("\n", ",").split(",") if name.strip()]
+    return listed_names(value, what)
+
+
+def listed_names(value: Any, what: str) -> tuple[str, ...]:
+    """A list of names, or a mapping from 0.. to names, as a tuple; DetectorError for all else."""
+    text = repr(value)
     if isinstance(value, dict):
         try:
             numbers = [int(str(number)) for number in value]

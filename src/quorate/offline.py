@@ -16,6 +16,7 @@ import numpy as np
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import FUSED, Detections
+from quorate.display import brief
 from quorate.errors import FormatError, InputError
 from quorate.formats.detections.matching import sizes_of
 from quorate.formats.detections.reading import DetectionFile, in_pixels, read_detections
@@ -32,8 +33,10 @@ File = str | PathLike[str]
 
 SAYS_NOTHING = ("detections", "predictions", "results")
 """Names of files that say nothing of whose boxes are inside: their folder's name does."""
-LOOKED_AT, FEWEST, SURE = 300, 10, 0.25
-"""Pictures in which bare files are held against each other, boxes that tell enough, their score."""
+BOXES, SURE = 5_000, 0.25
+"""Whether files mean the same labels is looked at in the pictures of a file's first boxes."""
+FEWEST, ENOUGH = 10, 100
+"""Boxes on each other that tell enough, and after which no more are looked for."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class FusedFiles:
     normalised: bool = False
     image_ids: dict[int, str] = field(default_factory=dict)
     category_ids: dict[int, str] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 def fuse_files(
@@ -260,7 +265,7 @@ def _united_labels(files: Sequence[str], read: Sequence[DetectionFile]) -> Label
 def _one_vocabulary(
     files: Sequence[str], read: Sequence[DetectionFile], labels: Labels, *, own: bool
 ) -> list[str]:
-    """Notes where files may not mean the same labels, from a few hundred pictures.
+    """Notes where files may not mean the same labels, from their first pictures.
 
     `labels` are all files', their `own` or a data set's. Raises InputError where bare files cannot
     mean the same: boxes that lie on each other have other numbers.
@@ -297,20 +302,24 @@ def _one_vocabulary(
 def _on_each_other(a: Detections, b: Detections) -> Counter[tuple[int, int]]:
     """The categories of boxes of two files that overlap by IoU .7, each with the surest such."""
     found: Counter[tuple[int, int]] = Counter()
-    shared = np.intersect1d(a.image_id, b.image_id)[:LOOKED_AT]
-    a, b = (x.take(np.isin(x.image_id, shared) & (x.score >= SURE)) for x in (a, b))
-    for image in shared.tolist():
-        mine, theirs = a.take(a.image_id == image), b.take(b.image_id == image)
+    images = np.unique(a.image_id[:BOXES])
+    a, b = (x.take(np.isin(x.image_id, images) & (x.score >= SURE)) for x in (a, b))
+    for image in images.tolist():
+        if sum(found.values()) >= ENOUGH:
+            break
+        mine, theirs = (np.flatnonzero(x.image_id == image) for x in (a, b))
         if not len(mine) or not len(theirs):
             continue
-        low = np.maximum(mine.xyxy[:, None, :2], theirs.xyxy[None, :, :2])
-        high = np.minimum(mine.xyxy[:, None, 2:], theirs.xyxy[None, :, 2:])
-        both = np.maximum(high - low, 0).prod(2)
-        iou = both / np.maximum(mine.area[:, None] + theirs.area[None] - both, 1e-12)
-        score = np.where(iou >= 0.7, theirs.score, -1.0)
+        here, there = a.xyxy[mine][:, None], b.xyxy[theirs][None]
+        sides = np.minimum(here[..., 2:], there[..., 2:]) - np.maximum(
+            here[..., :2], there[..., :2]
+        )
+        both = np.maximum(sides, 0).prod(2)
+        iou = both / np.maximum(a.area[mine][:, None] + b.area[theirs][None] - both, 1e-12)
+        score = np.where(iou >= 0.7, b.score[theirs], -1.0)
         best = score.argmax(1)
         for row in np.flatnonzero(score.max(1) >= 0).tolist():
-            found[int(mine.category_id[row]), int(theirs.category_id[best[row]])] += 1
+            found[int(a.category_id[mine[row]]), int(b.category_id[theirs[best[row]]])] += 1
     return found
 
 

@@ -12,13 +12,16 @@ What a person labels in CVAT and what a detector sees are the same pixels in the
     animations       the first frame, and the first page
 
 Only formats that Pillow decodes by itself are opened (`FORMATS`): never one, such as EPS, that
-starts another program. A picture of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million
-unless you set it) is refused before a pixel is decoded.
+starts another program. HEIC needs the package pi-heif, which is the extra `heif`. A picture of more
+than `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million unless you set it, or a spec's `max_pixels`
+does) is refused before a pixel is decoded; Pillow's own warning of it is not shown beside.
 """
 
 from __future__ import annotations
 
+import os
 import struct
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from typing import BinaryIO, TypeVar
@@ -27,9 +30,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from quorate.errors import ImageError
+from quorate.errors import ImageError, InputError
 
 T = TypeVar("T")
+Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A file (a path, a place in a ZIP archive or in S3), its bytes, or its pixels.
+
+Of a file and of its bytes the EXIF orientation is applied, as everywhere here. A PIL image and an
+array, uint8 (height, width, 3) in RGB, are taken as they stand.
+"""
 
 FORMATS = (
     "JPEG",
@@ -42,9 +51,13 @@ FORMATS = (
     "JPEG2000",
     "AVIF",
     "TGA",
+    "HEIF",
 )
 """Pillow's names of the formats that are read; MPO is JPEG with more frames."""
 
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -83,6 +96,41 @@ def decode(data: bytes, *, name: str) -> NDArray[np.uint8]:
     return _read(BytesIO(data), pixels, name)
 
 
+def pixels(
+    picture: Picture, *, name: str, read: Callable[[str | os.PathLike[str]], bytes]
+) -> NDArray[np.uint8]:
+    """The pixels of a picture given in any way, uint8 (height, width, 3) in RGB; see `Picture`.
+
+    `read` gives the bytes of a file. Raises ImageError for what is no picture, InputError for an
+    array of another shape or type.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise InputError(
+                f"{name}: an array of {picture.dtype} {picture.shape} is no picture.",
+                hint="give uint8 of (height, width, 3), RGB",
+            )
+        if not picture.size:
+            raise InputError(f"{name}: has no pixels.")
+        return np.ascontiguousarray(picture)
+    if isinstance(picture, Image.Image):
+        try:
+            shown = np.asarray(to_rgb(picture.copy()))
+        except (OSError, ValueError) as error:  # cut short, or closed
+            raise ImageError(f"{name}: cannot be decoded ({error}).") from None
+        return pixels(shown, name=name, read=read)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return decode(bytes(picture), name=name)
+    if not isinstance(picture, str | os.PathLike):
+        raise InputError(
+            f"{name}: a {type(picture).__name__} is no picture.",
+            hint="give a path, the bytes of a file, an image of Pillow, or an array",
+        )
+    if "\0" in os.fspath(picture):
+        raise InputError(f"{name!r}: is no path.")
+    return decode(read(picture), name=name)
+
+
 def size(file: BinaryIO | bytes, *, name: str) -> tuple[int, int]:
     """Width and height of a picture as CVAT shows it, from the file's header.
 
@@ -108,8 +156,9 @@ def size(file: BinaryIO | bytes, *, name: str) -> tuple[int, int]:
 
 def _read(file: BinaryIO, use: Callable[[Image.Image], T], name: str) -> T:
     """Open a picture and use it; every way in which that can fail becomes an ImageError."""
+    known = [name for name in FORMATS if name != "HEIF" or name in Image.OPEN]
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=known) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and image.width * image.height > limit:
                 raise _too_large(name, f"{image.width} × {image.height} pixels")
@@ -121,16 +170,42 @@ def _read(file: BinaryIO, use: Callable[[Image.Image], T], name: str) -> T:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, str(error)) from None
     except UnidentifiedImageError:
+        if "HEIF" not in known and _opens_heif(file, name):
+            return _read(file, use, name)
         raise ImageError(f"{name}: {_no_picture(file)}.") from None
     except Exception as error:  # decoders of untrusted bytes raise nearly anything
         reason = str(error) or type(error).__name__
         raise ImageError(f"{name}: the picture is damaged or cut short ({reason}).") from None
 
 
+def _opens_heif(file: BinaryIO, name: str) -> bool:
+    """Whether a file is HEIC, and can now be opened; ImageError where the package is not there."""
+    file.seek(0)
+    start = file.read(12)
+    file.seek(0)
+    if start[4:8] != b"ftyp" or start[8:12] not in HEIF_BRANDS:
+        return False
+    try:
+        import pi_heif
+    except ImportError:
+        raise ImageError(
+            f"{name}: HEIC needs a package that is not installed: pip install 'quorate[heif]'."
+        ) from None
+    pi_heif.register_heif_opener()
+    return True
+
+
+def allow(pixels: int | None) -> None:
+    """Let pictures have so many pixels, in this process; None leaves the limit as it is."""
+    if pixels is not None:
+        Image.MAX_IMAGE_PIXELS = pixels
+
+
 def _too_large(name: str, how: str) -> ImageError:
     return ImageError(
         f"{name}: the picture is too large ({how}).",
-        hint="if it is meant, raise PIL.Image.MAX_IMAGE_PIXELS, or cut the picture into tiles",
+        hint="if it is meant, write `max_pixels` in the spec, or set PIL.Image.MAX_IMAGE_PIXELS in "
+        "Python; `tiles` of a detector shows it such a picture piece by piece",
     )
 
 

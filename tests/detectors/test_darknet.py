@@ -207,7 +207,11 @@ def test_batch_equals_single_and_threads_equal_one(tmp_path):
 
 def test_defaults(tmp_path):
     predictor = darknet.write(tmp_path, darknet.V3).detector().load()
-    assert (predictor.resize, predictor.nms_iou, predictor.min_score) == ("stretch", 0.45, 0.05)
+    assert (predictor.resize, predictor.layout.nms_iou, predictor.min_score) == (
+        "stretch",
+        0.45,
+        0.05,
+    )
     assert (predictor.normalisation.channels, predictor.antialias) == ("rgb", False)
 
 
@@ -349,5 +353,5 @@ def test_all_its_files_count_when_a_run_goes_on():
     from quorate.detectors.darknet import DarknetDetector
 
     given = {"name": "d", "cfg": "d.cfg", "weights": "d.weights"}
-    assert DarknetDetector(**given, names="d.names").files == ("d.weights", "d.cfg", "d.names")
+    assert DarknetDetector(**given, names="d.names").files == ("d.weights", "d.names", "d.cfg")
     assert DarknetDetector(**given, names=("car",)).files == ("d.weights", "d.cfg")

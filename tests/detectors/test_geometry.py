@@ -98,3 +98,12 @@ def test_corner_rounds_down_as_yolox_does():
     placement = corner((333, 500), (640, 640))
     assert placement.inner == (int(333 * 1.28), 640)
     assert (placement.top, placement.left) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("picture", "frame"),
+    [((480, 640), (480, 640)), ((2, 32), (2, 32)), ((3000, 2), (3000, 188)), ((1, 33), (3, 33))],
+)
+def test_a_strip_is_padded_for_a_network_that_resizes_by_itself(picture, frame):
+    placement = untouched(picture)
+    assert (placement.inner, placement.frame) == (picture, frame)

@@ -18,6 +18,7 @@ from quorate.errors import ImageError
 from quorate.labels import Labels
 from quorate.masks import Masks
 from quorate.report import Report, Timing, render_report, write_report
+from quorate.report import page as page_of_report
 from tests.evaluation import example
 from tests.waiting import PATIENCE
 
@@ -41,6 +42,21 @@ class Page(HTMLParser):
 
     def classes(self, wanted: str) -> list[dict[str, str | None]]:
         return [a for _, a in self.tags if wanted in (a.get("class") or "").split()]
+
+
+def data(page: str) -> dict:
+    """What the page's script draws."""
+    return json.loads(re.search(r'id="wall-data">(.*?)</script>', page)[1])
+
+
+def panels(page: str, at: int = 0) -> dict[str, list]:
+    """The boxes of each panel of a picture."""
+    told = data(page)
+    keys = [key for key, _ in told["panels"]]
+    return dict(zip(keys, told["pictures"][at]["boxes"], strict=True))
+
+
+LABEL, LEFT, TOP, RIGHT, BOTTOM, SCORE, DASHED, TOLD, MASK = range(9)
 
 
 def grey(_: int) -> np.ndarray:
@@ -82,14 +98,43 @@ def small(*, read=grey, truth=True, labels=("bolt",), **options) -> Report:
     return Report.of("parts", dataset, found, fused, read=read, **options)
 
 
-def test_the_first_sentence_compares_the_quorum_with_the_best_detector():
-    better = Page(render_report(small())).words
+def test_the_first_sentence_tells_the_edits_saved_and_the_next_the_metric():
+    words = Page(render_report(small())).words
     assert (
-        "The quorum reaches 1.000 mAP, as much as the best single detector, left (1.000)." in better
+        "The quorum leaves 0 edits to a person, 0 fewer than the best single detector, left (0)."
+        in words
     )
+    assert "It reaches 1.000 mAP, as much as left alone (1.000)." in words
     report = small()
-    worse = replace(report.ensemble, ap=0.4)
-    assert "0.600 less than the best" in Page(render_report(replace(report, ensemble=worse))).words
+    efforts = {**report.efforts, "ensemble": replace(report.efforts["right"])}
+    worse = replace(report, efforts=efforts, ensemble=replace(report.ensemble, ap=0.4))
+    words = Page(render_report(worse)).words
+    assert "The quorum leaves 1 edit to a person, 1 more than the best" in words
+    assert "0.400 mAP, 0.600 less than left alone" in words
+
+
+def test_what_is_doubted_is_told_before_all():
+    words = Page(render_report(replace(small(), doubts=["labels may be in another order."]))).words
+    assert words.index("Labels may be in another order.") < words.index("mAP of the quorum")
+
+
+def test_what_is_left_to_do_is_told_for_each_detector_and_label_with_what_was_confused():
+    page = render_report(example.report(12))
+    part = page[page.index('<section id="work">') : page.index('<section id="quality">')]
+    assert part.count("<table>") == 3
+    report = example.report(12)
+    words = re.sub(r"<[^>]*>", " ", part)
+    for name, done in report.efforts.items():
+        row = [f"{n:,}" for n in (done.edits.add, done.edits.delete, done.edits.relabel,
+                                  done.edits.move, done.edits.total)]  # fmt: skip
+        assert re.search(r"\s+".join([name.replace("ensemble", "quorum"), *row]), words), name
+
+
+def test_what_is_published_is_told_by_label_and_votes():
+    page = render_report(small())
+    part = page[page.index('<section id="published">') :]
+    words = re.sub(r"(<[^>]*>)+", " ", part[: part.index("</section>")])
+    assert "label 1 vote 2 votes boxes all labels 0 1 1 bolt 0 1 1" in words
 
 
 def test_without_truth_the_first_sentence_is_about_agreement_and_no_metric_is_shown():
@@ -102,22 +147,21 @@ def test_without_truth_the_first_sentence_is_about_agreement_and_no_metric_is_sh
 
 
 def test_each_panel_shows_its_boxes_and_the_doubted_ones_dashed():
-    page = render_report(small())
-    panels = re.findall(r'<figure class="panel (p\w)">(.*?)</figure>', page, re.S)
-    boxes = {key: re.findall(r'<g class="b [^"]*"', body) for key, body in panels}
-    assert {key: len(found) for key, found in boxes.items()} == {"pq": 1, "pt": 1, "p0": 1, "p1": 2}
-    assert [("dash" in box) for box in boxes["p1"]] == [True, False]
-    assert not any("dash" in box for key in ("pq", "pt", "p0") for box in boxes[key])
+    shown = panels(render_report(small()))
+    assert {key: len(boxes) for key, boxes in shown.items()} == {"pq": 1, "pt": 1, "p0": 1, "p1": 2}
+    assert [box[DASHED] for box in shown["p1"]] == [0, 1]  # by falling score
+    assert not any(box[DASHED] for key in ("pq", "pt", "p0") for box in shown[key])
 
 
 def test_what_the_truth_denies_and_what_the_quorum_missed_is_dashed():
     report = small()
     elsewhere = Annotations.build(image_id=[5], category_id=[1], xyxy=[[0, 40, 20, 60]])
     page = render_report(replace(report, dataset=replace(report.dataset, annotations=elsewhere)))
-    assert "missed by the quorum" in page
-    panels = dict(re.findall(r'<figure class="panel (p\w)">(.*?)</figure>', page, re.S))
-    assert "dash" in panels["pq"]
-    assert "dash" in panels["pt"]
+    shown = panels(page)
+    assert shown["pt"][0][DASHED:] == [1, "to add: missed by the quorum"]
+    assert shown["pq"][0][DASHED] == 1
+    assert shown["pq"][0][TOLD].endswith("to delete")
+    assert data(page)["pictures"][0]["edits"] == [1, 1, 0, 0]
 
 
 def test_a_mask_is_drawn_as_its_outline_beside_its_box():
@@ -126,24 +170,17 @@ def test_a_mask_is_drawn_as_its_outline_beside_its_box():
     report = small()
     masks = Masks.concat([Masks.from_bitmaps(pixels[None]), len(report.detections) - 1])
     masked = replace(report, detections=replace(report.detections, masks=masks))
-    paths = [a for tag, a in Page(render_report(masked)).tags if tag == "path" and "class" not in a]
-    before = [
-        a for tag, a in Page(render_report(report)).tags if tag == "path" and "class" not in a
-    ]
-    (drawn,) = [a for a in paths if a not in before]
-    assert drawn["d"] == "M40,10L40,40L10,40L10,10Z"
-    assert len(Page(render_report(masked)).classes("masked")) == 1
+    shown = panels(render_report(masked))
+    assert shown["p0"][0][MASK:] == ["M40,10L40,40L10,40L10,10Z"]
+    assert len(shown["p1"][0]) == MASK
 
 
-def test_a_box_tells_its_score_its_votes_and_who_gave_them():
-    page = Page(render_report(small()))
-    assert "bolt 0.850 · 2 of 2 votes: left 0.90, right 0.80" in page.words
-
-
-def test_boxes_below_the_threshold_are_there_but_hidden_at_first():
-    report = small(min_score=0.75)
-    low = Page(render_report(report)).classes("low")
-    assert [box["data-s"] for box in low] == ["0.700"]
+def test_a_box_tells_its_label_its_score_its_votes_and_who_gave_them():
+    page = render_report(small())
+    (box,) = panels(page)["pq"]
+    assert data(page)["labels"][box[LABEL]] == "bolt"
+    assert box[SCORE] == 0.85
+    assert box[TOLD] == "2 of 2 votes: left 0.90, right 0.80"
 
 
 def test_hostile_names_are_shown_and_never_obeyed():
@@ -163,9 +200,13 @@ def test_hostile_names_are_shown_and_never_obeyed():
     text.encode("utf-8")
     page = Page(text)
     assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "base")]
-    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    kinds = [attributes.get("type", "") for tag, attributes in page.tags if tag == "script"]
+    assert sorted(kinds) == ["", "application/json", "application/json"]
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
     assert "</script><img src=x onerror=alert(1)>\"'&�txt" in page.words
+    shown = data(text)
+    assert shown["labels"] == ["</script><img src=x onerror=alert(1)>\"'&�txt"]
+    assert shown["pictures"][0]["name"].startswith("</script><img")
     assert "\u202e" not in text
 
 
@@ -176,7 +217,7 @@ def test_the_page_loads_nothing():
         for key in ("src", "href", "action", "data"):
             value = attributes.get(key)
             assert value is None or value.startswith(("#", "data:"))
-    assert "://" not in text
+    assert set(re.findall(r"\w+://[\w./]*", text)) == {"http://www.w3.org/2000/svg"}  # a name
     assert "@import" not in text
     policy = next(a["content"] for _, a in page.tags if a.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
@@ -199,17 +240,17 @@ def test_a_picture_is_shown_once_and_small_with_its_boxes_scaled():
     jpegs = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
     assert len(jpegs) == 1
     assert Pillow.open(BytesIO(base64.b64decode(jpegs[0]))).size == (640, 480)
-    boxes = [a for tag, a in Page(text).tags if tag == "rect" and a.get("class") == "halo"]
-    assert (boxes[0]["x"], boxes[0]["width"]) == ("3.2", "9.6")
+    (box,) = panels(text)["pq"]
+    assert box[LEFT : BOTTOM + 1] == [3.2, 3.2, 12.8, 12.8]
 
 
 def test_a_picture_that_cannot_be_read_costs_only_its_own_place():
     def read(image_id: int) -> np.ndarray:
         raise ImageError("a.jpg: the file ends early.")
 
-    page = Page(render_report(small(read=read)))
-    assert "a.jpg: the file ends early." in page.words
-    assert not page.classes("view")
+    (picture,) = data(render_report(small(read=read)))["pictures"]
+    assert picture["reason"] == "a.jpg: the file ends early."
+    assert "boxes" not in picture
 
 
 def test_trouble_is_told_first():
@@ -229,9 +270,7 @@ def test_trouble_is_told_first():
 
 def test_the_hardest_pictures_come_first_and_no_more_than_asked():
     report = example.report(20, on_the_wall=3, read=grey)
-    shown = re.findall(
-        r'<article class="card[^>]*>.*?<h3>.*?<bdi>(.*?)</bdi>', render_report(report)
-    )
+    shown = [picture["name"] for picture in data(render_report(report))["pictures"]]
     by_id = {image.id: image.file_name for image in report.dataset.images}
     level = dict(zip(report.agreement.image_id, report.agreement.disagreement, strict=True))
     worst = sorted(level, key=lambda i: -level[i])[:3]
@@ -246,7 +285,7 @@ def test_a_detector_that_found_nothing_has_its_place():
     page = Page(render_report(replace(silent, read=grey, fusion="consensus")))
     assert "Decided by consensus." in page.words
     assert silent.metrics["silent"].ap == 0
-    assert len(page.classes("p1")) == 1
+    assert panels(render_report(replace(silent, read=grey)))["p1"] == []
 
 
 def test_nothing_at_all_is_still_a_page():
@@ -286,6 +325,21 @@ def test_the_page_stays_small_however_loud_the_pictures():
     assert len(text.encode()) < 8_500_000
 
 
+def test_many_pictures_lie_in_a_folder_beside_the_page(tmp_path, monkeypatch):
+    report = example.report(12, read=grey)
+    assert write_report(tmp_path / "one.html", report) == ["one.html"]
+    monkeypatch.setattr(page_of_report, "ONE_FILE", 1000)
+    written = write_report(tmp_path / "many.html", report)
+    assert written == [*(f"many-pictures/{i:05d}.jpg" for i in range(12)), "many.html"]
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*")) == sorted(
+        [*written, "one.html"]
+    )
+    text = (tmp_path / "many.html").read_text()
+    assert "data:image" not in text
+    assert "the folder many-pictures beside it" in Page(text).words
+    assert data(text) == data((tmp_path / "one.html").read_text())
+
+
 def chromium() -> str:
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
     if path is None:
@@ -307,6 +361,8 @@ def browse(page, profile) -> tuple[str, str]:
             "--disable-sync",
             "--enable-logging=stderr",
             f"--user-data-dir={profile}",
+            "--window-size=1280,3000",
+            "--virtual-time-budget=2000",
             "--dump-dom",
             page.as_uri(),
         ],
@@ -319,58 +375,72 @@ def browse(page, profile) -> tuple[str, str]:
 
 
 @pytest.mark.browser
-def test_in_a_browser_the_page_runs_its_script_and_complains_of_nothing(tmp_path):
+@pytest.mark.parametrize("most", [1_000_000, 1000], ids=["one file", "a folder"])
+def test_in_a_browser_the_page_runs_its_script_and_complains_of_nothing(
+    tmp_path, monkeypatch, most
+):
+    monkeypatch.setattr(page_of_report, "ONE_FILE", most)
     write_report(tmp_path / "report.html", example.report(12, on_the_wall=3))
     elements, console = browse(tmp_path / "report.html", tmp_path / "profile")
     assert console == ""
     page = Page(elements)
     assert ("html", {"lang": "en", "class": "js"}) in page.tags
-    assert {a["id"] for t, a in page.tags if t == "input"} == {
-        *("show-pq", "show-pt", "show-p0", "show-p1", "show-p2", "show-labels", "min-score")
-    }
     assert len(page.classes("view")) == 15
+    assert len(page.classes("csv")) == sum(tag == "table" for tag, _ in page.tags)
     assert all("data-tip" in box for box in page.classes("b"))
 
 
-@pytest.mark.browser
-def test_in_a_browser_the_controls_do_what_they_say(tmp_path):
-    text = render_report(example.report(12, on_the_wall=3))
+def act(tmp_path, report, script: str) -> dict:
+    """What a script tells of the page that it acts on; nothing may be complained of."""
+    text = render_report(report)
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    script = """<script>
-    const seen = {}, tell = (key, value) => { seen[key] = value; };
-    const styled = (query) => getComputedStyle(document.querySelector(query)).display;
-    const press = (key) => document.activeElement.dispatchEvent(
-      new KeyboardEvent("keydown", {key, bubbles: true}));
-    const title = () => document.querySelector("#large-title").textContent;
-    document.querySelector("#show-p1").click();
-    tell("hidden", styled(".cards .p1") + " " + styled(".cards .p0"));
-    const slider = document.querySelector("#min-score");
-    slider.value = 1;
-    slider.dispatchEvent(new Event("input"));
-    tell("boxes", document.querySelectorAll(".cards .b[data-s]:not(.low)").length);
-    tell("truth", document.querySelectorAll(".cards .pt .b:not(.low)").length > 0);
-    slider.value = 0;
-    slider.dispatchEvent(new Event("input"));
-    tell("low", document.querySelectorAll(".cards .low").length);
-    document.querySelector(".view").dispatchEvent(new MouseEvent("click", {bubbles: true}));
-    tell("open", document.querySelector("#large").open);
-    const first = title();
-    press("ArrowDown");
-    tell("panel", document.querySelector("#large [aria-pressed=true]").textContent);
-    press("ArrowRight");
-    tell("next", title() !== first);
-    press("ArrowLeft");
-    tell("back", title() === first);
-    const box = document.querySelector("#large .b rect");
-    box.dispatchEvent(new PointerEvent("pointermove", {bubbles: true, clientX: 9, clientY: 9}));
-    tell("tip", !document.querySelector("#tip").hidden);
+    script = f"""<script>
+    const seen = {{}}, tell = (key, value) => {{ seen[key] = value; }};
+    const find = (query) => document.querySelector(query);
+    const count = (query) => document.querySelectorAll(query).length;
+    const set = (query, value, ...events) => {{
+      const control = find(query);
+      control[typeof value === "boolean" ? "checked" : "value"] = value;
+      for (const event of events.concat("input")) control.dispatchEvent(new Event(event));
+    }};
+    {script}
     document.body.dataset.seen = JSON.stringify(seen);
     </script></body>"""
     (tmp_path / "report.html").write_text(text.replace("</body>", script), encoding="utf-8")
     elements, console = browse(tmp_path / "report.html", tmp_path / "profile")
     assert console == ""
     body = next(a for t, a in Page(elements).tags if t == "body")
-    assert json.loads(body["data-seen"]) == {
+    return json.loads(body["data-seen"])
+
+
+@pytest.mark.browser
+def test_in_a_browser_the_controls_do_what_they_say(tmp_path):
+    script = """
+    const press = (key) => document.activeElement.dispatchEvent(
+      new KeyboardEvent("keydown", {key, bubbles: true}));
+    const title = () => find("#large-title").textContent;
+    find("#show-p1").click();
+    const styled = (query) => getComputedStyle(find(query)).display;
+    tell("hidden", styled(".cards .p1") + " " + styled(".cards .p0"));
+    set("#min-score", 1);
+    tell("boxes", count(".cards .panel:not(.pt) .b:not(.low)"));
+    tell("truth", count(".cards .pt .b:not(.low)") > 0);
+    set("#min-score", 0, "change");
+    tell("low", count(".cards .low"));
+    find(".view").dispatchEvent(new MouseEvent("click", {bubbles: true}));
+    tell("open", find("#large").open);
+    const first = title();
+    press("ArrowDown");
+    tell("panel", find("#large [aria-pressed=true]").textContent);
+    press("ArrowRight");
+    tell("next", title() !== first);
+    press("ArrowLeft");
+    tell("back", title() === first);
+    const box = find("#large .b rect");
+    box.dispatchEvent(new PointerEvent("pointermove", {bubbles: true, clientX: 9, clientY: 9}));
+    tell("tip", !find("#tip").hidden);
+    """
+    assert act(tmp_path, example.report(12, on_the_wall=3), script) == {
         "hidden": "none block",
         "boxes": 0,
         "truth": True,
@@ -381,3 +451,80 @@ def test_in_a_browser_the_controls_do_what_they_say(tmp_path):
         "back": True,
         "tip": True,
     }
+
+
+@pytest.mark.browser
+def test_in_a_browser_pictures_are_found_and_sorted(tmp_path):
+    report = example.report(40, on_the_wall=40)
+    told = data(render_report(report))["pictures"]
+    name = told[-1]["name"]
+    script = """
+    const names = () =>
+      [...document.querySelectorAll(".card h3 bdi")].map((one) => one.textContent);
+    const cards = () => find("#found").textContent;
+    tell("all", cards());
+    tell("drawn", count(".card") < 40);
+    set("#find", "NAME");
+    tell("name", [cards(), names()]);
+    set("#find", "");
+    set("#only-errors", true);
+    tell("errors", cards());
+    set("#only-errors", false);
+    set("#with-label", "3");
+    set("#in-panel", "0");
+    tell("label", cards());
+    set("#only-dashed", true);
+    tell("dashed", cards());
+    set("#only-dashed", false); set("#with-label", ""); set("#in-panel", "");
+    set("#from-level", "0.4");
+    tell("level", cards());
+    set("#from-level", "0");
+    set("#order", "edits");
+    tell("first", names()[0]);
+    """.replace("NAME", name.upper())
+    edits = [sum(picture["edits"]) for picture in told]
+
+    def on_quorum(dashed):
+        return sum(
+            any(
+                box[LABEL] == 3 and box[SCORE] >= 0.25 and (box[DASHED] or not dashed)
+                for box in p["boxes"][0]
+            )
+            for p in told
+        )
+
+    assert act(tmp_path, report, script) == {
+        "all": "40 of 40",
+        "drawn": True,
+        "name": ["1 of 40", [name]],
+        "errors": f"{sum(map(bool, edits))} of 40",
+        "label": f"{on_quorum(False)} of 40",
+        "dashed": f"{on_quorum(True)} of 40",
+        "level": f"{sum(picture['level'] >= 0.4 for picture in told)} of 40",
+        "first": told[edits.index(max(edits))]["name"],
+    }
+
+
+@pytest.mark.browser
+def test_in_a_browser_no_label_covers_another_and_tables_become_csv(tmp_path):
+    script = """
+    let covered = 0, texts = 0;
+    for (const words of document.querySelectorAll(".words")) {
+      const boxes = [...words.children].map((one) => one.getBoundingClientRect());
+      texts += boxes.length;
+      boxes.forEach((a, i) => boxes.slice(0, i).forEach((b) => {
+        const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+        const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+        if (across > 2 && down > 4) covered += 1;
+      }));
+    }
+    tell("covered", covered);
+    tell("texts", texts > 20);
+    let csv;
+    URL.createObjectURL = (blob) => { csv = blob; return "#csv"; };
+    find("#work .csv").click();
+    tell("csv", csv.type);
+    """
+    found = act(tmp_path, example.report(12, on_the_wall=3), "setTimeout(() => {" + script + """
+    document.body.dataset.seen = JSON.stringify(seen); }, 500);""")  # fmt: skip
+    assert found == {"covered": 0, "texts": True, "csv": "text/csv"}

@@ -1,6 +1,8 @@
 """One picture in: the very boxes that a run publishes."""
 
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -181,3 +183,22 @@ def test_what_is_no_picture_is_told(tmp_path):
         assert same(loaded.look(bytearray(whole)), first)
         assert same(loaded.look(memoryview(whole)), first)
         assert [len(boxes) for boxes in loaded.look_many(one for one in [whole] * 2)] == [2, 2]
+
+
+STRIPS = """
+import resource, sys
+import numpy as np
+from quorate.ensemble import DetectionEnsemble
+spec = DetectionEnsemble.from_yaml(sys.argv[1])
+tiled = [type(d).model_validate(d.model_dump() | {"tiles": {}}) for d in spec.detectors]
+with spec.model_copy(update={"detectors": tuple(tiled), "data": None}).load() as loaded:
+    for shape in ((3000, 2), (1, 2999), (701, 333)):
+        loaded.look(np.zeros((*shape, 3), np.uint8))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+def test_strips_in_tiles_take_no_more_memory_than_other_pictures():
+    run = [sys.executable, "-c", STRIPS, str(EXAMPLE / "spec.yaml")]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 1200  # MB; one strip alone took five thousand

@@ -1,5 +1,6 @@
 """Tiles: what seams cut comes back as one box."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from quorate.detectors import Boxes
 from quorate.spec.tta import Tiles
 from quorate.tta import Tiled
-from quorate.tta.tiles import cut_up, in_calls
+from quorate.tta.tiles import cut_up, in_calls, merged
 
 
 class Rectangles:
@@ -152,3 +153,23 @@ def test_many_large_pictures_are_not_shown_in_one_call(monkeypatch):
     pictures = (np.zeros((6, 8, 3), np.uint8) for _ in range(5))
     assert len(list(in_calls(Counting(), pictures))) == 5
     assert calls == [2, 2, 1]
+
+
+def test_thousands_of_pieces_on_seams_do_not_fill_the_memory():
+    rng = np.random.default_rng(0)
+    windows = cut_up((2000, 2000), Tiles(size=100, whole=False))
+    tile = np.repeat(np.arange(len(windows)), 12)
+    corner = np.array(windows, dtype=np.float64)[tile, :2]
+    inner = rng.uniform(0, 80, (len(tile), 2))
+    inner[:, 0] = 0  # each is cut by a seam
+    xyxy = np.concatenate(
+        [corner + inner, corner + inner + rng.uniform(4, 12, inner.shape)], axis=1
+    )
+    label = rng.integers(0, 40, len(tile)).astype(np.int32)
+    score = rng.random(len(tile)).astype(np.float32)
+    tracemalloc.start()
+    merged(xyxy, score, label, tile, windows, (2000, 2000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(xyxy) > 7000
+    assert peak < 150e6

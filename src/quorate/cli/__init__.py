@@ -28,6 +28,7 @@ COMMANDS = {
     "convert": ("convert", "convert annotations from one format to another"),
     "evaluate": ("evaluate", "measure detections against a truth"),
     "compare": ("evaluate", "compare several results: who is better, by how much, how surely"),
+    "draw": ("draw", "draw boxes on pictures, and what is wrong with them"),
     "calibrate": ("tune", "learn from labelled pictures what each detector's scores are worth"),
     "tune": ("tune", "search the fusion method, its numbers and the detectors' weights"),
     "check": ("spec", "check a spec and load its detectors"),

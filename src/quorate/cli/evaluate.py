@@ -11,7 +11,6 @@ from quorate.cli.results import RESULTS, add_labels, expanded, labels_told, read
 if TYPE_CHECKING:
     from typing import Any
 
-    from quorate.dataset import Dataset
     from quorate.evaluation.coco import CocoMetrics
     from quorate.evaluation.effort import Effort
 
@@ -64,7 +63,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, print_json, print_table
     from quorate.evaluation.coco import evaluate
     from quorate.evaluation.doubts import doubts
-    from quorate.evaluation.effort import effort
+    from quorate.evaluation.effort import by_kind, effort
     from quorate.formats import read
     from quorate.storage import write_bytes
 
@@ -81,7 +80,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         for doubt in doubts(boxes, truth, name):
             note(f"warning: {doubt}")
     values = [
-        {"result": name} | results[name].to_dict() | {"effort": _effort_json(done, truth)}
+        {"result": name} | results[name].to_dict() | {"effort": done.to_dict(truth)}
         for name, done in efforts.items()
     ]
     if arguments.out:
@@ -98,50 +97,27 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print_table(
             [
                 {"label": c.label, "AP": c.ap, "AP50": c.ap50, "objects": c.objects,
-                 "boxes": c.boxes} | _kinds(edits)
+                 "boxes": c.boxes} | by_kind(edits)
                 for c, edits in zip(metrics.categories, efforts[name].labels, strict=True)
             ],
             title=name,
         )  # fmt: skip
     for name, done in efforts.items() if arguments.per_picture else ():
-        print_table(_picture_rows(done, truth), title=name)
+        print_table(done.rows(truth), title=name)
 
 
 def effort_row(done: Effort) -> dict[str, Any]:
     """A row of the table of edits."""
-    from quorate.evaluation.effort import KINDS
-
     edits = done.edits
     return {
-        **{kind: getattr(edits, kind) for kind in KINDS},
+        "add": edits.add,
+        "delete": edits.delete,
+        "relabel": edits.relabel,
+        "move": edits.move,
         "edits": edits.total,
-        "a picture": edits.total / max(len(done.pictures), 1),
+        "a picture": done.each,
         "least": done.best.total,
         "at score": done.best_score,
-    }
-
-
-def _kinds(edits: Any) -> dict[str, int]:
-    from quorate.evaluation.effort import KINDS
-
-    return dict(zip(KINDS, edits.tolist(), strict=True))
-
-
-def _picture_rows(done: Effort, truth: Dataset) -> list[dict[str, Any]]:
-    """The pictures that need a hand, those of most edits first."""
-    rows = [
-        {"picture": image.name, "edits": int(edits.sum())} | _kinds(edits)
-        for image, edits in zip(truth.images, done.pictures, strict=True)
-        if edits.any()
-    ]
-    return sorted(rows, key=lambda row: -row["edits"])
-
-
-def _effort_json(done: Effort, truth: Dataset) -> dict[str, Any]:
-    labels = zip(truth.labels.names, done.labels, strict=True)
-    return done.to_dict() | {
-        "labels": [{"label": label} | _kinds(edits) for label, edits in labels],
-        "pictures": _picture_rows(done, truth),
     }
 
 

@@ -265,7 +265,7 @@ def _measured(
     for name, boxes in results.items():
         best = effort(boxes, truth)
         figures[name] = {title: getattr(metrics[name], key) for key, title in names.items()} | {
-            "edits": best.best.total,
+            "least edits": best.best.total,
             "from score": best.best_score,
         }
     said = [doubt for name, boxes in results.items() for doubt in doubts(boxes, truth, name)]

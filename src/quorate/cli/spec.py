@@ -20,6 +20,14 @@ def add_commands(commands: Any) -> None:
     how = check.add_mutually_exclusive_group()
     how.add_argument("--no-load", action="store_true", help="do not read the weights")
     how.add_argument(
+        "--try",
+        dest="pictures",
+        action="append",
+        metavar="PICTURE",
+        help="show it to each detector, say what it finds, and what it would find if its input "
+        "were scaled, coloured or resized in another way; may be given again",
+    )
+    how.add_argument(
         "--conformance",
         action="store_true",
         help="show each detector pictures, and say which of its duties it breaks",
@@ -51,22 +59,36 @@ def _check(arguments: argparse.Namespace) -> None:
 
         print_findings(ensemble, tolerance=arguments.tolerance, as_json=arguments.json)
         return
+    if arguments.pictures:
+        from quorate.cli.trying import print_tries
+
+        print_tries(ensemble, arguments.pictures, as_json=arguments.json)
+        return
     vocabulary = None if arguments.no_load else _vocabulary(ensemble)
-    found = [(one, () if arguments.no_load else _words(one)) for one in ensemble.detectors]
+    known = [((), {}) if arguments.no_load else _known(one) for one in ensemble.detectors]
+    found = [(one, words) for one, (words, _) in zip(ensemble.detectors, known, strict=True)]
     if vocabulary is not None and not len(vocabulary):  # pictures alone: as a run has it
         used = [detector.labels.get(word, word) for detector, words in found for word in words]
         vocabulary = Labels.from_names(dict.fromkeys(used))
-    rows, notes = [], []
+    rows: list[dict[str, Any]] = []
+    notes = []
     for detector, words in found:
         rows.append({"detector": detector.name, "kind": detector.kind, "labels": ", ".join(words)})
         if words and vocabulary:
             mapping = map_labels(words, vocabulary, detector.labels, detector=detector.name)
             notes += mapping.report(detector.name)
+    told = {row["detector"]: about for row, (_, about) in zip(rows, known, strict=True) if about}
+    if arguments.json:
+        rows = [row | {"about": told.get(row["detector"], {})} for row in rows]
     print_table(
         rows,
         title=f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}",
         as_json=arguments.json,
     )
+    for name, about in () if arguments.json else told.items():
+        print(f"{name} was taken for")
+        for word, said in about.items():
+            print(f"  {word:<8} {said}")
     for remark in notes:
         note(f"note: {remark}")
 
@@ -94,14 +116,15 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
     return labels
 
 
-def _words(detector: Detector) -> tuple[str, ...]:
-    """The labels of a detector, which is loaded, or looked for, to know them."""
+def _known(detector: Detector) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The labels of a detector, and what it was taken for; it is loaded, or looked for."""
     from quorate.detectors.container import ContainerDetector
     from quorate.steps import Runner
 
     if isinstance(detector, ContainerDetector):
-        return tuple(Runner.of(detector).detector.words.values())
-    return tuple(detector.load().labels)
+        return tuple(Runner.of(detector).detector.words.values()), {}
+    predictor = detector.load()
+    return tuple(predictor.labels), dict(getattr(predictor, "told", {}))
 
 
 def _schema(arguments: argparse.Namespace) -> None:

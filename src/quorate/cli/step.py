@@ -89,12 +89,15 @@ def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
     import os
     from pathlib import Path
 
+    from quorate import pictures
     from quorate.ensemble import DetectionEnsemble
     from quorate.steps import Work
 
     # Absolute, so that a spec that is written down again means the same files elsewhere.
     spec = os.path.abspath(arguments.spec)
-    return DetectionEnsemble.from_yaml(spec), Work(Path(arguments.work))
+    ensemble = DetectionEnsemble.from_yaml(spec)
+    pictures.allow(ensemble.max_pixels)
+    return ensemble, Work(Path(arguments.work))
 
 
 def _named(ensemble: DetectionEnsemble, name: str) -> Detector:

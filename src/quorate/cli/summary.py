@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 from quorate.cli.output import listed, note, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from quorate.steps import Summary
+    from quorate.steps.summary import Voted
+    from quorate.steps.work import Skipped
 
 MOST = 5
 
@@ -24,7 +28,7 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
     for voter in (*summary.detectors, summary.ensemble):
         row: dict[str, Any] = {"": voter.name, "boxes": voter.boxes}
         if measured:
-            row |= {"AP": voter.ap, "AP50": voter.ap50}
+            row |= {"AP": voter.ap, "AP50": voter.ap50} | _effort(voter)
         rows.append(row)
     print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")
     votes = ", ".join(f"{count:,} with {votes}" for votes, count in summary.votes.items())
@@ -34,22 +38,64 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
         note(f"published: {summary.published:,} {boxes} ({votes} vote{'s' * many})")
     else:
         note("published: no box")
+    if measured:
+        _say_effort(summary)
     for voter in summary.detectors:
         if voter.failed:
             note(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
     if summary.skipped:
         many = len(summary.skipped) > 1
         note(f"{len(summary.skipped):,} picture{'s' * many} could not be read:")
-        for skipped in summary.skipped[:MOST]:
-            note(f"  {skipped.file_name}: {skipped.reason.removeprefix(f'{skipped.file_name}: ')}")
-        if len(summary.skipped) > MOST:
-            note(f"  and {len(summary.skipped) - MOST} more, listed in summary.json")
+        for line in _by_reason(summary.skipped):
+            note(f"  {line}")
     for remark in summary.notes:
         note(f"note: {remark}")
     note("wrote:")
     for file in listed(summary.files):
         note(f"  {file}")
     _say_what_next(summary.files)
+
+
+def _by_reason(pictures: Sequence[Skipped]) -> Iterator[str]:
+    """Each picture and its reason; of more than `MOST`, how many there are of each reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in pictures:
+        why = one.reason.removeprefix(f"{one.file_name}: ")
+        if len(pictures) <= MOST:
+            yield f"{one.file_name}: {why}"
+        else:  # what stands in brackets differs from picture to picture
+            reasons.setdefault(why.partition(" (")[0].rstrip("."), []).append(one.file_name)
+    for why, names in sorted(reasons.items(), key=lambda reason: -len(reason[1])):
+        yield f"{len(names):,}: {why}, the first {names[0]}; summary.json lists them"
+
+
+def _effort(voter: Voted) -> dict[str, Any]:
+    left = voter.effort or {}
+    best = left.get("best", {}).get("edits")
+    return {"edits": left.get("edits"), "least": best, "from score": left.get("best_score")}
+
+
+def _say_effort(summary: Summary) -> None:
+    """What a person would still have to do to what is published, and what the quorum saves."""
+    from quorate.evaluation.effort import Saved
+
+    left = summary.ensemble.effort
+    if not left:
+        return
+    note(
+        f"left to a person: {left['edits']:,} edits, {left['edits_per_picture']:.1f} a picture: "
+        f"{left['add']:,} objects to add, {left['delete']:,} boxes to delete, "
+        f"{left['relabel']:,} labels to change, {left['move']:,} boxes to move"
+    )
+    voters = {v.name: v.effort for v in (*summary.detectors, summary.ensemble) if v.effort}
+    ours = summary.ensemble.name
+    if now := Saved.of({name: one["edits"] for name, one in voters.items()}, ours):
+        note(f"  {now.told}")
+    if best := Saved.of({name: one["best"]["edits"] for name, one in voters.items()}, ours):
+        note(
+            f"  each from its best score on (`publish: {{min_score: {left['best_score']:g}}}`): "
+            f"{best.edits:,}, {best.told}"
+        )
 
 
 def _say_what_next(files: tuple[str, ...]) -> None:

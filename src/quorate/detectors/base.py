@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.masks import Masks
 
 
@@ -25,6 +26,9 @@ class Boxes(NamedTuple):
     score: NDArray[np.float32]
     label: NDArray[np.int32]
     masks: Masks | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Boxes:
         """The rows of an index array, a mask or a slice, in that order."""

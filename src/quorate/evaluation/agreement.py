@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Ints
 
@@ -61,6 +62,8 @@ class Agreement:
     groups: Ints
     iou: float
     min_score: float
+
+    __repr__ = brief
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes, known_sizes
 
@@ -67,6 +68,8 @@ class Curves:
     precision: Floats
     score50: Floats
 
+    __repr__ = brief
+
     def mean50(self) -> Floats:
         """(101,) precision at IoU .5, mean over labels with truth; NaN when there are none."""
         known = self.precision50[~np.isnan(self.precision50[:, 0])]
@@ -95,6 +98,8 @@ class CocoMetrics:
     boxes: int
     categories: tuple[CategoryMetrics, ...]
     curves: Curves
+
+    __repr__ = brief
 
     def statistics(self) -> dict[str, float | None]:
         """The twelve, by name, in COCO's order."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quorate.display import brief
 from quorate.errors import InputError, did_you_mean
 from quorate.evaluation.coco import CocoMetrics, evaluate
 from quorate.evaluation.matching import Matches
@@ -97,6 +98,8 @@ class ComparedResult:
     pictures: PictureErrors
     gain: Ints | None
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -108,6 +111,8 @@ class Comparison:
     file_names: tuple[str, ...]
     samples: int
     confidence: float
+
+    __repr__ = brief
 
     def __getitem__(self, name: str) -> ComparedResult:
         return {result.name: result for result in self.results}[name]

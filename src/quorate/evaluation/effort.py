@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.errors import InputError
-from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
+from quorate.evaluation.truth import HAVE_A_BOX, Floats, Frame, Ints, ScoredBoxes, TruthBoxes
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset
@@ -60,13 +61,15 @@ class Effort:
     """The edits that a result needs.
 
     min_score   the score from which boxes are published, and `edits` what they need
-    best_score  of .00, .01 … 1 the score that makes the edits least, `best`; the highest of equals
+    best_score  of .00, .01 … 1 the score that makes the edits least, `best`; the middle of equals
     pictures    int64  (p, 4)          edits of each picture in the data set's order, as `KINDS`
     labels      int64  (c, 4)          of each label in the vocabulary's order: a box that is
                                        deleted counts for its own label, all else for the object's
     confusion   int64  (c + 1, c + 1)  boxes by the label of their object (rows) and their own; the
                                        last column: objects to add; the last row: boxes to delete
     fate        int8   (n,)            what becomes of each box, in the order given: `KEPT` …
+    becomes     int64  (n,)            the category that each box's object has; -1 without one
+    missing     bool   (a,)            the annotations that no published box fits, in their order
     """
 
     min_score: float
@@ -77,18 +80,43 @@ class Effort:
     labels: Ints
     confusion: Ints
     fate: NDArray[np.int8]
+    becomes: Ints
+    missing: NDArray[np.bool_]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; pictures and labels are left out."""
-        each = max(len(self.pictures), 1)
-        return {
+    __repr__ = brief
+
+    @property
+    def each(self) -> float:
+        """Edits a picture."""
+        return self.edits.total / max(len(self.pictures), 1)
+
+    def to_dict(self, dataset: Dataset, *, pictures: bool = True) -> dict[str, Any]:
+        """Plain values for JSON, with the edits of each label, and of each picture if asked."""
+        labels = zip(dataset.labels.names, self.labels, strict=True)
+        told = {
             "min_score": self.min_score,
             **asdict(self.edits),
             "edits": self.edits.total,
-            "edits_per_picture": self.edits.total / each,
+            "edits_per_picture": self.each,
             "best_score": self.best_score,
             "best": {**asdict(self.best), "edits": self.best.total},
+            "labels": [{"label": label} | by_kind(edits) for label, edits in labels],
         }
+        return told | ({"pictures": self.rows(dataset)} if pictures else {})
+
+    def rows(self, dataset: Dataset) -> list[dict[str, Any]]:
+        """The edits of each picture that needs any, those of most edits first."""
+        rows = [
+            {"picture": image.name, "edits": int(edits.sum())} | by_kind(edits)
+            for image, edits in zip(dataset.images, self.pictures, strict=True)
+            if edits.any()
+        ]
+        return sorted(rows, key=lambda row: -row["edits"])
+
+
+def by_kind(edits: Ints) -> dict[str, int]:
+    """(4,) counts by their names."""
+    return dict(zip(KINDS, edits.tolist(), strict=True))
 
 
 def effort(
@@ -117,7 +145,9 @@ def effort(
     found = ScoredBoxes.of(detections, frame)
     matcher = _Matcher(found, truth, len(frame.image_id), tight)
     cuts = matcher.edits(_GRID)
-    best = min(range(len(_GRID)), key=lambda at: (cuts[at].total, -at))
+    least = min(cut.total for cut in cuts)
+    equal = [at for at, cut in enumerate(cuts) if cut.total == least]
+    best = equal[len(equal) // 2]
     (published,) = matcher.edits(np.array([min_score], np.float32))
     images, categories, size = len(frame.image_id), len(frame.category_id), len(detections)
     fate = np.full(size, ASIDE, np.int8)
@@ -128,6 +158,9 @@ def effort(
     added = (matcher.of_object < 0) & ~truth.crowd
     object_image = np.append(truth.image, 0)[matcher.of_box]
     object_label = np.append(truth.category, 0)[matcher.of_box]
+    assert dataset.annotations is not None  # or TruthBoxes would have refused
+    missing = np.zeros(len(dataset.annotations), np.bool_)
+    missing[np.isin(dataset.annotations.kind, HAVE_A_BOX)] = added
     gone = fate == DELETED
     renamed, moved = np.isin(fate, (RELABELLED, BOTH)), np.isin(fate, (MOVED, BOTH))
     columns = [
@@ -152,6 +185,8 @@ def effort(
         labels=_counted([label for _, label in columns], categories)[frame.order],
         confusion=confusion,
         fate=fate,
+        becomes=np.where(matched, np.append(frame.category_id, 0)[object_label], -1),
+        missing=missing,
     )
 
 
@@ -232,14 +267,30 @@ def _counted(ranks: list[Ints], size: int) -> Ints:
     return np.stack([np.bincount(one, minlength=size) for one in ranks], axis=1)
 
 
-def best_single(efforts: Mapping[str, Effort], ensemble: str) -> tuple[str, int] | None:
-    """The detector that needs the fewest edits at its own best score, and the edits it saves.
+@dataclass(frozen=True)
+class Saved:
+    """The edits of an ensemble beside those of the best single detector, the first of equals."""
 
-    Saved are those that the ensemble needs fewer at the score from which it is published: the
-    strictest comparison. None where there is no detector beside it. The first of equals.
-    """
-    others = [name for name in efforts if name != ensemble]
-    if not others or ensemble not in efforts:
-        return None
-    best = min(others, key=lambda name: efforts[name].best.total)
-    return best, efforts[best].best.total - efforts[ensemble].edits.total
+    edits: int
+    best: str
+    best_edits: int
+
+    @property
+    def saved(self) -> int:
+        """How many edits fewer the ensemble needs; below 0 where it needs more."""
+        return self.best_edits - self.edits
+
+    @property
+    def told(self) -> str:
+        """The difference in words."""
+        word = "fewer" if self.saved >= 0 else "more"
+        return f"{abs(self.saved):,} {word} than {self.best} alone ({self.best_edits:,})"
+
+    @classmethod
+    def of(cls, edits: Mapping[str, int], ensemble: str) -> Saved | None:
+        """From each voter's edits; None without the ensemble, or a detector beside it."""
+        others = [name for name in edits if name != ensemble]
+        if not others or ensemble not in edits:
+            return None
+        best = min(others, key=lambda name: edits[name])
+        return cls(edits[ensemble], best, edits[best])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
 
@@ -85,6 +86,8 @@ class Reliability:
     boxes: int
     ece: float | None
     bins: tuple[Bin, ...]
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, score: Floats, right: NDArray[np.bool_], *, bins: int = BINS) -> Self:

@@ -14,17 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.display import brief
 from quorate.errors import FormatError, InputError, nearest_file
-from quorate.storage import Tree, is_s3, join, open_tree, safe_name, writing
+from quorate.storage import PICTURES, Tree, is_s3, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset
-
-PICTURES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",
-    ".ppm", ".pgm", ".pbm", ".jp2", ".avif",
-)  # fmt: skip
-"""How the names of pictures end."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +29,14 @@ class Source:
     location  as the user gave it, for messages and as the root of the pictures
     tree      opened at the location, or at the folder of the one file
     names     every file that may be looked at; only the one file where one was given
+    notes     what was left out on the way to them, a sentence each
     """
 
     location: str
     tree: Tree
     names: tuple[str, ...]
     single: bool = False
+    notes: tuple[str, ...] = ()
 
     def ending(self, *ends: str) -> list[str]:
         """The names that end so, without regard to case."""
@@ -70,6 +67,9 @@ class Written(NamedTuple):
 
     files: list[str]
     notes: list[str]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from quorate.dataset import Dataset, Image
 from quorate.errors import InputError
-from quorate.formats.base import PICTURES, Source, is_picture
+from quorate.formats.base import Source, is_picture
 from quorate.labels import Labels
+from quorate.storage import PICTURES
 
 
 def recognise(source: Source) -> bool:
@@ -24,16 +27,28 @@ def read(source: Source) -> Dataset:
             f"{source.location}: holds no picture ({len(source.names)} other files).",
             hint=f"pictures end in {' '.join(PICTURES)}",
         )
-    others = [n for n in source.names if not is_picture(n) and n.rsplit("/", 1)[-1][0] != "."]
     return Dataset(
         root=source.location,
         images=tuple(Image(id=i, file_name=name) for i, name in enumerate(names, start=1)),
         labels=Labels((), ()),
         name=source.location.rstrip("/").rsplit("/", 1)[-1],
-        notes=(
-            f"{source.location}: {len(others)} files that are no pictures are left aside, the "
-            f"first '{others[0]}'.",
-        )
-        if others
-        else (),
+        notes=tuple(_left(source)),
     )
+
+
+def _left(source: Source) -> Iterator[str]:
+    """What is left aside, by its reason. Files that systems hide are told where they are pictures.
+
+    Such are the `._a.jpg` that macOS puts beside an `a.jpg` on other systems' disks.
+    """
+    base = {name: name.rpartition("/")[2] for name in source.names if not is_picture(name)}
+    hidden = [name for name in base if base[name].startswith(".")]
+    reasons = {
+        "files that are no pictures": [name for name in base if not base[name].startswith(".")],
+        "hidden pictures": [name for name in hidden if name.lower().endswith(PICTURES)],
+    }
+    for what, names in reasons.items():
+        if names:
+            yield (
+                f"{source.location}: {what} are left aside: {len(names):,}, the first '{names[0]}'."
+            )

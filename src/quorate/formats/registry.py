@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any
@@ -12,6 +13,7 @@ from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
 from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
+from quorate.formats.chosen import chosen
 from quorate.formats.coco.json_faults import keys_of
 from quorate.formats.places import checked
 
@@ -35,17 +37,22 @@ WRITES = tuple(name for name, entry in FORMATS.items() if entry.write)
 def read(location: str | os.PathLike[str], *, format: str | None = None) -> Dataset:
     """The data set at a folder, a ZIP archive, an S3 prefix, or in one annotation file.
 
+    It may be pictures alone, chosen by name: one picture, a glob, a `.txt` file that lists them.
     Without `format`, the first of `FORMATS` that recognises the place reads it.
 
     Raises InputError where there is nothing or nothing known, FormatError for a file that does
     not keep its format, LabelError for labels that contradict each other.
     """
-    source = open_source(location, enter=not (format or "").startswith(DATUMARO))
+    source = chosen(os.fspath(location)) or open_source(
+        location, enter=not (format or "").startswith(DATUMARO)
+    )
     with source.tree:
         if not source.names:
             raise InputError(f"{source.location}: the folder is empty.")
         entry = _recognised(source) if format is None else _named(format)
-        return checked(entry.read(source), origin=source.location)
+        dataset = entry.read(source)
+        notes = (*source.notes, *source.tree.notes, *dataset.notes)
+        return checked(replace(dataset, notes=notes), origin=source.location)
 
 
 def write(

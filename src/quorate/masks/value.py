@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quorate.columns import Offsets, concat_offsets, take_ragged
+from quorate.display import brief
 from quorate.errors import InputError
 
 
@@ -39,6 +40,8 @@ class Masks:
     offsets: Offsets
     runs: NDArray[np.uint32]
     size: NDArray[np.int32]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         n = len(self.offsets) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quorate.evaluation.coco import CocoMetrics
+from quorate.evaluation.effort import Saved
 from quorate.report.charts import (
     Curve,
     heat_map,
@@ -27,6 +28,7 @@ from quorate.report.markup import (
     table,
     text,
 )
+from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
 
 SMALL_CHARTS = 12
@@ -41,18 +43,13 @@ def headline(report: Report) -> tuple[str, str]:
     if report.fusion:
         sentence = report.fusion.endswith(".")
         below += f" {text(report.fusion if sentence else f'Decided by {report.fusion}.')}"
-    best = best_detector(report)
-    if report.ensemble is not None and report.ensemble.ap is not None and best is not None:
-        ours = report.ensemble.ap
-        single = report.metrics[best].ap or 0.0
-        # The difference of what is shown, so that a reader who subtracts finds the same.
-        gap = round(ours, 3) - round(single, 3)
-        apart = f"{gap:.3f} more than" if gap > 0 else f"{-gap:.3f} less than"
-        side = apart if gap else "as much as"
+    now = Saved.of({name: one.edits.total for name, one in report.efforts.items()}, LABEL)
+    if now is not None:
+        saved = f"<em>{count(abs(now.saved))}</em> {'fewer' if now.saved >= 0 else 'more'}"
         return (
-            f"The quorum reaches <em>{ours:.3f}</em> mAP, {side} the best single detector, "
-            f"{name(best)} ({single:.3f}).",
-            below,
+            f"The quorum leaves {counted(now.edits, 'edit')} to a person, {saved} than the best "
+            f"single detector, {name(now.best)} ({count(now.best_edits)}).",
+            f"{_reached(report)} {below}",
         )
     agreed = report.agreement
     if agreed is not None and agreed.votes.sum():
@@ -63,6 +60,18 @@ def headline(report: Report) -> tuple[str, str]:
             below,
         )
     return (f"{decided} on {pictures}.", below)
+
+
+def _reached(report: Report) -> str:
+    """AP of the quorum beside that of the best detector."""
+    best = best_detector(report)
+    if report.ensemble is None or report.ensemble.ap is None or best is None:
+        return ""
+    ours, single = report.ensemble.ap, report.metrics[best].ap or 0.0
+    # The difference of what is shown, so that a reader who subtracts finds the same.
+    gap = round(ours, 3) - round(single, 3)
+    apart = f"{abs(gap):.3f} {'more' if gap > 0 else 'less'} than" if gap else "as much as"
+    return f"It reaches {ours:.3f} mAP, {apart} {name(best)} alone ({single:.3f})."
 
 
 def best_detector(report: Report) -> str | None:
@@ -81,13 +90,11 @@ def tiles(report: Report) -> str:
         )
     skipped = f"{count(len(report.skipped))} skipped" if report.skipped else "all were read"
     items.append(("pictures", count(len(report.dataset.images)), skipped))
-    items.append(
-        (
-            "boxes decided",
-            count(report.boxes_decided),
-            f"of {count(sum(report.counts.values()))} that detectors saw",
-        )
-    )
+    seen = f"of {count(sum(report.counts.values()))} that detectors saw"
+    if report.published is not None:
+        items.append(("boxes published", count(len(report.published)), seen))
+    else:
+        items.append(("boxes decided", count(report.boxes_decided), seen))
     if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
         doubtful = int(np.count_nonzero(agreed.disagreement > 0.25))
         items.append(
@@ -110,7 +117,10 @@ def tiles(report: Report) -> str:
 
 def troubles(report: Report) -> str:
     """What went wrong, first and plainly; '' when nothing did."""
-    parts = []
+    parts = [
+        f'<div class="alarm" role="note"><p>{text(doubt[:1].upper() + doubt[1:])}</p></div>'
+        for doubt in report.doubts
+    ]
     if report.failed:
         lines = "".join(
             f"<li><strong>{name(detector)} failed</strong> and has no vote: {text(reason)}</li>"
@@ -135,6 +145,36 @@ def troubles(report: Report) -> str:
     return "".join(parts)
 
 
+def published(report: Report) -> str:
+    """The boxes that are published, per label and by votes."""
+    kept = report.published
+    if kept is None:
+        kept = report.fused.take(report.fused.score >= report.min_score)
+    if not len(kept):
+        return ""
+    places = report.dataset.labels.positions(kept.category_id)
+    most = max(int(kept.votes.max()), len(report.detectors))
+    counts = np.zeros((len(report.dataset.labels), most + 1), np.int64)
+    np.add.at(counts, (places, kept.votes), 1)
+    order = np.argsort(-counts.sum(1), kind="stable")
+    rows = [
+        [name(report.dataset.labels.names[i]), *map(count, counts[i, 1:].tolist()),
+         count(int(counts[i].sum()))]
+        for i in order if counts[i].any()
+    ]  # fmt: skip
+    total = ["all labels", *map(count, counts[:, 1:].sum(0).tolist()), count(len(kept))]
+    return section(
+        "published",
+        "What is published",
+        "The boxes that people get, by label and by how many detectors voted for them.",
+        table(
+            ["label", *(counted(v, "vote") for v in range(1, most + 1)), "boxes"],
+            [total, *rows],
+            classes="figures tall first",
+        ),
+    )
+
+
 def _ranked(report: Report) -> list[tuple[int | None, str, CocoMetrics]]:
     """The quorum first, then the detectors in the spec's order."""
     found = [(None, QUORUM, report.ensemble)] + [
@@ -144,7 +184,8 @@ def _ranked(report: Report) -> list[tuple[int | None, str, CocoMetrics]]:
     return [(position, label, m) for position, label, m in found if m is not None]
 
 
-def _key(position: int | None, label: str) -> str:
+def key(position: int | None, label: str) -> str:
+    """A row's name beside the colour of its curve."""
     return f'<i class="key {series(position)}"></i>{name(label)}'
 
 
@@ -162,7 +203,7 @@ def quality(report: Report) -> str:
         ["", "mAP", "AP .5", "AP .75", "small", "medium", "large", "recall", "boxes"],
         [
             [
-                _key(position, label),
+                key(position, label),
                 *(heat(getattr(m, c), best=getattr(m, c) == top[c]) for c in columns),
                 count(m.boxes),
             ]
@@ -216,7 +257,7 @@ def labels(report: Report) -> str:
     head = [
         "label",
         "objects",
-        *(_key(p, label) for p, label, _ in rows),
+        *(key(p, label) for p, label, _ in rows),
         '<abbr title="best harmonic mean of precision and recall, at IoU .5">best F1</abbr>',
         '<abbr title="the score threshold at which the best F1 is had">from score</abbr>',
     ]
@@ -270,7 +311,7 @@ def accord(report: Report) -> str:
         )
         rows.append(
             [
-                _key(position, detector.name),
+                key(position, detector.name),
                 f'<td class="bar"><div>{parts}</div></td>',
                 *(
                     f"{count(n)}<small>{percent(n, detector.boxes)}</small>"
@@ -318,9 +359,9 @@ def run(report: Report) -> str:
     """Boxes by detector, times, the spec."""
     pictures = len(report.dataset.images)
     rows = [
-        [_key(None, QUORUM), count(report.boxes_decided), _each(report.boxes_decided, pictures)],
+        [key(None, QUORUM), count(report.boxes_decided), _each(report.boxes_decided, pictures)],
         *(
-            [_key(position, n), count(boxes), _each(boxes, pictures)]
+            [key(position, n), count(boxes), _each(boxes, pictures)]
             for position, n in enumerate(report.detectors)
             for boxes in [report.counts.get(n, 0)]
         ),
@@ -344,6 +385,16 @@ def run(report: Report) -> str:
         for title, (head, body) in tables.items()
         if body
     )
+    taken = "".join(
+        f"<tr><td>{name(detector)}</td><td>{text(word)}</td><td>{text(said)}</td></tr>"
+        for detector, about in report.about.items()
+        for word, said in about.items()
+    )
+    if taken:
+        taken = (
+            "<details><summary>What each model was taken for</summary>"
+            f'<div class="scroll"><table><tbody>{taken}</tbody></table></div></details>'
+        )
     spec = (
         f"<details><summary>The ensemble as it was described</summary><pre>{text(report.spec)}"
         "</pre></details>"
@@ -354,7 +405,7 @@ def run(report: Report) -> str:
         "run",
         "The run",
         "How many boxes each detector gave, at any score, and what was run.",
-        f'<div class="pair">{parts}</div>{spec}',
+        f'<div class="pair">{parts}</div>{taken}{spec}',
     )
 
 

@@ -16,9 +16,14 @@ _UNSHOWN = re.compile(
 QUORUM = "quorum"
 
 
+def plain(value: object) -> str:
+    """Any value as text that shows all it holds; not escaped, for data that a script reads."""
+    return _UNSHOWN.sub("�", str(value))
+
+
 def text(value: object) -> str:
     """Any value as text that is safe in an element and in a quoted attribute."""
-    return html.escape(_UNSHOWN.sub("�", str(value)), quote=True)
+    return html.escape(plain(value), quote=True)
 
 
 def name(value: object) -> str:

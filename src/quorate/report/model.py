@@ -13,9 +13,14 @@ from quorate.dataset import Dataset
 from quorate.detections import Detections
 from quorate.evaluation.agreement import MIN_SCORE, Agreement, agreement, review_order
 from quorate.evaluation.coco import CocoMetrics, evaluate
+from quorate.evaluation.doubts import doubts, no_better
+from quorate.evaluation.effort import Effort, effort
 from quorate.evaluation.reliability import Judged, Reliability
 
-PICTURES = 24
+PICTURES = 2000
+"""Most pictures on the wall: more would take longer to write than a person looks."""
+QUORUM = "ensemble"
+"""What the quorum is called among the results."""
 
 
 def own(detections: Detections, detector: str) -> Detections:
@@ -56,6 +61,9 @@ class Report:
         fusion: How was decided: the name of the method or a whole sentence, or ''.
         metrics: Detector -> figures; empty without truth.
         ensemble: The figures of `fused`; None without truth.
+        efforts: Detector, or `ensemble`, -> what a person would have to do; empty without truth.
+        published: The fused boxes that are published; default: those of `fused` from `min_score`.
+        doubts: What is suspicious about these figures, a sentence each.
         reliability: Detector -> how far its scores were right as it gave them, and as calibrated
             (None where the spec has no calibration of it); empty without truth.
         reliability_fused: The same of the fused boxes.
@@ -63,6 +71,7 @@ class Report:
         skipped: (picture, reason) for each that could not be read.
         failed: Detector -> reason, for each that did not finish.
         notes: Sentences about labels that did not map, and the like.
+        about: Detector -> what its model was taken for: a word, and what is said of it.
         timings: Parts of the run; leave them out for a page that is the same for the same input.
         read: Image id -> the picture, uint8 (h, w, 3) RGB; None for no wall of pictures. One that
             cannot be read (a QuorateError or OSError) costs its own place only.
@@ -79,6 +88,9 @@ class Report:
     fusion: str = ""
     metrics: Mapping[str, CocoMetrics] = field(default_factory=dict)
     ensemble: CocoMetrics | None = None
+    efforts: Mapping[str, Effort] = field(default_factory=dict)
+    published: Detections | None = None
+    doubts: Sequence[str] = ()
     reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
     reliability_fused: Reliability | None = None
     decided: int | None = None
@@ -86,6 +98,7 @@ class Report:
     skipped: Sequence[tuple[str, str]] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    about: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     timings: Sequence[Timing] = ()
     read: Callable[[int], NDArray[np.uint8]] | None = None
     pictures: int = PICTURES
@@ -118,10 +131,18 @@ class Report:
         if dataset.annotations is None or not len(dataset.annotations):
             return report
         boxes = {detector: own(detections, detector) for detector in names}
+        metrics = {detector: evaluate(found, dataset) for detector, found in boxes.items()}
+        ensemble = evaluate(fused, dataset)
+        worse = no_better({**metrics, QUORUM: ensemble}, QUORUM)
         return replace(
             report,
-            metrics={detector: evaluate(found, dataset) for detector, found in boxes.items()},
-            ensemble=evaluate(fused, dataset),
+            metrics=metrics,
+            ensemble=ensemble,
+            efforts={
+                name: effort(found, dataset, min_score=min_score)
+                for name, found in {**boxes, QUORUM: fused}.items()
+            },
+            doubts=[*([worse] if worse else []), *doubts(fused, dataset, "the quorum")],
             reliability={n: (reliability_of(found, dataset), None) for n, found in boxes.items()},
             reliability_fused=reliability_of(fused, dataset),
         )

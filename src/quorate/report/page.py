@@ -1,47 +1,79 @@
-"""The page: the parts put into the template, and written as one file."""
+"""The page: parts put into the template, and written as one file or with a folder beside it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from quorate.report import figures
-from quorate.report.markup import name, text
+from quorate.report.markup import counted, name, section, text
 from quorate.report.model import Report
 from quorate.report.scores import reliability
-from quorate.report.wall import panel_rules, wall
+from quorate.report.wall import Wall, panel_rules, wall
+from quorate.report.work import work
 from quorate.storage import write_bytes
+
+ONE_FILE = 16_000_000
+"""Bytes of all pictures up to which they are inside the page; more lie in a folder beside it."""
 
 
 def render_report(report: Report) -> str:
-    """The whole page as text: the same for the same report.
+    """The whole page as text, its pictures inside: the same for the same report.
 
     Styles, script and pictures are inside. Its content security policy allows no network and no
     script but its own, whatever names and labels hold.
     """
+    return _page(report, wall(report), "")
+
+
+def write_report(path: str | Path, report: Report) -> list[str]:
+    """Write the page, and where its pictures are too many for one file, a folder called as it.
+
+    Returns the files' names beside `path`, the page last. A reader sees the old page or the new
+    one, never half of it.
+    """
+    page, shown, written = Path(path), wall(report), []
+    beside = ""
+    if shown is not None and sum(map(len, shown.jpegs)) > ONE_FILE:
+        beside = f"{page.stem}-pictures"
+        for number, jpeg in enumerate(shown.jpegs):
+            if jpeg:
+                written.append(f"{beside}/{number:05d}.jpg")
+                write_bytes(page.parent / written[-1], jpeg)
+    write_bytes(page, _page(report, shown, beside).encode())
+    return [*written, page.name]
+
+
+def _page(report: Report, shown: Wall | None, beside: str) -> str:
     folder = files("quorate.report")
     style = (folder / "page.css").read_text("utf-8")
     script = (folder / "page.js").read_text("utf-8")
     page = Template((folder / "page.html").read_text("utf-8"))
     message, below = figures.headline(report)
     parts = {
+        "work": ("Left to do", work(report)),
         "quality": ("How good", figures.quality(report)),
         "labels": ("Label by label", figures.labels(report)),
         "reliability": ("Scores", reliability(report)),
+        "published": ("Published", figures.published(report)),
         "agreement": ("Agreement", figures.accord(report)),
-        "wall": ("Pictures", wall(report)),
+        "wall": ("Pictures", "" if shown is None else _gallery(report, shown, beside)),
         "run": ("The run", figures.run(report)),
     }
     links = "".join(
         f'<a href="#{anchor}">{title}</a>' for anchor, (title, part) in parts.items() if part
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    kept = f"the folder {beside} beside it" if beside else "nothing else"
     return page.substitute(
         title=text(report.name),
         script_digest=digest,
+        image_sources="data: 'self' file:" if beside else "data:",
         style=style + panel_rules(report),
         script=script,
         name=name(report.name),
@@ -51,9 +83,45 @@ def render_report(report: Report) -> str:
         tiles=figures.tiles(report),
         troubles=figures.troubles(report),
         parts="".join(part for _, part in parts.values()),
+        kept=kept,
     )
 
 
-def write_report(path: str | Path, report: Report) -> None:
-    """Write the page to one file; a reader sees the old page or the new one, never half of it."""
-    write_bytes(path, render_report(report).encode())
+def _gallery(report: Report, shown: Wall, beside: str) -> str:
+    """The section of pictures: what is asked of them, and the data that the script draws."""
+    pictures, all_of = len(shown.jpegs), len(report.dataset.images)
+    several = len(report.detectors) > 1
+    lead = counted(pictures, "picture") + (f" of {all_of:,}" if pictures < all_of else "")
+    if several and report.order is None:
+        lead += ", those with the most disagreement first"
+    dashed = "Dashed is a detector's box that the quorum did not carry"
+    if report.ensemble is not None:
+        dashed += ", a quorum's box to delete or relabel, an object that the quorum missed"
+    lead += (
+        f". {dashed}. Point at a box for its votes; click a picture to enlarge it, then the arrow "
+        "keys lead to the others."
+    )
+    ticks = "".join(
+        f'<label><input type="checkbox" id="show-{key}" checked>{name(title)}</label>'
+        for key, title in shown.data["panels"]
+    )
+    controls = Template((files("quorate.report") / "wall.html").read_text("utf-8")).substitute(
+        ticks=ticks, score=f"{report.min_score:g}", shown_score=f"{report.min_score:.2f}"
+    )
+    if beside:
+        source: Any = [f"{beside}/{i:05d}.jpg" for i in range(pictures)]
+    else:
+        inside = [base64.b64encode(jpeg).decode() for jpeg in shown.jpegs]
+        source = [f"data:image/jpeg;base64,{one}" for one in inside]
+    return section(
+        "wall",
+        "The pictures they argue about" if several else "The pictures",
+        lead,
+        controls + _data("wall-data", shown.data) + _data("wall-pictures", source),
+    )
+
+
+def _data(anchor: str, value: Any) -> str:
+    """Plain values for the script; nothing in them can end the element."""
+    encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{anchor}">{encoded}</script>'

@@ -1,206 +1,260 @@
-"""The wall of pictures: each once, with what every detector, the quorum and the truth say."""
+"""The wall of pictures: each once, with what every detector, the quorum and the truth say.
+
+What is shown is data beside the page's markup, and the page's script draws it as one scrolls: two
+thousand pictures open as fast as twenty.
+"""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from quorate.annotations import Annotations
-from quorate.dataset import Image as Record
+from quorate.dataset import Dataset
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
+from quorate.evaluation.effort import ASIDE, BOTH, DELETED, MOVED, RELABELLED, Effort, effort
 from quorate.evaluation.truth import HAVE_A_BOX
-from quorate.labels import Labels
 from quorate.masks import Masks
-from quorate.report.markup import QUORUM, count, counted, name, section, short, text
+from quorate.report.markup import QUORUM, counted, plain, short
 from quorate.report.model import Report, own
 from quorate.report.outlines import paths
 
-SIDE = 640
-PICTURE_BYTES = 4_200_000  # of all JPEG files together, before base64 makes a third more of them
-BOXES = 8_000  # on the whole wall: what keeps the page a page that a browser likes
-LEGEND = 40  # labels, of those that occur
-COLOURS = 8
-DASHES = 3
+SIDE, MANY, SMALL_SIDE = 640, 400, 480
+"""Pixels of the longer side of a picture on the wall, and of one of more than `MANY`."""
+PICTURE_BYTES = 4_200_000  # of 24 JPEG files together; of more, as much each
+BOXES = 200_000  # on the whole wall
+Row = list[Any]
 
-Floats = NDArray[np.float64]
-_DIALOG = (
-    '<dialog id="large" aria-label="Picture, enlarged"><div class="bar">'
-    '<p id="large-title"></p><div id="large-panels" role="group" aria-label="Panels"></div>'
-    '<button type="button" id="large-close" aria-label="Close">×</button></div>'
-    '<div id="large-view"></div><button type="button" id="large-back" '
-    'aria-label="Picture before">‹</button><button type="button" id="large-on" '
-    'aria-label="Next picture">›</button></dialog><div id="tip" role="tooltip" hidden></div>'
-)
+
+@dataclass(frozen=True, eq=False)
+class Wall:
+    """What the page's script draws, and the pictures as JPEG files in the same order.
+
+    `data` is plain values: `labels`, `panels` (class and title), `score`, and for each picture of
+    `pictures` its name, size as shown, disagreement, edits and, panel by panel, its boxes. A box is
+    its label's place, its corners, its score, 1 where it is dashed, what a pointer is told, and the
+    path of its mask. A picture that could not be read has a reason in place of boxes.
+    """
+
+    data: dict[str, Any]
+    jpegs: tuple[bytes, ...]
+
+
+def wall(report: Report) -> Wall | None:
+    """The pictures in order; None where there are none to show."""
+    if report.read is None or not report.dataset.images or report.pictures < 1:
+        return None
+    records = {image.id: image for image in report.dataset.images}
+    ids = [i for i in report.hardest() if i in records]
+    panels = _panels(report)
+    most = max(20, min(100, BOXES // max(1, len(ids) * len(panels))))
+    side = SIDE if len(ids) <= MANY else SMALL_SIDE
+    limit = PICTURE_BYTES // min(max(len(ids), 1), 24)
+
+    def thumbnail(image_id: int) -> tuple[bytes, int, int, float] | str:
+        assert report.read is not None
+        try:
+            return _thumbnail(report.read, image_id, side, limit)
+        except (QuorateError, OSError) as error:
+            return str(getattr(error, "message", error))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = list(pool.map(thumbnail, ids))
+    boxes = _Boxes.of(report, ids)
+    level = {}
+    if report.agreement is not None and len(report.detectors) > 1:
+        known = report.agreement.image_id.tolist(), report.agreement.disagreement.tolist()
+        level = dict(zip(*known, strict=True))
+    pictures, jpegs = [], []
+    for image_id, picture in zip(ids, seen, strict=True):
+        told: dict[str, Any] = {"name": plain(short(records[image_id].file_name, 120))}
+        if (value := level.get(image_id)) is not None:
+            told["level"] = round(value, 3)
+        if (edits := boxes.edits(image_id)) is not None:
+            told["edits"] = edits
+        if isinstance(picture, str):
+            told["reason"] = plain(picture)
+            jpegs.append(b"")
+        else:
+            jpeg, width, height, scale = picture
+            told |= {"size": [width, height], "boxes": boxes.on(image_id, scale, most)}
+            jpegs.append(jpeg)
+        pictures.append(told)
+    data = {
+        "labels": [plain(label) for label in report.dataset.labels.names],
+        "panels": [[key, plain(title)] for key, title in panels.items()],
+        "score": report.min_score,
+        "pictures": pictures,
+    }
+    return Wall(data, tuple(jpegs))
+
+
+def _panels(report: Report) -> dict[str, str]:
+    """The views of every picture: the class and the title of each."""
+    truth = {"pt": "truth"} if report.ensemble is not None else {}
+    return {"pq": QUORUM} | truth | {f"p{i}": name for i, name in enumerate(report.detectors)}
+
+
+def panel_rules(report: Report) -> str:
+    """CSS that hides a panel whose box is not ticked."""
+    return "".join(
+        f"body:has(#show-{key}:not(:checked)) .cards .{key}{{display:none}}"
+        for key in _panels(report)
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Boxes:
-    """Boxes of one panel of one picture, by falling score, with masks where there are any.
+    """The boxes of the wall's pictures, sorted by picture and falling score.
 
-    `doubted` marks those that are drawn dashed; `told` is what a pointer on one is told.
+    `left` is what is to be done to `fused`, None without a truth.
     """
 
-    xyxy: Floats
-    label: Sequence[int]
-    score: Floats | None
-    doubted: NDArray[np.bool_]
-    told: Sequence[str]
-    masks: Masks | None = None
+    report: Report
+    fused: Detections
+    detectors: tuple[Detections, ...]
+    truth: Annotations | None
+    left: Effort | None
 
     @classmethod
-    def of(
-        cls,
-        found: Detections,
-        vocabulary: Labels,
-        doubted: NDArray[np.bool_],
-        told: Sequence[str],
-    ) -> Self:
-        order = np.argsort(-found.score, kind="stable")
-        found = found.take(order)
-        return cls(
-            found.xyxy.astype(np.float64),
-            vocabulary.positions(found.category_id).tolist(),
-            found.score.astype(np.float64),
-            doubted[order],
-            [told[row] for row in order],
-            found.masks,
-        )
+    def of(cls, report: Report, ids: Sequence[int]) -> _Boxes:
+        shown = set(ids)
+        images = tuple(image for image in report.dataset.images if image.id in shown)
+        fused = _sorted(report.fused, ids)
+        detectors = tuple(_sorted(own(report.detections, n), ids) for n in report.detectors)
+        truth, left = report.dataset.annotations, None
+        if truth is not None and report.ensemble is not None:
+            truth = truth.take(np.isin(truth.image_id, ids) & np.isin(truth.kind, HAVE_A_BOX))
+            truth = truth.take(np.argsort(truth.image_id, kind="stable"))
+            there = replace(report.dataset, images=images, annotations=truth)
+            left = effort(fused, there, min_score=report.min_score)
+        else:
+            truth = None
+        return cls(report, fused, detectors, truth, left)
 
-    def shown(self, min_score: float) -> int:
-        """How many of them are seen at first."""
-        return len(self.xyxy) if self.score is None else int((self.score >= min_score).sum())
+    def edits(self, image_id: int) -> list[int] | None:
+        """Objects to add, boxes to delete, labels to change, boxes to move; None without truth."""
+        if self.left is None or self.truth is None:
+            return None
+        rows = _rows(self.fused.image_id, image_id)
+        fate = self.left.fate[rows]
+        missing = self.left.missing[_rows(self.truth.image_id, image_id)]
+        counts = [
+            missing,
+            fate == DELETED,
+            np.isin(fate, (RELABELLED, BOTH)),
+            np.isin(fate, (MOVED, BOTH)),
+        ]
+        return [int(np.count_nonzero(one)) for one in counts]
 
+    def on(self, image_id: int, scale: float, most: int) -> list[list[Row]]:
+        """What each panel of one picture shows, at most so many boxes of each."""
+        report = self.report
+        rows = _rows(self.fused.image_id, image_id)
+        fused = self.fused.take(rows)
+        stands = fused.take(fused.score >= report.min_score)
+        told = [_members(report, fused, row) for row in range(min(len(fused), most))]
+        doubted = np.zeros(len(fused), np.bool_)
+        if self.left is not None:
+            fate, becomes = self.left.fate[rows], self.left.becomes[rows]
+            doubted = np.isin(fate, (DELETED, RELABELLED, BOTH))
+            told = [
+                f"{members}{self._edit(int(fate[row]), int(becomes[row]))}"
+                for row, members in enumerate(told)
+            ]
+        panels = [_drawn(report.dataset, fused, scale, most, doubted, told)]
+        if self.truth is not None and self.left is not None:
+            rows = _rows(self.truth.image_id, image_id)
+            panels.append(self._truth(rows, scale, most))
+        for found in self.detectors:
+            mine = found.take(_rows(found.image_id, image_id)).take(slice(most))
+            carried = _matched(mine, stands)
+            said = ["" if yes else "not carried by the quorum" for yes in carried]
+            panels.append(_drawn(report.dataset, mine, scale, most, ~carried, said))
+        return panels
 
-def wall(report: Report) -> str:
-    """The whole section; '' where there are no pictures to show."""
-    if report.read is None or not report.dataset.images or report.pictures < 1:
-        return ""
-    records = {image.id: image for image in report.dataset.images}
-    ids = [i for i in report.hardest() if i in records]
-    truth = report.dataset.annotations
-    if truth is not None:
-        truth = truth.take(np.isin(truth.image_id, ids) & np.isin(truth.kind, HAVE_A_BOX))
-        truth = truth if report.ensemble is not None else None
-    panels = _panels(report, truth is not None)
-    most = max(20, min(100, BOXES // max(1, len(ids) * len(panels))))
-    seen = report.detections.take(np.isin(report.detections.image_id, ids))
-    fused = report.fused.take(np.isin(report.fused.image_id, ids))
-    cards: list[str] = []
-    labels: set[int] = set()
-    for place, image_id in enumerate(ids):
-        boxes = _boxes_of(
-            report,
-            seen.take(seen.image_id == image_id),
-            fused.take(fused.image_id == image_id),
-            None if truth is None else truth.take(truth.image_id == image_id),
-        )
-        labels.update(label for panel in boxes.values() for label in panel.label if label >= 0)
-        cards.append(_card(report, place, records[image_id], panels, boxes, most, len(ids)))
-    return section(
-        "wall",
-        "The pictures they argue about" if len(report.detectors) > 1 else "The pictures",
-        _lead(report, len(ids), truth is not None),
-        _controls(report, panels, sorted(labels))
-        + f'<div class="cards">{"".join(cards)}</div>{_DIALOG}',
-    )
+    def _edit(self, fate: int, becomes: int) -> str:
+        said = {DELETED: "to delete", MOVED: "to move", ASIDE: ""}.get(fate, "")
+        if fate in (RELABELLED, BOTH):
+            said = f"is {self.report.dataset.labels.name_of(becomes)}"
+            said += ", to move" if fate == BOTH else ""
+        return f" · {said}" if said else ""
 
-
-def _lead(report: Report, pictures: int, truth: bool) -> str:
-    shown = counted(pictures, "picture")
-    if len(report.detectors) > 1 and report.order is None:
-        shown += " with the most disagreement, the worst first"
-    dashed = "Dashed is a detector's box that the quorum did not carry"
-    if truth:
-        dashed += ", a quorum's box that the truth denies, an object that the quorum missed"
-    return (
-        f"{shown}. {dashed}. Point at a box for its votes; click a picture to enlarge it, then "
-        "the arrow keys lead to the others."
-    )
-
-
-def _panels(report: Report, truth: bool) -> dict[str, str]:
-    """The views of every picture: the class and the title of each."""
-    panels = {"pq": QUORUM} | ({"pt": "truth"} if truth else {})
-    return panels | {f"p{i}": detector for i, detector in enumerate(report.detectors)}
-
-
-def panel_rules(report: Report) -> str:
-    """CSS that hides a panel whose box is not ticked; it needs no script."""
-    return "".join(
-        f"body:has(#show-{key}:not(:checked)) .cards .{key}{{display:none}}"
-        for key in _panels(report, report.ensemble is not None)
-    )
+    def _truth(self, rows: slice, scale: float, most: int) -> list[Row]:
+        assert self.truth is not None
+        assert self.left is not None
+        shapes = self.truth.take(rows).take(slice(most))
+        missing = self.left.missing[rows]
+        sizes = {i.id: (i.width, i.height) for i in self.report.dataset.images}
+        places = self.report.dataset.labels.positions(shapes.category_id)
+        told = [
+            "a region of many objects" if crowd else "to add: missed by the quorum" * bool(gone)
+            for crowd, gone in zip(shapes.iscrowd, missing, strict=False)
+        ]
+        return _rows_of(
+            shapes.enclosing(), places, None, missing, told, _paths(shapes.to_masks(sizes), scale),
+            scale,
+        )  # fmt: skip
 
 
-def _controls(report: Report, panels: Mapping[str, str], labels: Sequence[int]) -> str:
-    ticks = "".join(
-        f'<label><input type="checkbox" id="show-{key}" checked>{name(title)}</label>'
-        for key, title in panels.items()
-    )
-    names = report.dataset.labels.names
-    key = "".join(
-        f'<li><svg viewBox="0 0 16 12" aria-hidden="true"><rect class="{_tint(i)}" x="1.5" '
-        f'y="1.5" width="13" height="9"/></svg>{name(names[i])}</li>'
-        for i in labels[:LEGEND]
-    )
-    more = f"<li>and {count(len(labels) - LEGEND)} more</li>" if len(labels) > LEGEND else ""
-    return (
-        f'<form class="controls" autocomplete="off"><fieldset><legend>Show</legend>{ticks}'
-        '</fieldset><fieldset><legend>On the boxes</legend><label><input type="checkbox" '
-        'id="show-labels" checked>label and score</label></fieldset>'
-        '<fieldset class="script"><legend>Boxes from score</legend><label class="slider">'
-        f'<input type="range" id="min-score" min="0" max="1" step="0.01" '
-        f'value="{report.min_score:g}" aria-label="Boxes from score">'
-        f'<output id="min-score-shown">{report.min_score:.2f}</output></label></fieldset></form>'
-        f'<ul class="labels">{key}{more}</ul>'
-    )
+def _sorted(boxes: Detections, ids: Sequence[int]) -> Detections:
+    """The boxes on some pictures by picture and falling score."""
+    kept = boxes.take(np.isin(boxes.image_id, ids))
+    return kept.take(np.lexsort((-kept.score, kept.image_id)))
 
 
-def _tint(label: int) -> str:
-    """The class of a label's colour; past eight labels the colours return, dotted."""
-    return f"c{label % COLOURS} k{label // COLOURS % DASHES}"
+def _rows(image_id: NDArray[np.int64], wanted: int) -> slice:
+    """Where the rows of a picture are, of a rising column."""
+    first, last = np.searchsorted(image_id, [wanted, wanted + 1]).tolist()
+    return slice(first, last)
 
 
-def _boxes_of(
-    report: Report, seen: Detections, fused: Detections, truth: Annotations | None
-) -> dict[str, _Boxes]:
-    """What each panel of one picture shows."""
-    stands = fused.take(fused.score >= report.min_score)
-    vocabulary = report.dataset.labels
-    out = {}
-    if truth is None:
-        doubted = np.zeros(len(fused), dtype=np.bool_)
-    else:
-        inside = truth.enclosing()
-        doubted = ~_matched(fused.xyxy, fused.category_id, inside, truth.category_id)
-        missed = ~_matched(inside, truth.category_id, stands.xyxy, stands.category_id)
-        out["pt"] = _Boxes(
-            inside,
-            vocabulary.positions(truth.category_id).tolist(),
-            None,
-            missed & ~truth.iscrowd,
-            [
-                "a region of many objects" if crowd else "missed by the quorum" if gone else ""
-                for crowd, gone in zip(truth.iscrowd, missed, strict=True)
-            ],
-            truth.to_masks({i.id: (i.width, i.height) for i in report.dataset.images}),
-        )
-    members = [_members(report, fused, row) for row in range(len(fused))]
-    out["pq"] = _Boxes.of(fused, vocabulary, doubted, members)
-    for position, detector in enumerate(report.detectors):
-        mine = own(seen, detector)
-        carried = _matched(mine.xyxy, mine.category_id, stands.xyxy, stands.category_id)
-        told = ["" if yes else "not carried by the quorum" for yes in carried]
-        out[f"p{position}"] = _Boxes.of(mine, vocabulary, ~carried, told)
-    return out
+def _drawn(
+    dataset: Dataset,
+    boxes: Detections,
+    scale: float,
+    most: int,
+    doubted: NDArray[np.bool_],
+    told: Sequence[str],
+) -> list[Row]:
+    shown = boxes.take(slice(most))
+    places = dataset.labels.positions(shown.category_id)
+    outlines = _paths(shown.masks, scale)
+    return _rows_of(shown.xyxy, places, shown.score, doubted, told, outlines, scale)
+
+
+def _rows_of(
+    xyxy: NDArray[np.floating],
+    places: NDArray[np.integer],
+    score: NDArray[np.floating] | None,
+    doubted: NDArray[np.bool_],
+    told: Sequence[str],
+    outlines: Sequence[str] | None,
+    scale: float,
+) -> list[Row]:
+    """Boxes as the page's script takes them; a score of -1 is none."""
+    corners = np.round(xyxy.astype(np.float64) * scale, 1).tolist()
+    scores = [-1.0] * len(corners) if score is None else np.round(score.astype(float), 3).tolist()
+    rows = []
+    for row, box in enumerate(corners):
+        one: Row = [int(places[row]), *box, scores[row], int(doubted[row]), plain(told[row])]
+        if outlines and outlines[row]:
+            one.append(outlines[row])
+        rows.append(one)
+    return rows
+
+
+def _paths(masks: Masks | None, scale: float) -> list[str] | None:
+    return None if masks is None else paths(masks, scale)
 
 
 def _members(report: Report, fused: Detections, row: int) -> str:
@@ -218,129 +272,33 @@ def _members(report: Report, fused: Detections, row: int) -> str:
     return f"{votes}: {who}" if who else votes
 
 
-def _matched(
-    boxes: NDArray[np.floating],
-    category: NDArray[np.integer],
-    others: NDArray[np.floating],
-    other_category: NDArray[np.integer],
-    iou: float = 0.5,
-) -> NDArray[np.bool_]:
+def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray[np.bool_]:
     """(n,) whether any of `others` has the category and overlaps more than `iou`."""
     if not len(boxes) or not len(others):
         return np.zeros(len(boxes), dtype=np.bool_)
-    a, b = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
+    a, b = boxes.xyxy[:, None].astype(np.float64), others.xyxy[None].astype(np.float64)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = np.maximum(sides, 0).prod(-1)
     areas = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
-    same = category[:, None] == other_category[None]
+    same = boxes.category_id[:, None] == others.category_id[None]
     found: NDArray[np.bool_] = (same & (shared > iou * (areas - shared))).any(1)
     return found
 
 
-def _card(
-    report: Report,
-    place: int,
-    record: Record,
-    panels: Mapping[str, str],
-    boxes: dict[str, _Boxes],
-    most: int,
-    places: int,
-) -> str:
-    level = ""
-    if report.agreement is not None and len(report.detectors) > 1:
-        at = report.agreement.image_id == record.id
-        value = float(report.agreement.disagreement[at].max(initial=0.0))
-        level = (
-            f'<span class="level"><i style="width:{100 * value:.0f}%"></i></span>'
-            f"<span>disagreement {value:.2f}</span>"
-        )
-    head = (
-        f'<h3><span class="place">{place + 1}</span>{name(short(record.file_name, 120))}</h3>'
-        f'<p class="meta">{level}</p>'
-    )
-    assert report.read is not None
-    try:
-        jpeg, width, height, scale = _thumbnail(report.read, record.id, PICTURE_BYTES // places)
-    except (QuorateError, OSError) as error:
-        reason = text(getattr(error, "message", error))
-        return (
-            f'<article class="card"><header>{head}</header><p class="gone">{reason}</p></article>'
-        )
-    names = report.dataset.labels.names
-    views = [
-        f'<figure class="panel {key}"><figcaption>{name(title)}'
-        f'<b class="tally">{boxes[key].shown(report.min_score)}</b></figcaption>'
-        f'<svg class="view i{place}" viewBox="0 0 {width} {height}" role="img" tabindex="0" '
-        f'aria-label="{text(title)}, {text(record.file_name)}">'
-        f"{_drawn(boxes[key], names, scale, most, report.min_score, width)}</svg></figure>"
-        for key, title in panels.items()
-    ]
-    if "pt" in boxes:  # the quorum beside the truth, the detectors below
-        views = ["<div>", *views[:2], "</div><div>", *views[2:], "</div>"]
-    picture = f'.i{place}{{background-image:url("data:image/jpeg;base64,{jpeg}")}}'
-    shape = "tall" if height > width else "wide"
-    return (
-        f'<article class="card {shape}"><style>{picture}</style><header>{head}</header>'
-        f'<div class="panels">{"".join(views)}</div></article>'
-    )
-
-
 def _thumbnail(
-    read: Callable[[int], NDArray[np.uint8]], image_id: int, limit: int
-) -> tuple[str, int, int, float]:
-    """A picture as base64 of a JPEG of at most `limit` bytes, its size, and its scale."""
+    read: Callable[[int], NDArray[np.uint8]], image_id: int, longest: int, limit: int
+) -> tuple[bytes, int, int, float]:
+    """A picture as a JPEG of at most `limit` bytes, its size, and its scale."""
     pixels = np.ascontiguousarray(read(image_id))
     original = Image.fromarray(pixels) if pixels.size else Image.new("RGB", (1, 1))
     data, picture = b"", original
-    for side, grade in ((SIDE, 80), (SIDE, 65), (480, 65), (480, 45), (320, 45), (160, 40)):
+    for side, grade in ((longest, 80), (longest, 65), (480, 65), (480, 45), (320, 45), (160, 40)):
         factor = min(1.0, side / max(original.size))
         size = tuple(max(1, round(length * factor)) for length in original.size)
-        picture = original.resize((size[0], size[1]), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        picture = original.resize((size[0], size[1]), Image.Resampling.BICUBIC, reducing_gap=1.5)
         file = BytesIO()
-        picture.save(file, "JPEG", quality=grade, optimize=True)
+        picture.save(file, "JPEG", quality=grade)
         data = file.getvalue()
         if len(data) <= limit:
             break
-    return (
-        base64.b64encode(data).decode(),
-        picture.width,
-        picture.height,
-        picture.width / original.width,
-    )
-
-
-def _drawn(
-    boxes: _Boxes, names: Sequence[str], scale: float, most: int, min_score: float, width: int
-) -> str:
-    """The boxes of a panel with their masks, the surest on top."""
-    lines = []
-    shown = min(most, len(boxes.xyxy))
-    outlines = [""] * shown if boxes.masks is None else paths(boxes.masks.take(slice(shown)), scale)
-    for row in reversed(range(shown)):
-        x1, y1, x2, y2 = (float(v) * scale for v in boxes.xyxy[row])
-        label = names[boxes.label[row]] if boxes.label[row] >= 0 else "?"
-        score = None if boxes.score is None else float(boxes.score[row])
-        said = short(label, 24) + ("" if score is None else f" {score:.2f}")
-        whole = " · ".join(
-            part
-            for part in (label + ("" if score is None else f" {score:.3f}"), boxes.told[row])
-            if part
-        )
-        shape = (
-            f'x="{x1:.1f}" y="{y1:.1f}" width="{max(x2 - x1, 0.5):.1f}" '
-            f'height="{max(y2 - y1, 0.5):.1f}"'
-        )
-        low = score is not None and score < min_score
-        classes = f"b {_tint(boxes.label[row])}" + (" dash" if boxes.doubted[row] else "")
-        classes += " masked" if outlines[row] else ""
-        mask = f'<path d="{outlines[row]}"/>' if outlines[row] else ""
-        end = x1 > width * 0.7
-        lines.append(
-            f'<g class="{classes}{" low" if low else ""}"'
-            + ("" if score is None else f' data-s="{score:.3f}"')
-            + f'><title>{text(whole)}</title>{mask}<rect class="halo" {shape}/><rect {shape}/>'
-            f'<text x="{(x2 if end else x1):.1f}" y="{(y1 - 4 if y1 > 24 else y1 + 20):.1f}"'
-            + (' text-anchor="end"' if end else "")
-            + f">{text(said)}</text></g>"
-        )
-    return "".join(lines)
+    return data, picture.width, picture.height, picture.width / original.width

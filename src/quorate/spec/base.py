@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from quorate.display import of_field
 from quorate.errors import SpecError
 from quorate.spec.words import NO_MAPPING, in_words
 
@@ -52,6 +53,12 @@ class SpecModel(BaseModel):
         """Likewise with pydantic's error, which says where in a whole it belongs."""
         return super().model_validate(value, **how)
 
+    def __repr__(self) -> str:
+        said = self.model_fields_set | {"kind", "method"}
+        fields = [n for n, field in type(self).model_fields.items() if n in said and field.repr]
+        shown = ", ".join(f"{name}={of_field(getattr(self, name))}" for name in fields)
+        return f"{type(self).__name__}({shown})"
+
     @model_validator(mode="wrap")
     @classmethod
     def _in_words(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -73,6 +80,17 @@ def _from_the_specs_folder(value: str, info: ValidationInfo) -> str:
 Location = Annotated[str, AfterValidator(_from_the_specs_folder)]
 """A path or URI; in a spec file, a relative path is taken from the file's own folder."""
 
+VOCABULARIES = ("coco", "coco91", "voc", "objects365", "openimages", "lvis")
+
+
+def _named(value: tuple[str, ...] | str, info: ValidationInfo) -> tuple[str, ...] | str:
+    located = isinstance(value, str) and value not in VOCABULARIES
+    return _from_the_specs_folder(str(value), info) if located else value
+
+
+Names = Annotated[tuple[str, ...] | str, AfterValidator(_named)]
+"""Labels in the order of their numbers; or a file of them; or a word of `VOCABULARIES`."""
+
 
 class _Loader(yaml.SafeLoader):
     """Plain YAML only: a repeated key and an alias (the 'billion laughs') are refused.
@@ -83,7 +101,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "a spec has no aliases (*name)", mark)
+            raise yaml.composer.ComposerError(
+                None, None, 'a spec has no aliases (*name); a glob stands in quotes: "*.jpg"', mark
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

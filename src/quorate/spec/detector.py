@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from quorate.errors import did_you_mean
-from quorate.spec.base import SpecModel
+from quorate.spec.base import VOCABULARIES, SpecModel
 from quorate.spec.calibration import CalibrationField
 from quorate.spec.tta import Tiles, Views
 from quorate.spec.words import problem
@@ -86,8 +86,10 @@ class Detector(SpecModel):
     @property
     def files(self) -> tuple[str, ...]:
         """The files, or folders of files, that its boxes depend on."""
-        weights = getattr(self, "weights", None)
-        return (weights,) if weights else ()
+        names = getattr(self, "names", None)
+        named = isinstance(names, str) and names not in VOCABULARIES
+        found = getattr(self, "weights", None), names if named else None
+        return tuple(location for location in found if location)
 
     def load(self) -> Predictor:
         """Read the weights and return what detects; DetectorError where that fails."""

@@ -48,6 +48,9 @@ class Publish(SpecModel):
     review: Literal["disagreement"] | None = Field(
         None, description="Tag the pictures a person should look at first."
     )
+    review_share: float = Field(
+        0.2, gt=0.0, le=1.0, description="The most pictures that are tagged, as a share of all."
+    )
     report: bool = Field(True, description="Write report.html.")
 
 
@@ -77,6 +80,11 @@ class EnsembleSpec(SpecModel):
     )
     publish: Publish = Field(
         Publish(), description="What is written.", examples=[{"formats": ["cvat"]}]
+    )
+    max_pixels: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures of more pixels are left out; default: 89,478,485, Pillow's own.",
     )
     pools: dict[Name, Pool] = Field(
         default_factory=dict,

@@ -65,7 +65,8 @@ def detect(
             inputs = fingerprint(voter.fingerprint, shown)
             if not done(folder, inputs):
                 known = known_of(work, shard, voter)
-                tasks.append(Task(voter, folder, inputs, contents, kept.get(name), known))
+                first = shard == 0
+                tasks.append(Task(voter, folder, inputs, contents, kept.get(name), first, known))
                 tasks[-1].resume()
         begin = min((task.position for task in tasks), default=count)
         begin = min(begin, count)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
+from quorate.display import brief
 from quorate.labels import UNMAPPED
 from quorate.spec import EnsembleSpec
 from quorate.steps.results import Results
@@ -17,6 +18,7 @@ from quorate.steps.results import Results
 if TYPE_CHECKING:
     from quorate.evaluation.agreement import Agreement
     from quorate.evaluation.coco import CocoMetrics
+    from quorate.evaluation.effort import Effort
     from quorate.evaluation.reliability import Reliability
 
 
@@ -28,6 +30,8 @@ class Findings:
     kept         what the quorum decided with at least the score that is published
     agreement    how far the detectors agree, picture by picture
     metrics      COCO's numbers of each detector and of the ensemble; empty where there is no truth
+    efforts      what a person would have to do to each, from the score that is published on
+    doubts       what is suspicious about these, a sentence each
     reliability  likewise, where a report is asked for: of the scores as given and, where the spec
                  has a calibration, as calibrated
     """
@@ -35,13 +39,20 @@ class Findings:
     dataset: Dataset
     kept: Detections
     agreement: Agreement
-    metrics: Mapping[str, CocoMetrics]
-    reliability: Mapping[str, tuple[Reliability, Reliability | None]]
+    metrics: Mapping[str, CocoMetrics] = field(default_factory=dict)
+    efforts: Mapping[str, Effort] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
+    reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, results: Results, ensemble: EnsembleSpec) -> Findings:
         """Read every shard once. All boxes are in memory only where there is a truth to hold."""
         from quorate.evaluation.agreement import Agreement, agreement
+        from quorate.evaluation.coco import evaluate
+        from quorate.evaluation.doubts import doubts, no_better
+        from quorate.evaluation.effort import effort
 
         dataset = _dataset(results)
         true = dataset.annotations is not None and len(dataset.annotations) > 0
@@ -64,11 +75,27 @@ class Findings:
         fused = Detections.concat(decided)
         kept = fused.take(fused.score >= lowest)
         if not true:
-            return cls(dataset, kept, Agreement.concat(parts), {}, {})
+            return cls(dataset, kept, Agreement.concat(parts))
         together = Detections.concat(boxes)
         voters = {name: together.of(name) for name in results.detectors} | {"ensemble": fused}
-        metrics, reliability = _measured(voters, dataset, ensemble)
-        return cls(dataset, kept, Agreement.concat(parts), metrics, reliability)
+        metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
+        worse = no_better(metrics, "ensemble")
+        return cls(
+            dataset,
+            kept,
+            Agreement.concat(parts),
+            metrics,
+            {name: effort(boxes, dataset, min_score=lowest) for name, boxes in voters.items()},
+            [
+                *([worse] if worse else []),
+                *(
+                    doubt
+                    for name, boxes in voters.items()
+                    for doubt in doubts(boxes, dataset, name)
+                ),
+            ],
+            _reliability(voters, dataset, ensemble) if ensemble.publish.report else {},
+        )
 
 
 def _dataset(results: Results) -> Dataset:
@@ -88,21 +115,19 @@ def _dataset(results: Results) -> Dataset:
     return replace(source, images=results.images, labels=results.labels, annotations=truth)
 
 
-def _measured(
+def _reliability(
     voters: Mapping[str, Detections], dataset: Dataset, ensemble: EnsembleSpec
-) -> tuple[dict[str, CocoMetrics], dict[str, tuple[Reliability, Reliability | None]]]:
-    """Hold each voter's boxes to the truth; see `Findings`."""
-    from quorate.evaluation.coco import evaluate
+) -> dict[str, tuple[Reliability, Reliability | None]]:
+    """How far each voter's scores are right, as given and as calibrated."""
     from quorate.fusion.calibrate import calibrated
     from quorate.report.model import reliability_of
 
-    metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
     reliability: dict[str, tuple[Reliability, Reliability | None]] = {}
-    for name, boxes in voters.items() if ensemble.publish.report else ():
+    for name, boxes in voters.items():
         how = {n: c for n, c in ensemble.calibrations.items() if n == name}
         after = calibrated(boxes, how, labels=dataset.labels)
         reliability[name] = (
             reliability_of(boxes, dataset),
             reliability_of(after, dataset) if how else None,
         )
-    return metrics, reliability
+    return reliability

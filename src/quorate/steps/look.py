@@ -8,28 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Pillow
-
 from quorate import pictures
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
-from quorate.errors import ImageError, InputError, QuorateError
+from quorate.display import of_field
+from quorate.errors import QuorateError
 from quorate.labels import Labels
+from quorate.pictures import Picture, pixels
 from quorate.spec import EnsembleSpec
 from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
 from quorate.steps.voter import Seen
 from quorate.steps.whole import Loaded, processors
 from quorate.storage import read_bytes
-
-Picture = str | os.PathLike[str] | bytes | Pillow.Image | NDArray[np.uint8]
-"""A file (a path, a place in a ZIP archive or in S3), its bytes, or its pixels.
-
-Of a file and of its bytes the EXIF orientation is applied, as everywhere here. A PIL image and an
-array, uint8 (height, width, 3) in RGB, are taken as they stand.
-"""
 
 
 class LoadedEnsemble:
@@ -56,6 +47,7 @@ class LoadedEnsemble:
         for detector in ensemble.detectors:
             if isinstance(detector, ContainerDetector):
                 detector.load()
+        pictures.allow(ensemble.max_pixels)
         loaded = Loaded.load(ensemble)
         self.ensemble = ensemble
         self.labels = _labels(ensemble, loaded) if labels is None else labels
@@ -100,6 +92,10 @@ class LoadedEnsemble:
         """End the threads; what is at work is finished first."""
         self._pool.shutdown()
 
+    def __repr__(self) -> str:
+        names = [detector.name for detector in self.ensemble.detectors]
+        return f"LoadedEnsemble({self.ensemble.name!r}, detectors={of_field(names)})"
+
     def __enter__(self) -> Self:
         return self
 
@@ -109,7 +105,10 @@ class LoadedEnsemble:
     def _seen(self, start: int, given: Sequence[Picture]) -> list[dict[str, Seen]]:
         """What each detector, by its name, sees in each of a few pictures."""
         names = [_named(picture, start + i) for i, picture in enumerate(given)]
-        shown = [_pixels(picture, name) for picture, name in zip(given, names, strict=True)]
+        shown = [
+            pixels(picture, name=name, read=read_bytes)
+            for picture, name in zip(given, names, strict=True)
+        ]
         answers: list[dict[str, Seen]] = [{} for _ in shown]
         for voter in self._voters:
             for answer, seen in zip(answers, voter.answers(names, shown), strict=True):
@@ -143,34 +142,6 @@ def _labels(ensemble: EnsembleSpec, loaded: Loaded) -> Labels:
 def _named(picture: Picture, position: int) -> str:
     """What messages call a picture."""
     return os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"picture {position}"
-
-
-def _pixels(picture: Picture, name: str) -> NDArray[np.uint8]:
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise InputError(
-                f"{name}: an array of {picture.dtype} {picture.shape} is no picture.",
-                hint="give uint8 of (height, width, 3), RGB",
-            )
-        if not picture.size:
-            raise InputError(f"{name}: has no pixels.")
-        return np.ascontiguousarray(picture)
-    if isinstance(picture, Pillow.Image):
-        try:
-            pixels = np.asarray(pictures.to_rgb(picture.copy()))
-        except (OSError, ValueError) as error:  # cut short, or closed
-            raise ImageError(f"{name}: cannot be decoded ({error}).") from None
-        return _pixels(pixels, name)
-    if isinstance(picture, bytes | bytearray | memoryview):
-        return pictures.decode(bytes(picture), name=name)
-    if not isinstance(picture, str | os.PathLike):
-        raise InputError(
-            f"{name}: a {type(picture).__name__} is no picture.",
-            hint="give a path, the bytes of a file, an image of Pillow, or an array",
-        )
-    if "\0" in os.fspath(picture):
-        raise InputError(f"{name!r}: is no path.")
-    return pictures.decode(read_bytes(picture), name=name)
 
 
 def _warn(detector: str, reason: str) -> None:

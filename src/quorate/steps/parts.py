@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from quorate.dataset import Image
 from quorate.detections import Detections
 from quorate.detectors.base import Boxes
+from quorate.detectors.sanity import causes, suspicions
 from quorate.errors import QuorateError, StorageError
+from quorate.labels import UNMAPPED
 from quorate.spec import Detector
 from quorate.steps.checkpoint import Checkpoint
 from quorate.steps.voter import Seen, Voter
@@ -27,6 +32,7 @@ from quorate.steps.work import (
 )
 from quorate.storage import sha256
 
+log = logging.getLogger("quorate.steps")
 PART_SIZE = 64
 """Pictures a part: a killed step goes on from its last finished part."""
 
@@ -36,12 +42,16 @@ class Part(msgspec.Struct, frozen=True):
 
     images  how many pictures it has
     digest  SHA-256 of the file of its boxes
+    dropped how many boxes the detector left out, by the reason
+    notes   what is odd about its boxes
     """
 
     fingerprint: str
     images: int
     digest: str
     skipped: tuple[Skipped, ...] = ()
+    dropped: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -53,6 +63,7 @@ class Task:
     position    the first picture that is in no finished part
     failed      why the detector has no vote here, '' while it has
     checkpoint  where finished parts are kept for another machine
+    first       whether these are the run's first pictures, whose boxes are looked at
     """
 
     voter: Voter
@@ -60,6 +71,7 @@ class Task:
     fingerprint: str
     contents: ShardImages
     checkpoint: Checkpoint | None = None
+    first: bool = False
     known: Mapping[int, Seen] = field(default_factory=dict)
     position: int = 0
     failed: str = ""
@@ -142,7 +154,12 @@ class Task:
             detectors=voters,
             boxes=dict(zip(voters, counts.tolist(), strict=True)) if len(voters) > 1 else {},
             skipped=tuple(skipped for part in whole for skipped in part.skipped),
-            notes=tuple(self.voter.mapping.report(self.detector.name)),
+            notes=(
+                *self.voter.mapping.report(self.detector.name),
+                *(note for part in whole for note in part.notes),
+            ),
+            about=dict(self.voter.about),
+            dropped=dict(sum((Counter(part.dropped) for part in whole), Counter())),
         )
         write_json(self.folder / "manifest.json", manifest)
         (self.folder / "failed.json").unlink(missing_ok=True)
@@ -174,12 +191,41 @@ class Task:
         images = self.contents.images[self.position :][: len(self.boxes)]
         boxes = self._part().with_suffix(".parquet")
         write_detections(boxes, self.voter.columns([image.id for image in images], self.boxes))
-        part = Part(self.fingerprint, len(images), sha256(boxes), tuple(self.skipped))
+        part = Part(
+            self.fingerprint,
+            len(images),
+            sha256(boxes),
+            tuple(self.skipped),
+            self.voter.take_dropped(),
+            self._looked_at(images),
+        )
         write_json(self._part().with_suffix(".json"), part)
         self.position += PART_SIZE
         self.boxes, self.skipped = [], []
         if self.checkpoint:
             self.checkpoint.keep(self.folder / "parts")
+
+    def _looked_at(self, images: Sequence[Image]) -> tuple[str, ...]:
+        """What is odd about the boxes of the run's first pictures: said at once, and noted."""
+        if not self.first or self.position:
+            return ()
+        mapping = self.voter.mapping
+        words = np.unique(mapping.category_id[mapping.category_id != UNMAPPED]).astype(str)
+        skipped = {one.file_name for one in self.skipped}
+        there = [i for i, image in enumerate(images) if image.file_name not in skipped]
+        odd = suspicions(
+            [self.boxes[i][0] for i in there],
+            [(images[i].height, images[i].width) for i in there],
+            words.tolist(),
+        )
+        if not odd:
+            return ()
+        many = f"{len(there):,} pictures" if len(there) > 1 else "picture"
+        said = f"{self.detector.name}: in the first {many}, {' and '.join(odd)}."
+        said += f" {causes(self.voter.about)}"
+        if len(self.contents.images) > PART_SIZE:
+            log.warning("%s", said)
+        return (said,)
 
 
 def known_of(work: Work, shard: int, voter: Voter) -> dict[int, Seen]:

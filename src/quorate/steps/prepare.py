@@ -64,13 +64,17 @@ def prepare(
     from quorate.formats import read
 
     data = ensemble.where()
+    pictures.allow(ensemble.max_pixels)
     dataset = read(data)
     words = vocabulary(ensemble, dataset.labels, labels)
     notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
     with open_tree(dataset.root) as tree:
         images, skipped = _measured(tree, dataset.images, progress)
         if not images:
-            raise InputError(f"{ensemble.data}: not one readable picture.")
+            raise InputError(
+                f"{ensemble.data}: not one readable picture.",
+                hint=f"the first: {skipped[0].reason}" if skipped else None,
+            )
         stamps = tree.stamps(image.file_name for image in images)
     categories = tuple(Category(i, n) for i, n in zip(words.ids, words.names, strict=True))
     size = shard_size or sharding.shard_size(len(images))

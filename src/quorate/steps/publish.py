@@ -25,8 +25,7 @@ from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
 if TYPE_CHECKING:
     from quorate.formats.base import Written
 
-PICTURES = 24
-"""How many of the pictures that need a person's eye the report shows."""
+SUMMARY = "summary.json"
 STAGE = ".publishing"
 """Where files are written before they are moved to their places."""
 
@@ -65,7 +64,7 @@ def publish(
     asked, kept = ensemble.publish, findings.kept
     total = len(asked.formats) + asked.report
     files: list[str] = []
-    notes = list(results.notes)
+    notes = [*findings.doubts, *results.notes]
     if len(kept) < results.decided:
         notes.append(
             f"{len(kept):,} of {results.decided:,} boxes are published: the others score less than "
@@ -81,11 +80,11 @@ def publish(
         notes += [note for note in written.notes if note not in notes]
     if asked.report:
         progress(total - 1, total)
-        _write_report(stage / "report.html", ensemble, results, findings, notes)
-        files.append("report.html")
+        files += _write_report(stage / "report.html", ensemble, results, findings, notes)
     notes += _moved(stage, out, files)
+    files.append(SUMMARY)
     summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
-    write_json(out / "summary.json", summary)
+    write_json(out / SUMMARY, summary)
     work.forget_earlier()
     progress(total, total)
     return summary.at(str(out))
@@ -100,7 +99,8 @@ def _write(
     dataset = replace(findings.dataset, annotations=None)
     options: dict[str, Any] = {}
     if name == "cvat" and ensemble.publish.review:
-        dataset, boxes = with_review(dataset, boxes, findings.agreement)
+        share = ensemble.publish.review_share
+        dataset, boxes = with_review(dataset, boxes, findings.agreement, share)
     if name == "coco":
         options["renumber"] = ensemble.publish.renumber
     if name == "yolo":
@@ -157,10 +157,11 @@ def _write_report(
     results: Results,
     findings: Findings,
     notes: Sequence[str],
-) -> None:
-    """Fill the report from what was found; the hardest pictures are read once more."""
+) -> list[str]:
+    """Fill the report from what was found; its pictures are read once more. Returns its files."""
     from quorate.evaluation.agreement import review_order
     from quorate.report import Report, write_report
+    from quorate.report.model import PICTURES
 
     dataset, metrics, reliability = findings.dataset, findings.metrics, findings.reliability
     hardest = review_order(findings.agreement, most=PICTURES)
@@ -179,13 +180,16 @@ def _write_report(
             fusion=ensemble.fusion.method,
             metrics={name: one for name, one in metrics.items() if name != "ensemble"},
             ensemble=metrics.get("ensemble"),
+            efforts=findings.efforts,
+            published=findings.kept,
+            doubts=findings.doubts,
             reliability={name: one for name, one in reliability.items() if name != "ensemble"},
             reliability_fused=reliability["ensemble"][0] if reliability else None,
             agreement=findings.agreement,
             skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
             failed=results.failed,
-            notes=notes,
-            pictures=PICTURES,
+            notes=[one for one in notes if one not in findings.doubts],
+            about=results.about,
             read=lambda image_id: decode(tree.read(names[image_id]), name=names[image_id]),
         )
-        write_report(path, report)
+        return write_report(path, report)

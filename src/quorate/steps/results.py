@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
@@ -94,7 +95,16 @@ class Results:
         """What the steps remarked, each remark once."""
         found = [*self.plan.notes]
         found += [n for shards in self.manifests.values() for one in shards for n in one.notes]
+        for name, shards in self.manifests.items():
+            dropped = sum((Counter(one.dropped) for one in shards), Counter[str]())
+            found += [f"{name}: {count:,} boxes {why}." for why, count in dropped.items()]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def about(self) -> dict[str, dict[str, str]]:
+        """What each detector's model was taken for, where it tells."""
+        told = {name: shards[0].about for name, shards in self.manifests.items() if shards}
+        return {name: about for name, about in told.items() if about}
 
     def detections(self, shard: int) -> Detections:
         """The boxes of the detectors that took part in a shard; all detectors' names are known."""

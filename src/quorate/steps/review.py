@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,23 @@ REVIEW = "review"
 
 
 def with_review(
-    dataset: Dataset, boxes: Annotations, agreement: Agreement
+    dataset: Dataset, boxes: Annotations, agreement: Agreement, share: float
 ) -> tuple[Dataset, Annotations]:
-    """Add a tag to every picture on which the detectors disagree, with how far in percent.
+    """Add a tag to the pictures on which the detectors disagree most, with how far in percent.
 
     In percent, because a CVAT attribute that can be compared is a whole number.
+
+    Args:
+        dataset: The pictures and labels that are written.
+        boxes: What is written for them; the tags are added.
+        agreement: How far the detectors disagree on each picture.
+        share: At most this share of the pictures is tagged, rounded up, those of the highest
+            disagreement (the earlier one of equals); pictures without any never are.
     """
     percent = np.rint(100 * agreement.disagreement).astype(np.int64)
-    doubtful = np.flatnonzero(percent)
+    most = math.ceil(share * len(percent))
+    first = np.sort(np.argsort(-agreement.disagreement, kind="stable")[:most])
+    doubtful = first[percent[first] > 0]
     labels = dataset.labels
     if REVIEW not in labels:
         labels = Labels(

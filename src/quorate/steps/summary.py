@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from quorate.detections import Detections
+from quorate.display import brief, html_table
 from quorate.spec import EnsembleSpec
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
 from quorate.steps.work import Skipped
 from quorate.storage import join
 
-if TYPE_CHECKING:
-    from quorate.evaluation.coco import CocoMetrics
-
 REVIEWED = 10
 """How many pictures the summary names to be looked at first."""
 
 
 class Voted(msgspec.Struct, frozen=True):
-    """One detector, or the ensemble, in the summary; `ap`, `ap50` None where there is no truth."""
+    """One detector, or the ensemble, in the summary.
+
+    `ap`, `ap50` and `effort` are None where there is no truth; `effort` holds what a person would
+    have to do to its boxes from the score that is published on, as `Effort.to_dict` has it.
+    """
 
     name: str
     boxes: int
     ap: float | None = None
     ap50: float | None = None
+    effort: dict[str, Any] | None = None
     failed: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a run came to; `summary.json` holds the same, its files by their places beside it."""
+    """What a run came to; `summary.json` holds the same, its files by their places beside it.
+
+    about  what each detector's model was taken for, in words: layout, input, colours, boxes, names
+    """
 
     name: str
     method: str
@@ -47,6 +53,17 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     review: tuple[str, ...]
     files: tuple[str, ...]
+    about: dict[str, dict[str, str]] = {}
+
+    __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"": one.name, "boxes": one.boxes, "AP": one.ap, "AP50": one.ap50, "failed": one.failed}
+            for one in (*self.detectors, self.ensemble)
+        ]
+        boxes = f"{self.published:,} boxes published in {self.images:,} pictures"
+        return html_table(f"{self.name}: {self.method}, {boxes}", rows)
 
     def at(self, out: str) -> Summary:
         """The same with the files' locations, of a summary that lies in the folder `out`."""
@@ -65,7 +82,6 @@ def summarise(
     """Count what was found, and what of it was published."""
     from quorate.evaluation.agreement import review_order
 
-    metrics = findings.metrics
     names = {image.id: image.file_name for image in findings.dataset.images}
     votes, counts = np.unique(published.votes, return_counts=True)
     return Summary(
@@ -73,16 +89,11 @@ def summarise(
         method=ensemble.fusion.method,
         images=len(findings.dataset.images),
         detectors=tuple(
-            _voted(
-                voter,
-                results.counts[voter],
-                metrics.get(voter),
-                results.failed.get(detector.name, ""),
-            )
+            _voted(voter, results.counts[voter], findings, results.failed.get(detector.name, ""))
             for detector in ensemble.detectors
             for voter in detector.voters
         ),
-        ensemble=_voted("ensemble", results.decided, metrics.get("ensemble")),
+        ensemble=_voted("ensemble", results.decided, findings),
         published=len(published),
         votes=dict(zip(map(str, votes.tolist()), counts.tolist(), strict=True)),
         degraded=bool(results.failed),
@@ -90,9 +101,13 @@ def summarise(
         notes=tuple(notes),
         review=tuple(names[int(i)] for i in review_order(findings.agreement, most=REVIEWED)),
         files=tuple(files),
+        about=results.about,
     )
 
 
-def _voted(name: str, boxes: int, metrics: CocoMetrics | None, failed: str = "") -> Voted:
-    ap, ap50 = (metrics.ap, metrics.ap50) if metrics else (None, None)
-    return Voted(name, boxes, ap, ap50, failed)
+def _voted(name: str, boxes: int, findings: Findings, failed: str = "") -> Voted:
+    if name not in findings.metrics:
+        return Voted(name, boxes, failed=failed)
+    metrics, effort = findings.metrics[name], findings.efforts[name]
+    left = effort.to_dict(findings.dataset, pictures=False)
+    return Voted(name, boxes, metrics.ap, metrics.ap50, left, failed)

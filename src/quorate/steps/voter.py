@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,11 +29,16 @@ class Voter:
     """A detector that is ready: described, loaded, its labels mapped onto the data set's.
 
     The predictor shows the network what the spec asks for: views of a picture, or tiles.
+
+    about         what its model was taken for, in words; {} where it does not tell
+    take_dropped  how many boxes it left out since this was last asked, by the reason
     """
 
     detector: Detector
     predictor: Predictor
     mapping: LabelMapping
+    about: Mapping[str, str]
+    take_dropped: Callable[[], dict[str, int]] = dict
 
     @classmethod
     def load(cls, detector: Detector, labels: Labels) -> Voter:
@@ -44,11 +49,13 @@ class Voter:
     def of(cls, detector: Detector, predictor: Predictor, labels: Labels) -> Voter:
         """Map the labels of a detector that is loaded."""
         mapping = map_labels(predictor.labels, labels, detector.labels, detector=detector.name)
+        about = getattr(predictor, "told", {})
+        take_dropped = getattr(predictor, "take_dropped", dict)
         if detector.tta or detector.tiles is not None:
             from quorate.tta import augmented
 
             predictor = augmented(detector, predictor)
-        return cls(detector, predictor, mapping)
+        return cls(detector, predictor, mapping, about, take_dropped)
 
     @property
     def batch(self) -> int:

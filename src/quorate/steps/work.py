@@ -115,6 +115,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     voter      the part of the fingerprint that is the detector's, without the pictures
     detectors  names that the boxes bear, of a detector whose views vote that of each view
     boxes      how many each of several such names bears
+    about      what the detector's model was taken for, in words
+    dropped    how many of its boxes were left out, by the reason
     """
 
     fingerprint: str
@@ -127,6 +129,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: dict[str, str] = {}
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    about: dict[str, str] = {}
+    dropped: dict[str, int] = {}
 
 
 @dataclass(frozen=True)

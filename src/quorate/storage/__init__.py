@@ -13,7 +13,8 @@ its folders, wherever the root is. Roots and locations are written as
 `names` are in order of their code points, which is CVAT's default ("lexicographical") order of
 pictures, and S3's own. No name leads outside its root: `..`, absolute names and links that leave
 the root are refused, as is an archive that holds such a member or that unpacks to far more than
-it weighs. Every tree may be read from several threads at once.
+it weighs. Of a local folder a picture may be a link to anywhere, and links to folders are followed
+once. Every tree may be read from several threads at once.
 
 In the order to read: `tree` is what the three have in common, `folder`, `archive` and `s3` are
 they, `checksums` digests files and compares what came from S3; `whole` writes files that appear
@@ -37,10 +38,11 @@ from quorate.storage import s3
 from quorate.storage.archive import ZipTree, in_zip
 from quorate.storage.checksums import sha256
 from quorate.storage.folder import RESULTS, FolderTree
-from quorate.storage.tree import Tree, join, refuse, safe_name
+from quorate.storage.tree import PICTURES, Tree, join, refuse, safe_name
 from quorate.storage.whole import remove_unfinished, whole_file
 
 __all__ = [
+    "PICTURES",
     "RESULTS",
     "Tree",
     "exists",

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from quorate.errors import InputError, file_error
-from quorate.storage.tree import Tree, join, refuse, safe_name
+from quorate.storage.tree import PICTURES, Tree, join, refuse, safe_name
 
 RESULTS = ".published.json"
 """Marks a folder of results. One inside a folder of data is no part of the data."""
 
 
 class FolderTree(Tree):
-    """The files below a local folder, save results; links that lead out of it are refused."""
+    """The files below a local folder, save results.
+
+    A link to a folder is followed once: what leads back into what is read already is left out, and
+    `notes` say so. A link to a file may lead out of the folder where its name is a picture's: it is
+    decoded, and nothing else of it is told. Any other is refused.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -22,20 +27,44 @@ class FolderTree(Tree):
 
     def names(self) -> Iterator[str]:
         """See `Tree`."""
-        found = []
-        for folder, below, files in os.walk(self._real, followlinks=False, onerror=self._closed):
-            if RESULTS in files and folder != self._real:
-                below.clear()
-                continue
+        found: list[str] = []
+        left: dict[str, list[str]] = {}
+        known = [self._real]
+        for folder, below, files in os.walk(self._real, followlinks=True, onerror=self._closed):
             relative = os.path.relpath(folder, self._real).replace(os.sep, "/")
             prefix = "" if relative == "." else f"{relative}/"
+            if RESULTS in files and prefix:
+                left.setdefault("folders with results of a run", []).append(relative)
+                below.clear()
+                continue
+            below.sort()
+            for name in self._led_back(folder, below, known):
+                left.setdefault("links to folders that are read already", []).append(prefix + name)
+                below.remove(name)
             found += [prefix + file for file in files]
+        self.notes = tuple(
+            f"{self.root}: {what} are left out: {len(names):,}, the first '{min(names)}'."
+            for what, names in left.items()
+        )
         for name in found:
             try:
                 name.encode()
             except UnicodeEncodeError:
                 raise InputError(f"{self.root}: the file name {name!r} is not UTF-8.") from None
         return iter(sorted(found))
+
+    def _led_back(self, folder: str, below: Sequence[str], known: list[str]) -> list[str]:
+        """Links to folders that are, hold, or lie within what is `known`; others become known."""
+        back = []
+        for name in below:
+            place = os.path.join(folder, name)
+            if os.path.islink(place):
+                real = os.path.realpath(place)
+                if any(os.path.commonpath((real, one)) in (real, one) for one in known):
+                    back.append(name)
+                else:
+                    known.append(real)
+        return back
 
     def _closed(self, error: OSError) -> None:
         raise file_error(error) or InputError(f"{error.filename}: {error.strerror}.") from None
@@ -55,7 +84,8 @@ class FolderTree(Tree):
     def open(self, name: str) -> BinaryIO:
         """See `Tree`."""
         path = os.path.realpath(os.path.join(self._real, safe_name(name, origin=self.root)))
-        if os.path.commonpath((path, self._real)) != self._real:
+        outside = os.path.commonpath((path, self._real)) != self._real
+        if outside and not name.lower().endswith(PICTURES):
             raise InputError(f"{self.root}: '{name}' is a link that leads outside its root.")
         try:
             return open(path, "rb")

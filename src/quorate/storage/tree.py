@@ -14,12 +14,21 @@ OUTSIDE = re.compile(r"(?:^|/)\.\.(?:/|$)|^/|^[A-Za-z]:|[\\\x00]")
 """What a name must not match, for it would lead out of its root."""
 
 
+PICTURES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",
+    ".ppm", ".pgm", ".pbm", ".jp2", ".avif", ".heic", ".heif",
+)  # fmt: skip
+"""How the names of pictures end."""
+
+
 class Tree(ABC):
     """Files below one root. Use it as a context manager; see the module for names and order."""
 
     root: str
     remote: bool = False
     """Whether every read crosses a network, so that it is worth reading ahead."""
+    notes: tuple[str, ...] = ()
+    """What `names` left out, a sentence each."""
 
     @abstractmethod
     def names(self) -> Iterator[str]:

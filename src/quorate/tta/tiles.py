@@ -30,6 +30,8 @@ AGREE = 0.5
 """IoU, of what two tiles both see, above which two boxes are of one object."""
 FRAGMENT = 0.8
 """A piece on a seam with no partner, of which more than this lies in another box, is part of it."""
+PAIRS_AT_ONCE = 1 << 20
+"""About so many pairs of boxes are compared at once: some tens of megabytes."""
 PIXELS_AT_ONCE = 1 << 24
 """About so many pixels are shown to a detector in one call, at least one picture."""
 
@@ -255,8 +257,8 @@ def _fragments(boxes: Rows, label: NDArray[np.int32], lone: NDArray[np.bool_]) -
     area = _area(boxes)
     lost = np.zeros(len(boxes), dtype=bool)
     rows = np.flatnonzero(lone)
-    if len(rows):
-        within = _shared(boxes[rows], boxes) > FRAGMENT * area[rows, None]
-        within &= (label[rows, None] == label) & (area > area[rows, None])
-        lost[rows] = within.any(axis=1)
+    for part in np.array_split(rows, -(-len(rows) * len(boxes) // PAIRS_AT_ONCE) or 1):
+        within = _shared(boxes[part], boxes) > FRAGMENT * area[part, None]
+        within &= (label[part, None] == label) & (area > area[part, None])
+        lost[part] = within.any(axis=1)
     return lost

@@ -10,6 +10,7 @@ from quorate.detectors.darknet.cache import with_cached
 from quorate.detectors.darknet.network import Network, read_network
 from quorate.detectors.darknet.weights import read_filters, read_floats
 from quorate.detectors.files import check_start
+from quorate.detectors.names import given_names
 from quorate.detectors.onnx.session import open_session
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.spec import TensorDetector
@@ -86,19 +87,12 @@ def _read(location: str, most: int) -> bytearray:
 
 def _names(spec: DarknetDetector, network: Network) -> tuple[str, ...]:
     """The labels, as many as the cfg has classes."""
-    names, origin = spec.names, f"`names` of the detector '{spec.name}'"
-    if isinstance(names, str):
-        origin = names
-        try:
-            text = _read(names, MAX_TEXT_BYTES).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DetectorError(f"{names}: cannot be read as text ({error}).") from None
-        names = tuple(line.strip() for line in text.rstrip().split("\n"))
-        if "" in names:
-            raise DetectorError(f"{origin}:{names.index('') + 1}: the line is empty.")
+    names = given_names(spec.names, detector=spec.name)
     if len(names) != network.classes:
+        origin = f"`names` of the detector '{spec.name}'"
         raise DetectorError(
-            f"{origin}: {len(names)} labels, but {network.origin} has classes={network.classes}.",
+            f"{spec.names if isinstance(spec.names, str) else origin}: {len(names)} labels, but "
+            f"{network.origin} has classes={network.classes}.",
             hint="a .names file has one label a line, in the order of their numbers",
         )
     return names

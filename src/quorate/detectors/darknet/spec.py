@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from quorate.detectors.tensors.spec import Providers
-from quorate.spec.base import Location
+from quorate.spec.base import Location, Names
 from quorate.spec.detector import Detector
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ class DarknetDetector(Detector):
     kind: Literal["darknet"] = "darknet"
     cfg: Location = Field(description="The .cfg file: a path, or an S3 URI.")
     weights: Location = Field(description="The .weights file: a path, or an S3 URI.")
-    names: Location | tuple[str, ...] = Field(
-        description="The .names file, one label a line; or the labels themselves, in their order."
+    names: Names = Field(
+        description="The .names file, one label a line; the labels themselves, in their order; or "
+        "coco, coco91, voc."
     )
     image_size: Side | tuple[Side, Side] | None = Field(
         None, description="Pixels of a side, or [height, width]; default: the cfg's."
@@ -43,9 +44,8 @@ class DarknetDetector(Detector):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The .weights, the .cfg and the .names file."""
-        named = (self.names,) if isinstance(self.names, str) else ()
-        return (self.weights, self.cfg, *named)
+        """The .weights, the .names file and the .cfg."""
+        return (*super().files, self.cfg)
 
     def load(self) -> TensorPredictor:
         """Read the files, turn them into ONNX or find that in the cache, and open it.

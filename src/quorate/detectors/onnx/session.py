@@ -158,8 +158,10 @@ def _model(weights: str) -> str | bytes:
                 start = file.read(len(LFS_POINTER))
             data = b""
     except InputError as error:
-        local = None if is_s3(weights) else "a path in a spec is taken from the spec's own folder"
-        raise DetectorError(error.message, hint=error.hint or local) from None
+        hints = [error.hint] if error.hint else []
+        if not is_s3(weights):
+            hints.append("a path in a spec is taken from the spec's own folder")
+        raise DetectorError(error.message, hint="; ".join(hints) or None) from None
     except OSError as error:
         raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
     check_start(weights, start)

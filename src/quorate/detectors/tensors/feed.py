@@ -22,35 +22,45 @@ KINDS: dict[str, Any] = {
 }
 MOST_NUMBERS = 1 << 30
 """Numbers in one input: 4 GiB of them."""
-SIZES = ("orig_target_sizes", "target_sizes")
-MASKS = ("pixel_mask",)
+BESIDE = {
+    "orig_target_sizes": "width, height",
+    "target_sizes": "width, height",
+    "im_shape": "height, width",
+    "image_shape": "height, width",
+    "scale_factor": "ones",
+    "pixel_mask": "mask",
+}
+"""Further inputs that are known, and what they are told: the network's size, so that boxes come in
+its pixels, a scale of 1 for the same reason, and a mask of ones where there is picture."""
 
 
 @dataclass(frozen=True)
 class Feed:
     """How pictures enter a network.
 
-    image    the tensor that takes them
-    order    "nchw" or "nhwc"; a tensor of rank 3 is the same without its first axis
-    sizes, masks  further inputs: (width, height) of the frame, and ones where it is picture
+    image   the tensor that takes them
+    order   "nchw" or "nhwc"; a tensor of rank 3 is the same without its first axis
+    beside  further inputs, of `BESIDE`
     """
 
     image: Tensor
     order: str
-    sizes: Tensor | None = None
-    masks: Tensor | None = None
+    beside: tuple[Tensor, ...] = ()
     _scratch: threading.local = field(default_factory=threading.local, repr=False, compare=False)
 
     @classmethod
     def of(cls, graph: Graph, *, origin: str) -> Feed:
         """Find the tensor of three channels; DetectorError where there is none, or one too many."""
-        images = [t for t in graph.inputs if len(t.shape) in (3, 4) and t.name not in MASKS]
-        sizes, masks = graph.input(*SIZES), graph.input(*MASKS)
-        others = [t for t in graph.inputs if t not in (sizes, masks) and t not in images[:1]]
+        beside = tuple(t for t in graph.inputs if t.name.lower() in BESIDE)
+        images = [t for t in graph.inputs if len(t.shape) in (3, 4) and t not in beside]
+        others = [t for t in graph.inputs if t not in beside and t not in images[:1]]
         if not images or others:
             raise DetectorError(
                 f"{origin}: expected one input of rank 4 for the picture"
-                f"{f', and nothing like {others[0].name}' if images else ''}: {graph}."
+                f"{f', and nothing like {others[0].name}' if images else ''}: {graph}.",
+                hint=f"known beside the picture are {', '.join(BESIDE)}; export the model without "
+                "the other, or run it in a plug-in (docs/reference/plug-ins.md) or a container "
+                "(docs/guides/container-detectors.md)",
             )
         image = images[0]
         channel = image.shape[-3:]
@@ -62,12 +72,14 @@ class Feed:
             raise DetectorError(
                 f"{origin}: the input {image} does not take pictures of three channels."
             )
-        for tensor, what in ((image, "picture"), (sizes, "size"), (masks, "mask")):
-            if tensor and tensor.kind not in KINDS:
+        for tensor in (image, *beside):
+            if tensor.kind not in KINDS:
+                what = "mask" if BESIDE.get(tensor.name.lower()) == "mask" else "size"
+                what = "picture" if tensor is image else what
                 raise DetectorError(
                     f"{origin}: the input {tensor} is of a type that no {what} has."
                 )
-        return cls(image, order, sizes, masks)
+        return cls(image, order, beside)
 
     @property
     def frame(self) -> tuple[int | None, int | None]:
@@ -111,9 +123,11 @@ class Feed:
             values = np.rint(values).clip(0, 255)
         values = values.astype(KINDS[self.image.kind], copy=False)
         feed = {self.image.name: values[0] if len(self.image.shape) == 3 else values}
-        if self.sizes:
-            row = np.array([[width, height]], dtype=KINDS[self.sizes.kind])
-            feed[self.sizes.name] = np.repeat(row, count, axis=0)
-        if self.masks:
-            feed[self.masks.name] = np.ones((count, height, width), dtype=KINDS[self.masks.kind])
+        told = {"width, height": (width, height), "height, width": (height, width), "ones": (1, 1)}
+        for tensor in self.beside:
+            what, kind = BESIDE[tensor.name.lower()], KINDS[tensor.kind]
+            if what == "mask":
+                feed[tensor.name] = np.ones((count, height, width), dtype=kind)
+            else:
+                feed[tensor.name] = np.tile(np.array(told[what], dtype=kind), (count, 1))
         return feed

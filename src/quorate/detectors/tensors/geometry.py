@@ -15,6 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+LONGEST = 16
+"""A network that resizes by itself is shown nothing that is more times as long as it is wide."""
+
 Resize = Literal["letterbox", "corner", "stretch", "shortest_edge", "none"]
 
 
@@ -94,8 +97,13 @@ def shortest_edge(picture: tuple[int, int], shortest: int, longest: int) -> Plac
 
 
 def untouched(picture: tuple[int, int]) -> Placement:
-    """The picture as it is, for a network that resizes by itself (torchvision)."""
-    return Placement(picture, picture, picture)
+    """The picture as it is, for a network that resizes by itself (torchvision).
+
+    A strip is padded right or below. Such a network may bring the shorter side to a length of its
+    own, whatever becomes of the longer: of 2 by 3000 pixels it makes 320 by 480,000, gigabytes.
+    """
+    least = -(-max(picture) // LONGEST)
+    return Placement(picture, picture, (max(picture[0], least), max(picture[1], least)))
 
 
 def _fitted(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from quorate.detectors.base import Boxes
 from quorate.detectors.finished import check, finish, not_finite
+from quorate.detectors.names import given_names
 from quorate.detectors.tensors.feed import Feed
 from quorate.detectors.tensors.geometry import (
     Placement,
@@ -23,16 +27,19 @@ from quorate.detectors.tensors.geometry import (
     untouched,
 )
 from quorate.detectors.tensors.layouts.layout import BACKGROUND, Layout, Raw, Wishes
-from quorate.detectors.tensors.layouts.recognise import recognise
+from quorate.detectors.tensors.layouts.recognise import LAYOUTS, recognise
 from quorate.detectors.tensors.preprocess import Normalisation, fill
 from quorate.detectors.tensors.suppress import MOST_CANDIDATES, suppress
+from quorate.detectors.tensors.told import told
 from quorate.errors import DetectorError
-from quorate.networks import Graph, Network, Tensor, names_of
+from quorate.networks import Graph, Network, names_of
 
 if TYPE_CHECKING:
     from quorate.detectors.tensors.spec import TensorDetector
 
 SINGLE = "the model in single precision"
+SIDE = 640
+"""Pixels of a network's side where neither the graph nor the spec says."""
 _FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
 
 
@@ -52,44 +59,60 @@ class TensorPredictor:
     size: tuple[int, int] | None
     antialias: bool
     normalisation: Normalisation
-    nms_iou: float | None
     min_score: float
     max_detections: int
     batch: int
+    dropped: Counter[str] = field(default_factory=Counter, repr=False, compare=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @classmethod
-    def of(cls, spec: TensorDetector, network: Network, *, origin: str) -> TensorPredictor:
-        """Settle all that the spec leaves open; `origin` is the model's name in errors."""
+    def of(
+        cls,
+        spec: TensorDetector,
+        network: Network,
+        *,
+        origin: str,
+        layouts: Sequence[Layout] = LAYOUTS,
+    ) -> TensorPredictor:
+        """Settle all that the spec leaves open.
+
+        Args:
+            spec: what it says.
+            network: the model, opened.
+            origin: its name in errors.
+            layouts: what is tried, in order; a plug-in gives its own.
+        """
         graph = network.graph
-        names = spec.names or names_of(graph.metadata, origin=origin)
-        if not names:
-            raise DetectorError(
-                f"{origin}: the model does not say what its labels are called.",
-                hint=f"list them in their order under `names:` of the detector '{spec.name}', "
-                "for example `names: [car, person]`",
-            )
+        names, first = _names(spec, graph, origin)
         feed = Feed.of(graph, origin=origin)
         size = _size(spec, feed, graph, origin)
+        frame = size or (SIDE, SIDE)
+        wishes = Wishes(
+            names,
+            frame,
+            first,
+            spec.activation,
+            spec.box_format,
+            spec.box_units,
+            spec.nms_iou,
+            spec.masks,
+        )
         layout = recognise(
             graph,
-            Wishes(names, size or (640, 640), spec.activation, spec.box_format, spec.masks),
+            wishes,
             layout=spec.layout,
-            probe=lambda: _probed(network, feed, size or (640, 640)),
+            look=lru_cache(maxsize=1)(lambda: _seen(network, feed, frame)),
             origin=origin,
+            known=layouts,
         )
-        if spec.activation and not layout.takes_activation:
-            raise DetectorError(
-                f"{origin}: the layout '{layout.name}' has finished scores, so it takes no "
-                f"`activation: {spec.activation}`."
-            )
+        _refuse_idle(spec, layout, origin)
         resize = _resize(spec, layout, feed, origin)
         if resize == "shortest_edge":
             size = _edges(spec)
         elif resize != "none":
-            size = size or (layout.default_size, layout.default_size)
-        kept = names[1:] if names[0].lower() in BACKGROUND and layout.background else names
+            size = size or (SIDE, SIDE)
         return cls(
-            labels=kept,
+            labels=names,
             layout=layout,
             network=network,
             feed=feed,
@@ -97,11 +120,24 @@ class TensorPredictor:
             size=size,
             antialias=layout.antialias if spec.antialias is None else spec.antialias,
             normalisation=_normalisation(spec, layout, feed),
-            nms_iou=layout.nms_iou if spec.nms_iou is None else spec.nms_iou,
             min_score=spec.min_score,
             max_detections=spec.max_detections,
             batch=feed.batch or (spec.batch if layout.batches else 1),
         )
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What was found out, or said, of the model, in words: for `check` and the summary."""
+        return told(
+            self.layout, self.feed, self.normalisation, self.resize, self.size, self.antialias
+        )
+
+    def take_dropped(self) -> dict[str, int]:
+        """How many boxes were left out since this was last asked, by the reason."""
+        with self.lock:
+            counts = dict(self.dropped)
+            self.dropped.clear()
+        return counts
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
@@ -164,27 +200,32 @@ class TensorPredictor:
 
     def _boxes(self, raw: Raw, placement: Placement) -> Boxes:
         """Check, suppress, bring back to the picture, clip and order."""
-        xyxy = np.asarray(raw.xyxy, dtype=np.float32)
+        xyxy = np.asarray(raw.boxes, dtype=np.float32)
         score = np.asarray(raw.score, dtype=np.float32)
         label = np.asarray(raw.label, dtype=np.int32)
         remedy = (
             "set `activation: sigmoid` if the model leaves that out"
-            if self.layout.takes_activation
+            if self.layout.activation
             else f"is its layout really '{self.layout.name}'?"
         )
         check(xyxy, score, single=SINGLE, too_high=remedy)
+        base = self.layout.base
         if len(label) and label.max() >= len(self.labels):
             raise DetectorError(
-                f"the model gave label number {label.max()}, but there are {len(self.labels)} "
-                "names, numbered from 0",
-                hint="correct `names` of the detector",
+                f"the model gave label number {label.max() + base}, but there are "
+                f"{len(self.labels)} names, numbered from {base}",
+                hint="correct `names` of the detector"
+                + (", or the number of the first of them, `labels_from`" if base else ""),
             )
-        real = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1]) & (label >= 0)
-        order = np.flatnonzero(real)
+        full = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+        order = np.flatnonzero(full & (label >= 0))
+        if len(order) < len(full):
+            self._count(xyxy, label)
         order = order[np.argsort(-score[order], kind="stable")]
-        if self.nms_iou is not None:
+        if self.layout.nms_iou is not None and not self.layout.oriented:
             order = order[:MOST_CANDIDATES]
-            order = order[suppress(xyxy[order], label[order], self.nms_iou, self.max_detections)]
+            iou = self.layout.nms_iou
+            order = order[suppress(xyxy[order], label[order], iou, self.max_detections)]
         shown = placement.to_picture(xyxy[order])
         boxes, rows = finish(
             shown, score[order], label[order], placement.picture, self.max_detections
@@ -199,6 +240,62 @@ class TensorPredictor:
         corners = placement.to_frame(np.array([[0.0, 0.0, width, height]]))[0]
         x1, y1, x2, y2 = (corners / np.tile(placement.frame[::-1], 2)).tolist()
         return boxes._replace(masks=grids.drawn(boxes.xyxy, placement.picture, (x1, y1, x2, y2)))
+
+    def _count(self, xyxy: NDArray[np.float32], label: NDArray[np.int32]) -> None:
+        """Count the boxes that are none, or that have a label before the first name."""
+        base = self.layout.base
+        reasons: Counter[str] = Counter()
+        for number in np.unique(label[label < 0]).tolist():
+            reasons[
+                f"with label number {number + base} left out, for names count from {base} in the "
+                f"layout '{self.layout.name}' (`labels_from`)"
+            ] = int((label == number).sum())
+        turned = (xyxy[:, 2] < xyxy[:, 0]) | (xyxy[:, 3] < xyxy[:, 1])
+        if bad := int((turned & (label >= 0)).sum()):
+            reasons[
+                "left out that end before they begin: are they centre and size "
+                "(`box_format: cxcywh`)?"
+            ] = bad
+        with self.lock:
+            self.dropped.update(reasons)
+
+
+def _names(spec: TensorDetector, graph: Graph, origin: str) -> tuple[tuple[str, ...], int | None]:
+    """The labels without the background's, and the number of the first where that is said."""
+    own = names_of(graph.metadata, origin=origin)
+    names = given_names(spec.names, detector=spec.name) or own
+    if not names:
+        raise DetectorError(
+            f"{origin}: the model does not say what its labels are called.",
+            hint=f"list them in their order under `names:` of the detector '{spec.name}', "
+            "for example `names: [car, person]`; or name a file of them, or coco, coco91 or voc",
+        )
+    if own and len(own) != len(names):
+        raise DetectorError(
+            f"{origin}: the model names {len(own)} labels itself, but `names` of the detector "
+            f"'{spec.name}' has {len(names)}.",
+            hint="leave `names` out, or give as many; a label's other word goes under `labels:`",
+        )
+    # Numbers that are not used are called N/A in COCO's lists; a word stands once.
+    names = tuple(f"{n} {i}" if n == "N/A" else n for i, n in enumerate(names))
+    if names[0].lower() in BACKGROUND and len(names) > 1:
+        return names[1:], 1 if spec.labels_from is None else spec.labels_from
+    return names, spec.labels_from
+
+
+def _refuse_idle(spec: TensorDetector, layout: Layout, origin: str) -> None:
+    """DetectorError for what the layout has no use for."""
+    if spec.activation and not layout.activation:
+        raise DetectorError(
+            f"{origin}: the layout '{layout.name}' has finished scores, so it takes no "
+            f"`activation: {spec.activation}`."
+        )
+    if layout.labels_from is None and spec.labels_from:
+        raise DetectorError(
+            f"{origin}: in the layout '{layout.name}' a label is the place of its score, so "
+            f"there is no `labels_from: {spec.labels_from}`.",
+            hint="where the first score is of nothing, put a word for it first in `names`",
+        )
 
 
 def _size(spec: TensorDetector, feed: Feed, graph: Graph, origin: str) -> tuple[int, int] | None:
@@ -258,11 +355,8 @@ def _normalisation(spec: TensorDetector, layout: Layout, feed: Feed) -> Normalis
     return replace(own, **given)
 
 
-def _probed(network: Network, feed: Feed, frame: tuple[int, int]) -> Graph:
-    """The graph with the sizes that its outputs have for one black picture."""
-    graph = network.graph
+def _seen(network: Network, feed: Feed, frame: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    """All outputs for one black picture."""
     room = feed.room(feed.batch or 1, frame)
     room[:] = 0
-    values = network.run([t.name for t in graph.outputs], feed.tensors(room))
-    outputs = tuple(Tensor(t.name, values[t.name].shape, t.kind) for t in graph.outputs)
-    return Graph(graph.inputs, outputs, graph.metadata)
+    return network.run([t.name for t in network.graph.outputs], feed.tensors(room))

@@ -7,25 +7,37 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from quorate.detectors.tensors.geometry import Resize
+from quorate.spec.base import Names
 from quorate.spec.detector import Detector
 
 LayoutName = Literal[
     "auto",
-    "yolov5",
-    "yolov8",
-    "yolov10",
-    "yolox",
-    "yolov7_end2end",
     "efficient_nms",
+    "tensorflow",
+    "mmyolo",
+    "yolo_nas",
     "selected_indices",
-    "detr",
+    "paddle",
+    "ssd",
     "rtdetr",
     "torchvision",
-    "tensorflow",
     "mmdeploy",
+    "yolov7_end2end",
+    "ultraface",
+    "detr",
+    "rfdetr",
+    "yolov10",
+    "centernet",
+    "yolov8",
+    "yolov5",
+    "yolox",
+    "nanodet",
+    "fastestdet",
+    "ultralytics_rtdetr",
+    "yolo_obb",
 ]
 LAYOUT_NAMES: tuple[str, ...] = get_args(LayoutName)
 Grey = Annotated[int, Field(ge=0, le=255)]
@@ -40,8 +52,15 @@ class TensorDetector(Detector):
     """
 
     layout: LayoutName = Field("auto", description="What the outputs mean.")
-    names: tuple[str, ...] = Field(
-        (), description="The model's labels in the order of their numbers; default: its metadata's."
+    names: Names = Field(
+        (),
+        description="The model's labels in the order of their numbers, a file of them, or coco, "
+        "coco91, voc; default: its metadata's.",
+    )
+    labels_from: NonNegativeInt | None = Field(
+        None,
+        le=1000,
+        description="The number that the model gives to the first of names; default: the layout's.",
     )
     image_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
         None,
@@ -63,6 +82,9 @@ class TensorDetector(Detector):
     )
     box_format: Literal["xyxy", "yxyx", "cxcywh"] | None = Field(
         None, description="The order of a box's numbers, where a layout leaves it open."
+    )
+    box_units: Literal["pixels", "relative"] | None = Field(
+        None, description="Boxes in the network's pixels, or in 0..1 of its size."
     )
     masks: bool = Field(True, description="Give masks, where the model has them.")
     nms_iou: float | None = Field(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from quorate.spec.base import Location
+from quorate.spec.base import Location, Names
 from quorate.spec.detector import Detector
 from quorate.spec.words import patterned
 
@@ -21,8 +21,10 @@ class TorchDetector(Detector):
     """A model that torch runs."""
 
     weights: Location
-    names: tuple[str, ...] = Field(
-        (), description="The model's labels in the order of their numbers; default: the weights'."
+    names: Names = Field(
+        (),
+        description="The model's labels in the order of their numbers, a file of them, or coco, "
+        "coco91, voc; default: the weights'.",
     )
     device: Device = Field("auto", description="auto, cpu, cuda or cuda:1; auto: cuda if there.")
     precision: Precision = Field(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.detectors.names import given_names
 from quorate.detectors.torch.predictor import (
     BACKGROUND,
     Found,
@@ -163,7 +164,9 @@ def _names(
     spec: TorchvisionDetector, metadata: Mapping[str, str], numbers: int, family: str
 ) -> Names:
     """The spec's names, else the file's, else COCO's where there are as many."""
-    names = spec.names or names_of(metadata, origin=spec.weights) or ()
+    names = (
+        given_names(spec.names, detector=spec.name) or names_of(metadata, origin=spec.weights) or ()
+    )
     if not names and numbers == COCO_NUMBERS:
         names = tuple(detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
     if not names:

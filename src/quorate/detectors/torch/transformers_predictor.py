@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detectors.finished import not_finite
+from quorate.detectors.names import given_names
 from quorate.detectors.torch.predictor import (
     SINGLE,
     Found,
@@ -194,7 +195,9 @@ def _names(spec: TransformersDetector, config: Any) -> Names:
     numbers = max(given, default=-1) + 1
     if numbers > MAX_NAMES:
         raise DetectorError(f"{spec.weights}: config.json numbers its labels up to {numbers - 1}.")
-    names = spec.names or tuple(given.get(number, "N/A") for number in range(numbers))
+    names = given_names(spec.names, detector=spec.name) or tuple(
+        given.get(number, "N/A") for number in range(numbers)
+    )
     if len(names) != numbers:
         raise DetectorError(
             f"{spec.weights}: has {numbers} labels, but there are {len(names)} names.",

@@ -10,6 +10,7 @@ bytes.
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterable, Mapping
 from itertools import repeat
 from typing import Any, BinaryIO, cast
@@ -57,7 +58,7 @@ _ENCODER = msgspec.json.Encoder()
 
 def write_results(
     detections: Detections,
-    location: str,
+    location: str | os.PathLike[str],
     *,
     image_ids: Mapping[int, int | str] | None = None,
     category_ids: Mapping[int, int | str] | None = None,
@@ -74,6 +75,7 @@ def write_results(
         extras: add `votes`, `agreement` and `detectors` to boxes made by fusion.
         decimals: of the coordinates; scores have six.
     """
+    location = os.fspath(location)
     with writing(location) as raw:
         # No time of writing and no name in the archive: the same detections, the same bytes.
         file = (

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
+from quorate.display import brief
 from quorate.errors import FormatError, InputError, LabelError
 from quorate.formats.base import open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
@@ -61,6 +62,8 @@ class DetectionFile:
     notes: tuple[str, ...] = ()
     named_images: bool = False
     named_labels: bool = False
+
+    __repr__ = brief
 
 
 def read_detections(

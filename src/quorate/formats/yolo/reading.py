@@ -10,6 +10,7 @@ Sizes come from the pictures, so they must be there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -23,17 +24,19 @@ from quorate.formats.yolo.lines import Lines
 from quorate.labels import Labels
 from quorate.storage import join
 
+# Of the whole file, not of a part: a spec's detectors may have `names` too.
+_NAMES = re.compile(rb"""^(?:\{[^{[]*?)?["']?names["']?[ \t]*:""", re.MULTILINE)
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def recognise(source: Source) -> bool:
-    """Whether there is a `data.yaml` (a YAML file with `names`), or `obj.data` or `obj.names`."""
+    """Whether a YAML file has `names` at its top, or there is `obj.data` or `obj.names`."""
     return _config(source) is not None or not {"obj.data", "obj.names"}.isdisjoint(source.names)
 
 
 def _config(source: Source) -> str | None:
     near = [n for n in source.ending(".yaml", ".yml") if source.single or "/" not in n]
-    named = [name for name in near if b"names" in source.tree.read(name)]
+    named = [name for name in near if _NAMES.search(source.tree.read(name))]
     return next((n for n in named if n.startswith("data.")), named[0] if named else None)
 
 

@@ -1,17 +1,49 @@
-"""Which layout a graph is of, by the names, shapes and metadata of its outputs."""
+"""Which layout a graph is of: by what it says of itself, its inputs, names, shapes and values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from quorate.detectors.tensors.layouts import detr, end_to_end, yolo
-from quorate.detectors.tensors.layouts.layout import Layout, Wishes, yolo_cells
+from quorate.detectors.tensors.layouts.dense import DENSE
+from quorate.detectors.tensors.layouts.finished import FINISHED
+from quorate.detectors.tensors.layouts.layout import (
+    Arrays,
+    Layout,
+    UndecidedError,
+    Wishes,
+    of_wishes,
+)
+from quorate.detectors.tensors.layouts.pairs import PAIRS
 from quorate.errors import DetectorError
-from quorate.networks import Graph
+from quorate.networks import Graph, Tensor
+
+LAYOUTS = (*FINISHED, *PAIRS, *DENSE)
+"""In the order in which they are tried: what outputs are called first, then their shapes."""
+ELSE = (
+    "say `layout:` if the model is of a known kind under other names; else a plug-in "
+    "(docs/reference/plug-ins.md) or a container (docs/guides/container-detectors.md) can run it"
+)
+
+
+def layouts() -> dict[str, str]:
+    """Every layout by name, in the order in which they are tried, and what writes it."""
+    named: dict[str, list[str]] = {}
+    for layout in LAYOUTS:
+        named.setdefault(layout.name, []).append(layout.what)
+    return {name: "; ".join(dict.fromkeys(what)) for name, what in named.items()}
 
 
 def recognise(
-    graph: Graph, wishes: Wishes, *, layout: str, probe: Callable[[], Graph], origin: str
+    graph: Graph,
+    wishes: Wishes,
+    *,
+    layout: str,
+    look: Callable[[], Arrays],
+    origin: str,
+    known: Sequence[Layout] = LAYOUTS,
 ) -> Layout:
     """The layout of a graph: the one asked for, or with "auto" the first that fits.
 
@@ -19,58 +51,83 @@ def recognise(
         graph: the model's signature.
         wishes: what else is known.
         layout: a name of `layouts()`, or "auto".
-        probe: runs the model once, for the sizes of outputs that the graph leaves open.
+        look: runs the model once, on a black picture.
         origin: the weights, for errors.
+        known: what is tried, in order; a plug-in gives its own.
 
     Raises:
-        DetectorError: nothing fits; it lists what was found and what is known.
+        DetectorError: nothing fits, or two layouts do and nothing tells them apart; it says what
+            was seen and what to write.
     """
-    known = layouts()
-    choice = list(known.values()) if layout == "auto" else [known[layout]]
-    forced = layout != "auto"
-    for candidate in choice:
-        if found := candidate.fit(graph, wishes, forced=forced):
-            return found
-    if any(not tensor.shape or None in tensor.shape[1:] for tensor in graph.outputs):
-        graph = probe()
-        for candidate in choice:
-            if found := candidate.fit(graph, wishes, forced=forced):
-                return found
-    raise _unknown(graph, wishes, layout=layout, origin=origin)
+    own = known is not LAYOUTS
+    told = layout if layout != "auto" else None if own else _by_metadata(graph)
+    choice = [one for one in known if (one.name == told if told else one.auto)]
+    why = "the spec" if layout != "auto" else "metadata" if told else "names and shapes"
+    seen = graph
+    found = _first(choice, seen, wishes, forced=told is not None)
+    if found is None and any(not t.shape or None in t.shape[1:] for t in graph.outputs):
+        values = look()
+        outputs = tuple(Tensor(t.name, values[t.name].shape, t.kind) for t in graph.outputs)
+        seen = Graph(graph.inputs, outputs, graph.metadata)
+        found = _first(choice, seen, wishes, forced=told is not None)
+    if found is None:
+        raise _unknown(seen, wishes, layout=layout, origin=origin, own=own)
+    if found.settle and not told:
+        try:
+            settled = found.settle(found, seen, look)
+        except UndecidedError as undecided:
+            raise DetectorError(
+                f"{origin}: {undecided.problem}: {graph}.", hint=undecided.hint
+            ) from None
+        why += "" if settled is found else ", and values"
+        found = settled
+    return replace(of_wishes(found, found.outputs, found.wishes), why=why)
 
 
-def layouts() -> dict[str, type[Layout]]:
-    """Every layout by name, in the order in which they are tried."""
-    kinds: tuple[type[Layout], ...] = (
-        end_to_end.EfficientNms,
-        end_to_end.Tensorflow,
-        end_to_end.SelectedIndices,
-        detr.Detr,
-        end_to_end.RtDetr,
-        end_to_end.Torchvision,
-        end_to_end.MmDeploy,
-        end_to_end.Yolov7EndToEnd,
-        yolo.Yolov10,
-        yolo.Yolov8,
-        yolo.Yolov5,
-        yolo.Yolox,
-    )
-    return {kind.name: kind for kind in kinds}
+def _first(
+    choice: Sequence[Layout], graph: Graph, wishes: Wishes, *, forced: bool
+) -> Layout | None:
+    """The first that fits; those whose inputs are there go before those that miss theirs."""
+    there = [one for one in choice if not one.inputs or graph.input(*one.inputs)]
+    for one in there + [one for one in choice if forced and one not in there]:
+        if outputs := one.find(one, graph, wishes, forced):
+            return replace(one, outputs=outputs, wishes=wishes)
+    return None
 
 
-def _unknown(graph: Graph, wishes: Wishes, *, layout: str, origin: str) -> DetectorError:
+def _by_metadata(graph: Graph) -> str | None:
+    """The layout that Ultralytics' metadata tells: `description`, `head`, `task`, `args`."""
+    said = graph.metadata
+    if "task" not in said or "stride" not in said:
+        return None
+    about = f"{said.get('head', '')} {said.get('description', '')}"
+    if re.search(r"rt-?detr", about, re.IGNORECASE):
+        return "ultralytics_rtdetr"
+    if said["task"] == "obb":
+        return "yolo_obb"
+    try:
+        arguments = ast.literal_eval(said.get("args", "{}")[:10_000])
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        arguments = {}
+    inside = isinstance(arguments, dict) and arguments.get("nms") is True
+    if inside or said.get("end2end") == "True":
+        return "yolov10"
+    return "yolov8" if said.get("end2end") == "False" else None
+
+
+def _unknown(graph: Graph, wishes: Wishes, *, layout: str, origin: str, own: bool) -> DetectorError:
     counts = f"{len(wishes.names)} names"
     if layout != "auto":
         return DetectorError(
             f"{origin}: the model does not fit the layout '{layout}' with {counts}: {graph}.",
             hint="leave `layout` out to have it recognised, or correct `names`",
         )
-    if problem := _explained(graph, wishes):
+    problem = None if own else _explained(graph, wishes)
+    if problem:
         return DetectorError(f"{origin}: {problem[0]}: {graph}.", hint=problem[1])
     return DetectorError(
         f"{origin}: the model's outputs are of no known layout: {graph}.",
-        hint=f"known layouts are {', '.join(layouts())}; name one under `layout:` of the detector "
-        "if the model is of that kind under other names",
+        hint=f"{ELSE}. Known layouts are {', '.join(layouts())}",
     )
 
 
@@ -78,14 +135,15 @@ def _explained(graph: Graph, wishes: Wishes) -> tuple[str, str] | None:
     """Why a model that is nearly of a known layout is none, and what to do."""
     names = len(wishes.names)
     ranks = [len(tensor.shape) for tensor in graph.outputs]
+    task = graph.metadata.get("task", "")
+    if task in ("classify", "semantic"):
+        return f"a model for the task '{task}' finds no boxes", "use a detection model"
     if ranks and min(ranks) >= 4 and max(ranks) <= 5:
         return (
-            "the outputs are the raw maps of a head with anchors, not yet decoded into boxes",
-            "export the model with its decoding inside (YOLOv5: export.py without --train)",
+            "the outputs are the raw maps of a head, not yet decoded into boxes",
+            "export the model with its decoding inside (YOLOv5: export.py without --train); or "
+            "decode them in a plug-in, as docs/examples/centerface does",
         )
-    task = graph.metadata.get("task", "")
-    if task in ("classify", "obb", "semantic"):
-        return f"a model for the task '{task}' finds no upright boxes", "use a detection model"
     logits = graph.output("logits", "pred_logits")
     if logits and logits.shape and (count := logits.shape[-1]):
         return (
@@ -95,16 +153,18 @@ def _explained(graph: Graph, wishes: Wishes) -> tuple[str, str] | None:
             "correct `names` of the detector",
         )
     flat = [tensor.shape for tensor in graph.outputs if len(tensor.shape) == 3]
+    if len(flat) == 2 and 4 in (flat[0][-1], flat[1][-1]):
+        count = flat[0][-1] if flat[1][-1] == 4 else flat[1][-1]
+        return (
+            f"there are scores of {count} labels beside the boxes, but {names} names",
+            "correct `names` of the detector; where one score is the background's or unused, leave "
+            "that out of `names`",
+        )
     if len(flat) != 1:
         return None
     _, rows, columns = flat[0]
     if rows is None or columns is None or min(rows, columns) < 5:
         return None
-    if columns == names + 5 and rows in yolo_cells(wishes.frame):
-        return (
-            "the output may be YOLOX's, still to be decoded, or YOLOv6's, decoded",
-            "say which: `layout: yolox`, or `layout: yolov5` for one that is decoded",
-        )
     room = f"{rows - 4}" if rows < columns else f"{columns - 5} or {columns - 4}"
     return (
         f"the output has room for {room} categories, but there are {names} names",

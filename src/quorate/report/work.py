@@ -1,0 +1,107 @@
+"""The part of the page on what a person still has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from quorate.evaluation.effort import KINDS, Saved
+from quorate.evaluation.truth import Ints
+from quorate.report.figures import key
+from quorate.report.markup import QUORUM, count, name, section, table, text
+from quorate.report.model import QUORUM as LABEL
+from quorate.report.model import Report
+
+CONFUSED = 24
+"""Most labels in the matrix of confusions."""
+
+
+def work(report: Report) -> str:
+    """What is left to do to each result and to each label, and which labels are confused."""
+    ours = report.efforts.get(LABEL)
+    if ours is None:
+        return ""
+    voters = [(None, QUORUM, ours)] + [
+        (position, detector, report.efforts[detector])
+        for position, detector in enumerate(report.detectors)
+        if detector in report.efforts
+    ]
+    least = min(one.edits.total for _, _, one in voters)
+    rows = [
+        [
+            key(position, label),
+            *(count(getattr(one.edits, kind)) for kind in KINDS),
+            f'<td class="{"best" * (one.edits.total == least)}">{count(one.edits.total)}</td>',
+            f"{one.each:.1f}",
+            count(one.best.total),
+            f"{one.best_score:.2f}",
+        ]
+        for position, label, one in voters
+    ]
+    head = ["", *KINDS, "edits", "a picture", "least", "from score"]
+    best = Saved.of({name: one.best.total for name, one in report.efforts.items()}, LABEL)
+    strict = (
+        f" Each from its own best score on, the quorum needs {count(best.edits)}, "
+        f"{text(best.told)}."
+        if best
+        else ""
+    )
+    order = np.argsort(-ours.labels.sum(1), kind="stable")
+    names, confusion = report.dataset.labels.names, ours.confusion
+    by_label = [
+        [
+            name(names[i]),
+            count(int(confusion[i].sum())),
+            count(int(confusion[:, i].sum())),
+            *map(count, ours.labels[i].tolist()),
+            count(int(ours.labels[i].sum())),
+        ]
+        for i in order
+        if confusion[i].any() or confusion[:, i].any()
+    ]
+    return section(
+        "work",
+        "What is left to do",
+        f"To the boxes that score {ours.min_score:g} or more: objects to add, boxes to delete, "
+        "labels to change, boxes to move (IoU below .75). Least is the sum from the score on that "
+        f"makes it least.{strict}",
+        table(head, rows, classes="figures first")
+        + '<h3 class="above">Label by label, of the quorum</h3>'
+        + table(["label", "objects", "boxes", *KINDS, "edits"], by_label, classes="figures tall")
+        + _confusion(ours.confusion, names),
+    )
+
+
+def _confusion(matrix: Ints, names: Sequence[str]) -> str:
+    """The labels of objects (rows) and of the boxes on them (columns), the most confused first."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    seen = wrong[:-1, :-1].sum(0) + wrong[:-1, :-1].sum(1)
+    there = np.flatnonzero(matrix[:-1].any(1) | matrix[:, :-1].any(0))
+    shown = there
+    if len(there) > CONFUSED:
+        shown = there[np.argsort(-seen[there], kind="stable")][:CONFUSED]
+        shown = np.sort(shown[seen[shown] > 0])
+    if not len(shown):
+        return ""
+    columns = [*shown.tolist(), len(names)]
+    rows = []
+    for i in columns:
+        cells = []
+        total = max(int(matrix[i].sum()), 1)
+        for j in columns:
+            kind = "own" if i == j else "wrong"
+            value = int(matrix[i, j])
+            shade = f' style="--v:{value / total:.3f}"' if value else ""
+            cells.append(f'<td class="{kind}"{shade}>{count(value) if value else ""}</td>')
+        rows.append([name(names[i]) if i < len(names) else "<i>no object</i>", *cells])
+    rest = f" Shown are the {len(shown)} most confused labels." if len(shown) < len(there) else ""
+    head = ["object ╲ box", *(name(names[i]) for i in shown.tolist()), "<i>no box</i>"]
+    return (
+        '<h3 class="above">Which label was taken for which, by the quorum</h3>'
+        + table(head, rows, classes="figures confusion")
+        + '<p class="small">A row is the objects of a label, a column the boxes of one. Below: '
+        "boxes without an object, to delete; at the right: objects without a box, to add."
+        f"{rest}</p>"
+    )
