@@ -64,7 +64,7 @@ def add_labels(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE=WHAT",
         help="what a file means by its categories: pairs (1:bird,2:fish), a file of names, "
-        "COCO's JSON or a spec; 0:names.txt numbers the first name 0; may be repeated",
+        "COCO's JSON, a spec, or coco; 0:names.txt numbers the first name 0; may be repeated",
     )
 
 
