@@ -48,7 +48,8 @@ def reference() -> str:
         "# The command line\n\nMade from the program itself: `UPDATE=1 make test` rewrites it. "
         "Data goes to\nstandard output, everything else to standard error; `--json` stands "
         "wherever a table prints.\nThe exit status is that of the "
-        "[step contract](step-contract.md#exit-status).\n"
+        "[step contract](step-contract.md#exit-status). `-v` and `-q` tell more or less;\n"
+        "`quorate completion bash` prints what lets a shell complete commands, options and files.\n"
     )
     return "\n\n".join([head.rstrip(), *pages]) + "\n"
 
