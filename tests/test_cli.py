@@ -48,7 +48,8 @@ def reference() -> str:
         "# The command line\n\nMade from the program itself: `UPDATE=1 make test` rewrites it. "
         "Data goes to\nstandard output, everything else to standard error; `--json` stands "
         "wherever a table prints.\nThe exit status is that of the "
-        "[step contract](step-contract.md#exit-status).\n"
+        "[step contract](step-contract.md#exit-status). `-v` and `-q` tell more or less;\n"
+        "`quorate completion bash` prints what lets a shell complete commands, options and files.\n"
     )
     return "\n\n".join([head.rstrip(), *pages]) + "\n"
 
@@ -284,6 +285,25 @@ def test_quiet_leaves_results_and_problems_verbose_tells_more(tmp_path, capsys):
     assert "wrote:" not in told["-q"].err
     assert "note:" not in told["-q"].err
     assert "1 picture could not be read:\n  b.png" in told["-q"].err
+
+
+def test_what_is_asked_everywhere_may_stand_before_the_command(capsys):
+    assert main(["-q", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("tune s.yaml --folds some", "argument --folds: 'some' is not a whole number"),
+        ("check s.yaml --tolerance some", "argument --tolerance: 'some' is not a number"),
+        ("fuse a.json", "for example quorate fuse yolo.json detr.json"),
+    ],
+)
+def test_words_that_do_not_fit_are_said_plainly(words, said, capsys):
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert said in capsys.readouterr().err
 
 
 def test_the_same_note_of_several_detectors_is_one(capsys, monkeypatch):

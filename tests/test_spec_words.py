@@ -88,6 +88,11 @@ def test_each_misspelt_key_finds_its_own(model):
         ({"labels": [datetime.date(2024, 1, 1)]}, "put it in quotes: '2024-01-01'"),
         ({"fusion": {"method": "wbf", "iou": "0,5"}}, "expected a number, not '0,5'; write a "
          "point: 0.5"),
+        ({"detectors": [DETECTOR | {"timeout": 30}]}, "detectors[0].timeout: expected a duration "
+         "such as 90s, 10m or 1h30m, not 30"),
+        ({"name": 7}, "name: expected text, not 7; put it in quotes: '7'"),
+        ({"name": 7.5}, "name: expected at most 63 of a-z, 0-9 and -"),
+        ({"detectors": [DETECTOR | {"pool": 7}], "pools": {"7": {}}}, "put it in quotes: '7'"),
         ({"iou": 0.5}, "iou: there is no such key here; write `fusion: {iou: …}`"),
         ({"fusion": {"method": "wfb"}}, "did you mean 'wbf'?"),
         ({"fusion": "votes"}, "fusion.min_votes: it is missing (Votes that a group needs); for "

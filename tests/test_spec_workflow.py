@@ -70,7 +70,7 @@ def test_what_a_spec_says_of_a_cluster_survives_its_own_yaml(read):
         (changed("gpus: 1\n    cpu", "gpus: -1\n    cpu"), "spec.yaml:8: pools.small-gpu.gpus",
          "expected 0 or more"),
         (changed("pending_timeout: 10m", "pending_timeout: 10"), "pools.small-gpu.pending_timeout",
-         "expected text, not 10"),
+         "expected a duration such as 90s"),
         (changed("pending_timeout: 10m", "pending_timeout: 0m"), "pools.small-gpu.pending_timeout",
          "such as 90s"),
         (changed("timeout: 1h30m", "timeout: 90 min"), "detectors[0].timeout", "such as 90s"),

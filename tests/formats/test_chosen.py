@@ -9,6 +9,7 @@ from PIL import Image
 
 from quorate.errors import FormatError, InputError
 from quorate.formats import read
+from quorate.storage import write_bytes
 
 
 @pytest.fixture
@@ -137,3 +138,21 @@ def test_a_spec_beside_the_pictures_is_no_data_set_of_yolo(here):
         "  names: [car]\n- {name: b, kind: onnx, weights: b.onnx, names: [car]}\n"
     )
     assert found("pool")[1] == ["a.jpg", "cam1/[1].jpg", "cam1/b.png"]
+
+
+@pytest.mark.s3
+def test_pictures_in_s3_are_chosen_alike(here, s3_prefix):
+    for name in ("pool/a.jpg", "pool/cam1/b.png", "pool/notes.txt"):
+        write_bytes(f"{s3_prefix}/{name}", Path(name).read_bytes())
+    assert found(f"{s3_prefix}/pool/a.jpg") == (f"{s3_prefix}/pool", ["a.jpg"])
+    assert found(f"{s3_prefix}/**/*.png")[1] == ["pool/cam1/b.png"]
+    for lines in ("cam1/b.png\na.jpg", f"{s3_prefix}/pool/cam1/b.png\n{s3_prefix}/pool/a.jpg"):
+        write_bytes(f"{s3_prefix}/pool/list.txt", lines.encode())
+        assert found(f"{s3_prefix}/pool/list.txt") == (
+            f"{s3_prefix}/pool", ["cam1/b.png", "a.jpg"]
+        )  # fmt: skip
+    with pytest.raises(InputError, match=r"b\.jpg: there is no such file"):
+        read(f"{s3_prefix}/pool/b.jpg")
+    write_bytes(f"{s3_prefix}/pool/list.txt", b"s3://one/a.jpg\ns3://other/b.jpg")
+    with pytest.raises(InputError, match="several places"):
+        read(f"{s3_prefix}/pool/list.txt")

@@ -81,6 +81,13 @@ def test_many_threads_read_one_tree(tree):
     assert wrong == []
 
 
+@pytest.mark.parametrize("root", ["https://example.org/a.zip", "gs://bucket/pictures"])
+def test_what_is_elsewhere_on_the_net_is_to_be_fetched_first(root):
+    with pytest.raises(InputError, match=r"ZIP archives and s3://") as caught:
+        open_tree(root)
+    assert "download it first" in caught.value.hint
+
+
 def test_links_within_a_root_are_followed_and_others_refused(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "secret").write_text("no")

@@ -109,11 +109,18 @@ class _Parser(argparse.ArgumentParser):
             message = f"{name}there is no '{given}'" + (
                 f", did you mean '{near[0]}'?" if near else f" among {', '.join(choices)}"
             )
+        for kind, meant in (("int", "a whole number"), ("float", "a number")):
+            name, wrong, given = message.partition(f"invalid {kind} value: ")
+            message = f"{name}{given} is not {meant}" if wrong else message
         # In a pod: a template that was rendered for another version than the image's.
         from quorate.cli import pod
 
         pod.last_words(f"{self.prog} {__version__}: {message}")
-        self.exit(2, f"error: {message}\n  hint: {self.prog} --help\n")
+        from quorate.cli.examples import BY_COMMAND
+
+        first = BY_COMMAND.get(self.prog.partition(" ")[2], ("",))[0]
+        example = f"; for example {self.prog} {first}" if first else ""
+        self.exit(2, f"error: {message}\n  hint: {self.prog} --help{example}\n")
 
 
 def _not_known(word: str, options: Iterable[str]) -> str:
@@ -179,7 +186,10 @@ def _finish(command: argparse.ArgumentParser, name: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is that of the error tree (`quorate.errors`)."""
     ours = argv is None  # the process is ours, and ends with the command
-    given = sys.argv[1:] if argv is None else argv
+    given = [*(sys.argv[1:] if argv is None else argv)]
+    for word in ("-v", "--verbose", "-q", "--quiet"):  # they may stand before the command too
+        if given[:1] == [word]:
+            given = [*given[1:], word]
     for name in ("stdout", "stderr"):  # closed by who started us: then nobody reads it
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  as long as the process

@@ -36,6 +36,7 @@ class ContainerDetector(Detector):
         (),
         description="Its labels in the order of its numbers, or by number; default: it gives the "
         "category ids of images.json, or words.",
+        examples=[["car", "person"], {1: "car", 3: "person"}],
     )
 
     @model_validator(mode="after")

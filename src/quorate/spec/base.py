@@ -124,6 +124,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_FOUND = {type(None): "nothing", list: "a list"}
+_YAML_HINTS = (
+    ("'\\t'", "indent with spaces; YAML takes no tabs"),
+    ("mapping values", "text with ': ' in it stands in quotes; is the line above indented alike?"),
+    ("expected ':'", "a colon and a space stand after each key"),
+    ("block end", "is it indented like the lines above?"),
+    ("expected ','", "is a bracket not closed, or a comma missing?"),
+    ("unexpected end of stream", "is a quote not closed?"),
+)
+"""A part of what the reader of YAML says: what to look for."""
 _TRUTH = "tag:yaml.org,2002:bool"
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in known if tag != _TRUTH or first in "tTfF"]
@@ -141,13 +151,14 @@ def load_yaml(text: str, *, origin: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark else origin
         problem = getattr(error, "problem", None) or str(error)
-        raise SpecError(f"{where}: not valid YAML: {problem}.") from None
+        hint = next((said for sign, said in _YAML_HINTS if sign in problem), None)
+        raise SpecError(f"{where}: not valid YAML: {problem}.", hint=hint) from None
     except RecursionError:
         raise SpecError(f"{origin}: nested too deeply to be a spec.") from None
     if not isinstance(value, dict):
         raise SpecError(
-            f"{origin}: expected a mapping with `kind: DetectionEnsemble`, "
-            f"found {'nothing' if value is None else type(value).__name__}."
+            f"{origin}: expected keys with values, found {_FOUND.get(type(value), 'a word')}.",
+            hint="a spec begins with `name: …`, and has `detectors:`",
         )
     return value
 

@@ -143,8 +143,13 @@ def _message(one: ErrorDetails, model: type[BaseModel] | None, field: FieldInfo 
     if kind == "missing":
         about = f" ({field.description.rstrip('.')})" if field and field.description else ""
         return f"it is missing{about}{example}"
-    if kind == "string_pattern_mismatch":
-        meant = _PATTERNS[context["pattern"]]
+    pattern = context.get("pattern")
+    if kind == "string_type" and field is not None and not isinstance(given, str | None):
+        # In quotes it would be of the wrong form all the same: `timeout: 30`.
+        own = {*_patterns(field), *_patterns(field.annotation)}
+        pattern = next((one for one in own if not re.search(one, _yaml(given))), None)
+    if pattern is not None:
+        meant, kind = _PATTERNS[pattern], "string_pattern_mismatch"
     elif kind in _MEANT:
         meant = _MEANT[kind].format(**{key: _bare(value) for key, value in context.items()})
     else:
@@ -211,6 +216,17 @@ def _forms(name: str, field: FieldInfo) -> str:
     about = (field.description or "").rstrip(".").split(";")[0]
     forms = [one for one in (f"{about[:1].lower()}{about[1:]}", _example(name, field)) if one]
     return ": ".join(forms) or "something else"
+
+
+def _patterns(form: Any) -> Iterator[str]:
+    """The patterns of a field, or of its annotation."""
+    for part in (*getattr(form, "metadata", ()), *getattr(form, "__metadata__", ())):
+        if pattern := getattr(part, "pattern", None):
+            yield pattern
+        yield from _patterns(part)
+    for part in get_args(form):
+        if get_origin(part) is not None:
+            yield from _patterns(part)
 
 
 def _is_union(annotation: Any) -> bool:

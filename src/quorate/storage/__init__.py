@@ -78,6 +78,12 @@ def open_tree(root: str | os.PathLike[str]) -> Tree:
             s3.fetch(found["archive"], cast(BinaryIO, spool))
             return ZipTree(root, found["archive"], cast(BinaryIO, spool), found["inside"] or "")
         return s3.S3Tree(root)
+    if "://" in root:
+        raise InputError(
+            f"{root}: read are local folders, ZIP archives and s3://.",
+            hint="download it first; other clouds have an address that speaks S3 "
+            "(AWS_ENDPOINT_URL)",
+        )
     if os.path.isdir(root):
         return FolderTree(root)
     local = in_zip(root)

@@ -24,10 +24,13 @@ class DarknetDetector(Detector):
     weights: Location = Field(description="The .weights file: a path, or an S3 URI.")
     names: Names = Field(
         description="The .names file, one label a line; the labels themselves, in their order; or "
-        "coco, coco91, voc."
+        "coco, coco91, voc.",
+        examples=["yolo.names", ["car", "person"], "coco"],
     )
     image_size: Side | tuple[Side, Side] | None = Field(
-        None, description="Pixels of a side, or [height, width]; default: the cfg's."
+        None,
+        description="Pixels of a side, or [height, width]; default: the cfg's.",
+        examples=[416, [320, 416]],
     )
     resize: Literal["stretch", "letterbox"] | None = Field(
         None, description="Default: letterbox where the cfg says `letter_box=1`, else stretch."

@@ -60,6 +60,7 @@ class RemoteDetector(TensorDetector):
         "auto",
         description="Over HTTP, send tensors as bytes rather than JSON; auto: where the server "
         "announces that it takes them.",
+        examples=["auto", False],
     )
     request_timeout: PositiveFloat = Field(60, description="Seconds for a whole answer.")
     retries: NonNegativeInt = Field(

@@ -56,6 +56,7 @@ class TensorDetector(Detector):
         (),
         description="The model's labels in the order of their numbers, a file of them, or coco, "
         "coco91, voc; default: its metadata's.",
+        examples=[["car", "person"], "classes.txt", "coco"],
     )
     labels_from: NonNegativeInt | None = Field(
         None,
@@ -65,6 +66,7 @@ class TensorDetector(Detector):
     image_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
         None,
         description="Pixels of a side, or [height, width]; [shortest, longest] for shortest_edge.",
+        examples=[640, [480, 640]],
     )
     resize: Resize | None = Field(None, description="How a picture fits the network's input.")
     antialias: bool | None = Field(

@@ -43,6 +43,7 @@ class TorchvisionDetector(TorchDetector):
         None,
         description="Pixels of the shortest side, or [shortest, longest]; default: the "
         "architecture's. SSD's is fixed.",
+        examples=[800, [800, 1333]],
     )
     nms_iou: float | None = Field(
         None, ge=0.0, le=1.0, description="Suppress boxes of one label that overlap more."
