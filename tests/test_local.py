@@ -242,3 +242,17 @@ def test_labels_json_makes_a_task_that_the_file_fits(tmp_path):
         for attribute in label["attributes"]:
             assert attribute["values"], "CVAT wants values even of a text"
             assert attribute.keys() == {"name", "mutable", "input_type", "default_value", "values"}
+
+
+def test_pictures_beside_the_report_are_published_and_go_with_it(tmp_path, monkeypatch):
+    from quorate.report import page
+
+    data, out = pool(tmp_path / "pool", 4), tmp_path / "out"
+    monkeypatch.setattr(page, "ONE_FILE", 0)
+    summary = ensemble(data, A, B).run(out=out)
+    beside = [f"{out}/report-pictures/{i:05d}.jpg" for i in range(4)]
+    assert set(beside) < set(summary.files)
+    assert sorted(str(path) for path in out.glob("report-pictures/*")) == beside
+    monkeypatch.undo()
+    ensemble(data, A, B).run(out=out)
+    assert not (out / "report-pictures").exists()

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from quorate.detectors.names import KNOWN, given_names
 from quorate.errors import InputError, LabelError, did_you_mean
 from quorate.formats.detections.reading import DetectionFile
 from quorate.labels import UNMAPPED, Labels
@@ -56,6 +55,8 @@ class Wording:
         if not isinstance(told, str):
             return cls(listed=tuple(told))
         if named := _FILE.fullmatch(told):
+            from quorate.detectors.names import KNOWN  # loads YAML's reader, as below
+
             first, file = named.groups()
             if file in KNOWN:
                 first = "0" if file == "coco91" else first
@@ -73,6 +74,8 @@ class Wording:
 
     @classmethod
     def _in_file(cls, file: str, detector: str) -> Wording:
+        from quorate.detectors.names import KNOWN, given_names
+
         text = read_bytes(file).decode("utf-8-sig", "replace")
         if not file.lower().endswith((".txt", ".names")):
             import yaml

@@ -11,12 +11,13 @@ import pytest
 from quorate.cli import main
 from quorate.columns import positions_in
 from quorate.dataset import Image
+from quorate.detections import Detections
 from quorate.evaluation.coco import evaluate
 from quorate.evaluation.doubts import doubts, no_better
 from quorate.formats import write
 from quorate.formats.coco.results_writing import write_results
 from quorate.labels import Labels
-from tests.evaluation.made import random_case
+from tests.evaluation.made import dataset, random_case
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_labels_in_another_order_are_doubted_and_a_mapping_says_what_they_mean(
     assert "warning" not in done.err
     good, turned = done.out.splitlines()[2:4]
     assert good.split()[1:] == turned.split()[1:]
-    assert main(["compare", *command[1:], "--samples", "0"]) == 0
+    assert main(["compare", *command[1:], "--samples", "0", "--quiet"]) == 0
     assert "warning: turned:" in capsys.readouterr().err
 
 
@@ -174,3 +175,16 @@ def test_an_ensemble_no_better_than_its_best_member_is_told():
     assert "quorate tune" in said
     assert no_better({"a": bad, "b": bad, "ensemble": good}, "ensemble") is None
     assert no_better({"a": good, "ensemble": bad}, "ensemble") is None
+
+
+def test_a_single_box_of_another_label_explains_a_zero():
+    truth = dataset([1], [1], [[0, 0, 100, 100]])
+    found = Detections.build(
+        image_id=[1], category_id=2, xyxy=[[0, 0, 100, 100]], score=0.9, detectors=["d"]
+    )
+    assert "'nut' on 'bolt' (1 of 1)" in doubts(found, truth, "yolo")[0]
+    truth = dataset([1, 1], [1, 2], [[0, 0, 100, 100], [200, 0, 300, 100]])
+    right = Detections.build(
+        image_id=[1], category_id=2, xyxy=[[200, 0, 300, 100]], score=0.9, detectors=["d"]
+    )
+    assert doubts(Detections.concat([found, right]), truth, "yolo") == []

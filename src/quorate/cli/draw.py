@@ -39,7 +39,7 @@ def _draw(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
     from fnmatch import fnmatchcase
 
-    from quorate.cli.output import note, progress_bars
+    from quorate.cli.output import note, progress_bars, warn
     from quorate.errors import InputError
     from quorate.formats import read
     from quorate.offline import detector_names, read_worded
@@ -76,5 +76,5 @@ def _draw(arguments: argparse.Namespace) -> None:
             progress=lambda drawn, total: report("draw", drawn, total),
         )
     for name, reason in done.skipped:
-        note(f"left out: {name}: {reason}")
+        warn(f"left out: {name}: {reason}")
     note(f"wrote: {len(done.files):,} pictures to {arguments.out}")

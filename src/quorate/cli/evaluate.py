@@ -65,7 +65,7 @@ def add_commands(commands: Any) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     import json
 
-    from quorate.cli.output import note, print_json, print_table
+    from quorate.cli.output import print_json, print_table, warn
     from quorate.evaluation.coco import evaluate
     from quorate.evaluation.doubts import doubts
     from quorate.evaluation.effort import by_kind, effort
@@ -83,7 +83,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     }
     for name, boxes in found.items():
         for doubt in doubts(boxes, truth, name):
-            note(f"warning: {doubt}")
+            warn(f"warning: {doubt}")
     values = [
         {"result": name} | results[name].to_dict() | {"effort": done.to_dict(truth)}
         for name, done in efforts.items()
@@ -151,7 +151,7 @@ def _print_statistics(results: dict[str, CocoMetrics], *, title: str) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_json, print_table
+    from quorate.cli.output import note, print_json, print_table, warn
     from quorate.errors import InputError
     from quorate.evaluation.compare import compare
     from quorate.evaluation.doubts import doubts
@@ -171,7 +171,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     found = read_results(files, truth, labels_told(arguments))
     for name, boxes in found.items():
         for doubt in doubts(boxes, truth, name):
-            note(f"warning: {doubt}")
+            warn(f"warning: {doubt}")
     comparison = compare(
         found,
         truth,

@@ -78,7 +78,8 @@ def _swapped(on: NDArray[np.int64]) -> list[tuple[int, int]]:
     """(box's label, object's label) where most boxes of one lie on the other; commonest first."""
     total, most = on.sum(0), on.argmax(0)
     there = on.max(0, initial=0)
-    odd = (total >= FEWEST) & (most != np.arange(len(on))) & (there >= SHARE * total)
+    fewest = FEWEST if np.trace(on) else 1  # where no label at all is right, one box tells
+    odd = (total >= fewest) & (most != np.arange(len(on))) & (there >= SHARE * total)
     found = np.flatnonzero(odd)
     return [(int(i), int(most[i])) for i in found[np.argsort(-total[found], kind="stable")]]
 

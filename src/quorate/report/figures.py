@@ -146,36 +146,6 @@ def troubles(report: Report) -> str:
     return "".join(parts)
 
 
-def published(report: Report) -> str:
-    """The boxes that are published, per label and by votes."""
-    kept = report.published
-    if kept is None:
-        kept = report.fused.take(report.fused.score >= report.min_score)
-    if not len(kept):
-        return ""
-    places = report.dataset.labels.positions(kept.category_id)
-    most = max(int(kept.votes.max()), len(report.detectors))
-    counts = np.zeros((len(report.dataset.labels), most + 1), np.int64)
-    np.add.at(counts, (places, kept.votes), 1)
-    order = np.argsort(-counts.sum(1), kind="stable")
-    rows = [
-        [name(report.dataset.labels.names[i]), *map(count, counts[i, 1:].tolist()),
-         count(int(counts[i].sum()))]
-        for i in order if counts[i].any()
-    ]  # fmt: skip
-    total = ["all labels", *map(count, counts[:, 1:].sum(0).tolist()), count(len(kept))]
-    return section(
-        "published",
-        "What is published",
-        "The boxes that people get, by label and by how many detectors voted for them.",
-        table(
-            ["label", *(counted(v, "vote") for v in range(1, most + 1)), "boxes"],
-            [total, *rows],
-            classes="figures tall first",
-        ),
-    )
-
-
 def _ranked(report: Report) -> list[tuple[int | None, str, CocoMetrics]]:
     """The quorum first, then the detectors in the spec's order."""
     found = [(None, QUORUM, report.ensemble)] + [

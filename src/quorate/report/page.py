@@ -15,7 +15,7 @@ from quorate.report.markup import counted, name, section, text
 from quorate.report.model import Report
 from quorate.report.scores import reliability
 from quorate.report.wall import Wall, panel_rules, wall
-from quorate.report.work import work
+from quorate.report.work import published, work
 from quorate.storage import write_bytes
 
 ONE_FILE = 16_000_000
@@ -60,7 +60,7 @@ def _page(report: Report, shown: Wall | None, beside: str) -> str:
         "quality": ("How good", figures.quality(report)),
         "labels": ("Label by label", figures.labels(report)),
         "reliability": ("Scores", reliability(report)),
-        "published": ("Published", figures.published(report)),
+        "published": ("Published", published(report)),
         "agreement": ("Agreement", figures.accord(report)),
         "wall": ("Pictures", "" if shown is None else _gallery(report, shown, beside)),
         "run": ("The run", figures.run(report)),

@@ -1,4 +1,4 @@
-"""The part of the page on what a person still has to do."""
+"""The parts of the page on what people get, and what they still have to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from quorate.evaluation.effort import KINDS, Saved
 from quorate.evaluation.truth import Ints
 from quorate.report.figures import key
-from quorate.report.markup import QUORUM, count, name, section, table, text
+from quorate.report.markup import QUORUM, count, counted, name, section, table, text
 from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
 
@@ -104,4 +104,34 @@ def _confusion(matrix: Ints, names: Sequence[str]) -> str:
         + '<p class="small">A row is the objects of a label, a column the boxes of one. Below: '
         "boxes without an object, to delete; at the right: objects without a box, to add."
         f"{rest}</p>"
+    )
+
+
+def published(report: Report) -> str:
+    """The boxes that are published, per label and by votes."""
+    kept = report.published
+    if kept is None:
+        kept = report.fused.take(report.fused.score >= report.min_score)
+    if not len(kept):
+        return ""
+    places = report.dataset.labels.positions(kept.category_id)
+    most = max(int(kept.votes.max()), len(report.detectors))
+    counts = np.zeros((len(report.dataset.labels), most + 1), np.int64)
+    np.add.at(counts, (places, kept.votes), 1)
+    order = np.argsort(-counts.sum(1), kind="stable")
+    rows = [
+        [name(report.dataset.labels.names[i]), *map(count, counts[i, 1:].tolist()),
+         count(int(counts[i].sum()))]
+        for i in order if counts[i].any()
+    ]  # fmt: skip
+    total = ["all labels", *map(count, counts[:, 1:].sum(0).tolist()), count(len(kept))]
+    return section(
+        "published",
+        "What is published",
+        "The boxes that people get, by label and by how many detectors voted for them.",
+        table(
+            ["label", *(counted(v, "vote") for v in range(1, most + 1)), "boxes"],
+            [total, *rows],
+            classes="figures tall first",
+        ),
     )
