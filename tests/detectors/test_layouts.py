@@ -183,9 +183,15 @@ def test_selected_indices_choose_among_boxes(tmp_path):
     path = models.constant(
         tmp_path / "m.onnx", outputs, names=NAMES, shapes={"selected_indices": ["m", 3]}
     )
-    predictor, boxes = found(path)
+    with pytest.raises(DetectorError, match="y first by its definition") as caught:
+        found(path)
+    assert "box_format: xyxy" in caught.value.hint
+    predictor, boxes = found(path, box_format="yxyx")
     assert predictor.layout.name == "selected_indices"
     shows(boxes, (1, 0.7, BOX), (2, 0.6, BOX))
+    tensorflow = {f"{name}:0": value for name, value in outputs.items()}
+    path = models.constant(tmp_path / "t.onnx", tensorflow, names=NAMES)
+    shows(found(path)[1], (1, 0.7, BOX), (2, 0.6, BOX))
     outputs["boxes"] = np.array([[[0, 0, 1, 1], NETWORK]], np.float32)
     path = models.constant(tmp_path / "x.onnx", outputs, names=NAMES)
     shows(found(path, box_format="xyxy")[1], (1, 0.7, BOX), (2, 0.6, BOX))
