@@ -1,5 +1,7 @@
 """Each layout: recognised from the file alone, its boxes in the picture's pixels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -51,6 +53,12 @@ EXPECTED = (1, 0.9, BOX), (2, 0.7, BOX)  # the second is suppressed, the last sc
 
 def test_the_spec_knows_every_layout():
     assert set(LAYOUT_NAMES) == {"auto", *layouts()}
+
+
+def test_the_page_on_detectors_has_every_layout():
+    page = (Path(__file__).parents[2] / "docs/reference/detectors.md").read_text()
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert set(layouts()) <= rows
 
 
 def test_yolov8(tmp_path):

@@ -157,8 +157,8 @@ def _explained(graph: Graph, wishes: Wishes) -> tuple[str, str] | None:
         count = flat[0][-1] if flat[1][-1] == 4 else flat[1][-1]
         return (
             f"there are scores of {count} labels beside the boxes, but {names} names",
-            "correct `names` of the detector; where the first score is of nothing, leave that out of "
-            "`names` and say `labels_from: 1`",
+            "correct `names` of the detector; where the first score is of nothing, leave that out "
+            "of `names` and say `labels_from: 1`",
         )
     if len(flat) != 1:
         return None
