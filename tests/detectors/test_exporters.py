@@ -483,3 +483,15 @@ def test_rfdetr_of_a_data_set_whose_first_category_is_of_nothing(tmp_path):
         found(path)
     assert "labels_from: 1" in caught.value.hint
     shows(found(path, labels_from=1)[1], (1, 0.8, BOX))
+
+
+def test_padding_is_not_counted(tmp_path):
+    outputs = {
+        "num_dets": np.array([[2]], np.int32),
+        "det_boxes": f32([[NETWORK, NETWORK]]),
+        "det_scores": f32([[0.9, 0.0]]),
+        "det_classes": np.array([[1, -1]], np.int32),
+    }
+    predictor, seen = found(model(tmp_path, outputs), min_score=0.0)
+    shows(seen, (1, 0.9, BOX))
+    assert not predictor.take_dropped()

@@ -286,7 +286,13 @@ FINISHED = (
         open_resize="none",  # these graphs resize and normalise inside
         normalisation=LEVELS,
     ),
-    Layout("mmyolo", triple(MMYOLO, 4), read_triple, "MMYOLO's and YOLO-World's easydeploy"),
+    Layout(
+        "mmyolo",
+        triple(MMYOLO, 4),
+        read_triple,
+        "MMYOLO's and YOLO-World's easydeploy",
+        note="RTMDet wants `channels: bgr`, `scale: 1` and the `mean` and `std` of its config",
+    ),
     Layout("yolo_nas", triple(YOLO_NAS, 4), read_triple, "YOLO-NAS (SuperGradients), batch format"),
     Layout(
         "selected_indices",
