@@ -78,7 +78,7 @@ BAD = {
     "an id that is null": ([row(), row(image_id=None)], "detection 2"),
     "deep nesting": (b"[" * 100_000, "a.json"),
     "deep nesting inside": (b'[{"x":' + b"[" * 100_000, "a.json"),
-    "lengths": ([row(bbox=[1, 2, 3])], "detection 1: Expected `array` of length 4"),
+    "lengths": ([row(bbox=[1, 2, 3])], "detection 1, its bbox: a list of 4 belongs here"),
     "text": (b"\xff\xfe[\x00]\x00", "not a list of detections"),
     "trailing": (json.dumps([row()]).encode() + b"{}", "not JSON at byte"),
     "a comma too many": (json.dumps([row()]).encode()[:-1] + b",]", "not JSON at byte"),

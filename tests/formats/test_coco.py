@@ -91,6 +91,7 @@ def test_segmentations_become_polygons_and_masks(parse):
     packed = oracle.frPyObjects(runs, 10, 3)
     found = parse(
         COCO,
+        images=[{"id": 7, "file_name": "a.jpg"}],
         annotations=[
             {"image_id": 7, "category_id": 3, "segmentation": s}
             for s in (

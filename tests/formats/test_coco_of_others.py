@@ -113,6 +113,76 @@ def test_what_has_no_place_is_left_out_and_counted(parse):
     assert any("2 annotations have neither bbox nor segmentation" in note for note in found.notes)
 
 
+def test_points_as_lists_of_two_are_one_polygon(parse):
+    points = [[10, 10], [30, 10], [30, 40]]
+    found = parse(
+        annotations=[{**BOX, "segmentation": points}, {**BOX, "segmentation": [points, points]}]
+    )
+    assert found.annotations.kind.tolist() == [Kind.POLYGON] * 2
+    assert found.annotations.points[0].tolist() == [10, 10, 30, 10, 30, 40]
+    assert len(found.notes) == 2
+
+
+def test_names_may_stand_for_ids(parse):
+    found = parse(annotations=[{**BOX, "image_id": "a.jpg", "category_id": "bird"}])
+    assert found.annotations.image_id.tolist() == [1]
+    assert found.annotations.category_id.tolist() == [1]
+
+
+def test_a_mask_of_another_size_than_its_picture_is_refused(parse):
+    for size in ([100, 80], [10, 10]):
+        mask = {"counts": [0, size[0] * size[1]], "size": size}
+        with pytest.raises(FormatError, match="its picture of 100x80"):
+            parse(annotations=[{**BOX, "segmentation": mask}])
+
+
+def test_annotations_that_stand_twice_are_counted_and_kept(parse):
+    other = {**BOX, "bbox": [10, 10, 20, 31]}
+    found = parse(annotations=[BOX, other, BOX, BOX])
+    assert len(found.annotations) == 4
+    assert "2 annotations stand twice" in found.notes[0]
+    polygons = [{**BOX, "segmentation": [[10, 10, 30, 10, 30, y, 10, y + 1]]} for y in (39, 38)]
+    assert parse(annotations=polygons).notes == ()
+
+
+def test_boxes_within_one_pixel_are_asked_about(parse):
+    found = parse(annotations=[{**BOX, "bbox": [0.1, 0.1, 0.5, 0.5]}])
+    assert "are they relative to the pictures' sizes?" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        ('{"images": [], "images": []}', "the key 'images' stands twice", "keep the right one"),
+        ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "name": "a"}],'
+         '"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4],'
+         '"bbox": [5, 6, 7, 8]}]}', "the key 'bbox' stands twice", "keep the right one"),
+        ('{"images": [{"id": 1}]}', "instances.json, images[0]: there is no `file_name`", "keys"),
+        ('{"images": [{"id": 1, "file_name": null}]}', "picture 1 has no file_name", ""),
+        ('{"images": [{"id": 1, "file_name": "a", "width": "9px"}]}', "a side of '9px'", "whole"),
+        ('{"images": [], "annotations": {}}', "annotations: a list belongs here, not an", "keys"),
+        ('{"images": [{"id": 1, "file_name": "a", "width": NaN}]}', "not JSON", "no NaN"),
+        ("{'images': []}", "not JSON", "double quotes"),
+        ('{"a": 1}\n{"a": 2}', "not JSON", "in one list"),
+        ('{"predictions": []}', "of no known format (an object with 'predictions')", "a list"),
+    ],
+)  # fmt: skip
+def test_faults_are_told_in_words(tmp_path, text, said, hint):
+    (tmp_path / "instances.json").write_text(text)
+    with pytest.raises(FormatError) as caught:
+        read(tmp_path / "instances.json")
+    assert said in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+def test_an_annotation_with_another_iscrowd_and_without_categories_is_told(parse):
+    with pytest.raises(FormatError, match="has the iscrowd 2"):
+        parse(annotations=[{**BOX, "iscrowd": 2}])
+    with pytest.raises(LabelError) as caught:
+        parse(categories=[])
+    assert '"categories": [{"id": 1' in caught.value.hint
+
+
 # Crowds
 
 
@@ -127,7 +197,7 @@ def test_a_crowd_of_coco_stays_one_and_many_are_told(parse):
     crowd = {**BOX, "segmentation": RUNS, "iscrowd": 1}
     found = parse(annotations=[BOX] * 99 + [crowd])
     assert found.annotations.iscrowd.sum() == 1
-    assert not found.notes
+    assert not any("marked as crowds" in note for note in found.notes)
     found = parse(annotations=[BOX, crowd])
     assert found.annotations.iscrowd.tolist() == [False, True]
     assert "1 of 2 annotations are marked as crowds" in found.notes[0]

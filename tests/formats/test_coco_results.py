@@ -74,13 +74,13 @@ def test_a_key_that_stands_seventy_thousand_times_is_read(put):
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        (b'"votes":3.0', r"detection {n}: Expected `int`, got `float`"),
+        (b'"votes":3.0', r"detection {n}, its votes: a whole number belongs here, not a number"),
         (b'"image_id":"caf\xe9.jpg"', r"not text in UTF-8 at byte {byte}"),
         (b'"detectors":["\xff"]', r"not text in UTF-8 at byte {byte}"),
         (b'"agreement":1e300', r"detection {n} has an agreement that is not within 0..1"),
-        (b'"votes":12345678901234567890', r"detection {n}: Expected `int` <= "),
-        (b'"bbox":[1e400,1,1,1]', r"detection {n}: Number out of range"),
-        (b'"bbox":[12345678901234567890,1,1,1]', r"detection {n} reaches further than any"),
+        (b'"votes":12345678901234567890', r"detection {n}, its votes: a whole number <= "),
+        (b'"agreement":1e400', r"detection {n}, its agreement: Number out of range"),
+        (b'"bbox":[1,1,1,1]', r"the key 'bbox' stands twice in one object"),
     ],
 )
 def test_small_and_large_files_have_one_answer(put, rows, odd, said):
@@ -103,8 +103,14 @@ BAD = {
         b'[{"image_id":1,"category_id":1,"bbox":[1,2,3,NaN],"score":1}]',
         "not JSON at byte 45",
     ),
-    "three numbers": ([ROWS[0], {**ROWS[1], "bbox": [1, 2, 3]}], "detection 2: Expected `array`"),
-    "no score": ([{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}], "detection 1: Object"),
+    "three numbers": (
+        [ROWS[0], {**ROWS[1], "bbox": [1, 2, 3]}],
+        "detection 2, its bbox: a list of 4",
+    ),
+    "no score": (
+        [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+        "detection 1: there is no `score`",
+    ),
     "negative": ([*ROWS[:4], {**ROWS[1], "bbox": [1, 2, -3, 4]}], "detection 5 has a negative"),
     "score": ([{**ROWS[1], "score": 1.2}], "detection 1 has a score"),
     "infinite": ([{**ROWS[1], "bbox": [1, 2, 3, 1e400]}], "r.json"),

@@ -312,7 +312,21 @@ def test_a_confidence_a_little_over_1_is_the_score(parse):
     assert list(found.annotations.attributes) == ["score"]
 
 
+def test_what_stands_in_another_place_is_counted(parse):
+    nameless = BOX.replace("\n", "<attribute>1</attribute>")
+    line = '<polygon label="car" points="1,2;3,4"></polygon>'
+    found = parse(document(nameless + line).replace("</annotations>", BOX + "</annotations>"))
+    assert len(found.annotations) == 2
+    assert not found.annotations.attributes
+    for said in (
+        "1 <box> outside of an <image> are left out", "1 attributes without a name are left out",
+        "1 polygons have fewer than three points",
+    ):  # fmt: skip
+        assert any(said in note for note in found.notes)
+
+
 BAD = {
+    "occluded": (document(BOX.replace('occluded="0"', 'occluded="yes"')), "is neither 0 nor 1"),
     "negative width": (document(BOX).replace('width="9"', 'width="-1"'), "whose width '-1' is no"),
     "underscores": (document(BOX.replace('"3"', '"1_0"')), "whose xbr '1_0' is no finite number"),
     "digits of another script": (document(BOX.replace('"3"', '"٣"')), "whose xbr '٣' is no finite"),

@@ -80,7 +80,9 @@ def test_places_without_a_data_set_are_named(tmp_path):
         read(tmp_path)
     assert "annotations/instances_*.json" in str(caught.value)
     (tmp_path / "list.json").write_text('{"predictions": []}')
-    with pytest.raises(FormatError, match=r"list\.json: of no known format\.") as caught:
+    with pytest.raises(
+        FormatError, match=r"list\.json: of no known format \(an object with 'predictions'\)"
+    ) as caught:
         read(tmp_path / "list.json")
     assert "of detections, a list" in str(caught.value)
     (tmp_path / "list.json").unlink()

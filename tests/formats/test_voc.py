@@ -98,7 +98,34 @@ def test_two_pictures_that_would_share_a_file_are_an_error(tmp_path):
         write(dataset, Annotations.empty(), tmp_path, format="voc")
 
 
+def test_the_stated_picture_counts_where_it_alone_is_there(parse, tmp_path):
+    (tmp_path / "other.jpg").touch()
+    stated = XML.replace("a.png", "C:\\\\pool\\\\other.jpg".replace("\\\\", "\\"))
+    found = parse(stated)
+    assert [image.name for image in found.images] == ["other.jpg"]
+    (tmp_path / "a.png").touch()
+    found = parse(stated)
+    assert [image.name for image in found.images] == ["a.png"]
+    assert "1 files state another picture than their own name says" in found.notes[0]
+
+
+def test_fiftyones_layout(tmp_path):
+    for name, text in (("labels/a.xml", XML), ("data/a.png", "")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    found = read(tmp_path)
+    assert [image.name for image in found.images] == ["a.png"]
+    assert found.root.endswith("/data")
+
+
+@pytest.mark.parametrize(("text", "occluded"), [("1", True), ("true", True), ("0", False)])
+def test_occluded_may_be_a_word(parse, text, occluded):
+    found = parse(XML.replace("<difficult>", f"<occluded>{text}</occluded><difficult>"))
+    assert found.annotations.occluded.tolist() == [occluded]
+
+
 BAD = {
+    "two sizes": (XML.replace("<size>", "<size></size><size>"), "more than one <size>"),
     "percent": (XML.replace("0.25", "87.5"), "has a score of 87.5"),
     "a score that is a word": (XML.replace("0.25", "high"), "its score 'high' is no number"),
     "underscores": (XML.replace("3.5", "3_5"), "its bndbox is not four numbers"),

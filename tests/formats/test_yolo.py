@@ -247,7 +247,16 @@ def test_a_key_that_stands_twice_and_a_wrong_count_of_names_are_told(layout):
         read(path)
 
 
+def test_splits_of_another_machine_and_those_that_lead_nowhere(layout):
+    path = layout(train="/home/me/street/images/train", val="images/gone")
+    found = read(path)
+    assert [image.name for image in found.images] == ["sub/a.jpg"]
+    assert found.images[0].file_name == "images/train/sub/a.jpg"
+    assert "no picture is where `val: images/gone` leads" in found.notes[0]
+
+
 BAD = {
+    "commas": ("0,0.5,0.5,0.1,0.1\n", "with spaces between them"),
     "underscores": ("0 0.5 0.5 0.1_0 0.1\n", "line 1: not numbers"),
     "digits of another script": ("0 0.5 0.5 ٠.٢ 0.1\n", "line 1: not numbers"),
     "a class that is a fraction": ("0 .5 .5 .1 .1\n1.5 .5 .5 .1 .1\n", "line 2: class 1.5 is no"),

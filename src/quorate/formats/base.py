@@ -228,17 +228,17 @@ def not_utf8(place: str, data: bytes, before: int = 0) -> FormatError:
 
 
 def side(value: float | str | None, place: str) -> int:
-    """A picture's width or height in whole pixels, 0 where it is not known or no number.
+    """A picture's width or height in whole pixels, 0 where it is not known.
 
-    Raises FormatError for one that no picture has.
+    Raises FormatError for one that no picture has, and for what is no number.
     """
     try:
         pixels = plain_number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
     except ValueError:
-        return 0
+        pixels = -1.0
     if not 0 <= pixels < 1 << 31:
         raise FormatError(
-            f"{place}: a picture with a side of {str(value)[:30]} pixels.",
+            f"{place}: a picture with a side of {str(value)[:30]!r} pixels.",
             hint="width and height are whole numbers of pixels; 0 where they are not known",
         )
     return int(pixels)

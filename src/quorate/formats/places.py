@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.annotations import Annotations, Kind
 from quorate.columns import positions_in
@@ -255,11 +256,42 @@ def _checked_shapes(dataset: Dataset, shapes: Annotations, origin: str) -> list[
             )
     size = np.array([(i.width, i.height) for i in dataset.images], dtype=np.float64)[position]
     outside = (x1 < -0.5) | (y1 < -0.5) | (x2 > size[:, 0] + 0.5) | (y2 > size[:, 1] + 0.5)
-    outside &= (size > 0).all(axis=1) & (shapes.kind != Kind.TAG)
+    drawn = shapes.kind != Kind.TAG
+    outside &= (size > 0).all(axis=1) & drawn
+    notes = []
     if outside.any():
         name = dataset.images[int(position[np.flatnonzero(outside)[0]])].name
-        return [
+        notes.append(
             f"{origin}: {int(outside.sum())} of {len(shapes)} annotations reach outside their "
             f"picture, the first in '{name}'; they are kept as they are."
-        ]
-    return []
+        )
+    if drawn.any() and max(float(x2[drawn].max()), float(y2[drawn].max())) <= 1.01:
+        notes.append(
+            f"{origin}: no annotation reaches beyond the first pixel; are they relative to the "
+            "pictures' sizes? Pixels are meant here."
+        )
+    if twice := _twice(shapes, position):
+        name = dataset.images[int(position[twice[0]])].name
+        notes.append(
+            f"{origin}: {len(twice)} annotations stand twice, alike in picture, label and place, "
+            f"the first in '{name}'; they are kept."
+        )
+    return notes
+
+
+def _twice(shapes: Annotations, position: NDArray[np.int64]) -> list[int]:
+    """The rows of shapes that an earlier row is the same as, attributes aside; no tags."""
+    columns = [position, shapes.category_id, shapes.kind, *shapes.xyxy.view(np.int64).T]
+    code = np.zeros(len(shapes), np.uint64)
+    for column in columns:
+        code = code * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.int64).view(np.uint64)
+        code ^= code >> np.uint64(29)
+    order = np.argsort(code, kind="stable")
+    alike = np.flatnonzero(code[order][1:] == code[order][:-1])
+    found = []
+    for first, row in zip(order[alike].tolist(), order[alike + 1].tolist(), strict=True):
+        same = all(column[first] == column[row] for column in columns)
+        same &= np.array_equal(shapes.points[first], shapes.points[row], equal_nan=True)
+        if same and shapes.kind[row] != Kind.TAG:
+            found.append(row)
+    return sorted(found)

@@ -14,6 +14,7 @@ from quorate.errors import FormatError, InputError, did_you_mean
 from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
 from quorate.formats.chosen import chosen
+from quorate.formats.coco.json_faults import keys_of
 from quorate.formats.places import checked
 
 FORMATS: dict[str, Format] = {
@@ -98,8 +99,9 @@ def _recognised(source: Source) -> Format:
     looked_for = "; ".join(f"{e.name}: {e.looked_for}" for e in FORMATS.values())
     first = source.names[0]
     if source.location.endswith(first):  # the file itself
+        said = keys_of(source.tree.read(first), source.location) if first.endswith("json") else ""
         raise FormatError(
-            f"{source.location}: of no known format.",
+            f"{source.location}: of no known format{said}.",
             hint=f"looked for {looked_for}; of detections, a list in a .json file: "
             '[{"image_id": …, "category_id": …, "bbox": [x, y, width, height], "score": …}, …]',
         )

@@ -29,6 +29,8 @@ from quorate.formats.shapes import by_image, plain_values, upright
 from quorate.labels import Labels
 
 _FOLDER = "Annotations/"
+_OF_FILES = re.compile(r"^(?:.*/)?Annotations/|^labels/")
+"""The folder of the XML files, FiftyOne's too, which is no part of a picture's name."""
 _ROOT = re.compile(r"<annotation[\s>]")
 
 
@@ -48,26 +50,37 @@ def read(source: Source) -> Dataset:
     """Every XML file as one picture, by rising name.
 
     A picture's name is that of its XML file, with the ending of the picture that lies there, else
-    the one that `<filename>` states: `Annotations/cam1/a.xml` is `cam1/a.jpg`. Subsets are
-    those of `ImageSets/Main/`, where there are several. Labels stand in the order of
-    `labelmap.txt`, else by rising name. `<confidence>` or `<score>` becomes the attribute `score`.
+    the one that `<filename>` states: `Annotations/cam1/a.xml` is `cam1/a.jpg`. Where no such
+    picture lies there but the stated one does, it is that. Subsets are those of
+    `ImageSets/Main/`, where there are several. Labels stand in the order of `labelmap.txt`, else
+    by rising name. `<confidence>` or `<score>` becomes the attribute `score`.
     Parts of objects are left out and counted.
     """
     pictures = _pictures(source)
     rows: list[tuple[int, str, dict[str, Any]]] = []
     images: list[Image] = []
     parts = 0
+    others: list[str] = []
     subsets = _subsets(source)
     for number, name in enumerate(_files(source), start=1):
         place = source.place(name)
         root = _parsed(source, name, place)
-        stem = name[: -len(".xml")].rpartition(_FOLDER)[2]
-        stated = (root.findtext("filename") or "").strip()
-        ending = stated[stated.rindex(".") :] if is_picture(stated) else ""
+        for tag in ("filename", "size", "size/width", "size/height"):
+            _once(root, tag, place)
+        stem = _OF_FILES.sub("", name[: -len(".xml")])
+        stated = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+        own, dot, ending = stated.rpartition(".") if is_picture(stated) else ("", "", "")
+        file_name = stem + pictures.get(stem, dot + ending or ".jpg")
+        if own and own != stem.rpartition("/")[2]:
+            beside = f"{stem.rpartition('/')[0]}/{own}".strip("/")
+            if stem not in pictures and beside in pictures:
+                file_name = beside + pictures[beside]
+            else:
+                others.append(f"'{stem}.xml' states '{stated}'")
         images.append(
             Image(
                 id=number,
-                file_name=stem + pictures.get(stem, ending or ".jpg"),
+                file_name=file_name,
                 width=side(root.findtext("size/width"), place),
                 height=side(root.findtext("size/height"), place),
                 subset=subsets.get(stem, ""),
@@ -78,6 +91,11 @@ def read(source: Source) -> Dataset:
             parts += len(shape.findall("part"))
     labels = _labels(source, sorted({label for _, label, _ in rows}))
     notes = [f"{source.location}: {parts} parts of objects are left out."] if parts else []
+    if others:
+        notes.append(
+            f"{source.location}: {len(others)} files state another picture than their own name "
+            f"says, which counts, the first: {others[0]}."
+        )
     columns = Rows()
     for number, label, values in rows:
         columns.add(number, labels.id_of(label), **values)
@@ -116,13 +134,18 @@ def _parsed(source: Source, name: str, place: str) -> Any:
     return root
 
 
+def _once(element: Any, tag: str, place: str) -> None:
+    """FormatError for an element that stands twice, of which one would be lost."""
+    if len(element.findall(tag)) > 1:
+        raise FormatError(f"{place}: has more than one <{tag.rpartition('/')[2]}>.")
+
+
 def _object(shape: Any, place: str) -> tuple[str, dict[str, Any]]:
     label = (shape.findtext("name") or "").strip()
     if not label:
         raise FormatError(f"{place}: has no name.")
     for tag in ("name", "bndbox", *(f"bndbox/{edge}" for edge in _SIDES), "confidence", "score"):
-        if len(shape.findall(tag)) > 1:
-            raise FormatError(f"{place}: has more than one <{tag.rpartition('/')[2]}>.")
+        _once(shape, tag, place)
     try:
         box = [plain_number(shape.findtext(f"bndbox/{side}") or "") for side in _SIDES]
     except ValueError:
@@ -147,7 +170,7 @@ def _object(shape: Any, place: str) -> tuple[str, dict[str, Any]]:
         rotation = 0.0
     return label, {
         "xyxy": (box[0], box[1], box[2], box[3]),
-        "occluded": (shape.findtext("occluded") or "0").strip() == "1",
+        "occluded": (shape.findtext("occluded") or "0").strip().lower() in ("1", "true"),
         "rotation": rotation,
         "source": "file",
         "attributes": attributes,

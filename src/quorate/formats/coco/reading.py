@@ -11,6 +11,7 @@ from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -19,7 +20,8 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, as_number, not_utf8, side
+from quorate.formats.base import Source, as_number, side
+from quorate.formats.coco.json_faults import NO_JSON, in_words, json_fault, refuse_twice
 from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
@@ -30,7 +32,6 @@ from quorate.masks import shapes as masks
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
 _ROBOFLOW = "_annotations.coco.json"
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 MANY_CROWDS = 0.05
 """Of all annotations; COCO's own files have 1 %."""
 
@@ -41,7 +42,7 @@ _Id = int | float | str
 
 class _Image(msgspec.Struct):
     id: _Id
-    file_name: str
+    file_name: str | None
     width: float | str | None = None
     height: float | str | None = None
 
@@ -73,6 +74,7 @@ class _File(msgspec.Struct):
 
 _POLYGONS = msgspec.json.Decoder(list[list[float]])
 _POLYGON = msgspec.json.Decoder(list[float])
+_POINTS = msgspec.json.Decoder(list[list[tuple[float, float]]])
 
 
 def recognise(source: Source) -> bool:
@@ -94,7 +96,7 @@ def _files(source: Source) -> list[str]:
 def _is_coco(data: bytes) -> bool:
     try:
         return "images" in _TOP.decode(data.removeprefix(BOM_UTF8))
-    except _NO_JSON:
+    except NO_JSON:
         # A truncated file is recognised by its look, so that the error names what is wrong.
         return data.removeprefix(BOM_UTF8).lstrip()[:1] == b"{" and b'"images"' in data
 
@@ -141,6 +143,8 @@ def read(source: Source) -> Dataset:
         ids: dict[int | str, int] = {}
         for image in part.images or ():
             place = f"{source.place(name)}: picture '{image.file_name}'"
+            if not image.file_name:
+                raise FormatError(f"{source.place(name)}: picture {image.id!r} has no file_name.")
             known = whole(image.id)
             if known in ids:
                 raise FormatError(f"{source.place(name)}: two pictures have the id {known!r}.")
@@ -162,7 +166,12 @@ def read(source: Source) -> Dataset:
                     source_id=str(known) if renumber else None,
                 )
             )
-        shapes.add(part.annotations or (), ids, source.place(name))
+        own = images[len(images) - len(part.images or ()) :]
+        for picture in own:  # an annotation may have the name for the id
+            if as_number(picture.file_name) == picture.file_name:
+                ids.setdefault(picture.file_name, picture.id)
+        sizes = {picture.id: (picture.height, picture.width) for picture in own}
+        shapes.add(part.annotations or (), ids, sizes, source.place(name))
     root, moved, more = placed(source, images)
     annotations = with_scores(shapes.built())
     first = parts[0][1]
@@ -192,36 +201,21 @@ def _meant(known: Mapping[Any, int], value: float | str) -> int | None:
 
 
 def _decoded(source: Source, name: str) -> _File:
-    data = source.tree.read(name)
+    data = source.tree.read(name).removeprefix(BOM_UTF8)
+    place = source.place(name)
     try:
-        return msgspec.json.decode(data.removeprefix(BOM_UTF8), type=_File)
-    except _NO_JSON as error:
-        raise json_fault(error, data, source.place(name)) from None
-
-
-def json_fault(error: Exception, data: bytes, place: str) -> FormatError:
-    """What is wrong with a JSON file that `msgspec` does not decode."""
-    if not data:
-        return FormatError(f"{place}: the file is empty.")
-    if isinstance(error, msgspec.ValidationError):
-        return FormatError(f"{place}: {error}.", hint="COCO's keys: cocodataset.org/#format-data")
-    if isinstance(error, UnicodeDecodeError):
-        return not_utf8(place, data)
-    if isinstance(error, RecursionError):
-        return FormatError(
-            f"{place}: lists or objects are nested too deep.", hint="COCO nests five deep at most"
-        )
-    if "truncated" in str(error):
-        return FormatError(
-            f"{place}: the file is truncated: it ends at byte {len(data)} in the middle.",
-            hint="copy it again, or export it again",
-        )
-    return FormatError(f"{place}: not JSON ({error}).")
+        found = msgspec.json.decode(data, type=_File)
+    except NO_JSON as error:
+        raise json_fault(error, data, place) from None
+    shapes = len(found.annotations or ())
+    often = [(b'"images"', 1), (b'"annotations"', 1), (b'"bbox"', shapes), (b'"image_id"', shapes)]
+    refuse_twice(data, often, place)
+    return found
 
 
 def _labels(
     source: Source, parts: Sequence[tuple[str, _File]]
-) -> tuple[dict[int, int], Labels, dict[str, LabelInfo], list[str]]:
+) -> tuple[dict[int | str, int], Labels, dict[str, LabelInfo], list[str]]:
     """The category that each id stands for, the labels, more on them, and notes.
 
     Several ids of one name are one category: the first of them that has annotations. An id 0
@@ -246,7 +240,10 @@ def _labels(
             if category.supercategory:
                 groups[str(category.name)] = category.supercategory
     given = {shape.category_id for _, part in parts for shape in part.annotations or ()}
-    used = {as_number(value) if isinstance(value, str) else value for value in given}
+    used: set[float | str] = {
+        as_number(value) if isinstance(value, str) else value for value in given
+    }
+    used |= {known for known, name in names.items() if name in used}
     notes = []
     if 0 in names and 0 not in used and names[0] in groups.values():
         notes.append(
@@ -263,7 +260,10 @@ def _labels(
                 f"{source.location}: categories {kept[name]} and {known} are both called "
                 f"'{name}': they are one label, category {kept[name]}."
             )
-    meant = {known: kept[name] for known, name in names.items()}
+    meant: dict[int | str, int] = {known: kept[name] for known, name in names.items()}
+    for name, known in kept.items():  # an annotation may have the name for the id
+        if as_number(name) == name:
+            meant.setdefault(name, known)
     infos = {name: LabelInfo(supercategory=group) for name, group in groups.items() if name in kept}
     own = [known for known, name in names.items() if kept[name] == known]
     try:
@@ -281,16 +281,20 @@ class _Shapes:
     all annotations are crowds, none is.
     """
 
-    def __init__(self, categories: Mapping[int, int], told: Counter[str]) -> None:
+    def __init__(self, categories: Mapping[Any, int], told: Counter[str]) -> None:
         self._categories = categories
         self._told = told
         self._rows = Rows()
         self._sure = False  # whether some are crowds without doubt
 
     def add(
-        self, annotations: Sequence[_Annotation], ids: Mapping[int | str, int], place: str
+        self,
+        annotations: Sequence[_Annotation],
+        ids: Mapping[int | str, int],
+        sizes: Mapping[int, tuple[int, int]],
+        place: str,
     ) -> None:
-        """The annotations of one file, whose pictures have the `ids`."""
+        """The annotations of one file, whose pictures have the `ids` and (height, width)."""
         told = self._told
         for position, shape in enumerate(annotations, start=1):
             image_id = _meant(ids, shape.image_id)
@@ -303,10 +307,13 @@ class _Shapes:
             if category is None:
                 raise LabelError(
                     f"{place}: annotation {position} is of category {shape.category_id}, "
-                    "which is not in the list of categories."
+                    "which is not in the list of categories.",
+                    hint=None
+                    if self._categories
+                    else 'the file lists none: "categories": [{"id": 1, "name": "car"}, …]',
                 )
             where = f"{place}: annotation {position}"
-            kind, points, box = _segmentation(shape.segmentation, where, told)
+            kind, points, box = _segmentation(shape.segmentation, where, sizes[image_id], told)
             if shape.bbox and kind != Kind.MASK:
                 if len(shape.bbox) != 4:
                     raise FormatError(f"{where} has a bbox of {len(shape.bbox)} numbers, not 4.")
@@ -376,11 +383,24 @@ def _true(value: bool | float | str | None, where: str) -> bool:
         if word not in ("", "0", "1", "false", "true"):
             raise FormatError(f"{where} has the iscrowd {value[:30]!r}.", hint="it is 0 or 1")
         return word in ("1", "true")
+    if value not in (None, 0, 1):
+        raise FormatError(f"{where} has the iscrowd {value}.", hint="it is 0 or 1")
     return bool(value)
 
 
+def _loose(text: bytes, told: Counter[str]) -> list[list[float]]:
+    """The rings of a polygon that is one flat list, or whose points are lists of two."""
+    try:
+        rings = [_POLYGON.decode(text)]
+        told["segmentations are one flat list; each is taken for one polygon"] += 1
+    except msgspec.ValidationError:
+        rings = [list(chain.from_iterable(ring)) for ring in _POINTS.decode(text)]
+        told["segmentations have lists of two for points, [[[x, y], …]]"] += 1
+    return rings
+
+
 def _segmentation(
-    raw: msgspec.Raw, place: str, told: Counter[str]
+    raw: msgspec.Raw, place: str, size: tuple[int, int], told: Counter[str]
 ) -> tuple[Kind, Any, tuple[float, float, float, float] | None]:
     text = bytes(raw).strip()
     if text in (b"", b"[]", b"null", b"[[]]", b"{}", b'""'):
@@ -389,15 +409,23 @@ def _segmentation(
         if text[:1] == b"{":
             runs = RUNS.decode(text)
             box, ours = masks.from_coco(runs.counts, runs.size, place=place)
+            if all(size) and tuple(runs.size) != size:
+                (height, width), (h, w) = runs.size, size
+                raise FormatError(
+                    f"{place}: its mask is of {width}x{height} pixels, its picture of {w}x{h}.",
+                    hint="the size of run lengths is [height, width]",
+                )
             return Kind.MASK, ours, box
         try:
             rings = [ring for ring in _POLYGONS.decode(text) if ring]
+            if len(rings) > 2 and {len(ring) for ring in rings} == {2}:  # [[x, y], [x, y], …]
+                told["segmentations are one list of points; each is taken for one polygon"] += 1
+                rings = [list(chain.from_iterable(rings))]
         except msgspec.ValidationError:
-            rings = [_POLYGON.decode(text)]
-            told["segmentations are one flat list; each is taken for one polygon"] += 1
+            rings = _loose(text, told)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(
-            f"{place}: a segmentation that is none ({error}).",
+            f"{place}: a segmentation that is none ({in_words(str(error))}).",
             hint="polygons are [[x, y, x, y, …], …], run lengths "
             '{"size": [height, width], "counts": …}',
         ) from None

@@ -7,8 +7,8 @@ columns (32 bytes a box) and one part of the file, some megabytes of JSON as obj
 larger than that is a part of its own. `image_id` and `category_id` may be text, or 42.0 for 42; a
 picture's `file_name` goes before its `image_id`, which Ultralytics makes up from the name; a
 `segmentation`, run lengths or polygons, stands for a `bbox` that is missing; `votes`, `agreement`
-and `detectors`, which Quorate adds to fused boxes, are kept. Of a key that stands twice in a
-detection the last one counts, as in Python's `json`.
+and `detectors`, which Quorate adds to fused boxes, are kept. A `bbox` that stands twice in a
+detection is refused; of another key the last one counts, as in Python's `json`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import not_utf8, score_hint, scores_within
+from quorate.formats.coco.json_faults import in_words, refuse_twice
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
 from quorate.masks import Masks
@@ -47,11 +48,11 @@ _WHITE = b" \t\r\n"
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class _Result(msgspec.Struct, gc=False):
-    image_id: int | float | str
+class _Result(msgspec.Struct, gc=False, kw_only=True):
+    image_id: int | float | str | None = None
     category_id: int | float | str
-    score: float
     bbox: tuple[float, float, float, float] | None = None
+    score: float
     segmentation: msgspec.Raw = msgspec.Raw()
     votes: _Int64 = 1
     agreement: float = 1.0
@@ -61,6 +62,8 @@ class _Result(msgspec.Struct, gc=False):
 
 MOST_PACKED, MOST_UNPACKED = 200, 64 << 20
 """A packed file of more bytes may unpack to at most so many times its size, as an archive may."""
+
+EXAMPLE = 'a detection is {"image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "score": 0.9}'
 
 _DECODER = msgspec.json.Decoder(list[_Result])
 
@@ -182,6 +185,7 @@ class _List:
             if cut is not None and "truncated" in str(error):
                 return None
             raise self._fault(error, text) from None
+        refuse_twice(text, [(b'"bbox"', len(found))], self.location)
         self.count += len(found)
         return found
 
@@ -190,7 +194,12 @@ class _List:
         if isinstance(error, msgspec.ValidationError):
             item = _AT_ITEM.search(said)
             number = self.count + int(item[1]) + 1 if item else self.count
-            return FormatError(f"{self.location}: detection {number}: {said.split(' - at ')[0]}.")
+            inside = said.partition(" - at `$[")[2].partition("]")[2].strip(".`")
+            place = f", its {inside}" if inside else ""
+            return FormatError(
+                f"{self.location}: detection {number}{place}: {in_words(said.split(' - at ')[0])}.",
+                hint=EXAMPLE,
+            )
         if isinstance(error, UnicodeDecodeError):
             return not_utf8(self.location, text, self.start - 1)
         if "truncated" in said:
@@ -259,6 +268,13 @@ class _Columns:
         n = len(results)
         if not n:
             return
+        pictures = _pictures(results)
+        if None in pictures:
+            raise FormatError(
+                f"{self.location}: detection {self.count + pictures.index(None) + 1} has neither "
+                "image_id nor file_name.",
+                hint=EXAMPLE,
+            )
         bbox, masks = self._boxes(results)
         score, no_score = scores_within(np.fromiter([r.score for r in results], np.float64, n))
         votes = np.fromiter([r.votes for r in results], np.int64, n)
@@ -280,7 +296,7 @@ class _Columns:
         bbox[:, 2:] += bbox[:, :2]
         self.parts.append(
             {
-                "image": self.images.of(_pictures(results)),
+                "image": self.images.of(pictures),
                 "category": self.categories.of([r.category_id for r in results]),
                 "xyxy": bbox.astype(np.float32),
                 "score": score.astype(np.float32),
@@ -347,7 +363,7 @@ def _pictures(results: list[_Result]) -> list[Any]:
     return [(r.file_name, r.image_id) if r.file_name else r.image_id for r in results]
 
 
-def _whole(known: float | str, location: str) -> int | str:
+def _whole(known: Any, location: str) -> Any:
     """An id, where a float is a whole number."""
     if not isinstance(known, float):
         return known

@@ -40,7 +40,15 @@ LIMIT = 1 << 31
 KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 LEFT_OUT = ("cuboid", "skeleton")
 _OF_A_TRACK = ("label", "source", "group_id")
-_YES = ("1", "True", "true")
+_FLAGS = {
+    "1": True,
+    "True": True,
+    "true": True,
+    "0": False,
+    "False": False,
+    "false": False,
+    "": False,
+}
 
 
 def recognise(source: Source) -> bool:
@@ -186,7 +194,10 @@ class _Reader:
         self._depth = depth = self._depth + 1
         if self._in_shape:
             if tag == "attribute" and depth == 4:
-                name = values.get("name", "")
+                name = values.get("name")
+                if name is None:
+                    self._content.left_out["attributes without a name are left out"] += 1
+                    return
                 found = self._attributes.get(name)
                 if found is None:
                     found = self._attributes[name] = ([], [])
@@ -207,6 +218,8 @@ class _Reader:
                 self._start_meta(tag)
             elif tag == "track":
                 self._start_track(values)
+            elif tag != "version":
+                self._content.left_out[f"<{tag}> outside of an <image> are left out"] += 1
         elif depth == 1 and tag != "annotations":
             raise self._fault(f"the root is <{tag}>, not <annotations>")
 
@@ -301,9 +314,10 @@ class _Reader:
             return
         try:
             frame = _told(values, "frame", _whole)
+            outside = _told(values, "outside", _flag, "0")
         except ValueError as error:
             raise self._fault(f"a <{tag}> {error}") from None
-        self._tracks.add(self._track_count, frame, values.get("outside", "0") in _YES)
+        self._tracks.add(self._track_count, frame, outside)
         self._start_shape(tag, values | track)
 
     def _tell_tracks(self) -> None:
@@ -358,10 +372,12 @@ class _Reader:
                 xyxy[row], points[row] = _geometry(self._kinds[row], self._values[row])
             except ValueError as error:
                 raise self._fault(str(error), row) from None
+            if self._kinds[row] == Kind.POLYGON and len(points[row]) < 6:
+                self._content.left_out["polygons have fewer than three points; they are kept"] += 1
         columns = {
             "category_id": self._column("label", None, self._number),
             "rotation": self._column("rotation", "0", _finite),
-            "occluded": self._column("occluded", "0", _YES.__contains__),
+            "occluded": self._column("occluded", "0", _flag),
             "z_order": self._column("z_order", "0", _whole),
             "group": self._column("group_id", "0", lambda text: _whole(text or "0")),
             "source": self._column("source", "manual", self._source),
@@ -478,6 +494,12 @@ def _whole(text: str) -> int:
     if not (found.is_integer() and abs(found) < LIMIT):
         raise ValueError("is no whole number of 32 bits")
     return int(found)
+
+
+def _flag(text: str) -> bool:
+    if text not in _FLAGS:
+        raise ValueError("is neither 0 nor 1")
+    return _FLAGS[text]
 
 
 def _side(text: str) -> int:

@@ -25,6 +25,7 @@ from quorate.formats.base import (
     score_hint,
     scores_within,
 )
+from quorate.formats.coco.json_faults import NO_JSON
 from quorate.formats.coco.segmentations import RunLengths
 from quorate.formats.detections.columns import Results
 from quorate.masks import Masks
@@ -59,7 +60,6 @@ class _Picture(msgspec.Struct):
 
 _PICTURE = msgspec.json.Decoder(_Picture)
 _ROWS = msgspec.json.Decoder(list[dict[str, Any]])
-_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_rows(location: str) -> Results:
@@ -71,7 +71,7 @@ def read_rows(location: str) -> Results:
     if location.lower().endswith(".json"):
         try:
             rows = _ROWS.decode(data)
-        except _NO_JSON as error:
+        except NO_JSON as error:
             raise FormatError(f"{location}: no list of rows ({error}).") from None
         columns = {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}
     else:
@@ -193,7 +193,7 @@ def are_pictures(source: Source) -> bool:
         return {"labels", "scores", "bboxes"} <= msgspec.json.decode(
             source.tree.read(files[0]), type=dict[str, msgspec.Raw]
         ).keys()
-    except _NO_JSON:
+    except NO_JSON:
         return False
 
 
@@ -209,7 +209,7 @@ def read_pictures(source: Source) -> Results:
         place = source.place(name)
         try:
             found = _PICTURE.decode(source.tree.read(name))
-        except _NO_JSON as error:
+        except NO_JSON as error:
             raise FormatError(f"{place}: not the detections of a picture ({error}).") from None
         n = len(found.labels)
         lengths = {len(found.scores), len(found.bboxes), len(found.masks or found.labels)}

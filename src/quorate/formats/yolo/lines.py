@@ -196,7 +196,10 @@ def _no_numbers(place: str, lines: Sequence[tuple[int, Sequence[str]]]) -> Forma
         try:
             list(map(plain_number, words))
         except ValueError:
-            return FormatError(f"{place}, line {at}: not numbers ('{' '.join(words)[:60]}').")
+            return FormatError(
+                f"{place}, line {at}: not numbers ('{' '.join(words)[:60]}').",
+                hint="a line is `class cx cy w h`, numbers with spaces between them",
+            )
     raise AssertionError(place)  # one of them is bad
 
 

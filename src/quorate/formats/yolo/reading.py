@@ -109,6 +109,7 @@ def read(source: Source) -> Dataset:
             f"first '{first}' was looked for."
         )
     alone = [n for n in names if f"/{n}".rpartition("/labels/")[1] and n.endswith(".txt")]
+    alone = [n for n in alone if not n.endswith("/classes.txt")]  # labelImg's list of names
     if alone := [name for name in alone if name not in used]:
         notes.append(
             f"{source.location}: {len(alone)} files of labels have no picture and are left out, "
@@ -192,8 +193,11 @@ def _ultralytics(
         entries = data.get(key)
         found: list[tuple[str, str]] = []
         for entry in entries if isinstance(entries, list) else [entries]:
-            if isinstance(entry, str):
-                found += _listed(source, _inside(entry), below, notes)
+            if isinstance(entry, str) and entry.strip():
+                listed = _listed(source, _inside(entry), below, notes)
+                if not listed:
+                    notes.append(f"{place}: no picture is where `{key}: {entry}` leads.")
+                found += listed
         if found:
             splits.setdefault(subset, []).extend(found)
     taken = list(splits.values())
@@ -244,7 +248,8 @@ def _listed(
 ) -> list[tuple[str, str]]:
     """The pictures of a split: (path, name). `entry` is a folder or a list of pictures."""
     if not entry.endswith(".txt"):
-        for folder in (entry, entry.split("/", 1)[-1]):
+        parts = entry.split("/")
+        for folder in ("/".join(parts[i:]) for i in range(len(parts))):
             found = [n for n in below if n.startswith(f"{folder}/")]
             if found:
                 return [(name, name[len(folder) + 1 :]) for name in found]
