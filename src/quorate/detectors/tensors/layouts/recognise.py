@@ -17,10 +17,11 @@ from quorate.detectors.tensors.layouts.layout import (
     of_wishes,
 )
 from quorate.detectors.tensors.layouts.pairs import PAIRS
+from quorate.detectors.tensors.layouts.rows import ROWS
 from quorate.errors import DetectorError
 from quorate.networks import Graph, Tensor
 
-LAYOUTS = (*FINISHED, *PAIRS, *DENSE)
+LAYOUTS = (*FINISHED, *PAIRS, *ROWS, *DENSE)
 """In the order in which they are tried: what outputs are called first, then their shapes."""
 ELSE = (
     "say `layout:` if the model is of a known kind under other names; else a plug-in "
