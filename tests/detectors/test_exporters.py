@@ -261,9 +261,39 @@ def test_deim_counts_labels_from_zero_with_or_without_a_batch(tmp_path, batch):
     shows(seen, (1, 0.9, BOX), (0, 0.8, BOX))
 
 
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_a_label_of_zero_shows_that_labels_count_from_zero(tmp_path, squeezed):
+    outputs = {
+        "labels": np.array([[1, 0, 0]]),
+        "boxes": f32([[STRETCHED] * 3]),
+        "scores": f32([[0.9, 0.8, 0]]),
+    }
+    if squeezed:
+        outputs = {name: one[0] for name, one in outputs.items()}
+    predictor, seen = found(model(tmp_path, outputs))
+    assert (predictor.layout.name, predictor.layout.base) == ("rtdetr", 0)
+    shows(seen, (1, 0.9, BOX), (0, 0.8, BOX))
+
+
+@pytest.mark.parametrize("boxes", ["boxes", "bboxes"])
+def test_labels_that_may_count_from_zero_or_one_are_asked_about(tmp_path, boxes):
+    """A label 0 that scores nothing is padding, and shows nothing."""
+    outputs = {
+        "labels": np.array([[1, 2, 0]]),
+        boxes: f32([[STRETCHED] * 3]),
+        "scores": f32([[0.9, 0.8, 0]]),
+    }
+    path = model(tmp_path, outputs)
+    with pytest.raises(DetectorError, match="may count from 0") as caught:
+        found(path)
+    assert "labels_from: 1" in caught.value.hint
+    shows(found(path, labels_from=1)[1], (0, 0.9, BOX), (1, 0.8, BOX))
+    shows(found(path, labels_from=0)[1], (1, 0.9, BOX), (2, 0.8, BOX))
+
+
 def test_squeezed_boxes_of_a_fixed_number_are_asked_about(tmp_path):
     outputs = {
-        "labels": np.array([1, 0]),
+        "labels": np.array([1, 2]),
         "boxes": f32([STRETCHED, STRETCHED]),
         "scores": f32([0.9, 0.8]),
     }
@@ -271,13 +301,22 @@ def test_squeezed_boxes_of_a_fixed_number_are_asked_about(tmp_path):
     with pytest.raises(DetectorError, match="whose labels count from 0") as caught:
         found(path)
     assert "layout: torchvision" in caught.value.hint
-    shows(found(path, layout="rtdetr")[1], (1, 0.9, BOX), (0, 0.8, BOX))
-    predictor, seen = found(path, layout="torchvision")
+    shows(found(path, layout="rtdetr")[1], (1, 0.9, BOX), (2, 0.8, BOX))
+    shows(found(path, layout="torchvision")[1], (0, 0.9, BOX), (1, 0.8, BOX))
+    shows(found(path, layout="torchvision", labels_from=0)[1], (1, 0.9, BOX), (2, 0.8, BOX))
+
+
+def test_boxes_of_the_background_are_counted(tmp_path):
+    outputs = {
+        "labels": np.array([1, 0]),
+        "boxes": f32([STRETCHED, STRETCHED]),
+        "scores": f32([0.9, 0.8]),
+    }
+    predictor, seen = found(model(tmp_path, outputs), layout="torchvision")
     shows(seen, (0, 0.9, BOX))
     ((reason, count),) = predictor.take_dropped().items()
     assert (count, "label number 0" in reason) == (1, True)
     assert not predictor.take_dropped()
-    shows(found(path, layout="torchvision", labels_from=0)[1], (1, 0.9, BOX), (0, 0.8, BOX))
 
 
 def test_boxes_that_end_before_they_begin_are_counted(tmp_path):
@@ -433,3 +472,26 @@ def test_labels_from_counts_from_the_background_where_that_is_named(tmp_path):
     predictor, seen = found(path, names=names, labels_from=2)
     assert (predictor.labels, predictor.layout.base) == (NAMES, 3)
     shows(seen, (1, 0.9, BOX))
+
+
+def test_rfdetr_of_a_data_set_whose_first_category_is_of_nothing(tmp_path):
+    """Roboflow's category 0 is the group of all others: five logits for three names."""
+    logits = np.full((1, 2, 5), -8.0, np.float32)
+    logits[0, 0, 2] = logit(0.8)
+    path = model(tmp_path, {"dets": f32([[CENTRE_UNIT] * 2]), "labels": logits})
+    with pytest.raises(DetectorError, match="scores of 5 labels beside the boxes, but 3") as caught:
+        found(path)
+    assert "labels_from: 1" in caught.value.hint
+    shows(found(path, labels_from=1)[1], (1, 0.8, BOX))
+
+
+def test_padding_is_not_counted(tmp_path):
+    outputs = {
+        "num_dets": np.array([[2]], np.int32),
+        "det_boxes": f32([[NETWORK, NETWORK]]),
+        "det_scores": f32([[0.9, 0.0]]),
+        "det_classes": np.array([[1, -1]], np.int32),
+    }
+    predictor, seen = found(model(tmp_path, outputs), min_score=0.0)
+    shows(seen, (1, 0.9, BOX))
+    assert not predictor.take_dropped()

@@ -1,5 +1,7 @@
 """Each layout: recognised from the file alone, its boxes in the picture's pixels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -51,6 +53,12 @@ EXPECTED = (1, 0.9, BOX), (2, 0.7, BOX)  # the second is suppressed, the last sc
 
 def test_the_spec_knows_every_layout():
     assert set(LAYOUT_NAMES) == {"auto", *layouts()}
+
+
+def test_the_page_on_detectors_has_every_layout():
+    page = (Path(__file__).parents[2] / "docs/reference/detectors.md").read_text()
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert set(layouts()) <= rows
 
 
 def test_yolov8(tmp_path):
@@ -183,9 +191,15 @@ def test_selected_indices_choose_among_boxes(tmp_path):
     path = models.constant(
         tmp_path / "m.onnx", outputs, names=NAMES, shapes={"selected_indices": ["m", 3]}
     )
-    predictor, boxes = found(path)
+    with pytest.raises(DetectorError, match="y first by its definition") as caught:
+        found(path)
+    assert "box_format: xyxy" in caught.value.hint
+    predictor, boxes = found(path, box_format="yxyx")
     assert predictor.layout.name == "selected_indices"
     shows(boxes, (1, 0.7, BOX), (2, 0.6, BOX))
+    tensorflow = {f"{name}:0": value for name, value in outputs.items()}
+    path = models.constant(tmp_path / "t.onnx", tensorflow, names=NAMES)
+    shows(found(path)[1], (1, 0.7, BOX), (2, 0.6, BOX))
     outputs["boxes"] = np.array([[[0, 0, 1, 1], NETWORK]], np.float32)
     path = models.constant(tmp_path / "x.onnx", outputs, names=NAMES)
     shows(found(path, box_format="xyxy")[1], (1, 0.7, BOX), (2, 0.6, BOX))

@@ -40,14 +40,13 @@ def suspicions(
     label = np.concatenate([boxes.label for boxes in found])
     of = np.repeat(np.array(sizes, np.float32)[:, ::-1], [len(b.score) for b in found], axis=0)
     sides = (xyxy[:, 2:] - xyxy[:, :2]) / of
-    reach = np.maximum(xyxy[:, :2], of - xyxy[:, 2:]) <= EDGE  # at both sides of an axis, or tiny
     touch = (xyxy[:, :2] <= EDGE) | (of - xyxy[:, 2:] <= EDGE)
     odd = []
     if len(labels) > 1 and len(np.unique(label)) == 1:
         odd.append(f"all {count:,} boxes have one label of {len(labels):,}")
     if np.ptp(sides, axis=0).max() < 0.01:
         odd.append(f"all {count:,} boxes are of one size")
-    elif touch.any(axis=1).mean() >= NEARLY and not reach.all(axis=1).any():
+    elif touch.any(axis=1).mean() >= NEARLY:
         odd.append(f"nearly all of {count:,} boxes touch the picture's border")
     if ((score < 1e-3) | (score > 1 - 1e-3)).all():
         odd.append("all scores are 0 or 1")

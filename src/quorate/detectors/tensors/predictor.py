@@ -245,7 +245,8 @@ class TensorPredictor:
         """Count the boxes that are none, or that have a label before the first name."""
         base = self.layout.base
         reasons: Counter[str] = Counter()
-        for number in np.unique(label[label < 0]).tolist():
+        # What is below 0 as the model numbers it pads the outputs.
+        for number in np.unique(label[(label < 0) & (label >= -base)]).tolist():
             reasons[
                 f"with label number {number + base} left out, for names count from {base} in the "
                 f"layout '{self.layout.name}' (`labels_from`)"

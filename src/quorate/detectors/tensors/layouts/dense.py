@@ -23,120 +23,28 @@ from quorate.detectors.tensors.layouts.layout import (
     cells,
     every,
     given,
-    inverted,
     of_wishes,
     relative,
-    scored,
     yolo_cells,
 )
-from quorate.detectors.tensors.layouts.oriented import upright
+from quorate.detectors.tensors.layouts.oriented import UPRIGHT, upright
+from quorate.detectors.tensors.layouts.rows import (
+    RTDETR_ROWS,
+    goes_on,
+    mixed,
+    only,
+    prototypes,
+)
 from quorate.detectors.tensors.preprocess import Normalisation
-from quorate.masks.grids import Grids
-from quorate.networks import Graph, Tensor
+from quorate.networks import Graph
 
-FEW_ROWS = 1000
-"""An end-to-end head has at most so many rows; it has 300 unless asked otherwise."""
-CENTERNET_STRIDE = 4
-CENTERNET_ROWS = 100
 BLUE_FIRST = Normalisation(scale=1.0, channels="bgr")
 NANODET = Normalisation(1.0, (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), "bgr", pad=0)
-CENTERNET = Normalisation(
-    mean=(0.408, 0.447, 0.470), std=(0.289, 0.274, 0.278), channels="bgr", pad=0
-)
 ASK_YOLOX = UndecidedError(
     "the output may be YOLOX's, still to be decoded, or YOLOv6's, decoded",
     "say which: `layout: yolox`, or `layout: yolov5` for one that is decoded (YOLOX exported with "
     "its decoding: also `channels: bgr`, `scale: 1`, `resize: corner`)",
 )
-
-
-def only(graph: Graph) -> tuple[Tensor, int, int] | None:
-    """The one output of rank 3, with its two known sizes; masks' prototypes have rank 4."""
-    flat = [tensor for tensor in graph.outputs if len(tensor.shape) == 3]
-    if len(flat) != 1 or any(len(t.shape) not in (3, 4, 5) for t in graph.outputs):
-        return None
-    _, rows, columns = flat[0].shape
-    return None if rows is None or columns is None else (flat[0], rows, columns)
-
-
-def _more(graph: Graph) -> bool:
-    """Whether a row goes on after its scores: mask coefficients, keypoints."""
-    return graph.metadata.get("task") in ("segment", "pose") or len(graph.outputs) > 1
-
-
-def _prototypes(graph: Graph, wishes: Wishes, more: int) -> tuple[str, ...]:
-    """The output of prototypes, one for each of `more` numbers of a row, if there is one."""
-    if not wishes.masks or more < 1 or graph.metadata.get("task") == "pose":
-        return ()
-    planes = [t for t in graph.outputs if len(t.shape) == 4 and t.shape[1] == more]
-    return (planes[0].name,) if len(planes) == 1 else ()
-
-
-def _grids(layout: Layout, outputs: Arrays, index: int, weights: NDArray[Any]) -> Grids | None:
-    """Masks by (n, k) weights of prototypes.
-
-    The prototypes are an output (n, k, h, w) of their own; mixed, they are above 0 within an
-    object, and are cut off at its box (Bolya et al. 2019, arXiv:1904.02689; Ultralytics).
-    """
-    if len(layout.outputs) == 1:
-        return None
-    planes = np.asarray(outputs[layout.outputs[1]][index], dtype=np.float32)
-    return Grids(planes, np.asarray(weights, dtype=np.float32), 0.0, 0.0)
-
-
-def rows_of_six(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
-    """(n, k, 6), and few rows: 25,200 rows of six are YOLOv5's with one category."""
-    if not (found := only(graph)):
-        return None
-    tensor, rows, columns = found
-    if columns == 6 or (columns > 6 and _more(graph) and rows <= FEW_ROWS and rows > columns):
-        names = len(wishes.names)
-        count = yolo_cells(wishes.frame)
-        anchors = {3 * cell for cell in count} | count if names == 1 else count
-        if forced or (rows <= FEW_ROWS and not (names in (1, 2) and rows in anchors)):
-            return (tensor.name, *_prototypes(graph, wishes, columns - 6))
-    return None
-
-
-def read_rows(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
-    """Four numbers of a box, score, label; maybe weights of masks."""
-    rows = outputs[layout.outputs[0]][index]
-    grids = _grids(layout, outputs, index, rows[:, 6:])
-    return scored(rows[:, :4], rows[:, 4], rows[:, 5], floor, grids)
-
-
-def by_rows(layout: Layout, graph: Graph, look: Look) -> Layout:
-    """Corners in pixels, unless values say what else (n, k, 6) may be.
-
-    A head that finds nothing in a black picture leaves rows out by their score; RT-DETR and
-    CenterNet never do.
-    """
-    rows = look()[layout.outputs[0]]
-    boxes = given(rows[..., :4])
-    if relative(boxes):
-        if inverted(boxes):
-            return of_wishes(RTDETR_ROWS, layout.outputs, layout.wishes)
-        raise UndecidedError(
-            "the output's rows are boxes in 0..1, as corners, or as centre and size (RT-DETR of "
-            "Ultralytics)",
-            "say which: `layout: ultralytics_rtdetr`, or `layout: yolov10` with "
-            "`box_units: relative`",
-        )
-    height, width = layout.wishes.frame
-    most = max(height, width) / CENTERNET_STRIDE + 1
-    if len(boxes) and rows.shape[1] == CENTERNET_ROWS and boxes.max() <= most:
-        raise UndecidedError(
-            "the output's 100 rows may be CenterNet's, in quarters of the network's pixels, or "
-            "boxes in pixels, as YOLOv10 gives them",
-            "say which: `layout: centernet`, or `layout: yolov10`",
-        )
-    return layout
-
-
-def read_quarters(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
-    """As `read_rows`, on CenterNet's map of a quarter of the network's size."""
-    raw = read_rows(layout, outputs, index, frame, floor)
-    return raw._replace(boxes=raw.boxes * CENTERNET_STRIDE)
 
 
 def planes(extra: int) -> Find:
@@ -147,11 +55,11 @@ def planes(extra: int) -> Find:
             return None
         tensor, rows, columns = found
         wanted = 4 + len(wishes.names) + extra
-        more = _more(graph) and not extra
+        more = goes_on(graph) and not extra
         if rows == wanted or (more and wanted < rows < columns):
-            return (tensor.name, *_prototypes(graph, wishes, rows - wanted))
+            return (tensor.name, *prototypes(graph, wishes, rows - wanted))
         if columns == wanted or (forced and more and wanted < columns < rows):
-            return (tensor.name, *_prototypes(graph, wishes, columns - wanted))
+            return (tensor.name, *prototypes(graph, wishes, columns - wanted))
         return None
 
     return find
@@ -174,7 +82,7 @@ def read_planes(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor
     rows = _upright(layout, outputs[layout.outputs[0]][index])
     raw, keep = _best_of(layout, rows, floor)
     weights = rows[4 + len(layout.wishes.names) :, keep].T
-    return raw._replace(grids=_grids(layout, outputs, index, weights))
+    return raw._replace(grids=mixed(layout, outputs, index, weights))
 
 
 def _best_of(
@@ -212,35 +120,21 @@ def read_oriented(layout: Layout, outputs: Arrays, index: int, frame: Frame, flo
     return upright(raw, rows[-1, keep], iou=layout.nms_iou)
 
 
-def rows_of_seven(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
-    """(n, k, 7): centre, size, score, label, angle."""
-    found = only(graph)
-    return (found[0].name,) if found and found[2] == 7 and found[1] <= FEW_ROWS else None
-
-
-def read_sevens(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
-    """What is suppressed already."""
-    rows = np.asarray(outputs[layout.outputs[0]][index], dtype=np.float32)
-    keep = ~(rows[:, 4] < floor)
-    raw = scored(rows[:, :4], rows[:, 4], rows[:, 5], floor)
-    return upright(raw, rows[keep, 6], iou=None)
-
-
 def with_objectness(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
     """(n, anchors, 5 + c)."""
     if not (found := only(graph)):
         return None
     tensor, rows, columns = found
     wanted = 5 + len(wishes.names)
-    if columns == wanted or (_more(graph) and wanted < columns < rows):
-        return (tensor.name, *_prototypes(graph, wishes, columns - wanted))
+    if columns == wanted or (goes_on(graph) and wanted < columns < rows):
+        return (tensor.name, *prototypes(graph, wishes, columns - wanted))
     return None
 
 
 def read_objectness(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
     """A score is objectness times the best category's."""
     rows, keep, best, label = _best(layout, outputs[layout.outputs[0]][index], floor)
-    grids = _grids(layout, outputs, index, rows[keep, 5 + len(layout.wishes.names) :])
+    grids = mixed(layout, outputs, index, rows[keep, 5 + len(layout.wishes.names) :])
     return Raw(rows[keep, :4], best, label, grids)
 
 
@@ -359,16 +253,6 @@ YOLOX = Layout(
     auto=False,
     labels_from=None,
 )
-RTDETR_ROWS = Layout(
-    "ultralytics_rtdetr",
-    rows_of_six,
-    read_rows,
-    "RT-DETR of Ultralytics, from 2026 on",
-    form="cxcywh",
-    units="relative",
-    resize="stretch",
-    auto=False,
-)
 RTDETR_PLANES = replace(
     RTDETR_ROWS,
     find=planes(0),
@@ -387,24 +271,9 @@ OBB = Layout(
     auto=False,
     oriented=True,
     labels_from=None,
-    note="the upright box around each oriented one",
+    note=UPRIGHT,
 )
 DENSE = (
-    Layout(
-        "yolov10",
-        rows_of_six,
-        read_rows,
-        "YOLOv10, YOLO26, Ultralytics' `nms=True`",
-        settle=by_rows,
-    ),
-    Layout(
-        "centernet",
-        rows_of_six,
-        read_quarters,
-        "CenterNet's best k",
-        auto=False,
-        normalisation=CENTERNET,
-    ),
     Layout(
         "yolov8",
         planes(0),
@@ -461,8 +330,6 @@ DENSE = (
         resize="stretch",
         normalisation=Normalisation(channels="bgr"),
     ),
-    RTDETR_ROWS,
     RTDETR_PLANES,
-    replace(OBB, find=rows_of_seven, read=read_sevens, activation=None, labels_from=0),
     OBB,
 )

@@ -21,6 +21,7 @@ from quorate.detectors.tensors.layouts.layout import (
     UndecidedError,
     Wishes,
     given,
+    of_wishes,
     relative,
     same,
     scored,
@@ -48,7 +49,7 @@ TENSORFLOW = (
 )
 MMYOLO = (("boxes",), ("scores",), ("labels",), ("num_dets",))
 YOLO_NAS = (("pred_boxes",), ("pred_scores",), ("pred_classes",), ("num_predictions",))
-PLAIN = (("boxes", "pred_boxes"), ("scores",), ("labels", "classes"))
+PLAIN = (("boxes", "pred_boxes", "bboxes"), ("scores",), ("labels", "classes"))
 SSD = (("bboxes",), ("scores",), ("labels",))
 Words = tuple[tuple[str, ...], ...]
 
@@ -102,22 +103,59 @@ def three(rank: int) -> Find:
 
 
 def by_units(layout: Layout, graph: Graph, look: Look) -> Layout:
-    """Boxes in pixels, unless they all lie in 0..1."""
+    """Boxes in pixels, unless they all lie in 0..1; labels from 0, where one is 0."""
     in_one = relative(given(look()[layout.outputs[0]]))
+    if layout.wishes.labels_from is None and not _has_zero(layout, look):
+        raise UndecidedError(
+            "labels beside boxes and scores may count from 0, as RT-DETR's do, or from 1, 0 being "
+            "the background",
+            "say which: `labels_from: 0`, or `labels_from: 1`",
+        )
     return replace(layout, units="relative") if in_one else layout
 
 
 def by_openness(layout: Layout, graph: Graph, look: Look) -> Layout:
-    """Torchvision's graphs find as many boxes as there are, in pictures of any size."""
+    """Torchvision's graphs find as many boxes as there are, in pictures of any size, or masks.
+
+    They never give a label 0, for it is the background.
+    """
     boxes = next(t for t in graph.outputs if t.name == layout.outputs[0])
     said = layout.wishes.labels_from is not None or len(layout.outputs) > 3
     if said or None in boxes.shape[:1] or any(None in t.shape[-2:] for t in graph.inputs):
         return layout
+    if _has_zero(layout, look):
+        return of_wishes(replace(RTDETR, batches=False), layout.outputs, layout.wishes)
     raise UndecidedError(
         "boxes, labels and scores of one picture may be torchvision's, whose labels count from 1, "
         "or those of RT-DETR or DEIM, whose labels count from 0",
         "say which: `layout: torchvision`, or `layout: rtdetr`",
     )
+
+
+def by_zoo(layout: Layout, graph: Graph, look: Look) -> Layout:
+    """SSD's boxes lie in 0..1; in pixels, they are another's under the same names."""
+    boxes = given(look()[layout.outputs[0]])
+    if not len(boxes) or relative(boxes):
+        return layout
+    other = of_wishes(RTDETR, layout.outputs, layout.wishes)
+    return by_units(other, graph, look)
+
+
+def _has_zero(layout: Layout, look: Look) -> bool:
+    """Whether a box that scores has label 0."""
+    _, score, label = (np.asarray(look()[name]).reshape(-1) for name in layout.outputs[:3])
+    return bool((label[: len(score)][score > 0] == 0).any())
+
+
+def by_order(layout: Layout, graph: Graph, look: Look) -> Layout:
+    """TensorFlow's models keep to the operator's definition; PyTorch's do not."""
+    if layout.wishes.box_format is None and not any(":" in name for name in layout.outputs):
+        raise UndecidedError(
+            "boxes that ONNX's NonMaxSuppression chooses among are y first by its definition, but "
+            "models from PyTorch have x first, or centre and size",
+            "say which: `box_format: yxyx`, `box_format: xyxy` or `box_format: cxcywh`",
+        )
+    return layout
 
 
 def read_triple(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
@@ -144,7 +182,9 @@ def read_masked(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor
 def dets(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
     """`dets` (n, k, 5) and `labels` (n, k)."""
     rows, labels = graph.output("dets"), graph.output("labels")
-    return (rows.name, labels.name) if rows and labels and same(rows, 3, 5) else None
+    if not (rows and labels) or len(labels.shape) == 3 or not same(rows, 3, 5):
+        return None
+    return rows.name, labels.name
 
 
 def read_dets(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
@@ -246,14 +286,21 @@ FINISHED = (
         open_resize="none",  # these graphs resize and normalise inside
         normalisation=LEVELS,
     ),
-    Layout("mmyolo", triple(MMYOLO, 4), read_triple, "MMYOLO's and YOLO-World's easydeploy"),
+    Layout(
+        "mmyolo",
+        triple(MMYOLO, 4),
+        read_triple,
+        "MMYOLO's and YOLO-World's easydeploy",
+        note="RTMDet wants `channels: bgr`, `scale: 1` and the `mean` and `std` of its config",
+    ),
     Layout("yolo_nas", triple(YOLO_NAS, 4), read_triple, "YOLO-NAS (SuperGradients), batch format"),
     Layout(
         "selected_indices",
         indices,
         read_indices,
-        "ONNX's own NonMaxSuppression; models from PyTorch put x first: `box_format: xyxy`",
+        "ONNX's own NonMaxSuppression",
         form="yxyx",
+        settle=by_order,
     ),
     Layout(
         "paddle",
@@ -264,6 +311,8 @@ FINISHED = (
         resize="stretch",
         note="PicoDet and some others want `mean` and `std` of ImageNet",
     ),
+    RTDETR,
+    replace(RTDETR, find=three(2), batches=False),
     Layout(
         "ssd",
         triple(SSD),
@@ -273,9 +322,8 @@ FINISHED = (
         labels_from=1,
         resize="stretch",
         normalisation=IMAGENET,
+        settle=by_zoo,
     ),
-    RTDETR,
-    replace(RTDETR, find=three(2), batches=False),
     replace(RTDETR, inputs=(), settle=by_units),
     Layout(
         "torchvision",

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from quorate.detectors.tensors.layouts.layout import Raw
 
+UPRIGHT = "the upright box around each oriented one"
 MOST = 2000
 """Boxes that suppression looks at, best first."""
 TINY = 1e-7

@@ -271,6 +271,7 @@ PAIRS = (
         resize="stretch",
         normalisation=SSD,
         settle=by_pair,
+        note="those of VGG want `mean: [123, 117, 104]` and `std: [1, 1, 1]`",
     ),
     replace(RAW, name="paddle", inputs=PADDLE, what="PP-YOLOE without NMS", resize="stretch"),
     RAW,

@@ -17,10 +17,11 @@ from quorate.detectors.tensors.layouts.layout import (
     of_wishes,
 )
 from quorate.detectors.tensors.layouts.pairs import PAIRS
+from quorate.detectors.tensors.layouts.rows import ROWS
 from quorate.errors import DetectorError
 from quorate.networks import Graph, Tensor
 
-LAYOUTS = (*FINISHED, *PAIRS, *DENSE)
+LAYOUTS = (*FINISHED, *PAIRS, *ROWS, *DENSE)
 """In the order in which they are tried: what outputs are called first, then their shapes."""
 ELSE = (
     "say `layout:` if the model is of a known kind under other names; else a plug-in "
@@ -157,8 +158,8 @@ def _explained(graph: Graph, wishes: Wishes) -> tuple[str, str] | None:
         count = flat[0][-1] if flat[1][-1] == 4 else flat[1][-1]
         return (
             f"there are scores of {count} labels beside the boxes, but {names} names",
-            "correct `names` of the detector; where one score is the background's or unused, leave "
-            "that out of `names`",
+            "correct `names` of the detector; where the first score is of nothing, leave that out "
+            "of `names` and say `labels_from: 1`",
         )
     if len(flat) != 1:
         return None
