@@ -2,6 +2,7 @@ import argparse
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,14 @@ import yaml
 
 import quorate
 from quorate.cli import COMMANDS, main, parser
-from quorate.cli.output import listed
+from quorate.cli.output import listed, notes
 from quorate.cli.summary import print_summary
 from quorate.spec import json_schema
 from quorate.steps.summary import Summary, Voted
 from quorate.steps.work import Skipped
+from tests.spots import draw
 
+PARTS = Path(__file__).parents[1] / "docs/examples/parts"
 REFERENCE = Path(__file__).parents[1] / "docs/reference/cli.md"
 
 
@@ -250,6 +253,84 @@ def test_many_pictures_that_cannot_be_read_are_counted_by_reason(capsys):
     err = capsys.readouterr().err
     assert "9 pictures could not be read:\n  7: is cut short, the first 0.jpg;" in err
     assert "  2: the file is empty, the first 0.gif; summary.json lists them\n" in err
+
+
+@pytest.mark.parametrize("name", sorted(commands(parser())))
+def test_every_help_ends_in_examples_that_are_right(name, capsys):
+    help_ = commands(parser())[name].format_help()
+    examples = help_.rpartition("examples:\n")[2].splitlines()
+    assert examples
+    for line in examples:
+        words = shlex.split(line.partition(" >")[0])
+        assert words[0] == "quorate"
+        assert " ".join(words[1:]).startswith(name)
+        assert parser(words[1]).parse_args(words[1:]).command
+
+
+def test_quiet_leaves_results_and_problems_verbose_tells_more(tmp_path, capsys):
+    told = {}
+    (tmp_path / "pool").mkdir()
+    draw(tmp_path / "pool/a.png", 3)
+    (tmp_path / "pool/b.png").write_text("no picture")
+    (tmp_path / "spec.yaml").write_text(
+        "name: x\ndata: pool\nlabels: [bolt, nut, washer, screw]\ndetectors:\n"
+        f"- {{name: a, kind: onnx, weights: {PARTS}/models/yolo.onnx}}\n"
+    )
+    for way in ("-v", "-q"):
+        assert main(["run", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / way), way]) == 0
+        told[way] = capsys.readouterr()
+    assert told["-q"].out == told["-v"].out
+    assert "wrote:" in told["-v"].err
+    assert "wrote:" not in told["-q"].err
+    assert "note:" not in told["-q"].err
+    assert "1 picture could not be read:\n  b.png" in told["-q"].err
+
+
+def test_the_same_note_of_several_detectors_is_one(capsys, monkeypatch):
+    monkeypatch.setattr("quorate.cli.output._quiet", False)
+    notes(["a: knows nothing.", "all well", "b: knows nothing.", "a: other.", "a: knows nothing."])
+    assert capsys.readouterr().err == (
+        "note: a, b: knows nothing.\nnote: all well\nnote: a: other.\n"
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_completes_commands_options_and_files(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("evaluate", "min-score", "soft_nms", "prepare"):
+        assert word in script
+
+
+def test_bash_completes_with_it(tmp_path, capsys):
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "c").write_text(capsys.readouterr().out)
+    asked = (
+        "source c; COMP_WORDS=(quorate fuse --min); COMP_CWORD=2; COMP_LINE='quorate fuse --min';"
+        "_shtab_quorate; echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert {"--min-score", "--min-votes"} <= set(done.stdout.split())
+
+
+def test_a_result_goes_to_standard_output(tmp_path, capfdbinary, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 20, 20], "score": 0.9}
+    for name in ("a.json", "b.json"):
+        Path(name).write_text(json.dumps([box]))
+    assert main(["fuse", "a.json", "b.json", "-o", "-"]) == 0
+    out, err = capfdbinary.readouterr()
+    [fused] = json.loads(out)
+    assert fused["votes"] == 2
+    assert b"wbf" in err
+    assert main(["fuse", "a.json", "b.json", "-o", "fused.json"]) == 0
+    assert Path("fused.json").read_bytes() == out
+    capfdbinary.readouterr()
+    assert main(["fuse", "a.json", "b.json", "-o", "-", "--format", "yolo"]) == 2
+    assert b"-o -: annotations of yolo are more than one file" in capfdbinary.readouterr().err
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith("-")] == []
 
 
 def test_schema_prints_the_schema(capsys):

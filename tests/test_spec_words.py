@@ -152,3 +152,13 @@ def test_what_may_be_a_secret_is_not_repeated():
 def test_a_methods_name_is_the_same_with_hyphens(word):
     spec = EnsembleSpec(name="x", detectors=[DETECTOR], fusion=word)
     assert spec.fusion.method == "soft_nms"
+
+
+def test_a_changed_copy_is_checked_too():
+    spec = EnsembleSpec(name="x", detectors=[DETECTOR], quorum=1)
+    assert spec.model_copy(update={"quorum": None}).needed == 1
+    assert spec.model_copy(update={"name": "y"}).model_fields_set == spec.model_fields_set
+    with pytest.raises(SpecError, match="a quorum of 9 of 1 detectors"):
+        spec.model_copy(update={"quorum": 9})
+    with pytest.raises(SpecError, match="fusoin: there is no such key, did you mean 'fusion'"):
+        spec.model_copy(update={"fusoin": "wbf"})

@@ -33,10 +33,12 @@ def bare(tmp_path, *categories) -> DetectionFile:
         ("n.json", '{"categories": [{"id": 1, "name": "fish"}, {"id": 0, "name": "bird"}]}'),
         ("spec.yaml", "detectors:\n- {name: d, kind: onnx, names: [bird, fisch],"
                       " labels: {fisch: fish}}"),
+        ("specs.yaml", "detectors:\n- {name: d, kind: onnx, names: other.txt}"),
     ],
 )  # fmt: skip
 def test_every_kind_of_list_gives_the_same(tmp_path, file, text):
     (tmp_path / file).write_text(text)
+    (tmp_path / "other.txt").write_text("bird\nfish\n")
     one = Wording.of(str(tmp_path / file), "d").put_on(bare(tmp_path, 0, 1), NOTHING, "bare.json")
     assert one.labels.names == ("bird", "fish")
 
@@ -44,9 +46,23 @@ def test_every_kind_of_list_gives_the_same(tmp_path, file, text):
 def test_pairs_and_python_mappings():
     assert Wording.of("1:bird, 2:fish", "d").words == {"1": "bird", "2": "fish"}
     assert Wording.of({1: "bird"}, "d").words == {"1": "bird"}
-    for wrong in ("bird", "1:", "1:bird,,2:fish"):
+    for wrong in ("1:", "1:bird,,2:fish", "bird,fish"):
         with pytest.raises(LabelError, match="neither pairs"):
             Wording.of(wrong, "d")
+
+
+def test_known_vocabularies(tmp_path):
+    for told in ("coco", "0:coco"):
+        assert Wording.of(told, "d").put_on(bare(tmp_path, 0, 2), NOTHING, "b").labels.names == (
+            "person",
+            "car",
+        )
+    assert Wording.of("coco91", "d").put_on(bare(tmp_path, 1, 18), NOTHING, "b").labels.names == (
+        "person",
+        "dog",
+    )
+    with pytest.raises(LabelError, match="neither pairs"):
+        Wording.of("cocoo", "d")
 
 
 def test_the_first_number_of_a_list_is_found_or_asked_for(tmp_path):

@@ -95,6 +95,8 @@ class LabelMapping:
     unmapped: tuple[str, ...]
     never_predicted: tuple[str, ...]
 
+    __repr__ = brief
+
     def report(self, detector: str) -> list[str]:
         """What did not map, one sentence each, for the log and the summary."""
         lines = []

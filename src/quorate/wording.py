@@ -5,6 +5,7 @@ A bare file has numbers alone, and nothing in it tells whose they are. `--labels
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from quorate.detectors.names import KNOWN, given_names
 from quorate.errors import InputError, LabelError, did_you_mean
 from quorate.formats.detections.reading import DetectionFile
 from quorate.labels import UNMAPPED, Labels
 from quorate.storage import read_bytes
 
-EXAMPLES = "names.txt, 0:names.txt (the first name is 0), 1:bird,2:fish, instances.json, spec.yaml"
-_FILE = re.compile(r"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json))", re.IGNORECASE)
+EXAMPLES = "names.txt, 0:coco (the first name is 0), 1:bird,2:fish, instances.json, spec.yaml"
+_FILE = re.compile(r"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json)|coco|coco91|voc)", re.IGNORECASE)
 MOST = 6
 
 
@@ -44,7 +46,8 @@ class Wording:
 
         That text is pairs (`1:bird,2:fish`), or a file: names line by line, YAML or JSON with
         `names`, COCO's `categories`, or a spec whose detector of this name has `names` or
-        `labels`. `0:` or `1:` before a file is the number of its first name.
+        `labels`; or `coco`, `coco91` or `voc`. `0:` or `1:` before it is the number of the first
+        name; coco91 begins at 0.
 
         Raises LabelError for anything else, InputError where there is no such file.
         """
@@ -54,12 +57,16 @@ class Wording:
             return cls(listed=tuple(told))
         if named := _FILE.fullmatch(told):
             first, file = named.groups()
-            found = cls._in_file(file, detector)
+            if file in KNOWN:
+                first = "0" if file == "coco91" else first
+                found = cls({}, KNOWN[file], {}, file)
+            else:
+                found = cls._in_file(file, detector)
             return found if first is None else found._from(int(first))
         pairs = [part.partition(":") for part in told.split(",")]
         if not all(key.strip() and word.strip() for key, _, word in pairs):
             raise LabelError(
-                f"--labels {told}: neither pairs of a number and a word, nor a file of names.",
+                f"--labels {told}: neither pairs of a number and a word, nor names.",
                 hint=f"for example {EXAMPLES}",
             )
         return cls({key.strip(): word.strip() for key, _, word in pairs})
@@ -85,6 +92,10 @@ class Wording:
                     hint=did_you_mean(detector, known) or f"it has {', '.join(known)}",
                 )
             renamed, value = known[detector].get("labels") or {}, known[detector].get("names", {})
+            if isinstance(value, str):
+                beside = file.rpartition("/")[0]
+                value = value if value in KNOWN else os.path.join(beside, value)
+                value = list(given_names(value, detector=detector))
         if isinstance(value, dict):
             value = value.get("names", value.get("categories", value))
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):

@@ -207,11 +207,9 @@ def test_batch_equals_single_and_threads_equal_one(tmp_path):
 
 def test_defaults(tmp_path):
     predictor = darknet.write(tmp_path, darknet.V3).detector().load()
-    assert (predictor.resize, predictor.layout.nms_iou, predictor.min_score) == (
-        "stretch",
-        0.45,
-        0.05,
-    )
+    assert (predictor.resize, predictor.min_score) == ("stretch", 0.05)
+    assert predictor.layout.nms_iou == 0.45
+    assert predictor.told["layout"] == "darknet, by its .cfg"
     assert (predictor.normalisation.channels, predictor.antialias) == ("rgb", False)
 
 

@@ -386,3 +386,50 @@ def test_what_fits_nothing_is_told_three_ways_on(tmp_path):
         found(model(tmp_path, {"prob": np.zeros((1, 10), np.float32)}))
     for way in ("layout:", "plug-in", "container"):
         assert way in caught.value.hint
+
+
+def test_logits_below_zero_are_seen_to_lack_their_sigmoid(tmp_path):
+    output = np.full((1, 7, ANCHORS), -6.0, np.float32)
+    output[0, :4] = np.array(CENTRE, np.float32)[:, None]
+    output[0, 5, 0] = logit(0.9)
+    predictor, seen = found(model(tmp_path, {"output0": output}))
+    assert (predictor.layout.name, predictor.layout.activation) == ("yolov8", "sigmoid")
+    shows(seen, (1, 0.9, BOX))
+
+
+def test_ultraface_without_its_last_step_is_decoded_by_its_anchors(tmp_path):
+    scores = np.tile(f32([0.99, 0.01]), (1, 4420, 1))
+    offsets = np.tile(f32([2, 2, -2, -2]), (1, 4420, 1))
+    cell = 3 * (40 * 10 + 20) + 2  # stride 8, row 10, column 20, the anchor of 24 pixels
+    scores[0, cell] = [0.1, 0.9]
+    offsets[0, cell] = [1, -2, np.log(2) / 0.2, 0]
+    path = model(
+        tmp_path,
+        {"scores": scores, "boxes": offsets},
+        names=["face"],
+        image=(1, 3, 240, 320),
+        image_name="input",
+    )
+    predictor, seen = found(path, np.zeros((240, 320, 3), np.uint8))
+    assert predictor.layout.name == "ultraface"
+    cx, cy = 20.5 * 8 + 0.1 * 24, 10.5 * 8 - 0.2 * 24
+    shows(seen, (0, 0.9, [cx - 24, cy - 12, cx + 24, cy + 12]))
+
+
+def test_ppyoloe_without_suppression_is_stretched(tmp_path):
+    boxes = f32([[STRETCHED, [0, 0, 5, 5]]])
+    scores = f32([[[0.1, 0], [0.9, 0], [0.01, 0]]])
+    told = value("scale_factor", TensorProto.FLOAT, [1, 2])
+    predictor, seen = found(model(tmp_path, {"b": boxes, "s": scores}, others=[told]))
+    assert (predictor.layout.name, predictor.resize) == ("paddle", "stretch")
+    shows(seen, (1, 0.9, BOX), (0, 0.1, BOX))
+
+
+def test_labels_from_counts_from_the_background_where_that_is_named(tmp_path):
+    rows = np.zeros((1, 300, 6), np.float32)
+    rows[0, 0] = [*NETWORK, 0.9, 4]
+    path = models.constant(tmp_path / "m.onnx", {"o": rows})
+    names = ("background", *NAMES)
+    predictor, seen = found(path, names=names, labels_from=2)
+    assert (predictor.labels, predictor.layout.base) == (NAMES, 3)
+    shows(seen, (1, 0.9, BOX))

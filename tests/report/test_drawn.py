@@ -1,17 +1,21 @@
 """Pictures with boxes on them, a file each."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from quorate import draw
-from quorate.annotations import Annotations
+from quorate.annotations import Annotations, Kind
 from quorate.cli import main
+from quorate.columns import Ragged
+from quorate.dataset import Image as Record
 from quorate.detections import Detections
+from quorate.errors import InputError, QuorateError
 from quorate.formats import read, write_results
-from quorate.report.drawn import _marks, draw_pictures
+from quorate.report.drawn import _Scene, draw_pictures
 
 A, B = [10, 10, 60, 60], [200, 100, 280, 160]
 
@@ -55,10 +59,11 @@ def test_each_box_says_what_is_to_be_done(data):
     truth = read(data / "truth.json")
     found = boxes((1, 1, A, 0.9), (1, 1, B, 0.5), (2, 1, A, 0.8), (2, 2, B, 0.1))
     left = effort(found, truth, min_score=0.25)
-    told = {i: [m.text for m in _marks(i, truth, found, left, 0.25)[0]] for i in (1, 2)}
+    scene = _Scene.of(truth, found, left, 0.25)
+    told = {image.id: [mark.text for mark in scene.on(image)[0]] for image in truth.images[:2]}
     assert told == {1: ["bolt 0.90", "bolt 0.50: delete"], 2: ["bolt 0.80: is nut"]}
     left = effort(found.take(slice(0, 1)), truth, min_score=0.25)
-    missing = _marks(2, truth, found.take(slice(0, 1)), left, 0.25)[0]
+    missing = _Scene.of(truth, found.take(slice(0, 1)), left, 0.25).on(truth.images[1])[0]
     assert [(mark.text, mark.dashed) for mark in missing] == [("add nut", True)]
 
 
@@ -86,11 +91,17 @@ def test_a_data_set_of_pictures_alone_has_nothing_to_draw(data, capsys):
     assert "nothing to draw" in capsys.readouterr().err
 
 
-def test_masks_of_annotations_are_drawn(data):
+def test_polygons_of_annotations_are_filled_lightly(data):
     truth = read(data / "truth.json")
-    shapes = Annotations.build(image_id=[1], category_id=[1], xyxy=[A])
-    done = draw_pictures(truth.__class__(**{**truth.__dict__, "annotations": shapes}), data / "o")
+    ring = Ragged.of([[300, 100, 500, 100, 500, 300, 300, 300]])
+    shapes = Annotations.build(
+        image_id=[1], category_id=[1], xyxy=[[300, 100, 500, 300]], points=ring, kind=Kind.POLYGON
+    )
+    done = draw_pictures(replace(truth, annotations=shapes), data / "o")
     assert len(done.files) == 2
+    pixels = np.asarray(Image.open(data / "o/cam/a.jpg")).astype(int)
+    assert abs(pixels[50, 50] - 90).max() < 10
+    assert abs(pixels[200, 400] - 90).max() > 30
 
 
 def test_pictures_without_labels_take_the_words_of_the_boxes(data, monkeypatch):
@@ -105,3 +116,13 @@ def test_pictures_without_labels_take_the_words_of_the_boxes(data, monkeypatch):
     command = ["draw", str(data / "cam"), str(data / "r.json"), "-o", str(data / "out")]
     assert main([*command, "--labels", "r.json=7:bolt"]) == 0
     assert texts == ["bolt 0.90"]
+
+
+def test_the_pictures_themselves_are_never_written_over(data):
+    truth = read(data / "truth.json")
+    with pytest.raises(InputError, match="written over"):
+        draw_pictures(truth, data / "cam")
+    outside = Record(id=1, file_name="a.jpg", published_as="../../x.jpg")
+    with pytest.raises(QuorateError):
+        draw_pictures(replace(truth, images=(outside,)), data / "out")
+    assert not (data.parent / "x.jpg").exists()

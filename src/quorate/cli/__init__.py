@@ -47,12 +47,23 @@ COMMANDS = {
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "check-container": ("container", "tell the author of a container detector what it lacks"),
     "compile": ("kernels", "compile the kernels now, for example when an image is built"),
+    "completion": ("completion", "print what lets your shell complete commands and options"),
 }
 
+EXAMPLES = "examples:\n"
 LONGEST = 4000
 """Most characters of an error that are printed."""
 RESUMED = ("run", "demo", "step", "calibrate", "tune")
 """Commands that keep what they have finished, and go on from it."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Descriptions are wrapped; examples keep their lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -61,7 +72,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
         columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
     except (OSError, ValueError):
         columns = 80
-    return argparse.HelpFormatter(prog, width=columns - 2)
+    return _Help(prog, width=columns - 2)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -139,10 +150,30 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         for name in asked:  # a command that tells no more of itself tells what the list tells
             one, what = commands.choices[name], COMMANDS[name][1]
             one.description = one.description or f"{what[0].upper()}{what[1:]}."
+            _finish(one, name)
     else:
         for name, (_, what) in COMMANDS.items():
             commands.add_parser(name, help=what)
     return top
+
+
+def _finish(command: argparse.ArgumentParser, name: str) -> None:
+    """Give a command, or each below it, the options that all have, and its examples."""
+    from quorate.cli.examples import BY_COMMAND
+
+    below = [a for a in command._actions if isinstance(a, argparse._SubParsersAction)]
+    for action in below:
+        for word, one in action.choices.items():
+            _finish(one, f"{name} {word}")
+    if not below:
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="tell more of what is done"
+        )
+        command.add_argument(
+            "-q", "--quiet", action="store_true", help="tell results and problems alone"
+        )
+        shown = "\n".join(f"  quorate {name} {words}".rstrip() for words in BY_COMMAND[name])
+        command.epilog = f"{EXAMPLES}{shown}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -159,6 +190,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             _end_on_sigterm()
         try:
             arguments = parser(command).parse_args(given)
+            from quorate.cli import output
+
+            output.tell(more=arguments.verbose, less=arguments.quiet)
             arguments.command(arguments)
         except SystemExit:  # --help, --version
             sys.stdout.flush()

@@ -34,7 +34,7 @@ def _render(arguments: argparse.Namespace) -> None:
     else:
         template = workflow_template(EnsembleSpec.from_yaml(arguments.spec))
     text = template.to_yaml()
-    if arguments.out:
+    if arguments.out not in (None, "-"):
         write_bytes(arguments.out, text.encode())
     else:
         print(text, end="")

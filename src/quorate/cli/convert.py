@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import listed, note
+    from quorate.cli.output import listed, note, notes
     from quorate.errors import InputError
     from quorate.formats import read, write
 
@@ -56,8 +56,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         if (value := getattr(arguments, name)) is not None and value is not False
     }
     written = write(dataset, dataset.annotations, arguments.target, format=arguments.to, **options)
-    for remark in (*dataset.notes, *written.notes):
-        note(f"note: {remark}")
+    notes((*dataset.notes, *written.notes))
     note(f"{len(dataset.images):,} pictures, {len(dataset.annotations):,} annotations")
     for file in listed(written.files):
         print(file)

@@ -49,7 +49,12 @@ def add_commands(commands: Any) -> None:
         metavar="IOU",
         help="a box that fits its object less is to be moved (default: 0.75)",
     )
-    evaluate.add_argument("-o", "--out", metavar="FILE.json", help="write the metrics as JSON too")
+    evaluate.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE.json",
+        help="write the metrics as JSON too, - for standard output",
+    )
     evaluate.set_defaults(command=_evaluate)
     compare.add_argument("--samples", type=int, default=1000, help="bootstrap draws (default 1000)")
     compare.add_argument("--baseline", help="what the others are compared with (default: first)")
@@ -83,9 +88,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         {"result": name} | results[name].to_dict() | {"effort": done.to_dict(truth)}
         for name, done in efforts.items()
     ]
-    if arguments.out:
+    if arguments.out and arguments.out != "-":
         write_bytes(arguments.out, json.dumps(values, indent=1).encode())
-    if arguments.json:
+    if arguments.json or arguments.out == "-":
         print_json(values)
         return
     _print_statistics(results, title=f"{len(truth.images):,} pictures")

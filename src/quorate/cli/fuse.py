@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from quorate.spec import Fusion
 
 METHODS = ("affirmative", "consensus", "unanimous", "votes", "wbf", "nms", "soft_nms", "nmw", "nmm")
+ENDINGS = {"": ".json", "coco": ".json", "cvat": ".xml"}
+"""Of what fits into one file, as standard output (-o -) asks for."""
 ANNOTATIONS = ("cvat", "coco", "voc", "yolo")
 
 
@@ -28,8 +30,8 @@ def add_commands(commands: Any) -> None:
         "fuse", description="Fuse one file of detections for each detector; any mixture of formats."
     )
     fuse.add_argument("files", nargs="+", help=RESULTS)
-    fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write; "
-                      "with --format a folder, .zip or file")  # fmt: skip
+    fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write, "
+                      "- for standard output; with --format a folder, .zip or file")  # fmt: skip
     fuse.add_argument("--format", choices=ANNOTATIONS, help="write annotations of this format")
     fuse.add_argument("--method", choices=METHODS, type=method, default="wbf", help="default: wbf")
     fuse.add_argument("--iou", type=share, help="boxes overlap above this (default: the method's)")
@@ -63,7 +65,15 @@ def _weights(text: str) -> list[float]:
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_json, progress_bars
+    from quorate.cli.output import output_file
+
+    ending = ENDINGS.get(arguments.format or "", "")
+    with output_file(arguments.out, ending) as out:
+        _fuse_into(out, arguments)
+
+
+def _fuse_into(out: str, arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import notes, print_json, progress_bars
     from quorate.offline import fuse_files
     from quorate.storage.owner import owned_output
 
@@ -82,16 +92,15 @@ def _fuse(arguments: argparse.Namespace) -> None:
             min_votes=None if voting else arguments.min_votes,
             progress=lambda name, read, size: report(f"{name}, MB", read >> 20, size >> 20),
         )
-        with owned_output(arguments.out):
-            written = _write(done, arguments.out, arguments.format)
+        with owned_output(out):
+            written = _write(done, out, arguments.format)
     summary = _summary(done, arguments, files, truth)
     summary["notes"] += written
     if arguments.json:
         print_json(summary)
         return
     _print_fused(summary)
-    for remark in summary["notes"]:
-        note(f"note: {remark}")
+    notes(summary["notes"])
 
 
 def _pictures(location: str | None) -> Dataset | None:
@@ -117,6 +126,13 @@ def _check_output(out: str, format: str | None, files: Sequence[str]) -> None:
         )
     if files.count("-") > 1:
         raise InputError("Standard input (-) is given twice, but can be read once.")
+    if out == "-":
+        if (format or "") not in ENDINGS:
+            raise InputError(
+                f"-o -: annotations of {format} are more than one file.",
+                hint="write them to a folder or a .zip; cvat and coco fit into one file",
+            )
+        return
     if format is None and not out.endswith((".parquet", ".json", ".json.gz")):
         raise InputError(
             f"{out}: written are .json, .json.gz (COCO results) and .parquet.",
@@ -158,8 +174,10 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
 def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fusion:
     """A method with any `--set KEY=VALUE` as in a spec, checked as there."""
     import yaml
+    from pydantic import ValidationError
 
     from quorate.errors import InputError
+    from quorate.spec.base import spec_error
     from quorate.spec.fusion import METHODS
 
     for setting in settings:
@@ -169,8 +187,10 @@ def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fus
                 f"--set {setting}: expected KEY=VALUE.", hint="for example --set confidence=max"
             )
         given[key] = yaml.safe_load(value)
-    checked: Fusion = METHODS[method](**given)
-    return checked
+    try:
+        return METHODS[method].parsed(given)
+    except ValidationError as error:
+        raise spec_error(error, given, origin="--set") from None
 
 
 def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:

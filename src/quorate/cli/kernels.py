@@ -24,7 +24,10 @@ def _compile(arguments: argparse.Namespace) -> None:
     from quorate.compiled import tell_once
 
     tell_once(known=True)
-    note("compiling the kernels that are not there yet: once for this installation, a minute or so")
+    note(
+        "compiling the kernels that are not there yet: once for this installation, half a "
+        "minute or so"
+    )
     started = time.perf_counter()
     rooms = (fusion, masks, detectors, evaluation)
     with progress_bars() as progress:

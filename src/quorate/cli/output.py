@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any, Literal, Protocol
 
 _SIGNED = re.compile(r"[+-]\d*\.?\d+")
@@ -83,7 +83,7 @@ def _cell(value: Any) -> str:
 @contextmanager
 def progress_bars() -> Iterator[Report]:
     """Bars with rate and time left on stderr; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
+    if _quiet or not sys.stderr.isatty():
         yield lambda task, done, total: None
         return
     from rich.console import Console
@@ -143,5 +143,61 @@ def listed(files: Sequence[str], most: int = 10) -> list[str]:
 
 
 def note(message: str) -> None:
-    """Say something beside the data."""
+    """Say something beside the data; not where `--quiet` is asked for."""
+    if not _quiet:
+        print(message, file=sys.stderr)
+
+
+def warn(message: str) -> None:
+    """Say what a person has to know, however quiet it is to be."""
     print(message, file=sys.stderr)
+
+
+def notes(remarks: Iterable[str]) -> None:
+    """Say each remark once; those of several detectors that say the same are one."""
+    told: dict[str, list[str]] = {}
+    for remark in dict.fromkeys(remarks):
+        who, colon, what = remark.partition(": ")
+        told.setdefault(what if colon else "", []).append(who)
+    for what, names in told.items():
+        for who in [", ".join(names)] if what else names:
+            note(f"note: {who}: {what}" if what else f"note: {who}")
+
+
+_quiet = False
+
+
+def tell(*, more: bool, less: bool) -> None:
+    """Let the package's log say more, or notes and progress say nothing."""
+    global _quiet  # of the whole process, as the terminal is
+    _quiet = less
+    if not (more or less):
+        return
+    import logging
+
+    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("quorate").setLevel(logging.INFO if more else logging.ERROR)
+
+
+@contextmanager
+def aside(out: str | None) -> Iterator[None]:
+    """Print to stderr what is not the file, where that goes to standard output (`-`)."""
+    with redirect_stdout(sys.stderr) if out == "-" else nullcontext():
+        yield
+
+
+@contextmanager
+def output_file(out: str, ending: str) -> Iterator[str]:
+    """Where to write a file; of `-` it goes to standard output in the end. See `aside`."""
+    if out != "-":
+        yield out
+        return
+    import shutil
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        place = f"{folder}/out{ending}"
+        with aside(out):
+            yield place
+        with open(place, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)

@@ -64,7 +64,7 @@ def add_labels(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE=WHAT",
         help="what a file means by its categories: pairs (1:bird,2:fish), a file of names, "
-        "COCO's JSON or a spec; 0:names.txt numbers the first name 0; may be repeated",
+        "COCO's JSON, a spec, or coco; 0:names.txt numbers the first name 0; may be repeated",
     )
 
 
@@ -92,7 +92,7 @@ def read_results(
     `labels` says what files mean by their categories. What is odd about a file is said on
     standard error.
     """
-    from quorate.cli.output import note
+    from quorate.cli.output import notes
     from quorate.offline import detector_names, read_worded
     from quorate.wording import wordings
 
@@ -103,6 +103,5 @@ def read_results(
     for name, file in zip(names, files, strict=True):
         one = read_worded(file, truth, said.get(file), name)
         found[name] = one.detections
-        for remark in one.notes:
-            note(f"note: {remark}")
+        notes(one.notes)
     return found

@@ -81,6 +81,6 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _warn(problem: NotificationError) -> None:
-    from quorate.cli.output import note
+    from quorate.cli.output import warn
 
-    note(f"warning: {problem}")
+    warn(f"warning: {problem}")

@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_table
+    from quorate.cli.output import notes, print_table
     from quorate.ensemble import DetectionEnsemble
     from quorate.labels import Labels, map_labels
 
@@ -71,12 +71,12 @@ def _check(arguments: argparse.Namespace) -> None:
         used = [detector.labels.get(word, word) for detector, words in found for word in words]
         vocabulary = Labels.from_names(dict.fromkeys(used))
     rows: list[dict[str, Any]] = []
-    notes = []
+    remarks: list[str] = []
     for detector, words in found:
         rows.append({"detector": detector.name, "kind": detector.kind, "labels": ", ".join(words)})
         if words and vocabulary:
             mapping = map_labels(words, vocabulary, detector.labels, detector=detector.name)
-            notes += mapping.report(detector.name)
+            remarks += mapping.report(detector.name)
     told = {row["detector"]: about for row, (_, about) in zip(rows, known, strict=True) if about}
     if arguments.json:
         rows = [row | {"about": told.get(row["detector"], {})} for row in rows]
@@ -89,8 +89,7 @@ def _check(arguments: argparse.Namespace) -> None:
         print(f"{name} was taken for")
         for word, said in about.items():
             print(f"  {word:<8} {said}")
-    for remark in notes:
-        note(f"note: {remark}")
+    notes(remarks)
 
 
 def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:

@@ -113,7 +113,7 @@ def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note
+    from quorate.cli.output import notes
     from quorate.cli.pod import Progress, in_bucket
     from quorate.spec import with_method
     from quorate.steps import check_shards, fused_apart, prepare
@@ -121,15 +121,14 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     ensemble, work = _given(arguments)
     size = _size(arguments.shard_size)
-    notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     if arguments.data:
         ensemble = ensemble.model_copy(update={"data": in_bucket(arguments.data)})
     if arguments.method:
-        fusion, notes = with_method(ensemble.fusion, arguments.method)
+        fusion, lost = with_method(ensemble.fusion, arguments.method)
         ensemble = ensemble.model_copy(update={"fusion": fusion})
-    plan = prepare(ensemble, work, shard_size=size, notes=notes, progress=Progress())
-    for remark in plan.notes:
-        note(f"note: {remark}")
+    plan = prepare(ensemble, work, shard_size=size, notes=lost, progress=Progress())
+    notes(plan.notes)
     if arguments.count:
         check_shards(plan.images, plan.shards)
         write_bytes(arguments.count, f"{plan.shards}".encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quorate.cli.output import listed, note, print_table
+from quorate.cli.output import listed, note, notes, print_table, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,14 +42,13 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
         _say_effort(summary)
     for voter in summary.detectors:
         if voter.failed:
-            note(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
+            warn(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
     if summary.skipped:
         many = len(summary.skipped) > 1
-        note(f"{len(summary.skipped):,} picture{'s' * many} could not be read:")
+        warn(f"{len(summary.skipped):,} picture{'s' * many} could not be read:")
         for line in _by_reason(summary.skipped):
-            note(f"  {line}")
-    for remark in summary.notes:
-        note(f"note: {remark}")
+            warn(f"  {line}")
+    notes(summary.notes)
     note("wrote:")
     for file in listed(summary.files):
         note(f"  {file}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count
+from quorate.cli.numbers import count, method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,8 @@ def add_commands(commands: Any) -> None:
     )
     for command in (calibrate, tune):
         command.add_argument("spec", help="spec file (YAML)")
-        command.add_argument("-o", "--out", help="spec file to write (default: print figures only)")
+        command.add_argument("-o", "--out", help="spec file to write, - for standard "
+                             "output (default: print figures only)")  # fmt: skip
         command.add_argument("--fit", help="labelled pictures, instead of the spec's own `data`")
         command.add_argument("--truth", help="data set with their truth (default: their own)")
         command.add_argument(
@@ -56,7 +57,7 @@ def add_commands(commands: Any) -> None:
     calibrate.set_defaults(command=_calibrate)
     tune.add_argument("--objective", choices=("ap", "ap50", "f1"), default="ap",
                       help="the measure to maximise (default: ap)")  # fmt: skip
-    tune.add_argument("--method", action="append", dest="methods", metavar="METHOD",
+    tune.add_argument("--method", action="append", type=method, dest="methods", metavar="METHOD",
                       help="voting, wbf, nms, soft_nms, nmw or a method of voting; may be "
                       "repeated (default: all)")  # fmt: skip
     tune.add_argument("--settings", type=count, default=2000, help="about how many are measured "
@@ -115,15 +116,18 @@ def _write(
     from pathlib import Path
 
     from quorate.cli.output import note
-    from quorate.tuning.writing import write_spec
+    from quorate.tuning.writing import spec_text, write_spec
 
-    if arguments.out:
-        write_spec(result.applied(ensemble), Path(arguments.spec), Path(arguments.out), edit)
+    source = Path(arguments.spec)
+    if arguments.out == "-":  # as it would stand beside the spec
+        print(spec_text(result.applied(ensemble), source, source, edit), end="")
+    elif arguments.out:
+        write_spec(result.applied(ensemble), source, Path(arguments.out), edit)
         note(f"wrote: {arguments.out}")
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_json, progress_bars
+    from quorate.cli.output import aside, notes, print_json, progress_bars
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning import calibrate
     from quorate.tuning.maps import METHODS, written_map
@@ -139,18 +143,18 @@ def _calibrate(arguments: argparse.Namespace) -> None:
             methods=arguments.methods or METHODS,
             per_label=arguments.per_label,
         )
-    if arguments.json:
-        print_json(
-            {
-                "held_out": result.held_out,
-                "detectors": [one.to_dict() for one in result.detectors],
-                "notes": list(result.notes),
-            }
-        )
-    else:
-        _print_calibrations(result)
-    for remark in result.notes:
-        note(f"note: {remark}")
+    with aside(arguments.out):
+        if arguments.json:
+            print_json(
+                {
+                    "held_out": result.held_out,
+                    "detectors": [one.to_dict() for one in result.detectors],
+                    "notes": list(result.notes),
+                }
+            )
+        else:
+            _print_calibrations(result)
+    notes(result.notes)
     written = {
         one.name: None if one.calibration is None else written_map(one.calibration)
         for one in result.detectors
@@ -183,7 +187,7 @@ def _print_calibrations(result: CalibrationResult) -> None:
 def _tune(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from quorate.cli.output import note, print_json, progress_bars
+    from quorate.cli.output import aside, note, notes, print_json, progress_bars
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning.space import METHODS, written_fusion
     from quorate.tuning.tune import tune
@@ -205,12 +209,12 @@ def _tune(arguments: argparse.Namespace) -> None:
             workers=arguments.workers,
             progress=progress,
         )
-    if arguments.json:
-        print_json(result.to_dict())
-    else:
-        _print_tuned(result)
-    for remark in result.notes:
-        note(f"note: {remark}")
+    with aside(arguments.out):
+        if arguments.json:
+            print_json(result.to_dict())
+        else:
+            _print_tuned(result)
+    notes(result.notes)
     if not result.better:
         note("The spec's own fusion did as well or better where it was held out, so it stays.")
     elif result.over_given.low is not None and result.over_given.low <= 0:

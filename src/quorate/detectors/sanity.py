@@ -56,7 +56,7 @@ def suspicions(
 
 def causes(told: Mapping[str, str]) -> str:
     """What most likely makes a detector find nothing, or nonsense, the likeliest first."""
-    if not told:
+    if not {"colours", "input", "layout"} <= told.keys():
         return "Are these pictures of the kind that it was trained on?"
     return (
         "Where that is wrong, look first at the scale and colours of its input "

@@ -17,11 +17,11 @@ from quorate.dataset import Image as Record
 from quorate.detections import Detections
 from quorate.display import brief
 from quorate.drawing import draw_boxes
-from quorate.errors import QuorateError
+from quorate.errors import InputError, QuorateError
 from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
 from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.pictures import decode
-from quorate.storage import join, open_tree, write_bytes
+from quorate.storage import join, open_tree, safe_name, write_bytes
 
 if TYPE_CHECKING:
     from quorate.masks import Masks
@@ -75,8 +75,15 @@ def draw_pictures(
     it: dashed are boxes to delete and objects to add. `errors` draws only pictures with something
     to do. Pictures keep their format where that is JPEG or PNG; others are written as PNG. One
     that cannot be read is left out and told.
+
+    Raises InputError where `out` is the data set's own folder, or a picture's name leads out of it.
     """
-    left = None
+    out, left = os.fspath(out), None
+    if os.path.realpath(out) == os.path.realpath(dataset.root):
+        raise InputError(
+            f"{out}: holds the pictures themselves, which would be written over.",
+            hint="name another folder: -o drawn/",
+        )
     if found is not None and dataset.annotations is not None and len(dataset.annotations):
         left = effort(found, dataset, min_score=min_score)
     images = [
@@ -85,6 +92,7 @@ def draw_pictures(
         if wanted(image) and (left is None or not errors or left.pictures[place].any())
     ]
 
+    scene = _Scene.of(dataset, found, left, min_score)
     with open_tree(dataset.root) as tree:
 
         def one(image: Record) -> tuple[str, str]:
@@ -92,10 +100,10 @@ def draw_pictures(
                 pixels = decode(tree.read(image.file_name), name=image.file_name)
             except (QuorateError, OSError) as error:
                 return "", str(getattr(error, "message", error))
-            marks, masks = _marks(image.id, dataset, found, left, min_score)
-            name, ending = os.path.splitext(image.name)
+            marks, masks = scene.on(image)
+            name, ending = os.path.splitext(safe_name(image.name, origin=dataset.root))
             ending = ending if ending.lower() in (".jpg", ".jpeg", ".png") else f"{ending}.png"
-            file = join(os.fspath(out), name + ending)
+            file = join(out, name + ending)
             write_bytes(file, _encoded(_painted(pixels, marks, masks), ending.lower()))
             return file, ""
 
@@ -127,38 +135,69 @@ class _Mark:
         return cls(boxes.xyxy[row], place, said, edit.endswith("delete"))
 
 
-def _marks(
-    image_id: int,
-    dataset: Dataset,
-    found: Detections | None,
-    left: Effort | None,
-    min_score: float,
-) -> tuple[list[_Mark], Masks | None]:
-    """What is drawn on one picture, the surest first, and the masks of the first of these."""
-    labels, marks, masks = dataset.labels, [], None
-    if found is not None:
-        rows = np.flatnonzero((found.image_id == image_id) & (found.score >= min_score))
-        rows = rows[np.argsort(-found.score[rows], kind="stable")]
-        shown = found.take(rows)
-        masks = shown.masks
-        for at, row in enumerate(rows.tolist()):
-            edit = "" if left is None else _edit(left, row, dataset)
-            marks.append(_Mark.of(shown, at, dataset, edit))
-    shapes = dataset.annotations
-    if shapes is not None and (found is None or left is not None):
-        rows = np.flatnonzero((shapes.image_id == image_id) & np.isin(shapes.kind, HAVE_A_BOX))
-        if left is not None:
-            rows = rows[left.missing[rows]]
-        chosen = shapes.take(rows)
-        places = labels.positions(chosen.category_id).tolist()
-        prefix = "add " if left is not None else ""
-        marks += [
-            _Mark(box, place, prefix + labels.names[place], left is not None)
-            for box, place in zip(chosen.enclosing(), places, strict=True)
-        ]
-        if found is None:
-            masks = chosen.to_masks({i.id: (i.width, i.height) for i in dataset.images})
-    return marks, masks
+@dataclass(frozen=True)
+class _Scene:
+    """What is drawn on each picture; rows of `found` and of the annotations by picture."""
+
+    dataset: Dataset
+    found: Detections | None
+    left: Effort | None
+    found_rows: _ByPicture
+    shape_rows: _ByPicture
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, found: Detections | None, left: Effort | None, min_score: float
+    ) -> _Scene:
+        boxes = shapes = _ByPicture.of(np.empty(0, np.int64), np.empty(0, np.bool_))
+        if found is not None:
+            boxes = _ByPicture.of(found.image_id, found.score >= min_score)
+        there = dataset.annotations
+        if there is not None and (found is None or left is not None):
+            shown = np.isin(there.kind, HAVE_A_BOX)
+            shapes = _ByPicture.of(there.image_id, shown if left is None else left.missing)
+        return cls(dataset, found, left, boxes, shapes)
+
+    def on(self, image: Record) -> tuple[list[_Mark], Masks | None]:
+        """The marks of one picture, the surest first, and the masks of the first of these."""
+        labels, marks, masks = self.dataset.labels, [], None
+        if self.found is not None:
+            rows = self.found_rows[image.id]
+            rows = rows[np.argsort(-self.found.score[rows], kind="stable")]
+            shown = self.found.take(rows)
+            masks = shown.masks
+            for at, row in enumerate(rows.tolist()):
+                edit = "" if self.left is None else _edit(self.left, row, self.dataset)
+                marks.append(_Mark.of(shown, at, self.dataset, edit))
+        if self.dataset.annotations is not None:
+            shapes = self.dataset.annotations.take(self.shape_rows[image.id])
+            places = labels.positions(shapes.category_id).tolist()
+            prefix = "" if self.left is None else "add "
+            marks += [
+                _Mark(box, place, prefix + labels.names[place], self.left is not None)
+                for box, place in zip(shapes.enclosing(), places, strict=True)
+            ]
+            if self.found is None:
+                masks = shapes.to_masks({image.id: (image.width, image.height)})
+        return marks, masks
+
+
+@dataclass(frozen=True)
+class _ByPicture:
+    """Rows of a table by picture: `rows`, sorted by their picture's id `ids`."""
+
+    rows: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, image_id: NDArray[np.int64], kept: NDArray[np.bool_]) -> _ByPicture:
+        rows = np.flatnonzero(kept)
+        rows = rows[np.argsort(image_id[rows], kind="stable")]
+        return cls(rows, image_id[rows])
+
+    def __getitem__(self, image_id: int) -> NDArray[np.int64]:
+        first, last = np.searchsorted(self.ids, [image_id, image_id + 1])
+        return self.rows[first:last]
 
 
 def _edit(left: Effort, row: int, dataset: Dataset) -> str:

@@ -15,6 +15,7 @@ from quorate.report.charts import (
 )
 from quorate.report.markup import (
     QUORUM,
+    coded,
     count,
     counted,
     duration,
@@ -118,7 +119,7 @@ def tiles(report: Report) -> str:
 def troubles(report: Report) -> str:
     """What went wrong, first and plainly; '' when nothing did."""
     parts = [
-        f'<div class="alarm" role="note"><p>{text(doubt[:1].upper() + doubt[1:])}</p></div>'
+        f'<div class="alarm" role="note"><p>{coded(doubt[:1].upper() + doubt[1:])}</p></div>'
         for doubt in report.doubts
     ]
     if report.failed:
@@ -136,7 +137,7 @@ def troubles(report: Report) -> str:
         skipped.append(f"and {count(more)} more")
     unread = f"{counted(len(report.skipped), 'picture')} could not be read and took no part"
     notes = counted(len(report.notes), "note")
-    for title, items in ((unread, skipped), (notes, [text(note) for note in report.notes])):
+    for title, items in ((unread, skipped), (notes, [coded(note) for note in report.notes])):
         if items:
             rows = "".join(f"<li>{item}</li>" for item in items)
             parts.append(

@@ -26,6 +26,11 @@ def text(value: object) -> str:
     return html.escape(plain(value), quote=True)
 
 
+def coded(sentence: str) -> str:
+    """A sentence whose commands stand between backticks."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text(sentence))
+
+
 def name(value: object) -> str:
     """A name of the user's, kept apart from the direction of the writing around it."""
     return f"<bdi>{text(value)}</bdi>"

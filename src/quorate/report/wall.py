@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quorate.annotations import Annotations
-from quorate.dataset import Dataset
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.effort import ASIDE, BOTH, DELETED, MOVED, RELABELLED, Effort, effort
-from quorate.evaluation.truth import HAVE_A_BOX
+from quorate.evaluation.truth import HAVE_A_BOX, Sizes
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, counted, plain, short
 from quorate.report.model import Report, own
@@ -32,6 +31,7 @@ SIDE, MANY, SMALL_SIDE = 640, 400, 480
 """Pixels of the longer side of a picture on the wall, and of one of more than `MANY`."""
 PICTURE_BYTES = 4_200_000  # of 24 JPEG files together; of more, as much each
 BOXES = 200_000  # on the whole wall
+MASKS = 20_000  # likewise: outlines are traced, which takes longer than all else
 Row = list[Any]
 
 
@@ -56,7 +56,8 @@ def wall(report: Report) -> Wall | None:
     records = {image.id: image for image in report.dataset.images}
     ids = [i for i in report.hardest() if i in records]
     panels = _panels(report)
-    most = max(20, min(100, BOXES // max(1, len(ids) * len(panels))))
+    shares = max(1, len(ids) * len(panels))
+    most = max(20, min(100, BOXES // shares))
     side = SIDE if len(ids) <= MANY else SMALL_SIDE
     limit = PICTURE_BYTES // min(max(len(ids), 1), 24)
 
@@ -69,7 +70,7 @@ def wall(report: Report) -> Wall | None:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = list(pool.map(thumbnail, ids))
-    boxes = _Boxes.of(report, ids)
+    boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
     level = {}
     if report.agreement is not None and len(report.detectors) > 1:
         known = report.agreement.image_id.tolist(), report.agreement.disagreement.tolist()
@@ -116,7 +117,8 @@ def panel_rules(report: Report) -> str:
 class _Boxes:
     """The boxes of the wall's pictures, sorted by picture and falling score.
 
-    `left` is what is to be done to `fused`, None without a truth.
+    `left` is what is to be done to `fused`, None without a truth. So many `masks` of a panel have
+    their outline.
     """
 
     report: Report
@@ -124,9 +126,11 @@ class _Boxes:
     detectors: tuple[Detections, ...]
     truth: Annotations | None
     left: Effort | None
+    sizes: Sizes
+    masks: int
 
     @classmethod
-    def of(cls, report: Report, ids: Sequence[int]) -> _Boxes:
+    def of(cls, report: Report, ids: Sequence[int], *, masks: int) -> _Boxes:
         shown = set(ids)
         images = tuple(image for image in report.dataset.images if image.id in shown)
         fused = _sorted(report.fused, ids)
@@ -139,7 +143,8 @@ class _Boxes:
             left = effort(fused, there, min_score=report.min_score)
         else:
             truth = None
-        return cls(report, fused, detectors, truth, left)
+        sizes = {image.id: (image.width, image.height) for image in images}
+        return cls(report, fused, detectors, truth, left, sizes, masks)
 
     def edits(self, image_id: int) -> list[int] | None:
         """Objects to add, boxes to delete, labels to change, boxes to move; None without truth."""
@@ -171,7 +176,7 @@ class _Boxes:
                 f"{members}{self._edit(int(fate[row]), int(becomes[row]))}"
                 for row, members in enumerate(told)
             ]
-        panels = [_drawn(report.dataset, fused, scale, most, doubted, told)]
+        panels = [self._drawn(fused.take(slice(most)), scale, doubted, told)]
         if self.truth is not None and self.left is not None:
             rows = _rows(self.truth.image_id, image_id)
             panels.append(self._truth(rows, scale, most))
@@ -179,7 +184,7 @@ class _Boxes:
             mine = found.take(_rows(found.image_id, image_id)).take(slice(most))
             carried = _matched(mine, stands)
             said = ["" if yes else "not carried by the quorum" for yes in carried]
-            panels.append(_drawn(report.dataset, mine, scale, most, ~carried, said))
+            panels.append(self._drawn(mine, scale, ~carried, said))
         return panels
 
     def _edit(self, fate: int, becomes: int) -> str:
@@ -189,21 +194,30 @@ class _Boxes:
             said += ", to move" if fate == BOTH else ""
         return f" · {said}" if said else ""
 
+    def _drawn(
+        self, shown: Detections, scale: float, doubted: NDArray[np.bool_], told: Sequence[str]
+    ) -> list[Row]:
+        places = self.report.dataset.labels.positions(shown.category_id)
+        outlines = self._paths(shown.masks, scale)
+        return _rows_of(shown.xyxy, places, shown.score, doubted, told, outlines, scale)
+
+    def _paths(self, masks: Masks | None, scale: float) -> list[str]:
+        return (
+            [] if masks is None else paths(masks.take(np.arange(len(masks))[: self.masks]), scale)
+        )
+
     def _truth(self, rows: slice, scale: float, most: int) -> list[Row]:
         assert self.truth is not None
         assert self.left is not None
         shapes = self.truth.take(rows).take(slice(most))
         missing = self.left.missing[rows]
-        sizes = {i.id: (i.width, i.height) for i in self.report.dataset.images}
         places = self.report.dataset.labels.positions(shapes.category_id)
         told = [
             "a region of many objects" if crowd else "to add: missed by the quorum" * bool(gone)
             for crowd, gone in zip(shapes.iscrowd, missing, strict=False)
         ]
-        return _rows_of(
-            shapes.enclosing(), places, None, missing, told, _paths(shapes.to_masks(sizes), scale),
-            scale,
-        )  # fmt: skip
+        outlines = self._paths(shapes.to_masks(self.sizes), scale)
+        return _rows_of(shapes.enclosing(), places, None, missing, told, outlines, scale)
 
 
 def _sorted(boxes: Detections, ids: Sequence[int]) -> Detections:
@@ -218,27 +232,13 @@ def _rows(image_id: NDArray[np.int64], wanted: int) -> slice:
     return slice(first, last)
 
 
-def _drawn(
-    dataset: Dataset,
-    boxes: Detections,
-    scale: float,
-    most: int,
-    doubted: NDArray[np.bool_],
-    told: Sequence[str],
-) -> list[Row]:
-    shown = boxes.take(slice(most))
-    places = dataset.labels.positions(shown.category_id)
-    outlines = _paths(shown.masks, scale)
-    return _rows_of(shown.xyxy, places, shown.score, doubted, told, outlines, scale)
-
-
 def _rows_of(
     xyxy: NDArray[np.floating],
     places: NDArray[np.integer],
     score: NDArray[np.floating] | None,
     doubted: NDArray[np.bool_],
     told: Sequence[str],
-    outlines: Sequence[str] | None,
+    outlines: Sequence[str],
     scale: float,
 ) -> list[Row]:
     """Boxes as the page's script takes them; a score of -1 is none."""
@@ -247,14 +247,10 @@ def _rows_of(
     rows = []
     for row, box in enumerate(corners):
         one: Row = [int(places[row]), *box, scores[row], int(doubted[row]), plain(told[row])]
-        if outlines and outlines[row]:
+        if row < len(outlines) and outlines[row]:
             one.append(outlines[row])
         rows.append(one)
     return rows
-
-
-def _paths(masks: Masks | None, scale: float) -> list[str] | None:
-    return None if masks is None else paths(masks, scale)
 
 
 def _members(report: Report, fused: Detections, row: int) -> str:

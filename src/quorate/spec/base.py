@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -52,6 +52,13 @@ class SpecModel(BaseModel):
     def parsed(cls, value: Any, **how: Any) -> Self:
         """Likewise with pydantic's error, which says where in a whole it belongs."""
         return super().model_validate(value, **how)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another with some settings changed, which are checked: SpecError where one is wrong."""
+        if not update:
+            return super().model_copy(deep=deep)
+        said = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self).model_validate(said | dict(update))
 
     def __repr__(self) -> str:
         said = self.model_fields_set | {"kind", "method"}

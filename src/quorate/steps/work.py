@@ -32,6 +32,7 @@ import msgspec
 
 from quorate.dataset import Image
 from quorate.detections import Detections
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.labels import Labels
 from quorate.storage import write_bytes, writing
@@ -74,6 +75,8 @@ class ShardImages(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: tuple[Category, ...]
     stamps: tuple[str, ...] = ()
 
+    __repr__ = brief
+
     @property
     def keys(self) -> list[Key | None]:
         """Each picture's key; None where its file has no stamp."""
@@ -107,6 +110,8 @@ class Plan(msgspec.Struct, frozen=True):
     images: int
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):

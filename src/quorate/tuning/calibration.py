@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from quorate.columns import positions_in
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.reliability import Judged, Reliability, log_loss
 from quorate.evaluation.truth import Floats
@@ -50,6 +51,8 @@ class Calibrated:
     loss_after: float | None
     note: str = ""
 
+    __repr__ = brief
+
     @property
     def method(self) -> str:
         """The name of the method; 'none' where there is no calibration."""
@@ -81,6 +84,8 @@ class CalibrationResult:
     pictures: int
     held_out: str
     notes: tuple[str, ...] = field(default=())
+
+    __repr__ = brief
 
     def applied(self, ensemble: EnsembleSpec) -> EnsembleSpec:
         """The ensemble with these calibrations; detectors that took no part are as they were."""

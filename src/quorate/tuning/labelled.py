@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.detections import Detections
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.formats import read
@@ -40,6 +41,8 @@ class Labelled:
     voters: dict[str, tuple[str, ...]]
     failed: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def take(self, chosen: NDArray[np.bool_]) -> Labelled:
         """The same on some of the pictures: a mask, in the data set's order."""

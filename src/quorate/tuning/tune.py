@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.compare import Interval
 from quorate.evaluation.matching import Matches
@@ -65,6 +66,8 @@ class Tuned:
     settings: int
     seconds: float
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def better(self) -> bool:

@@ -54,11 +54,17 @@ def with_calibrations(text: str, calibrations: Mapping[str, Value | None]) -> st
 def write_spec(
     ensemble: EnsembleSpec, source: Path, target: Path, change: Callable[[str], str]
 ) -> None:
-    """Write the spec at `source` to `target` with its text changed, so that it says `ensemble`.
+    """Write the spec at `source` to `target` with its text changed; see `spec_text`."""
+    write_bytes(target.resolve(), spec_text(ensemble, source, target, change).encode())
+
+
+def spec_text(
+    ensemble: EnsembleSpec, source: Path, target: Path, change: Callable[[str], str]
+) -> str:
+    """The text of the spec at `source`, changed so that it says `ensemble` where `target` is.
 
     Relative paths are rewritten where `target` lies in another folder. Where the changed text
-    would not say the same, plain YAML without comments is written. The file appears whole or not
-    at all.
+    would not say the same, it is plain YAML without comments.
     """
     source, target = source.resolve(), target.resolve()
     given = type(ensemble).from_yaml(source)
@@ -75,7 +81,7 @@ def write_spec(
     if not _says(text, target, ensemble):
         said = yaml.safe_dump(ensemble.model_dump(mode="json"), sort_keys=False)
         text = _edited(said, lambda spec: None)
-    write_bytes(target, text.encode())
+    return text
 
 
 def _edited(text: str, change: Callable[[CommentedMap], None]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from quorate._version import __version__
@@ -63,7 +64,9 @@ def load(spec: DarknetDetector) -> TensorPredictor:
             max_detections=spec.max_detections,
             batch=spec.batch,
         )
-        return TensorPredictor.of(described, session, origin=spec.weights)
+        predictor = TensorPredictor.of(described, session, origin=spec.weights)
+        told = replace(predictor.layout, name="darknet", why="its .cfg")
+        return replace(predictor, layout=told)
 
     return with_cached(f"darknet/{digest.hexdigest()}.onnx", make, use)
 

@@ -279,7 +279,7 @@ def _names(spec: TensorDetector, graph: Graph, origin: str) -> tuple[tuple[str, 
     # Numbers that are not used are called N/A in COCO's lists; a word stands once.
     names = tuple(f"{n} {i}" if n == "N/A" else n for i, n in enumerate(names))
     if names[0].lower() in BACKGROUND and len(names) > 1:
-        return names[1:], 1 if spec.labels_from is None else spec.labels_from
+        return names[1:], (spec.labels_from or 0) + 1
     return names, spec.labels_from
 
 

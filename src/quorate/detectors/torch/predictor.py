@@ -156,6 +156,12 @@ class TorchPredictor(ABC):
         self._position = names.position
         self._min_score = spec.min_score
         self._max_detections = spec.max_detections
+        self.told = {
+            "layout": f"{spec.kind} {getattr(spec, 'architecture', '')}".rstrip() + ", by the spec",
+            "input": "as the library that trains it prepares it",
+            "colours": "RGB, as that library scales them",
+            "names": f"{len(names.labels):,}: the first is {names.labels[0]!r}",
+        }
 
     @abstractmethod
     def frame(self, picture: tuple[int, int]) -> tuple[int, int]:

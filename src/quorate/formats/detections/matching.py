@@ -19,6 +19,9 @@ from quorate.errors import FormatError, LabelError, did_you_mean
 from quorate.formats.base import as_number, is_picture
 from quorate.labels import Labels
 
+MOST_TOLD = 20
+"""Labels that an error lists."""
+
 Key = TypeVar("Key", int, str)
 
 
@@ -278,11 +281,14 @@ def labels_of(
         elif as_number(text) in labels.ids:
             found.append(int(text))
         else:
+            told = [f"{i}: {n}" for n, i in zip(labels.names, labels.ids, strict=True)]
+            rest = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
             raise LabelError(
-                f"{location}: its category {known!r} is not one of the data set's ("
-                + ", ".join(f"{i}: {n}" for n, i in zip(labels.names, labels.ids, strict=True))
-                + ").",
-                hint=did_you_mean(text, labels.names),
+                f"{location}: its category {known!r} is not one of the data set's "
+                f"({', '.join(told[:MOST_TOLD])}{rest}).",
+                hint=did_you_mean(text, labels.names)
+                or "say what its categories mean, and leave out those of no label: "
+                f"--labels FILE={text}:{labels.names[0]}, or FILE=names.txt",
             )
     return labels, np.array(found, dtype=np.int32)
 

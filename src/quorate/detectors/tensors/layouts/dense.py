@@ -192,11 +192,17 @@ def _best_of(
 def by_planes(layout: Layout, graph: Graph, look: Look) -> Layout:
     """Pixels, unless all boxes lie in 0..1: TensorFlow's exports, or Ultralytics' RT-DETR."""
     rows = _upright(layout, look()[layout.outputs[0]][0])
+    layout = _with_logits(layout, rows[4 : 4 + len(layout.wishes.names)])
     if not relative(given(rows[:4].T)):
         return layout
     if rows.shape[1] in yolo_cells(layout.wishes.frame):
         return replace(layout, units="relative")
     return of_wishes(RTDETR_PLANES, layout.outputs, layout.wishes)
+
+
+def _with_logits(layout: Layout, scores: NDArray[np.floating]) -> Layout:
+    """No score is below 0: such numbers are logits, of a model without its last sigmoid."""
+    return replace(layout, activation="sigmoid") if scores.size and scores.min() < 0 else layout
 
 
 def read_oriented(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:
@@ -263,6 +269,7 @@ def by_objectness(layout: Layout, graph: Graph, look: Look) -> Layout:
         if len(boxes) and (boxes[:, 2:] < 0).any():
             return of_wishes(YOLOX, layout.outputs, layout.wishes)
         raise ASK_YOLOX
+    layout = _with_logits(layout, rows[..., 4 : 5 + len(layout.wishes.names)])
     return replace(layout, units="relative") if relative(boxes) else layout
 
 

@@ -26,13 +26,13 @@ from quorate.detectors.tensors.layouts.layout import (
     scored,
     whole,
 )
+from quorate.detectors.tensors.layouts.pairs import PADDLE
 from quorate.masks.grids import Grids
 from quorate.networks import Graph, Tensor
 
 MASK_BEYOND_BOX = 2.0
 """Pixels: torchvision draws masks into boxes that it has widened to whole pixels."""
 SIZES = ("orig_target_sizes", "target_sizes")
-PADDLE = ("scale_factor", "im_shape")
 
 EFFICIENT = (
     ("det_boxes", "nmsed_boxes"),

@@ -33,6 +33,7 @@ from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.masks.grids import Grids
 from quorate.networks import Graph, Tensor
 
+PADDLE = ("scale_factor", "im_shape")
 SOME = 0.2
 """Share of the boxes that end before they begin; a few do so where there is nothing to see."""
 SSD = Normalisation(scale=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0), pad=0)
@@ -216,6 +217,16 @@ ULTRAFACE = Layout(
     normalisation=SSD,
     auto=False,
 )
+RAW = Layout(
+    "yolo_nas",
+    columns(0),
+    read_pair(one=False),
+    "YOLO-NAS and MMYOLO without their suppression",
+    labels_from=None,
+    activation="none",
+    nms_iou=0.7,
+    settle=by_pair,
+)
 PAIRS = (
     ULTRAFACE,
     replace(
@@ -261,14 +272,6 @@ PAIRS = (
         normalisation=SSD,
         settle=by_pair,
     ),
-    Layout(
-        "yolo_nas",
-        columns(0),
-        read_pair(one=False),
-        "YOLO-NAS and MMYOLO without their suppression",
-        labels_from=None,
-        activation="none",
-        nms_iou=0.7,
-        settle=by_pair,
-    ),
+    replace(RAW, name="paddle", inputs=PADDLE, what="PP-YOLOE without NMS", resize="stretch"),
+    RAW,
 )

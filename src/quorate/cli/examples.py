@@ -1,0 +1,42 @@
+"""An example or two of each command, as its `--help` ends in them. They are parsed by the tests."""
+
+BY_COMMAND: dict[str, tuple[str, ...]] = {
+    "run": ("spec.yaml", "spec.yaml pictures/ -o out --fresh"),
+    "demo": ("", "-o try"),
+    "fuse": (
+        "yolo.json detr.json frcnn.json -o fused.json",
+        "yolo.json detr.json -o out/cvat --format cvat --method consensus --images instances.json",
+    ),
+    "convert": ("export.zip coco/ --to coco", "dataset/ annotations.xml --from yolo --to cvat"),
+    "evaluate": ("yolo.json detr.json --truth instances.json --per-category",),
+    "compare": ("yolo.json detr.json fused.json --truth instances.json",),
+    "draw": ("pictures/ fused.json -o drawn", "dataset/ fused.json -o wrong --errors"),
+    "calibrate": ("spec.yaml --fit labelled/ -o calibrated.yaml",),
+    "tune": ("spec.yaml --fit labelled/ -o tuned.yaml", "spec.yaml --method wbf --method voting"),
+    "check": ("spec.yaml", "spec.yaml --conformance"),
+    "schema": ("> quorate.schema.json",),
+    "detectors": ("", "--json"),
+    "render": ("spec.yaml -o template.yaml",),
+    "submit": ("spec.yaml --watch", "spec.yaml --data pictures/ --upload -o runs/today"),
+    "watch": ("street-x7k2p",),
+    "status": ("street-x7k2p", "street-x7k2p --json"),
+    "list": ("", "--json"),
+    "logs": ("street-x7k2p",),
+    "stop": ("street-x7k2p",),
+    "retry": ("street-x7k2p",),
+    "pools": ("", "spec.yaml"),
+    "doctor": ("spec.yaml",),
+    "step prepare": ("spec.yaml --work out/work",),
+    "step detect": ("out/work/spec.yaml --work out/work --shard 0 --detector yolo",),
+    "step stage": ("out/work/spec.yaml --work out/work --shard 0 --to pictures",),
+    "step fuse": ("out/work/spec.yaml --work out/work --shard 0",),
+    "step publish": ("out/work/spec.yaml --work out/work -o out",),
+    "step finish": ("spec.yaml --workflow street-x7k2p --status Succeeded",),
+    "check-container": ("spec.yaml",),
+    "compile": ("",),
+    "completion": (
+        "bash > ~/.local/share/bash-completion/completions/quorate",
+        "zsh > ~/.zfunc/_quorate",
+    ),
+}
+"""A command: what follows it."""

@@ -1,0 +1,124 @@
+"""Names of labels: a list, a file of any usual form, or a known vocabulary."""
+
+import json
+
+import numpy as np
+import pytest
+
+from quorate.cli import main
+from quorate.detectors.names import KNOWN, given_names
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.errors import DetectorError
+from quorate.spec import EnsembleSpec
+from quorate.spec.base import VOCABULARIES
+from tests.detectors import models
+
+NAMES = ("ant", "bee", "cat")
+COCO = {
+    "categories": [{"id": 9, "name": "cat"}, {"id": 2, "name": "ant"}, {"id": 5, "name": "bee"}]
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("x.names", "ant\nbee\ncat\n"),
+        ("x.txt", "\ufeffant\r\nbee\r\ncat\r\n\r\n"),
+        ("x.yaml", "path: ../voc\nnames: [ant, bee, cat]\n"),
+        ("x.yml", "names:\n  0: ant\n  1: bee\n  2: cat\n"),
+        ("x.yaml", "- ant\n- bee\n- cat\n"),
+        ("x.json", json.dumps(NAMES)),
+        ("x.json", json.dumps({"2": "cat", "0": "ant", "1": "bee"})),
+        ("x.json", json.dumps({"id2label": {"0": "ant", "1": "bee", "2": "cat"}})),
+        ("x.json", json.dumps(COCO)),
+    ],
+)
+def test_a_file_of_any_usual_form(tmp_path, file, text):
+    path = tmp_path / file
+    path.write_text(text, encoding="utf-8")
+    assert given_names(str(path), detector="d") == NAMES
+
+
+def test_known_vocabularies_have_the_numbers_of_their_data_sets():
+    assert {word: len(names) for word, names in KNOWN.items()} == {
+        "coco": 80,
+        "coco91": 91,
+        "voc": 20,
+    }
+    assert (KNOWN["coco"][15], KNOWN["coco"][62], KNOWN["coco"][79]) == ("cat", "tv", "toothbrush")
+    assert (KNOWN["coco91"][17], KNOWN["coco91"][72], KNOWN["coco91"][90]) == (
+        "cat",
+        "tv",
+        "toothbrush",
+    )
+    assert all(
+        len(set(names) - {"N/A"}) >= len(names) - names.count("N/A") for names in KNOWN.values()
+    )
+
+
+@pytest.mark.parametrize("word", sorted(set(VOCABULARIES) - set(KNOWN)))
+def test_a_vocabulary_that_is_not_carried_says_where_it_is(word):
+    with pytest.raises(DetectorError, match=f"names: {word}") as caught:
+        given_names(word, detector="d")
+    assert ".yaml" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("x.names", "ant\n\ncat", "x.names:2: the line is empty"),
+        ("x.json", "{", "cannot be read"),
+        ("x.json", '{"1": "ant", "2": "bee"}', "does not number its labels 0..1"),
+        ("x.yaml", "names: 7", "is not a list of labels"),
+        ("x.names", "x" * (1 << 21), "not a list of names"),
+    ],
+)
+def test_a_file_that_is_none_is_one_sentence(tmp_path, file, text, said):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(DetectorError, match=said):
+        given_names(str(tmp_path / file), detector="d")
+
+
+def test_a_file_that_is_not_there_says_what_names_may_be(tmp_path):
+    with pytest.raises(DetectorError, match="there is no such file"):
+        given_names(str(tmp_path / "nothing.names"), detector="d")
+
+
+def spec(tmp_path, names, columns=7, metadata=None):
+    output = np.zeros((1, 84, columns), np.float32)
+    output[0, 0, :4] = 32
+    models.constant(tmp_path / "m.onnx", {"y": output}, metadata=metadata)
+    (tmp_path / "ours.names").write_text("ant\nbee\ncat\n")
+    detector = {"name": "d", "kind": "onnx", "weights": "m.onnx", "names": names}
+    text = {"kind": "DetectionEnsemble", "name": "t", "detectors": [detector]}
+    (tmp_path / "spec.yaml").write_text(json.dumps(text))
+    return str(tmp_path / "spec.yaml")
+
+
+def test_a_file_is_taken_from_the_specs_folder_and_counts_when_a_run_goes_on(tmp_path):
+    (detector,) = EnsembleSpec.from_yaml(spec(tmp_path, "ours.names")).detectors
+    assert detector.load().labels == NAMES
+    assert detector.files == (str(tmp_path / "m.onnx"), str(tmp_path / "ours.names"))
+    (known,) = EnsembleSpec.from_yaml(spec(tmp_path, "coco")).detectors
+    assert (known.names, known.files) == ("coco", (str(tmp_path / "m.onnx"),))
+
+
+def test_a_wrong_number_of_names_fails_in_check(tmp_path, capsys):
+    assert main(["check", spec(tmp_path, "ours.names")]) == 0
+    assert main(["check", spec(tmp_path, "voc")]) == 2
+    assert "but there are 20 names" in capsys.readouterr().err
+
+
+def test_names_that_the_models_own_contradict_are_refused(tmp_path):
+    """An end-to-end head does not show how many labels there are; its metadata does."""
+    rows = np.zeros((1, 300, 6), np.float32)
+    path = models.constant(tmp_path / "m.onnx", {"o": rows}, names=NAMES)
+    with pytest.raises(DetectorError, match="names 3 labels itself, but `names`"):
+        OnnxDetector(name="d", weights=path, names=("ant", "bee")).load()
+
+
+def test_numbers_that_are_not_used_keep_words_apart(tmp_path):
+    rows = np.zeros((1, 300, 6), np.float32)
+    path = models.constant(tmp_path / "m.onnx", {"o": rows})
+    labels = OnnxDetector(name="d", weights=path, names="coco91").load().labels
+    assert (len(labels), len(set(labels)), labels[0]) == (90, 90, "person")
