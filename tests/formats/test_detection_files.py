@@ -110,6 +110,38 @@ def test_a_name_may_have_more_folders_and_other_separators(put, name):
     assert read_detections(put([row(name)]), dataset=DATASET).detections.image_id.tolist() == [10]
 
 
+def test_numbers_of_a_data_set_that_was_numbered_anew_are_its_files_own(put):
+    def split(*own):
+        return Dataset(
+            "",
+            tuple(
+                Image(
+                    n,
+                    f"{subset}/x{i}.jpg",
+                    9,
+                    9,
+                    subset,
+                    source_id=str(i),
+                    published_as=f"x{i}.jpg",
+                )
+                for n, (subset, i) in enumerate(own, start=1)
+            ),
+            DATASET.labels,
+        )
+
+    pool = split(("train", 5), ("valid", 2), ("valid", 0))
+    found = read_detections(put([row(2), row(0)]), dataset=pool)  # not the second and none
+    assert found.detections.image_id.tolist() == [2, 3]
+    twice = split(("train", 1), ("valid", 1))
+    with pytest.raises(FormatError, match="its picture 1 may be one of several") as caught:
+        read_detections(put([row(1)]), dataset=twice)
+    assert "one split" in caught.value.hint
+    with pytest.raises(FormatError, match=r"may be 'train/x1\.jpg' or 'valid/x1\.jpg'"):
+        read_detections(put([row("x1.jpg")]), dataset=twice)
+    found = read_detections(put([row("valid/x1.jpg")]), dataset=twice)
+    assert found.detections.image_id.tolist() == [2]
+
+
 def test_names_of_other_folders_are_matched_by_base_name_only_where_all_are(put):
     pool = Dataset("", (Image(1, "x/a.jpg", 9, 9), Image(2, "x/b.jpg", 9, 9)), DATASET.labels)
     found = read_detections(put([row("old/b.jpg"), row("old/a.jpg")]), dataset=pool)

@@ -90,6 +90,7 @@ HEAD = "file_name,label,score,xmin,ymin,xmax,ymax\n"
         (HEAD + "a.jpg,car,0.5,1,2,3,4,5\n", "line 2: more fields"),
         (HEAD + ",car,0.5,1,2,3,4\n", "a row without filename"),
         ("", "no column"),
+        (HEAD + "a.jpg,c\rar,0.5,1,2,3,4\n", "a row without|no number|not CSV"),
         (HEAD.replace("score", "label"), "two columns are called 'label'"),
     ],
 )

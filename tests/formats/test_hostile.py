@@ -40,6 +40,26 @@ VOC = """<annotation><filename>a.jpg</filename><size><width>64</width><height>48
 <object><name>car</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>
 <attributes><attribute><name>rotation</name><value>0</value></attribute></attributes></object>
 </annotation>"""
+TRACKS = (
+    "<annotations><meta><task><id>1</id><size>6</size><frame_filter>step=2</frame_filter>"
+    "</task></meta><track label='car'>"
+    "<box frame='0' outside='0' xtl='1' ytl='2' xbr='30' ybr='40' rotation='3'></box>"
+    "<box frame='4' outside='1' xtl='1' ytl='2' xbr='30' ybr='40'></box></track>"
+    "<track label='bus'><points frame='0' points='1,2'></points>"
+    "<points frame='4' points='3,2'></points></track></annotations>"
+)
+OTHERS = {
+    "images": [{"id": 1.0, "file_name": "C:\\a.jpg", "width": "100", "height": 80}],
+    "categories": [
+        {"id": "0", "name": "x", "supercategory": "none"},
+        {"id": 1, "name": "car", "supercategory": "x"},
+    ],
+    "annotations": [
+        {"image_id": "1", "category_id": "car", "bbox": [1, 2, 3, 4], "iscrowd": "1",
+         "segmentation": [[[1, 2], [3, 4], [5, 6]]], "attributes": {"occluded": False}},
+        {"image_id": 1, "category_id": 1, "segmentation": [1, 2, 3, 4, 5, 6], "area": None},
+    ],
+}  # fmt: skip
 HUGE = ("1e400", "12345678901234567890", "9" * 400, "-1e400")
 
 
@@ -248,6 +268,21 @@ def files():
     return {
         "results.json": json.dumps(results).encode(),
         "coco.json": json.dumps(COCO).encode(),
+        "rows.csv": b"file_name,label,score,xmin,ymin,xmax,ymax\ncam/a.jpg,car,.5,1,2,3.5,4\n",
+        "rows.json": json.dumps(
+            [{"x_min": 1.5, "y_min": 2, "x_max": 3, "y_max": 4, "class_id": 1, "file_name": "a"}]
+        ).encode(),
+        "preds/a.json": json.dumps(
+            {
+                "labels": [0],
+                "scores": [0.9],
+                "bboxes": [[1, 2, 3, 4]],
+                "masks": [{"size": [48, 64], "counts": [0, 9, 3063]}],
+            }
+        ).encode(),
+        "tracks.xml": TRACKS.encode(),
+        "others.json": json.dumps(OTHERS).encode(),
+        "labels/b.txt": b"0 0.5 0.5 0.1 0.1 0.45 0.4 2 0.55 0.6 1\n",
         "voc.xml": VOC.encode(),
         "voc.zip": packed.getvalue(),
         "data.yaml": b"train: images\nnames: {0: car, 1: &b bus}\nmore: *b\n",
@@ -266,6 +301,9 @@ def test_hostile_bytes_end_in_an_error_of_ours(yolo, name):
     """Bytes changed, cut, doubled, put in: whatever is read or refused, nothing else happens."""
     whole = files()[name]
     path = yolo / name
+    path.parent.mkdir(exist_ok=True)
+    if name == "labels/b.txt":
+        Pillow.new("RGB", (64, 48)).save(yolo / "images" / "b.png")
     good = 0
     for seed in range(300):
         rng = random.Random(f"{name} {seed}")
@@ -283,10 +321,10 @@ def test_hostile_bytes_end_in_an_error_of_ours(yolo, name):
                 data[at:at] = rng.choice(ODD)
         path.write_bytes(data)
         with suppress(QuorateError):
-            if name == "results.json":
+            if name in ("results.json", "rows.csv", "rows.json", "preds/a.json"):
                 read_detections(path)
             else:
-                read(yolo if name in ("data.yaml", "labels/a.txt") else path)
+                read(yolo if name == "data.yaml" or name.startswith("labels/") else path)
             good += 1
     assert good < 300
 

@@ -104,4 +104,5 @@ def refuse_twice(data: bytes, most: Iterable[tuple[bytes, int]], place: str) -> 
         return found
 
     with contextlib.suppress(RecursionError):
-        json.loads(data, object_pairs_hook=once, parse_int=str, parse_float=str)
+        text = data.decode(errors="replace")  # in what is not looked at, any bytes may stand
+        json.loads(text, object_pairs_hook=once, parse_int=str, parse_float=str)

@@ -5,6 +5,7 @@ Alone, a file's ids are its vocabulary: text is numbered from 1 in order of sigh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -41,6 +42,8 @@ def matched(
     location: str,
     dataset: Dataset | None,
     stated: Sequence[int | str | None] = (),
+    *,
+    foreign: bool = False,
 ) -> Matched:
     """Which pictures the ids of a file mean.
 
@@ -48,14 +51,20 @@ def matched(
     long as that means one picture; where the folders of all differ from it, the base names decide
     if they are unique. Numbers are ids, or names where these fit more of them, as Ultralytics
     calls 0045.jpg 45. Beside an id that is a file's name `stated` has its `image_id`, which counts
-    where the name means several pictures, and where no such name is known.
+    where the name means several pictures, and where no such name is known. In a `foreign` file the
+    numbers are those that the data set's own files have, even if it was numbered anew.
 
     Raises FormatError for a name that means several pictures, and where no id is known.
     """
     if dataset is None:
         return _own(ids, location, stated)
     names = PictureNames(dataset.images)
-    by_id: dict[Any, int] = {image.id: image.id for image in dataset.images}
+    by_id: dict[Any, int | None] = {image.id: image.id for image in dataset.images}
+    own: dict[Any, int | None] = {}
+    for image in dataset.images if foreign else ():
+        if isinstance(image.source_id, str) and image.source_id.isdecimal():
+            _mean(own, as_number(image.source_id), image.id)
+    by_id = own or by_id
     notes = []
     beside = list(stated) or [None] * len(ids)
     named = [i for i, known in enumerate(beside) if known is not None]
@@ -66,11 +75,11 @@ def matched(
         called, meant = (sum(n in known for n in numbers) for known in (by_name, by_id))
         odd = next((n for n in numbers if by_name.get(n, n) != n), None)
         if called > meant:
-            by_id = by_name
-        elif called == meant and odd is not None:
-            shown = {image.id: image.name for image in dataset.images}
+            by_id = {**by_name}
+        elif called == meant and odd is not None and (other := by_id[odd]) is not None:
+            shown = names.shown
             notes.append(
-                f"{location}: its picture {odd} is taken for the one with that id, {shown[odd]}, "
+                f"{location}: its picture {odd} is taken for the one with that id, {shown[other]}, "
                 f"though {shown[by_name[odd]]} is called so too. Ultralytics means names: its "
                 "newer versions write `file_name` as well, which decides; or fuse its text files "
                 "(save_txt=True save_conf=True)."
@@ -78,6 +87,12 @@ def matched(
     found: list[int | None] = []
     for known, said in zip(ids, beside, strict=True):
         number = by_id.get(known) if isinstance(known, int) else None
+        if number is None and known in by_id:
+            raise FormatError(
+                f"{location}: its picture {known} may be one of several: the data set's files have "
+                "that id more than once.",
+                hint="give the file of one split, or names of pictures for their ids",
+            )
         if number is None:
             number = names.get(str(known))
         if number is None and isinstance(known, str):
@@ -160,7 +175,10 @@ class PictureNames:
     """
 
     def __init__(self, images: Sequence[Image]) -> None:
-        self.shown = {image.id: image.name for image in images}
+        names = Counter(image.name for image in images)
+        self.shown = {
+            image.id: image.name if names[image.name] == 1 else image.file_name for image in images
+        }
         self._whole: dict[str, int | None] = {}  # None: it means several
         self._ends: dict[str, int | None] = {}
         for image in images:

@@ -146,7 +146,9 @@ def _from_results(
     coordinates: Coordinates,
     scale: bool,
 ) -> DetectionFile:
-    images, numbers, notes = matched(results.image_ids, location, dataset, results.stated)
+    images, numbers, notes = matched(
+        results.image_ids, location, dataset, results.stated, foreign=True
+    )
     if more := left_out(results.image_ids, numbers, results.image, location):
         results = results.take(numbers[results.image] >= 0)
         notes += more

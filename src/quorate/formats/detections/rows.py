@@ -77,8 +77,11 @@ def read_rows(location: str) -> Results:
     else:
         text = plain_text(data, location)
         first = text.split("\n", 1)[0]
-        lines = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-        header, *body = [line for line in lines if line] or [[]]
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+        try:
+            header, *body = [line for line in lines if line] or [[]]
+        except csv.Error as error:
+            raise FormatError(f"{location}, line {lines.line_num}: not CSV ({error}).") from None
         wrong = next((i for i, line in enumerate(body, 2) if len(line) > len(header)), None)
         if wrong:
             raise FormatError(f"{location}, line {wrong}: more fields than the first line names.")
