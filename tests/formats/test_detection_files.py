@@ -102,6 +102,47 @@ def test_the_number_counts_where_no_file_name_is_known_or_it_means_several(put):
     assert read_detections(put(rows), dataset=DATASET).detections.image_id.tolist() == [30, 10]
 
 
+PART = Dataset(
+    root=".",
+    images=tuple(Image(i, f"{i + 9:06d}.jpg", 100, 50) for i in range(1, 4)),
+    labels=Labels.from_names(("car", "bus")),
+)
+"""A part of a pool: 000010.jpg to 000012.jpg, whose ids are other pictures' names."""
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row(n, 1) | {"file_name": f"{n:06d}.jpg"} for n in (2, 10, 11)],  # Ultralytics' val
+        [row(f"{n:06d}", 1) for n in (2, 10, 11)],  # a folder of text files is so
+    ],
+    ids=["beside file_name", "as text"],
+)
+def test_where_numbers_are_names_those_of_other_pictures_are_no_ids(put, rows):
+    found = read_detections(put(rows), dataset=PART)
+    assert found.detections.image_id.tolist() == [1, 2]
+    (said,) = found.notes
+    assert "1 boxes of 1 pictures that are not in the data set are left out" in said
+
+
+def test_where_numbers_are_ids_those_of_other_pictures_are_no_names(put):
+    names = tuple(Image(i, f"{i + 9}.jpg", 100, 50) for i in range(1, 4))
+    part = Dataset(root=".", images=names, labels=PART.labels)
+    found = read_detections(put([row(n, 1) for n in (1, 2, 3, 10)]), dataset=part)
+    assert found.detections.image_id.tolist() == [1, 2, 3]
+    assert any("the first is of 10" in note for note in found.notes)
+
+
+def test_pictures_counted_from_0_are_not_their_neighbours(put):
+    found = read_detections(put([row(0, 1), row(2, 1)]), dataset=PART)
+    assert found.detections.image_id.tolist() == [1, 3]
+    assert found.notes[0].endswith(
+        "its pictures are counted from 0, the data set's from 1: its 0 is taken for '000010.jpg'."
+    )
+    found = read_detections(put([row(0, 1), row(3, 1)]), dataset=PART)  # 0 to 3, of another pool
+    assert found.detections.image_id.tolist() == [3]
+
+
 @pytest.mark.parametrize(
     "name",
     ["cam\\a.jpg", "./cam/a.jpg", "/data/pool/cam/a.png", "C:\\pool\\cam\\a.jpg", "pool/cam/a"],

@@ -23,6 +23,8 @@ MOST_TOLD = 20
 """Labels that an error lists."""
 
 Key = TypeVar("Key", int, str)
+Numbered = dict[Any, int | None]
+"""The picture of each number; None: it means several."""
 
 
 class Matched(NamedTuple):
@@ -50,17 +52,18 @@ def matched(
     A text is a name, else a number. Names may have more folders than the data set's, or fewer, as
     long as that means one picture; where the folders of all differ from it, the base names decide
     if they are unique. Numbers are ids, or names where these fit more of them, as Ultralytics
-    calls 0045.jpg 45. Beside an id that is a file's name `stated` has its `image_id`, which counts
-    where the name means several pictures, and where no such name is known. In a `foreign` file the
-    numbers are those that the data set's own files have, even if it was numbered anew.
+    calls 0045.jpg 45; where they count from 0 and the ids from 1, or the other way, a note says so.
+    Beside an id that is a file's name `stated` has its `image_id`, which counts where the name
+    means several pictures, and where no such name is known. In a `foreign` file the numbers are
+    those that the data set's own files have, even if it was numbered anew.
 
     Raises FormatError for a name that means several pictures, and where no id is known.
     """
     if dataset is None:
         return _own(ids, location, stated)
     names = PictureNames(dataset.images)
-    by_id: dict[Any, int | None] = {image.id: image.id for image in dataset.images}
-    own: dict[Any, int | None] = {}
+    by_id: Numbered = {image.id: image.id for image in dataset.images}
+    own: Numbered = {}
     for image in dataset.images if foreign else ():
         if isinstance(image.source_id, str) and image.source_id.isdecimal():
             _mean(own, as_number(image.source_id), image.id)
@@ -84,25 +87,13 @@ def matched(
                 "newer versions write `file_name` as well, which decides; or fuse its text files "
                 "(save_txt=True save_conf=True)."
             )
-    found: list[int | None] = []
-    for known, said in zip(ids, beside, strict=True):
-        number = by_id.get(known) if isinstance(known, int) else None
-        if number is None and known in by_id:
-            raise FormatError(
-                f"{location}: its picture {known} may be one of several: the data set's files have "
-                "that id more than once.",
-                hint="give the file of one split, or names of pictures for their ids",
-            )
-        if number is None:
-            number = names.get(str(known))
-        if number is None and isinstance(known, str):
-            number = by_id.get(said if isinstance(said, int) else as_number(known))
-            if number is None and names.is_ambiguous(known):
-                raise FormatError(
-                    f"{location}: its picture {known!r} may be {names.several(known)}.",
-                    hint="write the folders into the names",
-                )
-        found.append(number)
+    if len(numbers) == len(ids) and (moved := _moved(numbers, by_id)):
+        by_id, first, meant = moved
+        notes.append(
+            f"{location}: its pictures are counted from {first}, the data set's from {1 - first}: "
+            f"its {first} is taken for '{names.shown[meant]}'."
+        )
+    found = _each(ids, beside, by_id, names, location)
     if None in found:
         ends = [end for known in ids if (end := names.by_base(str(known))) is not None]
         if len(set(ends)) == len(ids):
@@ -115,6 +106,69 @@ def matched(
         raise _unknown(ids[0], location, dataset)
     numbers_ = np.array([-1 if number is None else number for number in found], dtype=np.int64)
     return Matched(dataset.images, numbers_, notes)
+
+
+def _moved(numbers: Sequence[int], by_id: Numbered) -> tuple[Numbered, int, int] | None:
+    """Pictures by numbers that count from 0 where ids do from 1, or the other way.
+
+    Beside them the first number and its picture; None where both count alike.
+    """
+    known = list(by_id)
+    for first in (0, 1):
+        counted = sorted(known) == list(range(1 - first, len(known) + 1 - first))
+        here = range(first, len(known) + first)
+        odd = 0 if first == 0 else len(known)  # a number that no id has
+        if counted and odd in numbers and all(number in here for number in numbers):
+            shifted = {known: by_id[known + 1 - 2 * first] for known in here}
+            meant = shifted[first]
+            return None if meant is None else (shifted, first, meant)
+    return None
+
+
+def _each(
+    ids: Sequence[int | str],
+    beside: Sequence[int | str | None],
+    by_id: Numbered,
+    names: PictureNames,
+    location: str,
+) -> list[int | None]:
+    """The picture of each id, or None.
+
+    Where some of the file's numbers are ids, or some of its words are names, the others are too:
+    of pictures that the data set does not have, though it may know their number or word.
+    """
+    numbered = any(known in by_id for known in ids if isinstance(known, int))
+    named = any(
+        names.get(known) is not None
+        for known, said in zip(ids, beside, strict=True)
+        if isinstance(known, str) and (said is not None or isinstance(as_number(known), int))
+    )
+    found: list[int | None] = []
+    for known, said in zip(ids, beside, strict=True):
+        if isinstance(known, int):
+            number = by_id.get(known)
+            if number is None and known in by_id:
+                raise FormatError(
+                    f"{location}: its picture {known} may be one of several: the data set's files "
+                    "have that id more than once.",
+                    hint="give the file of one split, or names of pictures for their ids",
+                )
+            if number is None and not numbered:
+                number = names.get(str(known))
+            found.append(number)
+            continue
+        number = names.get(known)
+        if number is None:
+            several = names.is_ambiguous(known)
+            if several or not named:
+                number = by_id.get(said if isinstance(said, int) else as_number(known))
+            if number is None and several:
+                raise FormatError(
+                    f"{location}: its picture {known!r} may be {names.several(known)}.",
+                    hint="write the folders into the names",
+                )
+        found.append(number)
+    return found
 
 
 def pictures_of(ids: Sequence[int | str], location: str, dataset: Dataset) -> NDArray[np.int64]:
