@@ -45,7 +45,10 @@ def files(tmp_path, monkeypatch):
     mmdet = [row(i, 236.9800109863281) for i in pictures]
     # Ultralytics: a stem, as a number where it is one; newer ones tell the file as well.
     stems = [int(name) if name.isnumeric() else name for name in pictures.values()]
-    ultralytics = [row(stem, 237.1, file_name=f"{stem}.jpg") for stem in stems]
+    ultralytics = [
+        row(stem, 237.1, file_name=f"{name.rsplit('/', 1)[-1]}.jpg")
+        for stem, name in zip(stems, pictures.values(), strict=True)
+    ]
     pixels = np.zeros((426, 640), np.uint8, order="F")
     pixels[143:212, 237:262] = 1
     counts = encode(pixels)["counts"].decode()

@@ -311,3 +311,8 @@ def test_fiftyones_splits_are_subsets(tmp_path):
 def test_files_of_one_folder_are_subsets_by_name(tmp_path):
     put(tmp_path, **{"annotations__train.json": COCO, "annotations__val.json": COCO})
     assert [image.subset for image in read(tmp_path).images] == ["train", "val"]
+
+
+def test_boxes_that_look_normalised_are_told(parse):
+    (said,) = parse(annotations=[{**BOX, "bbox": [0.1, 0.1, 0.2, 0.3]}]).notes
+    assert "no annotation reaches beyond the first pixel or two" in said

@@ -241,6 +241,26 @@ def test_categories_counted_from_0_are_moved_where_the_labels_are_counted_from_1
     assert without.detections.category_id.tolist() == [1, 2]
 
 
+def test_normalised_boxes_of_any_kind_of_file_are_scaled(put, tmp_path):
+    beyond = row(20, 8, (0.5, 0.5, 0.6, 0.25))  # nobody clipped it
+    found = read_detections(put([row(10, bbox=(0.1, 0.2, 0.3, 0.4)), beyond]), dataset=DATASET)
+    assert found.detections.xyxy.round(3).tolist() == [[10, 10, 40, 30], [100, 50, 220, 75]]
+    place = tmp_path / "fused.parquet"
+    kept = read_detections(put([row(10, bbox=(0.1, 0.2, 0.3, 0.4))]), scale=False)
+    kept.detections.to_parquet(place)
+    found = read_detections(place, dataset=DATASET)
+    assert found.detections.xyxy.round(3).tolist() == [[10, 10, 40, 30]]
+    voc = tmp_path / "voc"
+    voc.mkdir()
+    (voc / "000042.xml").write_text(
+        "<annotation><object><name>car</name><confidence>0.5</confidence><bndbox><xmin>0.1</xmin>"
+        "<ymin>0.2</ymin><xmax>0.4</xmax><ymax>0.6</ymax></bndbox></object></annotation>"
+    )
+    found = read_detections(voc, dataset=DATASET)
+    assert found.detections.xyxy.round(3).tolist() == [[20, 20, 80, 60]]
+    assert found.notes[-1] == f"{voc}: its boxes are normalised; they were scaled to pixels."
+
+
 def test_normalised_boxes_are_found_out_and_scaled(put):
     path = put([row(20, bbox=(0.1, 0.2, 0.3, 0.4)), row(10, bbox=(0, 0, 1, 1))])
     found = read_detections(path, dataset=DATASET)

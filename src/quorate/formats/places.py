@@ -20,6 +20,8 @@ from quorate.formats.base import Source, is_picture, score_hint, scores_within
 from quorate.storage import is_s3, join, open_tree, safe_name
 from quorate.storage.tree import OUTSIDE
 
+NORMALISED = 1.5
+"""How far normalised boxes reach, which nobody clipped: nowhere are all within a pixel or two."""
 _ROOT = re.compile(r"^(?:[A-Za-z]:)?[/\\]+")
 """How an absolute name begins, on whichever system."""
 
@@ -265,9 +267,9 @@ def _checked_shapes(dataset: Dataset, shapes: Annotations, origin: str) -> list[
             f"{origin}: {int(outside.sum())} of {len(shapes)} annotations reach outside their "
             f"picture, the first in '{name}'; they are kept as they are."
         )
-    if drawn.any() and max(float(x2[drawn].max()), float(y2[drawn].max())) <= 1.01:
+    if drawn.any() and max(float(x2[drawn].max()), float(y2[drawn].max())) <= NORMALISED:
         notes.append(
-            f"{origin}: no annotation reaches beyond the first pixel; are they relative to the "
+            f"{origin}: no annotation reaches beyond the first pixel or two; are they relative to the "
             "pictures' sizes? Pixels are meant here."
         )
     if twice := _twice(shapes, position):

@@ -30,6 +30,7 @@ from quorate.formats.detections.matching import (
     sizes_of,
 )
 from quorate.formats.detections.rows import are_pictures, read_pictures, read_rows
+from quorate.formats.places import NORMALISED
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
 
@@ -84,7 +85,7 @@ def read_detections(
         dataset: whose pictures and labels the ids mean. A picture is matched by its number, or by
             its name with or without ending; a category by number or by name.
         detector: the name to give; by default the file's.
-        coordinates: 'auto' takes boxes for normalised when none reaches beyond 1.
+        coordinates: 'auto' takes boxes for normalised when none reaches beyond 1.5.
         scale: scale normalised boxes of a results list to pixels.
         progress: told how many bytes of a results list are read, and how many there are.
 
@@ -96,7 +97,9 @@ def read_detections(
     name = detector or _bare(location)
     lower = location.lower()
     if lower.endswith(".parquet"):
-        return _parquet(location, dataset, name if detector else "")
+        file = _parquet(location, dataset, name if detector else "")
+        file = replace(file, coordinates=_coordinates(file.detections.xyxy, coordinates))
+        return _scaled(file, location, scale)
     if location == STDIN or (
         lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location))
     ):
@@ -107,7 +110,7 @@ def read_detections(
     elif (pictures := _pictures(location)) is not None:
         results = pictures
     else:
-        return _from_dataset(location, dataset, name)
+        return _scaled(_from_dataset(location, dataset, name, coordinates), location, scale)
     return _from_results(results, location, dataset, name, coordinates, scale)
 
 
@@ -191,7 +194,11 @@ def _from_results(
         named_labels=any(isinstance(i, str) for i in results.category_ids),
         notes=tuple(notes),
     )
-    return in_pixels(file, images, location) if scale else file
+    return _scaled(file, location, scale)
+
+
+def _scaled(file: DetectionFile, location: str, scale: bool) -> DetectionFile:
+    return in_pixels(file, file.images, location) if scale else file
 
 
 def _zero(ids: Sequence[int | str], labels: Labels, location: str) -> list[str]:
@@ -237,7 +244,7 @@ def _coordinates(xyxy: NDArray[np.float32], asked: Coordinates) -> str:
     """Whether boxes are in pixels: no detector finds only things that fit into one pixel."""
     if asked != "auto":
         return asked
-    return "normalised" if len(xyxy) and float(xyxy[:, 2:].max()) <= 1.01 else "pixel"
+    return "normalised" if len(xyxy) and float(xyxy[:, 2:].max()) <= NORMALISED else "pixel"
 
 
 def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> DetectionFile:
@@ -321,7 +328,9 @@ def _of_known(detections: Detections) -> Detections:
     return detections if known.all() else detections.take(known)
 
 
-def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
+def _from_dataset(
+    location: str, dataset: Dataset | None, name: str, coordinates: Coordinates
+) -> DetectionFile:
     """Detections kept as annotations, with a score each."""
     from quorate.formats import coco
     from quorate.formats.registry import read
@@ -349,6 +358,7 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     if lost := len(shapes) - len(detections):
         notes.append(f"{location}: {lost} tags, points and polylines are left out.")
     notes += _without_scores(shapes, location)
+    unit = _coordinates(detections.xyxy, coordinates)
     if dataset is None:
         source = open_source(location)
         with source.tree:
@@ -357,7 +367,8 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
             detections,
             found.images,
             found.labels,
-            notes=tuple(notes),
+            unit,
+            tuple(notes),
             named_images=named,
             named_labels=named,
         )
@@ -371,7 +382,7 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
         category_id=categories[found.labels.positions(detections.category_id)],
     )
     notes += [*more, *left_out(names, numbers, place, location)]
-    return DetectionFile(_of_known(detections), images, labels, notes=tuple(notes))
+    return DetectionFile(_of_known(detections), images, labels, unit, tuple(notes))
 
 
 def _without_scores(shapes: Annotations, location: str) -> list[str]:
