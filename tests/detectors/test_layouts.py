@@ -125,6 +125,20 @@ def test_yolov5_of_one_category_is_not_end_to_end(tmp_path):
     shows(boxes, (0, 0.45, BOX))
 
 
+@pytest.mark.parametrize("more", ["maps", "masks"])
+def test_yolov5_of_a_small_network_with_more_outputs_is_not_end_to_end(tmp_path, more):
+    outputs = {"output": yolov5_output(TWICE)}
+    if more == "maps":
+        outputs |= {f"map{n}": np.zeros((1, 3, n, n, 8), np.float32) for n in (8, 4, 2)}
+    else:
+        weights = np.zeros((1, 3 * ANCHORS, 32), np.float32)
+        outputs["output"] = np.concatenate([outputs["output"], weights], axis=2)
+        outputs["planes"] = np.ones((1, 32, 16, 16), np.float32)
+    predictor, boxes = found(models.constant(tmp_path / "m.onnx", outputs, names=NAMES))
+    assert predictor.layout.name == "yolov5"
+    shows(boxes, (1, 0.45, BOX), (2, 0.35, BOX))
+
+
 def test_one_anchor_a_cell_with_objectness_is_for_the_spec_to_say(tmp_path):
     path = models.constant(tmp_path / "m.onnx", {"o": yolov5_output(TWICE, ANCHORS)}, names=NAMES)
     with pytest.raises(DetectorError, match="YOLOX") as caught:

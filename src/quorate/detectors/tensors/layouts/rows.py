@@ -79,8 +79,9 @@ def rows_of_six(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> F
     if columns == 6 or (columns > 6 and goes_on(graph) and rows <= FEW_ROWS and rows > columns):
         names = len(wishes.names)
         count = yolo_cells(wishes.frame)
-        anchors = {3 * cell for cell in count} | count if names == 1 else count
-        if forced or (rows <= FEW_ROWS and not (names in (1, 2) and rows in anchors)):
+        anchors = count if columns == 6 and names == 2 else {3 * cell for cell in count} | count
+        dense = rows in anchors and (columns > 6 or names in (1, 2))
+        if forced or (rows <= FEW_ROWS and not dense):
             return (tensor.name, *prototypes(graph, wishes, columns - 6))
     return None
 
