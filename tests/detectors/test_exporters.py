@@ -110,6 +110,16 @@ def test_paddle_tells_the_pictures_of_a_batch_by_their_counts(tmp_path):
     shows(second, (1, 0.8, BOX), (2, 0.7, BOX))
 
 
+def test_paddle_without_its_suppression_is_stretched_too(tmp_path):
+    boxes, scores = np.zeros((1, 84, 4), np.float32), np.zeros((1, 3, 84), np.float32)
+    boxes[0, 0], scores[0, 2, 0] = STRETCHED, 0.8
+    factor = value("scale_factor", TensorProto.FLOAT, [1, 2])
+    path = model(tmp_path, {"boxes": boxes, "scores": scores}, others=[factor])
+    predictor, seen = found(path)
+    assert (predictor.layout.name, predictor.resize) == ("paddle", "stretch")
+    shows(seen, (2, 0.8, BOX))
+
+
 def test_yolo_nas_flat_has_its_score_before_its_label(tmp_path):
     rows = f32([[0, *NETWORK, 0.9, 1], [0, *NETWORK, 0.8, 0]])
     shape = {"shapes": {"output": ["m", 7]}}
