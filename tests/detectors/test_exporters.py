@@ -64,6 +64,25 @@ def test_rfdetr_of_coco_numbers_labels_as_coco_does(tmp_path):
     shows(found(path, names=predictor.labels, labels_from=1)[1], (89, 0.8, BOX))
 
 
+def test_a_pair_of_centre_and_size_is_not_taken_for_corners(tmp_path):
+    """DETR and its like under other names: not YOLO-NAS."""
+    boxes = np.tile(f32(CENTRE_UNIT), (1, 30, 1))
+    boxes[0, 1:, :2], boxes[0, 1:, 2:] = 0.8, 0.2
+    logits = np.full((1, 30, 3), -8, np.float32)
+    logits[0, 0, 1] = logit(0.9)
+    path = model(tmp_path, {"3411": logits, "3412": boxes})
+    with pytest.raises(DetectorError, match="they are centre and size") as caught:
+        found(path)
+    assert "layout: detr" in caught.value.hint
+    shows(found(path, layout="detr")[1], (1, 0.9, BOX))
+
+
+def test_which_of_two_outputs_of_four_columns_are_boxes_is_not_guessed(tmp_path):
+    values = np.full((1, 30, 4), 0.5, np.float32)
+    with pytest.raises(DetectorError, match="no name tells which of them are the boxes"):
+        found(model(tmp_path, {"3411": values, "3412": values}))
+
+
 def paddle(path, inputs):
     """Boxes made of the sizes that it is told, as PaddleDetection's own last step does."""
     real = TensorProto.FLOAT

@@ -36,6 +36,8 @@ from quorate.networks import Graph, Tensor
 PADDLE = ("scale_factor", "im_shape")
 SOME = 0.2
 """Share of the boxes that end before they begin; a few do so where there is nothing to see."""
+BOX_WORDS = ("box", "loc", "det")
+"""What boxes are called, where scores have four columns too."""
 SSD = Normalisation(scale=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0), pad=0)
 
 
@@ -51,10 +53,10 @@ def _pair(graph: Graph) -> tuple[Tensor, Tensor] | None:
     """Boxes and scores among two tensors of rank 3, told by their names where shapes do not."""
     flat = [t for t in graph.outputs if len(t.shape) == 3 and not t.whole]
     fours = [t for t in flat if t.shape[-1] == 4]
-    fours.sort(key=lambda t: not any(word in t.name.lower() for word in ("box", "loc", "det")))
-    if len(flat) != 2 or not fours:
+    named = [t for t in fours if any(word in t.name.lower() for word in BOX_WORDS)]
+    if len(flat) != 2 or not fours or (len(fours) == 2 and not named):
         return None
-    boxes = fours[0]
+    boxes = (named or fours)[0]
     return boxes, flat[0] if flat[1] is boxes else flat[1]
 
 
@@ -131,6 +133,13 @@ def by_pair(layout: Layout, graph: Graph, look: Look) -> Layout:
             "still to be decoded, or centre and size",
             "export the model with its decoding (pytorch-ssd: `is_test=True`), or say "
             "`box_format: cxcywh` with `layout: ssd`",
+        )
+    told = layout.name == "ssd" or layout.wishes.box_format
+    if not told and len(boxes) and inverted(boxes) > SOME:
+        raise UndecidedError(
+            "boxes end before they begin: they are centre and size, as DETR has them",
+            "say `layout: detr` or `layout: rfdetr`; or `box_format: cxcywh` where overlapping "
+            "boxes are still to be suppressed",
         )
     finished = scores.min() >= 0 and scores.max() <= 1
     activation = layout.activation if finished else "softmax" if layout.base else "sigmoid"

@@ -16,7 +16,7 @@ from quorate.detectors.tensors.layouts.layout import (
     Wishes,
     of_wishes,
 )
-from quorate.detectors.tensors.layouts.pairs import PAIRS
+from quorate.detectors.tensors.layouts.pairs import BOX_WORDS, PAIRS
 from quorate.detectors.tensors.layouts.rows import ROWS
 from quorate.errors import DetectorError
 from quorate.networks import Graph, Tensor
@@ -154,6 +154,12 @@ def _explained(graph: Graph, wishes: Wishes) -> tuple[str, str] | None:
             "correct `names` of the detector",
         )
     flat = [tensor.shape for tensor in graph.outputs if len(tensor.shape) == 3]
+    called = any(word in tensor.name.lower() for tensor in graph.outputs for word in BOX_WORDS)
+    if len(flat) == 2 and flat[0][-1] == flat[1][-1] == 4 and not called:
+        return (
+            "two outputs have four columns, and no name tells which of them are the boxes",
+            "export the model with names for its outputs, such as `pred_boxes` and `logits`",
+        )
     if len(flat) == 2 and 4 in (flat[0][-1], flat[1][-1]):
         count = flat[0][-1] if flat[1][-1] == 4 else flat[1][-1]
         return (
