@@ -162,6 +162,7 @@ def test_kpt_shape_says_that_columns_are_keypoints(layout, shape, points, score)
         f"{PERSON} 0.45 0.4 1 0.55 0.6 1\n",
         "".join(f"{PERSON} 0.45 0.4 0.55 0.6 0.5 {y}\n" for y in (0.31, 0.4, 0.5)),
         "".join(f"{PERSON} 0.45 0.4 0.9 0.55 0.6 0.{c} 0.8\n" for c in (7, 8, 9)),  # predictions
+        f"{PERSON} 0.45 0.4 0.9{' 0.55 0.6 0.7' * 16} 0.8\n",  # of one person
     ],
 )
 def test_what_may_be_keypoints_or_polygons_is_asked_for(layout, text):

@@ -20,6 +20,8 @@ FURTHEST = 4.0
 """How far from the picture a box may be, in its sides; pixels are further."""
 BESIDE = 0.5
 """Likewise the corner of a polygon: a keypoint's visibility of 2 is further."""
+PEOPLES = 17
+"""How many keypoints people have in COCO and in the models that learnt from it."""
 ASK = (
     "write kpt_shape: [17, 3] into data.yaml, which is how many keypoints, and whether each has 2 "
     "numbers or 3; or kpt_shape: [0, 0] where these are polygons"
@@ -236,6 +238,7 @@ def _are_keypoints(numbers: Floats) -> bool:
             offset = np.where(seen[..., None], (points[..., :2] - centre) / side, 0.0)
             spread = (offset.max(axis=1) - offset.min(axis=1)).max(axis=1)
             inside = (np.abs(offset) <= 0.55).all()
+            sure |= each == 3 and count == PEOPLES
             if inside and np.median(spread) > 0.3 and (sure or lines > 2):
                 return True
     return False
