@@ -36,6 +36,10 @@ def csv(tmp_path):
         "filename,width,height,class,xmin,ymin,xmax,ymax,score\na.jpg,100,50,bus,10,20,40,30,.5\n",
         "image_id;category_id;bbox_x;bbox_y;bbox_w;bbox_h;confidence\n10;8;10;20;30;10;0.5\n",
         "x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,file_name\n10,20,40,30,1,0.5,,a.jpg\n",
+        # YOLOv5's table: the word tells more than the number, which is another data set's
+        ",xmin,ymin,xmax,ymax,confidence,class,name,image\n0,10,20,40,30,0.5,0,bus,a.jpg\n",
+        # Roboflow's predictions, by their centre
+        "image,x,y,width,height,confidence,class,class_id,detection_id\na.jpg,25,25,30,10,0.5,bus,0,q\n",
         "Image,Class,Conf,X,Y,Width,Height\n\na,bus,5e-1,10,20,30,10\n",
         "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\na,x,bus,0.5,0.1,0.4,0.4,0.6\n",
     ],
@@ -47,6 +51,11 @@ def test_columns_are_found_by_their_names(csv, text):
     assert np.allclose(found.xyxy, [BOX])
     assert found.score.tolist() == [0.5]
     assert found.detectors == ("d",)
+
+
+def test_a_name_beside_a_class_may_be_the_pictures(csv):
+    text = "image_id,name,class,xmin,ymin,xmax,ymax\n10,a.jpg,1,10,20,40,30\n"
+    assert read_detections(csv(text), dataset=POOL).detections.category_id.tolist() == [8]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

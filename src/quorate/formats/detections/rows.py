@@ -20,6 +20,7 @@ from quorate.errors import FormatError, QuorateError
 from quorate.formats.base import (
     Source,
     as_number,
+    is_picture,
     plain_number,
     plain_text,
     score_hint,
@@ -105,6 +106,9 @@ def _results(columns: Mapping[str, Sequence[Any]], location: str) -> Results:
 
     picture, score = column(PICTURE), column(SCORE)
     label = column(LABEL) or column(CLASS)
+    if label in CLASS:  # YOLOv5's tables and Roboflow's have the word beside the number
+        words = (name for name in ("class", "name") if _are_words(columns.get(name, ())))
+        label = next(words, label)
     box = next((names for names in BOXES if set(names) <= columns.keys()), None)
     if picture is None or label is None or box is None:
         missing = "the picture" if picture is None else "the label" if label is None else "the box"
@@ -121,6 +125,8 @@ def _results(columns: Mapping[str, Sequence[Any]], location: str) -> Results:
             raise FormatError(f"{location}: a row without {name}.")
     xyxy = np.stack([_numbers(columns[name], name, location) for name in box], axis=1)
     if BOXES.index(box) >= CORNERS:
+        if "detectionid" in columns and box[0] == "x":
+            xyxy[:, :2] -= xyxy[:, 2:] / 2  # Roboflow's predictions, whose x, y are the centre
         xyxy[:, 2:] += xyxy[:, :2]
     scores = _numbers(columns[score], score, location) if score else np.ones(len(image))
     return _checked(
@@ -133,6 +139,12 @@ def _results(columns: Mapping[str, Sequence[Any]], location: str) -> Results:
         category_ids=list(category_ids),
         from_zero=label in CLASS and all(isinstance(known, int) for known in category_ids),
     )
+
+
+def _are_words(values: Sequence[Any]) -> bool:
+    """Whether a column holds words that are neither numbers nor names of pictures."""
+    words = {_id(value) for value in values}
+    return bool(words) and not any(isinstance(w, int) or not w or is_picture(w) for w in words)
 
 
 def _id(value: Any) -> int | str:
