@@ -139,6 +139,12 @@ def test_pictures_counted_from_0_are_not_their_neighbours(put):
     assert found.notes[0].endswith(
         "its pictures are counted from 0, the data set's from 1: its 0 is taken for '000010.jpg'."
     )
+    other = tuple(Image(i, f"x{i}.jpg", 100, 50) for i in range(3))
+    found = read_detections(
+        put([row(1, 1), row(3, 1)]), dataset=Dataset(root=".", images=other, labels=PART.labels)
+    )
+    assert found.detections.image_id.tolist() == [0, 2]
+    assert "counted from 1, the data set's from 0: its 1 is taken for 'x0.jpg'" in found.notes[0]
     found = read_detections(put([row(0, 1), row(3, 1)]), dataset=PART)  # 0 to 3, of another pool
     assert found.detections.image_id.tolist() == [3]
 
