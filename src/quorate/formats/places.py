@@ -269,8 +269,8 @@ def _checked_shapes(dataset: Dataset, shapes: Annotations, origin: str) -> list[
         )
     if drawn.any() and max(float(x2[drawn].max()), float(y2[drawn].max())) <= NORMALISED:
         notes.append(
-            f"{origin}: no annotation reaches beyond the first pixel or two; are they relative to the "
-            "pictures' sizes? Pixels are meant here."
+            f"{origin}: no annotation reaches beyond the first pixel or two; are they relative to "
+            "the pictures' sizes? Pixels are meant here."
         )
     if twice := _twice(shapes, position):
         name = dataset.images[int(position[twice[0]])].name
