@@ -316,3 +316,10 @@ def test_files_of_one_folder_are_subsets_by_name(tmp_path):
 def test_boxes_that_look_normalised_are_told(parse):
     (said,) = parse(annotations=[{**BOX, "bbox": [0.1, 0.1, 0.2, 0.3]}]).notes
     assert "no annotation reaches beyond the first pixel or two" in said
+
+
+def test_where_none_of_the_pictures_is_there_it_is_told(parse, tmp_path):
+    (tmp_path / "b.jpg").touch()
+    assert "1 of 1 pictures are not there, the first 'a.jpg'" in parse().notes[0]
+    (tmp_path / "b.jpg").unlink()
+    assert not parse().notes

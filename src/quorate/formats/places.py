@@ -54,7 +54,7 @@ def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, .
         if path is None:
             safe_name(image.file_name, origin=source.location)
     missing = [image.name for image, path in zip(images, found, strict=True) if path is None]
-    if there and missing and len(missing) < len(images):
+    if there and missing:
         notes.append(
             f"{source.location}: {len(missing)} of {len(images)} pictures are not there, the "
             f"first '{missing[0]}'."
