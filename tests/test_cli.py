@@ -115,6 +115,43 @@ def test_a_wrong_command_names_the_nearest(capsys):
     assert "did you mean 'run'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("fuse a.json b.json -o c.json --wieghts 2,1", "did you mean '--weights'?"),
+        ("fuse a.json b.json -o c.json --conf 0.5", "did you mean '--min-score'?"),
+        ("fuse a.json b.json -o c.json --method weighted", "among affirmative, consensus"),
+        ("fuse a.json b.json -o c.json --method sof-nms", "did you mean 'soft_nms'?"),
+        ("run spec.yaml --frsh", "no option --frsh, did you mean '--fresh'?"),
+        ("run spec.yaml --frsh=1", "no option --frsh, did you mean '--fresh'?"),
+        ("run spec.yaml -x", "there is no option -x"),
+        ("run spec.yaml pictures more", "'more' is one word too many"),
+        ("step prepare spec.yaml --work w --shardsize 1", "did you mean '--shard-size'?"),
+    ],
+)
+def test_a_misspelt_option_names_the_nearest_of_its_command(capsys, words, said):
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert f"hint: quorate {words.split(' -')[0].split()[0]}" in told
+
+
+def test_what_fuse_misses_is_said_with_what_to_write(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("yolo.json", "detr.json"):
+        Path(name).write_text("[]")
+    fuse = ["fuse", "yolo.json", "detr.json", "-o", "out.json"]
+    assert main([*fuse, "--weights", "2"]) == 2
+    assert "in their order (yolo, detr), with commas between: --weights" in capsys.readouterr().err
+    assert main(["fuse", "yolo.json", "det.json", "-o", "out.json"]) == 2
+    assert "did you mean 'detr.json'?" in capsys.readouterr().err
+    assert main(["fuse", "yolo.json", "other.json", "-o", "out.json"]) == 2
+    assert "here there is detr.json, yolo.json" in capsys.readouterr().err
+    assert main([*fuse, "--method", "Soft-NMS"]) == 0
+
+
 def test_an_error_is_a_sentence_a_hint_and_a_status(tmp_path, capsys):
     assert main(["run", str(tmp_path / "none.yaml")]) == 2
     said = capsys.readouterr().err

@@ -66,7 +66,7 @@ def files(tmp_path, monkeypatch):
 
 
 def test_every_command_of_the_guide_does_its_work(files, capsys):
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
     for line in COMMANDS:
         program, *arguments = shlex.split(line)
         assert program == "quorate"

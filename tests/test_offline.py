@@ -153,13 +153,13 @@ def test_fused_boxes_go_in_as_those_of_one_detector(two, tmp_path, ending, capsy
     ("arguments", "said"),
     [
         (["--weights", "1"], "--weights has 1 for 2 files"),
-        (["--weights", "1,0"], "weights are above 0"),
-        (["--weights", "1,nan"], "weights are above 0"),
+        (["--weights", "1,0"], "a weight is a number above 0"),
+        (["--weights", "1,nan"], "a weight is a number above 0"),
         (["--weights", "1;2"], "'1;2' is not a number"),
         (["--iou", "2"], "2 is not within 0..1"),
         (["--min-score", "nan"], "nan is not within 0..1"),
         (["--min-votes", "0"], "0 is not a whole number of 1 or more"),
-        (["--set", "sigma=0", "--method", "soft_nms"], "greater than 0"),
+        (["--set", "sigma=0", "--method", "soft_nms"], "expected more than 0"),
         (["--set", "confidnce=max"], "did you mean 'confidence'"),
         (["--set", "nonsense"], "expected KEY=VALUE"),
         (["--method", "votes"], "needs --min-votes"),
@@ -239,3 +239,12 @@ def test_small_files_wake_neither_the_compiler_nor_pydantic(two, tmp_path):
     subprocess.run(fuse, check=False, capture_output=True)  # compiles, where nothing is cached
     done = subprocess.run(fuse, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_pictures_are_matched_by_number_where_one_file_has_nothing_else(tmp_path):
+    box = {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    for name, more in (("a", {"file_name": "0007.jpg"}), ("b", {})):
+        (tmp_path / f"{name}.json").write_text(json.dumps([box | more]))
+    done = fuse_files([tmp_path / "a.json", tmp_path / "b.json"], Consensus(iou=0.5))
+    assert done.fused.votes.tolist() == [2]
+    assert done.fused.image_id.tolist() == [7]

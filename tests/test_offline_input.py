@@ -129,7 +129,7 @@ def test_digits_and_odd_detections_are_read_whatever_the_size_of_the_parts(put, 
             bbox=random.uniform(-5, 3000, 4).clip(0).astype(np.float32).tolist(),
             score=float(10 ** random.uniform(-12, 0)),
             category_id=["car", 3][i % 2],
-            **({"file_name": "x.jpg", "iscrowd": 0, "id": None} if i % 3 else {}),
+            **({"file": "x.jpg", "iscrowd": 0, "id": None} if i % 3 else {}),
             **({"votes": 2, "agreement": 0.5, "detectors": ["a", "b"]} if i > 900 else {}),
         )
         for i in range(1000)

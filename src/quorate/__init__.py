@@ -20,6 +20,7 @@ _HOMES = {
     "errors": ("QuorateError",),
     "evaluation.coco": ("evaluate",),
     "evaluation.compare": ("compare",),
+    "evaluation.effort": ("effort",),
     "formats": ("read", "read_detections", "write"),
     "fusion": ("fuse",),
     "interop": ("from_supervision", "fuse_boxes", "to_supervision"),
@@ -67,6 +68,7 @@ __all__ = [
     "Votes",
     "WeightedBoxesFusion",
     "compare",
+    "effort",
     "evaluate",
     "from_supervision",
     "fuse",
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from quorate.errors import QuorateError
     from quorate.evaluation.coco import evaluate
     from quorate.evaluation.compare import compare
+    from quorate.evaluation.effort import effort
     from quorate.formats import read, read_detections, write
     from quorate.fusion import fuse
     from quorate.interop import from_supervision, fuse_boxes, to_supervision

@@ -20,7 +20,7 @@ ordered them (by falling score, for every producer of Quorate).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import check_columns, column, concat_offsets, take_ragged
+from quorate.columns import check_columns, column, concat_offsets, positions_in, take_ragged
 from quorate.errors import FormatError, InputError
+from quorate.labels import Labels
 from quorate.masks import Masks
 
 if TYPE_CHECKING:
@@ -197,16 +198,27 @@ class Detections:
             raise InputError(f"No detector '{detector}' among {', '.join(self.detectors)}.")
         return self.take(self.detector == self.detectors.index(detector))
 
-    def to_parquet(self, path: str | Path | BinaryIO) -> None:
+    def to_parquet(
+        self,
+        path: str | Path | BinaryIO,
+        *,
+        labels: Labels | None = None,
+        pictures: Mapping[int, str] | None = None,
+    ) -> None:
         """Write one Parquet file, or into an open one.
 
-        The columns are those above, `x1 y1 x2 y2` apart; names are in the metadata.
+        The columns are those above, `x1 y1 x2 y2` apart; detectors' names are in the metadata.
+        With `labels`, and with the names of `pictures` by id, the words are columns as well: a
+        reader matches them with another data set's by these, for that may number its own anew.
         """
         import pyarrow.parquet as pq
 
-        pq.write_table(self.to_arrow(), path, compression="zstd", row_group_size=1 << 20)
+        table = self.to_arrow(labels=labels, pictures=pictures)
+        pq.write_table(table, path, compression="zstd", row_group_size=1 << 20)
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(
+        self, *, labels: Labels | None = None, pictures: Mapping[int, str] | None = None
+    ) -> pa.Table:
         """A pyarrow table with the columns of the Parquet file."""
         import pyarrow as pa
 
@@ -228,24 +240,23 @@ class Detections:
                 pa.array(self.masks.offsets), pa.array(self.masks.runs)
             )
             columns["mask_height"], columns["mask_width"] = self.masks.size.T.copy()
+        words = {} if labels is None else dict(zip(labels.ids, labels.names, strict=True))
+        for name, ids, known in (
+            ("label", self.category_id, words),
+            ("file_name", self.image_id, pictures or {}),
+        ):
+            if known:
+                place = positions_in(list(known), ids)
+                columns[name] = pa.DictionaryArray.from_arrays(
+                    pa.array(place, pa.int32(), mask=place < 0), pa.array(list(known.values()))
+                )
         about = {"version": 1, "detectors": list(self.detectors)}
         return pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about).encode()})
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
         """Read what `to_parquet` wrote; FormatError when the file is something else."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            with pq.ParquetFile(path) as file:  # read_table would load pandas, where it is there
-                table = file.read()
-        except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
-            raise FormatError(
-                f"{path}: not a whole Parquet file ({error}).",
-                hint="copy it again, or let its detector write it again",
-            ) from None
-        return cls.from_arrow(table, origin=str(path))
+        return cls.from_arrow(read_table(path), origin=str(path))
 
     @classmethod
     def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
@@ -287,6 +298,39 @@ class Detections:
             raise FormatError(f"{origin}: {error.message}", hint=foreign.hint) from None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise foreign from None
+
+
+def read_table(path: str | Path | BinaryIO) -> pa.Table:
+    """All columns of a Parquet file; FormatError when the file is something else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:  # pq.read_table would load pandas, where it is there
+            return file.read()
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
+        raise FormatError(
+            f"{path}: not a whole Parquet file ({error}).",
+            hint="copy it again, or let its detector write it again",
+        ) from None
+
+
+def words_of_table(table: pa.Table, name: str) -> tuple[list[str], NDArray[np.int64]] | None:
+    """The words of a column, `label` or `file_name`, and the position of each row's among them.
+
+    None where the table has no such column of text, or a row of it has no word.
+    """
+    import pyarrow as pa
+
+    if name not in table.column_names or table[name].null_count:
+        return None
+    column = table[name].combine_chunks()
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    if not pa.types.is_string(column.type.value_type):
+        return None
+    used, row = np.unique(column.indices.to_numpy(), return_inverse=True)
+    return column.dictionary.take(pa.array(used)).to_pylist(), row
 
 
 def masks_of_table(table: pa.Table) -> Masks | None:

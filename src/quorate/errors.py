@@ -177,3 +177,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word` as a question, or None when nothing is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else None
+
+
+def nearest_file(location: str) -> str | None:
+    """What is there instead of a local file or folder that is not: the name most like it."""
+    import os
+
+    folder, name = os.path.split(location.rstrip("/"))
+    while folder and not os.path.isdir(folder):
+        folder, name = os.path.split(folder)
+    try:
+        beside = sorted(one for one in os.listdir(folder or ".") if not one.startswith("."))
+    except OSError:
+        return None
+    if name in beside:  # an archive, in which it is not
+        return None
+    if near := difflib.get_close_matches(name, beside, n=1, cutoff=0.75):
+        return f"did you mean '{near[0]}'?"
+    shown = ", ".join(beside[:5]) + ", …" * (len(beside) > 5)
+    return f"{f'in {folder}' if folder else 'here'} there is {shown or 'nothing'}"

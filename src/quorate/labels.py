@@ -50,6 +50,11 @@ class Labels:
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
+    @property
+    def bare(self) -> bool:
+        """Whether the names are nothing but the ids: numbers that nobody has put into words."""
+        return self.names == tuple(map(str, self.ids))
+
     def id_of(self, name: str) -> int:
         """The category id of a label; LabelError, with the nearest name, when there is none."""
         try:

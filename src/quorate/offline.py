@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from os import PathLike, fspath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -22,11 +23,17 @@ from quorate.fusion import carried, fuse
 from quorate.fusion.rules import Method
 from quorate.labels import Labels
 from quorate.storage import read_bytes
+from quorate.wording import Wording, wordings
 
 if TYPE_CHECKING:
     from quorate.spec.fusion import Fusion
 
 File = str | PathLike[str]
+
+SAYS_NOTHING = ("detections", "predictions", "results")
+"""Names of files that say nothing of whose boxes are inside: their folder's name does."""
+LOOKED_AT, FEWEST, SURE = 300, 10, 0.25
+"""Pictures in which bare files are held against each other, boxes that tell enough, their score."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ def fuse_files(
     fusion: Fusion | Method | Callable[[tuple[str, ...]], Fusion | Method],
     *,
     dataset: Dataset | None = None,
+    labels: Mapping[str, str | Mapping[Any, str] | Sequence[str]] | None = None,
     min_votes: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, size: None,
 ) -> FusedFiles:
@@ -68,6 +76,8 @@ def fuse_files(
         dataset: whose pictures and labels the files mean, and the order of the output. Without
             one, pictures stand in the order of the first file, then of the next. One without
             labels (see `picture_list`) leaves the labels to the files.
+        labels: file, or its detector's name -> what its categories are called: number -> word,
+            the names in order, or what `--labels` takes.
         min_votes: let only boxes of groups with so many votes take part: a quorum as a filter
             before, for example, weighted boxes fusion.
         progress: told of each results list, by its detector's name, how many bytes are read and
@@ -76,18 +86,20 @@ def fuse_files(
     Boxes of files that are normalised are scaled to pixels. Where no size is known they stay so,
     if all files are; IoU is the same.
 
-    Raises InputError where two files have no picture in common, for then their ids can hardly
-    mean the same; FormatError or LabelError where a file cannot be read or matched.
+    Raises InputError where two files have no picture in common, or numbers for categories that
+    cannot mean the same; FormatError or LabelError where a file cannot be read or matched.
     """
     places = [fspath(file) for file in files]
     names = detector_names(places)
     method = Method.of(fusion(names) if callable(fusion) else fusion)
+    said = wordings(labels or {}, places, names)
     read = []
     for file, name in zip(places, names, strict=True):
-        one = read_detections(
-            file, dataset=dataset, detector=name, scale=False, progress=partial(progress, name)
+        one = read_worded(
+            file, dataset, said.get(file), name, scale=False, progress=partial(progress, name)
         )
         read.append(_own_boxes(one, file, name))
+    read = read if dataset else _by_number(read)
     united = dataset or Dataset(root="", images=_united_images(places, read), labels=Labels((), ()))
     own_labels = not len(united.labels)
     if own_labels:
@@ -98,6 +110,7 @@ def fuse_files(
     if not normalised:
         read = [in_pixels(one, united.images, at) for one, at in zip(read, places, strict=True)]
     notes = [note for one in read for note in one.notes]
+    notes += _one_vocabulary(places, read, united.labels, own=own_labels)
     if normalised:
         notes.append("all boxes are normalised and no picture's size is known: they stay so.")
     found = Detections.concat([one.detections for one in read])
@@ -130,11 +143,27 @@ def fuse_files(
     )
 
 
-def detector_names(files: Sequence[File]) -> tuple[str, ...]:
-    """A name for each file: its own, or where several are called so, that of its folder.
+def read_worded(
+    file: File,
+    dataset: Dataset | None,
+    wording: Wording | None,
+    detector: str,
+    **how: Any,
+) -> DetectionFile:
+    """One file's boxes as `read_detections` gives them, its categories as a user words them."""
+    if wording is None:
+        return read_detections(file, dataset=dataset, detector=detector, **how)
+    bare = dataset and replace(dataset, labels=Labels((), ()))
+    one = read_detections(file, dataset=bare, detector=detector, **how)
+    return wording.put_on(one, dataset.labels if dataset else Labels((), ()), fspath(file))
 
-    `runs/yolo/predictions.json` and `runs/rtdetr/predictions.json` are `yolo` and `rtdetr`. Where
-    that does not tell them apart, it is the shortest end of the path that does.
+
+def detector_names(files: Sequence[File]) -> tuple[str, ...]:
+    """A name for each file: its own, or where that tells nothing, that of its folder.
+
+    `runs/yolo/predictions.json` is `yolo`: many files are called `predictions`. So it is where
+    several are called the same; where folders are too, it is the shortest end of the path that
+    tells them apart.
     """
     whole = [fspath(file).rstrip("/") for file in files]
     whole = ["stdin" if file == "-" else file for file in whole]
@@ -144,7 +173,7 @@ def detector_names(files: Sequence[File]) -> tuple[str, ...]:
             path[-1] = path[-1].removesuffix(ending) or path[-1]
     own = [path[-1] for path in paths]
     names = tuple(
-        name if own.count(name) == 1 or len(path) == 1 else path[-2]
+        path[-2] if (own.count(name) > 1 or name in SAYS_NOTHING) and _named(path[-2:-1]) else name
         for name, path in zip(own, paths, strict=True)
     )
     if len(set(names)) == len(names) and all(names):
@@ -157,6 +186,10 @@ def detector_names(files: Sequence[File]) -> tuple[str, ...]:
     raise InputError(f"{twice}: the same file is given twice.", hint="a detector has one vote")
 
 
+def _named(folder: Sequence[str]) -> bool:
+    return bool(folder) and folder[0] not in ("", ".", "..")
+
+
 def _own_boxes(one: DetectionFile, file: str, name: str) -> DetectionFile:
     """A file of fused boxes as those of one more detector."""
     boxes = one.detections
@@ -165,6 +198,18 @@ def _own_boxes(one: DetectionFile, file: str, name: str) -> DetectionFile:
     boxes = replace(boxes, detector=np.zeros_like(boxes.detector), detectors=(name,), members=None)
     said = f"{file}: its boxes are fused already; each counts as one vote of '{name}'."
     return replace(one, detections=boxes, notes=(*one.notes, said))
+
+
+def _by_number(read: list[DetectionFile]) -> list[DetectionFile]:
+    """The files with numbers for names, where one of them has nothing else and all have numbers."""
+    bare = [all(image.name == str(image.id) for image in one.images) for one in read]
+    if all(bare) or not any(bare) or any(one.named_images for one in read):
+        return read
+    numbered = msgspec.structs.replace
+    return [
+        replace(one, images=tuple(numbered(i, published_as=str(i.id)) for i in one.images))
+        for one in read
+    ]
 
 
 def _united_images(files: Sequence[str], read: Sequence[DetectionFile]) -> tuple[Image, ...]:
@@ -195,13 +240,12 @@ def _united_labels(files: Sequence[str], read: Sequence[DetectionFile]) -> Label
     with_boxes = [(f, one) for f, one in zip(files, read, strict=True) if len(one.labels)]
     for file, one in with_boxes[1:]:
         first, known = with_boxes[0]
-        if one.named_labels != known.named_labels and not set(one.labels.names) & set(
-            known.labels.names
-        ):
-            numbers, words = (file, first) if known.named_labels else (first, file)
+        if one.labels.bare != known.labels.bare:
+            numbers, words = (first, file) if known.labels.bare else (file, first)
             raise InputError(
                 f"{numbers}: has numbers for its categories where {words} has names.",
-                hint="name the data set that has both: --images instances.json",
+                hint="name the data set that has both (--images instances.json), or say what the "
+                f"numbers mean: --labels {numbers}=names.txt",
             )
     ids: dict[str, set[int]] = {}
     for one in read:
@@ -211,6 +255,63 @@ def _united_labels(files: Sequence[str], read: Sequence[DetectionFile]) -> Label
     if len(own) == len(ids) and len(set(own)) == len(own):
         return Labels(names=tuple(ids), ids=tuple(own))
     return Labels.from_names(ids)
+
+
+def _one_vocabulary(
+    files: Sequence[str], read: Sequence[DetectionFile], labels: Labels, *, own: bool
+) -> list[str]:
+    """Notes where files may not mean the same labels, from a few hundred pictures.
+
+    `labels` are all files', their `own` or a data set's. Raises InputError where bare files cannot
+    mean the same: boxes that lie on each other have other numbers.
+    """
+    notes = []
+    first, known = files[0], read[0]
+    for file, one in zip(files[1:], read[1:], strict=True):
+        pairs = _on_each_other(known.detections, one.detections)
+        count = sum(pairs.values())
+        same = sum(n for (mine, theirs), n in pairs.items() if mine == theirs)
+        if count >= FEWEST and same < count / 5:
+            ids, n = pairs.most_common(1)[0]
+            mine, theirs = map(labels.name_of, ids)
+            said = (
+                f"{first} and {file}: their labels do not fit each other. Of {count} boxes that "
+                f"lie on each other, {same} have the same label; {n} are '{mine}' in the one and "
+                f"'{theirs}' in the other."
+            )
+            hint = f"say what the numbers mean: --labels {file}=names.txt, or {file}=1:bird,2:fish"
+            if own and labels.bare:
+                raise InputError(said, hint=hint)
+            notes.append(f"{said} If a file numbers its labels in another order, {hint}.")
+        least = [min(x.labels.ids, default=1) for x in (known, one)]
+        most = [max(x.labels.ids, default=1) for x in (known, one)]
+        if count < FEWEST and 0 in least and least != [0, 0] and most[least.index(0)] < max(most):
+            notes.append(
+                f"{first} numbers its categories from {least[0]} to {most[0]}, {file} from "
+                f"{least[1]} to {most[1]}: they may count from 0 and from 1. Equal numbers are "
+                "taken for one label; --labels says what they mean."
+            )
+    return notes
+
+
+def _on_each_other(a: Detections, b: Detections) -> Counter[tuple[int, int]]:
+    """The categories of boxes of two files that overlap by IoU .7, each with the surest such."""
+    found: Counter[tuple[int, int]] = Counter()
+    shared = np.intersect1d(a.image_id, b.image_id)[:LOOKED_AT]
+    a, b = (x.take(np.isin(x.image_id, shared) & (x.score >= SURE)) for x in (a, b))
+    for image in shared.tolist():
+        mine, theirs = a.take(a.image_id == image), b.take(b.image_id == image)
+        if not len(mine) or not len(theirs):
+            continue
+        low = np.maximum(mine.xyxy[:, None, :2], theirs.xyxy[None, :, :2])
+        high = np.minimum(mine.xyxy[:, None, 2:], theirs.xyxy[None, :, 2:])
+        both = np.maximum(high - low, 0).prod(2)
+        iou = both / np.maximum(mine.area[:, None] + theirs.area[None] - both, 1e-12)
+        score = np.where(iou >= 0.7, theirs.score, -1.0)
+        best = score.argmax(1)
+        for row in np.flatnonzero(score.max(1) >= 0).tolist():
+            found[int(mine.category_id[row]), int(theirs.category_id[best[row]])] += 1
+    return found
 
 
 def _renumbered(one: DetectionFile, dataset: Dataset) -> DetectionFile:

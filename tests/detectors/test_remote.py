@@ -519,9 +519,9 @@ def ensemble(tmp_path, **detector):
         ({"headers": "{Authorization: Bearer secret-1}"}, "name of an environment variable"),
         ({"headers": "{Authorization: eyJhbGci.secret-1}"}, "name of an environment variable"),
         ({"headers": "{'a b': TOKEN}"}, "'a b' is no header"),
-        ({"model": "''"}, "at least 1 character"),
-        ({"concurrency": 0}, "greater than 0"),
-        ({"timeout_s": 3}, "unknown key 'timeout_s'"),
+        ({"model": "''"}, "expected some text"),
+        ({"concurrency": 0}, "expected more than 0"),
+        ({"timeout_s": 3}, "timeout_s: there is no such key"),
     ],
 )
 def test_a_spec_that_is_wrong_says_where_and_repeats_no_secret(tmp_path, words, says):

@@ -14,7 +14,7 @@ import pytest
 
 from quorate.detectors.conformance import assert_conforms
 from quorate.detectors.torch.torchvision import ARCHITECTURES, TorchvisionDetector
-from quorate.errors import DetectorError, MissingExtraError
+from quorate.errors import DetectorError, MissingExtraError, SpecError
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="torch and torchvision not installed"
@@ -513,7 +513,7 @@ def test_options_that_do_not_go_together(weights):
         describe(weights, precision="float16").load()
     with pytest.raises(DetectorError, match="`device: cuda:99` is not there"):
         describe(weights, device="cuda:99").load()
-    with pytest.raises(ValueError, match="device"):
+    with pytest.raises(SpecError, match="device"):
         describe(weights, device="gpu")
 
 

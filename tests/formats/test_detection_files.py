@@ -48,7 +48,7 @@ def test_pictures_and_categories_by_number_or_name(put):
 
 
 def test_a_name_that_means_two_pictures_means_none(put):
-    with pytest.raises(FormatError, match=r"'a\.jpg' is not in the data set"):
+    with pytest.raises(FormatError, match=r"'a\.jpg' may be 'cam/a\.jpg' or 'other/a\.jpg'"):
         read_detections(put([row("a.jpg")]), dataset=DATASET)
 
 
@@ -81,8 +81,81 @@ def test_numbers_that_are_ids_and_names_of_others_are_ids_and_it_is_said(put):
     assert found.detections.image_id.tolist() == [1, 4]
     (said,) = found.notes
     assert "its picture 1 is taken for the one with that id, 0000.jpg, though 0001.jpg" in said
-    with pytest.raises(FormatError, match="picture 0 is not"):
-        read_detections(put([row(0, 1), row(99, 1)]), dataset=NUMBERED)
+    with pytest.raises(FormatError, match="picture 98 is not"):
+        read_detections(put([row(98, 1), row(99, 1)]), dataset=NUMBERED)
+
+
+def test_a_file_name_goes_before_a_number_that_is_another_pictures(put):
+    rows = [row(2, 1) | {"file_name": "0000.jpg"}, row(1, 1) | {"file_name": "0001.jpg"}]
+    found = read_detections(put(rows), dataset=NUMBERED)
+    assert found.detections.image_id.tolist() == [1, 2]
+    assert found.notes == ()
+    alone = read_detections(put(rows))
+    assert [(image.id, image.name) for image in alone.images] == [(2, "0000.jpg"), (1, "0001.jpg")]
+    assert not alone.named_images
+
+
+def test_the_number_counts_where_no_file_name_is_known_or_it_means_several(put):
+    rows = [row(3, 1) | {"file_name": "x.jpg"}, row(1, 1) | {"file_name": "y.jpg"}]
+    assert read_detections(put(rows), dataset=NUMBERED).detections.image_id.tolist() == [3, 1]
+    rows = [row(30) | {"file_name": "a.jpg"}, row(10) | {"file_name": "a.jpg"}]
+    assert read_detections(put(rows), dataset=DATASET).detections.image_id.tolist() == [30, 10]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cam\\a.jpg", "./cam/a.jpg", "/data/pool/cam/a.png", "C:\\pool\\cam\\a.jpg", "pool/cam/a"],
+)
+def test_a_name_may_have_more_folders_and_other_separators(put, name):
+    assert read_detections(put([row(name)]), dataset=DATASET).detections.image_id.tolist() == [10]
+
+
+def test_names_of_other_folders_are_matched_by_base_name_only_where_all_are(put):
+    pool = Dataset("", (Image(1, "x/a.jpg", 9, 9), Image(2, "x/b.jpg", 9, 9)), DATASET.labels)
+    found = read_detections(put([row("old/b.jpg"), row("old/a.jpg")]), dataset=pool)
+    assert found.detections.image_id.tolist() == [2, 1]
+    assert "'old/b.jpg' is 'x/b.jpg'" in found.notes[0]
+    part = read_detections(put([row("x/b.jpg"), row("old/a.jpg"), row("old/c.jpg")]), dataset=pool)
+    assert part.detections.image_id.tolist() == [2]
+    assert "2 boxes of 2 pictures that are not in the data set" in part.notes[0]
+
+
+def test_boxes_of_other_pictures_are_left_out_and_counted(put, tmp_path):
+    mask = {"segmentation": {"size": [100, 200], "counts": [0, 9, 19991]}}
+    other = {"segmentation": {"size": [7, 7], "counts": [0, 9, 40]}}
+    rows = [row(77, "lamp") | other, row(20) | mask, row(78) | other, row(10, 8)]
+    found = read_detections(put(rows), dataset=DATASET)
+    assert found.detections.image_id.tolist() == [20, 10]
+    assert found.detections.masks.there.tolist() == [True, False]
+    assert "2 boxes of 2 pictures" in found.notes[0]
+    assert "first is of 77" in found.notes[0]
+    boxes = Detections.build(
+        image_id=[10, 99], category_id=[3, 3], xyxy=[[1, 2, 3, 4]] * 2, score=1, detectors=("d",)
+    )
+    boxes.to_parquet(tmp_path / "d.parquet")
+    found = read_detections(tmp_path / "d.parquet", dataset=DATASET)
+    assert found.detections.image_id.tolist() == [10]
+    assert "1 boxes of 1 pictures" in found.notes[0]
+
+
+def test_ids_may_be_floats_but_no_fractions(put):
+    rows = [row(20.0, 8.0), row(20, 8)]
+    found = read_detections(put(rows), dataset=DATASET)
+    assert found.detections.image_id.tolist() == [20, 20]
+    assert found.detections.category_id.tolist() == [8, 8]
+    with pytest.raises(FormatError, match=r"the id 20\.5"):
+        read_detections(put([row(20.5)]), dataset=DATASET)
+
+
+def test_a_score_a_little_over_1_is_1_and_percent_are_asked_about(put):
+    rows = [row(20, score=1.0000001), row(20, score=-1e-9), row(20, score=0.5)]
+    found = read_detections(put(rows), dataset=DATASET)
+    assert found.detections.score.tolist() == [1, 0, 0.5]
+    with pytest.raises(FormatError, match=r"score 87\.5") as caught:
+        read_detections(put([row(20, score=87.5)]), dataset=DATASET)
+    assert "percent" in caught.value.hint
+    with pytest.raises(FormatError, match=r"score 1\.0021"):
+        read_detections(put([row(20, score=1.0021)]), dataset=DATASET)
 
 
 def test_categories_counted_from_0_are_moved_where_the_labels_are_counted_from_1(put):
@@ -156,8 +229,13 @@ def test_yolo_text_alone_takes_sizes_and_labels_from_the_data_set(tmp_path):
     bare = read_detections(tmp_path / "labels", dataset=DATASET)
     assert bare.notes[1].endswith("tells no scores; each box counts 1.")
     (tmp_path / "labels/stray.txt").write_text("")
-    with pytest.raises(FormatError, match=r"stray\.txt: the data set has no picture"):
-        read_detections(tmp_path / "labels", dataset=DATASET)
+    (tmp_path / "labels/stray.txt").write_text("1 0.5 0.5 0.2 0.4\n" * 2)
+    (said,) = [
+        note
+        for note in read_detections(tmp_path / "labels", dataset=DATASET).notes
+        if "left out" in note
+    ]
+    assert "2 boxes of 1 pictures that are not in the data set" in said
 
 
 def test_parquet_and_results_tell_the_same(tmp_path):
@@ -181,3 +259,24 @@ def test_a_file_without_scores_says_so(tmp_path):
     found = read_detections(tmp_path / "drawn.xml", dataset=DATASET)
     assert found.detections.score.tolist() == [1]
     assert "tells no scores" in found.notes[-1]
+
+
+def test_words_in_parquet_go_before_its_numbers(tmp_path):
+    boxes = Detections.build(
+        image_id=[10, 30], category_id=[3, 8], xyxy=[[10, 20, 40, 30]] * 2, score=0.5,
+        detectors=["d"],
+    )  # fmt: skip
+    words = {image.id: image.file_name for image in DATASET.images}
+    boxes.to_parquet(tmp_path / "d.parquet", labels=DATASET.labels, pictures=words)
+    anew = Dataset(
+        root=".",
+        images=(Image(1, "other/a.jpg"), Image(2, "cam/a.jpg"), Image(10, "cam/b.jpg")),
+        labels=Labels(names=("bus", "car"), ids=(3, 8)),
+    )
+    there = read_detections(tmp_path / "d.parquet", dataset=anew).detections
+    assert there.image_id.tolist() == [2, 1]
+    assert there.category_id.tolist() == [8, 3]
+    alone = read_detections(tmp_path / "d.parquet")
+    assert alone.detections.image_id.tolist() == [10, 30]
+    assert [image.name for image in alone.images] == ["cam/a.jpg", "other/a.jpg"]
+    assert alone.labels == DATASET.labels

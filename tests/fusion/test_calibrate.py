@@ -7,10 +7,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from quorate.detections import Detections
-from quorate.errors import InputError, LabelError
+from quorate.errors import InputError, LabelError, SpecError
 from quorate.fusion.calibrate import calibrated, probability
 from quorate.labels import Labels
 from quorate.spec import (
@@ -124,13 +123,13 @@ def test_labels_are_checked():
     ],
 )
 def test_knots_that_do_not_rise_are_refused(knots):
-    with pytest.raises(ValidationError):
+    with pytest.raises(SpecError):
         Isotonic(knots=knots)
 
 
 @pytest.mark.parametrize("numbers", [{"a": 0, "b": 0, "c": 1}, {"a": -1, "b": 1, "c": 0}])
 def test_beta_must_rise(numbers):
-    with pytest.raises(ValidationError):
+    with pytest.raises(SpecError):
         Beta(**numbers)
 
 
@@ -147,5 +146,5 @@ def test_the_reference_of_the_spec_is_accepted_as_it_stands(tmp_path):
         spec = {"name": "x", "labels": ["person"], "detectors": [detector]}
         assert EnsembleSpec.model_validate(spec).calibrations
         if "categories" in detector["calibration"]:
-            with pytest.raises(ValidationError, match=r"a: calibration\.categories"):
+            with pytest.raises(SpecError, match=r"a: calibration\.categories"):
                 EnsembleSpec.model_validate(spec | {"labels": ["persona"]})

@@ -274,7 +274,7 @@ def test_labels_are_needed_and_checked() -> None:
 
 
 def test_a_group_of_several_labels_has_one_threshold() -> None:
-    with pytest.raises((ValueError, SpecError), match="no iou or weights"):
+    with pytest.raises(SpecError, match="no iou or weights"):
         Affirmative(classes="majority", categories={"car": CategoryFusion(iou=0.3)})
 
 

@@ -218,7 +218,7 @@ def test_a_detectors_weight_is_that_of_each_of_its_voters():
         fusion=WeightedBoxesFusion(weights={"a": 2, "a+vflip": 5}),
     )
     assert spec.voting.weights == {"a": 2, "a+hflip": 2, "a+vflip": 5}
-    with pytest.raises(ValueError, match=r"did you mean 'a\+hflip'"):
+    with pytest.raises(SpecError, match=r"did you mean 'a\+hflip'"):
         EnsembleSpec(
             name="w", detectors=spec.detectors, fusion=WeightedBoxesFusion(weights={"a+hflp": 2})
         )

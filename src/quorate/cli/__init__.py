@@ -16,7 +16,7 @@ from quorate._version import __version__
 
 TYPE_CHECKING = False  # as typing has it, whose import would be a fifth of `quorate --help`
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, NoReturn
 
 # Each command: the module that adds it, and what `quorate --help` says of it. A module is
@@ -73,6 +73,13 @@ class _Parser(argparse.ArgumentParser):
         """As argparse has it, save that an output which takes nothing is told."""
         (file or sys.stderr).write(message)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it, save that the command itself says what it does not know."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(_not_known(unknown[0].partition("=")[0], self._option_string_actions))
+        return known, unknown
+
     def error(self, message: str) -> NoReturn:
         name, _, rest = message.partition("invalid choice: ")
         if rest:
@@ -95,6 +102,17 @@ class _Parser(argparse.ArgumentParser):
 
         pod.last_words(f"{self.prog} {__version__}: {message}")
         self.exit(2, f"error: {message}\n  hint: {self.prog} --help\n")
+
+
+def _not_known(word: str, options: Iterable[str]) -> str:
+    """What is said of an option, or a word, that a command does not take."""
+    if not word.startswith("-"):
+        return f"'{word}' is one word too many"
+    from quorate.spec.words import meant_key
+
+    names = {option.lstrip("-").replace("-", "_"): option for option in options if "--" in option}
+    near = meant_key(word.lstrip("-"), names)
+    return f"there is no option {word}" + (f", did you mean '{names[near]}'?" if near else "")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:

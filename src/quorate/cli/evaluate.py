@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli.results import RESULTS, expanded, read_results
+from quorate.cli.numbers import share
+from quorate.cli.results import RESULTS, add_labels, expanded, labels_told, read_results
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from quorate.dataset import Dataset
     from quorate.evaluation.coco import CocoMetrics
+    from quorate.evaluation.effort import Effort
 
 
 def add_commands(commands: Any) -> None:
@@ -22,6 +25,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument(
             "--truth", required=True, help="annotated data set: COCO, CVAT, VOC or YOLO"
         )
+        add_labels(command)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     evaluate.add_argument(
         "--iou-type",
@@ -30,6 +34,22 @@ def add_commands(commands: Any) -> None:
         help="compare boxes, or masks (default: bbox)",
     )
     evaluate.add_argument("--per-category", action="store_true", help="a table for each label too")
+    evaluate.add_argument(
+        "--per-picture", action="store_true", help="the edits of each picture too, most first"
+    )
+    evaluate.add_argument(
+        "--min-score",
+        type=share,
+        default=0.0,
+        help="the score from which boxes are published, for the edits (default: 0, all of a file)",
+    )
+    evaluate.add_argument(
+        "--move-below",
+        type=share,
+        default=0.75,
+        metavar="IOU",
+        help="a box that fits its object less is to be moved (default: 0.75)",
+    )
     evaluate.add_argument("-o", "--out", metavar="FILE.json", help="write the metrics as JSON too")
     evaluate.set_defaults(command=_evaluate)
     compare.add_argument("--samples", type=int, default=1000, help="bootstrap draws (default 1000)")
@@ -41,33 +61,88 @@ def add_commands(commands: Any) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     import json
 
-    from quorate.cli.output import print_json, print_table
+    from quorate.cli.output import note, print_json, print_table
     from quorate.evaluation.coco import evaluate
+    from quorate.evaluation.doubts import doubts
+    from quorate.evaluation.effort import effort
     from quorate.formats import read
     from quorate.storage import write_bytes
 
     truth = read(arguments.truth)
+    found = read_results(arguments.results, truth, labels_told(arguments))
     results = {
-        name: evaluate(boxes, truth, iou_type=arguments.iou_type)
-        for name, boxes in read_results(arguments.results, truth).items()
+        name: evaluate(boxes, truth, iou_type=arguments.iou_type) for name, boxes in found.items()
     }
-    values = [{"result": name} | metrics.to_dict() for name, metrics in results.items()]
+    efforts = {
+        name: effort(boxes, truth, min_score=arguments.min_score, tight=arguments.move_below)
+        for name, boxes in found.items()
+    }
+    for name, boxes in found.items():
+        for doubt in doubts(boxes, truth, name):
+            note(f"warning: {doubt}")
+    values = [
+        {"result": name} | results[name].to_dict() | {"effort": _effort_json(done, truth)}
+        for name, done in efforts.items()
+    ]
     if arguments.out:
         write_bytes(arguments.out, json.dumps(values, indent=1).encode())
     if arguments.json:
         print_json(values)
         return
     _print_statistics(results, title=f"{len(truth.images):,} pictures")
-    if arguments.per_category:
-        for name, metrics in results.items():
-            print_table(
-                [
-                    {"label": c.label, "AP": c.ap, "AP50": c.ap50, "objects": c.objects,
-                     "boxes": c.boxes}
-                    for c in metrics.categories
-                ],
-                title=name,
-            )  # fmt: skip
+    print_table(
+        [{"result": name} | effort_row(one) for name, one in efforts.items()],
+        title=f"What a person would still have to do, from score {arguments.min_score:g} on",
+    )
+    for name, metrics in results.items() if arguments.per_category else ():
+        print_table(
+            [
+                {"label": c.label, "AP": c.ap, "AP50": c.ap50, "objects": c.objects,
+                 "boxes": c.boxes} | _kinds(edits)
+                for c, edits in zip(metrics.categories, efforts[name].labels, strict=True)
+            ],
+            title=name,
+        )  # fmt: skip
+    for name, done in efforts.items() if arguments.per_picture else ():
+        print_table(_picture_rows(done, truth), title=name)
+
+
+def effort_row(done: Effort) -> dict[str, Any]:
+    """A row of the table of edits."""
+    from quorate.evaluation.effort import KINDS
+
+    edits = done.edits
+    return {
+        **{kind: getattr(edits, kind) for kind in KINDS},
+        "edits": edits.total,
+        "a picture": edits.total / max(len(done.pictures), 1),
+        "least": done.best.total,
+        "at score": done.best_score,
+    }
+
+
+def _kinds(edits: Any) -> dict[str, int]:
+    from quorate.evaluation.effort import KINDS
+
+    return dict(zip(KINDS, edits.tolist(), strict=True))
+
+
+def _picture_rows(done: Effort, truth: Dataset) -> list[dict[str, Any]]:
+    """The pictures that need a hand, those of most edits first."""
+    rows = [
+        {"picture": image.name, "edits": int(edits.sum())} | _kinds(edits)
+        for image, edits in zip(truth.images, done.pictures, strict=True)
+        if edits.any()
+    ]
+    return sorted(rows, key=lambda row: -row["edits"])
+
+
+def _effort_json(done: Effort, truth: Dataset) -> dict[str, Any]:
+    labels = zip(truth.labels.names, done.labels, strict=True)
+    return done.to_dict() | {
+        "labels": [{"label": label} | _kinds(edits) for label, edits in labels],
+        "pictures": _picture_rows(done, truth),
+    }
 
 
 def _print_statistics(results: dict[str, CocoMetrics], *, title: str) -> None:
@@ -98,6 +173,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, print_json, print_table
     from quorate.errors import InputError
     from quorate.evaluation.compare import compare
+    from quorate.evaluation.doubts import doubts
     from quorate.formats import read
 
     if arguments.plot and not arguments.plot.endswith(".svg"):
@@ -111,8 +187,12 @@ def _compare(arguments: argparse.Namespace) -> None:
             hint="name another, or take `quorate evaluate`",
         )
     truth = read(arguments.truth)
+    found = read_results(files, truth, labels_told(arguments))
+    for name, boxes in found.items():
+        for doubt in doubts(boxes, truth, name):
+            note(f"warning: {doubt}")
     comparison = compare(
-        read_results(files, truth),
+        found,
         truth,
         baseline=arguments.baseline,
         samples=arguments.samples,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count, number, share
-from quorate.cli.results import RESULTS, expanded
+from quorate.cli.numbers import count, method, number, share
+from quorate.cli.results import RESULTS, add_labels, expanded, labels_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
     fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write; "
                       "with --format a folder, .zip or file")  # fmt: skip
     fuse.add_argument("--format", choices=ANNOTATIONS, help="write annotations of this format")
-    fuse.add_argument("--method", choices=METHODS, default="wbf", help="default: wbf")
+    fuse.add_argument("--method", choices=METHODS, type=method, default="wbf", help="default: wbf")
     fuse.add_argument("--iou", type=share, help="boxes overlap above this (default: the method's)")
     fuse.add_argument("--min-score", type=share, help="boxes that score less take no part")
     fuse.add_argument(
@@ -49,6 +49,7 @@ def add_commands(commands: Any) -> None:
         help="COCO, CVAT … data set whose pictures and labels are meant, in whose order the boxes "
         "are written; or a .txt file with a picture's name or id in each line",
     )
+    add_labels(fuse)
     fuse.add_argument("--evaluate", metavar="TRUTH", help="measure the result against this truth")
     fuse.add_argument("--json", action="store_true", help="print the summary as JSON")
     fuse.set_defaults(command=_fuse)
@@ -57,7 +58,7 @@ def add_commands(commands: Any) -> None:
 def _weights(text: str) -> list[float]:
     values = [number(one) for one in text.split(",")]
     if not all(0.0 < value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"{text}: weights are above 0")
+        raise argparse.ArgumentTypeError(f"{text}: a weight is a number above 0")
     return values
 
 
@@ -77,6 +78,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
             files,
             _fusion(arguments),
             dataset=dataset,
+            labels=labels_told(arguments),
             min_votes=None if voting else arguments.min_votes,
             progress=lambda name, read, size: report(f"{name}, MB", read >> 20, size >> 20),
         )
@@ -136,35 +138,38 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
     def fusion(names: tuple[str, ...]) -> Fusion | Method:
         if arguments.weights:
             if len(arguments.weights) != len(names):
-                raise InputError(f"--weights has {len(arguments.weights)} for {len(names)} files.")
+                raise InputError(
+                    f"--weights has {len(arguments.weights)} for {len(names)} files.",
+                    hint=f"one for each file, in their order ({', '.join(names)}), with commas "
+                    f"between: --weights {','.join(['1'] * len(names))}",
+                )
             given["weights"] = dict(zip(names, arguments.weights, strict=True))
         if arguments.settings:
             return _checked(arguments.method, given, arguments.settings)
         return Method.named(arguments.method, **given)
 
     if arguments.method == "votes" and arguments.min_votes is None and not arguments.settings:
-        raise InputError("--method votes needs --min-votes.")
+        raise InputError(
+            "--method votes needs --min-votes.", hint="for example --method votes --min-votes 2"
+        )
     return fusion
 
 
 def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fusion:
     """A method with any `--set KEY=VALUE` as in a spec, checked as there."""
     import yaml
-    from pydantic import ValidationError
 
     from quorate.errors import InputError
-    from quorate.spec import fusion as methods
-    from quorate.spec.base import spec_error
+    from quorate.spec.fusion import METHODS
 
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise InputError(f"--set {setting}: expected KEY=VALUE.")
+            raise InputError(
+                f"--set {setting}: expected KEY=VALUE.", hint="for example --set confidence=max"
+            )
         given[key] = yaml.safe_load(value)
-    try:
-        checked: Fusion = methods.METHODS[method].model_validate({"method": method, **given})
-    except ValidationError as error:
-        raise spec_error(error, origin="quorate fuse") from None
+    checked: Fusion = METHODS[method](**given)
     return checked
 
 
@@ -178,12 +183,16 @@ def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
             done.dataset, Annotations.from_detections(done.fused), out, format=format
         ).notes
     if out.endswith(".parquet"):
-        import pyarrow.parquet as pq
-
         from quorate.storage import writing
 
+        labels, images = done.dataset.labels, done.dataset.images
+        named = any(image.name != str(image.id) for image in images)
         with writing(out) as file:
-            pq.write_table(done.fused.to_arrow(), file, compression="zstd")
+            done.fused.to_parquet(
+                file,
+                labels=None if labels.bare else labels,
+                pictures={image.id: image.name for image in images} if named else None,
+            )
         return []
     from quorate.formats.coco.results_writing import write_results
 
@@ -222,10 +231,9 @@ def _summary(
         "notes": notes,
     }
     if truth is not None:
-        summary["metrics"] = _measured(
-            {name: done.found.of(name) for name in done.found.detectors} | {"fused": done.fused},
-            truth,
-        )
+        results = {name: done.found.of(name) for name in done.found.detectors}
+        summary["metrics"], doubtful = _measured(results | {"fused": done.fused}, truth)
+        notes += doubtful
     return summary
 
 
@@ -243,11 +251,23 @@ def _print_fused(summary: dict[str, Any]) -> None:
     note(f"{summary['pictures']:,} pictures; boxes by votes: {votes or 'none'}")
 
 
-def _measured(results: dict[str, Detections], truth: Dataset) -> dict[str, dict[str, Any]]:
+def _measured(
+    results: dict[str, Detections], truth: Dataset
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Each result's figures, and what is doubtful about them."""
     from quorate.evaluation.coco import evaluate
+    from quorate.evaluation.doubts import doubts, no_better
+    from quorate.evaluation.effort import effort
 
     names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar100": "AR100"}
-    return {
-        name: {title: getattr(metrics, key) for key, title in names.items()}
-        for name, metrics in ((name, evaluate(boxes, truth)) for name, boxes in results.items())
-    }
+    metrics = {name: evaluate(boxes, truth) for name, boxes in results.items()}
+    figures = {}
+    for name, boxes in results.items():
+        best = effort(boxes, truth)
+        figures[name] = {title: getattr(metrics[name], key) for key, title in names.items()} | {
+            "edits": best.best.total,
+            "from score": best.best_score,
+        }
+    said = [doubt for name, boxes in results.items() for doubt in doubts(boxes, truth, name)]
+    worse = no_better(metrics, "fused")
+    return figures, [*said, *([worse] if worse else [])]

@@ -1,8 +1,13 @@
-"""Numbers as words of the command line: what is none, or out of its range, is said."""
+"""Words of the command line: what is no number, or out of its range, is said."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+
+
+def method(text: str) -> str:
+    """A method's name however it is written: `Soft-NMS` is `soft_nms`."""
+    return text.lower().replace("-", "_")
 
 
 def number(text: str) -> float:

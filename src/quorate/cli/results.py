@@ -5,7 +5,8 @@ from __future__ import annotations
 from quorate import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Mapping, Sequence
 
     from quorate.dataset import Dataset
     from quorate.detections import Detections
@@ -55,19 +56,52 @@ def _objects(pattern: str) -> list[str]:
         ]
 
 
-def read_results(files: Sequence[str], truth: Dataset) -> dict[str, Detections]:
+def add_labels(command: argparse.ArgumentParser) -> None:
+    """Add `--labels`."""
+    command.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="FILE=WHAT",
+        help="what a file means by its categories: pairs (1:bird,2:fish), a file of names, "
+        "COCO's JSON or a spec; 0:names.txt numbers the first name 0; may be repeated",
+    )
+
+
+def labels_told(arguments: argparse.Namespace) -> dict[str, str]:
+    """File -> what `--labels` says of it."""
+    from quorate.errors import InputError
+
+    told = {}
+    for text in arguments.labels:
+        file, equals, what = text.partition("=")
+        if not equals or not file or not what:
+            raise InputError(
+                f"--labels {text}: expected FILE=WHAT.",
+                hint="for example --labels yolo.json=names.txt, or yolo.json=1:bird,2:fish",
+            )
+        told[file] = what
+    return told
+
+
+def read_results(
+    files: Sequence[str], truth: Dataset, labels: Mapping[str, str]
+) -> dict[str, Detections]:
     """Each file's detections of the truth's pictures, by the name its detector gets.
 
-    What is odd about a file is said on standard error.
+    `labels` says what files mean by their categories. What is odd about a file is said on
+    standard error.
     """
     from quorate.cli.output import note
-    from quorate.formats import read_detections
-    from quorate.offline import detector_names
+    from quorate.offline import detector_names, read_worded
+    from quorate.wording import wordings
 
     files = expanded(files)
+    names = detector_names(files)
+    said = wordings(labels, files, names)
     found = {}
-    for name, file in zip(detector_names(files), files, strict=True):
-        one = read_detections(file, dataset=truth, detector=name)
+    for name, file in zip(names, files, strict=True):
+        one = read_worded(file, truth, said.get(file), name)
         found[name] = one.detections
         for remark in one.notes:
             note(f"note: {remark}")

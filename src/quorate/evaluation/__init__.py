@@ -1,7 +1,8 @@
 """How good a result is, how far detectors agree, and what a person should look at first.
 
 In the order to read: `truth` lays out what is right, `matching` pairs boxes with it on `kernels`,
-`coco` makes the metrics, `compare` sets several results side by side; `agreement` needs no truth;
+`coco` makes the metrics, `effort` counts what a person still has to do, `compare` sets several
+results side by side; `agreement` needs no truth;
 `reliability` asks what scores are worth; `backends` are other implementations of the metrics.
 """
 
@@ -15,6 +16,7 @@ def compile_kernels() -> None:
     from quorate.detections import Detections
     from quorate.evaluation.agreement import agreement
     from quorate.evaluation.compare import compare
+    from quorate.evaluation.effort import effort
     from quorate.labels import Labels
 
     box = [[0.0, 0.0, 1.0, 1.0]]
@@ -23,4 +25,5 @@ def compile_kernels() -> None:
     images = (Image(id=1, file_name=""),)
     dataset = Dataset("", images, Labels.from_names(["a"]), truth)
     compare({"a": found}, dataset, samples=0)
+    effort(found, dataset)
     agreement(found, dataset)

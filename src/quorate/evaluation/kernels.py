@@ -188,3 +188,88 @@ def take_pairs(
             taken[i, b] = taken[j, a] = True
             matched[a, b] += 1
             matched[b, a] += 1
+
+
+@kernel
+def edit_pairs(
+    xyxy: Floats,
+    cells: Ints,
+    truth: Floats,
+    truth_cells: Ints,
+    labels: tuple[Ints, Ints],
+    limits: tuple[float, float, float],
+    crowd: NDArray[np.bool_],
+    out: tuple[Ints, Floats, NDArray[np.bool_]],
+) -> int:
+    """Fill `out` with what a person could make of a box: the object, the edits, the overlap.
+
+    xyxy, truth         float64  (n, 4), (g, 4)  corners, picture by picture
+    cells, truth_cells  int64    (k + 1,)        where each picture's begin
+    labels              int64    (n,), (g,)      of the boxes and of the objects
+    limits                                       IoU of a box that stays, that is relabelled and
+                                                 moved, and that is moved
+    out                 pairs (m, 3): box, object, kind; overlap (m,); on_crowd (n,)
+
+    Kinds are those of `effort`: 0 keep, 1 move, 2 relabel, 3 both. A crowd makes no pair:
+    `on_crowd` tells the boxes of its label that lie on it by half. Returns how many pairs there
+    are, also those that there is no room for.
+    """
+    pairs, overlap, on_crowd = out
+    tight, near, loose = limits
+    count = 0
+    for k in range(len(cells) - 1):
+        for i in range(cells[k], cells[k + 1]):
+            x1, y1, x2, y2 = xyxy[i, 0], xyxy[i, 1], xyxy[i, 2], xyxy[i, 3]
+            own = (x2 - x1) * (y2 - y1)
+            for j in range(truth_cells[k], truth_cells[k + 1]):
+                u1, v1, u2, v2 = truth[j, 0], truth[j, 1], truth[j, 2], truth[j, 3]
+                across, down = min(x2, u2) - max(x1, u1), min(y2, v2) - max(y1, v1)
+                if across <= 0 or down <= 0:
+                    continue
+                shared = across * down
+                same = labels[0][i] == labels[1][j]
+                if crowd[j]:
+                    if same and shared >= 0.5 * own:
+                        on_crowd[i] = True
+                    continue
+                value = shared / (own + (u2 - u1) * (v2 - v1) - shared)
+                if value < (loose if same else near):
+                    continue
+                if count < len(pairs):
+                    pairs[count, 0], pairs[count, 1] = i, j
+                    pairs[count, 2] = (value < tight) + (0 if same else 2)
+                    overlap[count] = value
+                count += 1
+    return count
+
+
+@kernel
+def take_edits(
+    pairs: Ints,
+    score: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    on_crowd: NDArray[np.bool_],
+    taken: tuple[Ints, Ints, Ints],
+) -> Ints:
+    """Match boxes with objects one to one, in the order of `pairs`, from each threshold on.
+
+    pairs    int64  (m, 3)              box, object, kind
+    taken    int64  (n,), (g,), (n,)    -1 before; then a box's object, an object's box and a box's
+                                        kind at the last threshold
+    returns  int64  (t, 5)              boxes of each kind, and boxes on crowds that match nothing
+    """
+    of_box, of_object, kinds = taken
+    counts = np.zeros((len(thresholds), 5), dtype=np.int64)
+    for t in range(len(thresholds)):
+        of_box[:] = -1
+        of_object[:] = -1
+        for k in range(len(pairs)):
+            i, j, kind = pairs[k, 0], pairs[k, 1], pairs[k, 2]
+            if score[i] < thresholds[t] or of_box[i] >= 0 or of_object[j] >= 0:
+                continue
+            of_box[i], of_object[j], kinds[i] = j, i, kind
+            counts[t, kind] += 1
+        for i in range(len(score)):
+            if on_crowd[i] and of_box[i] < 0 and score[i] >= thresholds[t]:
+                counts[t, 4] += 1
+    return counts

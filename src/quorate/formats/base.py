@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from quorate.errors import FormatError
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.errors import FormatError, InputError, nearest_file
 from quorate.storage import Tree, join, open_tree, safe_name, writing
 
 if TYPE_CHECKING:
@@ -151,8 +154,10 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
         tree = open_tree(folder or ".")
         try:
             tree.open(name).close()  # a clear error where there is none
-        except BaseException:
+        except BaseException as error:
             tree.close()
+            if isinstance(error, InputError):
+                error.hint = error.hint or nearest_file(location)
             raise
         return Source(location=location, tree=tree, names=(name,), single=True)
     tree = open_tree(location)
@@ -186,15 +191,47 @@ def side(value: float | str | None, place: str) -> int:
     Raises FormatError for one that no picture has.
     """
     try:
-        number = float(value or 0)
+        pixels = number(value.strip() or "0") if isinstance(value, str) else float(value or 0)
     except ValueError:
         return 0
-    if not 0 <= number < 1 << 31:
+    if not 0 <= pixels < 1 << 31:
         raise FormatError(
             f"{place}: a picture with a side of {str(value)[:30]} pixels.",
             hint="width and height are whole numbers of pixels; 0 where they are not known",
         )
-    return int(number)
+    return int(pixels)
+
+
+def scores_within(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores, clipped where rounding has put them a thousandth beside 0..1; (n,) which are none.
+
+    None are those further off, and NaN.
+    """
+    clipped = np.clip(scores, 0.0, 1.0)
+    return clipped, ~(np.abs(scores - clipped) <= OVERSHOOT)
+
+
+OVERSHOOT = 1e-3
+"""How far beside 0..1 a score may be: sums of floats make 1.0000001."""
+
+
+def score_hint(score: float) -> str:
+    """What to do about a score that is none."""
+    if 1 < score <= 100:
+        return "a score is from 0 to 1; where these are percent, divide them by 100"
+    return "a score is from 0 to 1"
+
+
+def number(text: str) -> float:
+    """A number as programs write it; ValueError for what Python alone takes: '1_0', '１'."""
+    if "_" in text or not text.isascii():
+        raise ValueError(f"could not convert string to float: {text[:60]!r}")
+    return float(text)
+
+
+def as_number(text: str) -> int | str:
+    """The whole number that a text is; the text itself where it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
 KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,30 +17,40 @@ from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError
 from quorate.formats.base import Source, is_picture
 from quorate.storage import is_s3, join, open_tree, safe_name
+from quorate.storage.tree import OUTSIDE
+
+_ROOT = re.compile(r"^(?:[A-Za-z]:)?[/\\]+")
+"""How an absolute name begins, on whichever system."""
 
 
 def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, ...], list[str]]:
     """The root of the pictures, the pictures with their place below it, and notes.
 
-    Each picture is looked for under its name as it stands, below `images/`, `images/SUBSET/`,
-    `SUBSET/`, and at last wherever one file's path ends so. Where none is found at all, the root
-    is the source's own and the names stay as they are.
+    A backslash parts folders, as a slash does. Each picture is looked for under its name as it
+    stands, below `images/`, `images/SUBSET/`, `SUBSET/`, and at last wherever the end of one
+    file's path agrees with more folders of the name than that of any other. By its base name alone
+    a file is taken where no other file and no other picture has that name. The root of an absolute
+    name is left off, and `..` is never followed: such a name is only compared with what is there.
+    Where nothing is found at all, the root is the source's own.
     """
-    for image in images:
-        safe_name(image.file_name, origin=source.location)
+    stated = [image.file_name for image in images]
+    images = [_with_slashes(image) for image in images]
     root, names = _searched(source)
     there = {name for name in names if is_picture(name)}
-    found = [_expected(image, there) for image in images]
-    if there and None in found:
-        by_base: defaultdict[str, list[str]] = defaultdict(list)
-        for name in there:
-            by_base[name.rsplit("/", 1)[-1]].append(name)
-        found = [
-            _elsewhere(image.file_name, by_base) if path is None else path
-            for image, path in zip(images, found, strict=True)
-        ]
+    expected = [_expected(image, there) for image in images]
+    found, notes = expected, list[str]()
+    if there and None in expected:
+        found, notes = _elsewhere(images, expected, there, source.location)
+    absolute = [name for name in stated if _ROOT.match(name)]
+    if absolute:
+        notes.append(
+            f"{source.location}: {len(absolute)} names of pictures are absolute, the first "
+            f"'{absolute[0]}'; their root is left off."
+        )
+    for image, path in zip(images, found, strict=True):
+        if path is None:
+            safe_name(image.file_name, origin=source.location)
     missing = [image.name for image, path in zip(images, found, strict=True) if path is None]
-    notes = []
     if there and missing and len(missing) < len(images):
         notes.append(
             f"{source.location}: {len(missing)} of {len(images)} pictures are not there, the "
@@ -53,12 +64,16 @@ def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, .
         top = tops.pop()
         root, cut = join(root, top), len(top) + 1
     moved = []
-    for image, path in zip(images, found, strict=True):
+    for image, path, name in zip(images, found, stated, strict=True):
         here = image.file_name if path is None else path[cut:]
+        elsewhere = OUTSIDE.search(name.replace("\\", "/"))  # a name that says nothing here
+        name = here if elsewhere else image.name
         moved.append(
             image
             if here == image.file_name
-            else msgspec.structs.replace(image, file_name=here, published_as=image.name)
+            else msgspec.structs.replace(
+                image, file_name=here, published_as="" if name == here else name
+            )
         )
     shared = [name for name, n in Counter(path for path in found if path).items() if n > 1]
     if shared:
@@ -67,6 +82,16 @@ def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, .
             f"first '{shared[0]}'."
         )
     return root, tuple(moved), notes
+
+
+def _with_slashes(image: Image) -> Image:
+    """The picture with '/' between its folders, whichever system wrote its name."""
+    name = _ROOT.sub("", image.file_name.replace("\\", "/"))
+    while name.startswith("./"):
+        name = name[2:]
+    if name == image.file_name:
+        return image
+    return msgspec.structs.replace(image, file_name=name)
 
 
 def _searched(source: Source) -> tuple[str, Sequence[str]]:
@@ -82,18 +107,56 @@ def _searched(source: Source) -> tuple[str, Sequence[str]]:
 
 
 def _expected(image: Image, there: set[str]) -> str | None:
-    name = image.file_name
-    subset = [f"images/{image.subset}/{name}", f"{image.subset}/{name}"] if image.subset else []
-    for candidate in (*subset, name, f"images/{name}", f"JPEGImages/{name}"):
-        if candidate in there:
-            return candidate
+    name, subset = image.file_name, image.subset
+    below = [f"images/{subset}/", *(f"{subset}/{f}" for f in ("", "images/", "data/"))]
+    for folder in (*(below if subset else ()), "", "images/", "data/", "JPEGImages/"):
+        if f"{folder}{name}" in there:
+            return f"{folder}{name}"
     return None
 
 
-def _elsewhere(name: str, by_base: dict[str, list[str]]) -> str | None:
-    """The only file whose path ends in the name, if there is just one."""
-    ends = [p for p in by_base.get(name.rsplit("/", 1)[-1], ()) if p.endswith(f"/{name}")]
-    return ends[0] if len(ends) == 1 else None
+def _elsewhere(
+    images: Sequence[Image], expected: Sequence[str | None], there: set[str], origin: str
+) -> tuple[list[str | None], list[str]]:
+    """The files of pictures that are not where they are expected, and notes on how each was found.
+
+    See `placed` for what counts.
+    """
+    by_base: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(there):
+        by_base[name.rsplit("/", 1)[-1]].append(name)
+    bases = Counter(image.file_name.rsplit("/", 1)[-1] for image in images)
+    found, alone, several = [], [], []
+    for image, path in zip(images, expected, strict=True):
+        base = image.file_name.rsplit("/", 1)[-1]
+        same = by_base.get(base, []) if path is None else []
+        agree = [_agreeing(image.file_name, one) for one in same]
+        best = [one for one, n in zip(same, agree, strict=True) if n == max(agree)]
+        whole = max(agree, default=0) == len(image.file_name.split("/"))
+        if len(best) == 1 and (whole or max(agree) > 1 or bases[base] == 1):
+            path = best[0]
+            if not whole and max(agree) < len(path.split("/")):
+                alone.append(f"'{image.file_name}' is '{path}'")
+        elif len(best) > 1:
+            several.append(f"'{image.file_name}' may be {' or '.join(map(repr, best[:3]))}")
+        found.append(path)
+    notes = [
+        f"{origin}: {len(few)} pictures {what}, the first: {few[0]}."
+        for few, what in (
+            (alone, "are found by the end of their names, though their folders differ"),
+            (several, "are not told from others of the same name"),
+        )
+        if few
+    ]
+    return found, notes
+
+
+def _agreeing(name: str, path: str) -> int:
+    """How many of the last parts of two paths are the same."""
+    ends = zip(reversed(name.split("/")), reversed(path.split("/")), strict=False)
+    return next(
+        (n for n, (a, b) in enumerate(ends) if a != b), min(name.count("/"), path.count("/")) + 1
+    )
 
 
 def checked(dataset: Dataset, *, origin: str) -> Dataset:

@@ -2,62 +2,67 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
+    ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from quorate.errors import SpecError, did_you_mean
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from quorate.errors import SpecError
+from quorate.spec.words import NO_MAPPING, in_words
 
 MAX_SPEC_BYTES = 1 << 20
 
 
-_WORDS: dict[str, str] = {}
-
-
-def patterned(pattern: str, words: str) -> Any:
-    """A field that must match a pattern; errors describe it in words: "expected …"."""
-    _WORDS[pattern] = words
-    return Field(pattern=pattern)
-
-
 class SpecModel(BaseModel):
-    """A strict, immutable part of the spec; the error of an unknown key suggests a known one."""
+    """A strict, immutable part of the spec; what is wrong with it is a SpecError in plain words."""
 
     # A model's validator is built when it is first used: most commands need few of them.
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
 
-    @model_validator(mode="before")
+    def __init__(self, /, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise spec_error(error, settings, origin=type(self).__name__) from None
+
+    # Only who makes one by hand goes through it; parts of a whole keep the library's own way.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
-    def _refuse_unknown_keys(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        for key in value:
-            if key not in cls.model_fields:
-                hint = did_you_mean(str(key), cls.model_fields)
-                known = f", {hint}" if hint else f"; known are {', '.join(cls.model_fields)}"
-                raise problem("unknown_key", f"unknown key '{key}'{known}")
-        return value
+    def model_validate(cls, obj: Any, **how: Any) -> Self:
+        """One from a mapping; SpecError where it is none, or does not fit."""
+        try:
+            return cls.parsed(obj, **how)
+        except ValidationError as error:
+            raise spec_error(error, obj, origin=cls.__name__) from None
 
+    @classmethod
+    def parsed(cls, value: Any, **how: Any) -> Self:
+        """Likewise with pydantic's error, which says where in a whole it belongs."""
+        return super().model_validate(value, **how)
 
-def problem(kind: str, message: str) -> PydanticCustomError:
-    """A problem whose message stands in errors as it is."""
-    return PydanticCustomError(kind, "{message}", {"message": message})
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            [first, *_] = error.errors()
+            if first["type"] in NO_MAPPING and not first["loc"]:
+                raise  # whoever holds it knows what is meant
+            told = in_words(error, cls, value)
+            raise ValidationError.from_exception_data(cls.__name__, told) from None
 
 
 def _from_the_specs_folder(value: str, info: ValidationInfo) -> str:
@@ -70,7 +75,10 @@ Location = Annotated[str, AfterValidator(_from_the_specs_folder)]
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML only: a repeated key and an alias (the 'billion laughs') are refused."""
+    """Plain YAML only: a repeated key and an alias (the 'billion laughs') are refused.
+
+    As in YAML 1.2, `no`, `yes`, `on` and `off` are words: labels are called so.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -87,6 +95,13 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
+
+
+_TRUTH = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != _TRUTH or first in "tTfF"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def load_yaml(text: str, *, origin: str) -> dict[str, Any]:
@@ -124,43 +139,38 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def spec_error(error: ValidationError, *, origin: str, text: str | None = None) -> SpecError:
-    """One SpecError of all problems: file, line, path in the spec, what was expected."""
+def spec_error(
+    error: ValidationError, value: Any, *, origin: str, text: str | None = None
+) -> SpecError:
+    """One SpecError of all problems of a `value`: file, line, path in the spec, what was meant."""
+    problems = [
+        (_place(one["loc"], value, missing=one["type"].type == "missing"), one["type"])
+        for one in in_words(error, None, value)
+        if isinstance(one["type"], PydanticCustomError)
+    ]
     lines = []
-    problems = error.errors(include_url=False)
-    for problem in problems:
-        if problem["type"] == "too_short" and any(_within(one, problem) for one in problems):
+    for place, what in problems:
+        inside = any(len(one) > len(place) and one[: len(place)] == place for one, _ in problems)
+        if what.type == "too_short" and inside:
             continue  # too few only because the wrong ones were not counted
-        path = _path(problem["loc"])
-        line = _line_of(text, problem["loc"]) if text else None
+        line = _line_of(text, place) if text else None
         where = f"{origin}:{line}" if line else origin
-        message = _message(problem)
-        lines.append(f"{where}: {path + ': ' if path else ''}{message[:1].lower()}{message[1:]}")
+        path = _path(place)
+        lines.append(f"{where}: {path + ': ' if path else ''}{what.message()}")
     return SpecError("\n".join(lines))
 
 
-def _within(one: ErrorDetails, other: ErrorDetails) -> bool:
-    """Whether one problem lies inside the place of another."""
-    place = other["loc"]
-    return len(one["loc"]) > len(place) and one["loc"][: len(place)] == place
-
-
-def _message(problem: ErrorDetails) -> str:
-    """Pydantic's message with the value that was given, and for a misspelt word the nearest."""
-    message = problem["msg"].removeprefix("Value error, ")
-    context: dict[str, Any] = problem.get("ctx") or {}
-    given = problem.get("input")
-    if problem["type"] == "string_pattern_mismatch":
-        message = f"expected {_WORDS.get(context['pattern'], message)}"
-    elif problem["type"] == "too_short":
-        message = f"at least {context['min_length']} needed, found {context['actual_length']}"
-    elif problem["type"] == "union_tag_invalid":
-        message, given = f"expected one of {context['expected_tags']}", context["tag"]
-    if isinstance(given, (str, int, float, bool)) and problem["type"] != "secret":
-        message += f", not {given!r}"
-    choices = re.findall("'([^']+)'", str(context.get("expected_tags") or context.get("expected")))
-    hint = did_you_mean(str(given), choices)
-    return f"{message}, {hint}" if hint else message
+def _place(loc: Sequence[int | str], value: Any, *, missing: bool) -> tuple[int | str, ...]:
+    """The keys and numbers that lead to a problem, without the names of a union's branches."""
+    place: list[int | str] = []
+    for part in loc:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            if not (missing and part is loc[-1]):
+                continue
+        place.append(part)
+    return tuple(place)
 
 
 def _path(loc: Iterable[int | str]) -> str:
@@ -176,9 +186,9 @@ def _line_of(text: str, loc: Iterable[int | str]) -> int | None:
     line = None
     for part in loc:
         if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == part), None)
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
             if pair is None:
-                continue  # a union's tag in the path is no key
+                break
             key, node = pair
             line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):

@@ -24,16 +24,16 @@ class Temperature(SpecModel):
     """One number divides the score's logit (Guo et al. 2017, arXiv:1706.04599)."""
 
     method: Literal["temperature"] = "temperature"
-    temperature: Annotated[PositiveFloat, Field(ge=0.01, le=100.0)]
+    temperature: Annotated[PositiveFloat, Field(ge=0.01, le=100.0)] = Field(examples=[1.5])
 
 
 class Beta(SpecModel):
     """logit(p) = a ln(s) - b ln(1 - s) + c (Kull et al. 2017); with a = b it is Platt's map."""
 
     method: Literal["beta"] = "beta"
-    a: Exponent
-    b: Exponent
-    c: Number
+    a: Exponent = Field(examples=[1.1])
+    b: Exponent = Field(examples=[0.9])
+    c: Number = Field(examples=[0.2])
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -49,7 +49,12 @@ class Isotonic(SpecModel):
     """
 
     method: Literal["isotonic"] = "isotonic"
-    knots: tuple[tuple[Share, Share], ...] = Field(min_length=2, max_length=256)
+    knots: tuple[tuple[Share, Share], ...] = Field(
+        min_length=2,
+        max_length=256,
+        description="Scores and their probabilities.",
+        examples=[[[0, 0], [0.5, 0.3], [1, 1]]],
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -67,7 +72,9 @@ ScoreMap = Annotated[Temperature | Beta | Isotonic, Field(discriminator="method"
 
 class _WithLabels(SpecModel):
     categories: dict[str, ScoreMap] = Field(
-        default_factory=dict, description="Label: a map of its own."
+        default_factory=dict,
+        description="Label: a map of its own.",
+        examples=[{"car": {"method": "temperature", "temperature": 1.5}}],
     )
 
 

@@ -7,6 +7,8 @@ built-in kinds are found in the same way.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -19,9 +21,10 @@ from pydantic import (
 )
 
 from quorate.errors import did_you_mean
-from quorate.spec.base import SpecModel, problem
+from quorate.spec.base import SpecModel
 from quorate.spec.calibration import CalibrationField
 from quorate.spec.tta import Tiles, Views
+from quorate.spec.words import problem
 from quorate.spec.workflow import Duration, Name
 
 if TYPE_CHECKING:
@@ -38,24 +41,33 @@ class Detector(SpecModel):
     )
     """The fields whose text its boxes do not depend on."""
 
-    name: Name
-    kind: str
+    name: Name = Field(description="What it is called.", examples=["yolo"])
+    kind: str = Field(description="What reads it.", examples=["onnx"])
     labels: dict[str, str] = Field(
-        default_factory=dict, description="The detector's word: the data set's word."
+        default_factory=dict,
+        description="The detector's word: the data set's word.",
+        examples=[{"vehicle": "car"}],
     )
     min_score: float = Field(
         0.05, ge=0.0, le=1.0, description="Boxes that score less are not kept."
     )
     max_detections: int = Field(300, ge=1, description="Most boxes kept in one picture.")
-    tta: Views = Field((), description="Test-time augmentation: views beside the picture as it is.")
+    tta: Views = Field(
+        (),
+        description="Test-time augmentation: views beside the picture as it is.",
+        examples=[["hflip", "scale-0.8"]],
+    )
     views: Literal["fuse", "vote"] = Field(
         "fuse", description="One vote for all views together (fuse), or one for each (vote)."
     )
-    tiles: Tiles | None = Field(None, description="Cut large pictures into tiles.")
+    tiles: Tiles | None = Field(
+        None, description="Cut large pictures into tiles.", examples=[{"size": 640}]
+    )
     calibration: CalibrationField | None = Field(
         None,
         description="From its score to the probability that a box is right, before boxes are "
         "fused.",
+        examples=[{"method": "temperature", "temperature": 1.5}],
     )
     pool: Name | None = Field(None, description="Which of the ensemble's pools it runs on.")
     timeout: Duration | None = Field(
@@ -98,11 +110,35 @@ def _of_its_kind(
     kinds = detector_kinds()
     kind = value["kind"]
     if kind not in kinds:
-        hint = did_you_mean(str(kind), kinds)
-        known = f", {hint}" if hint else f"; installed are {', '.join(sorted(kinds))}"
-        raise problem("unknown_kind", f"no kind of detector is called '{kind}'{known}")
+        raise problem("unknown_kind", _unknown_kind(str(kind), kinds))
     model: type[Detector] = kinds[kind].load()
-    return model.model_validate(value, context=info.context)
+    return model.parsed(value, context=info.context)
+
+
+def _unknown_kind(kind: str, kinds: Iterable[str]) -> str:
+    known = f"no kind of detector is called '{kind}'"
+    if hint := did_you_mean(kind, kinds):
+        return f"{known}, {hint}"
+    for words, advice in _MEANT:
+        if re.search(words, kind.lower()):
+            return f"{known}; {advice}"
+    return f"{known}; there are {', '.join(sorted(kinds))}"
+
+
+_MEANT = (
+    ("darknet|yolov?[234](?![0-9])", "it says what reads the file: `kind: darknet` for a .cfg and "
+     "a .weights file, `kind: onnx` for a model exported to ONNX"),
+    ("hugging|hf|auto", "for a model of Hugging Face it is `kind: transformers`"),
+    ("triton|kserve|server|http|grpc|openvino|ovms|mlserver", "for a model behind a server it is "
+     "`kind: remote`; OpenVINO, TensorRT and CUDA run ONNX models too: see `providers`"),
+    ("docker|image|command|script", "for a program of your own it is `kind: container`"),
+    ("rcnn|retinanet|fcos|ssd", "for a model of torchvision it is `kind: torchvision` with "
+     "`architecture`; for one exported to ONNX `kind: onnx`"),
+    ("yolo|ultralytics|detr|deim|dfine|torch|tensorrt|trt|tflite|keras|tensorflow|paddle|nas|mm|net",
+     "it says what reads the file, not what the network is: export the model to ONNX, then "
+     "`kind: onnx`; what its outputs mean is recognised"),
+)  # fmt: skip
+"""What a wrong kind looks like, and what is meant by it most likely."""
 
 
 DetectorField = Annotated[SerializeAsAny[Detector], WrapValidator(_of_its_kind)]

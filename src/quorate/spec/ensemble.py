@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from quorate.errors import SpecError, did_you_mean
+from quorate.errors import SpecError, did_you_mean, nearest_file
 from quorate.spec.base import Location, SpecModel, load_yaml, plain, spec_error
 from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
@@ -20,9 +20,12 @@ from quorate.spec.workflow import Name, Pool, WorkflowSettings
 class Publish(SpecModel):
     """What is written when the quorum has decided."""
 
-    formats: tuple[Literal["cvat", "coco", "voc", "yolo"], ...] = ("cvat", "coco")
+    formats: tuple[Literal["cvat", "coco", "voc", "yolo"], ...] = Field(
+        ("cvat", "coco"), description="What is written.", examples=[["cvat", "coco"]]
+    )
     attributes: tuple[Literal["votes", "score", "agreement", "detectors"], ...] = Field(
         ("votes", "score"),
+        examples=[["votes", "score"]],
         description="What each CVAT box carries as label attributes; CVAT calls the score "
         "'confidence'.",
     )
@@ -52,24 +55,44 @@ class EnsembleSpec(SpecModel):
     """A detection ensemble: the whole of one spec file."""
 
     kind: Literal["DetectionEnsemble"] = "DetectionEnsemble"
-    name: Name
+    name: Name = Field(description="What it is called.", examples=["street"])
     data: Location | None = Field(
-        None, description="Folder of pictures, COCO or CVAT data set, ZIP; relative to this file."
+        None,
+        description="Folder of pictures, COCO or CVAT data set, ZIP; relative to this file.",
+        examples=["pictures"],
     )
-    labels: tuple[str, ...] = Field((), description="Default: the data set's own.")
-    detectors: tuple[DetectorField, ...] = Field(min_length=1)
-    fusion: FusionField = Consensus()
+    labels: tuple[str, ...] = Field(
+        (), description="Default: the data set's own.", examples=[["car", "person"]]
+    )
+    detectors: tuple[DetectorField, ...] = Field(
+        min_length=1,
+        description="Who votes.",
+        examples=[[{"name": "yolo", "kind": "onnx", "weights": "yolo.onnx"}]],
+    )
+    fusion: FusionField = Field(
+        Consensus(), description="How they decide.", examples=[{"method": "wbf", "iou": 0.6}]
+    )
     quorum: int | None = Field(
         None, ge=1, description="Detectors that must finish; default: more than half."
     )
-    publish: Publish = Publish()
+    publish: Publish = Field(
+        Publish(), description="What is written.", examples=[{"formats": ["cvat"]}]
+    )
     pools: dict[Name, Pool] = Field(
-        default_factory=dict, description="On a cluster: sets of nodes, by name."
+        default_factory=dict,
+        description="On a cluster: sets of nodes, by name.",
+        examples=[{"gpu": {"gpus": 1}}],
     )
     workflow: WorkflowSettings = Field(
-        WorkflowSettings(), description="On a cluster: what its workflows share."
+        WorkflowSettings(),
+        description="On a cluster: what its workflows share.",
+        examples=[{"namespace": "vision"}],
     )
-    notify: Notifications = Field((), description="Who is told how a run went.")
+    notify: Notifications = Field(
+        (),
+        description="Who is told how a run went.",
+        examples=[[{"kind": "slack", "url": {"secret": "quorate-notify", "key": "slack"}}]],
+    )
 
     @field_validator("notify")
     @classmethod
@@ -175,14 +198,16 @@ class EnsembleSpec(SpecModel):
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise SpecError(f"{path}: there is no such file.") from None
+            raise SpecError(
+                f"{path}: there is no such file.", hint=nearest_file(str(path))
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read as text ({error}).") from None
         value = load_yaml(text, origin=str(path))
         try:
-            return cls.model_validate(value, context={"folder": path.parent})
+            return cls.parsed(value, context={"folder": path.parent})
         except ValidationError as error:
-            raise spec_error(error, origin=str(path), text=text) from None
+            raise spec_error(error, value, origin=str(path), text=text) from None
 
     def to_yaml(self) -> str:
         """The text of an equal spec file, without the fields that have their defaults."""

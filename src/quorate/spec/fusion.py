@@ -18,17 +18,21 @@ class CategoryFusion(SpecModel):
 
     iou: Fraction | None = None
     min_score: Fraction | None = None
-    weights: dict[str, Weight] = Field(default_factory=dict)
+    weights: dict[str, Weight] = Field(default_factory=dict, examples=[{"yolo": 2, "retinanet": 1}])
 
 
 class _Fusion(SpecModel):
     iou: Fraction = Field(0.5, description="Boxes overlap when their IoU is above this.")
     min_score: Fraction = Field(0.0, description="Boxes that score less take no part.")
     weights: dict[str, Weight] = Field(
-        default_factory=dict, description="Detector: weight; 1 for a detector left out."
+        default_factory=dict,
+        description="Detector: weight; 1 for a detector left out.",
+        examples=[{"yolo": 2, "retinanet": 1}],
     )
     categories: dict[str, CategoryFusion] = Field(
-        default_factory=dict, description="Label: what is different for it."
+        default_factory=dict,
+        description="Label: what is different for it.",
+        examples=[{"car": {"iou": 0.7}}],
     )
     classes: Literal["separate", "majority", "max"] = Field(
         "separate",
@@ -87,7 +91,7 @@ class Votes(_Voting):
     """Keep a group with at least `min_votes` votes."""
 
     method: Literal["votes"] = "votes"
-    min_votes: int = Field(ge=1)
+    min_votes: int = Field(ge=1, description="Votes that a group needs.", examples=[2])
 
 
 class WeightedBoxesFusion(_Fusion):
@@ -151,6 +155,11 @@ METHODS: dict[str, type[Fusion]] = {
 """Every fusion method by its name."""
 
 
+def method_name(word: str) -> str:
+    """A method's name however it is written: `Soft-NMS` is `soft_nms`."""
+    return word.lower().replace("-", "_")
+
+
 def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
     """The same settings under another method, and a sentence for each that it does not have.
 
@@ -158,6 +167,7 @@ def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
     it does not give have the new method's defaults. Raises SpecError for an unknown method, and
     for one with a required setting that the spec does not give.
     """
+    method = method_name(method)
     if method == fusion.method:
         return fusion, ()
     if method not in METHODS:
@@ -187,15 +197,18 @@ def _takes(kind: type[Fusion], name: str, value: Any) -> bool:
     if name not in kind.model_fields:
         return False
     try:
-        kind.model_validate({name: value})
+        kind.parsed({name: value})
     except ValidationError as error:
         return all(problem["loc"][:1] != (name,) for problem in error.errors())
     return True
 
 
 def _named(value: Any) -> Any:
-    """`fusion: wbf` is short for `fusion: {method: wbf}`."""
-    return {"method": value} if isinstance(value, str) else value
+    """`fusion: wbf` is short for `fusion: {method: wbf}`; `soft-nms` is `soft_nms`."""
+    value = {"method": value} if isinstance(value, str) else value
+    if isinstance(value, dict) and isinstance(value.get("method"), str):
+        return value | {"method": method_name(value["method"])}
+    return value
 
 
 FusionField = Annotated[Annotated[Fusion, Field(discriminator="method")], BeforeValidator(_named)]

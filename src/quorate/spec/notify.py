@@ -12,26 +12,40 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quorate.spec.base import SpecModel, problem
+from quorate.spec.base import SpecModel
+from quorate.spec.words import patterned, problem
 
 Event = Literal["started", "succeeded", "degraded", "failed"]
 """What is told of a run; one that ended well without a detector is degraded, not succeeded."""
 
 Address = Annotated[
     str,
-    Field(
-        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
+    patterned(
+        r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
+        "an address such as team@example.org",
         max_length=254,
     ),
 ]
-Url = Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=2048)]
+Url = Annotated[
+    str, patterned(r"^https?://[!-~]+$", "an address that begins with https://", max_length=2048)
+]
 
 
 class SecretKey(SpecModel):
     """Where a secret is: a Kubernetes Secret in the run's namespace, and the key in it."""
 
-    secret: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
-    key: str = Field(pattern=r"^[-._A-Za-z0-9]{1,253}$")
+    secret: str = patterned(
+        r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        "the name of a Secret: a-z, 0-9, - and .",
+        repr=False,
+        examples=["quorate-notify"],
+    )
+    key: str = patterned(
+        r"^[-._A-Za-z0-9]{1,253}$",
+        "a key of the Secret: letters, digits, -, _ and .",
+        repr=False,
+        examples=["slack"],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -52,7 +66,10 @@ class SecretKey(SpecModel):
 
 class _Target(SpecModel):
     when: tuple[Event, ...] = Field(
-        ("succeeded", "degraded", "failed"), min_length=1, description="What is told."
+        ("succeeded", "degraded", "failed"),
+        min_length=1,
+        description="What is told.",
+        examples=[["degraded", "failed"]],
     )
 
     @property
@@ -65,30 +82,49 @@ class Slack(_Target):
     """An incoming webhook of Slack, or of what understands the same: Mattermost, Rocket.Chat."""
 
     kind: Literal["slack"] = "slack"
-    url: SecretKey = Field(description="The webhook's URL, which is a secret itself.")
+    url: SecretKey = Field(
+        description="The webhook's URL, which is a secret itself.",
+        examples=[{"secret": "quorate-notify", "key": "slack"}],
+        repr=False,
+    )
 
 
 class Webhook(_Target):
     """Any HTTP receiver; signed as Standard Webhooks describes (standardwebhooks.com)."""
 
     kind: Literal["webhook"] = "webhook"
-    url: Url | SecretKey = Field(description="Where to; a secret where the URL is one.")
-    signing: SecretKey | None = Field(None, description="The key of the HMAC-SHA256 signature.")
+    url: Url | SecretKey = Field(
+        description="The receiver's address; a secret where the address is one.",
+        examples=["https://example.org/hook", {"secret": "quorate-notify", "key": "hook"}],
+        repr=False,
+    )
+    signing: SecretKey | None = Field(
+        None,
+        description="The key of the HMAC-SHA256 signature.",
+        examples=[{"secret": "quorate-notify", "key": "signing"}],
+        repr=False,
+    )
 
 
 class Email(_Target):
     """E-mail by SMTP."""
 
     kind: Literal["email"] = "email"
-    to: tuple[Address, ...] = Field(min_length=1, max_length=50)
-    sender: Address
-    host: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")
+    to: tuple[Address, ...] = Field(min_length=1, max_length=50, examples=[["team@example.org"]])
+    sender: Address = Field(examples=["quorate@example.org"])
+    host: str = patterned(
+        r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$",
+        "the name of a mail server",
+        examples=["smtp.example.org"],
+    )
     port: int | None = Field(
         None, ge=1, le=65535, description="Default: 587 for starttls, 465 for tls, 25 for none."
     )
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str | None = Field(None, min_length=1)
-    password: SecretKey | None = None
+    password: SecretKey | None = Field(
+        None, examples=[{"secret": "quorate-notify", "key": "password"}], repr=False
+    )
 
     @model_validator(mode="after")
     def _no_password_in_the_clear(self) -> Self:

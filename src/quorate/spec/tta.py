@@ -15,7 +15,8 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, Field, PositiveInt
 
 from quorate.errors import did_you_mean
-from quorate.spec.base import SpecModel, problem
+from quorate.spec.base import SpecModel
+from quorate.spec.words import problem
 
 
 class Number(NamedTuple):
@@ -161,7 +162,9 @@ class Tiles(SpecModel):
     """Cut a large picture into overlapping tiles, so that small objects stay large enough."""
 
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = Field(
-        640, description="Pixels of a tile's side, or [height, width]."
+        640,
+        description="Pixels of a tile's side, or [height, width].",
+        examples=[640, [480, 640]],
     )
     overlap: float = Field(
         0.2, ge=0.0, le=0.75, description="Least overlap of neighbours, as a share of a tile."

@@ -11,8 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from quorate._version import __version__
-from quorate.spec.base import SpecModel, patterned
+from quorate.spec.base import SpecModel
+from quorate.spec.words import patterned
 
+_BUCKET = r"^[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]$"
+_CONFIG_MAP = r"^[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]+)?$"
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -53,12 +56,19 @@ Quantity = Annotated[
         "a quantity such as 500m, 4 or 8Gi",
     ),
 ]
-LabelValue = Annotated[Word, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+LabelValue = Annotated[
+    Word,
+    patterned(
+        r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$",
+        "a label's value: at most 63 of letters, digits, -, _ and .",
+    ),
+]
 LabelName = Annotated[
     str,
-    Field(
-        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
-        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+    patterned(
+        r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
+        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+        "a label's name such as gpu or nvidia.com/gpu.present",
     ),
 ]
 
@@ -84,9 +94,15 @@ class Pool(SpecModel):
     """A set of nodes that detectors run on."""
 
     node_selector: dict[LabelName, LabelValue] = Field(
-        default_factory=dict, description="Labels that its nodes bear."
+        default_factory=dict,
+        description="Labels that its nodes bear.",
+        examples=[{"nvidia.com/gpu.present": "true"}],
     )
-    tolerations: tuple[Toleration, ...] = Field((), description="Taints that its nodes may have.")
+    tolerations: tuple[Toleration, ...] = Field(
+        (),
+        description="Taints that its nodes may have.",
+        examples=[[{"key": "nvidia.com/gpu", "operator": "Exists"}]],
+    )
     gpus: int = Field(0, ge=0, le=64, description="nvidia.com/gpu of each pod.")
     cpu: Quantity | None = Field(None, description="Processors of each pod: 4, or 500m.")
     memory: Quantity | None = Field(None, description="Memory of each pod: 8Gi.")
@@ -115,7 +131,9 @@ class Images(SpecModel):
 class Git(SpecModel):
     """A repository that pods get beside their other input."""
 
-    repo: str = Field(min_length=1, description="URL to clone.")
+    repo: str = Field(
+        min_length=1, description="URL to clone.", examples=["https://git.example/specs.git"]
+    )
     revision: str = Field("HEAD", min_length=1, description="Branch, tag or commit.")
     path: str | None = Field(
         None, description="The spec file in it, read when a run starts; default: the spec rendered."
@@ -133,18 +151,20 @@ class Git(SpecModel):
 class WorkflowSettings(SpecModel):
     """What the workflows of an ensemble share."""
 
-    images: Images = Images()
+    images: Images = Field(
+        Images(), description="Other images than ours.", examples=[{"cpu": "quorate-cpu:1"}]
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    image_pull_secrets: tuple[Name, ...] = ()
+    image_pull_secrets: tuple[Name, ...] = Field((), examples=[["registry"]])
     namespace: Name | None = Field(None, description="Default: the one it is created in.")
-    bucket: str | None = Field(
+    bucket: Annotated[str, patterned(_BUCKET, "a bucket's name: a-z, 0-9, - and .")] | None = Field(
         None,
-        pattern=r"^[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]$",
         description="The artifact repository's bucket; weights in it arrive as artifacts.",
     )
-    artifact_repository: str | None = Field(
+    artifact_repository: (
+        Annotated[str, patterned(_CONFIG_MAP, "CONFIGMAP or CONFIGMAP/KEY")] | None
+    ) = Field(
         None,
-        pattern=r"^[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]+)?$",
         description="CONFIGMAP or CONFIGMAP/KEY; default: the namespace's own.",
     )
     service_account: Name = Field("quorate", description="Of the pods.")
@@ -170,6 +190,12 @@ class WorkflowSettings(SpecModel):
     deadline: Duration = Field("168h", description="How long a run may take.")
     ttl: Duration = Field("168h", description="How long a finished workflow is kept.")
     labels: dict[LabelName, LabelValue] = Field(
-        default_factory=dict, description="Further labels of its workflows."
+        default_factory=dict,
+        description="Further labels of its workflows.",
+        examples=[{"team": "vision"}],
     )
-    git: Git | None = None
+    git: Git | None = Field(
+        None,
+        description="A repository that pods get.",
+        examples=[{"repo": "https://git.example/specs.git"}],
+    )

@@ -220,7 +220,7 @@ def adopt(work: Work, shard: int, detector: ContainerDetector, *, inputs: str = 
     )
     if left.file.name == "detections.parquet":
         left.file.rename(folder / GIVEN)
-    write_detections(folder / "detections.parquet", detections)
+    write_detections(folder / "detections.parquet", detections, contents)
     manifest = Manifest(
         fingerprint=digest,
         images=len(contents.images),

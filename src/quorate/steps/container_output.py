@@ -105,7 +105,7 @@ class Left:
 
         images = self.contents.images
         listed = Dataset("images.json", images, self.contents.labels)
-        _, ids = pictures_of(self.results.image_ids, str(self.file), listed)
+        ids = pictures_of(self.results.image_ids, str(self.file), listed)
         by_id = {image.id: position for position, image in enumerate(images)}
         return [by_id[known] for known in ids.tolist()]
 

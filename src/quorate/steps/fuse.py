@@ -78,7 +78,7 @@ def fuse(
         [Detections.from_parquet(folders[name] / "detections.parquet") for name in manifests]
     )
     fused = decide(detections, ensemble, contents.labels)
-    write_detections(folder / "detections.parquet", fused)
+    write_detections(folder / "detections.parquet", fused, contents)
     manifest = Manifest(
         fingerprint=inputs,
         images=len(contents.images),

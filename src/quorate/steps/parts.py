@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from quorate.steps.work import (
     write_detections,
     write_json,
 )
+from quorate.storage import sha256
 
 PART_SIZE = 64
 """Pictures a part: a killed step goes on from its last finished part."""
@@ -130,7 +130,7 @@ class Task:
             [Detections.from_parquet(self._part(start).with_suffix(".parquet"))
              for start in range(0, images, PART_SIZE)]
         )  # fmt: skip
-        write_detections(self.folder / "detections.parquet", detections)
+        write_detections(self.folder / "detections.parquet", detections, self.contents)
         voters = self.detector.voters
         counts = np.bincount(detections.detector, minlength=len(voters))
         manifest = Manifest(
@@ -158,7 +158,7 @@ class Task:
         name = self._part(start)
         try:
             part = read_json(name.with_suffix(".json"), Part)
-            digest = hashlib.sha256(name.with_suffix(".parquet").read_bytes()).hexdigest()
+            digest = sha256(name.with_suffix(".parquet"))
         except (QuorateError, OSError):
             return None
         expected = min(PART_SIZE, len(self.contents.images) - start)
@@ -174,8 +174,7 @@ class Task:
         images = self.contents.images[self.position :][: len(self.boxes)]
         boxes = self._part().with_suffix(".parquet")
         write_detections(boxes, self.voter.columns([image.id for image in images], self.boxes))
-        digest = hashlib.sha256(boxes.read_bytes()).hexdigest()
-        part = Part(self.fingerprint, len(images), digest, tuple(self.skipped))
+        part = Part(self.fingerprint, len(images), sha256(boxes), tuple(self.skipped))
         write_json(self._part().with_suffix(".json"), part)
         self.position += PART_SIZE
         self.boxes, self.skipped = [], []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from quorate.steps.results import Results
 from quorate.steps.review import with_review
 from quorate.steps.summary import Summary, summarise
 from quorate.steps.work import Work, read_json, write_json
-from quorate.storage import RESULTS, open_tree, remove_tree, safe_name
+from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
 
 if TYPE_CHECKING:
     from quorate.formats.base import Written
@@ -123,7 +122,7 @@ def _moved(stage: Path, out: Path, files: Sequence[str]) -> list[str]:
         before = read_json(out / RESULTS, Published).files
     except InputError:  # none, or damaged: then nobody knows, and nothing is removed
         before = {}
-    new = {name: (_digest(stage / name),) for name in files}
+    new = {name: (sha256(stage / name),) for name in files}
     both = before | {name: (*before.get(name, ()), *digest) for name, digest in new.items()}
     write_json(out / RESULTS, Published(both))
     for name in files:
@@ -136,7 +135,7 @@ def _moved(stage: Path, out: Path, files: Sequence[str]) -> list[str]:
         path = out / safe_name(name, origin=str(out / RESULTS))
         if not path.is_file():
             continue
-        if _digest(path) not in before[name]:
+        if sha256(path) not in before[name]:
             stays[name] = before[name]
             continue
         path.unlink()
@@ -149,11 +148,6 @@ def _moved(stage: Path, out: Path, files: Sequence[str]) -> list[str]:
         "since."
         for name in sorted(stays)
     ]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_report(

@@ -219,10 +219,18 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
-def write_detections(path: Path, detections: Detections) -> None:
-    """Write a Parquet file that appears whole or not at all."""
+def write_detections(
+    path: Path, detections: Detections, contents: ShardImages | None = None
+) -> None:
+    """Write a Parquet file that appears whole or not at all.
+
+    With the shard's `contents`, names of labels and pictures stand beside their numbers.
+    """
+    labels, pictures = None, {}
+    if contents is not None:
+        labels, pictures = contents.labels, {i.id: i.file_name for i in contents.images}
     with writing(path) as file:
-        detections.to_parquet(file)
+        detections.to_parquet(file, labels=labels, pictures=pictures)
 
 
 def done(folder: Path, fingerprint: str) -> Manifest | None:

@@ -16,8 +16,8 @@ the root are refused, as is an archive that holds such a member or that unpacks 
 it weighs. Every tree may be read from several threads at once.
 
 In the order to read: `tree` is what the three have in common, `folder`, `archive` and `s3` are
-they, `checksums` compares what came from S3; `whole` writes files that appear whole or not at all,
-`owner` lets one process at a time write.
+they, `checksums` digests files and compares what came from S3; `whole` writes files that appear
+whole or not at all, `owner` lets one process at a time write.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from quorate.errors import InputError
+from quorate.errors import InputError, nearest_file
 from quorate.storage import s3
 from quorate.storage.archive import ZipTree, in_zip
+from quorate.storage.checksums import sha256
 from quorate.storage.folder import RESULTS, FolderTree
 from quorate.storage.tree import Tree, join, refuse, safe_name
 from quorate.storage.whole import remove_unfinished, whole_file
@@ -51,6 +52,7 @@ __all__ = [
     "remove_tree",
     "remove_unfinished",
     "safe_name",
+    "sha256",
     "write_bytes",
     "writing",
 ]
@@ -86,7 +88,7 @@ def open_tree(root: str | os.PathLike[str]) -> Tree:
         return ZipTree(root, archive, file, inside)
     if os.path.exists(root):
         raise InputError(f"{root}: neither a folder nor a ZIP archive.")
-    raise InputError(f"{root}: there is no such folder or archive.")
+    raise InputError(f"{root}: there is no such folder or archive.", hint=nearest_file(root))
 
 
 def read_bytes(location: str | os.PathLike[str]) -> bytes:
@@ -105,7 +107,7 @@ def open_file(location: str | os.PathLike[str]) -> BinaryIO:
     except (NotADirectoryError, FileNotFoundError) as error:
         found = in_zip(location)
         if not found or not found[1]:
-            refuse(location, error)
+            refuse(location, error, hint=nearest_file(location))
         with open_tree(found[0]) as tree:
             return io.BytesIO(tree.read(found[1]))
     except OSError as error:

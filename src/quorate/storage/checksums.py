@@ -1,4 +1,4 @@
-"""Whether the bytes that arrived are those that a store keeps."""
+"""Digests of files, and whether the bytes that arrived are those that a store keeps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+from quorate.storage.tree import refuse
 
 
 class _Crc32:
@@ -28,6 +31,15 @@ _DIGESTS: dict[str, Callable[..., Any]] = {
     "ChecksumSHA1": hashlib.sha1,
     "ChecksumSHA256": hashlib.sha256,
 }
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a local file in hexadecimal digits; InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        refuse(str(path), error)
 
 
 def fits(file: BinaryIO, about: Mapping[str, Any], part_size: Callable[[], int]) -> bool:

@@ -74,10 +74,10 @@ def safe_name(name: str, *, origin: str) -> str:
     return name
 
 
-def refuse(location: str, error: OSError) -> NoReturn:
+def refuse(location: str, error: OSError, *, hint: str | None = None) -> NoReturn:
     """Raise an operating system's error as an InputError that names the place."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise InputError(f"{location}: there is no such file.") from None
+        raise InputError(f"{location}: there is no such file.", hint=hint) from None
     if isinstance(error, IsADirectoryError):
         raise InputError(f"{location}: is a folder, not a file.") from None
     raise InputError(f"{location}: cannot be read ({error.strerror or error}).") from None

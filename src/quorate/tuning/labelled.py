@@ -14,7 +14,7 @@ from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.formats import read
-from quorate.formats.detections.matching import picture_names
+from quorate.formats.detections.matching import PictureNames
 from quorate.labels import UNMAPPED
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
@@ -176,14 +176,16 @@ def _truth(judge: Dataset, dataset: Dataset) -> tuple[Annotations, set[int], lis
 def _image_ids(judge: Dataset, dataset: Dataset) -> dict[int, int]:
     """The truth's image id -> the data set's: by name, else by a file name that is unique."""
     own = {(i.id, i.file_name) for i in dataset.images} if judge.root == dataset.root else set()
-    names = picture_names(dataset)
+    names = PictureNames(dataset.images)
     ends = Counter(image.file_name.rsplit("/", 1)[-1] for image in judge.images)
     ids = {}
     for image in judge.images:
         end = image.file_name.rsplit("/", 1)[-1]
         found = image.id if (image.id, image.file_name) in own else names.get(image.name)
         if found is None:
-            found = names.get(image.file_name, names.get(end) if ends[end] == 1 else None)
+            found = names.get(image.file_name)
+            if found is None and ends[end] == 1:
+                found = names.get(end)
         if found is not None:
             ids[image.id] = found
     return ids

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark
@@ -201,7 +200,7 @@ def _says(text: str, target: Path, ensemble: EnsembleSpec) -> bool:
     try:
         value = load_yaml(text, origin=str(target))
         written = type(ensemble).model_validate(value, context={"folder": target.parent})
-    except (SpecError, ValidationError):
+    except SpecError:
         return False
     return _same(written.model_dump(mode="json"), ensemble.model_dump(mode="json"))
 

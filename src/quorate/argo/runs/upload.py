@@ -18,7 +18,7 @@ from pathlib import Path
 from quorate.errors import InputError, SpecError
 from quorate.progress import Progress, silent
 from quorate.spec import Detector, EnsembleSpec
-from quorate.storage import is_s3, join, open_tree, s3
+from quorate.storage import is_s3, join, open_tree, s3, sha256
 
 PREFIX = "quorate"
 SENDERS = 8
@@ -116,20 +116,12 @@ def _files(path: Path, *, whose: str) -> dict[str, Path]:
 def _digest(files: dict[str, Path]) -> str:
     """The SHA-256 of one file; for a folder, that of its files' names and digests."""
     if list(files) == [""]:
-        return _sha256(files[""])
+        return sha256(files[""])
     whole = hashlib.sha256()
     with ThreadPoolExecutor(SENDERS) as pool:
-        for name, digest in zip(files, pool.map(_sha256, files.values()), strict=True):
+        for name, digest in zip(files, pool.map(sha256, files.values()), strict=True):
             whole.update(f"{digest}  {name}\n".encode())
     return whole.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
 
 def _send(path: Path, files: dict[str, Path], target: str, task: str, report: Progress) -> str:

@@ -173,9 +173,27 @@ def _not_text(weights: str) -> DetectorError:
     )
 
 
+_EXPORTS = {
+    ".pt .pth .ckpt .torchscript": "it looks like a model of PyTorch: export it to ONNX, for "
+    "example with `yolo export model=best.pt format=onnx` or with torch.onnx.export",
+    ".engine .plan .trt": "it looks like an engine of TensorRT: name the ONNX file that it was "
+    "built from, with `providers: [TensorrtExecutionProvider]`",
+    ".tflite .pb .h5 .keras": "it looks like a model of TensorFlow: convert it with tf2onnx",
+    ".xml .bin": "it looks like a model of OpenVINO: name the ONNX file that it was made from",
+    ".pdmodel .pdiparams": "it looks like a model of Paddle: convert it with paddle2onnx",
+    ".weights .cfg": "it looks like a model of darknet: `kind: darknet` reads .cfg and .weights",
+    ".safetensors": "`kind: torchvision` and `kind: transformers` read it",
+}
+"""Endings of files that are no ONNX: what to do with such a one."""
+
+
 def _refusal(weights: str, reason: str) -> DetectorError:
     if "INVALID_PROTOBUF" in reason or "No graph was found" in reason:
-        return DetectorError(f"{weights}: not an ONNX model, or cut short.")
+        ending = os.path.splitext(weights)[1].lower()
+        known = [hint for endings, hint in _EXPORTS.items() if ending in endings.split()]
+        return DetectorError(
+            f"{weights}: not an ONNX model, or cut short.", hint=known[0] if known else None
+        )
     if "xternal data" in reason:
         return DetectorError(
             f"{weights}: the file with its external data is missing or damaged: {_plain(reason)}",

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic import model_validator as validator_of_all
-from pydantic_core import PydanticCustomError
 
 from quorate.detectors.tensors.spec import TensorDetector
 from quorate.spec.base import Location
+from quorate.spec.words import problem
 
 if TYPE_CHECKING:
     from quorate.detectors.tensors.predictor import TensorPredictor
@@ -25,13 +25,12 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
     """Refuse what is no name of a variable; it may be the secret itself, so it is not repeated."""
     for header, variable in headers.items():
         if not _HEADER.fullmatch(header):
-            raise PydanticCustomError("header", "'{name}' is no header", {"name": header})
+            raise problem("header", f"'{header}' is no header")
         if not _VARIABLE.fullmatch(variable):
-            raise PydanticCustomError(
+            raise problem(
                 "header_value",
-                "'{name}' must be given the name of an environment variable that holds its value, "
-                "never the value itself",
-                {"name": header},
+                f"'{header}' must be given the name of an environment variable that holds its "
+                "value, never the value itself",
             )
     return headers
 
@@ -71,6 +70,7 @@ class RemoteDetector(TensorDetector):
         default_factory=dict,
         description="Header: the environment variable that holds its value.",
         examples=[{"Authorization": "MODEL_SERVER_AUTHORIZATION"}],
+        repr=False,
     )
     tls_verify: bool = Field(True, description="Check the server's certificate.")
     tls_ca: Location | None = Field(
@@ -82,18 +82,18 @@ class RemoteDetector(TensorDetector):
         """For the whole, so that an address with a password in it is not repeated in the error."""
         parts = urlsplit(self.url)
         if parts.scheme not in SCHEMES or not parts.hostname:
-            problem = f"`url` must begin with one of {', '.join(f'{s}://' for s in SCHEMES)}"
+            wrong = f"`url` must begin with one of {', '.join(f'{s}://' for s in SCHEMES)}"
         elif parts.username is not None or parts.password is not None:
-            problem = "`url` holds a password; give it through `headers`, from the environment"
+            wrong = "`url` holds a password; give it through `headers`, from the environment"
         elif parts.query or parts.fragment:
-            problem = "`url` goes on after '?' or '#'; give what stands before /v2"
+            wrong = "`url` goes on after '?' or '#'; give what stands before /v2"
         elif self.rpc and parts.path.strip("/"):
-            problem = "`url` has a path, which gRPC has no place for"
+            wrong = "`url` has a path, which gRPC has no place for"
         elif self.rpc and not self.tls_verify:
-            problem = "`tls_verify: false` is not to be had with gRPC; name a `tls_ca` instead"
+            wrong = "`tls_verify: false` is not to be had with gRPC; name a `tls_ca` instead"
         else:
             return self
-        raise PydanticCustomError("url", "{problem}", {"problem": problem})
+        raise problem("url", wrong)
 
     @property
     def rpc(self) -> bool:

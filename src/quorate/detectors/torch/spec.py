@@ -11,8 +11,9 @@ from pydantic import Field, PositiveInt
 
 from quorate.spec.base import Location
 from quorate.spec.detector import Detector
+from quorate.spec.words import patterned
 
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Device = Annotated[str, patterned(r"^(auto|cpu|cuda(:\d+)?)$", "auto, cpu, cuda or cuda:1")]
 Precision = Literal["float32", "float16", "bfloat16"]
 
 

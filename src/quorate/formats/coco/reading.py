@@ -7,16 +7,19 @@ of an annotation.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from codecs import BOM_UTF8
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from quorate.annotations import Kind
+from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, not_utf8, side
+from quorate.formats.base import Source, as_number, not_utf8, side
 from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
@@ -25,43 +28,51 @@ from quorate.labels import Labels
 from quorate.masks import shapes as masks
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
+_ROBOFLOW = "_annotations.coco.json"
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+MANY_CROWDS = 0.05
+"""Of all annotations; COCO's own files have 1 %."""
+
+# As scripts write them: pandas makes 42 to 42.0, a form makes it to "42", and what is missing to
+# null.
+_Id = int | float | str
 
 
 class _Image(msgspec.Struct):
-    id: int | str
+    id: _Id
     file_name: str
-    width: float = 0
-    height: float = 0
+    width: float | str | None = None
+    height: float | str | None = None
 
 
 class _Category(msgspec.Struct):
-    id: int
-    name: str
+    id: _Id
+    name: str | int
     supercategory: str | None = None
 
 
 class _Annotation(msgspec.Struct, gc=False):
-    image_id: int | str
-    category_id: int
+    image_id: _Id
+    category_id: _Id
     bbox: list[float] | None = None
     segmentation: msgspec.Raw = msgspec.Raw()
     area: float | None = None
-    iscrowd: int | bool = 0
+    iscrowd: bool | int | float | str | None = None
     score: float | None = None
-    attributes: dict[str, Any] | None = None
+    attributes: Any = None
 
 
 class _File(msgspec.Struct):
-    images: list[_Image]
-    categories: list[_Category] = []
-    annotations: list[_Annotation] = []
+    images: list[_Image] | None
+    categories: list[_Category] | None = None
+    annotations: list[_Annotation] | None = None
     info: Any = None
     licenses: Any = None
 
 
 _POLYGONS = msgspec.json.Decoder(list[list[float]])
+_POLYGON = msgspec.json.Decoder(list[float])
 
 
 def recognise(source: Source) -> bool:
@@ -74,44 +85,68 @@ def _files(source: Source) -> list[str]:
     if instances and not source.single:
         return instances
     near = [n for n in source.ending(".json") if n.count("/") <= 1]
-    return [name for name in near if _is_coco(source.tree.read(name))] if len(near) <= 8 else []
+    roboflow = [name for name in near if name.endswith(_ROBOFLOW)]
+    if roboflow or len(near) > 8:
+        return roboflow
+    return [name for name in near if _is_coco(source.tree.read(name))]
 
 
 def _is_coco(data: bytes) -> bool:
     try:
-        return "images" in _TOP.decode(data)
+        return "images" in _TOP.decode(data.removeprefix(BOM_UTF8))
     except _NO_JSON:
         # A truncated file is recognised by its look, so that the error names what is wrong.
-        return data.lstrip()[:1] == b"{" and b'"images"' in data
+        return data.removeprefix(BOM_UTF8).lstrip()[:1] == b"{" and b'"images"' in data
+
+
+def _subsets(files: Sequence[str]) -> list[str]:
+    """A subset for each of several files: its name behind `instances_`, its folder, or its stem.
+
+    The first of these that tells all of them apart, as Roboflow's `train/_annotations.coco.json`.
+    """
+    instances = [_INSTANCES.match(name) for name in files]
+    stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in files]
+    for told in (
+        [found["subset"] if found else "" for found in instances],
+        [name.partition("/")[0] if "/" in name else "" for name in files],
+        stems,
+    ):
+        if len(set(told)) == len(files):
+            return told if len(files) > 1 else [""]
+    return [found["subset"] if found else "" for found in instances]
 
 
 def read(source: Source) -> Dataset:
-    """All files of a COCO data set as one; the subset is the part after `instances_`.
+    """All files of a COCO data set as one; for the subsets see `_subsets`.
 
     Ids that are text, or that two files use for different pictures, are numbered anew, and the
-    old id is kept in `Image.source_id`. An annotation without `area` has none; one without a box
-    gets that of its segmentation. The attribute `confidence`, which Quorate writes beside the
-    score, becomes the attribute `score` (see `with_scores`). Category ids are kept; files that
-    name one id differently are refused.
+    old id is kept in `Image.source_id`. 42.0 is 42; "42" is 42 where the list of pictures or of
+    categories has no "42"; null is as if it were not there. An annotation without `area` has none;
+    one without a box gets that of its segmentation; one without both is left out and counted. The
+    attribute `confidence`, which Quorate writes beside the score, becomes the attribute `score`
+    (see `with_scores`). Category ids are kept; files that name one id differently are refused.
+    Several ids of one name are one category. Of crowds, see `_Shapes`.
     """
     files = _files(source)
     if not files:
         raise FormatError(f"{source.location}: no COCO file (a JSON file with `images`).")
     parts = [(name, _decoded(source, name)) for name in files]
-    labels, label_info = _labels(source, parts)
-    numbers = [image.id for _, part in parts for image in part.images]
+    told: Counter[str] = Counter()
+    categories, labels, label_info, notes = _labels(source, parts)
+    numbers = [whole(image.id) for _, part in parts for image in part.images or ()]
     renumber = len(set(numbers)) < len(numbers) or any(isinstance(n, str) for n in numbers)
-    rows = Rows()
+    shapes = _Shapes(categories, told)
     images: list[Image] = []
-    for name, part in parts:
-        found = _INSTANCES.match(name)
-        subset = found["subset"] if found and len(files) > 1 else ""
+    for (name, part), subset in zip(parts, _subsets(files), strict=True):
         ids: dict[int | str, int] = {}
-        for image in part.images:
-            if image.id in ids:
-                raise FormatError(f"{source.place(name)}: two pictures have the id {image.id!r}.")
+        for image in part.images or ():
             place = f"{source.place(name)}: picture '{image.file_name}'"
-            ids[image.id] = number = len(images) + 1 if renumber else int(image.id)
+            known = whole(image.id)
+            if known in ids:
+                raise FormatError(f"{source.place(name)}: two pictures have the id {known!r}.")
+            if not isinstance(known, int | str):
+                raise FormatError(f"{place} has the id {known}, which is no whole number.")
+            ids[known] = number = len(images) + 1 if renumber else int(known)
             if not -(2**63) <= number < 2**63:
                 raise FormatError(
                     f"{place} has the id {number}, which 64 bits do not hold.",
@@ -124,27 +159,42 @@ def read(source: Source) -> Dataset:
                     width=side(image.width, place),
                     height=side(image.height, place),
                     subset=subset,
-                    source_id=str(image.id) if renumber else None,
+                    source_id=str(known) if renumber else None,
                 )
             )
-        _shapes(rows, part.annotations, ids, labels, source.place(name))
-    root, moved, notes = placed(source, images)
+        shapes.add(part.annotations or (), ids, source.place(name))
+    root, moved, more = placed(source, images)
+    annotations = with_scores(shapes.built())
     first = parts[0][1]
+    notes += [f"{source.location}: {count:,} {what}." for what, count in told.items()]
     return Dataset(
         root=root,
         images=moved,
         labels=labels,
-        annotations=with_scores(rows.build()),
+        annotations=annotations,
         label_info=label_info,
         info={key: told for key in ("info", "licenses") if (told := getattr(first, key))},
-        notes=tuple(notes),
+        notes=(*notes, *more),
     )
+
+
+def whole(value: float | str) -> float | str:
+    """An id: a float that is a whole number as an int; any other value as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _meant(known: Mapping[Any, int], value: float | str) -> int | None:
+    """What an id stands for, where it may be the same number as text, or the other way."""
+    found = known.get(value)  # 42.0 finds 42
+    if found is not None:
+        return found
+    return known.get(as_number(value) if isinstance(value, str) else str(whole(value)))
 
 
 def _decoded(source: Source, name: str) -> _File:
     data = source.tree.read(name)
     try:
-        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_File)
+        return msgspec.json.decode(data.removeprefix(BOM_UTF8), type=_File)
     except _NO_JSON as error:
         raise json_fault(error, data, source.place(name)) from None
 
@@ -171,103 +221,197 @@ def json_fault(error: Exception, data: bytes, place: str) -> FormatError:
 
 def _labels(
     source: Source, parts: Sequence[tuple[str, _File]]
-) -> tuple[Labels, dict[str, LabelInfo]]:
+) -> tuple[dict[int, int], Labels, dict[str, LabelInfo], list[str]]:
+    """The category that each id stands for, the labels, more on them, and notes.
+
+    Several ids of one name are one category: the first of them that has annotations. An id 0
+    without annotations whose name is the group of others is no label: Roboflow writes it so.
+    """
     names: dict[int, str] = {}
-    infos: dict[str, LabelInfo] = {}
+    groups: dict[str, str] = {}
     for name, part in parts:
-        for category in part.categories:
-            if not -(2**31) <= category.id < 2**31:
+        for category in part.categories or ():
+            place = f"{source.place(name)}: category '{category.name}'"
+            known = as_number(category.id) if isinstance(category.id, str) else whole(category.id)
+            if not isinstance(known, int) or not -(2**31) <= known < 2**31:
                 raise LabelError(
-                    f"{source.place(name)}: category '{category.name}' has the id {category.id}, "
-                    "which 32 bits do not hold.",
+                    f"{place} has the id {category.id!r}, which is no whole number of 32 bits.",
                     hint="number the categories from 1",
                 )
-            if names.setdefault(category.id, category.name) != category.name:
+            if names.setdefault(known, str(category.name)) != str(category.name):
                 raise LabelError(
-                    f"{source.place(name)}: category {category.id} is '{category.name}', but "
-                    f"'{names[category.id]}' in {source.place(parts[0][0])}."
+                    f"{source.place(name)}: category {known} is '{category.name}', but "
+                    f"'{names[known]}' in {source.place(parts[0][0])}."
                 )
             if category.supercategory:
-                infos[category.name] = LabelInfo(supercategory=category.supercategory)
+                groups[str(category.name)] = category.supercategory
+    given = {shape.category_id for _, part in parts for shape in part.annotations or ()}
+    used = {as_number(value) if isinstance(value, str) else value for value in given}
+    notes = []
+    if 0 in names and 0 not in used and names[0] in groups.values():
+        notes.append(
+            f"{source.location}: category 0, '{names[0]}', is the group of the others and has no "
+            "annotation: it is no label."
+        )
+        del names[0]
+    kept: dict[str, int] = {}
+    for known, name in sorted(names.items(), key=lambda one: one[0] not in used):
+        kept.setdefault(name, known)
+    for known, name in names.items():
+        if kept[name] != known:
+            notes.append(
+                f"{source.location}: categories {kept[name]} and {known} are both called "
+                f"'{name}': they are one label, category {kept[name]}."
+            )
+    meant = {known: kept[name] for known, name in names.items()}
+    infos = {name: LabelInfo(supercategory=group) for name, group in groups.items() if name in kept}
+    own = [known for known, name in names.items() if kept[name] == known]
     try:
-        return Labels(names=tuple(names.values()), ids=tuple(names)), infos
+        return meant, Labels(tuple(names[i] for i in own), tuple(own)), infos, notes
     except LabelError as error:
         raise LabelError(f"{source.location}: {error.message}", hint=error.hint) from None
 
 
-def _shapes(
-    rows: Rows,
-    annotations: Sequence[_Annotation],
-    ids: dict[int | str, int],
-    labels: Labels,
-    place: str,
-) -> None:
-    known = set(labels.ids)
-    for number, shape in enumerate(annotations, start=1):
-        image_id = ids.get(shape.image_id)
-        if image_id is None:
-            raise FormatError(
-                f"{place}: annotation {number} is of picture {shape.image_id!r}, "
-                "which is not in the list of pictures."
-            )
-        if shape.category_id not in known:
-            raise LabelError(
-                f"{place}: annotation {number} is of category {shape.category_id}, "
-                "which is not in the list of categories."
-            )
-        kind, points, box = _segmentation(shape.segmentation, f"{place}: annotation {number}")
-        if shape.bbox is not None and kind != Kind.MASK:
-            if len(shape.bbox) != 4:
+class _Shapes:
+    """Gathers the annotations of all files.
+
+    A crowd is a region of many objects, which evaluation does not count. Tools that write every
+    mask as run lengths with `iscrowd` 1, as CVAT does, mean single objects. So a mask with CVAT's
+    attributes is an object, unless they say `is_crowd`, as Quorate does of true crowds; and where
+    all annotations are crowds, none is.
+    """
+
+    def __init__(self, categories: Mapping[int, int], told: Counter[str]) -> None:
+        self._categories = categories
+        self._told = told
+        self._rows = Rows()
+        self._sure = False  # whether some are crowds without doubt
+
+    def add(
+        self, annotations: Sequence[_Annotation], ids: Mapping[int | str, int], place: str
+    ) -> None:
+        """The annotations of one file, whose pictures have the `ids`."""
+        told = self._told
+        for position, shape in enumerate(annotations, start=1):
+            image_id = _meant(ids, shape.image_id)
+            if image_id is None:
                 raise FormatError(
-                    f"{place}: annotation {number} has a bbox of {len(shape.bbox)} numbers, not 4."
+                    f"{place}: annotation {position} is of picture {shape.image_id!r}, "
+                    "which is not in the list of pictures."
                 )
-            x, y, width, height = shape.bbox
-            box = (x, y, x + width, y + height)
-        if box is None:
-            raise FormatError(f"{place}: annotation {number} has neither bbox nor segmentation.")
-        attributes = dict(shape.attributes or ())
-        rotation = _as_number(attributes.pop("rotation", 0.0))
-        occluded = bool(attributes.pop("occluded", False))
-        source = str(attributes.pop("source", "file"))
-        if shape.score is not None:
-            attributes["score"] = shape.score
-        rows.add(
-            image_id,
-            shape.category_id,
-            box,
-            kind=kind,
-            rotation=rotation if kind == Kind.BOX else 0.0,
-            occluded=occluded,
-            iscrowd=bool(shape.iscrowd),
-            source=source,
-            area=float("nan") if shape.area is None else shape.area,
-            points=points,
-            attributes=attributes,
-        )
+            category = _meant(self._categories, shape.category_id)
+            if category is None:
+                raise LabelError(
+                    f"{place}: annotation {position} is of category {shape.category_id}, "
+                    "which is not in the list of categories."
+                )
+            where = f"{place}: annotation {position}"
+            kind, points, box = _segmentation(shape.segmentation, where, told)
+            if shape.bbox and kind != Kind.MASK:
+                if len(shape.bbox) != 4:
+                    raise FormatError(f"{where} has a bbox of {len(shape.bbox)} numbers, not 4.")
+                x, y, width, height = shape.bbox
+                box = (x, y, x + width, y + height)
+            if box is None:
+                told["annotations have neither bbox nor segmentation and are left out"] += 1
+                continue
+            attributes = _attributes(shape, told)
+            crowd = _true(shape.iscrowd, where)
+            sure = crowd and bool(attributes.pop("is_crowd", False))
+            self._sure |= sure
+            if crowd and not sure and kind == Kind.MASK and "occluded" in attributes:
+                told[CVATS_MASKS] += 1
+                crowd = False
+            rotation = _as_number(attributes.pop("rotation", 0.0))
+            self._rows.add(
+                image_id,
+                category,
+                box,
+                kind=kind,
+                rotation=rotation if kind == Kind.BOX else 0.0,
+                occluded=bool(attributes.pop("occluded", False)),
+                iscrowd=crowd,
+                source=str(attributes.pop("source", "file")),
+                area=float("nan") if shape.area is None else shape.area,
+                points=points,
+                attributes=attributes,
+            )
+
+    def built(self) -> Annotations:
+        """All of them."""
+        shapes = self._rows.build()
+        crowds, n = int(shapes.iscrowd.sum()), len(shapes)
+        if n and crowds == n and not self._sure:
+            self._told[ALL_CROWDS] = n
+            return replace(shapes, iscrowd=np.zeros(n, np.bool_))
+        if crowds > MANY_CROWDS * n:
+            self._told[f"of {n:,} {SOME_CROWDS}"] = crowds
+        return shapes
+
+
+CVATS_MASKS = "masks are marked as crowds (iscrowd 1), as CVAT marks every mask; they are objects"
+ALL_CROWDS = "annotations, all there are, are marked as crowds (iscrowd 1); they are objects"
+SOME_CROWDS = (
+    "annotations are marked as crowds (iscrowd 1), which evaluation does not count; where each is "
+    "one object, write iscrowd 0"
+)
+
+
+def _attributes(shape: _Annotation, told: Counter[str]) -> dict[str, Any]:
+    """The attributes of an annotation, with its score."""
+    given = shape.attributes or {}
+    if not isinstance(given, dict):
+        told["annotations have `attributes` that are no mapping; these are left out"] += 1
+        given = {}
+    attributes = dict(given)
+    if shape.score is not None:
+        attributes["score"] = shape.score
+    return attributes
+
+
+def _true(value: bool | float | str | None, where: str) -> bool:
+    """Whether `iscrowd` says so, as a number, as a word or as text of a number."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word not in ("", "0", "1", "false", "true"):
+            raise FormatError(f"{where} has the iscrowd {value[:30]!r}.", hint="it is 0 or 1")
+        return word in ("1", "true")
+    return bool(value)
 
 
 def _segmentation(
-    raw: msgspec.Raw, place: str
+    raw: msgspec.Raw, place: str, told: Counter[str]
 ) -> tuple[Kind, Any, tuple[float, float, float, float] | None]:
     text = bytes(raw).strip()
-    if text in (b"", b"[]", b"null", b"[[]]"):
+    if text in (b"", b"[]", b"null", b"[[]]", b"{}", b'""'):
         return Kind.BOX, (), None
     try:
         if text[:1] == b"{":
             runs = RUNS.decode(text)
             box, ours = masks.from_coco(runs.counts, runs.size, place=place)
             return Kind.MASK, ours, box
-        rings = [ring for ring in _POLYGONS.decode(text) if ring]
+        try:
+            rings = [ring for ring in _POLYGONS.decode(text) if ring]
+        except msgspec.ValidationError:
+            rings = [_POLYGON.decode(text)]
+            told["segmentations are one flat list; each is taken for one polygon"] += 1
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{place}: a segmentation that is none ({error}).") from None
+        raise FormatError(
+            f"{place}: a segmentation that is none ({error}).",
+            hint="polygons are [[x, y, x, y, …], …], run lengths "
+            '{"size": [height, width], "counts": …}',
+        ) from None
     if any(len(ring) % 2 for ring in rings):
         raise FormatError(f"{place}: a polygon with an odd number of coordinates.")
-    if not rings:
-        return Kind.BOX, (), None
     points = parted(rings)
+    if not len(points):
+        return Kind.BOX, (), None
     x, y = points[::2], points[1::2]
-    box = (np.nanmin(x), np.nanmin(y), np.nanmax(x), np.nanmax(y))
-    return Kind.POLYGON, points, (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+    box = (float(np.nanmin(x)), float(np.nanmin(y)), float(np.nanmax(x)), float(np.nanmax(y)))
+    closed = [ring for ring in rings if len(ring) >= 6]
+    if len(closed) < len(rings):
+        told["polygons have rings of fewer than three points, which are left out"] += 1
+    return (Kind.POLYGON, parted(closed), box) if closed else (Kind.BOX, (), box)
 
 
 def _as_number(value: object) -> float:

@@ -4,7 +4,8 @@
 
 Format: https://cocodataset.org/#format-results. The list is read part by part: memory holds the
 columns (32 bytes a box) and one part of the file, some megabytes of JSON as objects; a detection
-larger than that is a part of its own. `image_id` and `category_id` may be text; a
+larger than that is a part of its own. `image_id` and `category_id` may be text, or 42.0 for 42; a
+picture's `file_name` goes before its `image_id`, which Ultralytics makes up from the name; a
 `segmentation`, run lengths or polygons, stands for a `bbox` that is missing; `votes`, `agreement`
 and `detectors`, which Quorate adds to fused boxes, are kept. Of a key that stands twice in a
 detection the last one counts, as in Python's `json`.
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import not_utf8
+from quorate.formats.base import not_utf8, score_hint, scores_within
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
 from quorate.masks import Masks
@@ -47,14 +48,15 @@ _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Result(msgspec.Struct, gc=False):
-    image_id: int | str
-    category_id: int | str
+    image_id: int | float | str
+    category_id: int | float | str
     score: float
     bbox: tuple[float, float, float, float] | None = None
     segmentation: msgspec.Raw = msgspec.Raw()
     votes: _Int64 = 1
     agreement: float = 1.0
     detectors: list[str] | None = None
+    file_name: str | None = None
 
 
 MOST_PACKED, MOST_UNPACKED = 200, 64 << 20
@@ -258,25 +260,27 @@ class _Columns:
         if not n:
             return
         bbox, masks = self._boxes(results)
-        score = np.fromiter([r.score for r in results], np.float64, n)
+        score, no_score = scores_within(np.fromiter([r.score for r in results], np.float64, n))
         votes = np.fromiter([r.votes for r in results], np.int64, n)
         agreement = np.fromiter([r.agreement for r in results], np.float64, n)
         for wrong, what in (
             (bbox[:, 2:] < 0, "has a negative width or height; a bbox is [x, y, w, h]"),
-            (~((score >= 0) & (score <= 1)), "has a score that is not within 0..1"),
+            (no_score, "has a score that is not within 0..1"),
             (np.abs(bbox) > FURTHEST, "reaches further than any picture"),
             (~((agreement >= 0) & (agreement <= 1)), "has an agreement that is not within 0..1"),
         ):
             if wrong.any():
                 row = int(np.flatnonzero(wrong.reshape(n, -1).any(axis=1))[0])
+                said = results[row].score
                 raise FormatError(
                     f"{self.location}: detection {self.count + row + 1} {what} (bbox "
-                    f"{bbox[row].tolist()}, score {score[row]:g})."
+                    f"{bbox[row].tolist()}, score {said!r}).",
+                    hint=score_hint(said) if wrong is no_score else None,
                 )
         bbox[:, 2:] += bbox[:, :2]
         self.parts.append(
             {
-                "image": self.images.of([r.image_id for r in results]),
+                "image": self.images.of(_pictures(results)),
                 "category": self.categories.of([r.category_id for r in results]),
                 "xyxy": bbox.astype(np.float32),
                 "score": score.astype(np.float32),
@@ -314,11 +318,15 @@ class _Columns:
     def results(self) -> Results:
         """All parts as one."""
         named = [*self.named, *([None] * (self.count - len(self.named)))]
+        pictures = [one if isinstance(one, tuple) else ("", one) for one in self.images]
         return Results(
             **{name: self._column(name) for name in _COLUMNS},
             detectors=named if self.named else None,
-            image_ids=list(self.images),
-            category_ids=list(self.categories),
+            image_ids=[name if name else _whole(known, self.location) for name, known in pictures],
+            category_ids=[_whole(known, self.location) for known in self.categories],
+            stated=[_whole(known, self.location) if name else None for name, known in pictures]
+            if any(name for name, _ in pictures)
+            else [],
             masks=Masks.concat(self.masks)
             if any(isinstance(part, Masks) for part in self.masks)
             else None,
@@ -331,13 +339,32 @@ class _Columns:
         return np.concatenate([empty, *(part.pop(name) for part in self.parts)])
 
 
-class _Positions(dict[int | str, int]):
+def _pictures(results: list[_Result]) -> list[Any]:
+    """What says which picture is meant: `image_id`, or where there is one `file_name` and it."""
+    names = [r.file_name for r in results]
+    if not any(names):
+        return [r.image_id for r in results]
+    return [(r.file_name, r.image_id) if r.file_name else r.image_id for r in results]
+
+
+def _whole(known: float | str, location: str) -> int | str:
+    """An id, where a float is a whole number."""
+    if not isinstance(known, float):
+        return known
+    if not known.is_integer():
+        raise FormatError(
+            f"{location}: the id {known} of a picture or category is no whole number."
+        )
+    return int(known)
+
+
+class _Positions(dict[Any, int]):
     """The position of each id, in order of sight."""
 
-    def __missing__(self, value: int | str) -> int:
+    def __missing__(self, value: Any) -> int:
         self[value] = position = len(self)
         return position
 
-    def of(self, ids: list[int | str]) -> NDArray[np.int32]:
+    def of(self, ids: list[Any]) -> NDArray[np.int32]:
         """(n,) the positions of ids, new or known."""
         return np.fromiter(map(self.__getitem__, ids), np.int32, len(ids))

@@ -1,12 +1,12 @@
 """COCO, written: `annotations/instances_SUBSET.json`, or one bare JSON file.
 
-CVAT's own traps are kept out of it: category ids start at 1, each annotation has all seven keys,
-a mask has `iscrowd` 1.
+CVAT's own traps are kept out of it: category ids start at 1, each annotation has all seven keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -14,9 +14,9 @@ import numpy as np
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
-from quorate.errors import LabelError
 from quorate.formats.base import Written, open_target
 from quorate.formats.shapes import by_image, plain_values, shoelace
+from quorate.labels import Labels
 from quorate.masks.shapes import polygon_rings
 
 
@@ -26,7 +26,7 @@ def write(
     target: str,
     *,
     decimals: int = 3,
-    **_: Any,
+    renumber: bool = False,
 ) -> Written:
     """Write `annotations/instances_SUBSET.json` (`default` where pictures have no subset).
 
@@ -35,15 +35,13 @@ def write(
     polylines have no place in COCO: they are left out and counted. `score` stands beside the box,
     where pycocotools looks for it, and in `attributes` as `confidence`, unless the shapes have an
     attribute of that name: CVAT's import, from 2.56 on, takes an attribute called `score` away.
-    Every other attribute stands in `attributes`.
+    Every other attribute stands in `attributes`; a true crowd has `is_crowd` there, for many
+    tools mark every mask with `iscrowd` 1.
+
+    Categories keep their ids, unless one is below 1, which CVAT refuses, or `renumber` asks for
+    1, 2, 3, … without gaps, in the vocabulary's order.
     """
-    if 0 in dataset.labels.ids:
-        raise LabelError(
-            f"The category id 0 ('{dataset.labels.name_of(0)}') cannot be written to COCO: "
-            "CVAT refuses it.",
-            hint="number the categories from 1",
-        )
-    notes: list[str] = []
+    dataset, annotations, notes = renumbered(dataset, annotations, always=renumber)
     single = target.lower().endswith(".json")
     subsets = [""] if single else list(dict.fromkeys(image.subset for image in dataset.images))
     encoder = msgspec.json.Encoder()
@@ -75,6 +73,27 @@ def write(
             "size) are left out, for the format has none."
         )
     return Written(files=out.files, notes=notes)
+
+
+def renumbered(
+    dataset: Dataset, annotations: Annotations, *, always: bool
+) -> tuple[Dataset, Annotations, list[str]]:
+    """Both with categories 1, 2, 3, …, where an id is below 1 or it is `always` asked; notes."""
+    old, new = dataset.labels, Labels.from_names(dataset.labels.names)
+    if old == new or not (always or min(old.ids, default=1) < 1):
+        return dataset, annotations, []
+    place = old.positions(annotations.category_id)
+    if (place < 0).any():
+        old.name_of(int(annotations.category_id[place < 0][0]))
+    ids = (place + 1).astype(np.int32)
+    return (
+        replace(dataset, labels=new),
+        replace(annotations, category_id=ids),
+        [
+            "COCO: categories are numbered anew from 1, in their order "
+            f"({old.ids[0]} '{old.names[0]}' is 1); names stay."
+        ],
+    )
 
 
 def _head(dataset: Dataset, images: Sequence[Image]) -> dict[str, Any]:
@@ -142,7 +161,6 @@ def _objects(
             width, height = sizes[image_id]
             counts = pixels.runs[slice(*pixels.offsets[place[row] :][:2])].tolist()
             segmentation = {"counts": counts, "size": [height, width]}
-            iscrowd = True
             if not known_area[row]:
                 stated = float(sum(counts[1::2]))
         else:
@@ -153,6 +171,8 @@ def _objects(
         if kind == Kind.BOX:
             attributes["rotation"] = rotation
         attributes["source"] = part.sources[source]
+        if iscrowd:
+            attributes["is_crowd"] = True
         found = {
             "id": number,
             "image_id": image_id,

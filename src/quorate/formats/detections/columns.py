@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,8 @@ class Results:
     votes            int16    (n,)
     agreement        float32  (n,)
     detectors        who carried each box, where the file tells it
+    stated           beside `image_ids`: the `image_id` of a picture that is called by its
+                     `file_name`, else None; nothing where no picture is
     masks            None where the file has none
     polygons         segmentations that are no masks yet; see `drawn`
     """
@@ -66,8 +69,24 @@ class Results:
     detectors: list[list[str] | None] | None
     image_ids: list[int | str] = field(default_factory=list)
     category_ids: list[int | str] = field(default_factory=list)
+    stated: list[int | str | None] = field(default_factory=list)
     masks: Masks | None = None
     polygons: Polygons = field(default_factory=lambda: Polygons.concat([]))
+
+    def take(self, rows: NDArray[np.bool_]) -> Results:
+        """Those that a mask of (n,) says, with the categories that they have."""
+        polygons = self.polygons.take(rows[self.polygons.rows])
+        kept, category = np.unique(self.category[rows], return_inverse=True)
+        names = ("image", "xyxy", "score", "votes", "agreement")
+        return replace(
+            self,
+            category=category.astype(np.int32),
+            category_ids=[self.category_ids[i] for i in kept.tolist()],
+            **{name: getattr(self, name)[rows] for name in names},
+            detectors=self.detectors and list(compress(self.detectors, rows)),
+            masks=None if self.masks is None else self.masks.take(rows),
+            polygons=replace(polygons, rows=(np.cumsum(rows) - 1)[polygons.rows]),
+        )
 
     def drawn(self, sizes: Sequence[tuple[int, int]]) -> Results:
         """The same with polygons as masks, whose pixels are those of pycocotools.

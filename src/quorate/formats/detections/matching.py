@@ -5,8 +5,9 @@ Alone, a file's ids are its vocabulary: text is numbered from 1 in order of sigh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,79 +15,214 @@ from numpy.typing import NDArray
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, did_you_mean
-from quorate.formats.base import is_picture
+from quorate.formats.base import as_number, is_picture
 from quorate.labels import Labels
 
 Key = TypeVar("Key", int, str)
 
 
-def pictures_of(
-    ids: Sequence[int | str], location: str, dataset: Dataset | None
-) -> tuple[tuple[Image, ...], NDArray[np.int64]]:
-    """The pictures that ids stand for, and the number of each id's."""
+class Matched(NamedTuple):
+    """The pictures that ids stand for: of the data set, or the ids' own.
+
+    numbers  int64 (n,)  each id's `Image.id`; -1 where the data set has no such picture
+    notes    what was found out, a sentence each
+    """
+
+    images: tuple[Image, ...]
+    numbers: NDArray[np.int64]
+    notes: list[str]
+
+
+def matched(
+    ids: Sequence[int | str],
+    location: str,
+    dataset: Dataset | None,
+    stated: Sequence[int | str | None] = (),
+) -> Matched:
+    """Which pictures the ids of a file mean.
+
+    A text is a name, else a number. Names may have more folders than the data set's, or fewer, as
+    long as that means one picture; where the folders of all differ from it, the base names decide
+    if they are unique. Numbers are ids, or names where these fit more of them, as Ultralytics
+    calls 0045.jpg 45. Beside an id that is a file's name `stated` has its `image_id`, which counts
+    where the name means several pictures, and where no such name is known.
+
+    Raises FormatError for a name that means several pictures, and where no id is known.
+    """
     if dataset is None:
-        taken = {i for i in ids if isinstance(i, int)}
-        numbers = []
-        images = []
-        following = 1
-        for known in ids:
-            number = known if isinstance(known, int) else following
-            if isinstance(known, str):
-                while number in taken:
-                    number += 1
-                following = number + 1
-            numbers.append(number)
-            said = known if isinstance(known, str) else None
-            images.append(Image(id=number, file_name=str(known), source_id=said))
-        return tuple(images), _numbers(numbers, np.int64, location, "image id")
-    by_name = picture_names(dataset)
-    by_id = {image.id: image.id for image in dataset.images}
-    if {known for known in ids if isinstance(known, int)} - by_id.keys():
-        by_number = _names_as_numbers(by_name)
-        if all(known in by_number for known in ids if isinstance(known, int)):
-            by_id = by_number
-    numbers = []
-    for known in ids:
-        found = by_id.get(known) if isinstance(known, int) else None
-        if found is None:
-            text = str(known)
-            found = by_name.get(text, by_name.get(_stem(text)))
-            if found is None and text.isdecimal():
-                found = by_id.get(int(text))
-        if found is None:
-            raise FormatError(
-                f"{location}: its picture {known!r} is not in the data set ({dataset.root}).",
-                hint=did_you_mean(str(known), list(by_name)[:5000]),
+        return _own(ids, location, stated)
+    names = PictureNames(dataset.images)
+    by_id: dict[Any, int] = {image.id: image.id for image in dataset.images}
+    notes = []
+    beside = list(stated) or [None] * len(ids)
+    named = [i for i, known in enumerate(beside) if known is not None]
+    if named and not any(names.get(str(ids[i])) for i in named):
+        ids = [known if said is None else said for known, said in zip(ids, beside, strict=True)]
+    numbers = [known for known in ids if isinstance(known, int)]
+    if by_name := names.as_numbers() if numbers else {}:
+        called, meant = (sum(n in known for n in numbers) for known in (by_name, by_id))
+        odd = next((n for n in numbers if by_name.get(n, n) != n), None)
+        if called > meant:
+            by_id = by_name
+        elif called == meant and odd is not None:
+            shown = {image.id: image.name for image in dataset.images}
+            notes.append(
+                f"{location}: its picture {odd} is taken for the one with that id, {shown[odd]}, "
+                f"though {shown[by_name[odd]]} is called so too. Ultralytics means names: its "
+                "newer versions write `file_name` as well, which decides; or fuse its text files "
+                "(save_txt=True save_conf=True)."
             )
-        numbers.append(found)
-    return dataset.images, np.array(numbers, dtype=np.int64)
+    found: list[int | None] = []
+    for known, said in zip(ids, beside, strict=True):
+        number = by_id.get(known) if isinstance(known, int) else None
+        if number is None:
+            number = names.get(str(known))
+        if number is None and isinstance(known, str):
+            number = by_id.get(said if isinstance(said, int) else as_number(known))
+            if number is None and names.is_ambiguous(known):
+                raise FormatError(
+                    f"{location}: its picture {known!r} may be {names.several(known)}.",
+                    hint="write the folders into the names",
+                )
+        found.append(number)
+    if None in found:
+        ends = [end for known in ids if (end := names.by_base(str(known))) is not None]
+        if len(set(ends)) == len(ids):
+            notes.append(
+                f"{location}: its pictures are found by their base names, for their folders "
+                f"differ: {ids[0]!r} is '{names.shown[ends[0]]}'."
+            )
+            found = [*ends]
+    if ids and all(number is None for number in found):
+        raise _unknown(ids[0], location, dataset)
+    numbers_ = np.array([-1 if number is None else number for number in found], dtype=np.int64)
+    return Matched(dataset.images, numbers_, notes)
 
 
-def _names_as_numbers(by_name: Mapping[str, int]) -> dict[int, int]:
-    """Pictures by the number that their name is: Ultralytics calls 0045.jpg 45."""
-    return _only((int(name), i) for name, i in by_name.items() if name.isdecimal())
+def pictures_of(ids: Sequence[int | str], location: str, dataset: Dataset) -> NDArray[np.int64]:
+    """The `Image.id` of each id; FormatError where the data set has no such picture."""
+    found = matched(ids, location, dataset)
+    for known, number in zip(ids, found.numbers.tolist(), strict=True):
+        if number < 0:
+            raise _unknown(known, location, dataset)
+    return found.numbers
 
 
-def picture_names(dataset: Dataset) -> Mapping[str, int]:
-    """Every way to name a picture of a data set that means only one, and its id."""
-    return _only((way, image.id) for image in dataset.images for way in _ways(image))
+def _unknown(known: int | str, location: str, dataset: Dataset) -> FormatError:
+    return FormatError(
+        f"{location}: its picture {known!r} is not in the data set ({dataset.root}).",
+        hint=did_you_mean(str(known), [image.name for image in dataset.images[:5000]]),
+    )
 
 
-def _ways(image: Image) -> Iterator[str]:
-    """The names of a picture: whole or without folders, each with and without ending."""
-    for name in (image.name, image.file_name, image.name.rsplit("/", 1)[-1]):
-        yield name
-        yield _stem(name)
-    if isinstance(image.source_id, str):
-        yield image.source_id
+def left_out(
+    ids: Sequence[int | str], numbers: NDArray[np.int64], image: NDArray[np.integer], location: str
+) -> list[str]:
+    """A note on the boxes of pictures that the data set does not have; `image` is each box's."""
+    gone = np.flatnonzero(numbers < 0)
+    if not len(gone):
+        return []
+    boxes = int(np.isin(image, gone).sum())
+    return [
+        f"{location}: {boxes:,} boxes of {len(gone):,} pictures that are not in the data set are "
+        f"left out, the first is of {ids[int(gone[0])]!r}."
+    ]
 
 
-def _only(pairs: Iterable[tuple[Key, int]]) -> dict[Key, int]:
-    """What each key means, without the keys that mean more than one thing."""
-    found: dict[Key, int | None] = {}
-    for key, meant in pairs:
-        found[key] = meant if found.get(key, meant) == meant else None
-    return {key: meant for key, meant in found.items() if meant is not None}
+def _own(ids: Sequence[int | str], location: str, stated: Sequence[int | str | None]) -> Matched:
+    """The pictures of a file alone: text is numbered from 1 in order of sight, numbers stay."""
+    beside = stated or [None] * len(ids)
+    given = [known if said is None else said for known, said in zip(ids, beside, strict=True)]
+    if len(set(given)) < len(given) or any(isinstance(known, str) for known in given):
+        given = list(ids)  # the numbers beside the names tell less than the names do
+    taken = {known for known in given if isinstance(known, int)}
+    numbers, images = [], []
+    following = 1
+    for known, name in zip(given, ids, strict=True):
+        number = known if isinstance(known, int) else following
+        if isinstance(known, str):
+            while number in taken:
+                number += 1
+            following = number + 1
+        numbers.append(number)
+        said = known if isinstance(known, str) else None
+        images.append(Image(id=number, file_name=str(name), source_id=said))
+    return Matched(tuple(images), _numbers(numbers, np.int64, location, "image id"), [])
+
+
+class PictureNames:
+    """Every way to name a picture of a data set: whole, or by its end; each without ending too.
+
+    `shown` is the name of each picture, by its id.
+    """
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self.shown = {image.id: image.name for image in images}
+        self._whole: dict[str, int | None] = {}  # None: it means several
+        self._ends: dict[str, int | None] = {}
+        for image in images:
+            for name in dict.fromkeys((image.name, image.file_name)):
+                for end in _ends_of(name):
+                    for way in {end, _stem(end)}:
+                        _mean(self._ends, way, image.id)
+                for way in {name, _stem(name)}:
+                    _mean(self._whole, way, image.id)
+            if isinstance(image.source_id, str):
+                _mean(self._whole, image.source_id, image.id)
+
+    def get(self, name: str) -> int | None:
+        """The one picture whose name ends so, or with whose name this ends; None for no one."""
+        name = _plain(name)
+        for known in (self._whole, self._ends):
+            for way in (name, _stem(name)):
+                if way in known:
+                    return known[way]
+        ends = (way for end in _ends_of(name)[1:] for way in (end, _stem(end)))
+        return next((self._whole[way] for way in ends if way in self._whole), None)
+
+    def by_base(self, name: str) -> int | None:
+        """The one picture of a base name, whatever its folders."""
+        base = _plain(name).rsplit("/", 1)[-1]
+        return self._ends.get(base, self._ends.get(_stem(base)))
+
+    def is_ambiguous(self, name: str) -> bool:
+        """Whether a name may mean several pictures."""
+        return any(self._ends.get(way, 0) is None for way in (_plain(name), _stem(_plain(name))))
+
+    def several(self, name: str) -> str:
+        """The names of the first three pictures that a name may mean."""
+        ways = {_plain(name), _stem(_plain(name))}
+        meant = (
+            repr(one)
+            for one in self.shown.values()
+            if not ways.isdisjoint(way for end in _ends_of(one) for way in (end, _stem(end)))
+        )
+        return " or ".join(islice(meant, 3))
+
+    def as_numbers(self) -> dict[int, int]:
+        """Pictures by the number that their name is: Ultralytics calls 0045.jpg 45."""
+        found: dict[int, int | None] = {}
+        for name, meant in self._ends.items():
+            number = as_number(name)
+            if meant is not None and isinstance(number, int):
+                _mean(found, number, meant)
+        return {number: meant for number, meant in found.items() if meant is not None}
+
+
+def _mean(known: dict[Key, int | None], name: Key, meant: int) -> None:
+    """Add what a name means: nothing where it means something else already."""
+    known[name] = meant if known.get(name, meant) == meant else None
+
+
+def _plain(name: str) -> str:
+    """A name with '/' between its folders, whichever system wrote it."""
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _ends_of(name: str) -> list[str]:
+    """The whole name, then without its first folder, its first two, and so on."""
+    parts = name.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
 
 
 def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -97,25 +233,6 @@ def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np
 
 def _stem(name: str) -> str:
     return name.rsplit(".", 1)[0] if is_picture(name) else name
-
-
-def two_readings(ids: Sequence[int | str], location: str, dataset: Dataset | None) -> list[str]:
-    """A note where the numbers of all pictures are ids, and the names of other pictures as well."""
-    numbers = [known for known in ids if isinstance(known, int)]
-    if dataset is None or not numbers:
-        return []
-    names = {image.id: image.name for image in dataset.images}
-    by_number = _names_as_numbers(picture_names(dataset))
-    if not all(number in names and number in by_number for number in numbers):
-        return []
-    odd = next((number for number in numbers if by_number[number] != number), None)
-    if odd is None:
-        return []
-    return [
-        f"{location}: its picture {odd} is taken for the one with that id, {names[odd]}, though "
-        f"{names[by_number[odd]]} is called so too. Ultralytics means names: fuse its text files "
-        "(save_txt=True save_conf=True) instead."
-    ]
 
 
 def labels_of(
@@ -133,18 +250,21 @@ def labels_of(
     found = []
     from_zero = counted_from_zero(ids, labels)
     for known in ids:
+        text = str(known)
         if isinstance(known, int) and from_zero:
             found.append(labels.ids[known])
         elif isinstance(known, int) and known in labels.ids:
             found.append(known)
-        elif str(known) in labels:
-            found.append(labels.id_of(str(known)))
+        elif text in labels:
+            found.append(labels.id_of(text))
+        elif as_number(text) in labels.ids:
+            found.append(int(text))
         else:
             raise LabelError(
                 f"{location}: its category {known!r} is not one of the data set's ("
                 + ", ".join(f"{i}: {n}" for n, i in zip(labels.names, labels.ids, strict=True))
                 + ").",
-                hint=did_you_mean(str(known), labels.names),
+                hint=did_you_mean(text, labels.names),
             )
     return labels, np.array(found, dtype=np.int32)
 

@@ -5,6 +5,7 @@ A file is read on its own, or matched with the pictures and labels of a data set
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
-from quorate.detections import Detections
+from quorate.detections import Detections, read_table, words_of_table
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import open_source
 from quorate.formats.coco.results_reading import STDIN, read_results
@@ -23,10 +24,9 @@ from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
     counted_from_zero,
     labels_of,
-    picture_names,
-    pictures_of,
+    left_out,
+    matched,
     sizes_of,
-    two_readings,
 )
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
+_NUMBERS = Labels(tuple(map(str, range(10_000))), tuple(range(10_000)))
+"""The labels of YOLO text whose data set has none: numbers."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,12 @@ def _from_results(
     coordinates: Coordinates,
     scale: bool,
 ) -> DetectionFile:
-    images, numbers = pictures_of(results.image_ids, location, dataset)
+    images, numbers, notes = matched(results.image_ids, location, dataset, results.stated)
+    if more := left_out(results.image_ids, numbers, results.image, location):
+        results = results.take(numbers[results.image] >= 0)
+        notes += more
     labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
-    notes = two_readings(results.image_ids, location, dataset)
     if counted_from_zero(results.category_ids, labels):
         notes.append(
             f"{location}: its categories are counted from 0, the data set's from 1: its 0 is "
@@ -130,7 +134,7 @@ def _from_results(
         )
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
-        results = results.drawn([sizes[number] for number in numbers.tolist()])
+        results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
     if left := len(results.polygons):
         notes.append(
             f"{location}: {left:,} segmentations are polygons, left out because the size of their "
@@ -157,7 +161,7 @@ def _from_results(
         images=images,
         labels=labels,
         coordinates=unit,
-        named_images=any(isinstance(i, str) for i in results.image_ids),
+        named_images=any(isinstance(image.source_id, str) for image in images),
         named_labels=any(isinstance(i, str) for i in results.category_ids),
         notes=tuple(notes),
     )
@@ -205,19 +209,54 @@ def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> De
 
 
 def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
-    if is_s3(location):
-        import io
-
-        detections = Detections.from_parquet(io.BytesIO(read_bytes(location)))  # type: ignore[arg-type]
+    if not is_s3(location) and not os.path.exists(location):
+        raise InputError(f"{location}: there is no such file.")
+    table = read_table(io.BytesIO(read_bytes(location)) if is_s3(location) else location)
+    boxes = Detections.from_arrow(table, origin=location)
+    if name and len(boxes.detectors) == 1:
+        boxes = replace(boxes, detectors=(name,))
+    # Words go before numbers: another data set may number its pictures and labels anew.
+    notes: list[str] = []
+    words = words_of_table(table, "file_name")
+    kept = _numbered(*words, boxes.image_id) if words and dataset is None else None
+    if words and kept:
+        images = tuple(Image(id=i, file_name=n) for i, n in zip(kept, words[0], strict=True))
+        boxes = replace(boxes, image_id=np.array(kept, np.int64)[words[1]])
     else:
-        if not os.path.exists(location):
-            raise InputError(f"{location}: there is no such file.")
-        detections = Detections.from_parquet(location)
-    if name and len(detections.detectors) == 1:
-        detections = replace(detections, detectors=(name,))
-    images, _ = pictures_of(np.unique(detections.image_id).tolist(), location, dataset)
-    labels, _ = labels_of(np.unique(detections.category_id).tolist(), location, dataset)
-    return DetectionFile(detections=detections, images=images, labels=labels)
+        numbered, row = np.unique(boxes.image_id, return_inverse=True)
+        own, row = words or (numbered.tolist(), row)
+        images, numbers, notes = matched(own, location, dataset)
+        notes += left_out(own, numbers, row, location)
+        boxes = replace(boxes, image_id=numbers[row])
+    if words := words_of_table(table, "label"):
+        own, row = words
+        alone = dataset is None or not len(dataset.labels)
+        kept = _numbered(own, row, boxes.category_id) if alone else None
+        if kept is None:
+            labels, categories = labels_of(own, location, dataset)
+        else:
+            order = np.argsort(kept)
+            labels = Labels(tuple(own[i] for i in order), tuple(kept[i] for i in order))
+            categories = np.array(kept, np.int32)
+        boxes = replace(boxes, category_id=categories[row])
+    else:
+        labels, _ = labels_of(np.unique(boxes.category_id).tolist(), location, dataset)
+    return DetectionFile(_of_known(boxes), images, labels, notes=tuple(notes))
+
+
+def _numbered(
+    words: Sequence[str], row: NDArray[np.int64], ids: NDArray[np.integer]
+) -> list[int] | None:
+    """The id that each word has in the file; None where two share one, or one has two or none."""
+    pairs = np.unique(np.column_stack([row, ids]), axis=0)
+    one = len(pairs) == len(words) == len(np.unique(pairs[:, 1]))
+    return pairs[:, 1].tolist() if one else None
+
+
+def _of_known(detections: Detections) -> Detections:
+    """The boxes of pictures that are known: the others have the number -1."""
+    known = detections.image_id >= 0
+    return detections if known.all() else detections.take(known)
 
 
 def _from_dataset(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
@@ -226,25 +265,18 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
     from quorate.formats.registry import read
 
     if dataset is not None:
-        bare = _bare_yolo(location, dataset)
+        bare = _bare_yolo(location, dataset, name)
         if bare is not None:
-            scaled = f"{location}: its boxes are normalised; they were scaled to pixels."
-            return DetectionFile(
-                detections=bare.to_detections(detector=name),
-                images=dataset.images,
-                labels=dataset.labels,
-                notes=(scaled, *_without_scores(bare, location)),
-            )
+            return bare
     found = read(location)
     if found.annotations is None:
         raise FormatError(f"{location}: holds no detections, only pictures.")
     shapes = found.annotations
     sizes = {image.id: (image.width, image.height) for image in found.images}
     detections = shapes.to_detections(detector=name, sizes=sizes)
-    left_out = len(shapes) - len(detections)
     notes = list(found.notes)
-    if left_out:
-        notes.append(f"{location}: {left_out} tags, points and polylines are left out.")
+    if lost := len(shapes) - len(detections):
+        notes.append(f"{location}: {lost} tags, points and polylines are left out.")
     notes += _without_scores(shapes, location)
     if dataset is None:
         source = open_source(location)
@@ -258,15 +290,17 @@ def _from_dataset(location: str, dataset: Dataset | None, name: str) -> Detectio
             named_images=named,
             named_labels=named,
         )
-    images, numbers = pictures_of([image.name for image in found.images], location, dataset)
+    names = [image.name for image in found.images]
+    images, numbers, more = matched(names, location, dataset)
     labels, categories = labels_of(list(found.labels.names), location, dataset)
-    own = [image.id for image in found.images]
+    place = positions_in([image.id for image in found.images], detections.image_id)
     detections = replace(
         detections,
-        image_id=numbers[positions_in(own, detections.image_id)],
+        image_id=numbers[place],
         category_id=categories[found.labels.positions(detections.category_id)],
     )
-    return DetectionFile(detections, images, labels, notes=tuple(notes))
+    notes += [*more, *left_out(names, numbers, place, location)]
+    return DetectionFile(_of_known(detections), images, labels, notes=tuple(notes))
 
 
 def _without_scores(shapes: Annotations, location: str) -> list[str]:
@@ -276,7 +310,7 @@ def _without_scores(shapes: Annotations, location: str) -> list[str]:
     return [f"{location}: tells no scores; each box counts 1."]
 
 
-def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
+def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | None:
     """YOLO text files alone (`save_txt` of Ultralytics): sizes and labels are the data set's."""
     if not is_s3(location) and not os.path.isdir(location) and not location.endswith(".zip"):
         return None
@@ -288,17 +322,30 @@ def _bare_yolo(location: str, dataset: Dataset) -> Annotations | None:
         files = source.ending(".txt")
         if not files or len(files) < len(source.names) or "obj.data" in source.names:
             return None
-        names = picture_names(dataset)
+        stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
+        images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}
-        rows = Rows()
-        for file in files:
-            stem = file.removesuffix(".txt")
-            number = names.get(stem, names.get(stem.removeprefix("labels/")))
-            if number is None:
-                raise FormatError(f"{source.place(file)}: the data set has no picture '{stem}'.")
+        labels = dataset.labels if len(dataset.labels) else _NUMBERS
+        rows, gone = Rows(), []
+        for position, (file, number) in enumerate(zip(files, numbers.tolist(), strict=True)):
+            text = source.tree.read(file)
+            if number < 0:
+                gone += [position] * len(text.splitlines())
+                continue
             if not sizes[number][0]:
                 raise InputError(f"{source.place(file)}: the size of its picture is not known.")
-            text = source.tree.read(file)
-            for values in yolo.lines(text, source.place(file), dataset.labels, sizes[number]):
+            for values in yolo.lines(text, source.place(file), labels, sizes[number]):
                 rows.add(number, **values)
-        return rows.build()
+    shapes = rows.build()
+    notes += left_out(stems, numbers, np.array(gone, np.int64), location)
+    used, _ = labels_of(np.unique(shapes.category_id).tolist(), location, dataset)
+    return DetectionFile(
+        detections=shapes.to_detections(detector=name),
+        images=images,
+        labels=used,
+        notes=(
+            *notes,
+            f"{location}: its boxes are normalised; they were scaled to pixels.",
+            *_without_scores(shapes, location),
+        ),
+    )
