@@ -17,7 +17,7 @@ OPSET = 17
 SLOPE, SHIFT = 1.8, -1.0
 """`yolo` and `detr` learn scores that whisper everywhere: these two numbers set logits right.
 
-They were fitted on the validation pictures, and keep the order of a detector's boxes.
+They were chosen on the validation pictures, and keep the order of a detector's boxes.
 """
 IMAGE_SIDE = 576
 ANCHORS = sum((IMAGE_SIDE // stride) ** 2 for stride in STRIDES)
