@@ -5,13 +5,40 @@ Boxes are xyxy in input pixels unless said otherwise; a picture without parts wo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from networks import CLASSES
 from torch import Tensor
 from torch.nn import functional
 
-NO_OBJECT_WEIGHT = 0.15
-"""How much a query without a part counts in `detr_loss`: nearly all of them are."""
+
+@dataclass(frozen=True)
+class Truth:
+    """The parts of a batch: boxes ``[n, g, 4]``, labels ``[n, g]``, which rows are real ``[n, g]``.
+
+    Pictures with fewer than g parts are filled up with rows that are not real.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    real: Tensor
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Which part each anchor answers for.
+
+    Attributes:
+        taken: Whether it answers for a part, ``[n, a]``.
+        boxes: Box of its part, ``[n, a, 4]``; of no meaning where it has none.
+        scores: The score it should give each label, ``[n, a, 4]``: how well its box may fit for
+            the label of its part, 0 for the others.
+    """
+
+    taken: Tensor
+    boxes: Tensor
+    scores: Tensor
 
 
 def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,141 +61,126 @@ def corners(boxes: Tensor) -> Tensor:
     return torch.cat([centre - half, centre + half], -1)
 
 
-def inner_reach(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """Return each anchor's distance to the four sides of each box, ``[g, a, 4]``; inside: > 0."""
-    points = anchors[None, :, :2]
-    return torch.cat([points - boxes[:, None, :2], boxes[:, None, 2:] - points], -1)
+def _answers(truth: Truth, taken: Tensor, owner: Tensor, quality: Tensor) -> Answers:
+    """Look up each anchor's part; `owner` and `quality` are ``[n, a]``."""
+    boxes = truth.boxes.gather(1, owner[..., None].expand(-1, -1, 4))
+    labels = functional.one_hot(truth.labels.gather(1, owner), CLASSES)
+    return Answers(taken, boxes, labels * (quality * taken)[..., None])
 
 
-def centre_sampled(anchors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Say which anchors answer for which part (centre sampling, as in FCOS).
+@torch.no_grad()
+def aligned(
+    probability: Tensor, predicted: Tensor, anchors: Tensor, truth: Truth, most: int
+) -> Answers:
+    """Give each part to the anchors that already see it best, at most `most` of them.
 
-    An anchor is positive for the smallest part whose centre is within 1.5 cells of it and whose
+    Best is the score for its label times the overlap to the fourth power, among the anchors in the
+    part or near its centre; an anchor wanted by two parts takes the one it overlaps more
+    (task-aligned assignment, Feng et al. 2021, arXiv:2108.07755).
+
+    Args:
+        probability: Scores ``[n, a, 4]``.
+        predicted: Boxes ``[n, a, 4]``.
+        anchors: x, y and stride, ``[a, 3]``.
+        truth: The parts.
+        most: How many anchors may answer for a part.
+    """
+    middle = (truth.boxes[..., :2] + truth.boxes[..., 2:])[:, :, None] / 2
+    half = (truth.boxes[..., 2:] - truth.boxes[..., :2])[:, :, None] / 2
+    reach = torch.maximum(half, 0.75 * anchors[:, 2, None])
+    near = ((middle - anchors[:, :2]).abs() < reach).all(-1) & truth.real[..., None]
+    overlap, _ = overlaps(predicted[:, None], truth.boxes[:, :, None])
+    said = probability.transpose(1, 2).gather(
+        1, truth.labels[..., None].expand(-1, -1, len(anchors))
+    )
+    # The small sum keeps parts that no box overlaps yet from having no anchor at all.
+    value = said.sqrt() * (overlap**4 + 1e-9) * near
+    least = value.topk(most, dim=-1).values[..., -1:]
+    wanted = (value >= least) & (value > 0)
+    owner = (overlap + 1).mul(wanted).argmax(1)
+    taken = wanted.any(1)
+    mine = functional.one_hot(owner, truth.boxes.shape[1]).transpose(1, 2) * wanted
+    best = (overlap * wanted).amax(-1, keepdim=True)
+    quality = value / (value * mine).amax(-1, keepdim=True).clamp(min=1e-12) * best
+    return _answers(truth, taken, owner, (quality * mine).amax(1).clamp(0.05, 1))
+
+
+@torch.no_grad()
+def centre_sampled(predicted: Tensor, anchors: Tensor, truth: Truth) -> Answers:
+    """Give each part to the anchors around its centre, as FCOS does.
+
+    An anchor answers for the smallest part whose centre is within 1.5 cells of it and whose
     farthest side lies in the range of its level (40..48 and 80..96 pixels belong to two levels).
-
-    Returns:
-        The positive anchors ``[p]``, the part of each ``[p]``, its distances to the part's sides
-        ``[p, 4]``.
     """
     stride = anchors[:, 2]
     low = torch.where(stride == 8, 0.0, torch.where(stride == 16, 40.0, 80.0))
     high = torch.where(stride == 8, 48.0, torch.where(stride == 16, 96.0, torch.inf))
-    reach = inner_reach(anchors, boxes)
-    centre = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
-    near = (centre - anchors[None, :, :2]).abs().amax(-1) < 1.5 * stride
+    boxes, points = truth.boxes[:, :, None], anchors[:, :2]
+    reach = torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], -1)
+    near = ((boxes[..., :2] + boxes[..., 2:]) / 2 - points).abs().amax(-1) < 1.5 * stride
     far = reach.amax(-1)
-    valid = (reach.amin(-1) > 0) & near & (far >= low) & (far <= high)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)[:, None].expand_as(valid)
-    smallest, owner = area.masked_fill(~valid, torch.inf).min(0)
-    taken = smallest.isfinite().nonzero()[:, 0]
-    owner = owner[taken]
-    return taken, owner, reach[owner, taken]
+    valid = (reach.amin(-1) > 0) & near & (far >= low) & (far <= high) & truth.real[..., None]
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1).expand_as(valid)
+    smallest, owner = area.masked_fill(~valid, torch.inf).min(1)
+    answers = _answers(truth, smallest.isfinite(), owner, torch.ones_like(smallest))
+    overlap, _ = overlaps(predicted, answers.boxes)
+    return Answers(answers.taken, answers.boxes, answers.scores * overlap[..., None])
 
 
-def yolo_loss(
-    found: tuple[Tensor, Tensor, Tensor], boxes: list[Tensor], labels: list[Tensor]
-) -> Tensor:
-    """Return the loss of `Yolo`: quality focal loss and generalised IoU.
+def quality_loss(probability: Tensor, predicted: Tensor, answers: Answers) -> Tensor:
+    """Return the loss of scores that should say how well a box fits, and of the boxes.
 
-    A positive's target score is its overlap with the part, so that the score says how well the
-    box fits (Li et al. 2020, arXiv:2006.04388).
+    Varifocal loss (Zhang et al. 2021, arXiv:2008.13367) and generalised IoU, each anchor weighing
+    what its score should be.
     """
+    wanted = answers.scores
+    weight = torch.where(wanted > 0, wanted, 0.75 * probability.detach() ** 2)
+    error = functional.binary_cross_entropy(
+        probability.clamp(1e-6, 1 - 1e-6), wanted, weight, reduction="sum"
+    )
+    _, generalised = overlaps(predicted, answers.boxes)
+    total = wanted.sum().clamp(min=1)
+    return (error + 2.5 * ((1 - generalised) * wanted.sum(-1)).sum()) / total
+
+
+def yolo_loss(found: tuple[Tensor, Tensor, Tensor], truth: Truth) -> Tensor:
+    """Return the loss of `Yolo`: several anchors answer for a part, the best ones."""
     logits, predicted, anchors = found
-    targets = torch.zeros_like(logits)
-    box_loss, count = logits.new_zeros(()), 0
-    for image, (truth, label) in enumerate(zip(boxes, labels, strict=True)):
-        if not len(truth):
-            continue
-        taken, owner, _ = centre_sampled(anchors, truth)
-        iou, generalised = overlaps(predicted[image, taken], truth[owner])
-        targets[image, taken, label[owner]] = iou.detach().clamp(min=0.1)
-        box_loss = box_loss + (1 - generalised).sum()
-        count += len(taken)
-    plain = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    focal = ((targets - logits.sigmoid()).abs() ** 2 * plain).sum()
-    return (2 * focal + 2 * box_loss) / max(count, 1)
+    probability = logits.sigmoid()
+    answers = aligned(probability.detach(), predicted.detach(), anchors, truth, 9)
+    return quality_loss(probability, predicted, answers)
 
 
-def detr_loss(
-    found: list[tuple[Tensor, Tensor]],
-    centres: Tensor,
-    boxes: list[Tensor],
-    labels: list[Tensor],
-    side: int,
-) -> Tensor:
-    """Return the loss of `Detr`: softmax with a no-object class, L1 and generalised IoU.
+def detr_loss(found: list[tuple[Tensor, Tensor]], anchors: Tensor, truth: Truth) -> Tensor:
+    """Return the loss of `Detr`, the sum over its layers.
 
-    The first layer answers a part with four queries, which teaches it fast; the last layer with
-    one, which is what lets the detector do without NMS.
+    The first layer answers a part with up to four queries, which teaches it fast; the last layer
+    with one, which is what lets the detector do without NMS.  Boxes of `found` are corners in
+    pixels.
     """
     total = found[0][0].new_zeros(())
-    for (logits, predicted), copies in zip(found, (4, 1), strict=True):
-        rows, truths, names = [], [], []
-        for image, (truth, label) in enumerate(zip(boxes, labels, strict=True)):
-            if not len(truth):
-                continue
-            query, part = _matched(centres, truth / side, copies)
-            rows.append(query + image * logits.shape[1])
-            truths.append(truth[part] / side)
-            names.append(label[part])
-        target = torch.full((logits.shape[0] * logits.shape[1],), CLASSES)
-        if rows:
-            row, truth = torch.cat(rows), torch.cat(truths)
-            target[row] = torch.cat(names)
-            answer = predicted.flatten(0, 1)[row]
-            _, generalised = overlaps(corners(answer), truth)
-            total = total + 2.0 * (1 - generalised).mean()
-            total = total + 5.0 * (corners(answer) - truth).abs().sum(-1).mean()
-        weights = torch.tensor([1.0] * CLASSES + [NO_OBJECT_WEIGHT])
-        total = total + 2.0 * functional.cross_entropy(logits.flatten(0, 1), target, weights)
+    for (logits, predicted), most in zip(found, (4, 1), strict=True):
+        probability = logits.softmax(-1)[..., :CLASSES]
+        answers = aligned(probability.detach(), predicted.detach(), anchors, truth, most)
+        total = total + quality_loss(probability, predicted, answers)
     return total
 
 
-@torch.no_grad()
-def _matched(centres: Tensor, truth: Tensor, copies: int) -> tuple[Tensor, Tensor]:
-    """Pair queries ``[q, 2]`` with parts ``[g, 4]``, the closest first, `copies` queries a part.
-
-    A query belongs to a place, so the part of a query never changes while it learns: that is what
-    Hungarian matching takes hundreds of epochs to settle.
-    """
-    cost = torch.cdist(centres, (truth[:, :2] + truth[:, 2:]) / 2)
-    queries, parts = [], []
-    remaining = torch.full((len(truth),), copies)
-    for _ in range(copies * len(truth)):
-        query, part = divmod(int(cost.argmin()), len(truth))
-        queries.append(query)
-        parts.append(part)
-        cost[query] = torch.inf
-        remaining[part] -= 1
-        if not remaining[part]:
-            cost[:, part] = torch.inf
-    return torch.tensor(queries), torch.tensor(parts)
-
-
-def fcos_loss(
-    found: tuple[Tensor, Tensor, Tensor, Tensor], boxes: list[Tensor], labels: list[Tensor]
-) -> Tensor:
-    """Return the loss of `Fcos`: focal loss, generalised IoU and centre-ness."""
-    logits, centreness, predicted, anchors = found
-    targets = torch.zeros_like(logits)
-    box_loss = centre_loss = logits.new_zeros(())
-    count = 0
-    for image, (truth, label) in enumerate(zip(boxes, labels, strict=True)):
-        if not len(truth):
-            continue
-        taken, owner, sides = centre_sampled(anchors, truth)
-        targets[image, taken, label[owner]] = 1
-        pairs = torch.stack([sides[:, [0, 2]], sides[:, [1, 3]]], 1)
-        target = (pairs.amin(-1) / pairs.amax(-1)).prod(-1).sqrt()
-        _, generalised = overlaps(predicted[image, taken], truth[owner])
-        box_loss = box_loss + (1 - generalised).sum()
-        centre_loss = centre_loss + functional.binary_cross_entropy_with_logits(
-            centreness[image, taken], target, reduction="sum"
-        )
-        count += len(taken)
+def fcos_loss(found: tuple[Tensor, Tensor, Tensor, Tensor], truth: Truth) -> Tensor:
+    """Return the loss of `Fcos`: focal loss, generalised IoU and how well each box fits."""
+    logits, fit, predicted, anchors = found
+    answers = centre_sampled(predicted.detach(), anchors, truth)
+    overlap = answers.scores.amax(-1)
+    targets = (answers.scores > 0).float()
     probability = logits.sigmoid()
     wrong = torch.where(targets > 0, 1 - probability, probability)
     alpha = torch.where(targets > 0, 0.3, 0.7)
     plain = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     focal = (alpha * wrong**2 * plain).sum()
-    return (4 * focal + 1.5 * box_loss + centre_loss) / max(count, 1)
+    _, generalised = overlaps(predicted, answers.boxes)
+    box_loss = ((1 - generalised) * answers.taken).sum()
+    fit_loss = functional.binary_cross_entropy_with_logits(
+        fit, overlap, answers.taken.float(), reduction="sum"
+    )
+    count = answers.taken.sum().clamp(min=1)
+    return (4 * focal + 1.5 * box_loss + 0.5 * fit_loss) / count

@@ -32,9 +32,10 @@ from render import coco, render
 
 HERE = Path(__file__).parent
 NAMES = ("yolo", "detr", "frcnn")
-CHOSEN = {"yolo": 0.5, "detr": 0.5, "frcnn": 0.3, "wbf": 0.3, "consensus": 0.3}
+YOLO_SIDE, DETR_SIDE = 576, 384
+CHOSEN = {"yolo": 0.55, "detr": 0.75, "frcnn": 0.4, "wbf": 0.35, "consensus": 0.4}
 """The score at which each has the fewest false alarms and misses, as `--tune` found it."""
-WEIGHTS = (2, 1, 3)
+WEIGHTS = (1, 1, 1)
 """What `yolo`, `detr` and `frcnn` weigh in WBF, as `--tune` found it."""
 WBF_IOU = 0.65
 CONSENSUS_IOU, VOTING_SCORE = 0.6, 0.1
@@ -62,11 +63,11 @@ def session(name: str, models: Path) -> onnxruntime.InferenceSession:
 
 
 def run_yolo(net: onnxruntime.InferenceSession, image: Image.Image) -> Found:
-    """Letterbox to 320 (grey 114, centred), infer, undo, NMS at 0.6 within a category."""
-    scale = 320 / max(image.size)
+    """Letterbox to 576 (grey 114, centred), infer, undo, NMS at 0.6 within a category."""
+    scale = YOLO_SIDE / max(image.size)
     size = (round(image.width * scale), round(image.height * scale))
-    left, top = (320 - size[0]) // 2, (320 - size[1]) // 2
-    canvas = Image.new("RGB", (320, 320), (114, 114, 114))
+    left, top = (YOLO_SIDE - size[0]) // 2, (YOLO_SIDE - size[1]) // 2
+    canvas = Image.new("RGB", (YOLO_SIDE, YOLO_SIDE), (114, 114, 114))
     canvas.paste(image.resize(size, Image.Resampling.BILINEAR), (left, top))
     pixels = np.asarray(canvas, np.float32).transpose(2, 0, 1)[None] / 255
     rows = net.run(None, {"images": pixels})[0][0].T
@@ -79,8 +80,9 @@ def run_yolo(net: onnxruntime.InferenceSession, image: Image.Image) -> Found:
 
 
 def run_detr(net: onnxruntime.InferenceSession, image: Image.Image) -> Found:
-    """Stretch to 320 by 320, normalise as ImageNet, infer; no NMS."""
-    pixels = np.asarray(image.resize((320, 320), Image.Resampling.BILINEAR), np.float32) / 255
+    """Stretch to 384 by 384, normalise as ImageNet, infer; no NMS."""
+    pixels = image.resize((DETR_SIDE, DETR_SIDE), Image.Resampling.BILINEAR)
+    pixels = np.asarray(pixels, np.float32) / 255
     pixels = (pixels - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
     logits, boxes = net.run(None, {"pixel_values": pixels.transpose(2, 0, 1)[None]})
     odds = np.exp(logits[0] - logits[0].max(1, keepdims=True))

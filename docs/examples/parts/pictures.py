@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from losses import Truth
 from numpy.typing import NDArray
 from PIL import Image
 from render import render
 from shapes import LABELS
+from torch.utils.data import IterableDataset
 
 TRAINING_SIZES = ((448, 336),) * 5 + ((336, 448),)
 GREY = 114
@@ -36,7 +39,7 @@ class Views:
     """How one network sees its training pictures.
 
     Attributes:
-        canvas: Side of the square it trains on, pixels; may cut off some of the picture.
+        canvas: Side of the square it trains on, pixels: four views, each half as wide.
         fit: The side of the picture that has `side` pixels at zoom 1: "long", "short" or "both"
             (stretched to a square).
         side: Target of that side, as at inference.
@@ -87,12 +90,12 @@ def _read(folder: Path, seed: int) -> Sample:
 def view(
     sample: Sample, views: Views, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-    """Return a random view: pixels ``[canvas, canvas, 3]``, its boxes and labels.
+    """Return a random view: pixels ``[canvas / 2, canvas / 2, 3]``, its boxes and labels.
 
-    The picture is zoomed, shifted, flipped, turned by a quarter and tinted.  A box keeps what is
+    The picture is zoomed, shifted, tinted, flipped and turned by a quarter.  A box keeps what is
     left of it inside the canvas, and goes when that is less than 35 %.
     """
-    side = views.canvas
+    side = views.canvas // 2
     tall, wide = sample.pixels.shape[:2]
     zoom = np.exp(rng.uniform(*np.log(views.zoom)))
     across = down = views.side / (max(tall, wide) if views.fit == "long" else min(tall, wide))
@@ -102,10 +105,13 @@ def view(
     left, top = _corner(sample.boxes, (wide, tall), size, side, rng)
     # Scale only what will be seen: the rest costs as much and is cut off.
     seen = (max(0, -left), max(0, -top), min(size[0], side - left), min(size[1], side - top))
-    image = Image.fromarray(sample.pixels).resize(
+    source = np.array(seen) * ([wide / size[0], tall / size[1]] * 2)
+    x, y = source[:2].astype(int)
+    part = sample.pixels[y : math.ceil(source[3]), x : math.ceil(source[2])]
+    image = Image.fromarray(part).resize(
         (seen[2] - seen[0], seen[3] - seen[1]),
         Image.Resampling.BILINEAR,
-        box=tuple(np.array(seen) * ([wide / size[0], tall / size[1]] * 2)),
+        box=tuple((source - [x, y, x, y]).clip(0, [part.shape[1], part.shape[0]] * 2)),
     )
     canvas = Image.new("RGB", (side, side), (GREY, GREY, GREY))
     canvas.paste(image, (left + seen[0], top + seen[1]))
@@ -114,9 +120,9 @@ def view(
     whole = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     boxes = boxes.clip(0, side)
     keep = (boxes[:, 2:] - boxes[:, :2]).prod(1) > 0.35 * whole
-    pixels, boxes = _turned(np.asarray(canvas), boxes[keep], rng)
-    tint = 1 + views.colour * rng.normal(0, 1) * 0.7 + views.colour * rng.normal(0, 0.4, 3)
-    pixels = np.clip(pixels * tint.astype(np.float32), 0, 255).astype(np.uint8)
+    tint = 1 + views.colour * (0.7 * rng.normal() + rng.normal(0, 0.4, 3))
+    levels = np.clip(tint[:, None] * np.arange(256), 0, 255).astype(np.uint8)
+    pixels, boxes = _turned(np.asarray(canvas.point(levels.ravel().tolist())), boxes[keep], rng)
     return pixels, boxes, sample.labels[keep]
 
 
@@ -158,30 +164,58 @@ def _turned(
     return pixels, boxes.astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Pictures ``[n, 3, s, s]`` in 0..1 (RGB) and, for each, boxes (xyxy pixels) and labels."""
+class Batches(IterableDataset[tuple[torch.Tensor, Truth]]):
+    """Batches of random views, passing over the samples in a new order each time.
 
-    images: torch.Tensor
-    boxes: list[torch.Tensor]
-    labels: list[torch.Tensor]
+    A batch is pictures ``[n, 3, s, s]`` (RGB, 0..1) and their parts.  Each picture is put together
+    of four views around parts: empty bench teaches little, and costs as much.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], views: Views, size: int, steps: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.samples = [sample for sample in samples if sample.bench in views.benches]
+        self.views, self.size, self.steps, self.seed = views, size, steps, seed
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Truth]]:
+        """Yield `steps` batches of `size` pictures."""
+        rng = np.random.default_rng(self.seed)
+        order: list[int] = []
+        for _ in range(self.steps):
+            while len(order) < 4 * self.size:
+                order = [*order, *rng.permutation(len(self.samples)).tolist()]
+            chosen, order = order[: 4 * self.size], order[4 * self.size :]
+            yield self._batch([self.samples[index] for index in chosen], rng)
+
+    def _batch(
+        self, chosen: Sequence[Sample], rng: np.random.Generator
+    ) -> tuple[torch.Tensor, Truth]:
+        side = self.views.canvas
+        pixels = np.empty((self.size, side, side, 3), np.uint8)
+        boxes: list[list[NDArray[np.float32]]] = [[] for _ in range(self.size)]
+        labels: list[list[NDArray[np.int64]]] = [[] for _ in range(self.size)]
+        half = side // 2
+        for number, sample in enumerate(chosen):
+            picture, left, top = number // 4, number % 2 * half, number // 2 % 2 * half
+            tile, some, names = view(sample, self.views, rng)
+            pixels[picture, top : top + half, left : left + half] = tile
+            boxes[picture].append(some + np.float32([left, top, left, top]))
+            labels[picture].append(names)
+        # Channels stay last in memory, which is how the networks want them.
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        return images, _truth([*map(np.concatenate, boxes)], [*map(np.concatenate, labels)])
 
 
-def batches(
-    samples: Sequence[Sample], views: Views, size: int, steps: int, seed: int
-) -> Iterator[Batch]:
-    """Yield `steps` batches of random views, passing over the samples in a new order each time."""
-    rng = np.random.default_rng(seed)
-    mine = [sample for sample in samples if sample.bench in views.benches]
-    order: list[int] = []
-    for _ in range(steps):
-        if len(order) < size:
-            order = [*order, *rng.permutation(len(mine)).tolist()]
-        chosen, order = order[:size], order[size:]
-        seen = [view(mine[index], views, rng) for index in chosen]
-        stack = np.stack([pixels for pixels, _, _ in seen]).transpose(0, 3, 1, 2)
-        yield Batch(
-            torch.from_numpy(np.ascontiguousarray(stack)).float() / 255,
-            [torch.from_numpy(boxes) for _, boxes, _ in seen],
-            [torch.from_numpy(labels) for _, _, labels in seen],
-        )
+def _truth(boxes: list[NDArray[np.float32]], labels: list[NDArray[np.int64]]) -> Truth:
+    most = max(1, *map(len, boxes))
+    truth = Truth(
+        torch.zeros(len(boxes), most, 4),
+        torch.zeros(len(boxes), most, dtype=torch.int64),
+        torch.zeros(len(boxes), most, dtype=torch.bool),
+    )
+    for row, (some, names) in enumerate(zip(boxes, labels, strict=True)):
+        truth.boxes[row, : len(some)] = torch.from_numpy(some)
+        truth.labels[row, : len(some)] = torch.from_numpy(names)
+        truth.real[row, : len(some)] = True
+    return truth
