@@ -52,7 +52,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     _run(arguments)
     again = shlex.join(["quorate", "run", str(spec), "--out", arguments.out])
     note(
-        f"try next: change `fusion` in {spec}, for example to {{method: consensus}}, then\n"
+        f"try next: change `fusion` in {spec}, for example to {{method: wbf}}, then\n"
         f"          {again}   (only what the change touches is done again)"
     )
 
