@@ -247,6 +247,14 @@ def test_categories_counted_from_0_are_moved_where_the_labels_are_counted_from_1
     assert without.detections.category_id.tolist() == [1, 2]
 
 
+def test_classes_txt_beside_yolo_text_says_what_its_numbers_are(tmp_path):
+    (tmp_path / "classes.txt").write_text("bus\ncar\n")
+    (tmp_path / "000042.txt").write_text("0 0.5 0.5 0.2 0.4 0.9\n")
+    found = read_detections(tmp_path, dataset=DATASET)
+    assert found.detections.category_id.tolist() == [8]
+    assert len(found.notes) == 1  # normalised
+
+
 def test_normalised_boxes_of_any_kind_of_file_are_scaled(put, tmp_path):
     beyond = row(20, 8, (0.5, 0.5, 0.6, 0.25))  # nobody clipped it
     found = read_detections(put([row(10, bbox=(0.1, 0.2, 0.3, 0.4)), beyond]), dataset=DATASET)

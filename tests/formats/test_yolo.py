@@ -230,6 +230,26 @@ def test_fiftyones_layout_without_obj_data(tmp_path):
     assert "1 of 2 pictures are not there, the first 'data/gone.jpg'" in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("picture_at", "labels_at", "classes"),
+    [
+        ("a.jpg", "a.txt", "classes.txt"),  # LabelImg
+        ("images/a.jpg", "labels/a.txt", "classes.txt"),  # Label Studio
+        ("images/a.jpg", "labels/a.txt", "labels/classes.txt"),
+    ],
+)
+def test_the_names_may_be_in_classes_txt(tmp_path, picture_at, labels_at, classes):
+    picture(tmp_path / picture_at)
+    for name, text in ((labels_at, "1 0.5 0.5 0.2 0.4\n"), (classes, "cat\nbird\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = read(tmp_path)
+    assert found.labels.names == ("cat", "bird")
+    assert found.annotations.category_id.tolist() == [2]
+    assert np.allclose(found.annotations.xyxy, [[40, 15, 60, 35]])
+    assert not found.notes
+
+
 def test_labels_without_pictures_and_pictures_without_labels_are_counted(layout):
     path = layout()
     (path / "labels/train/b.txt").write_text(PERSON)

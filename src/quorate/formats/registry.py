@@ -22,7 +22,7 @@ FORMATS: dict[str, Format] = {
     for entry in (
         Format("cvat", "an XML file with <annotations>", cvat.recognise, cvat.read, cvat.write),
         Format("coco", "annotations/instances_*.json", coco.recognise, coco.read, coco.write),
-        Format("yolo", "data.yaml or obj.data", yolo.recognise, yolo.read, yolo.write),
+        Format("yolo", "data.yaml, obj.data or classes.txt", yolo.recognise, yolo.read, yolo.write),
         Format("voc", "XML files with <annotation>", voc.recognise, voc.read, voc.write),
         Format("folder", "pictures", folder.recognise, folder.read),
     )

@@ -405,7 +405,14 @@ def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | No
         others = len(source.names) - len(files) - len(source.ending(".yaml", ".yml"))
         if not files or others or "obj.data" in source.names:
             return None
-        lines = Lines(dataset.labels if len(dataset.labels) else _NUMBERS, keypoints_beside(source))
+        own = dataset.labels if len(dataset.labels) else _NUMBERS
+        lists = [file for file in files if f"/{file}".endswith("/classes.txt")]
+        if lists:  # LabelImg's and Label Studio's, whose order is the file's own
+            words = source.text(lists[0]).split("\n")
+            words = [word.strip() for word in words if word.strip()]
+            own = Labels(tuple(words), tuple(labels_of(words, location, dataset)[1].tolist()))
+            files = [file for file in files if file not in lists]
+        lines = Lines(own, keypoints_beside(source))
         stems = [file.removesuffix(".txt").removeprefix("labels/") for file in files]
         images, numbers, notes = matched(stems, location, dataset)
         sizes = {image.id: (image.width, image.height) for image in dataset.images}

@@ -1,8 +1,9 @@
 """YOLO data sets, read.
 
 Ultralytics' layout (`data.yaml`, `images/…`, `labels/…`, or `train/images`, `train/labels` as
-Roboflow writes it), Darknet's (`obj.data`, `obj.names`), which CVAT exports as "YOLO 1.1", and
-FiftyOne's of it (`obj.names`, `images.txt`, `data/`). `lines` tells what stands in a label file.
+Roboflow writes it), Darknet's (`obj.data`, `obj.names`), which CVAT exports as "YOLO 1.1",
+FiftyOne's of it (`obj.names`, `images.txt`, `data/`), and that of LabelImg and Label Studio
+(`classes.txt`). `lines` tells what stands in a label file.
 Sizes come from the pictures, so they must be there.
 
 `data.yaml` is not trusted: it is read as plain data, and no path in it leads outside the root.
@@ -30,8 +31,19 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 
 def recognise(source: Source) -> bool:
-    """Whether a YAML file has `names` at its top, or there is `obj.data` or `obj.names`."""
-    return _config(source) is not None or not {"obj.data", "obj.names"}.isdisjoint(source.names)
+    """Whether a YAML file has `names` at its top, or there is another list of the names."""
+    darknet = not {"obj.data", "obj.names"}.isdisjoint(source.names)
+    return darknet or _config(source) is not None or _classes(source) is not None
+
+
+def _classes(source: Source) -> str | None:
+    """LabelImg's and Label Studio's `classes.txt`, where there are files of labels."""
+    lists = [name for name in source.names if f"/{name}".endswith("/classes.txt")]
+    if not lists or len({source.tree.read(name) for name in lists}) > 1:
+        return None
+    there = set(source.names)
+    labelled = (n for name in source.names if is_picture(name) for n in _label_files(name))
+    return lists[0] if any(name in there for name in labelled) else None
 
 
 def _config(source: Source) -> str | None:
@@ -53,8 +65,12 @@ def read(source: Source) -> Dataset:
     root = source.tree.root if source.single else source.location
     notes: list[str] = []
     keypoints = None
-    if config is None:
+    if config is None and not {"obj.data", "obj.names"}.isdisjoint(names):
         labels, splits = _darknet(source, notes)
+    elif config is None:
+        words = _classes(source) or "classes.txt"
+        labels = _named(_lines(source, words), source.place(words))
+        splits = {"": _everything(sorted(filter(is_picture, names)))}
     else:
         told = _told(source, config)
         keypoints = kpt_shape(told, source.place(config))
@@ -204,9 +220,19 @@ def _ultralytics(
     if len(taken) > 1 and all(listed == taken[0] for listed in taken):
         splits = {"": taken[0]}  # `train: images` and `val: images` are one split
     if not splits:
-        everything = [(n, n.partition("images/")[2]) for n in below if "images/" in n]
-        splits = {"": everything or [(name, name) for name in below]}
+        splits = {"": _everything(below)}
     return labels, splits
+
+
+def _everything(below: Sequence[str]) -> list[tuple[str, str]]:
+    """All pictures, or those below `images/` where there are any: (path, name)."""
+    named = [(name, name.partition("images/")[2]) for name in below if "images/" in name]
+    return named or [(name, name) for name in below]
+
+
+def _lines(source: Source, name: str) -> list[str]:
+    """The lines of a list of names."""
+    return [line.strip() for line in source.text(name).splitlines() if line.strip()]
 
 
 def _named(names: object, place: str) -> Labels:
@@ -222,7 +248,8 @@ def _named(names: object, place: str) -> Labels:
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise FormatError(
             f"{place}: `names` is neither a list nor a mapping of names.",
-            hint="write names: [person, car], or a line `0: person` for each",
+            hint="write names: [person, car], or a line `0: person` for each; in a list of names "
+            "alone, a name a line",
         )
     try:
         return Labels.from_names(names)
@@ -283,8 +310,7 @@ def _darknet(source: Source, notes: list[str]) -> tuple[Labels, _Splits]:
         raise FormatError(
             f"{source.place(main)}: its list of names '{data.get('names')}' is not there."
         )
-    words = [line.strip() for line in source.text(names).splitlines() if line.strip()]
-    labels = _named(words, source.place(names))
+    labels = _named(_lines(source, names), source.place(names))
     splits: _Splits = {}
     below = [name for name in source.names if is_picture(name)]
     for key, path in data.items():
