@@ -52,6 +52,15 @@ def test_a_name_that_means_two_pictures_means_none(put):
         read_detections(put([row("a.jpg")]), dataset=DATASET)
 
 
+def test_pictures_of_two_folders_are_not_one_picture(put):
+    alone = Dataset(root=".", images=(Image(1, "b.jpg", 100, 50),), labels=DATASET.labels)
+    said = r"its pictures 'cam1/b\.jpg' and 'cam2/b\.jpg' would both be 'b\.jpg'"
+    with pytest.raises(FormatError, match=said):
+        read_detections(put([row("cam1/b.jpg"), row("cam2/b.jpg")]), dataset=alone)
+    same = [row("/pool/cam1/b.jpg"), row("cam1\\b.png"), row("b")]
+    assert len(read_detections(put(same), dataset=alone).detections) == 3
+
+
 def test_unknown_pictures_and_categories_are_named(put):
     with pytest.raises(FormatError, match=r"yolo\.json: its picture 99 is not"):
         read_detections(put([row(99)]), dataset=DATASET)

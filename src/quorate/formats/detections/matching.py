@@ -94,6 +94,7 @@ def matched(
             f"its {first} is taken for '{names.shown[meant]}'."
         )
     found = _each(ids, beside, by_id, names, location)
+    _refuse_two(ids, found, names, location)
     if None in found:
         ends = [end for known in ids if (end := names.by_base(str(known))) is not None]
         if len(set(ends)) == len(ids):
@@ -106,6 +107,24 @@ def matched(
         raise _unknown(ids[0], location, dataset)
     numbers_ = np.array([-1 if number is None else number for number in found], dtype=np.int64)
     return Matched(dataset.images, numbers_, notes)
+
+
+def _refuse_two(
+    ids: Sequence[int | str], found: Sequence[int | None], names: PictureNames, location: str
+) -> None:
+    """FormatError where names of different folders mean one picture of the data set."""
+    first: dict[int, str] = {}
+    for known, number in zip(ids, found, strict=True):
+        if number is None or not isinstance(known, str) or "/" not in _plain(known):
+            continue
+        before = first.setdefault(number, known)
+        here, there = (f"/{_stem(_plain(name))}" for name in (known, before))
+        if not here.endswith(there) and not there.endswith(here):
+            raise FormatError(
+                f"{location}: its pictures {before!r} and {known!r} would both be "
+                f"'{names.shown[number]}'.",
+                hint="write the folders into the names of the data set",
+            )
 
 
 def _moved(numbers: Sequence[int], by_id: Numbered) -> tuple[Numbered, int, int] | None:
