@@ -323,3 +323,14 @@ def test_where_none_of_the_pictures_is_there_it_is_told(parse, tmp_path):
     assert "1 of 1 pictures are not there, the first 'a.jpg'" in parse().notes[0]
     (tmp_path / "b.jpg").unlink()
     assert not parse().notes
+
+
+def test_many_files_are_all_read_whatever_lies_beside_each_picture(tmp_path):
+    for n in range(10):
+        image = {"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 80}
+        fold = {**COCO, "images": [image], "annotations": [{**BOX, "image_id": n}]}
+        put(tmp_path, **{f"annotations__fold{n}.json": fold, f"images__{n}.json": {"shapes": []}})
+        (tmp_path / f"images/{n}.jpg").touch()
+    found = read(tmp_path)
+    assert len(found.annotations) == 10
+    assert {image.subset for image in found.images} == {f"fold{n}" for n in range(10)}

@@ -20,7 +20,7 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, as_number, side
+from quorate.formats.base import Source, as_number, is_picture, side
 from quorate.formats.coco.json_faults import NO_JSON, in_words, json_fault, refuse_twice
 from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
@@ -88,9 +88,16 @@ def _files(source: Source) -> list[str]:
         return instances
     near = [n for n in source.ending(".json") if n.count("/") <= 1]
     roboflow = [name for name in near if name.endswith(_ROBOFLOW)]
-    if roboflow or len(near) > 8:
+    if not roboflow and len(near) > 8:  # others' files beside each picture are called like it
+        pictures = {_stem(name) for name in source.names if is_picture(name)}
+        near = [name for name in near if _stem(name) not in pictures]
+    if roboflow or len(near) > MOST_FILES:
         return roboflow
     return [name for name in near if _is_coco(source.tree.read(name))]
+
+
+def _stem(name: str) -> str:
+    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
 def _is_coco(data: bytes) -> bool:
@@ -360,6 +367,8 @@ class _Shapes:
 
 CVATS_MASKS = "masks are marked as crowds (iscrowd 1), as CVAT marks every mask; they are objects"
 ALL_CROWDS = "annotations, all there are, are marked as crowds (iscrowd 1); they are objects"
+MOST_FILES = 64
+"""How many JSON files may lie about for each to be looked into."""
 SOME_CROWDS = (
     "annotations are marked as crowds (iscrowd 1), which evaluation does not count; where each is "
     "one object, write iscrowd 0"
