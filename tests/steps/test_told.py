@@ -115,3 +115,20 @@ def test_trying_a_picture_names_the_scale_that_makes_a_detector_see(tmp_path, po
     path = spec(tmp_path, pool, weights, names=["lamp", "b", "c"], labels={"lamp": "ant"}, scale=1)
     assert main(["check", str(path), "--try", str(picture)]) == 0
     assert "with `scale" not in capsys.readouterr().err
+
+
+def test_pictures_of_another_size_than_the_data_says_are_told(tmp_path, pool):
+    told = {
+        "images": [
+            {"id": n, "file_name": f"{n:02d}.png", "width": 64 if n else 80, "height": 64}
+            for n in range(2)
+        ],
+        "categories": [{"id": 1, "name": "ant"}, {"id": 2, "name": "bee"}],
+        "annotations": [],
+    }
+    (pool / "instances.json").write_text(json.dumps(told))
+    path = spec(tmp_path, pool, three(tmp_path / "m.onnx", [1]))
+    summary = DetectionEnsemble.from_yaml(path).run(out=str(tmp_path / "out"))
+    (note,) = [n for n in summary.notes if "another size" in n]
+    assert note.startswith("1 of 2 pictures looked at")
+    assert "00.png is 64x64, not 80x64" in note

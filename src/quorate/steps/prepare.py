@@ -69,6 +69,7 @@ def prepare(
     words = vocabulary(ensemble, dataset.labels, labels)
     notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
     with open_tree(dataset.root) as tree:
+        notes += _other_sizes(tree, dataset.images)
         images, skipped = _measured(tree, dataset.images, progress)
         if not images:
             raise InputError(
@@ -173,6 +174,27 @@ def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -
                 hint=did_you_mean(name, known.names),
             )
     return Labels(names=ensemble.labels, ids=tuple(known.id_of(n) for n in ensemble.labels))
+
+
+def _other_sizes(tree: Tree, images: Sequence[Image]) -> list[str]:
+    """A note where pictures, of some that are looked at, are of another size than is stated."""
+    looked = [image for image in images if image.width and image.height][:: len(images) // 16 or 1]
+    others = []
+    for image in looked:
+        try:
+            with tree.open(image.file_name) as file:
+                size = pictures.size(file, name=image.file_name)
+        except QuorateError:
+            continue  # detecting tells
+        if size != (image.width, image.height):
+            others.append(f"{image.name} is {size[0]}x{size[1]}, not {image.width}x{image.height}")
+    if not others:
+        return []
+    return [
+        f"{len(others)} of {len(looked)} pictures looked at are of another size than the data set "
+        f"says, the first: {others[0]}; boxes are in pixels of the picture itself, turned as EXIF "
+        "says."
+    ]
 
 
 def _measured(
