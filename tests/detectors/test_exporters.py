@@ -83,6 +83,31 @@ def test_which_of_two_outputs_of_four_columns_are_boxes_is_not_guessed(tmp_path)
         found(model(tmp_path, {"3411": values, "3412": values}))
 
 
+def batched_nms(boxes):
+    return {
+        "num_detections": np.array([[1]], np.int32),
+        "nmsed_boxes": f32([[boxes]]),
+        "nmsed_scores": f32([[0.9]]),
+        "nmsed_classes": f32([[1]]),
+    }
+
+
+def test_batched_nms_may_give_boxes_in_0_to_1(tmp_path):
+    predictor, seen = found(model(tmp_path, batched_nms(f32(NETWORK) / 64)))
+    assert (predictor.layout.name, predictor.layout.units) == ("efficient_nms", "relative")
+    shows(seen, (1, 0.9, BOX))
+    shows(found(model(tmp_path, batched_nms(NETWORK)))[1], (1, 0.9, BOX))
+
+
+def test_boxes_within_one_pixel_are_told(tmp_path):
+    outputs = {"num_dets": np.array([[1]], np.int32), "labels": np.array([[1]], np.int32)}
+    outputs |= {"boxes": f32([[f32(NETWORK) / 64]]), "scores": f32([[0.9]])}
+    predictor, _ = found(model(tmp_path, outputs))
+    ((said, count),) = predictor.take_dropped().items()
+    assert count == 1
+    assert "`box_units: relative`" in said
+
+
 def paddle(path, inputs):
     """Boxes made of the sizes that it is told, as PaddleDetection's own last step does."""
     real = TensorProto.FLOAT

@@ -42,6 +42,12 @@ SIDE = 640
 """Pixels of a network's side where neither the graph nor the spec says."""
 _FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
 
+ONE_PIXEL = 1.5
+WITHIN = (
+    "within the first pixel of the network's input: are they 0..1 of its size "
+    "(`box_units: relative`)?"
+)
+
 
 @dataclass(frozen=True)
 class TensorPredictor:
@@ -217,6 +223,9 @@ class TensorPredictor:
                 hint="correct `names` of the detector"
                 + (", or the number of the first of them, `labels_from`" if base else ""),
             )
+        if self.layout.units == "pixels" and 0 < np.abs(xyxy).max(initial=0) <= ONE_PIXEL:
+            with self.lock:
+                self.dropped[WITHIN] += len(xyxy)
         full = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
         order = np.flatnonzero(full & (label >= 0))
         if len(order) < len(full):

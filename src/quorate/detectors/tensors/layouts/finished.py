@@ -272,7 +272,11 @@ RTDETR = Layout(
 )
 FINISHED = (
     Layout(
-        "efficient_nms", triple(EFFICIENT, 4), read_triple, "TensorRT's EfficientNMS, BatchedNMS"
+        "efficient_nms",
+        triple(EFFICIENT, 4),
+        read_triple,
+        "TensorRT's EfficientNMS, BatchedNMS",
+        settle=by_units,
     ),
     Layout(
         "tensorflow",
