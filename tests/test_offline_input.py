@@ -314,3 +314,12 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path, indent):
     boxes, peak = map(int, done.stdout.split())
     assert boxes == 1000 * times
     assert peak < 300, f"{peak} MB for {path.stat().st_size >> 20} MB of JSON"
+
+
+def test_files_that_count_pictures_from_0_and_from_1_are_told(put):
+    ours = put([row(i) for i in (1, 2, 3)])
+    theirs = put([row(i, NEAR) for i in (0, 1, 2)], "b.json")
+    done = fuse_files([ours, theirs], WeightedBoxesFusion())
+    assert any("b.json from 0 to 2: they may count from 0 and from 1" in n for n in done.notes)
+    theirs = put([row(i, NEAR) for i in (1, 2)], "b.json")
+    assert not fuse_files([ours, theirs], WeightedBoxesFusion()).notes

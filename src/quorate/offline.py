@@ -104,6 +104,7 @@ def fuse_files(
             file, dataset, said.get(file), name, scale=False, progress=partial(progress, name)
         )
         read.append(_own_boxes(one, file, name))
+    shifted = [] if dataset else _counted_apart(places, read)
     read = read if dataset else _by_number(read)
     united = dataset or Dataset(root="", images=_united_images(places, read), labels=Labels((), ()))
     own_labels = not len(united.labels)
@@ -114,7 +115,7 @@ def fuse_files(
     normalised &= not any(image.width for image in united.images)
     if not normalised:
         read = [in_pixels(one, united.images, at) for one, at in zip(read, places, strict=True)]
-    notes = [note for one in read for note in one.notes]
+    notes = [*shifted, *(note for one in read for note in one.notes)]
     notes += _one_vocabulary(places, read, united.labels, own=own_labels)
     if normalised:
         notes.append("all boxes are normalised and no picture's size is known: they stay so.")
@@ -214,6 +215,25 @@ def _by_number(read: list[DetectionFile]) -> list[DetectionFile]:
     return [
         replace(one, images=tuple(numbered(i, published_as=str(i.id)) for i in one.images))
         for one in read
+    ]
+
+
+def _counted_apart(files: Sequence[str], read: Sequence[DetectionFile]) -> list[str]:
+    """A note where one file numbers pictures from 0, and the first from 1, or the other way."""
+    spans = [
+        (min(ids), max(ids)) if (ids := [image.id for image in one.images]) else None
+        for one in read
+        if not one.named_images
+    ]
+    if len(spans) < len(files) or not spans[0]:
+        return []
+    low, high = spans[0]
+    return [
+        f"{files[0]} numbers its pictures from {low} to {high}, {file} from {span[0]} to "
+        f"{span[1]}: they may count from 0 and from 1. Equal numbers are taken for one picture; "
+        "--images says which are meant."
+        for file, span in zip(files, spans, strict=True)
+        if span and {low, span[0]} == {0, 1} and high - low == span[1] - span[0]
     ]
 
 
