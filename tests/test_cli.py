@@ -1,6 +1,7 @@
 import argparse
 import errno
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -285,6 +286,7 @@ def test_quiet_leaves_results_and_problems_verbose_tells_more(tmp_path, capsys):
     assert "wrote:" not in told["-q"].err
     assert "note:" not in told["-q"].err
     assert "1 picture could not be read:\n  b.png" in told["-q"].err
+    assert logging.getLogger("quorate").level == logging.NOTSET  # for that command alone
 
 
 def test_what_is_asked_everywhere_may_stand_before_the_command(capsys):
@@ -306,8 +308,7 @@ def test_words_that_do_not_fit_are_said_plainly(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_the_same_note_of_several_detectors_is_one(capsys, monkeypatch):
-    monkeypatch.setattr("quorate.cli.output._quiet", False)
+def test_the_same_note_of_several_detectors_is_one(capsys):
     notes(["a: knows nothing.", "all well", "b: knows nothing.", "a: other.", "a: knows nothing."])
     assert capsys.readouterr().err == (
         "note: a, b: knows nothing.\nnote: all well\nnote: a: other.\n"

@@ -202,8 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments = parser(command).parse_args(given)
             from quorate.cli import output
 
-            output.tell(more=arguments.verbose, less=arguments.quiet)
-            arguments.command(arguments)
+            with output.telling(more=arguments.verbose, less=arguments.quiet):
+                arguments.command(arguments)
         except SystemExit:  # --help, --version
             sys.stdout.flush()
             raise

@@ -167,16 +167,24 @@ def notes(remarks: Iterable[str]) -> None:
 _quiet = False
 
 
-def tell(*, more: bool, less: bool) -> None:
-    """Let the package's log say more, or notes and progress say nothing."""
+@contextmanager
+def telling(*, more: bool, less: bool) -> Iterator[None]:
+    """Let the package's log say more, or notes and progress say nothing, for one command."""
     global _quiet  # of the whole process, as the terminal is
-    _quiet = less
     if not (more or less):
+        yield
         return
     import logging
 
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("quorate").setLevel(logging.INFO if more else logging.ERROR)
+    log = logging.getLogger("quorate")
+    before, _quiet = (log.level, _quiet), less
+    log.setLevel(logging.INFO if more else logging.ERROR)
+    try:
+        yield
+    finally:
+        level, _quiet = before
+        log.setLevel(level)
 
 
 @contextmanager
