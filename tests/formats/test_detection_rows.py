@@ -53,6 +53,17 @@ def test_columns_are_found_by_their_names(csv, text):
     assert found.detectors == ("d",)
 
 
+def test_a_table_without_scores_is_told_and_ids_may_be_floats(csv):
+    text = "image_id,category_id,{}xmin,ymin,xmax,ymax\n10.0,8.0,{}10,20,40,30\n"
+    found = read_detections(csv(text.format("", "")), dataset=POOL)
+    assert found.detections.image_id.tolist() == [10]
+    assert found.detections.category_id.tolist() == [8]
+    assert found.notes[0].endswith("r.csv: tells no scores; each box counts 1.")
+    found = read_detections(csv(text.format("probability,", "0.5,")), dataset=POOL)
+    assert found.detections.score.tolist() == [0.5]
+    assert not found.notes
+
+
 def test_a_name_beside_a_class_may_be_the_pictures(csv):
     text = "image_id,name,class,xmin,ymin,xmax,ymax\n10,a.jpg,1,10,20,40,30\n"
     assert read_detections(csv(text), dataset=POOL).detections.category_id.tolist() == [8]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
+NO_SCORES = "tells no scores; each box counts 1"
 _NUMBERS = Labels(tuple(map(str, range(10_000))), tuple(range(10_000)))
 """The labels of YOLO text whose data set has none: numbers."""
 
@@ -160,6 +161,8 @@ def _from_results(
         notes.append(said)
     labels, categories = labels_of(results.category_ids, location, dataset)
     unit = _coordinates(results.xyxy, coordinates)
+    if not results.scored and len(results.score):
+        notes.append(f"{location}: {NO_SCORES}.")
     notes += _zero(results.category_ids, labels, location)
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
@@ -389,7 +392,7 @@ def _without_scores(shapes: Annotations, location: str) -> list[str]:
     """A note where boxes have no scores."""
     if "score" in shapes.attributes or not len(shapes):
         return []
-    return [f"{location}: tells no scores; each box counts 1."]
+    return [f"{location}: {NO_SCORES}."]
 
 
 def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | None:

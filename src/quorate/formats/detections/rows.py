@@ -36,7 +36,7 @@ PICTURE = ("filename", "imagepath", "imagename", "imgpath", "path", "image", "im
 LABEL = ("classname", "labelname", "categoryname", "label", "category", "categoryid", "labelid")
 CLASS = ("classid", "class")
 """Numbers in these columns are counted from 0, as frameworks number classes."""
-SCORE = ("score", "confidence", "conf")
+SCORE = ("score", "confidence", "conf", "probability", "prob")
 BOXES = (
     ("xmin", "ymin", "xmax", "ymax"),
     ("x1", "y1", "x2", "y2"),
@@ -137,6 +137,7 @@ def _results(columns: Mapping[str, Sequence[Any]], location: str) -> Results:
         scores,
         image_ids=list(image_ids),
         category_ids=list(category_ids),
+        scored=score is not None,
         from_zero=label in CLASS and all(isinstance(known, int) for known in category_ids),
     )
 
@@ -150,7 +151,11 @@ def _are_words(values: Sequence[Any]) -> bool:
 def _id(value: Any) -> int | str:
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, int) else as_number(str(value or "").strip())
+    if isinstance(value, int):
+        return value
+    text = str(value or "").strip()
+    number = as_number(text.removesuffix(".0"))  # pandas writes 42 as 42.0 beside empty cells
+    return number if isinstance(number, int) else text
 
 
 def _numbers(values: Sequence[Any], name: str, location: str) -> NDArray[np.float64]:
