@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import yaml
@@ -135,6 +137,18 @@ def test_notes_say_what_is_lost(tmp_path):
 
 
 PERSON = "0 0.5 0.5 0.2 0.4"
+
+
+def test_what_reaches_outside_its_picture_is_cut_off_and_told(layout, tmp_path):
+    found = read(layout())
+    xyxy = np.array([[80, 30, 140, 70], [110, 10, 120, 20]], np.float64)
+    shapes = found.annotations.take([0, 0])
+    shapes = dataclasses.replace(shapes, xyxy=xyxy.astype(shapes.xyxy.dtype))
+    written = write(found, shapes, tmp_path / "out", format="yolo")
+    assert "2 boxes reach outside" in written.notes[0]
+    assert "1 lie outside" in written.notes[0]
+    text = (tmp_path / "out/labels/train/sub/a.txt").read_text()
+    assert text == "1 0.900000 0.800000 0.200000 0.400000\n"
 
 
 @pytest.mark.parametrize(

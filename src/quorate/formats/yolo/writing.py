@@ -31,8 +31,9 @@ def write(
     gets an empty file, for YOLO learns from those too. `confidence` adds the score as a sixth
     number: tools that evaluate read it, Ultralytics' training does not. Every shape with an area
     becomes its enclosing upright box, or with `polygons`, for segmentation, its outline: one ring,
-    for the format has no more, whose parts are joined by lines without width. The rest is left
-    out and counted. Attributes are lost.
+    for the format has no more, whose parts are joined by lines without width. What reaches outside
+    its picture is cut off at the border, since training leaves out pictures with such labels. The
+    rest is left out and counted. Attributes are lost.
 
     Raises InputError where a picture's size is not known.
     """
@@ -53,7 +54,15 @@ def write(
     if (positions < 0).any():
         dataset.labels.name_of(int(boxes.category_id[positions < 0][0]))
     size = sizes_of(dataset.images, boxes.image_id)
-    low, high = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
+    xyxy = boxes.xyxy.clip(0, np.tile(size, 2))
+    if cut := int((np.abs(xyxy - boxes.xyxy).max(axis=1, initial=0) > 0.01).sum()):
+        gone = (xyxy[:, 2:] <= xyxy[:, :2]).any(axis=1) & (boxes.xyxy != xyxy).any(axis=1)
+        notes.append(
+            f"YOLO: {cut} boxes reach outside their pictures and are cut off at the border, since "
+            f"training leaves out such pictures; {int(gone.sum())} lie outside and are left out."
+        )
+        boxes, size, xyxy, positions = boxes.take(~gone), size[~gone], xyxy[~gone], positions[~gone]
+    low, high = xyxy[:, :2], xyxy[:, 2:]
     numbers = np.concatenate([(low + high) / 2 / size, (high - low) / size], axis=1).tolist()
     scores = boxes.numbers("score").tolist() if confidence else None
     rows = by_image(boxes)
@@ -79,7 +88,7 @@ def write(
                 place = f"{cx:.6f} {cy:.6f} {w:.6f} {h:.6f}"
                 if polygons:
                     ring = one_ring(boxes.points[row]).reshape(-1, 2) / (image.width, image.height)
-                    place = " ".join(f"{value:.6f}" for value in ring.ravel().tolist())
+                    place = " ".join(f"{value:.6f}" for value in ring.clip(0, 1).ravel().tolist())
                 texts.append(f"{positions[row]} {place}{end}\n")
             out.put(path, "".join(texts).encode())
         out.put("data.yaml", _yaml(subsets, dataset.labels).encode())

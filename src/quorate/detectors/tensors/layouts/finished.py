@@ -103,15 +103,20 @@ def three(rank: int) -> Find:
 
 
 def by_units(layout: Layout, graph: Graph, look: Look) -> Layout:
-    """Boxes in pixels, unless they all lie in 0..1; labels from 0, where one is 0."""
+    """Boxes in pixels, unless they all lie in 0..1."""
     in_one = relative(given(look()[layout.outputs[0]]))
+    return replace(layout, units="relative") if in_one else layout
+
+
+def by_labels(layout: Layout, graph: Graph, look: Look) -> Layout:
+    """As `by_units`; labels from 0, where one is 0."""
     if layout.wishes.labels_from is None and not _has_zero(layout, look):
         raise UndecidedError(
             "labels beside boxes and scores may count from 0, as RT-DETR's do, or from 1, 0 being "
             "the background",
             "say which: `labels_from: 0`, or `labels_from: 1`",
         )
-    return replace(layout, units="relative") if in_one else layout
+    return by_units(layout, graph, look)
 
 
 def by_openness(layout: Layout, graph: Graph, look: Look) -> Layout:
@@ -138,7 +143,7 @@ def by_zoo(layout: Layout, graph: Graph, look: Look) -> Layout:
     if not len(boxes) or relative(boxes):
         return layout
     other = of_wishes(RTDETR, layout.outputs, layout.wishes)
-    return by_units(other, graph, look)
+    return by_labels(other, graph, look)
 
 
 def _has_zero(layout: Layout, look: Look) -> bool:
@@ -328,7 +333,7 @@ FINISHED = (
         normalisation=IMAGENET,
         settle=by_zoo,
     ),
-    replace(RTDETR, inputs=(), settle=by_units),
+    replace(RTDETR, inputs=(), settle=by_labels),
     Layout(
         "torchvision",
         squeezed,
