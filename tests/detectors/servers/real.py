@@ -80,6 +80,7 @@ def mlserver(models, folder, http, rpc, metrics):
         }
         (folder / path.stem / "model-settings.json").write_text(json.dumps(about))
     return [PYTHON.with_name("mlserver"), "start", folder], {
+        "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(64 << 20),  # a picture is 5 MB; 4 by default
         "PYTHONPATH": str(HERE),
         "MLSERVER_HTTP_PORT": http,
         "MLSERVER_GRPC_PORT": rpc,
