@@ -283,3 +283,8 @@ KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}
 def is_picture(name: str) -> bool:
     """Whether a file is a picture, going by its name; hidden files are none."""
     return name.lower().endswith(PICTURES) and not name.rsplit("/", 1)[-1].startswith(".")
+
+
+def without_ending(name: str) -> str:
+    """A picture's name without its ending; any other name as it is, which may have dots."""
+    return name.rsplit(".", 1)[0] if is_picture(name) else name

@@ -19,7 +19,7 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError, MissingExtraError, did_you_mean
-from quorate.formats.base import Source, Written, is_picture
+from quorate.formats.base import Source, Written, is_picture, without_ending
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
 from quorate.formats.shapes import by_image, plain_values
@@ -148,7 +148,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
     with _quiet():
         items = [
             dm.DatasetItem(
-                id=image.name.rsplit(".", 1)[0] if is_picture(image.name) else image.name,
+                id=without_ending(image.name),
                 subset=image.subset or "default",
                 media=dm.Image.from_file(
                     path=image.name,

@@ -21,7 +21,15 @@ from defusedxml import DefusedXmlException
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import Source, Written, is_picture, open_target, plain_number, side
+from quorate.formats.base import (
+    Source,
+    Written,
+    is_picture,
+    open_target,
+    plain_number,
+    side,
+    without_ending,
+)
 from quorate.formats.markup import element, sayable
 from quorate.formats.places import placed
 from quorate.formats.rows import Rows
@@ -220,7 +228,7 @@ def write(
     """
     stems: dict[str, Image] = {}
     for image in dataset.images:
-        stem = image.name.rsplit(".", 1)[0] if is_picture(image.name) else image.name
+        stem = without_ending(image.name)
         if stem in stems:
             raise InputError(
                 f"Pascal VOC has one file for both '{stems[stem].name}' and '{image.name}'"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, did_you_mean
-from quorate.formats.base import as_number, is_picture
+from quorate.formats.base import as_number, without_ending
 from quorate.labels import Labels
 
 MOST_TOLD = 20
@@ -118,7 +118,7 @@ def _refuse_two(
         if number is None or not isinstance(known, str) or "/" not in _plain(known):
             continue
         before = first.setdefault(number, known)
-        here, there = (f"/{_stem(_plain(name))}" for name in (known, before))
+        here, there = (f"/{without_ending(_plain(name))}" for name in (known, before))
         if not here.endswith(there) and not there.endswith(here):
             raise FormatError(
                 f"{location}: its pictures {before!r} and {known!r} would both be "
@@ -257,9 +257,9 @@ class PictureNames:
         for image in images:
             for name in dict.fromkeys((image.name, image.file_name)):
                 for end in _ends_of(name):
-                    for way in {end, _stem(end)}:
+                    for way in {end, without_ending(end)}:
                         _mean(self._ends, way, image.id)
-                for way in {name, _stem(name)}:
+                for way in {name, without_ending(name)}:
                     _mean(self._whole, way, image.id)
             if isinstance(image.source_id, str):
                 _mean(self._whole, image.source_id, image.id)
@@ -268,28 +268,32 @@ class PictureNames:
         """The one picture whose name ends so, or with whose name this ends; None for no one."""
         name = _plain(name)
         for known in (self._whole, self._ends):
-            for way in (name, _stem(name)):
+            for way in (name, without_ending(name)):
                 if way in known:
                     return known[way]
-        ends = (way for end in _ends_of(name)[1:] for way in (end, _stem(end)))
+        ends = (way for end in _ends_of(name)[1:] for way in (end, without_ending(end)))
         return next((self._whole[way] for way in ends if way in self._whole), None)
 
     def by_base(self, name: str) -> int | None:
         """The one picture of a base name, whatever its folders."""
         base = _plain(name).rsplit("/", 1)[-1]
-        return self._ends.get(base, self._ends.get(_stem(base)))
+        return self._ends.get(base, self._ends.get(without_ending(base)))
 
     def is_ambiguous(self, name: str) -> bool:
         """Whether a name may mean several pictures."""
-        return any(self._ends.get(way, 0) is None for way in (_plain(name), _stem(_plain(name))))
+        return any(
+            self._ends.get(way, 0) is None for way in (_plain(name), without_ending(_plain(name)))
+        )
 
     def several(self, name: str) -> str:
         """The names of the first three pictures that a name may mean."""
-        ways = {_plain(name), _stem(_plain(name))}
+        ways = {_plain(name), without_ending(_plain(name))}
         meant = (
             repr(one)
             for one in self.shown.values()
-            if not ways.isdisjoint(way for end in _ends_of(one) for way in (end, _stem(end)))
+            if not ways.isdisjoint(
+                way for end in _ends_of(one) for way in (end, without_ending(end))
+            )
         )
         return " or ".join(islice(meant, 3))
 
@@ -323,10 +327,6 @@ def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np
     """(n, 2) the width and height of the pictures that boxes are in; zeros where not known."""
     sizes = np.array([(i.width, i.height) for i in images], dtype=np.int64).reshape(-1, 2)
     return sizes[positions_in([image.id for image in images], image_id)]
-
-
-def _stem(name: str) -> str:
-    return name.rsplit(".", 1)[0] if is_picture(name) else name
 
 
 def labels_of(

@@ -10,7 +10,7 @@ import yaml
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.errors import InputError
-from quorate.formats.base import Written, is_picture, open_target
+from quorate.formats.base import Written, open_target, without_ending
 from quorate.formats.detections.matching import sizes_of
 from quorate.formats.shapes import by_image, one_ring, outlined, upright
 from quorate.formats.yolo.reading import SPLITS
@@ -70,7 +70,7 @@ def write(
     seen: dict[str, str] = {}
     with open_target(target) as out:
         for image in dataset.images:
-            name = image.name.rsplit(".", 1)[0] if is_picture(image.name) else image.name
+            name = without_ending(image.name)
             path = "/".join(part for part in ("labels", image.subset, f"{name}.txt") if part)
             if path in seen:
                 raise InputError(
