@@ -101,7 +101,7 @@ def _set_right(layer: nn.Module, labels: int) -> None:
 
 def export_yolo(network: Yolo, path: Path) -> None:
     """Write `images` [n, 3, 576, 576] → `output0` [n, 8, 6804], as Ultralytics does."""
-    _set_right(network.category[-1], len(LABELS))
+    _set_right(network.category.last, len(LABELS))
     model = _traced(
         network,
         torch.rand(1, 3, IMAGE_SIDE, IMAGE_SIDE),
@@ -126,7 +126,7 @@ def export_yolo(network: Yolo, path: Path) -> None:
 
 
 def export_detr(network: Detr, path: Path) -> None:
-    """Write `pixel_values` [n, 3, 384, 384] → `logits` [n, 576, 5], `pred_boxes` [n, 576, 4]."""
+    """Write `pixel_values` [n, 3, 512, 512] → `logits` [n, 1024, 5], `pred_boxes` [n, 1024, 4]."""
     outputs = ["logits", "pred_boxes"]
     _set_right(network.category[-1], len(LABELS))
     # With fused attention the tracer would meet one opaque operator.

@@ -32,7 +32,7 @@ from render import coco, render
 
 HERE = Path(__file__).parent
 NAMES = ("yolo", "detr", "frcnn")
-YOLO_SIDE, DETR_SIDE = 576, 384
+YOLO_SIDE, DETR_SIDE = 576, 512
 CHOSEN = {"yolo": 0.55, "detr": 0.75, "frcnn": 0.4, "wbf": 0.35, "consensus": 0.4}
 """The score at which each has the fewest false alarms and misses, as `--tune` found it."""
 WEIGHTS = (1, 1, 1)
@@ -80,7 +80,7 @@ def run_yolo(net: onnxruntime.InferenceSession, image: Image.Image) -> Found:
 
 
 def run_detr(net: onnxruntime.InferenceSession, image: Image.Image) -> Found:
-    """Stretch to 384 by 384, normalise as ImageNet, infer; no NMS."""
+    """Stretch to 512 by 512, normalise as ImageNet, infer; no NMS."""
     pixels = image.resize((DETR_SIDE, DETR_SIDE), Image.Resampling.BILINEAR)
     pixels = np.asarray(pixels, np.float32) / 255
     pixels = (pixels - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])

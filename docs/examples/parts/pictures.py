@@ -20,7 +20,7 @@ from render import render
 from shapes import LABELS
 from torch.utils.data import IterableDataset
 
-TRAINING_SIZES = ((448, 336),) * 5 + ((336, 448),)
+TRAINING_SIZES = ((512, 384),) * 5 + ((384, 512),)
 GREY = 114
 
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-BATCH = 16
+BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -95,43 +95,44 @@ RECIPES = {
     "trunk": Recipe(
         Fcos,
         _trunk_step,
-        Views(224, "long", 416, BENCHES, (0.7, 1.4)),
-        975,
+        Views(320, "long", 448, BENCHES, (0.7, 1.4)),
+        2800,
         3e-3,
     ),
     "yolo": Recipe(
         Yolo,
         _yolo_step,
-        Views(224, "long", 416, ("wood", "steel", "cloth", "mat", "card")),
-        1355,
+        Views(320, "long", 480, ("wood", "steel", "cloth", "mat", "card")),
+        6500,
         2e-3,
         export_yolo,
     ),
     "detr": Recipe(
         Detr,
         _detr_step,
-        Views(224, "both", Detr.SIDE, BENCHES),
-        1248,
+        Views(320, "both", Detr.SIDE, BENCHES),
+        6500,
         1.5e-3,
         export_detr,
     ),
     "frcnn": Recipe(
         Fcos,
         _fcos_step,
-        Views(224, "short", 320, ("wood", "steel", "concrete", "cloth", "card")),
-        1424,
+        Views(320, "short", 352, ("wood", "steel", "concrete", "cloth", "card")),
+        6500,
         2e-3,
         export_frcnn,
     ),
 }
-DECLINE = 600
-"""For the last steps of a detector the learning rate falls to a fiftieth; the trunk's does not."""
+DECLINE = 0.5
+"""In this last share of its steps a detector's learning rate falls to a fiftieth; the trunk's does
+not."""
 
 
-def rate_at(step: int, steps: int, peak: float) -> float:
+def rate_at(step: int, steps: int, peak: float, decline: float) -> float:
     """Return the learning rate: a short rise, the peak, and a straight decline at the end."""
     rise = min(1.0, (step + 1) / 200)
-    return peak * rise * (0.02 + 0.98 * min(1.0, (steps - step) / DECLINE))
+    return peak * rise * (0.02 + 0.98 * min(1.0, (1 - step / steps) / decline))
 
 
 def train(
@@ -162,8 +163,8 @@ def train(
     started, recent = time.monotonic(), 0.0
     for step, (images, truth) in enumerate(views):
         for group in optimiser.param_groups:
-            last = steps if recipe.export else steps + DECLINE
-            group["lr"] = rate_at(step, last, recipe.rate)
+            decline = DECLINE if recipe.export else 1 / steps
+            group["lr"] = rate_at(step, steps, recipe.rate, decline)
         loss = recipe.loss(network, images, truth)
         optimiser.zero_grad()
         loss.backward()
@@ -220,7 +221,7 @@ def main() -> None:
         default=Path(tempfile.gettempdir()),
         help="folder that keeps the rendered pictures between runs",
     )
-    parser.add_argument("--pictures", type=int, default=1400)
+    parser.add_argument("--pictures", type=int, default=1800)
     parser.add_argument("--effort", type=float, default=1.0, help="factor on the training steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="for rendering")
