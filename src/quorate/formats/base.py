@@ -61,6 +61,10 @@ class Source:
         """A whole file of text; see `plain_text`."""
         return plain_text(self.tree.read(name), self.place(name))
 
+    def lines(self, name: str) -> list[str]:
+        """The lines of a whole file that have more than white space, without what surrounds it."""
+        return [line.strip() for line in self.text(name).splitlines() if line.strip()]
+
 
 class Written(NamedTuple):
     """The files written, in order, and what could not be told in them, a sentence each."""
@@ -288,3 +292,9 @@ def is_picture(name: str) -> bool:
 def without_ending(name: str) -> str:
     """A picture's name without its ending; any other name as it is, which may have dots."""
     return name.rsplit(".", 1)[0] if is_picture(name) else name
+
+
+def ends_of(name: str) -> list[str]:
+    """The whole name, then without its first folder, its first two, and so on."""
+    parts = name.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]

@@ -24,8 +24,7 @@ from quorate.formats.base import Source, as_number, is_picture, side
 from quorate.formats.coco.json_faults import NO_JSON, in_words, json_fault, refuse_twice
 from quorate.formats.coco.segmentations import RUNS
 from quorate.formats.places import placed
-from quorate.formats.rows import Rows
-from quorate.formats.shapes import parted, with_scores
+from quorate.formats.shapes import Rows, parted, with_scores
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 
