@@ -257,6 +257,18 @@ def scores_within(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     return clipped, ~(np.abs(scores - clipped) <= OVERSHOOT)
 
 
+def checked_scores(scores: NDArray[np.float64], place: Callable[[int], str]) -> NDArray[np.float64]:
+    """Scores, clipped as `scores_within` does; FormatError, with its row's place, for none."""
+    clipped, wrong = scores_within(scores)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise FormatError(
+            f"{place(row)} has a score that is not within 0..1 ({scores[row]:g}).",
+            hint=score_hint(float(scores[row])),
+        )
+    return clipped
+
+
 OVERSHOOT = 1e-3
 """How far beside 0..1 a score may be: sums of floats make 1.0000001."""
 

@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
 from quorate.display import brief
 from quorate.errors import FormatError, InputError, LabelError
-from quorate.formats.base import open_source, score_hint, scores_within
+from quorate.formats.base import checked_scores, open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
@@ -268,67 +268,60 @@ def _parquet(
         raise InputError(f"{location}: there is no such file.")
     table = read_table(io.BytesIO(read_bytes(location)) if is_s3(location) else location)
     boxes = Detections.from_arrow(table, origin=location)
-    score, wrong = scores_within(boxes.score.astype(np.float64))
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise FormatError(
-            f"{location}: detection {first + 1} has a score that is not within 0..1 "
-            f"({boxes.score[first]:g}).",
-            hint=score_hint(float(boxes.score[first])),
-        )
+    score = checked_scores(
+        boxes.score.astype(np.float64), lambda row: f"{location}: detection {row + 1}"
+    )
     names = (detector,) if detector and len(boxes.detectors) == 1 else boxes.detectors
     boxes = replace(boxes, score=score.astype(np.float32), detectors=names)
     # Words go before numbers: another data set may number its pictures and labels anew.
-    pictures = words_of_table(table, "file_name") or _different(boxes.image_id)
-    labels = words_of_table(table, "label") or _different(boxes.category_id)
+    pictures = _Ids.of(words_of_table(table, "file_name"), boxes.image_id, dataset is None)
+    alone = dataset is None or not len(dataset.labels)
+    labels = _Ids.of(words_of_table(table, "label"), boxes.category_id, alone)
     unit = _coordinates(boxes.xyxy, coordinates)
     return _meant(boxes, pictures, labels, location, dataset, unit)
 
 
-Ids = tuple[Sequence[int | str], NDArray[np.int64]]
-"""Different ids or words, and (n,) which of them each box has."""
+class _Ids(NamedTuple):
+    """Different ids or words, (n,) which of them each box has, and the numbers of the words."""
 
+    ids: Sequence[int | str]
+    row: NDArray[np.int64]
+    numbers: Sequence[int] = ()
 
-def _different(ids: NDArray[np.integer]) -> Ids:
-    different, row = np.unique(ids, return_inverse=True)
-    return different.tolist(), row
+    @classmethod
+    def of(
+        cls,
+        words: tuple[list[str], NDArray[np.int64]] | None,
+        ids: NDArray[np.integer],
+        alone: bool,
+    ) -> _Ids:
+        """The words beside ids, where there are any; `alone` they keep the ids, one each."""
+        if words is None:
+            different, row = np.unique(ids, return_inverse=True)
+            return cls(different.tolist(), row)
+        pairs = np.unique(np.column_stack([words[1], ids]), axis=0)
+        one = len(pairs) == len(words[0]) == len(np.unique(pairs[:, 1]))
+        return cls(*words, pairs[:, 1].tolist() if alone and one else ())
 
 
 def _meant(
     boxes: Detections,
-    pictures: Ids,
-    categories: Ids,
+    pictures: _Ids,
+    labels: _Ids,
     location: str,
     dataset: Dataset | None,
     unit: str,
 ) -> DetectionFile:
-    """The boxes with the ids of the pictures and labels that theirs stand for; others left out.
-
-    Without a data set the numbers that the boxes have beside words are those of the words.
-    """
-    (names, picture), (words, category) = pictures, categories
-    alone = dataset is None
-    kept = _numbered(names, picture, boxes.image_id) if alone else ()
-    images, numbers, notes = matched(names, location, dataset, kept)
-    alone = dataset is None or not len(dataset.labels)
-    kept = _numbered(words, category, boxes.category_id) if alone else ()
-    labels, ids = labels_of(words, location, dataset, kept)
-    notes += left_out(names, numbers, picture, location)
-    notes += _zero(words, labels, location)
-    boxes = replace(boxes, image_id=numbers[picture], category_id=ids[category])
-    known = boxes.image_id >= 0
-    return DetectionFile(
-        boxes if known.all() else boxes.take(known), images, labels, unit, tuple(notes)
+    """The boxes with ids of the pictures and labels that theirs stand for; others left out."""
+    images, numbers, notes = matched(pictures.ids, location, dataset, pictures.numbers)
+    notes += left_out(pictures.ids, numbers, pictures.row, location)
+    meant, categories = labels_of(labels.ids, location, dataset, labels.numbers)
+    notes += _zero(labels.ids, meant, location)
+    known = numbers[pictures.row] >= 0
+    found = replace(boxes, image_id=numbers[pictures.row], category_id=categories[labels.row]).take(
+        slice(None) if known.all() else known
     )
-
-
-def _numbered(
-    words: Sequence[int | str], row: NDArray[np.int64], ids: NDArray[np.integer]
-) -> list[int]:
-    """The id that each word has in the file; [] where two share one, or one has two or none."""
-    pairs = np.unique(np.column_stack([row, ids]), axis=0)
-    one = len(pairs) == len(words) == len(np.unique(pairs[:, 1]))
-    return pairs[:, 1].tolist() if one else []
+    return DetectionFile(found, images, meant, unit, tuple(notes))
 
 
 def _from_dataset(
@@ -378,7 +371,9 @@ def _from_dataset(
     place = positions_in([image.id for image in found.images], detections.image_id)
     label = found.labels.positions(detections.category_id)
     names = [image.name for image in found.images]
-    file = _meant(detections, (names, place), (found.labels.names, label), location, dataset, unit)
+    file = _meant(
+        detections, _Ids(names, place), _Ids(found.labels.names, label), location, dataset, unit
+    )
     return replace(file, notes=(*notes, *file.notes))
 
 
