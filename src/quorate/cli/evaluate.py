@@ -68,7 +68,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import print_json, print_table, warn
     from quorate.evaluation.coco import evaluate
     from quorate.evaluation.doubts import doubts
-    from quorate.evaluation.effort import by_kind, effort
+    from quorate.evaluation.effort import TIGHT, by_kind, effort
     from quorate.formats import read
     from quorate.storage import write_bytes
 
@@ -81,9 +81,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         name: effort(boxes, truth, min_score=arguments.min_score, tight=arguments.move_below)
         for name, boxes in found.items()
     }
-    for name, boxes in found.items():
-        for doubt in doubts(boxes, truth, name):
-            warn(f"warning: {doubt}")
+    for doubt in doubts(found, truth, efforts=efforts if arguments.move_below == TIGHT else None):
+        warn(f"warning: {doubt}")
     values = [
         {"result": name} | results[name].to_dict() | {"effort": done.to_dict(truth)}
         for name, done in efforts.items()
@@ -169,9 +168,8 @@ def _compare(arguments: argparse.Namespace) -> None:
         )
     truth = read(arguments.truth)
     found = read_results(files, truth, labels_told(arguments))
-    for name, boxes in found.items():
-        for doubt in doubts(boxes, truth, name):
-            warn(f"warning: {doubt}")
+    for doubt in doubts(found, truth):
+        warn(f"warning: {doubt}")
     comparison = compare(
         found,
         truth,

@@ -276,7 +276,7 @@ def _measured(
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Each result's figures, and what is doubtful about them."""
     from quorate.evaluation.coco import evaluate
-    from quorate.evaluation.doubts import doubts, no_better
+    from quorate.evaluation.doubts import doubts
     from quorate.evaluation.effort import effort
 
     names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar100": "AR100"}
@@ -288,6 +288,4 @@ def _measured(
             "least edits": best.best.total,
             "from score": best.best_score,
         }
-    said = [doubt for name, boxes in results.items() for doubt in doubts(boxes, truth, name)]
-    worse = no_better(metrics, "fused")
-    return figures, [*said, *([worse] if worse else [])]
+    return figures, doubts(results, truth, metrics=metrics, ensemble="fused")
