@@ -112,6 +112,11 @@ class TensorPredictor:
             origin=origin,
             known=layouts,
         )
+        if layout.asks and spec.channels is None:
+            raise DetectorError(
+                f"{origin}: files of the layout '{layout.name}' do not tell how they want pixels.",
+                hint=f"say {layout.asks}",
+            )
         _refuse_idle(spec, layout, origin)
         resize = _resize(spec, layout, feed, origin)
         if resize == "shortest_edge":
