@@ -16,11 +16,13 @@ import numpy as np
 
 from quorate.errors import InputError, LabelError, did_you_mean
 from quorate.formats.detections.reading import DetectionFile
-from quorate.labels import UNMAPPED, Labels
+from quorate.labels import UNMAPPED, VOCABULARIES, Labels
 from quorate.storage import read_bytes
 
 EXAMPLES = "names.txt, 0:coco (the first name is 0), 1:bird,2:fish, instances.json, spec.yaml"
-_FILE = re.compile(r"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json)|coco|coco91|voc)", re.IGNORECASE)
+_FILE = re.compile(
+    rf"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json)|{'|'.join(VOCABULARIES)})", re.IGNORECASE
+)
 MOST = 6
 
 
@@ -45,7 +47,7 @@ class Wording:
 
         That text is pairs (`1:bird,2:fish`), or a file: names line by line, YAML or JSON with
         `names`, COCO's `categories`, or a spec whose detector of this name has `names` or
-        `labels`; or `coco`, `coco91` or `voc`. `0:` or `1:` before it is the number of the first
+        `labels`; or a word of `VOCABULARIES`. `0:` or `1:` before it is the number of the first
         name; coco91 begins at 0.
 
         Raises LabelError for anything else, InputError where there is no such file.
@@ -55,12 +57,12 @@ class Wording:
         if not isinstance(told, str):
             return cls(listed=tuple(told))
         if named := _FILE.fullmatch(told):
-            from quorate.detectors.names import KNOWN  # loads YAML's reader, as below
+            from quorate.detectors.names import known  # loads YAML's reader, as below
 
             first, file = named.groups()
-            if file in KNOWN:
+            if file in VOCABULARIES:
                 first = "0" if file == "coco91" else first
-                found = cls({}, KNOWN[file], {}, file)
+                found = cls({}, known(file), {}, file)
             else:
                 found = cls._in_file(file, detector)
             return found if first is None else found._from(int(first))
@@ -74,7 +76,7 @@ class Wording:
 
     @classmethod
     def _in_file(cls, file: str, detector: str) -> Wording:
-        from quorate.detectors.names import KNOWN, given_names
+        from quorate.detectors.names import given_names
 
         text = read_bytes(file).decode("utf-8-sig", "replace")
         if not file.lower().endswith((".txt", ".names")):
@@ -97,7 +99,7 @@ class Wording:
             renamed, value = known[detector].get("labels") or {}, known[detector].get("names", {})
             if isinstance(value, str):
                 beside = file.rpartition("/")[0]
-                value = value if value in KNOWN else os.path.join(beside, value)
+                value = value if value in VOCABULARIES else os.path.join(beside, value)
                 value = list(given_names(value, detector=detector))
         if isinstance(value, dict):
             value = value.get("names", value.get("categories", value))
