@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from quorate.dataset import Dataset, Image
 from quorate.errors import InputError
 from quorate.formats.base import Source, is_picture
 from quorate.labels import Labels
 from quorate.storage import PICTURES
+
+LOOKED_INTO = 8
+"""Files whose beginnings tell what tool wrote them."""
 
 
 def recognise(source: Source) -> bool:
@@ -36,6 +40,27 @@ def read(source: Source) -> Dataset:
     )
 
 
+UNREAD = {
+    "labelme": re.compile(rb'"shapes"\s*:\s*\['),
+    "VIA": re.compile(rb'"_via_|"regions"\s*:'),
+    "CreateML": re.compile(rb'"coordinates"\s*:\s*\{'),
+}
+"""JSON that other tools write beside pictures, by what stands near its beginning."""
+
+
+def _unread(source: Source, names: Sequence[str]) -> Iterator[str]:
+    """A note where JSON beside the pictures holds annotations that nothing here reads."""
+    files = [name for name in names if name.lower().endswith(".json")]
+    starts = [source.head(name) for name in files[:LOOKED_INTO]]
+    for tool, sign in UNREAD.items():
+        if any(map(sign.search, starts)):
+            yield (
+                f"{source.location}: has annotations of {tool}, which are not read ({len(files):,} "
+                f"JSON files, the first '{files[0]}'): its pictures count as without labels. "
+                "Export or convert the annotations to COCO, YOLO, VOC or CVAT."
+            )
+
+
 def _left(source: Source) -> Iterator[str]:
     """What is left aside, by its reason. Files that systems hide are told where they are pictures.
 
@@ -49,6 +74,7 @@ def _left(source: Source) -> Iterator[str]:
     }
     for what, names in reasons.items():
         if names:
+            yield from _unread(source, names)
             yield (
                 f"{source.location}: {what} are left aside: {len(names):,}, the first '{names[0]}'."
             )
