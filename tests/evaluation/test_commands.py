@@ -14,6 +14,7 @@ from quorate.dataset import Image
 from quorate.detections import Detections
 from quorate.evaluation.coco import evaluate
 from quorate.evaluation.doubts import doubts, no_better
+from quorate.evaluation.effort import effort
 from quorate.formats import write
 from quorate.formats.coco.results_writing import write_results
 from quorate.labels import Labels
@@ -180,11 +181,14 @@ def test_labels_one_lower_than_the_truths_are_told_and_numbered_anew(tmp_path, m
 
 def test_boxes_that_fit_nothing_are_explained():
     truth, found = random_case(3)
-    (said,) = doubts(replace(found, xyxy=found.xyxy + 5000), truth, "far")
+    far = replace(found, xyxy=found.xyxy + 5000)
+    (said,) = doubts({"far": far}, truth)
+    counted = {"far": effort(far, truth, min_score=0.25)}
+    assert doubts({"far": far}, truth, efforts=counted) == [said]
     assert "none of its" in said
     assert "objects: " in said
     assert "pictures of another size?" in said
-    assert doubts(found, truth, "good") == []
+    assert doubts({"good": found}, truth) == []
 
 
 def test_an_ensemble_no_better_than_its_best_member_is_told():
@@ -202,9 +206,9 @@ def test_a_single_box_of_another_label_explains_a_zero():
     found = Detections.build(
         image_id=[1], category_id=2, xyxy=[[0, 0, 100, 100]], score=0.9, detectors=["d"]
     )
-    assert "'nut' on 'bolt' (1 of 1)" in doubts(found, truth, "yolo")[0]
+    assert "'nut' on 'bolt' (1 of 1)" in doubts({"yolo": found}, truth)[0]
     truth = dataset([1, 1], [1, 2], [[0, 0, 100, 100], [200, 0, 300, 100]])
     right = Detections.build(
         image_id=[1], category_id=2, xyxy=[[200, 0, 300, 100]], score=0.9, detectors=["d"]
     )
-    assert doubts(Detections.concat([found, right]), truth, "yolo") == []
+    assert doubts({"yolo": Detections.concat([found, right])}, truth) == []

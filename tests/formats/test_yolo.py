@@ -308,7 +308,7 @@ BAD = {
     "underscores": ("0 0.5 0.5 0.1_0 0.1\n", "line 1: not numbers"),
     "digits of another script": ("0 0.5 0.5 ٠.٢ 0.1\n", "line 1: not numbers"),
     "a class that is a fraction": ("0 .5 .5 .1 .1\n1.5 .5 .5 .1 .1\n", "line 2: class 1.5 is no"),
-    "percent": ("0 .5 .5 .1 .1 87.5\n", "line 1: a score of 87.5"),
+    "percent": ("0 .5 .5 .1 .1 87.5\n", "line 1: the box has a score that is not"),
     "words": ("0 a b c d\n", "line 1: not numbers"),
     "class": ("0 .5 .5 .1 .1\n7 .5 .5 .1 .1\n", "line 2: class 7 of 2 (car, bus)"),
     "short": ("0 0.5 0.5\n", "line 1: 3 numbers"),

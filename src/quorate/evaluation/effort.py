@@ -90,6 +90,14 @@ class Effort:
         """Edits a picture."""
         return self.edits.total / max(len(self.pictures), 1)
 
+    def told(self, row: int, dataset: Dataset, *, to: str = "") -> str:
+        """What is to be done to a box, such as 'delete' or 'is car, move'; '' for nothing."""
+        fate = int(self.fate[row])
+        if fate in (RELABELLED, BOTH):
+            label = dataset.labels.name_of(int(self.becomes[row]))
+            return f"is {label}" + (f", {to}move" if fate == BOTH else "")
+        return {DELETED: f"{to}delete", MOVED: f"{to}move"}.get(fate, "")
+
     def to_dict(self, dataset: Dataset, *, pictures: bool = True) -> dict[str, Any]:
         """Plain values for JSON, with the edits of each label, and of each picture if asked."""
         labels = zip(dataset.labels.names, self.labels, strict=True)

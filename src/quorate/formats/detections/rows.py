@@ -20,18 +20,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.errors import FormatError, QuorateError
+from quorate.errors import FormatError
 from quorate.formats.base import (
     Source,
     as_number,
+    checked_scores,
     is_picture,
     plain_number,
     plain_text,
-    score_hint,
-    scores_within,
 )
 from quorate.formats.coco.json_faults import NO_JSON
-from quorate.formats.coco.segmentations import RunLengths
+from quorate.formats.coco.segmentations import RunLengths, masks_of
 from quorate.formats.detections.columns import Results
 from quorate.masks import Masks
 from quorate.storage import open_file, read_bytes
@@ -208,15 +207,11 @@ def _checked(
     **more: Any,
 ) -> Results:
     """The columns, once their numbers are boxes and scores."""
-    clipped, no_score = scores_within(scores)
+    clipped = checked_scores(scores, lambda row: f"{location}: row {row + 1}")
     bad = ~np.isfinite(xyxy).all(axis=1) | (xyxy[:, 2:] < xyxy[:, :2]).any(axis=1)
-    for wrong, what in ((no_score, "has a score that is not within 0..1"), (bad, "is no box")):
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise FormatError(
-                f"{location}: row {row + 1} {what} ({xyxy[row].tolist()}, score {scores[row]:g}).",
-                hint=score_hint(float(scores[row])) if wrong is no_score else None,
-            )
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise FormatError(f"{location}: row {row + 1} is no box ({xyxy[row].tolist()}).")
     n = len(image)
     return Results(
         image=image,
@@ -233,7 +228,7 @@ def _checked(
 def boxed(location: str) -> bool:
     """Whether a list holds objects with a `box` of named corners, and does not name a picture."""
     with open_file(location) as file:
-        start = bytes(file.read(4096))
+        start = bytes(file.read(4096)).removeprefix(BOM_UTF8)
     return b'"image_id"' not in start and b'"box"' in start and bool(_BOXED.match(start))
 
 
@@ -335,13 +330,4 @@ def _boxes(data: bytes, place: str) -> _Found:
 
 
 def _masks(runs: Sequence[RunLengths], place: str) -> Masks:
-    try:
-        parts = [
-            Masks.from_counts([one.counts], [one.size])
-            if isinstance(one.counts, str)
-            else Masks.from_runs([one.counts], [one.size])
-            for one in runs
-        ]
-    except QuorateError as error:
-        raise FormatError(f"{place}: {error.message}") from None
-    return Masks.concat(parts)
+    return masks_of(dict(enumerate(runs)), len(runs), lambda row: f"{place}: mask {row + 1}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import plain_number, plain_text, score_hint, scores_within
+from quorate.formats.base import checked_scores, plain_number, plain_text
 from quorate.labels import Labels
 
 Floats = NDArray[np.float64]
@@ -103,14 +103,9 @@ class Lines:
                 hint="YOLO's coordinates are from 0 to 1; these look like pixels",
             )
         if width == 6:
-            score, wrong = scores_within(block[:, 5])
-            if wrong.any():
-                row = int(np.argmax(wrong))
-                raise FormatError(
-                    f"{place}, line {lines[row]}: a score of {block[row, 5]:g}.",
-                    hint=score_hint(float(block[row, 5])),
-                )
-            block[:, 5] = score
+            block[:, 5] = checked_scores(
+                block[:, 5], lambda row: f"{place}, line {lines[row]}: the box"
+            )
 
     def built(self) -> Annotations:
         """The shapes of all lines, in their order.
