@@ -106,8 +106,11 @@ class Wording:
         )
 
     def _from(self, first: int) -> Wording:
-        words = {str(number): word for number, word in enumerate(self.listed, start=first)}
-        return replace(self, words=words or self.words, listed=())
+        """With its names numbered from `first`, those with numbers in the order of these."""
+        numbered = sorted(self.words.items(), key=lambda one: (len(one[0]), one[0]))
+        names = self.listed or [word for _, word in numbered]
+        words = {str(number): word for number, word in enumerate(names, start=first)}
+        return replace(self, words=words, listed=())
 
     def _numbered(self, own: Sequence[str], file: str) -> Wording:
         """With the number of the first name, as the file's own numbers tell it."""

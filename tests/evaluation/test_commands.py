@@ -159,6 +159,26 @@ def test_labels_in_another_order_are_doubted_and_a_mapping_says_what_they_mean(
     assert "warning: turned:" in capsys.readouterr().err
 
 
+def test_labels_one_lower_than_the_truths_are_told_and_numbered_anew(tmp_path, monkeypatch, capsys):
+    """The first label has no box, so that no 0 gives it away."""
+    monkeypatch.chdir(tmp_path)
+    truth, found = random_case(3)
+    found = found.take(found.category_id != truth.labels.ids[0])
+    write(truth, truth.annotations, "truth.json", format="coco")
+    bare("good.json", truth, found, lambda place: place + 1)
+    bare("low.json", truth, found, lambda place: place)
+    command = ["evaluate", "good.json", "low.json", "--truth", "truth.json"]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "low: its boxes lie on objects of other labels" in said
+    assert "seems to number the truth's labels from 0: say --labels FILE=0:NAMES" in said
+    assert main([*command, "--labels", "low.json=0:truth.json"]) == 0
+    done = capsys.readouterr()
+    assert "warning" not in done.err
+    good, low = done.out.splitlines()[2:4]
+    assert good.split()[1:] == low.split()[1:]
+
+
 def test_boxes_that_fit_nothing_are_explained():
     truth, found = random_case(3)
     far = replace(found, xyxy=found.xyxy + 5000)

@@ -56,6 +56,19 @@ def test_roboflows_layout_climbs_out_of_its_root_only_in_words(tmp_path):
     assert found.annotations.xyxy.tolist() == [[0, 0, 100, 50]]
 
 
+def test_scores_that_stand_second_are_found_by_boxes_that_would_leave_their_pictures(layout):
+    usual = read(layout("0 0.5 0.5 0.2 0.4 0.75\n1 0.4 0.3 0.2 0.2 0.9\n"))
+    second = read(layout("0 0.75 0.5 0.5 0.2 0.4\n1 0.9 0.4 0.3 0.2 0.2\n"))
+    assert np.allclose(second.annotations.xyxy, usual.annotations.xyxy)
+    scores = [0.75, 0.9] * 2
+    assert second.annotations.numbers("score").tolist() == pytest.approx(scores)
+    assert any("are read as `class score cx cy w h`" in note for note in second.notes)
+    assert not any("class score" in note for note in usual.notes)
+    # Boxes that reach out of their picture are no reason, where the other order has some too.
+    over = read(layout("0 0.95 0.5 0.2 0.9 0.75\n0 0.98 0.1 0.2 0.9 0.5\n"))
+    assert np.allclose(over.annotations.xyxy[0], [85, 2.5, 105, 47.5])
+
+
 def test_confidence_and_polygons(layout):
     found = read(layout("0 0.5 0.5 0.2 0.4 0.75\n1 0 0 1 0 1 1\n1 0 0 1 0 1 1 0.5\n")).annotations
     assert found.numbers("score")[:3].tolist()[0] == 0.75

@@ -67,9 +67,13 @@ def _doubt(detections: Detections, dataset: Dataset, name: str, done: Effort | N
             for mine, theirs in swapped[:MOST]
         )
         more = f" and {len(swapped) - MOST} more labels" if len(swapped) > MOST else ""
-        return (
-            f"{name}: its boxes lie on objects of other labels: {told}{more}. Does it number its "
-            "labels in another order? Say what its numbers mean: --labels FILE=names.txt"
+        counted = all(dataset.labels.ids[mine] == theirs for mine, theirs in swapped)
+        return f"{name}: its boxes lie on objects of other labels: {told}{more}. " + (
+            "It seems to number the truth's labels from 0: say --labels FILE=0:NAMES, a file "
+            "of the truth's labels in their order, such as its instances.json"
+            if counted
+            else "Does it number its labels in another order? Say what its numbers mean: "
+            "--labels FILE=names.txt"
         )
     if on.any():
         return None

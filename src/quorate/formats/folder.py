@@ -7,8 +7,9 @@ folder that all of them lie below, local, in a ZIP archive or in S3.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import takewhile
@@ -18,6 +19,9 @@ from quorate.errors import FormatError, InputError, nearest_file
 from quorate.formats.base import Source, is_picture
 from quorate.labels import Labels
 from quorate.storage import PICTURES, is_s3, join, open_tree, read_bytes
+
+LOOKED_INTO = 8
+"""Files whose beginnings tell what tool wrote them."""
 
 
 def recognise(source: Source) -> bool:
@@ -41,8 +45,29 @@ def read(source: Source) -> Dataset:
         images=tuple(Image(id=i, file_name=name) for i, name in enumerate(names, start=1)),
         labels=Labels((), ()),
         name=source.location.rstrip("/").rsplit("/", 1)[-1],
-        notes=_aside(source.location, source.names),
+        notes=(*_unread(source), *_aside(source.location, source.names)),
     )
+
+
+UNREAD = {
+    "labelme": re.compile(rb'"shapes"\s*:\s*\['),
+    "VIA": re.compile(rb'"_via_|"regions"\s*:'),
+    "CreateML": re.compile(rb'"coordinates"\s*:\s*\{'),
+}
+"""JSON that other tools write beside pictures, by what stands near its beginning."""
+
+
+def _unread(source: Source) -> Iterator[str]:
+    """A note where JSON beside the pictures holds annotations that nothing here reads."""
+    files = source.ending(".json")
+    starts = [source.head(name) for name in files[:LOOKED_INTO]]
+    for tool, sign in UNREAD.items():
+        if any(map(sign.search, starts)):
+            yield (
+                f"{source.location}: has annotations of {tool}, which are not read ({len(files):,} "
+                f"JSON files, the first '{files[0]}'): its pictures count as without labels. "
+                "Export or convert the annotations to COCO, YOLO, VOC or CVAT."
+            )
 
 
 def chosen(location: str) -> Source | None:

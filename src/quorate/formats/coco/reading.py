@@ -41,7 +41,8 @@ _Id = int | float | str
 
 class _Image(msgspec.Struct):
     id: _Id
-    file_name: str | None
+    file_name: str | None = None
+    coco_url: str | None = None
     width: float | str | None = None
     height: float | str | None = None
 
@@ -143,6 +144,9 @@ def read(source: Source) -> Dataset:
     for (name, part), subset in zip(parts, _subsets(files), strict=True):
         ids: dict[int | str, int] = {}
         for image in part.images or ():
+            if not image.file_name and image.coco_url:  # LVIS: …/train2017/000000391895.jpg
+                image.file_name = "/".join(image.coco_url.split("/")[-2:])
+                told["pictures have no file_name; each is called as its coco_url ends"] += 1
             place = f"{source.place(name)}: picture '{image.file_name}'"
             if not image.file_name:
                 raise FormatError(f"{source.place(name)}: picture {image.id!r} has no file_name.")

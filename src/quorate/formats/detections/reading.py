@@ -29,7 +29,7 @@ from quorate.formats.detections.matching import (
     matched,
     sizes_of,
 )
-from quorate.formats.detections.rows import are_pictures, read_pictures, read_rows
+from quorate.formats.detections.rows import are_pictures, boxed, read_pictures, read_rows
 from quorate.formats.places import NORMALISED
 from quorate.labels import Labels
 from quorate.storage import is_s3, open_file, read_bytes
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
+SLACK = 0.02
+"""How far a box may leave its picture and still lie in it, in the picture's sides."""
 NO_SCORES = "tells no scores; each box counts 1"
 _NUMBERS = Labels(tuple(map(str, range(10_000))), tuple(range(10_000)))
 """The labels of YOLO text whose data set has none: numbers."""
@@ -99,8 +101,12 @@ def read_detections(
     lower = location.lower()
     results = None
     if location == STDIN or (lower.endswith((".json", ".json.gz")) and _is_list(location)):
-        rows = location != STDIN and _has_rows(location)
-        results = read_rows(location) if rows else read_results(location, progress=progress)
+        if location != STDIN and boxed(location):
+            results = _pictures(location)
+        elif location != STDIN and _has_rows(location):
+            results = read_rows(location)
+        else:
+            results = read_results(location, progress=progress)
     elif lower.endswith((".csv", ".tsv")):
         results = read_rows(location)
     elif not lower.endswith((".parquet", ".xml", ".yaml", ".yml")):
@@ -162,6 +168,10 @@ def _from_results(
     if not results.scored and len(results.score):
         notes.append(f"{location}: {NO_SCORES}.")
     notes += _zero(results.category_ids, labels, location)
+    if results.perhaps_centres:
+        room = sizes_of(images, numbers[results.image]) if unit == "pixel" else np.ones(2)
+        results, more = _corner_or_centre(results, room, location)
+        notes += more
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
         results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
@@ -219,6 +229,26 @@ def _by_place(results: Results, labels: Labels, location: str) -> tuple[Results,
     names: list[int | str] = [labels.names[place] for place in places]
     said = f"{location}: its classes are counted from 0: 0 is '{labels.names[0]}'."
     return replace(results, category_ids=names), said
+
+
+def _corner_or_centre(
+    results: Results, room: NDArray[np.number], location: str
+) -> tuple[Results, list[str]]:
+    """The results by their centres, where more boxes then lie within their pictures; and a note.
+
+    `room` is the (width, height) of each box's picture, 0 where it is not known.
+    """
+    xyxy, slack = results.xyxy, SLACK * np.maximum(room, 1)
+    moved = xyxy - np.tile((xyxy[:, 2:] - xyxy[:, :2]) / 2, 2)
+    over = int(((xyxy[:, 2:] > room + slack) & (room > 0)).any(axis=1).sum())
+    under = int((moved[:, :2] < -slack).any(axis=1).sum())
+    columns = f"{location}: its columns x and y are taken for the"
+    if over > under:
+        said = f"{columns} centres of boxes: as corners, {over:,} boxes would leave their pictures."
+        return replace(results, xyxy=moved.astype(np.float32)), [said]
+    if over == under and len(xyxy):
+        return results, [f"{columns} corners of boxes; call them cx and cy if they are centres."]
+    return results, []
 
 
 def _check_masks(
