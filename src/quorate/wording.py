@@ -76,18 +76,9 @@ class Wording:
 
     @classmethod
     def _in_file(cls, file: str, detector: str) -> Wording:
-        from quorate.detectors.names import given_names
+        from quorate.detectors.names import given_names, parsed
 
-        text = read_bytes(file).decode("utf-8-sig", "replace")
-        if not file.lower().endswith((".txt", ".names")):
-            import yaml
-
-            try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise LabelError(f"{file}: cannot be read ({error}).") from None
-        else:
-            value = [line.strip() for line in text.splitlines() if line.strip()]
+        value = parsed(read_bytes(file).decode("utf-8-sig", "replace"), file, LabelError)
         renamed: Mapping[str, str] = {}
         if isinstance(value, dict) and isinstance(value.get("detectors"), list):
             known = {str(one.get("name")): one for one in value["detectors"]}

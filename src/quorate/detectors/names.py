@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from quorate.detectors.files import check_start
-from quorate.errors import DetectorError, InputError
+from quorate.errors import DetectorError, InputError, QuorateError
 from quorate.labels import VOCABULARIES
 from quorate.networks import listed_names
 from quorate.storage import open_file
@@ -51,16 +51,19 @@ def given_names(names: str | tuple[str, ...], *, detector: str) -> tuple[str, ..
         return names
     if names in VOCABULARIES:
         return known(names)
-    text = _text(names)
-    if names.lower().endswith((".json", ".yaml", ".yml")):
+    return listed_names(_inner(parsed(_text(names), names)), names)
+
+
+def parsed(text: str, file: str, error: type[QuorateError] = DetectorError) -> Any:
+    """What a file of names says: the value of .json or .yaml, else its lines; else the error."""
+    if file.lower().endswith((".json", ".yaml", ".yml")):
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise DetectorError(f"{names}: cannot be read ({error}).") from None
-        return listed_names(_inner(value), names)
-    lines = tuple(line.strip() for line in text.rstrip().split("\n"))
+            return yaml.safe_load(text)
+        except yaml.YAMLError as fault:
+            raise error(f"{file}: cannot be read ({fault}).") from None
+    lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
-        raise DetectorError(f"{names}:{lines.index('') + 1}: the line is empty.")
+        raise error(f"{file}:{lines.index('') + 1}: the line is empty.")
     return lines
 
 

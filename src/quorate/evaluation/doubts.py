@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import HAVE_A_BOX
 from quorate.errors import did_you_mean
 from quorate.evaluation.effort import Effort, effort
-from quorate.evaluation.truth import HAVE_A_BOX
 
 if TYPE_CHECKING:
     from quorate.dataset import Dataset

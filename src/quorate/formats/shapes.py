@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.annotations import Annotations, Kind
+from quorate.annotations import HAVE_A_BOX, Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset
 from quorate.formats.base import scores_within
 from quorate.masks.shapes import polygon_rings
 
 _BETWEEN = np.array([np.nan, np.nan])
-HAVE_AN_AREA = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
 
 
 class Rows:
@@ -135,7 +134,7 @@ def upright(
     Polygons, masks, ellipses and, unless `keep_rotation`, rotated boxes become their enclosing
     boxes; tags, points and polylines are left out.
     """
-    area = np.isin(annotations.kind, HAVE_AN_AREA)
+    area = np.isin(annotations.kind, HAVE_A_BOX)
     boxes = annotations.take(area)
     turned = (boxes.rotation != 0) & ((boxes.kind != Kind.BOX) | (not keep_rotation))
     enclosed = int(((boxes.kind != Kind.BOX) | turned).sum())
@@ -163,7 +162,7 @@ def outlined(
     from quorate.masks.outlines import polygons
 
     sizes = {image.id: (image.width, image.height) for image in dataset.images}
-    shapes = annotations.take(np.isin(annotations.kind, HAVE_AN_AREA))
+    shapes = annotations.take(np.isin(annotations.kind, HAVE_A_BOX))
     drawn = np.isin(shapes.kind, (Kind.MASK, Kind.ELLIPSE))
     masks = shapes.take(drawn).to_masks(sizes)
     found = iter(()) if masks is None else iter(Ragged(*polygons(masks)))

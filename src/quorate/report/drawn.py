@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import HAVE_A_BOX, Annotations
 from quorate.dataset import Dataset
 from quorate.dataset import Image as Record
 from quorate.detections import Detections
@@ -19,13 +20,11 @@ from quorate.display import brief
 from quorate.drawing import draw_boxes
 from quorate.errors import InputError, QuorateError
 from quorate.evaluation.effort import Effort, effort
-from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.pictures import decode
 from quorate.report.model import rows_on
 from quorate.storage import join, open_tree, safe_name, write_bytes
 
 if TYPE_CHECKING:
-    from quorate.annotations import Annotations
     from quorate.masks import Masks
 
 QUALITY = 90

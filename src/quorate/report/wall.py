@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quorate.annotations import Annotations
+from quorate.annotations import HAVE_A_BOX, Annotations
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
-from quorate.evaluation.truth import HAVE_A_BOX, Sizes
+from quorate.evaluation.truth import Sizes
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, counted, plain, short
 from quorate.report.model import Report, own, rows_on
