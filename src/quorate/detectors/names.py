@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from quorate.detectors.files import check_start
-from quorate.errors import DetectorError, InputError
+from quorate.detectors.files import read_file
+from quorate.errors import DetectorError
 from quorate.networks import listed_names
-from quorate.storage import open_file
 
 MOST_BYTES = 1 << 20
 
@@ -90,24 +89,15 @@ def _inner(value: Any) -> Any:
 
 
 def _text(location: str) -> str:
+    data = read_file(
+        location,
+        most=MOST_BYTES,
+        what="a list of names",
+        large="of COCO's annotations, keep the `categories` alone",
+        missing="`names` is a list, a file (looked for in "
+        f"{os.path.dirname(location) or '.'}), or one of {', '.join(KNOWN)}",
+    )
     try:
-        with open_file(location) as file:
-            data = file.read(MOST_BYTES + 1)
-    except InputError as error:
-        folder = os.path.dirname(location)
-        raise DetectorError(
-            error.message,
-            hint=error.hint
-            or f"`names` is a list, a file (looked for in {folder or '.'}), or one of "
-            f"{', '.join(KNOWN)}",
-        ) from None
-    if len(data) > MOST_BYTES:
-        raise DetectorError(
-            f"{location}: larger than {MOST_BYTES >> 20} MiB, so not a list of names.",
-            hint="of COCO's annotations, keep the `categories` alone",
-        )
-    check_start(location, data)
-    try:
-        return bytes(data).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DetectorError(f"{location}: cannot be read as text ({error}).") from None

@@ -10,13 +10,12 @@ from quorate._version import __version__
 from quorate.detectors.darknet.cache import with_cached
 from quorate.detectors.darknet.network import Network, read_network
 from quorate.detectors.darknet.weights import read_filters, read_floats
-from quorate.detectors.files import check_start
+from quorate.detectors.files import read_file
 from quorate.detectors.names import given_names
 from quorate.detectors.onnx.session import open_session
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.spec import TensorDetector
-from quorate.errors import DetectorError, InputError
-from quorate.storage import open_file
+from quorate.errors import DetectorError
 
 if TYPE_CHECKING:
     from quorate.detectors.darknet.spec import DarknetDetector
@@ -25,18 +24,17 @@ REVISION = 2
 """Raised when the same files make another graph, so that none is taken from the cache."""
 MAX_WEIGHTS_BYTES = 2 << 30
 MAX_TEXT_BYTES = 1 << 20
-PIECE = 8 << 20
 GREY = 128  # darknet's letterbox is 0.5 where there is no picture
 
 
 def load(spec: DarknetDetector) -> TensorPredictor:
     """Check the files against each other, and open their ONNX; see `DarknetDetector.load`."""
-    cfg = _read(spec.cfg, MAX_TEXT_BYTES)
+    cfg = read_file(spec.cfg, most=MAX_TEXT_BYTES, what="what it should be")
     side = spec.image_size
     frame = (side, side) if isinstance(side, int) else side
     network = read_network(cfg, origin=spec.cfg, frame=frame)
     names = _names(spec, network)
-    weights = _read(spec.weights, MAX_WEIGHTS_BYTES)
+    weights = read_file(spec.weights, most=MAX_WEIGHTS_BYTES, what="what it should be")
     floats = read_floats(weights, network, origin=spec.weights)
     digest = hashlib.sha256(f"{__version__} {REVISION} {network.frame} {len(cfg)} ".encode())
     digest.update(cfg)
@@ -69,23 +67,6 @@ def load(spec: DarknetDetector) -> TensorPredictor:
         return replace(predictor, layout=told)
 
     return with_cached(f"darknet/{digest.hexdigest()}.onnx", make, use)
-
-
-def _read(location: str, most: int) -> bytearray:
-    """The bytes of one file, `most` at most."""
-    data = bytearray()
-    try:
-        with open_file(location) as file:
-            while len(data) <= most and (piece := file.read(PIECE)):
-                data += piece
-    except InputError as error:
-        raise DetectorError(error.message, hint=error.hint) from None
-    if len(data) > most:
-        raise DetectorError(
-            f"{location}: larger than {most >> 20:,} MiB, so not what it should be."
-        )
-    check_start(location, data)
-    return data
 
 
 def _names(spec: DarknetDetector, network: Network) -> tuple[str, ...]:
