@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from quorate._version import __version__
 from quorate.detectors.darknet.cache import with_cached
 from quorate.detectors.darknet.network import Network, read_network
-from quorate.detectors.darknet.weights import read_filters, read_floats
+from quorate.detectors.darknet.weights import Filters, read_filters, read_floats
 from quorate.detectors.files import read_file
 from quorate.detectors.names import given_names
 from quorate.detectors.onnx.session import open_session
@@ -41,9 +42,6 @@ def load(spec: DarknetDetector) -> TensorPredictor:
     digest.update(weights)
 
     def make() -> bytes:
-        # A model that is in the cache needs no package to make it.
-        from quorate.detectors.darknet.model import onnx_model
-
         return onnx_model(network, read_filters(floats, network, origin=spec.weights))
 
     def use(model: bytes) -> TensorPredictor:
@@ -67,6 +65,33 @@ def load(spec: DarknetDetector) -> TensorPredictor:
         return replace(predictor, layout=told)
 
     return with_cached(f"darknet/{digest.hexdigest()}.onnx", make, use)
+
+
+def onnx_model(network: Network, filters: Mapping[int, Filters]) -> bytes:
+    """The ONNX file of a network with these filters, which ends in rows of boxes.
+
+    Input `images` float32 (n, 3, height, width), RGB in 0..1; output `boxes` float32 (n, rows,
+    5 + classes): centre x and y, width and height in pixels of the input, objectness, and what is
+    said for each category if there is an object: YOLOv5's layout. Rows are those of OpenCV's region
+    layer: head after head, in each line after line of cells, in each cell its anchors.
+    """
+    # A model that is in the cache needs no package to make it.
+    from quorate.detectors.darknet.graph import Graph
+
+    graph = Graph()
+    names: list[str] = []  # the tensor that each layer gives
+    for number, layer in enumerate(network.layers):
+        name = f"{number}_{layer.section.name}"
+        given = ["images" if i < 0 else names[i] for i in layer.inputs]
+        if number in filters:
+            given.append(graph.constant(f"{name}_kernels", filters[number].kernels))
+            given.append(graph.constant(f"{name}_biases", filters[number].biases))
+        names.append(layer.write(graph, name, given))
+    graph.node("Concat", [names[number] for number in network.heads], "boxes", axis=1)
+    rows = sum(head.rows for head in network.heads.values())
+    return graph.model(
+        ("images", ("n", 3, *network.frame)), ("boxes", ("n", rows, 5 + network.classes))
+    )
 
 
 def _names(spec: DarknetDetector, network: Network) -> tuple[str, ...]:
