@@ -30,7 +30,7 @@ MOST_PARAMETERS = 8
 # The parameters of these are what a user may choose, each with a name of its own.
 OPTIONS = {
     "detections.build": "the columns of a table, each by its name",
-    "formats.rows.add": "likewise, of one row",
+    "formats.shapes.add": "likewise, of one row",
     "fusion.ensemble_boxes.nms_method": "the signature of ensemble-boxes",
     "fusion.ensemble_boxes.soft_nms": "likewise",
     "fusion.ensemble_boxes.weighted_boxes_fusion": "likewise",

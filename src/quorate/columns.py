@@ -55,6 +55,12 @@ def positions_in(known: ArrayLike, wanted: NDArray[np.integer]) -> NDArray[np.in
     return np.where(ids[found] == wanted, found, -1)
 
 
+def offsets_of(row: NDArray[np.integer], count: int) -> Offsets:
+    """(count + 1,) where the rows begin, by (m,) how often each number from 0 to `count` stands."""
+    sizes = np.bincount(row, minlength=count)
+    return np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+
+
 def take_ragged(offsets: Offsets, rows: NDArray[np.integer]) -> tuple[Offsets, Offsets]:
     """The offsets of the given rows, in that order, and the positions of their values."""
     counts = np.diff(offsets)[rows]

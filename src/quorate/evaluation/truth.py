@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.annotations import Kind
+from quorate.annotations import HAVE_A_BOX
 from quorate.errors import InputError
 from quorate.masks import Masks
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Sizes = Mapping[int, tuple[int, int]]
 Ints = NDArray[np.int64]
-
-HAVE_A_BOX = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,6 @@ from quorate.steps.work import (
 )
 from quorate.storage import sha256
 
-log = logging.getLogger("quorate.steps")
 PART_SIZE = 64
 """Pictures a part: a killed step goes on from its last finished part."""
 
@@ -64,6 +62,7 @@ class Task:
     failed      why the detector has no vote here, '' while it has
     checkpoint  where finished parts are kept for another machine
     first       whether these are the run's first pictures, whose boxes are looked at
+    odd         what was odd about them, '' for nothing
     """
 
     voter: Voter
@@ -75,6 +74,7 @@ class Task:
     known: Mapping[int, Seen] = field(default_factory=dict)
     position: int = 0
     failed: str = ""
+    odd: str = ""
     boxes: list[tuple[Boxes, ...]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -201,7 +201,7 @@ class Task:
             self.checkpoint.keep(self.folder / "parts")
 
     def _looked_at(self, images: Sequence[Image]) -> tuple[str, ...]:
-        """What is odd about the boxes of the run's first pictures: said at once, and noted."""
+        """What is odd about the boxes of the run's first pictures: said soon, and noted."""
         if not self.first or self.position:
             return ()
         mapping = self.voter.mapping
@@ -218,8 +218,7 @@ class Task:
         many = f"{len(there):,} pictures" if len(there) > 1 else "picture"
         said = f"{self.detector.name}: in the first {many}, {' and '.join(odd)}."
         said += f" {causes(self.voter.about)}"
-        if len(self.contents.images) > PART_SIZE:
-            log.warning("%s", said)
+        self.odd = said
         return (said,)
 
 
