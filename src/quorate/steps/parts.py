@@ -83,11 +83,11 @@ class Task:
 
         Parts of another input are cleared away, and the work begins anew.
         """
-        while self._finished():
+        while self._read(self.position):
             self.position += PART_SIZE
         if not self.position:
             shutil.rmtree(self.folder, ignore_errors=True)
-        while self.checkpoint and self.checkpoint.take(self._part()) and self._finished():
+        while self.checkpoint and self.checkpoint.take(self._part()) and self._read(self.position):
             self.position += PART_SIZE
         for left in self._part().parent.glob(f"{self._part().name}.*"):
             left.unlink()
@@ -129,19 +129,17 @@ class Task:
         if self.boxes:
             self._write()
         images = len(self.contents.images)
-        parts = [self._read(start) for start in range(0, images, PART_SIZE)]
-        whole = [part for part in parts if part]
-        if len(whole) < len(parts):
+        starts = range(0, images, PART_SIZE)
+        whole = [part for part in map(self._read, starts) if part]
+        if len(whole) < len(starts):
             raise StorageError(
-                f"{self.folder}: {len(parts) - len(whole)} of its {len(parts)} parts are not what "
-                "was written.",
+                f"{self.folder}: {len(starts) - len(whole)} of its {len(starts)} parts are not "
+                "what was written.",
                 hint="does something else write there? the same command goes on from the last "
                 "whole part",
             )
-        detections = Detections.concat(
-            [Detections.from_parquet(self._part(start).with_suffix(".parquet"))
-             for start in range(0, images, PART_SIZE)]
-        )  # fmt: skip
+        boxes = [self._part(start).with_suffix(".parquet") for start in starts]
+        detections = Detections.concat([Detections.from_parquet(path) for path in boxes])
         write_detections(self.folder / "detections.parquet", detections, self.contents)
         voters = self.detector.voters
         counts = np.bincount(detections.detector, minlength=len(voters))
@@ -166,9 +164,6 @@ class Task:
         if self.checkpoint:
             self.checkpoint.clear()
         shutil.rmtree(self.folder / "parts")
-
-    def _finished(self) -> bool:
-        return self._read(self.position) is not None
 
     def _read(self, start: int) -> Part | None:
         """The part that begins at a picture; None where it is not whole, or of another input."""
