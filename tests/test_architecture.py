@@ -14,7 +14,12 @@ PAGE = Path(__file__).parents[1] / "docs/architecture.md"
 # loader takes the description.
 PAIRS = {
     ("detectors.darknet.conversion", "detectors.darknet.spec"),
-    ("detectors.remote.network", "detectors.remote.spec"),
+    (
+        "detectors.remote.network",
+        "detectors.remote.rest",
+        "detectors.remote.rpc",
+        "detectors.remote.spec",
+    ),
     ("detectors.torch.torchvision", "detectors.torch.torchvision_predictor"),
     ("detectors.torch.transformers", "detectors.torch.transformers_predictor"),
 }
