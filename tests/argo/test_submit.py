@@ -3,7 +3,7 @@ import pytest
 from quorate.argo.runs.outcome import degraded, place
 from quorate.argo.runs.submit import arguments, submit
 from quorate.argo.runs.upload import bucket_of
-from quorate.cli.argo import _parameters
+from quorate.cli.arguments import pairs
 from quorate.errors import InputError, SpecError
 from quorate.spec import EnsembleSpec
 
@@ -56,11 +56,11 @@ def test_a_template_without_parameters_says_so():
 @pytest.mark.parametrize("given", ["wbf", "=wbf", "a=1 a=2"])
 def test_a_parameter_is_a_name_and_a_value(given):
     with pytest.raises(InputError):
-        _parameters(given.split())
+        pairs("-p", given.split(), "NAME=VALUE")
 
 
 def test_a_value_may_hold_anything():
-    assert _parameters(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+    assert pairs("-p", ["a=b=c", "d="], "NAME=VALUE") == {"a": "b=c", "d": ""}
 
 
 def spec(folder, **more):

@@ -1,15 +1,18 @@
-"""Files of detections as commands are given them: what may be named, and reading it."""
+"""What commands are given on the command line: numbers, pairs, and files of detections."""
 
 from __future__ import annotations
 
-from quorate import TYPE_CHECKING
+import argparse
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from quorate.cli.output import notes
+from quorate.errors import InputError
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping, Sequence
-
     from quorate.dataset import Dataset
-    from quorate.detections import Detections
+    from quorate.formats.detections.reading import DetectionFile
 
 RESULTS = (
     "detections: COCO results (.json, .json.gz, - for standard input), .parquet, .csv, a VOC or "
@@ -17,12 +20,54 @@ RESULTS = (
 )
 
 
+def number(text: str) -> float:
+    """Any number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"'{text}' is not a number") from None
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    value = number(text)
+    if not 0.0 <= value <= 1.0:
+        raise ArgumentTypeError(f"{text} is not within 0..1")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text} is not a whole number of 1 or more")
+    return int(text)
+
+
+def method(text: str) -> str:
+    """A method's name however it is written: `Soft-NMS` is `soft_nms`."""
+    return text.lower().replace("-", "_")
+
+
+def pairs(
+    option: str, given: Iterable[str], form: str, example: str | None = None
+) -> dict[str, str]:
+    """What an option that may be repeated was given, as `form` says it: NAME=VALUE."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            raise InputError(f"{option} {one}: expected {form}.", hint=example)
+        if name in found:
+            raise InputError(f"{option} {name} is given twice.")
+        found[name] = value
+    return found
+
+
 def expanded(patterns: Sequence[str]) -> list[str]:
     """Files, with globs that the shell left alone expanded in sorted order."""
     import glob
     import os
 
-    from quorate.errors import InputError
     from quorate.storage import exists, is_s3
 
     files: list[str] = []
@@ -70,38 +115,24 @@ def add_labels(command: argparse.ArgumentParser) -> None:
 
 def labels_told(arguments: argparse.Namespace) -> dict[str, str]:
     """File -> what `--labels` says of it."""
-    from quorate.errors import InputError
-
-    told = {}
-    for text in arguments.labels:
-        file, equals, what = text.partition("=")
-        if not equals or not file or not what:
-            raise InputError(
-                f"--labels {text}: expected FILE=WHAT.",
-                hint="for example --labels yolo.json=names.txt, or yolo.json=1:bird,2:fish",
-            )
-        told[file] = what
-    return told
+    example = "for example --labels yolo.json=names.txt, or yolo.json=1:bird,2:fish"
+    return pairs("--labels", arguments.labels, "FILE=WHAT", example)
 
 
-def read_results(
-    files: Sequence[str], truth: Dataset, labels: Mapping[str, str]
-) -> dict[str, Detections]:
-    """Each file's detections of the truth's pictures, by the name its detector gets.
+def read_files(
+    files: Sequence[str], dataset: Dataset, arguments: argparse.Namespace
+) -> dict[str, DetectionFile]:
+    """Each file of detections of a data set's pictures, by the name its detector gets.
 
-    `labels` says what files mean by their categories. What is odd about a file is said on
-    standard error.
+    What is odd about a file is said on standard error.
     """
-    from quorate.cli.output import notes
     from quorate.offline import detector_names, read_worded
     from quorate.wording import wordings
 
-    files = expanded(files)
     names = detector_names(files)
-    said = wordings(labels, files, names)
+    said = wordings(labels_told(arguments), files, names)
     found = {}
     for name, file in zip(names, files, strict=True):
-        one = read_worded(file, truth, said.get(file), name)
-        found[name] = one.detections
-        notes(one.notes)
+        found[name] = read_worded(file, dataset, said.get(file), name)
+        notes(found[name].notes)
     return found
