@@ -204,7 +204,6 @@ def compare(
     frame = Frame.of(dataset)
     truth = TruthBoxes.of(dataset, frame)
     ids = np.array([image.id for image in dataset.images], dtype=np.int64)
-    place = np.searchsorted(frame.image_id, ids)
     matches = {
         name: Matches.of(ScoredBoxes.of(boxes, frame), truth, frame)
         for name, boxes in results.items()
@@ -212,7 +211,7 @@ def compare(
     once = np.ones(len(ids), dtype=np.int64)
     whole = {name: matched.average_precision(once) for name, matched in matches.items()}
     draws = _draws(matches, len(ids), samples, seed)
-    pictures = {name: _errors(matched, place) for name, matched in matches.items()}
+    pictures = {name: _errors(matched, frame.place) for name, matched in matches.items()}
     compared = []
     for name, boxes in results.items():
         other = name != first

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quorate.annotations import HAVE_A_BOX, Annotations
+from quorate.columns import shared_area
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
@@ -257,10 +258,9 @@ def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray
     """(n,) whether any of `others` has the category and overlaps more than `iou`."""
     if not len(boxes) or not len(others):
         return np.zeros(len(boxes), dtype=np.bool_)
-    a, b = boxes.xyxy[:, None].astype(np.float64), others.xyxy[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.maximum(sides, 0).prod(-1)
-    areas = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
+    a, b = boxes.xyxy.astype(np.float64), others.xyxy.astype(np.float64)
+    shared = shared_area(a, b)
+    areas = (a[:, None, 2:] - a[:, None, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1)
     same = boxes.category_id[:, None] == others.category_id[None]
     found: NDArray[np.bool_] = (same & (shared > iou * (areas - shared))).any(1)
     return found

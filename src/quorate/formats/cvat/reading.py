@@ -40,15 +40,8 @@ LIMIT = 1 << 31
 KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 LEFT_OUT = ("cuboid", "skeleton")
 _OF_A_TRACK = ("label", "source", "group_id")
-_FLAGS = {
-    "1": True,
-    "True": True,
-    "true": True,
-    "0": False,
-    "False": False,
-    "false": False,
-    "": False,
-}
+_FLAGS = dict.fromkeys(("1", "True", "true"), True)
+_FLAGS |= dict.fromkeys(("0", "False", "false", ""), False)
 
 
 def recognise(source: Source) -> bool:
