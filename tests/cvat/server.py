@@ -6,7 +6,7 @@ ids and attributes with ids; a job's `data/meta` begins with the job's first fra
 has one entry for all frames; `PATCH …/annotations?action=create` refuses an id, and the whole
 request where a label, an attribute or a coordinate is unknown; shapes get ids that rise; an
 unknown field (`score` before 2.56) is dropped; points keep their digits; deleting what is gone does
-nothing; an update makes a shape anew, with another id. What it does on request is what networks
+nothing; a shape that a person moves keeps its id. What it does on request is what networks
 do: `lose_answers` (carried out, no answer), `busy` (503), `slow`.
 """
 
@@ -126,8 +126,8 @@ class Cvat:
         return whole
 
     def move(self, shape: dict[str, Any], points: list[float]) -> None:
-        """A person moves a shape: CVAT deletes it and makes it anew."""
-        shape |= {"points": points, "id": self.next_id()}
+        """A person moves a shape."""
+        shape["points"] = points
 
     def drawn(self, task: int) -> list[dict[str, Any]]:
         """All shapes of a task's jobs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count
+from quorate.cli.arguments import count
 
 if TYPE_CHECKING:
     from typing import Any
@@ -98,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> None:
         print_json([_told(one) for one in done])
         return
     for one in done:
-        print_summary(one.summary)
+        print_summary(one.summary, import_next=False)
         notes(one.published.notes)
         note(_sentence(f"task {one.task}", one.published))
         if one.published.earlier:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 MOST = 5
 
 
-def print_summary(summary: Summary, *, as_json: bool = False) -> None:
-    """Print the table of voters and the files, or the whole summary as JSON."""
+def print_summary(summary: Summary, *, as_json: bool = False, import_next: bool = True) -> None:
+    """Print the table of voters and the files, or the whole summary as JSON.
+
+    `import_next` tells how the files come into CVAT.
+    """
     if as_json:
         import msgspec
 
@@ -52,7 +55,7 @@ def print_summary(summary: Summary, *, as_json: bool = False) -> None:
     note("wrote:")
     for file in listed(summary.files):
         note(f"  {file}")
-    _say_what_next(summary.files)
+    _say_what_next(summary.files, import_next)
 
 
 def _by_reason(pictures: Sequence[Skipped]) -> Iterator[str]:
@@ -97,12 +100,12 @@ def _say_effort(summary: Summary) -> None:
         )
 
 
-def _say_what_next(files: tuple[str, ...]) -> None:
+def _say_what_next(files: tuple[str, ...], import_next: bool) -> None:
     for file in files:
         if file.endswith("report.html"):
             note(f"look at: {file}")
     for file in files:
-        if file.endswith("annotations.xml"):
+        if import_next and file.endswith("annotations.xml"):
             labels = file.replace("annotations.xml", "labels.json")
             note(
                 "into CVAT: create a task with the same pictures and the labels of "

@@ -12,8 +12,7 @@ import msgspec
 import urllib3
 
 from quorate._version import __version__
-from quorate.detectors.remote.client import short
-from quorate.detectors.remote.retry import Busy, retry_after, retrying
+from quorate.detectors.remote.client import Busy, retry_after, retrying, short
 from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import AccessError, InputError, ServerError
 
