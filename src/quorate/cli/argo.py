@@ -302,7 +302,7 @@ def _pools(arguments: argparse.Namespace) -> None:
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
     kube = Kube.of_kubeconfig()
-    groups = node_groups(kube.rest("GET", "/api/v1/nodes").get("items") or [])
+    groups = node_groups(kube.rest.items("/api/v1/nodes"))
     rows = [row(group) for group in groups]
     fits = fitting(ensemble, groups) if ensemble else {}
     for group, shown in zip(groups, rows, strict=True) if ensemble else ():

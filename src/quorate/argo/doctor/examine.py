@@ -134,7 +134,7 @@ def _controller(kube: Kube) -> Findings:
     """Its version and settings where it is a Deployment; whether it acts upon workflows."""
     query = {"fieldSelector": "metadata.name=workflow-controller"}
     try:
-        found = kube.rest("GET", "/apis/apps/v1/deployments", query=query).get("items") or []
+        found = kube.rest.items("/apis/apps/v1/deployments", query)
     except AccessError:
         found = []
     for one in found:
