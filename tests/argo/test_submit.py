@@ -1,6 +1,6 @@
 import pytest
 
-from quorate.argo.runs.outcome import degraded, place
+from quorate.argo.runs.runs import degraded, place
 from quorate.argo.runs.submit import arguments, submit
 from quorate.argo.runs.upload import bucket_of
 from quorate.cli.arguments import pairs

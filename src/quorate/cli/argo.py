@@ -195,7 +195,7 @@ def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
 
 def _outcome(workflow: Json, *, as_json: bool) -> None:
     """Print the summary of a run that ended well, where it can be read from here."""
-    from quorate.argo.runs.outcome import degraded, place, summary
+    from quorate.argo.runs.runs import degraded, place, summary
 
     results = place(workflow)
     if results is None:
@@ -219,8 +219,8 @@ def _outcome(workflow: Json, *, as_json: bool) -> None:
 def _status(arguments: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
-    from quorate.argo.runs.outcome import degraded, place
     from quorate.argo.runs.reasons import remedy
+    from quorate.argo.runs.runs import degraded, place
     from quorate.argo.runs.watch import drawing, explained
 
     cluster = _cluster(arguments)

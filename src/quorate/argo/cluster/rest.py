@@ -67,7 +67,9 @@ class Rest:
     def items(self, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
         """The objects of a list, oldest first; those that bear no time as they come."""
         found: list[Json] = self("GET", path, query=query).get("items") or []
-        return sorted(found, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
+        return sorted(
+            found, key=lambda one: str(one.get("metadata", {}).get("creationTimestamp", ""))
+        )
 
     def lines(
         self,
