@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -110,22 +111,20 @@ class EnsembleSpec(SpecModel):
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:
-        named = {f"{detector.name}: pool": detector.pool for detector in self.detectors}
+        named = {"workflow.pool": self.workflow.pool}
+        named |= {f"{detector.name}: pool": detector.pool for detector in self.detectors}
         named |= {f"pools.{name}.fallback": pool.fallback for name, pool in self.pools.items()}
-        for where, name in ({"workflow.pool": self.workflow.pool} | named).items():
-            if name is not None and name not in self.pools:
-                known = f"the pools are {', '.join(self.pools)}" if self.pools else "there is none"
-                hint = did_you_mean(name, self.pools) or known
-                raise ValueError(f"{where}: no pool is called '{name}', {hint}")
+        for where, name in named.items():
+            if name is not None:
+                known = "the pools are" if self.pools else "there is none"
+                _check_known(where, "pool", name, self.pools, known)
         for name in self.pools:
             chain, after = [name], self.pools[name].fallback
             while after is not None and after not in chain:
                 chain, after = [*chain, after], self.pools[after].fallback
             if after is not None:
-                raise ValueError(
-                    f"pools.{name}.fallback: it leads back to '{after}' "
-                    f"({', '.join([*chain, after])})"
-                )
+                way = ", ".join([*chain, after])
+                raise ValueError(f"pools.{name}.fallback: it leads back to '{after}' ({way})")
         return self
 
     @model_validator(mode="after")
@@ -139,20 +138,15 @@ class EnsembleSpec(SpecModel):
         voters = [voter for detector in self.detectors for voter in detector.voters]
         weighted = [self.fusion.weights, *(c.weights for c in self.fusion.categories.values())]
         for name in {name for weights in weighted for name in weights}:
-            if name not in voters:
-                hint = did_you_mean(name, voters) or f"the detectors are {', '.join(names)}"
-                raise ValueError(f"fusion.weights: no detector is called '{name}', {hint}")
-        if self.labels:
-            own = dict.fromkeys(self.fusion.categories, "fusion.categories")
-            for detector in self.detectors:
-                for name in detector.calibration.categories if detector.calibration else ():
-                    own.setdefault(name, f"{detector.name}: calibration.categories")
-                for theirs, name in detector.labels.items():
-                    own.setdefault(name, f"{detector.name}: labels.{theirs}")
-            for name, where in own.items():
-                if name not in self.labels:
-                    hint = did_you_mean(name, self.labels) or f"labels are {', '.join(self.labels)}"
-                    raise ValueError(f"{where}: no label is called '{name}', {hint}")
+            _check_known("fusion.weights", "detector", name, voters, "the detectors are")
+        own = dict.fromkeys(self.fusion.categories, "fusion.categories")
+        for detector in self.detectors:
+            for name in detector.calibration.categories if detector.calibration else ():
+                own.setdefault(name, f"{detector.name}: calibration.categories")
+            for theirs, name in detector.labels.items():
+                own.setdefault(name, f"{detector.name}: labels.{theirs}")
+        for name, where in own.items() if self.labels else ():
+            _check_known(where, "label", name, self.labels, "labels are")
         return self
 
     @property
@@ -220,6 +214,12 @@ class EnsembleSpec(SpecModel):
     def to_yaml(self) -> str:
         """The text of an equal spec file, without the fields that have their defaults."""
         return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
+
+
+def _check_known(where: str, what: str, name: str, known: Collection[str], are: str) -> None:
+    if name not in known:
+        hint = did_you_mean(name, known) or f"{are} {', '.join(known)}".rstrip()
+        raise ValueError(f"{where}: no {what} is called '{name}', {hint}")
 
 
 def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:

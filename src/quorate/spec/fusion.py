@@ -50,14 +50,12 @@ class _Fusion(SpecModel):
 
     @model_validator(mode="after")
     def _categories_fit_classes(self) -> Self:
-        if self.classes != "separate":
-            for label, own in self.categories.items():
-                if own.iou is not None or own.weights:
-                    raise ValueError(
-                        f"categories.{label}: with classes '{self.classes}' a group may have "
-                        "several labels, so a label can have a min_score of its own, but no iou "
-                        "or weights"
-                    )
+        for label, own in self.categories.items() if self.classes != "separate" else ():
+            if own.iou is not None or own.weights:
+                raise ValueError(
+                    f"categories.{label}: with classes '{self.classes}' a group may have several "
+                    "labels, so a label can have a min_score of its own, but no iou or weights"
+                )
         return self
 
 
