@@ -76,18 +76,9 @@ class Wording:
 
     @classmethod
     def _in_file(cls, file: str, detector: str) -> Wording:
-        from quorate.detectors.names import given_names
+        from quorate.detectors.names import given_names, parsed
 
-        text = read_bytes(file).decode("utf-8-sig", "replace")
-        if not file.lower().endswith((".txt", ".names")):
-            import yaml
-
-            try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise LabelError(f"{file}: cannot be read ({error}).") from None
-        else:
-            value = [line.strip() for line in text.splitlines() if line.strip()]
+        value = parsed(read_bytes(file).decode("utf-8-sig", "replace"), file, LabelError)
         renamed: Mapping[str, str] = {}
         if isinstance(value, dict) and isinstance(value.get("detectors"), list):
             known = {str(one.get("name")): one for one in value["detectors"]}
@@ -115,8 +106,11 @@ class Wording:
         )
 
     def _from(self, first: int) -> Wording:
-        words = {str(number): word for number, word in enumerate(self.listed, start=first)}
-        return replace(self, words=words or self.words, listed=())
+        """With its names numbered from `first`, those with numbers in the order of these."""
+        numbered = sorted(self.words.items(), key=lambda one: (len(one[0]), one[0]))
+        names = self.listed or [word for _, word in numbered]
+        words = {str(number): word for number, word in enumerate(names, start=first)}
+        return replace(self, words=words, listed=())
 
     def _numbered(self, own: Sequence[str], file: str) -> Wording:
         """With the number of the first name, as the file's own numbers tell it."""

@@ -69,10 +69,10 @@ def _read(arguments: argparse.Namespace) -> tuple[Dataset, dict[str, Detections]
 
     truth = read(arguments.truth)
     files = read_files(expanded(arguments.results), truth, arguments)
-    for name, file in files.items():
-        for doubt in doubts(file.detections, truth, name):
-            warn(f"warning: {doubt}")
-    return truth, {name: file.detections for name, file in files.items()}
+    found = {name: file.detections for name, file in files.items()}
+    for doubt in doubts(found, truth):
+        warn(f"warning: {doubt}")
+    return truth, found
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

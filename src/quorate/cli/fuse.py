@@ -249,18 +249,15 @@ def _measured(
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Each result's figures, and what is doubtful about them."""
     from quorate.evaluation.coco import evaluate
-    from quorate.evaluation.doubts import doubts, no_better
+    from quorate.evaluation.doubts import doubts
     from quorate.evaluation.effort import effort
 
     metrics = {name: evaluate(boxes, truth) for name, boxes in results.items()}
     figures = {}
-    said = []
     for name, boxes in results.items():
         best = effort(boxes, truth)
         figures[name] = {key.upper(): getattr(metrics[name], key) for key in MEASURES} | {
             "least edits": best.best.total,
             "from score": best.best_score,
         }
-        said += doubts(boxes, truth, name)
-    worse = no_better(metrics, "fused")
-    return figures, [*said, *([worse] if worse else [])]
+    return figures, doubts(results, truth, metrics=metrics, ensemble="fused")

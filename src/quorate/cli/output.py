@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
+from quorate.display import merged
 from quorate.progress import Progress, silent
 
 _SIGNED = re.compile(r"[+-]\d*\.?\d+")
@@ -134,13 +135,8 @@ def warn(message: str) -> None:
 
 def notes(remarks: Iterable[str]) -> None:
     """Say each remark once; those of several detectors that say the same are one."""
-    told: dict[str, list[str]] = {}
-    for remark in dict.fromkeys(remarks):
-        who, colon, what = remark.partition(": ")
-        told.setdefault(what if colon else "", []).append(who)
-    for what, names in told.items():
-        for who in [", ".join(names)] if what else names:
-            note(f"note: {who}: {what}" if what else f"note: {who}")
+    for remark in merged(remarks):
+        note(f"note: {remark}")
 
 
 _quiet = False

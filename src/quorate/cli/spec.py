@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from quorate.cli.output import note, notes, print_json, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quorate.labels import Labels
     from quorate.spec import Detector, EnsembleSpec
 
@@ -61,8 +63,9 @@ def _check(arguments: argparse.Namespace) -> None:
             shown.print_conformance(ensemble, tolerance=tolerance, as_json=arguments.json)
         return
     vocabulary = None if arguments.no_load else _vocabulary(ensemble)
-    known = [((), {}) if arguments.no_load else _known(one) for one in ensemble.detectors]
-    found = [(one, words) for one, (words, _) in zip(ensemble.detectors, known, strict=True)]
+    detectors = ensemble.detectors
+    known = [((), {})] * len(detectors) if arguments.no_load else _known(detectors)
+    found = [(one, words) for one, (words, _) in zip(detectors, known, strict=True)]
     if vocabulary is not None and not len(vocabulary):  # pictures alone: as a run has it
         used = [detector.labels.get(word, word) for detector, words in found for word in words]
         vocabulary = Labels.from_names(dict.fromkeys(used))
@@ -108,15 +111,19 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
     return labels
 
 
-def _known(detector: Detector) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The labels of a detector, and what it was taken for; it is loaded, or looked for."""
+def _known(detectors: Sequence[Detector]) -> list[tuple[tuple[str, ...], dict[str, str]]]:
+    """The labels of each, and what it was taken for; they are loaded, or looked for."""
     from quorate.detectors.container import ContainerDetector
     from quorate.steps import Runner
+    from quorate.steps.voter import load_all
 
-    if isinstance(detector, ContainerDetector):
-        return tuple(Runner.of(detector).detector.words.values()), {}
-    predictor = detector.load()
-    return tuple(predictor.labels), dict(getattr(predictor, "told", {}))
+    loaded = load_all(d for d in detectors if not isinstance(d, ContainerDetector))
+    return [
+        (tuple(Runner.of(one).detector.words.values()), {})
+        if isinstance(one, ContainerDetector)
+        else (tuple(loaded[one.name].labels), dict(getattr(loaded[one.name], "told", {})))
+        for one in detectors
+    ]
 
 
 def _schema(arguments: argparse.Namespace) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import yaml
 
-from quorate.detectors.files import check_start
-from quorate.errors import DetectorError, InputError
+from quorate.detectors.files import read_file
+from quorate.errors import DetectorError, QuorateError
 from quorate.labels import VOCABULARIES
 from quorate.networks import listed_names
-from quorate.storage import open_file
 
 MOST_BYTES = 1 << 20
 
@@ -38,9 +37,9 @@ def told_names(names: Sequence[str], base: int | str = "the first") -> str:
 def given_names(names: str | tuple[str, ...], *, detector: str) -> tuple[str, ...]:
     """The labels in the order of their numbers; () where the spec gives none.
 
+    Args:
         names: the labels, a word of `VOCABULARIES`, or a file: .json and .yaml with a list, numbers
             with names, `names`, or COCO's `categories` (by rising id); any other a label a line.
-            names, `names`, or COCO's `categories` (by rising id); any other has one label a line.
         detector: its name, for errors.
 
     Raises:
@@ -51,16 +50,19 @@ def given_names(names: str | tuple[str, ...], *, detector: str) -> tuple[str, ..
         return names
     if names in VOCABULARIES:
         return known(names)
-    text = _text(names)
-    if names.lower().endswith((".json", ".yaml", ".yml")):
+    return listed_names(_inner(parsed(_text(names), names)), names)
+
+
+def parsed(text: str, file: str, error: type[QuorateError] = DetectorError) -> Any:
+    """What a file of names says: the value of .json or .yaml, else its lines; else the error."""
+    if file.lower().endswith((".json", ".yaml", ".yml")):
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise DetectorError(f"{names}: cannot be read ({error}).") from None
-        return listed_names(_inner(value), names)
-    lines = tuple(line.strip() for line in text.rstrip().split("\n"))
+            return yaml.safe_load(text)
+        except yaml.YAMLError as fault:
+            raise error(f"{file}: cannot be read ({fault}).") from None
+    lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
-        raise DetectorError(f"{names}:{lines.index('') + 1}: the line is empty.")
+        raise error(f"{file}:{lines.index('') + 1}: the line is empty.")
     return lines
 
 
@@ -77,24 +79,15 @@ def _inner(value: Any) -> Any:
 
 
 def _text(location: str) -> str:
+    data = read_file(
+        location,
+        most=MOST_BYTES,
+        what="a list of names",
+        large="of COCO's annotations, keep the `categories` alone",
+        missing="`names` is a list, a file (looked for in "
+        f"{os.path.dirname(location) or '.'}), or one of {', '.join(VOCABULARIES)}",
+    )
     try:
-        with open_file(location) as file:
-            data = file.read(MOST_BYTES + 1)
-    except InputError as error:
-        folder = os.path.dirname(location)
-        raise DetectorError(
-            error.message,
-            hint=error.hint
-            or f"`names` is a list, a file (looked for in {folder or '.'}), or one of "
-            f"{', '.join(VOCABULARIES)}",
-        ) from None
-    if len(data) > MOST_BYTES:
-        raise DetectorError(
-            f"{location}: larger than {MOST_BYTES >> 20} MiB, so not a list of names.",
-            hint="of COCO's annotations, keep the `categories` alone",
-        )
-    check_start(location, data)
-    try:
-        return bytes(data).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DetectorError(f"{location}: cannot be read as text ({error}).") from None

@@ -15,7 +15,11 @@ from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
 from quorate.spec.fusion import Consensus, Fusion, FusionField
 from quorate.spec.notify import Notifications, secret_keys
+from quorate.spec.words import problem
 from quorate.spec.workflow import Name, Pool, WorkflowSettings
+
+Place = tuple[int | str, ...]
+"""The keys and numbers that lead to a part of a spec."""
 
 
 class Publish(SpecModel):
@@ -111,42 +115,50 @@ class EnsembleSpec(SpecModel):
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:
-        named = {"workflow.pool": self.workflow.pool}
-        named |= {f"{detector.name}: pool": detector.pool for detector in self.detectors}
-        named |= {f"pools.{name}.fallback": pool.fallback for name, pool in self.pools.items()}
-        for where, name in named.items():
+        named: list[tuple[Place, str | None]] = [
+            (("workflow", "pool"), self.workflow.pool),
+            *((("detectors", i, "pool"), one.pool) for i, one in enumerate(self.detectors)),
+            *((("pools", name, "fallback"), pool.fallback) for name, pool in self.pools.items()),
+        ]
+        for place, name in named:
             if name is not None:
                 known = "the pools are" if self.pools else "there is none"
-                _check_known(where, "pool", name, self.pools, known)
+                _check_known(place, "pool", name, self.pools, known)
         for name in self.pools:
             chain, after = [name], self.pools[name].fallback
             while after is not None and after not in chain:
                 chain, after = [*chain, after], self.pools[after].fallback
             if after is not None:
-                way = ", ".join([*chain, after])
-                raise ValueError(f"pools.{name}.fallback: it leads back to '{after}' ({way})")
+                said = f"it leads back to '{after}' ({', '.join([*chain, after])})"
+                raise problem("pool", said, ("pools", name, "fallback"))
         return self
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         names = [detector.name for detector in self.detectors]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two detectors are called '{name}', give each a name of its own")
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                said = f"two detectors are called '{name}', give each a name of its own"
+                raise problem("name", said, ("detectors", i, "name"))
         if self.quorum is not None and self.quorum > len(names):
-            raise ValueError(f"a quorum of {self.quorum} of {len(names)} detectors cannot be had")
+            said = f"a quorum of {self.quorum} of {len(names)} detectors cannot be had"
+            raise problem("quorum", said, ("quorum",))
         voters = [voter for detector in self.detectors for voter in detector.voters]
-        weighted = [self.fusion.weights, *(c.weights for c in self.fusion.categories.values())]
-        for name in {name for weights in weighted for name in weights}:
-            _check_known("fusion.weights", "detector", name, voters, "the detectors are")
-        own = dict.fromkeys(self.fusion.categories, "fusion.categories")
-        for detector in self.detectors:
+        own = self.fusion.categories
+        weighted: list[tuple[Place, str]] = [
+            *((("weights", name), name) for name in self.fusion.weights),
+            *((("categories", c, "weights", n), n) for c, one in own.items() for n in one.weights),
+        ]
+        for place, name in weighted:
+            _check_known(("fusion", *place), "detector", name, voters, "the detectors are")
+        used: dict[str, Place] = {name: ("fusion", "categories", name) for name in own}
+        for i, detector in enumerate(self.detectors):
             for name in detector.calibration.categories if detector.calibration else ():
-                own.setdefault(name, f"{detector.name}: calibration.categories")
+                used.setdefault(name, ("detectors", i, "calibration", "categories", name))
             for theirs, name in detector.labels.items():
-                own.setdefault(name, f"{detector.name}: labels.{theirs}")
-        for name, where in own.items() if self.labels else ():
-            _check_known(where, "label", name, self.labels, "labels are")
+                used.setdefault(name, ("detectors", i, "labels", theirs))
+        for name, place in used.items() if self.labels else ():
+            _check_known(place, "label", name, self.labels, "labels are")
         return self
 
     @property
@@ -216,10 +228,10 @@ class EnsembleSpec(SpecModel):
         return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
 
 
-def _check_known(where: str, what: str, name: str, known: Collection[str], are: str) -> None:
+def _check_known(place: Place, what: str, name: str, known: Collection[str], are: str) -> None:
     if name not in known:
         hint = did_you_mean(name, known) or f"{are} {', '.join(known)}".rstrip()
-        raise ValueError(f"{where}: no {what} is called '{name}', {hint}")
+        raise problem(what, f"no {what} is called '{name}', {hint}", place)
 
 
 def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:
