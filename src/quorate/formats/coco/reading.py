@@ -108,16 +108,11 @@ def _subsets(files: Sequence[str]) -> list[str]:
 
     The first of these that tells all of them apart, as Roboflow's `train/_annotations.coco.json`.
     """
-    instances = [_INSTANCES.match(name) for name in files]
+    instances = [found["subset"] if (found := _INSTANCES.match(f)) else "" for f in files]
+    folders = [name.partition("/")[0] if "/" in name else "" for name in files]
     stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in files]
-    for told in (
-        [found["subset"] if found else "" for found in instances],
-        [name.partition("/")[0] if "/" in name else "" for name in files],
-        stems,
-    ):
-        if len(set(told)) == len(files):
-            return told if len(files) > 1 else [""]
-    return [found["subset"] if found else "" for found in instances]
+    several = (told for told in (instances, folders, stems) if len(set(told)) == len(files))
+    return next(several, instances) if len(files) > 1 else [""]
 
 
 def read(source: Source) -> Dataset:
@@ -374,7 +369,6 @@ SOME_CROWDS = (
 
 
 def _attributes(shape: _Annotation, told: Counter[str]) -> dict[str, Any]:
-    """The attributes of an annotation, with its score."""
     given = shape.attributes or {}
     if not isinstance(given, dict):
         told["annotations have `attributes` that are no mapping; these are left out"] += 1
