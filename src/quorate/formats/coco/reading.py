@@ -20,7 +20,7 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, as_number, is_picture, side
+from quorate.formats.base import Source, as_number, is_picture, side, whole
 from quorate.formats.coco.json_faults import NO_JSON, in_words, json_fault, refuse_twice
 from quorate.formats.coco.segmentations import RUNS, rings_of
 from quorate.formats.places import placed
@@ -185,11 +185,6 @@ def read(source: Source) -> Dataset:
         info={key: told for key in ("info", "licenses") if (told := getattr(first, key))},
         notes=(*notes, *more),
     )
-
-
-def whole(value: float | str) -> float | str:
-    """An id: a float that is a whole number as an int; any other value as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _meant(known: Mapping[Any, int], value: float | str) -> int | None:
