@@ -43,12 +43,8 @@ def _turned(picture: Picture, swap: bool, flip_x: bool, flip_y: bool) -> Seen:
 
 def _rotated(picture: Picture, degrees: float) -> Seen:
     if degrees % 90 == 0:
-        swap, flip_x, flip_y = {
-            90: (True, False, True),
-            180: (False, True, True),
-            270: (True, True, False),
-        }[int(degrees) % 360]
-        return _turned(picture, swap, flip_x, flip_y)
+        quarters = int(degrees) // 90 % 4
+        return _turned(picture, quarters != 2, quarters != 1, quarters != 3)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return _bent(picture, np.array([[cos, sin], [-sin, cos]]))
 
@@ -68,9 +64,8 @@ def _bent(picture: Picture, forward: Floats) -> Seen:
     back = AffineMap((height, width), (rows, columns), matrix)
 
     def places(y: Floats, x: Floats) -> Places:
-        return np.stack(
-            [np.add(b + a * x, (c * y)[:, None], dtype=np.float32) for a, c, b in matrix]
-        )
+        along = [np.add(b + a * x, (c * y)[:, None], dtype=np.float32) for a, c, b in matrix]
+        return np.stack(along)
 
     return _sampled(picture, (rows, columns), places), back
 
@@ -101,14 +96,9 @@ def _sampled(
             high = np.clip(place.max(axis=(1, 2)) + 2, low + 1, size).astype(int)
             place -= low.astype(np.float32)[:, None, None] + np.float32(0.5)
             part = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
-            block[:] = cv2.remap(
-                part,
-                place[0],
-                place[1],
-                cv2.INTER_LINEAR,
-                borderMode=border,
-                borderValue=(GREY, GREY, GREY),
-            )
+            linear, around = cv2.INTER_LINEAR, (GREY, GREY, GREY)
+            x, y = place
+            block[:] = cv2.remap(part, x, y, linear, borderMode=border, borderValue=around)
     return view
 
 
@@ -166,13 +156,9 @@ def _elastic(picture: Picture, share: float) -> Seen:
     bend = mesh(shape, share)
 
     def places(y: Floats, x: Floats) -> Places:
-        along = np.array(
-            [
-                [np.interp(x, bend.columns, row) for row in axis]
-                for axis in bend.nodes.transpose(2, 0, 1)
-            ],
-            dtype=np.float32,
-        )  # (2, node rows, c)
+        axes = bend.nodes.transpose(2, 0, 1)
+        lines = [[np.interp(x, bend.columns, row) for row in axis] for axis in axes]
+        along: Places = np.array(lines, dtype=np.float32)  # (2, node rows, c)
         j, share = cell_of(bend.rows, y)
         down = share.astype(np.float32)[:, None]
         return along[:, j] * (1 - down) + along[:, j + 1] * down

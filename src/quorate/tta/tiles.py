@@ -152,11 +152,8 @@ def merged(
     for members in groups:
         whole = members[~cut[members]]
         sources.append(whole[:1] if len(whole) else members)
-        if len(whole):
-            rows.append(xyxy[whole[0]])
-        else:
-            pieces = xyxy[members]
-            rows.append(np.concatenate([pieces[:, :2].min(axis=0), pieces[:, 2:].max(axis=0)]))
+        pieces = xyxy[sources[-1]]
+        rows.append(np.concatenate([pieces[:, :2].min(axis=0), pieces[:, 2:].max(axis=0)]))
     first = np.array([members[0] for members in groups], dtype=np.intp)
     alone = np.array([len(members) == 1 for members in groups], dtype=bool)
     boxes = np.array(rows, dtype=np.float64).reshape(-1, 4)
@@ -165,17 +162,13 @@ def merged(
     order = np.lexsort((label[first], *shown.T[::-1], -score[first]))
     chosen, first = np.flatnonzero(kept)[order], first[order]
     if masks is not None:
-        masks = _union(masks.take(place), [sources[group] for group in chosen])
+        from quorate.masks.fusion import merged as one_mask
+
+        sources = [sources[group] for group in chosen]
+        group = np.cumsum([0, *map(len, sources)], dtype=np.int64)
+        pieces = place[np.concatenate([*sources, np.empty(0, np.intp)])]
+        masks = one_mask(masks, group, pieces, "union", threads=1)
     return Boxes(shown[order], score[first], label[first], masks)
-
-
-def _union(masks: Masks, sources: Sequence[NDArray[np.intp]]) -> Masks:
-    from quorate.masks.fusion import merged as one_mask
-
-    group = np.cumsum([0, *map(len, sources)], dtype=np.int64)
-    return one_mask(
-        masks, group, np.concatenate([*sources, np.empty(0, np.intp)]), "union", threads=1
-    )
 
 
 def _agreeing(
@@ -224,8 +217,7 @@ def _shared(one: Rows, other: Rows) -> NDArray[np.float64]:
 
 
 def _area(xyxy: Rows) -> NDArray[np.float64]:
-    area: NDArray[np.float64] = (xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1)
-    return area
+    return np.asarray((xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1))
 
 
 def _groups(
