@@ -157,16 +157,14 @@ def _filled(picture: Image.Image, masks: Masks, labels: Sequence[int], times: in
     from PIL import Image, ImageDraw
 
     from quorate.masks.outlines import polygons
+    from quorate.masks.shapes import polygon_rings
 
     layer = Image.new("RGBA", picture.size)
     draw = ImageDraw.Draw(layer)
     offsets, values = polygons(masks, 0.7)
     for row, (begin, end) in reversed(list(enumerate(pairwise(offsets.tolist())))):
-        points = values[begin:end].reshape(-1, 2) * times
-        parted = np.flatnonzero(np.isnan(points[:, 0]))
-        for ring in np.split(points, parted):
-            ring = ring[~np.isnan(ring[:, 0])]
-            if len(ring) > 2:
+        for ring in polygon_rings(values[begin:end] * times):
+            if len(ring) > 4:
                 tint = colour(labels[row])
-                draw.polygon([tuple(p) for p in ring.tolist()], (*tint, 90), (*tint, 255))
+                draw.polygon(ring.tolist(), (*tint, 90), (*tint, 255))
     return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")

@@ -73,13 +73,10 @@ def _bent(picture: Picture, forward: Floats) -> Seen:
 def _sampled(
     picture: Picture, shape: Shape, places: Callable[[Floats, Floats], Places], grey: bool = True
 ) -> Picture:
-    """A view of a shape, linear between the picture's pixels.
+    """A view of a shape (rows, columns), linear between the picture's pixels.
 
-    Args:
-        picture: uint8 (height, width, 3).
-        shape: (rows, columns) of the view.
-        places: y (r,) and x (c,) of the view -> x and y of the picture, (2, r, c).
-        grey: what lies beyond the picture is grey; else as its outermost pixels.
+    `places` leads y (r,) and x (c,) of the view to x and y of the picture, (2, r, c). What lies
+    beyond the picture is grey where `grey`, else as its outermost pixels.
     """
     from quorate.tta.opencv import cv2
 
@@ -183,11 +180,8 @@ _DONE: dict[str, Callable[..., Seen]] = {
 
 
 def moved(picture: Picture, name: str, *numbers: float) -> Seen:
-    """The view of a picture, and the map that leads its boxes back.
+    """The view of a picture, which is not changed, and the map that leads its boxes back.
 
-    Args:
-        picture: uint8 (height, width, 3); it is not changed.
-        name: one of `quorate.spec.tta.GEOMETRIC`.
-        numbers: all of its numbers.
+    `name` is one of `quorate.spec.tta.GEOMETRIC`, with all of its numbers.
     """
     return _DONE[name](picture, *numbers)

@@ -129,16 +129,8 @@ def merged(
     """One box of each object, by falling score, ties by corners, then label.
 
     Where some tile sees an object whole, it is the best such box; else the union of the pieces.
-    So is its mask. The score is the best of the group.
-
-    Args:
-        xyxy: (n, 4) in pixels of the picture.
-        score: (n,).
-        label: (n,).
-        tile: (n,) position in `windows`.
-        windows: x1, y1, x2, y2 of each tile.
-        picture: (height, width).
-        masks: of the boxes, in the picture.
+    So is its mask. The score is the best of the group. Boxes (n, 4) and masks are in pixels of the
+    picture of (height, width); `tile` (n,) is each one's position in `windows`: x1, y1, x2, y2.
     """
     # One order, so that nothing depends on how the detector listed its boxes.
     place = order = np.lexsort((tile, label, *xyxy.T[::-1], -score))

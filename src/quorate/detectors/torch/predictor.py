@@ -113,11 +113,9 @@ class Names(NamedTuple):
 
     @classmethod
     def of(cls, names: Sequence[str], *, background: bool) -> Names:
-        """From the names in the order of their numbers.
+        """From the names in the order of their numbers; `N/A` stands for one that is not used.
 
-        Args:
-            names: one for each number; `N/A` stands for a number that is not used.
-            background: whether number 0 stands for no object.
+        `background` is whether number 0 stands for no object.
         """
         empty = [
             name.lower() in NOTHING or (number == 0 and background)
