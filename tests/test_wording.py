@@ -122,7 +122,7 @@ def test_bare_files_whose_numbers_differ_are_not_mixed(tmp_path, monkeypatch, ca
     said = capsys.readouterr().err
     assert "a.json and b.json: their labels do not fit each other. Of 12 boxes" in said
     assert "--labels b.json=names.txt" in said
-    labels = ["--labels", "a.json=0:cat,1:dog,2:cow", "--labels", "b.json=1:cat,2:dog,3:cow"]
+    labels = ["--labels", "; a.json=0:cat,1:dog,2:cow; b.json=1:cat,2:dog,3:cow;"]
     assert main(["fuse", "a.json", "b.json", "-o", "out.json", "--json", *labels]) == 0
     done = json.loads(capsys.readouterr().out)
     assert done["votes"] == {"2": 12}

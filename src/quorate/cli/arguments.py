@@ -109,14 +109,16 @@ def add_labels(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE=WHAT",
         help="what a file means by its categories: pairs (1:bird,2:fish), a file of names, "
-        "COCO's JSON, a spec, or coco; 0:names.txt numbers the first name 0; may be repeated",
+        "COCO's JSON, a spec, or coco; 0:names.txt numbers the first name 0; may be repeated, or "
+        "have several with ; between them",
     )
 
 
 def labels_told(arguments: argparse.Namespace) -> dict[str, str]:
     """File -> what `--labels` says of it."""
     example = "for example --labels yolo.json=names.txt, or yolo.json=1:bird,2:fish"
-    return pairs("--labels", arguments.labels, "FILE=WHAT", example)
+    each = (one.strip() for text in arguments.labels for one in text.split(";"))
+    return pairs("--labels", filter(None, each), "FILE=WHAT", example)
 
 
 def read_files(

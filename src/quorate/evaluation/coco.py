@@ -22,20 +22,22 @@ if TYPE_CHECKING:
     from quorate.dataset import Dataset
     from quorate.detections import Detections
 
-STATISTICS = {
-    "ap": "mean of AP over IoU .50:.05:.95",
-    "ap50": "AP at IoU .50",
-    "ap75": "AP at IoU .75",
-    "ap_small": "AP of objects under 32² pixels",
-    "ap_medium": "AP of objects from 32² to 96² pixels",
-    "ap_large": "AP of objects over 96² pixels",
-    "ar1": "recall with one box a picture and category",
-    "ar10": "recall with ten boxes a picture and category",
-    "ar100": "recall with a hundred boxes a picture and category",
-    "ar_small": "ar100 of small objects",
-    "ar_medium": "ar100 of medium objects",
-    "ar_large": "ar100 of large objects",
+_PLACES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+    "ap": ("mean of AP over IoU .50:.05:.95", "precision", (..., 0, 2)),
+    "ap50": ("AP at IoU .50", "precision", (0, ..., 0, 2)),
+    "ap75": ("AP at IoU .75", "precision", (5, ..., 0, 2)),
+    "ap_small": ("AP of objects under 32² pixels", "precision", (..., 1, 2)),
+    "ap_medium": ("AP of objects from 32² to 96² pixels", "precision", (..., 2, 2)),
+    "ap_large": ("AP of objects over 96² pixels", "precision", (..., 3, 2)),
+    "ar1": ("recall with one box a picture and category", "recall", (..., 0, 0)),
+    "ar10": ("recall with ten boxes a picture and category", "recall", (..., 0, 1)),
+    "ar100": ("recall with a hundred boxes a picture and category", "recall", (..., 0, 2)),
+    "ar_small": ("ar100 of small objects", "recall", (..., 1, 2)),
+    "ar_medium": ("ar100 of medium objects", "recall", (..., 2, 2)),
+    "ar_large": ("ar100 of large objects", "recall", (..., 3, 2)),
 }
+"""Name -> meaning, and of which part of which array of `Accumulated` each is the mean."""
+STATISTICS = {name: meaning for name, (meaning, _, _) in _PLACES.items()}
 """Name -> meaning, in the order in which pycocotools prints them."""
 
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
@@ -192,7 +194,7 @@ def evaluate(
             )
         )
     return CocoMetrics(
-        **{name: _known_mean(values) for name, values in _statistics(done).items()},
+        **{n: _known_mean(getattr(done, array)[at]) for n, (_, array, at) in _PLACES.items()},
         images=len(frame.image_id),
         objects=int(objects.sum()),
         boxes=len(found),
@@ -204,25 +206,6 @@ def evaluate(
 def _known_mean(values: Floats) -> float | None:
     known = values[values > -1]
     return float(np.mean(known)) if known.size else None
-
-
-def _statistics(done: Accumulated) -> dict[str, Floats]:
-    """What each of the twelve is the mean of."""
-    precision, recall = done.precision, done.recall
-    return {
-        "ap": precision[..., 0, 2],
-        "ap50": precision[0, ..., 0, 2],
-        "ap75": precision[5, ..., 0, 2],
-        "ap_small": precision[..., 1, 2],
-        "ap_medium": precision[..., 2, 2],
-        "ap_large": precision[..., 3, 2],
-        "ar1": recall[..., 0, 0],
-        "ar10": recall[..., 0, 1],
-        "ar100": recall[..., 0, 2],
-        "ar_small": recall[..., 1, 2],
-        "ar_medium": recall[..., 2, 2],
-        "ar_large": recall[..., 3, 2],
-    }
 
 
 def _curves(done: Accumulated, frame: Frame) -> Curves:

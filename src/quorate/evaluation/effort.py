@@ -184,14 +184,12 @@ def effort(
     np.add.at(confusion, (order[object_label[matched]], order[found.category[matched]]), 1)
     np.add.at(confusion, (order[truth.category[added]], -1), 1)
     np.add.at(confusion, (-1, order[found.category[gone]]), 1)
-    ids = np.array([image.id for image in dataset.images], np.int64)
-    place = np.searchsorted(frame.image_id, ids)
     return Effort(
         min_score=float(min_score),
         edits=published,
         best_score=round(float(_GRID[best]), 2),
         best=cuts[best],
-        pictures=_counted([image for image, _ in columns], images)[place],
+        pictures=_counted([image for image, _ in columns], images)[frame.place],
         labels=_counted([label for _, label in columns], categories)[frame.order],
         confusion=confusion,
         fate=fate,

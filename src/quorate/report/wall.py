@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quorate.annotations import HAVE_A_BOX, Annotations
+from quorate.columns import shared_area
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
 from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
@@ -63,15 +65,9 @@ def wall(report: Report) -> Wall | None:
     side = SIDE if len(ids) <= MANY else SMALL_SIDE
     limit = PICTURE_BYTES // min(max(len(ids), 1), 24)
 
-    def thumbnail(image_id: int) -> tuple[bytes, int, int, float] | str:
-        assert report.read is not None
-        try:
-            return _thumbnail(report.read, image_id, side, limit)
-        except (QuorateError, OSError) as error:
-            return str(getattr(error, "message", error))
-
+    one = partial(_thumbnail, report.read, longest=side, limit=limit)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = list(pool.map(thumbnail, ids))
+        seen = list(pool.map(one, ids))
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
     level = {}
     if report.agreement is not None and len(report.detectors) > 1:
@@ -257,10 +253,9 @@ def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray
     """(n,) whether any of `others` has the category and overlaps more than `iou`."""
     if not len(boxes) or not len(others):
         return np.zeros(len(boxes), dtype=np.bool_)
-    a, b = boxes.xyxy[:, None].astype(np.float64), others.xyxy[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.maximum(sides, 0).prod(-1)
-    areas = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
+    a, b = boxes.xyxy.astype(np.float64), others.xyxy.astype(np.float64)
+    shared = shared_area(a, b)
+    areas = (a[:, None, 2:] - a[:, None, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1)
     same = boxes.category_id[:, None] == others.category_id[None]
     found: NDArray[np.bool_] = (same & (shared > iou * (areas - shared))).any(1)
     return found
@@ -268,9 +263,12 @@ def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray
 
 def _thumbnail(
     read: Callable[[int], NDArray[np.uint8]], image_id: int, longest: int, limit: int
-) -> tuple[bytes, int, int, float]:
-    """A picture as a JPEG of at most `limit` bytes, its size, and its scale."""
-    pixels = np.ascontiguousarray(read(image_id))
+) -> tuple[bytes, int, int, float] | str:
+    """A picture as a JPEG of at most `limit` bytes, its size, and its scale; or why it is none."""
+    try:
+        pixels = np.ascontiguousarray(read(image_id))
+    except (QuorateError, OSError) as error:
+        return str(getattr(error, "message", error))
     original = Image.fromarray(pixels) if pixels.size else Image.new("RGB", (1, 1))
     data, picture = b"", original
     for side, grade in ((longest, 80), (longest, 65), (480, 65), (480, 45), (320, 45), (160, 40)):

@@ -50,8 +50,7 @@ class Bench:
         self.min_score = ensemble.publish.min_score
         self._frame = Frame.of(dataset)
         self._truth = TruthBoxes.of(dataset, self._frame)
-        ids = np.array([image.id for image in dataset.images], dtype=np.int64)
-        self.rank: Ints = np.searchsorted(self._frame.image_id, ids).astype(np.int64)
+        self.rank: Ints = self._frame.place
 
     def matches(self, fusion: Fusion) -> Matches:
         """The fate of every box that a setting gives."""

@@ -148,16 +148,15 @@ def _truth(judge: Dataset, dataset: Dataset) -> tuple[Annotations, set[int], lis
     own = dict(zip(dataset.labels.names, dataset.labels.ids, strict=True))
     ours = np.array([own.get(name, UNMAPPED) for name in judge.labels.names] or [UNMAPPED])
     category = np.where(places == UNMAPPED, UNMAPPED, ours[places])
-    image = np.array([ids.get(i, -1) for i in np.unique(truth.image_id).tolist()], dtype=np.int64)
-    place = np.searchsorted(np.unique(truth.image_id), truth.image_id)
-    known = (category != UNMAPPED) & (image[place] >= 0)
+    image = np.array([ids.get(i, -1) for i in truth.image_id.tolist()], dtype=np.int64)
+    known = (category != UNMAPPED) & (image >= 0)
     if not known.any():
         raise InputError(
             f"{judge.root}: no box of the truth lies on a picture of the data set and has a label "
             "of the ensemble's.",
             hint="are these the labels of the same pictures? they are matched by name",
         )
-    moved = replace(truth, image_id=image[place], category_id=category.astype(np.int32)).take(known)
+    moved = replace(truth, image_id=image, category_id=category.astype(np.int32)).take(known)
     notes = []
     seen = set(dataset.labels.positions(moved.category_id).tolist())
     if bare := [name for place, name in enumerate(dataset.labels.names) if place not in seen]:
