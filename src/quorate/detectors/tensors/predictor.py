@@ -150,8 +150,7 @@ class TensorPredictor:
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
 
-        Raises:
-            DetectorError: the model fails, or gives a number that no box or score can have.
+        DetectorError where the model fails, or gives a number that no box or score can have.
         """
         return [
             boxes

@@ -193,8 +193,7 @@ class TorchPredictor(ABC):
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
 
-        Raises:
-            DetectorError: the model fails, or gives a number that no box or score can have.
+        DetectorError where the model fails, or gives a number that no box or score can have.
         """
         together: dict[tuple[int, int], list[int]] = {}
         for index, picture in enumerate(pictures):
