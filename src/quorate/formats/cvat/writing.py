@@ -221,21 +221,26 @@ def _attributes(part: Annotations) -> list[str]:
             if column.dtype == np.float32:
                 values = [round(value, 4) for value in values]
         texts = [
-            "" if value is None or value != value else f"{start}{_value(value)}</attribute>\n"
+            "" if value is None or value != value else f"{start}{_escaped(value)}</attribute>\n"
             for value in values
         ]
         told.append([texts[code] for code in codes])
     return ["".join(row) for row in zip(*told, strict=True)] if told else [""] * len(part)
 
 
-def _value(value: Any) -> str:
+def attribute_value(value: Any) -> str:
+    """An attribute's value in CVAT's words: at most four decimals, whole numbers without any."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         value = round(value, 4)
         if value.is_integer() and abs(value) < 1e15:
             return str(int(value))
-    return escape(sayable(str(value), "an attribute"))
+    return str(value)
+
+
+def _escaped(value: Any) -> str:
+    return escape(sayable(attribute_value(value), "an attribute"))
 
 
 def _named_scores(dataset: Dataset, annotations: Annotations) -> tuple[Annotations, list[str]]:
