@@ -58,6 +58,10 @@ class Kind(IntEnum):
     TAG = 6
 
 
+HAVE_A_BOX = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
+"""The kinds that enclose an area."""
+
+
 @dataclass(frozen=True, eq=False)
 class Annotations:
     """Shapes and tags of a whole data set as columns; see the module for their meaning."""

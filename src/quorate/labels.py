@@ -20,6 +20,17 @@ from quorate.errors import LabelError, did_you_mean
 
 UNMAPPED = -1
 
+VOCABULARIES = {
+    "coco": "COCO's 80 labels",
+    "coco91": "COCO's own ids, 0 to 90, background first",
+    "voc": "PASCAL VOC's",
+    "objects365": "Objects365 v2's own ids",
+    "objects365v1": "Objects365 v1's",
+    "openimages": "Open Images' class-descriptions-boxable.csv, words of version 6",
+    "lvis": "LVIS v1's own ids",
+}
+"""Known vocabularies by name, and whose order each is in. A spec's `names` may be one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:

@@ -34,7 +34,7 @@ COMMANDS = {
     "check": ("spec", "check a spec and load its detectors"),
     "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
     "detectors": ("spec", "list the kinds of detector that are installed"),
-    "render": ("argo_render", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
+    "render": ("argo", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
     "submit": ("argo", "start an ensemble on Argo Workflows"),
     "watch": ("argo", "show a run on Argo until it ends"),
     "status": ("argo", "show a run on Argo as it is now"),
@@ -42,13 +42,13 @@ COMMANDS = {
     "logs": ("argo", "print what the steps of a run wrote"),
     "stop": ("argo", "stop a run on Argo"),
     "retry": ("argo", "run again what failed in a run on Argo"),
-    "pools": ("argo_doctor", "list a cluster's pools of nodes, and which a spec's pools fit"),
-    "doctor": ("argo_doctor", "look for what keeps an ensemble from running on a cluster"),
+    "pools": ("argo", "list a cluster's pools of nodes, and which a spec's pools fit"),
+    "doctor": ("argo", "look for what keeps an ensemble from running on a cluster"),
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "check-container": ("container", "tell the author of a container detector what it lacks"),
     "serve": ("serve", "be the models of CVAT's automatic annotation"),
-    "compile": ("kernels", "compile the kernels now, for example when an image is built"),
-    "completion": ("completion", "print what lets your shell complete commands and options"),
+    "compile": ("installation", "compile the kernels now, for example when an image is built"),
+    "completion": ("installation", "print what lets your shell complete commands and options"),
 }
 
 EXAMPLES = "examples:\n"

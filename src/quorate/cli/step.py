@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from quorate import TYPE_CHECKING
-from quorate.cli import finish
+from quorate.cli.arguments import pairs
+from quorate.cli.output import note, notes
+from quorate.cli.pod import Progress, in_bucket
+from quorate.cli.summary import print_summary
+from quorate.errors import DetectorError, InputError, QuorateError, did_you_mean
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from quorate.ensemble import DetectionEnsemble
     from quorate.spec import Detector
     from quorate.steps import Checkpoint, Work
@@ -82,7 +84,24 @@ def add_commands(commands: Any) -> None:
     one.add_argument(
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
     )
-    finish.add_command(steps)
+    what = "tell how a workflow went and mark it if degraded; it never changes the result"
+    one = steps.add_parser("finish", help=what, description=what)
+    one.add_argument("spec", nargs="?", help="spec file (YAML): its `notify` says who is told")
+    one.add_argument("--workflow", required=True, metavar="NAME", help="the workflow's name")
+    one.add_argument("--namespace", default="", help="the workflow's namespace")
+    one.add_argument(
+        "--status",
+        required=True,
+        help="how it ended, in Argo's words: Succeeded, Failed, Error; Running: it starts",
+    )
+    one.add_argument(
+        "--failures",
+        metavar="JSON",
+        help="what failed, as Argo lists it; used where the API server does not answer",
+    )
+    one.add_argument("--summary", metavar="FILE", help="the summary.json that publish wrote")
+    one.add_argument("--results", metavar="PLACE", help="where the results are, to link to")
+    one.set_defaults(command=_finish)
 
 
 def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
@@ -101,8 +120,6 @@ def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
 
 
 def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
-    from quorate.errors import InputError, did_you_mean
-
     named = {detector.name: detector for detector in ensemble.detectors}
     if name not in named:
         raise InputError(
@@ -113,8 +130,6 @@ def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import notes
-    from quorate.cli.pod import Progress, in_bucket
     from quorate.spec import with_method
     from quorate.steps import check_shards, fused_apart, prepare
     from quorate.storage import write_bytes
@@ -139,8 +154,6 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 def _size(given: str) -> int | None:
     """Pictures a shard; None where they are to be chosen."""
-    from quorate.errors import InputError
-
     if given in ("auto", ""):
         return None
     if not given.isdecimal() or int(given) < 1:
@@ -151,9 +164,7 @@ def _size(given: str) -> int | None:
 
 
 def _detect(arguments: argparse.Namespace) -> None:
-    from quorate.cli.pod import Progress
     from quorate.detectors.container import ContainerDetector
-    from quorate.errors import DetectorError, QuorateError
     from quorate.steps import Runner, Voter, detect
     from quorate.steps.whole import processors
 
@@ -194,8 +205,6 @@ def _checkpoint(place: str | None) -> Checkpoint | None:
     """Where finished parts are kept; None, with a note, for a place that no other machine knows."""
     import os
 
-    from quorate.cli.output import note
-    from quorate.cli.pod import in_bucket
     from quorate.steps import Checkpoint
 
     if not place:
@@ -209,7 +218,6 @@ def _checkpoint(place: str | None) -> Checkpoint | None:
 def _stage(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from quorate.cli.output import note
     from quorate.detectors.container import ContainerDetector
     from quorate.steps import stage
 
@@ -224,41 +232,29 @@ def _stage(arguments: argparse.Namespace) -> None:
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
-    from quorate.errors import InputError
     from quorate.steps import fuse
 
     ensemble, work = _given(arguments)
-    statuses = {}
-    for given in arguments.status:
-        name, equals, status = given.partition("=")
-        if not equals:
-            raise InputError(f"--status {given}: is not NAME=STATUS.")
-        statuses[_named(ensemble, name).name] = status
+    given = pairs("--status", arguments.status, "NAME=STATUS")
+    statuses = {_named(ensemble, name).name: status for name, status in given.items()}
+    workflow, shard = arguments.workflow, arguments.shard
 
     def ask() -> dict[str, str]:
-        return _told_by_argo(arguments.namespace, arguments.workflow, arguments.shard)
+        """Why detectors failed, by name; where the API server does not answer, a note."""
+        from quorate.argo.runs.finish import detector_failures
 
-    print(fuse(work, arguments.shard, ensemble, statuses=statuses, ask=ask).detections)
+        try:
+            return detector_failures(arguments.namespace, workflow, shard) if workflow else {}
+        except QuorateError as error:
+            note(f"note: why a detector failed cannot be asked: {error.message}")
+            return {}
 
-
-def _told_by_argo(namespace: str, workflow: str | None, shard: int) -> dict[str, str]:
-    """Why detectors failed, by name; where the API server does not answer, a note."""
-    from quorate.argo.runs.finish import detector_failures
-    from quorate.cli.output import note
-    from quorate.errors import QuorateError
-
-    try:
-        return detector_failures(namespace, workflow, shard) if workflow else {}
-    except QuorateError as error:
-        note(f"note: why a detector failed cannot be asked: {error.message}")
-        return {}
+    print(fuse(work, shard, ensemble, statuses=statuses, ask=ask).detections)
 
 
 def _publish(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from quorate.cli.pod import Progress
-    from quorate.cli.summary import print_summary
     from quorate.steps import fuse, publish
     from quorate.storage import write_bytes
 
@@ -270,3 +266,21 @@ def _publish(arguments: argparse.Namespace) -> None:
     if arguments.degraded:
         write_bytes(arguments.degraded, b"true" if summary.degraded else b"false")
     print_summary(summary)
+
+
+def _finish(arguments: argparse.Namespace) -> None:
+    from quorate.argo.runs.finish import Ended, finish
+
+    run = Ended(
+        workflow=arguments.workflow,
+        namespace=arguments.namespace,
+        status=arguments.status,
+        failures=arguments.failures,
+        summary=arguments.summary,
+        results=in_bucket(arguments.results) if arguments.results else None,
+    )
+    notice = finish(run, arguments.spec, note)
+    if notice is not None:
+        print(notice.title)
+        for line in notice.lines:
+            print(f"  {line}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import positions_in
 from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Ints
@@ -174,14 +175,12 @@ def agreement(
     np.maximum.at(surest, group, members.score)
 
     image_id = np.array([image.id for image in dataset.images], dtype=np.int64)
-    unknown = groups.image_id[~np.isin(groups.image_id, image_id)]
-    if len(unknown):
+    picture = positions_in(image_id, groups.image_id)
+    if (picture < 0).any():
         raise InputError(
-            f"{len(unknown)} boxes are on pictures that the data set has not, "
-            f"the first on image id {unknown[0]}."
+            f"{np.count_nonzero(picture < 0)} boxes are on pictures that the data set has not, "
+            f"the first on image id {groups.image_id[picture < 0][0]}."
         )
-    order = np.argsort(image_id, kind="stable")
-    picture = order[np.searchsorted(image_id, groups.image_id, sorter=order)]
     doubt = surest * (m - votes) / max(m - 1, 1)
     weight = np.bincount(picture, surest, len(image_id))
     disagreement = np.bincount(picture, doubt, len(image_id)) / (1 + weight)

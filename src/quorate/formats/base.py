@@ -61,6 +61,10 @@ class Source:
         """A whole file of text; see `plain_text`."""
         return plain_text(self.tree.read(name), self.place(name))
 
+    def lines(self, name: str) -> list[str]:
+        """The lines of a whole file that have more than white space, without what surrounds it."""
+        return [line.strip() for line in self.text(name).splitlines() if line.strip()]
+
 
 class Written(NamedTuple):
     """The files written, in order, and what could not be told in them, a sentence each."""
@@ -253,6 +257,18 @@ def scores_within(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     return clipped, ~(np.abs(scores - clipped) <= OVERSHOOT)
 
 
+def checked_scores(scores: NDArray[np.float64], place: Callable[[int], str]) -> NDArray[np.float64]:
+    """Scores, clipped as `scores_within` does; FormatError, with its row's place, for none."""
+    clipped, wrong = scores_within(scores)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise FormatError(
+            f"{place(row)} has a score that is not within 0..1 ({scores[row]:g}).",
+            hint=score_hint(float(scores[row])),
+        )
+    return clipped
+
+
 OVERSHOOT = 1e-3
 """How far beside 0..1 a score may be: sums of floats make 1.0000001."""
 
@@ -288,3 +304,9 @@ def is_picture(name: str) -> bool:
 def without_ending(name: str) -> str:
     """A picture's name without its ending; any other name as it is, which may have dots."""
     return name.rsplit(".", 1)[0] if is_picture(name) else name
+
+
+def ends_of(name: str) -> list[str]:
+    """The whole name, then without its first folder, its first two, and so on."""
+    parts = name.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]

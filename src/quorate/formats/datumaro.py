@@ -21,8 +21,7 @@ from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError, MissingExtraError, did_you_mean
 from quorate.formats.base import Source, Written, is_picture, without_ending
 from quorate.formats.places import placed
-from quorate.formats.rows import Rows
-from quorate.formats.shapes import by_image, plain_values
+from quorate.formats.shapes import Rows, by_image, plain_values
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 from quorate.masks.shapes import polygon_rings

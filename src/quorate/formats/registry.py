@@ -13,7 +13,6 @@ from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
 from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
-from quorate.formats.chosen import chosen
 from quorate.formats.coco.json_faults import keys_of
 from quorate.formats.places import checked
 
@@ -43,7 +42,7 @@ def read(location: str | os.PathLike[str], *, format: str | None = None) -> Data
     Raises InputError where there is nothing or nothing known, FormatError for a file that does
     not keep its format, LabelError for labels that contradict each other.
     """
-    source = chosen(os.fspath(location)) or open_source(
+    source = folder.chosen(os.fspath(location)) or open_source(
         location, enter=not (format or "").startswith(DATUMARO)
     )
     with source.tree:

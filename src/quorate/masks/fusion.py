@@ -71,7 +71,7 @@ def merged(
     def part(bounds: tuple[int, int]) -> Masks:
         a, b = bounds
         begin, end = int(group[a]), int(group[b])
-        _, merged_offsets, merged_runs = merge(
+        columns = merge(
             group[a : b + 1] - begin,
             rows[begin:end],
             offsets,
@@ -80,7 +80,7 @@ def merged(
             sure[begin:end],
             HOW[how],
         )
-        return Masks(merged_offsets, merged_runs, size[a:b])
+        return Masks(*columns, size[a:b])
 
     groups = len(first)
     ranges = [(a, min(a + MASKS_AT_ONCE, groups)) for a in range(0, groups, MASKS_AT_ONCE)]
@@ -100,8 +100,8 @@ def merge(
     votes: NDArray[np.float64],
     sure: NDArray[np.float64],
     how: int,
-) -> tuple[int, Offsets, NDArray[np.uint32]]:
-    """One mask of each group of masks: a bad group or -1, the offsets, the runs.
+) -> tuple[Offsets, NDArray[np.uint32]]:
+    """One mask of each group of masks: the offsets, the runs.
 
     Group g is `rows[group[g]:group[g + 1]]`, all of one size; those without a mask take no part,
     and a group without any has none. `votes` and `sure`, one for each of `rows`, count for the
@@ -167,11 +167,7 @@ def merge(
         out[size] = pixel - begun
         size += 1
         out_offsets[g + 1] = size
-        for m in range(count):
-            last = offsets[rows[member[m]] + 1]
-            if until[m] != pixel or at[m] != last:
-                return g, out_offsets, out[:size]
-    return -1, out_offsets, out[:size].copy()
+    return out_offsets, out[:size].copy()
 
 
 @njit(error_model="numpy")

@@ -13,7 +13,6 @@ from typing import Any
 from quorate.report import figures
 from quorate.report.markup import counted, name, section, text
 from quorate.report.model import Report
-from quorate.report.scores import reliability
 from quorate.report.wall import Wall, panel_rules, wall
 from quorate.report.work import published, work
 from quorate.storage import write_bytes
@@ -59,7 +58,7 @@ def _page(report: Report, shown: Wall | None, beside: str) -> str:
         "work": ("Left to do", work(report)),
         "quality": ("How good", figures.quality(report)),
         "labels": ("Label by label", figures.labels(report)),
-        "reliability": ("Scores", reliability(report)),
+        "reliability": ("Scores", figures.reliability(report)),
         "published": ("Published", published(report)),
         "agreement": ("Agreement", figures.accord(report)),
         "wall": ("Pictures", "" if shown is None else _gallery(report, shown, beside)),

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, mod
 
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import SpecModel
+from quorate.spec.words import problem
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
@@ -53,10 +54,12 @@ class _Fusion(SpecModel):
         if self.classes != "separate":
             for label, own in self.categories.items():
                 if own.iou is not None or own.weights:
-                    raise ValueError(
-                        f"categories.{label}: with classes '{self.classes}' a group may have "
+                    raise problem(
+                        "category",
+                        f"with classes '{self.classes}' a group may have "
                         "several labels, so a label can have a min_score of its own, but no iou "
-                        "or weights"
+                        "or weights",
+                        ("categories", label),
                     )
         return self
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from quorate._version import __version__
 from quorate.spec.base import SpecModel
-from quorate.spec.words import patterned
+from quorate.spec.words import patterned, problem
 
 _BUCKET = r"^[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]$"
 _CONFIG_MAP = r"^[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]+)?$"
@@ -144,7 +144,8 @@ class Git(SpecModel):
     def _stays_inside(self) -> Git:
         parts = (self.path or "x").split("/")
         if ".." in parts or "" in parts:
-            raise ValueError("git.path is relative to the repository and stays inside it")
+            said = "it is relative to the repository and stays inside it"
+            raise problem("path", said, ("path",))
         return self
 
 

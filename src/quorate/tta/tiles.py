@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import shared_area
 from quorate.detectors.base import Boxes, Predictor, masks_of
 from quorate.masks import Masks
 from quorate.spec.tta import Tiles
@@ -191,7 +192,7 @@ def _agreeing(
         one, one_rows = _clipped(xyxy, rows_of[a], shared)
         other, other_rows = _clipped(xyxy, rows_of[b], shared)
         if len(one) and len(other):
-            both = _shared(one, other)
+            both = shared_area(one, other)
             iou = both / (_area(one)[:, None] + _area(other) - both)
             iou[label[one_rows][:, None] != label[other_rows]] = 0
             i, j = np.nonzero(iou > AGREE)
@@ -213,14 +214,6 @@ def _clipped(
     )
     inside = (part[:, 2:] > part[:, :2]).all(axis=1)
     return part[inside], rows[inside]
-
-
-def _shared(one: Rows, other: Rows) -> NDArray[np.float64]:
-    sides = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(
-        one[:, None, :2], other[None, :, :2]
-    )
-    shared: NDArray[np.float64] = np.maximum(sides, 0).prod(axis=2)
-    return shared
 
 
 def _area(xyxy: Rows) -> NDArray[np.float64]:
@@ -258,7 +251,7 @@ def _fragments(boxes: Rows, label: NDArray[np.int32], lone: NDArray[np.bool_]) -
     lost = np.zeros(len(boxes), dtype=bool)
     rows = np.flatnonzero(lone)
     for part in np.array_split(rows, -(-len(rows) * len(boxes) // PAIRS_AT_ONCE) or 1):
-        within = _shared(boxes[part], boxes) > FRAGMENT * area[part, None]
+        within = shared_area(boxes[part], boxes) > FRAGMENT * area[part, None]
         within &= (label[part, None] == label) & (area > area[part, None])
         lost[part] = within.any(axis=1)
     return lost

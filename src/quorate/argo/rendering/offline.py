@@ -16,6 +16,12 @@ RESULTS = Parameter(
     description="The detections, one file for each detector: COCO results (.json, .json.gz), "
     ".parquet, a VOC or YOLO folder or CVAT XML in S3. A pattern with * finds all that match.",
 )
+LABELS = Parameter(
+    name="labels",
+    value="",
+    description="What files mean by their categories, FILE=WHAT with ; between several: "
+    "yolo.json=1:person,2:car;detr.json=s3://BUCKET/names.txt. Else leave it empty.",
+)
 OUT = "results"
 
 
@@ -24,6 +30,7 @@ def fuse_files(settings: WorkflowSettings) -> Template:
     command = ["quorate", "fuse", GIVEN % "results", "--out", f"{paths.RESULTS}/fused.json"]
     command += ["--method", GIVEN % "ensemble-option", "--iou", GIVEN % "iou"]
     command += ["--min-score", GIVEN % "min-score", "--images", GIVEN % "images"]
+    command += ["--labels", GIVEN % "labels"]
     return _one(
         settings,
         "fuse-files",
@@ -39,6 +46,7 @@ def fuse_files(settings: WorkflowSettings) -> Template:
                 description="The data set whose pictures and labels are meant, in S3: needed "
                 "where the files do not agree on their numbers; else leave it empty.",
             ),
+            LABELS,
             Parameter(
                 name="ensemble-option",
                 value="wbf",
@@ -59,6 +67,7 @@ def fuse_files(settings: WorkflowSettings) -> Template:
 def evaluate(settings: WorkflowSettings) -> Template:
     """`quorate evaluate` in a pod: COCO metrics of files of detections."""
     command = ["quorate", "evaluate", GIVEN % "results", "--truth", GIVEN % "truth"]
+    command += ["--labels", GIVEN % "labels"]
     return _one(
         settings,
         "evaluate",
@@ -74,6 +83,7 @@ def evaluate(settings: WorkflowSettings) -> Template:
                 description="The annotated data set in S3: COCO, CVAT, VOC or YOLO, a folder or a "
                 "ZIP archive.",
             ),
+            LABELS,
         ],
     )
 

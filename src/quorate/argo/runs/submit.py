@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from glob import has_magic, iglob
 from typing import TYPE_CHECKING, Any
 
 from quorate.argo.runs.upload import bucket_of, uploaded
@@ -25,6 +27,8 @@ OF_TEMPLATE = "workflows.argoproj.io/workflow-template"
 """The label by which Argo's user interface finds a template's workflows."""
 DIGEST = "quorate/template-digest"
 """The annotation of a workflow that says with which state of its template it started."""
+_PATH = re.compile(r"[/~\\]|\.\.?(?:[/\\]|$)|[A-Za-z]:[/\\]|[a-z]+://", re.IGNORECASE)
+"""How a path of a machine begins, or an address, but never a key of a bucket."""
 BEGUN = 10.0
 """Seconds to wait until a controller starts a workflow."""
 
@@ -74,11 +78,7 @@ def submit(
         data = None
     elif data is None and ensemble.data and not is_s3(ensemble.data):
         data = ensemble.data
-    if data is not None and not is_s3(data) and os.path.exists(data):
-        raise SpecError(
-            f"data: {data} is on this machine, where no pod can read it.",
-            hint="--upload puts it in the cluster's bucket; or give s3://BUCKET/KEY",
-        )
+    _refuse_local(data)
     template = _marked(rendered(ensemble))
     given = arguments(template, data=data, out=out, parameters=parameters)
     applied = cluster.apply(template)
@@ -103,6 +103,19 @@ def submit_from(
     return start(cluster, found, arguments(found, **given))
 
 
+def _refuse_local(data: str | None) -> None:
+    """SpecError for data that is on this machine, or that only a path of some machine can be."""
+    if data is None or is_s3(data):
+        return
+    here = os.path.exists(data) or (has_magic(data) and any(iglob(data)))
+    if here or _PATH.match(data):
+        raise SpecError(
+            f"data: {data} is on {'this' if here else 'some'} machine, where no pod can read it.",
+            hint="--upload puts a folder or a ZIP archive into the cluster's bucket; or give "
+            "s3://BUCKET/KEY, or a key of that bucket",
+        )
+
+
 def rendered(ensemble: EnsembleSpec) -> Json:
     """The ensemble's WorkflowTemplate as JSON."""
     from quorate.argo.render import workflow_template
@@ -121,7 +134,7 @@ def arguments(
     """The parameters of a run, checked against those of its template.
 
     Raises InputError for one that the template does not have, one outside its enum, one given
-    twice, and one that has no default and is not given.
+    twice, and one that has no default and is not given; SpecError for data on this machine.
     """
     given = dict(parameters or {})
     for name, value, option in ((DATA, data, "--data"), (OUT, out, "--out")):
@@ -130,6 +143,7 @@ def arguments(
         if name in given:
             raise InputError(f"{option} and -p {name}=… say the same thing: give one of them.")
         given[name] = value
+    _refuse_local(given.get(DATA))
     if is_s3(given.get(OUT, "")):
         raise InputError(
             f"{given[OUT]}: results go into the cluster's own bucket.",

@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from glob import has_magic
 from pathlib import Path
 
 from quorate.errors import InputError, SpecError
@@ -89,6 +90,11 @@ def _weights(detector: Detector, bucket: str, report: Progress) -> Detector:
 
 
 def _data(path: Path, bucket: str, report: Progress) -> str:
+    if has_magic(str(path)) and not path.exists():
+        raise InputError(
+            f"data: {path} is a glob, which is not uploaded.",
+            hint="give the folder that holds the pictures, or a ZIP archive",
+        )
     path = path.resolve()
     files = _files(path, whose="data: ")
     if path.is_file() and path.suffix.lower() != ".zip":

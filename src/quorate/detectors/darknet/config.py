@@ -35,10 +35,6 @@ class Section:
     origin: str
     options: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def has(self, key: str) -> bool:
-        """Whether the key is there."""
-        return key in self.options
-
     def integer(self, key: str, default: int, *, least: int, most: int) -> int:
         """A whole number within bounds; DetectorError with its line where it is none."""
         given = self.options.get(key)

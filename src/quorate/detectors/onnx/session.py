@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from typing import Any, Literal
 
 import numpy as np
@@ -141,6 +142,7 @@ def open_session(
             inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
             outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
             metadata=dict(session.get_modelmeta().custom_metadata_map),
+            selects=_holds(given, "TopK"),
         )
     except UnicodeDecodeError:
         raise _not_text(weights) from None
@@ -166,6 +168,18 @@ def _model(weights: str) -> str | bytes:
         raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
     check_start(weights, start)
     return data or weights
+
+
+def _holds(model: str | bytes, operator: str) -> bool:
+    """Whether a node of an ONNX file, at a path or in memory, is of this operator.
+
+    onnxruntime does not tell; in the file a node's operator is its field 4, a text with its length.
+    """
+    text = b"\x22" + bytes([len(operator)]) + operator.encode()
+    if isinstance(model, bytes):
+        return text in model
+    with open(model, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return data.find(text) >= 0
 
 
 def _not_text(weights: str) -> DetectorError:

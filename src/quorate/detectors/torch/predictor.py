@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from quorate.detectors.base import Boxes
 from quorate.detectors.finished import check, finish, not_finite
+from quorate.detectors.names import told_names
 from quorate.detectors.torch.spec import TorchDetector
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
@@ -160,7 +161,7 @@ class TorchPredictor(ABC):
             "layout": f"{spec.kind} {getattr(spec, 'architecture', '')}".rstrip() + ", by the spec",
             "input": "as the library that trains it prepares it",
             "colours": "RGB, as that library scales them",
-            "names": f"{len(names.labels):,}: the first is {names.labels[0]!r}",
+            "names": told_names(names.labels),
         }
 
     @abstractmethod

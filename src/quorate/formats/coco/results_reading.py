@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import not_utf8, score_hint, scores_within
+from quorate.formats.base import checked_scores, not_utf8
 from quorate.formats.coco.json_faults import in_words, refuse_twice
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
@@ -276,22 +276,23 @@ class _Columns:
                 hint=EXAMPLE,
             )
         bbox, masks = self._boxes(results)
-        score, no_score = scores_within(np.fromiter([r.score for r in results], np.float64, n))
+        place = f"{self.location}: detection"
+        score = checked_scores(
+            np.fromiter([r.score for r in results], np.float64, n),
+            lambda row: f"{place} {self.count + row + 1}",
+        )
         votes = np.fromiter([r.votes for r in results], np.int64, n)
         agreement = np.fromiter([r.agreement for r in results], np.float64, n)
         for wrong, what in (
             (bbox[:, 2:] < 0, "has a negative width or height; a bbox is [x, y, w, h]"),
-            (no_score, "has a score that is not within 0..1"),
             (np.abs(bbox) > FURTHEST, "reaches further than any picture"),
             (~((agreement >= 0) & (agreement <= 1)), "has an agreement that is not within 0..1"),
         ):
             if wrong.any():
                 row = int(np.flatnonzero(wrong.reshape(n, -1).any(axis=1))[0])
-                said = results[row].score
                 raise FormatError(
-                    f"{self.location}: detection {self.count + row + 1} {what} (bbox "
-                    f"{bbox[row].tolist()}, score {said!r}).",
-                    hint=score_hint(said) if wrong is no_score else None,
+                    f"{place} {self.count + row + 1} {what} (bbox {bbox[row].tolist()}, score "
+                    f"{results[row].score!r})."
                 )
         bbox[:, 2:] += bbox[:, :2]
         self.parts.append(

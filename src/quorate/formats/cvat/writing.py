@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import PUBLISHED, Annotations, Kind
-from quorate.columns import positions_in
+from quorate.columns import offsets_of, positions_in
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError
 from quorate.formats.base import Written, open_target
@@ -119,8 +119,7 @@ def _by_picture(
     position = positions_in([image.id for image in images], annotations.image_id)
     if (position < 0).any():
         raise InputError("There are annotations of pictures that are not in the data set.")
-    starts = np.concatenate(([0], np.cumsum(np.bincount(position, minlength=len(images)))))
-    return np.argsort(position, kind="stable"), starts.tolist()
+    return np.argsort(position, kind="stable"), offsets_of(position, len(images)).tolist()
 
 
 def _frames(images: tuple[Image, ...]) -> list[int]:

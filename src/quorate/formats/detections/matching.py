@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, did_you_mean
-from quorate.formats.base import as_number, without_ending
+from quorate.formats.base import as_number, ends_of, without_ending
 from quorate.labels import Labels
 
 MOST_TOLD = 20
@@ -256,7 +256,7 @@ class PictureNames:
         self._ends: dict[str, int | None] = {}
         for image in images:
             for name in dict.fromkeys((image.name, image.file_name)):
-                for end in _ends_of(name):
+                for end in ends_of(name):
                     for way in {end, without_ending(end)}:
                         _mean(self._ends, way, image.id)
                 for way in {name, without_ending(name)}:
@@ -271,7 +271,7 @@ class PictureNames:
             for way in (name, without_ending(name)):
                 if way in known:
                     return known[way]
-        ends = (way for end in _ends_of(name)[1:] for way in (end, without_ending(end)))
+        ends = (way for end in ends_of(name)[1:] for way in (end, without_ending(end)))
         return next((self._whole[way] for way in ends if way in self._whole), None)
 
     def by_base(self, name: str) -> int | None:
@@ -292,7 +292,7 @@ class PictureNames:
             repr(one)
             for one in self.shown.values()
             if not ways.isdisjoint(
-                way for end in _ends_of(one) for way in (end, without_ending(end))
+                way for end in ends_of(one) for way in (end, without_ending(end))
             )
         )
         return " or ".join(islice(meant, 3))
@@ -317,12 +317,6 @@ def _plain(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-def _ends_of(name: str) -> list[str]:
-    """The whole name, then without its first folder, its first two, and so on."""
-    parts = name.split("/")
-    return ["/".join(parts[i:]) for i in range(len(parts))]
-
-
 def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, 2) the width and height of the pictures that boxes are in; zeros where not known."""
     sizes = np.array([(i.width, i.height) for i in images], dtype=np.int64).reshape(-1, 2)
@@ -330,10 +324,20 @@ def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np
 
 
 def labels_of(
-    ids: Sequence[int | str], location: str, dataset: Dataset | None
+    ids: Sequence[int | str],
+    location: str,
+    dataset: Dataset | None,
+    stated: Sequence[int] = (),
 ) -> tuple[Labels, NDArray[np.int32]]:
-    """The labels that ids stand for, and the number of each id's."""
+    """The labels that ids stand for, and the number of each id's.
+
+    `stated` are the numbers of ids that are words, for a data set without labels.
+    """
     labels = dataset.labels if dataset is not None else Labels((), ())
+    if stated and not len(labels):
+        numbered = sorted(zip(stated, map(str, ids), strict=True))
+        labels = Labels(tuple(name for _, name in numbered), tuple(i for i, _ in numbered))
+        return labels, np.array(stated, dtype=np.int32)
     if not len(labels):
         if all(isinstance(i, int) for i in ids):
             numbers = sorted(int(i) for i in ids)

@@ -69,7 +69,7 @@ def recognise(
     if found is None and any(not t.shape or None in t.shape[1:] for t in graph.outputs):
         values = look()
         outputs = tuple(Tensor(t.name, values[t.name].shape, t.kind) for t in graph.outputs)
-        seen = Graph(graph.inputs, outputs, graph.metadata)
+        seen = replace(graph, outputs=outputs)
         found = _first(choice, seen, wishes, forced=told is not None)
     if found is None:
         raise _unknown(seen, wishes, layout=layout, origin=origin, own=own)

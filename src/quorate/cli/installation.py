@@ -1,25 +1,45 @@
-"""quorate completion: what a shell reads to complete commands, options and files."""
+"""quorate compile, completion: what an installation is given once."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from quorate import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import Any
+from quorate.cli.output import note, progress_bars
 
 SHELLS = ("bash", "zsh", "tcsh")
 
 
 def add_commands(commands: Any) -> None:
-    """Add this command."""
+    """Add these commands."""
+    commands.add_parser("compile").set_defaults(command=_compile)
     completion = commands.add_parser(
         "completion",
         description="Print what lets your shell complete commands, options and files.",
     )
     completion.add_argument("shell", choices=SHELLS, help="which shell")
     completion.set_defaults(command=_completion)
+
+
+def _compile(arguments: argparse.Namespace) -> None:
+    import time
+
+    from quorate import detectors, evaluation, fusion, masks
+    from quorate.compiled import tell_once
+
+    tell_once(known=True)
+    note(
+        "compiling the kernels that are not there yet: once for this installation, half a "
+        "minute or so"
+    )
+    started = time.perf_counter()
+    rooms = (fusion, masks, detectors, evaluation)
+    with progress_bars() as progress:
+        for done, room in enumerate(rooms):
+            progress("compile", done, len(rooms))
+            room.compile_kernels()
+        progress("compile", len(rooms), len(rooms))
+    note(f"kernels compiled and cached in {time.perf_counter() - started:.1f} s")
 
 
 def _completion(arguments: argparse.Namespace) -> None:
