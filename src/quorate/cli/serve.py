@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count, number
+from quorate.cli.arguments import count, number
 
 if TYPE_CHECKING:
     from typing import Any
