@@ -211,7 +211,11 @@ def compare(
     once = np.ones(len(ids), dtype=np.int64)
     whole = {name: matched.average_precision(once) for name, matched in matches.items()}
     draws = _draws(matches, len(ids), samples, seed)
-    pictures = {name: _errors(matched, frame.place) for name, matched in matches.items()}
+    pictures = {}
+    for name, matched in matches.items():
+        score = matched.best_score()
+        true, false, missed = (each[frame.place] for each in matched.errors(len(ids), score))
+        pictures[name] = PictureErrors(true, false, missed, score)
     compared = []
     for name, boxes in results.items():
         other = name != first
@@ -247,12 +251,6 @@ def compare(
         samples=samples,
         confidence=confidence,
     )
-
-
-def _errors(matched: Matches, place: Ints) -> PictureErrors:
-    min_score = matched.best_score()
-    true, false, missed = (n[place] for n in matched.errors(len(place), min_score))
-    return PictureErrors(true=true, false=false, missed=missed, min_score=min_score)
 
 
 def _draws(

@@ -292,6 +292,11 @@ def as_number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
+def whole(value: float | str) -> float | str:
+    """An id: a float that is a whole number as an int; any other value as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}
 """Folders that belong to a layout, and are therefore not entered."""
 

@@ -67,20 +67,15 @@ def headline(report: Report) -> tuple[str, str]:
 
 def _reached(report: Report) -> str:
     """AP of the quorum beside that of the best detector."""
-    best = best_detector(report)
-    if report.ensemble is None or report.ensemble.ap is None or best is None:
+    known = {n: report.metrics[n].ap or 0.0 for n in report.detectors if n in report.metrics}
+    if report.ensemble is None or report.ensemble.ap is None or not known:
         return ""
-    ours, single = report.ensemble.ap, report.metrics[best].ap or 0.0
+    best = max(known, key=lambda name: known[name])  # the first of equals
+    ours, single = report.ensemble.ap, known[best]
     # The difference of what is shown, so that a reader who subtracts finds the same.
     gap = round(ours, 3) - round(single, 3)
     apart = f"{abs(gap):.3f} {'more' if gap > 0 else 'less'} than" if gap else "as much as"
     return f"It reaches {ours:.3f} mAP, {apart} {name(best)} alone ({single:.3f})."
-
-
-def best_detector(report: Report) -> str | None:
-    """The detector with the highest mAP, the first of equals."""
-    known = [n for n in report.detectors if n in report.metrics]
-    return max(known, key=lambda n: report.metrics[n].ap or 0.0, default=None)
 
 
 def tiles(report: Report) -> str:

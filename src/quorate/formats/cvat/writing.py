@@ -138,7 +138,6 @@ def _image(image: Image, frame: int) -> str:
 
 
 def _shapes(part: Annotations, labels: Mapping[int, str], decimals: int) -> list[str]:
-    """The text of each shape."""
     sources = [attribute_text(source) for source in part.sources]
     inside = _attributes(part)
     rotations = [f' rotation="{r:.2f}"' if r else "" for r in part.rotation.tolist()]
