@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from quorate.annotations import Annotations, Kind, MaskShape
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.formats.cvat.writing import attribute_value
-from quorate.masks.outlines import joined
+from quorate.masks.outlines import opened
 from quorate.masks.shapes import polygon_rings
 from quorate.pictures import Picture
 
@@ -142,7 +143,7 @@ class Function:
             outline = None
             if polygons is not None and kind == Kind.MASK:
                 rings = [ring.reshape(-1, 2) for ring in polygon_rings(polygons[row])]
-                outline = _numbers(joined(rings).reshape(-1))
+                outline = _numbers(reduce(opened, rings).reshape(-1))
             parts = list(_points(drawn, row))
             for points in parts:
                 group = row + 1 if len(parts) > 1 else 0

@@ -9,8 +9,6 @@ Only the two loops over pixels and corners are compiled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -69,14 +67,6 @@ def _outline(pixels: Bitmap, corner: list[int], tolerance: float) -> Points:
             whole = opened(whole, _simplified(hole, tolerance))
         told += [_BETWEEN, whole]
     return np.concatenate(told[1:])
-
-
-def joined(rings: Sequence[Points]) -> Points:
-    """(m, 2) one ring of several (k, 2), by cuts without width between their nearest corners."""
-    whole, *others = rings
-    for ring in others:
-        whole = _opened(whole, ring)
-    return whole
 
 
 def _area(ring: Points) -> float:
