@@ -35,6 +35,11 @@ class Server:
     def log(self) -> str:
         return "".join(self.lines)
 
+    def says(self, *words: str) -> bool:
+        """Wait until it has said all of these."""
+        until(lambda: all(word in self.log for word in words))
+        return True
+
     @property
     def url(self) -> str:
         found = re.search(r"at (http://\S+)", self.log)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from functools import reduce
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ from quorate.annotations import Annotations, Kind, MaskShape
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.formats.cvat.writing import attribute_value
-from quorate.masks.outlines import opened
+from quorate.formats.shapes import one_ring
 from quorate.masks.shapes import polygon_rings
 from quorate.pictures import Picture
 
@@ -142,8 +141,7 @@ class Function:
             kind = Kind(drawn.kind[row])
             outline = None
             if polygons is not None and kind == Kind.MASK:
-                rings = [ring.reshape(-1, 2) for ring in polygon_rings(polygons[row])]
-                outline = _numbers(reduce(opened, rings).reshape(-1))
+                outline = _numbers(one_ring(polygons[row]))
             parts = list(_points(drawn, row))
             for points in parts:
                 group = row + 1 if len(parts) > 1 else 0
