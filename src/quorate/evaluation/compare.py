@@ -121,8 +121,7 @@ class Comparison:
         """Positions of the pictures that gained most, and of those that lost most."""
         gain = self[name].gain
         if gain is None:
-            none = np.zeros(0, dtype=np.int64)
-            return none, none
+            gain = np.zeros(0, dtype=np.int64)
         order = np.argsort(-gain, kind="stable")
         lost = np.argsort(gain, kind="stable")
         return order[gain[order] > 0][:most], lost[gain[lost] < 0][:most]

@@ -197,9 +197,7 @@ def _filled(masks: Masks, xyxy: NDArray[np.floating], size: NDArray[np.int32]) -
     from quorate.masks.shapes import rectangles
 
     without = np.flatnonzero(~masks.there)
-    order = np.arange(len(masks))
-    order[without] = len(masks) + np.arange(len(without))
-    return Masks.concat([masks, rectangles(xyxy[without], size[without])]).take(order)
+    return masks.put(without, rectangles(xyxy[without], size[without]))
 
 
 def _xywh(xyxy: NDArray[np.floating]) -> Floats:
