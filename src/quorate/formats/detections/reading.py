@@ -9,11 +9,12 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import Annotations
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
@@ -32,11 +33,8 @@ from quorate.formats.detections.matching import (
 from quorate.formats.detections.rows import are_pictures, boxed, read_pictures, read_rows
 from quorate.formats.places import NORMALISED
 from quorate.labels import Labels
+from quorate.masks import Masks
 from quorate.storage import is_s3, open_file, read_bytes
-
-if TYPE_CHECKING:
-    from quorate.annotations import Annotations
-    from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
 SLACK = 0.02
