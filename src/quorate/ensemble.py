@@ -11,7 +11,7 @@ from quorate.spec import EnsembleSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from quorate.argo.rendering.hera_extensions import Template
+    from quorate.argo.rendering.manifest import Template
     from quorate.argo.runs.submit import Submitted
     from quorate.labels import Labels
     from quorate.progress import Progress

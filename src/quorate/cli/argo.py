@@ -195,7 +195,7 @@ def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
 
 def _outcome(workflow: Json, *, as_json: bool) -> None:
     """Print the summary of a run that ended well, where it can be read from here."""
-    from quorate.argo.runs.outcome import degraded, place, summary
+    from quorate.argo.runs.runs import degraded, place, summary
 
     results = place(workflow)
     if results is None:
@@ -219,8 +219,8 @@ def _outcome(workflow: Json, *, as_json: bool) -> None:
 def _status(arguments: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
-    from quorate.argo.runs.outcome import degraded, place
     from quorate.argo.runs.reasons import remedy
+    from quorate.argo.runs.runs import degraded, place
     from quorate.argo.runs.watch import drawing, explained
 
     cluster = _cluster(arguments)
@@ -302,7 +302,7 @@ def _pools(arguments: argparse.Namespace) -> None:
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
     kube = Kube.of_kubeconfig()
-    groups = node_groups(kube.rest("GET", "/api/v1/nodes").get("items") or [])
+    groups = node_groups(kube.rest.items("/api/v1/nodes"))
     rows = [row(group) for group in groups]
     fits = fitting(ensemble, groups) if ensemble else {}
     for group, shown in zip(groups, rows, strict=True) if ensemble else ():
