@@ -46,6 +46,7 @@ COMMANDS = {
     "doctor": ("argo", "look for what keeps an ensemble from running on a cluster"),
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "check-container": ("container", "tell the author of a container detector what it lacks"),
+    "serve": ("serve", "be the models of CVAT's automatic annotation"),
     "compile": ("installation", "compile the kernels now, for example when an image is built"),
     "completion": ("installation", "print what lets your shell complete commands and options"),
 }

@@ -11,20 +11,18 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError, did_you_mean
 from quorate.evaluation.coco import Backend, CocoMetrics, evaluate
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 
 @dataclass(frozen=True)
@@ -121,8 +119,7 @@ class Comparison:
         """Positions of the pictures that gained most, and of those that lost most."""
         gain = self[name].gain
         if gain is None:
-            none = np.zeros(0, dtype=np.int64)
-            return none, none
+            gain = np.zeros(0, dtype=np.int64)
         order = np.argsort(-gain, kind="stable")
         lost = np.argsort(gain, kind="stable")
         return order[gain[order] > 0][:most], lost[gain[lost] < 0][:most]

@@ -11,18 +11,16 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.dataset import Dataset
 from quorate.display import brief
 from quorate.errors import FormatError, InputError, QuorateError, file_error, nearest_file
 from quorate.storage import PICTURES, Tree, is_s3, join, open_tree, safe_name, writing
 from quorate.storage.whole import UNFINISHED
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
 
 
 @dataclass(frozen=True)

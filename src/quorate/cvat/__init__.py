@@ -1,0 +1,1 @@
+"""A CVAT server and ensembles: `functions` and `nuclio` are the models of its dialog."""
