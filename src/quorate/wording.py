@@ -144,14 +144,8 @@ class Wording:
             labels = _labels(words, one.labels.ids)
         elif self.origin == "--labels":
             for word in said.words.values():
-                if word not in labels:
-                    labels.id_of(word)
-        exact = dict(zip(labels.names, labels.ids, strict=True))
-        folded = {name.strip().casefold(): i for name, i in exact.items()}
-        ids = [
-            UNMAPPED if word is None else exact.get(word, folded.get(word.strip().casefold(), -1))
-            for word in words
-        ]
+                labels.id_of(word)
+        ids = labels.ids_like(words)
         row = np.array(ids, np.int32)[one.labels.positions(one.detections.category_id)]
         kept = row != UNMAPPED
         boxes = replace(one.detections, category_id=row).take(kept)

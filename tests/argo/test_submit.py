@@ -1,6 +1,6 @@
 import pytest
 
-from quorate.argo.runs.outcome import degraded, place
+from quorate.argo.runs.runs import degraded, place
 from quorate.argo.runs.submit import DATA, arguments, submit, submit_from
 from quorate.argo.runs.upload import bucket_of
 from quorate.cli.arguments import pairs

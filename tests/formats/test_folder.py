@@ -156,3 +156,9 @@ def test_pictures_in_s3_are_chosen_alike(here, s3_prefix):
     write_bytes(f"{s3_prefix}/pool/list.txt", b"s3://one/a.jpg\ns3://other/b.jpg")
     with pytest.raises(InputError, match="several places"):
         read(f"{s3_prefix}/pool/list.txt")
+
+
+def test_hidden_pictures_that_a_glob_means_are_told(here):
+    (here / "pool/._a.jpg").write_bytes(b"what macOS puts beside a picture")
+    said = "pool/*.jpg: hidden pictures are left aside: 1, the first '._a.jpg'."
+    assert said in read("pool/*.jpg").notes

@@ -38,6 +38,10 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "step publish": ("out/work/spec.yaml --work out/work -o out",),
     "step finish": ("spec.yaml --workflow street-x7k2p --status Succeeded",),
     "check-container": ("spec.yaml",),
+    "serve": (
+        "--cvat spec.yaml --host 0.0.0.0",
+        "--cvat street.yaml parts.yaml --upstream http://nuclio:8070",
+    ),
     "compile": ("",),
     "completion": (
         "bash > ~/.local/share/bash-completion/completions/quorate",

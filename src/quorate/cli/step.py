@@ -29,40 +29,40 @@ def add_commands(commands: Any) -> None:
         one.set_defaults(command=command)
         if name in ("detect", "stage", "fuse"):
             one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
-        return one
+        return one.add_argument
 
-    one = add("prepare", _prepare, "find the pictures and cut them into shards")
-    one.add_argument(
+    option = add("prepare", _prepare, "find the pictures and cut them into shards")
+    option(
         "--data",
         help="pictures, instead of the spec's own `data`; where QUORATE_BUCKET is set, a location "
         "without a scheme is a key in that bucket",
     )
-    one.add_argument("--method", help="fusion method, instead of the spec's own")
-    one.add_argument(
+    option("--method", help="fusion method, instead of the spec's own")
+    option(
         "--shard-size",
         metavar="N",
         default="auto",
         help="pictures in each shard (default: auto, chosen from their number)",
     )
-    one.add_argument("--count", metavar="FILE", help="write the number of shards to a file")
-    one.add_argument(
+    option("--count", metavar="FILE", help="write the number of shards to a file")
+    option(
         "--fuse",
         metavar="FILE",
         help="write true to a file where the shards are worth a fusion step each, or false",
     )
-    one = add("detect", _detect, "run one detector over one shard")
-    one.add_argument("--detector", required=True, help="which detector of the spec")
-    one.add_argument("--workers", type=int, help="threads (default: one per processor)")
-    one.add_argument(
+    option = add("detect", _detect, "run one detector over one shard")
+    option("--detector", required=True, help="which detector of the spec")
+    option("--workers", type=int, help="threads (default: one per processor)")
+    option(
         "--checkpoint",
         metavar="PLACE",
         help="S3 prefix, key of QUORATE_BUCKET or absolute path of a folder that keeps finished "
         "parts, so that another machine goes on from there",
     )
-    one = add("stage", _stage, "copy a shard's pictures into a folder, for a container detector")
-    one.add_argument("--to", required=True, metavar="FOLDER", help="where to copy them")
-    one = add("fuse", _fuse, "let the quorum decide on one shard")
-    one.add_argument(
+    option = add("stage", _stage, "copy a shard's pictures into a folder, for a container detector")
+    option("--to", required=True, metavar="FOLDER", help="where to copy them")
+    option = add("fuse", _fuse, "let the quorum decide on one shard")
+    option(
         "--status",
         metavar="NAME=STATUS",
         action="append",
@@ -70,38 +70,39 @@ def add_commands(commands: Any) -> None:
         help="how a detector's task ended, in Argo's words: it gives the reason where the "
         "detector left none; may be repeated",
     )
-    one.add_argument(
+    option(
         "--workflow",
         metavar="NAME",
         help="the workflow that this is a step of: its API server is asked why a detector left "
         "neither boxes nor a reason",
     )
-    one.add_argument("--namespace", default="", help="the workflow's namespace")
-    one = add(
+    option("--namespace", default="", help="the workflow's namespace")
+    option = add(
         "publish", _publish, "fuse the remaining shards, write the annotations and the report"
     )
-    one.add_argument("-o", "--out", required=True, help="folder for the results")
-    one.add_argument(
+    option("-o", "--out", required=True, help="folder for the results")
+    option(
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
     )
     what = "tell how a workflow went and mark it if degraded; it never changes the result"
-    one = steps.add_parser("finish", help=what, description=what)
-    one.add_argument("spec", nargs="?", help="spec file (YAML): its `notify` says who is told")
-    one.add_argument("--workflow", required=True, metavar="NAME", help="the workflow's name")
-    one.add_argument("--namespace", default="", help="the workflow's namespace")
-    one.add_argument(
+    finish = steps.add_parser("finish", help=what, description=what)
+    option = finish.add_argument
+    option("spec", nargs="?", help="spec file (YAML): its `notify` says who is told")
+    option("--workflow", required=True, metavar="NAME", help="the workflow's name")
+    option("--namespace", default="", help="the workflow's namespace")
+    option(
         "--status",
         required=True,
         help="how it ended, in Argo's words: Succeeded, Failed, Error; Running: it starts",
     )
-    one.add_argument(
+    option(
         "--failures",
         metavar="JSON",
         help="what failed, as Argo lists it; used where the API server does not answer",
     )
-    one.add_argument("--summary", metavar="FILE", help="the summary.json that publish wrote")
-    one.add_argument("--results", metavar="PLACE", help="where the results are, to link to")
-    one.set_defaults(command=_finish)
+    option("--summary", metavar="FILE", help="the summary.json that publish wrote")
+    option("--results", metavar="PLACE", help="where the results are, to link to")
+    finish.set_defaults(command=_finish)
 
 
 def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
@@ -135,7 +136,12 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
-    size = _size(arguments.shard_size)
+    given = arguments.shard_size
+    if given not in ("auto", "") and (not given.isdecimal() or int(given) < 1):
+        raise InputError(
+            f"A shard of {given} pictures cannot be made; it takes a number from 1, or auto."
+        )
+    size = int(given) if given.isdecimal() else None
     lost: tuple[str, ...] = ()
     if arguments.data:
         ensemble = ensemble.model_copy(update={"data": in_bucket(arguments.data)})
@@ -150,17 +156,6 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.fuse:
         write_bytes(arguments.fuse, b"true" if fused_apart(plan.images) else b"false")
     print(plan.shards)
-
-
-def _size(given: str) -> int | None:
-    """Pictures a shard; None where they are to be chosen."""
-    if given in ("auto", ""):
-        return None
-    if not given.isdecimal() or int(given) < 1:
-        raise InputError(
-            f"A shard of {given} pictures cannot be made; it takes a number from 1, or auto."
-        )
-    return int(given)
 
 
 def _detect(arguments: argparse.Namespace) -> None:

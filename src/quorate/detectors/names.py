@@ -37,14 +37,9 @@ def told_names(names: Sequence[str], base: int | str = "the first") -> str:
 def given_names(names: str | tuple[str, ...], *, detector: str) -> tuple[str, ...]:
     """The labels in the order of their numbers; () where the spec gives none.
 
-    Args:
-        names: the labels, a word of `VOCABULARIES`, or a file: .json and .yaml with a list, numbers
-            with names, `names`, or COCO's `categories` (by rising id); any other a label a line.
-        detector: its name, for errors.
-
-    Raises:
-        DetectorError: the file is none of these.
-        StorageError: the file is in S3, which does not answer.
+    `names` are the labels, a word of `VOCABULARIES`, or a file: .json and .yaml with a list,
+    numbers with names, `names`, or COCO's `categories` (by rising id); any other has a label a
+    line. DetectorError where it is none of these, StorageError where S3 does not answer.
     """
     if not isinstance(names, str):
         return names

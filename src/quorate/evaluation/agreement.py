@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.columns import positions_in
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Ints
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 MIN_SCORE = 0.25
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError, MissingExtraError
 from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes, known_sizes
 from quorate.masks import Masks
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 _PLACES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "ap": ("mean of AP over IoU .50:.05:.95", "precision", (..., 0, 2)),

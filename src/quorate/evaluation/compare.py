@@ -11,20 +11,18 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError, did_you_mean
 from quorate.evaluation.coco import Backend, CocoMetrics, evaluate
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 
 @dataclass(frozen=True)
@@ -121,8 +119,7 @@ class Comparison:
         """Positions of the pictures that gained most, and of those that lost most."""
         gain = self[name].gain
         if gain is None:
-            none = np.zeros(0, dtype=np.int64)
-            return none, none
+            gain = np.zeros(0, dtype=np.int64)
         order = np.argsort(-gain, kind="stable")
         lost = np.argsort(gain, kind="stable")
         return order[gain[order] > 0][:most], lost[gain[lost] < 0][:most]
@@ -211,7 +208,11 @@ def compare(
     once = np.ones(len(ids), dtype=np.int64)
     whole = {name: matched.average_precision(once) for name, matched in matches.items()}
     draws = _draws(matches, len(ids), samples, seed)
-    pictures = {name: _errors(matched, frame.place) for name, matched in matches.items()}
+    pictures = {}
+    for name, matched in matches.items():
+        score = matched.best_score()
+        true, false, missed = (each[frame.place] for each in matched.errors(len(ids), score))
+        pictures[name] = PictureErrors(true, false, missed, score)
     compared = []
     for name, boxes in results.items():
         other = name != first
@@ -247,12 +248,6 @@ def compare(
         samples=samples,
         confidence=confidence,
     )
-
-
-def _errors(matched: Matches, place: Ints) -> PictureErrors:
-    min_score = matched.best_score()
-    true, false, missed = (n[place] for n in matched.errors(len(place), min_score))
-    return PictureErrors(true=true, false=false, missed=missed, min_score=min_score)
 
 
 def _draws(

@@ -6,20 +6,17 @@ A detector that is merely bad is not doubted; one whose boxes lie well, under an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import HAVE_A_BOX
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.errors import did_you_mean
+from quorate.evaluation.coco import CocoMetrics
 from quorate.evaluation.effort import Effort, effort
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
-    from quorate.evaluation.coco import CocoMetrics
-    from quorate.labels import Labels
+from quorate.labels import Labels
 
 SURE = 0.25
 """Boxes from this score on are believed to be meant, where there are any."""

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import HAVE_A_BOX
 from quorate.columns import offsets_of
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 TIGHT = 0.75
 """IoU from which a box stays as it is."""

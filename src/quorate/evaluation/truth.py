@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import HAVE_A_BOX
 from quorate.columns import positions_in
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.masks import Masks
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[int, tuple[int, int]]
@@ -197,9 +195,7 @@ def _filled(masks: Masks, xyxy: NDArray[np.floating], size: NDArray[np.int32]) -
     from quorate.masks.shapes import rectangles
 
     without = np.flatnonzero(~masks.there)
-    order = np.arange(len(masks))
-    order[without] = len(masks) + np.arange(len(without))
-    return Masks.concat([masks, rectangles(xyxy[without], size[without])]).take(order)
+    return masks.put(without, rectangles(xyxy[without], size[without]))
 
 
 def _xywh(xyxy: NDArray[np.floating]) -> Floats:

@@ -72,7 +72,8 @@ def write(
     entry = _named(format)
     if entry.write is None:
         raise InputError(f"The format '{format}' is only read; written are {', '.join(WRITES)}.")
-    known = options_of(format)
+    parameters = signature(entry.write).parameters.values() if format in FORMATS else ()
+    known = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise InputError(
@@ -81,14 +82,6 @@ def write(
                 hint=did_you_mean(option, known),
             )
     return entry.write(dataset, annotations, os.fspath(target), **options)
-
-
-def options_of(format: str) -> tuple[str, ...]:
-    """The options that a format can be written with."""
-    writer = _named(format).write
-    parameters = signature(writer).parameters.values() if writer else ()
-    keywords = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
-    return tuple(keywords) if format in FORMATS else ()
 
 
 def _recognised(source: Source) -> Format:

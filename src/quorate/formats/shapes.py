@@ -190,12 +190,11 @@ def outlined(
 
 def one_ring(points: Any) -> Any:
     """x, y, x, y, … of a polygon as one ring: its parts joined, there and back, where nearest."""
+    from quorate.masks.outlines import opened
+
     ring, *others = (part.reshape(-1, 2) for part in polygon_rings(points))
     for other in others:
-        far = ((ring[:, None] - other[None]) ** 2).sum(axis=2)
-        at, there = np.unravel_index(int(far.argmin()), far.shape)
-        turned = np.roll(other, -int(there), axis=0)
-        ring = np.concatenate([ring[: at + 1], turned, turned[:1], ring[at:]])
+        ring = opened(ring, other)
     return ring.reshape(-1)
 
 

@@ -264,13 +264,11 @@ def write(
         for subset in dict.fromkeys(image.subset for image in dataset.images):
             listed = "".join(f"{s}\n" for s, image in stems.items() if image.subset == subset)
             out.put(f"ImageSets/Main/{subset or 'default'}.txt", listed.encode())
-        colors = [
-            dataset.label_info[n].color for n in dataset.labels.names if n in dataset.label_info
-        ]
+        info = dataset.label_info
+        known = info.keys() >= set(dataset.labels.names)
         lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
         for position, label in enumerate(dataset.labels.names):
-            color = colors[position] if len(colors) == len(dataset.labels) else ""
-            lines.append(f"{label}:{_rgb(color, position)}::")
+            lines.append(f"{label}:{_rgb(info[label].color if known else '', position)}::")
         out.put("labelmap.txt", ("\n".join(lines) + "\n").encode())
     return Written(files=out.files, notes=notes)
 

@@ -51,15 +51,12 @@ def merged(
     group, rows = writeable(group), writeable(rows)
     votes = np.ones(len(rows)) if votes is None else writeable(votes)
     sure = np.zeros(len(rows)) if sure is None else writeable(sure)
-    first = np.zeros(len(group) - 1, np.int64)
-    filled = np.flatnonzero(np.diff(group))
-    there = masks.there
-    first[filled] = np.maximum.reduceat(np.where(there[rows], rows, -1), group[filled])
-    first[np.diff(group) == 0] = -1
-    size = np.zeros((len(first), 2), np.int32)
-    size[first >= 0] = masks.size[first[first >= 0]]
-    owner = np.repeat(np.arange(len(first)), np.diff(group))
-    strange = there[rows] & (masks.size[rows] != size[owner]).any(axis=1)
+    groups = len(group) - 1
+    owner = np.repeat(np.arange(groups), np.diff(group))
+    there = masks.there[rows]
+    size = np.zeros((groups, 2), np.int32)
+    size[owner[there]] = masks.size[rows[there]]
+    strange = there & (masks.size[rows] != size[owner]).any(axis=1)
     if strange.any():
         row = int(np.argmax(strange))
         (h, w), (height, width) = masks.size[rows[row]].tolist(), size[owner[row]].tolist()
@@ -82,7 +79,6 @@ def merged(
         )
         return Masks(*columns, size[a:b])
 
-    groups = len(first)
     ranges = [(a, min(a + MASKS_AT_ONCE, groups)) for a in range(0, groups, MASKS_AT_ONCE)]
     workers = min(threads or len(os.sched_getaffinity(0)), len(ranges))
     if workers <= 1:

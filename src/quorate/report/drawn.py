@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,10 @@ from quorate.display import brief
 from quorate.drawing import draw_boxes
 from quorate.errors import InputError, QuorateError
 from quorate.evaluation.effort import Effort, effort
+from quorate.masks import Masks
 from quorate.pictures import decode
 from quorate.report.model import rows_on
 from quorate.storage import join, open_tree, safe_name, write_bytes
-
-if TYPE_CHECKING:
-    from quorate.masks import Masks
 
 QUALITY = 90
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from quorate.evaluation.coco import CocoMetrics
@@ -34,6 +36,8 @@ from quorate.report.markup import (
 from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
 
+WORST = 0.1
+"""The share of the pictures whose disagreement is told beside the mean."""
 SMALL_CHARTS = 12
 
 
@@ -67,20 +71,15 @@ def headline(report: Report) -> tuple[str, str]:
 
 def _reached(report: Report) -> str:
     """AP of the quorum beside that of the best detector."""
-    best = best_detector(report)
-    if report.ensemble is None or report.ensemble.ap is None or best is None:
+    known = {n: report.metrics[n].ap or 0.0 for n in report.detectors if n in report.metrics}
+    if report.ensemble is None or report.ensemble.ap is None or not known:
         return ""
-    ours, single = report.ensemble.ap, report.metrics[best].ap or 0.0
+    best = max(known, key=lambda name: known[name])  # the first of equals
+    ours, single = report.ensemble.ap, known[best]
     # The difference of what is shown, so that a reader who subtracts finds the same.
     gap = round(ours, 3) - round(single, 3)
     apart = f"{abs(gap):.3f} {'more' if gap > 0 else 'less'} than" if gap else "as much as"
     return f"It reaches {ours:.3f} mAP, {apart} {name(best)} alone ({single:.3f})."
-
-
-def best_detector(report: Report) -> str | None:
-    """The detector with the highest mAP, the first of equals."""
-    known = [n for n in report.detectors if n in report.metrics]
-    return max(known, key=lambda n: report.metrics[n].ap or 0.0, default=None)
 
 
 def tiles(report: Report) -> str:
@@ -99,12 +98,13 @@ def tiles(report: Report) -> str:
     else:
         items.append(("boxes decided", count(report.boxes_decided), seen))
     if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
-        doubtful = int(np.count_nonzero(agreed.disagreement > 0.25))
+        worst = np.sort(agreed.disagreement)[-math.ceil(WORST * len(agreed.image_id)) :]
+        who = f"the worst {counted(len(worst), 'picture')}" if len(worst) > 1 else "the worst one"
         items.append(
             (
                 "mean disagreement",
                 f"{float(agreed.disagreement.mean()):.2f}",
-                f"{counted(doubtful, 'picture')} above 0.25",
+                f"{who}: {worst[0]:.2f}{' or more' * (len(worst) > 1)}",
             )
         )
     if report.timings:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from itertools import pairwise
 from typing import Any
@@ -64,15 +65,9 @@ def wall(report: Report) -> Wall | None:
     side = SIDE if len(ids) <= MANY else SMALL_SIDE
     limit = PICTURE_BYTES // min(max(len(ids), 1), 24)
 
-    def thumbnail(image_id: int) -> tuple[bytes, int, int, float] | str:
-        assert report.read is not None
-        try:
-            return _thumbnail(report.read, image_id, side, limit)
-        except (QuorateError, OSError) as error:
-            return str(getattr(error, "message", error))
-
+    one = partial(_thumbnail, report.read, longest=side, limit=limit)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = list(pool.map(thumbnail, ids))
+        seen = list(pool.map(one, ids))
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
     level = {}
     if report.agreement is not None and len(report.detectors) > 1:
@@ -268,9 +263,12 @@ def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray
 
 def _thumbnail(
     read: Callable[[int], NDArray[np.uint8]], image_id: int, longest: int, limit: int
-) -> tuple[bytes, int, int, float]:
-    """A picture as a JPEG of at most `limit` bytes, its size, and its scale."""
-    pixels = np.ascontiguousarray(read(image_id))
+) -> tuple[bytes, int, int, float] | str:
+    """A picture as a JPEG of at most `limit` bytes, its size, and its scale; or why it is none."""
+    try:
+        pixels = np.ascontiguousarray(read(image_id))
+    except (QuorateError, OSError) as error:
+        return str(getattr(error, "message", error))
     original = Image.fromarray(pixels) if pixels.size else Image.new("RGB", (1, 1))
     data, picture = b"", original
     for side, grade in ((longest, 80), (longest, 65), (480, 65), (480, 45), (320, 45), (160, 40)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +17,9 @@ from quorate.spec.fusion import Consensus, Fusion, FusionField
 from quorate.spec.notify import Notifications, secret_keys
 from quorate.spec.words import problem
 from quorate.spec.workflow import Name, Pool, WorkflowSettings
+
+Place = tuple[int | str, ...]
+"""The keys and numbers that lead to a part of a spec."""
 
 
 class Publish(SpecModel):
@@ -111,16 +115,15 @@ class EnsembleSpec(SpecModel):
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:
-        named: list[tuple[tuple[int | str, ...], str | None]] = [
+        named: list[tuple[Place, str | None]] = [
             (("workflow", "pool"), self.workflow.pool),
             *((("detectors", i, "pool"), one.pool) for i, one in enumerate(self.detectors)),
             *((("pools", name, "fallback"), pool.fallback) for name, pool in self.pools.items()),
         ]
         for place, name in named:
-            if name is not None and name not in self.pools:
-                known = f"the pools are {', '.join(self.pools)}" if self.pools else "there is none"
-                hint = did_you_mean(name, self.pools) or known
-                raise problem("pool", f"no pool is called '{name}', {hint}", place)
+            if name is not None:
+                known = "the pools are" if self.pools else "there is none"
+                _check_known(place, "pool", name, self.pools, known)
         for name in self.pools:
             chain, after = [name], self.pools[name].fallback
             while after is not None and after not in chain:
@@ -142,33 +145,21 @@ class EnsembleSpec(SpecModel):
             raise problem("quorum", said, ("quorum",))
         voters = [voter for detector in self.detectors for voter in detector.voters]
         own = self.fusion.categories
-        weighted: list[tuple[tuple[str, ...], str]] = [
+        weighted: list[tuple[Place, str]] = [
             *((("weights", name), name) for name in self.fusion.weights),
             *((("categories", c, "weights", n), n) for c, one in own.items() for n in one.weights),
         ]
         for place, name in weighted:
-            if name not in voters:
-                hint = did_you_mean(name, voters) or f"the detectors are {', '.join(names)}"
-                raise problem(
-                    "weights", f"no detector is called '{name}', {hint}", ("fusion", *place)
-                )
-        if self.labels:
-            self._labels_fit()
-        return self
-
-    def _labels_fit(self) -> None:
-        used: dict[str, tuple[int | str, ...]] = {
-            name: ("fusion", "categories", name) for name in self.fusion.categories
-        }
+            _check_known(("fusion", *place), "detector", name, voters, "the detectors are")
+        used: dict[str, Place] = {name: ("fusion", "categories", name) for name in own}
         for i, detector in enumerate(self.detectors):
             for name in detector.calibration.categories if detector.calibration else ():
                 used.setdefault(name, ("detectors", i, "calibration", "categories", name))
             for theirs, name in detector.labels.items():
                 used.setdefault(name, ("detectors", i, "labels", theirs))
-        for name, place in used.items():
-            if name not in self.labels:
-                hint = did_you_mean(name, self.labels) or f"labels are {', '.join(self.labels)}"
-                raise problem("label", f"no label is called '{name}', {hint}", place)
+        for name, place in used.items() if self.labels else ():
+            _check_known(place, "label", name, self.labels, "labels are")
+        return self
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -235,6 +226,12 @@ class EnsembleSpec(SpecModel):
     def to_yaml(self) -> str:
         """The text of an equal spec file, without the fields that have their defaults."""
         return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
+
+
+def _check_known(place: Place, what: str, name: str, known: Collection[str], are: str) -> None:
+    if name not in known:
+        hint = did_you_mean(name, known) or f"{are} {', '.join(known)}".rstrip()
+        raise problem(what, f"no {what} is called '{name}', {hint}", place)
 
 
 def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:

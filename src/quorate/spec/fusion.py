@@ -51,16 +51,13 @@ class _Fusion(SpecModel):
 
     @model_validator(mode="after")
     def _categories_fit_classes(self) -> Self:
-        if self.classes != "separate":
-            for label, own in self.categories.items():
-                if own.iou is not None or own.weights:
-                    raise problem(
-                        "category",
-                        f"with classes '{self.classes}' a group may have "
-                        "several labels, so a label can have a min_score of its own, but no iou "
-                        "or weights",
-                        ("categories", label),
-                    )
+        for label, own in self.categories.items() if self.classes != "separate" else ():
+            if own.iou is not None or own.weights:
+                said = (
+                    f"with classes '{self.classes}' a group may have several labels, so a label "
+                    "can have a min_score of its own, but no iou or weights"
+                )
+                raise problem("category", said, ("categories", label))
         return self
 
 

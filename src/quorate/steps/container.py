@@ -44,7 +44,8 @@ from quorate.steps.work import (
 from quorate.storage import local_copy, open_tree, writing
 from quorate.storage.owner import owned
 
-RUNTIMES = ("podman", "docker")
+RUNTIMES = {"podman": ("info",), "docker": ("version", "--format", "{{.Server.Version}}")}
+"""Each with what it answers only where it works."""
 
 
 def stage(work: Work, shard: int, to: Path) -> list[Skipped]:
@@ -266,18 +267,12 @@ def weights_here(detector: ContainerDetector) -> AbstractContextManager[Path | N
 def _runtime(detector: ContainerDetector) -> str:
     """Podman or docker, whichever works; DetectorError, with what they said, where none does."""
     said = []
-    for runtime in RUNTIMES:
+    for runtime, question in RUNTIMES.items():
         if not shutil.which(runtime):
             said.append(f"{runtime} is not installed")
             continue
-        tried = subprocess.run(  # noqa: S603
-            [runtime, "version", "--format", "{{.Server.Version}}"]
-            if runtime == "docker"
-            else [runtime, "info"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [runtime, *question]
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if not tried.returncode:
             return runtime
         said.append(f"{runtime}: {(tried.stderr.strip().splitlines() or ['does not work'])[-1]}")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from hera.workflows import Parameter
 
-from quorate.argo.rendering import artifacts, paths, pods
-from quorate.argo.rendering.hera_extensions import Template
-from quorate.argo.rendering.manifest import manifest
-from quorate.argo.rendering.parameters import GIVEN, METHODS, output_path
+from quorate.argo.rendering import files, pods
+from quorate.argo.rendering.manifest import GIVEN, METHODS, Template, manifest, output_path
 from quorate.spec import WorkflowSettings
 
 RESULTS = Parameter(
@@ -22,12 +20,11 @@ LABELS = Parameter(
     description="What files mean by their categories, FILE=WHAT with ; between several: "
     "yolo.json=1:person,2:car;detr.json=s3://BUCKET/names.txt. Else leave it empty.",
 )
-OUT = "results"
 
 
 def fuse_files(settings: WorkflowSettings) -> Template:
     """`quorate fuse` in a pod: the results of several detectors to one."""
-    command = ["quorate", "fuse", GIVEN % "results", "--out", f"{paths.RESULTS}/fused.json"]
+    command = ["quorate", "fuse", GIVEN % "results", "--out", f"{files.RESULTS}/fused.json"]
     command += ["--method", GIVEN % "ensemble-option", "--iou", GIVEN % "iou"]
     command += ["--min-score", GIVEN % "min-score", "--images", GIVEN % "images"]
     command += ["--labels", GIVEN % "labels"]
@@ -71,7 +68,7 @@ def evaluate(settings: WorkflowSettings) -> Template:
     return _one(
         settings,
         "evaluate",
-        [*command, "--per-category", "--out", f"{paths.RESULTS}/metrics.json"],
+        [*command, "--per-category", "--out", f"{files.RESULTS}/metrics.json"],
         title="Evaluate detections",
         description="Measures files of detections in S3 against an annotated data set: COCO's AP "
         "and its kin, for each file and each label.",
@@ -102,7 +99,7 @@ def _one(
         name,
         command,
         pods.Run(settings.images.cpu),
-        outputs=[artifacts.left("results", OUT, run=paths.PREFIX)],
+        outputs=[files.left("results", "results", run=files.PREFIX)],
     )
     return manifest(
         settings,

@@ -58,20 +58,7 @@ def submit(
 ) -> Submitted:
     """Render an ensemble, create or update its template, and start a run of it.
 
-    Args:
-        ensemble: what to run.
-        cluster: where.
-        data: pictures instead of the spec's own: s3://…, a key in the cluster's bucket, or with
-            `upload` something on this machine.
-        out: folder of the cluster's bucket for the results.
-        parameters: further parameters of the template, by name.
-        upload: first put weights and data on this machine into the cluster's bucket.
-        progress: called with the megabytes that are uploaded.
-
-    Raises:
-        SpecError: the ensemble cannot run there, for example with weights on this machine.
-        InputError: a parameter that is not the template's, or outside its enum.
-        AccessError, ClusterError: the cluster refuses or does not answer.
+    Arguments and errors are those of `DetectionEnsemble.submit`.
     """
     if upload:
         ensemble = uploaded(ensemble, data, bucket_of(ensemble), progress=progress or silent)
@@ -85,11 +72,7 @@ def submit(
     return start(cluster, template, given, applied=applied)
 
 
-def submit_from(
-    cluster: Cluster,
-    template: str,
-    **given: Any,
-) -> Submitted:
+def submit_from(cluster: Cluster, template: str, **given: Any) -> Submitted:
     """Start a run of a template that the cluster has; `given` are those of `arguments`."""
     try:
         found = cluster.template(template)
@@ -138,21 +121,15 @@ def arguments(
     """
     given = dict(parameters or {})
     for name, value, option in ((DATA, data, "--data"), (OUT, out, "--out")):
-        if value is None:
-            continue
-        if name in given:
+        if value is not None and name in given:
             raise InputError(f"{option} and -p {name}=… say the same thing: give one of them.")
-        given[name] = value
+        given |= {} if value is None else {name: value}
     _refuse_local(given.get(DATA))
     if is_s3(given.get(OUT, "")):
-        raise InputError(
-            f"{given[OUT]}: results go into the cluster's own bucket.",
-            hint="give a folder in it: --out NAME",
-        )
-    known = {
-        str(one["name"]): one
-        for one in (template["spec"].get("arguments") or {}).get("parameters") or ()
-    }
+        said = f"{given[OUT]}: results go into the cluster's own bucket."
+        raise InputError(said, hint="give a folder in it: --out NAME")
+    listed = (template["spec"].get("arguments") or {}).get("parameters") or ()
+    known = {str(one["name"]): one for one in listed}
     name = template["metadata"]["name"]
     for key, value in given.items():
         if key not in known:
@@ -181,15 +158,14 @@ def start(
     the run has started, and starts it again if that was with an older template.
     """
     name = str(template["metadata"]["name"])
+    parameters = [{"name": key, "value": value} for key, value in given.items()]
     workflow = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
         "metadata": {"generateName": f"{name}-", "labels": {OF_TEMPLATE: name}},
         "spec": {
             "workflowTemplateRef": {"name": name},
-            "arguments": {
-                "parameters": [{"name": key, "value": value} for key, value in given.items()]
-            },
+            "arguments": {"parameters": parameters},
         },
     }
     fresh = applied not in ("", "unchanged")

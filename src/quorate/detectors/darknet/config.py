@@ -100,11 +100,7 @@ class Section:
 
 
 def read_config(data: bytes | bytearray, *, origin: str) -> list[Section]:
-    """The sections of a .cfg file in their order, the first of them `net`.
-
-    Raises:
-        DetectorError: it is no such file, with the line.
-    """
+    """The sections of a .cfg file in their order, the first `net`; DetectorError with the line."""
     if len(data) > MAX_BYTES or b"\0" in data:
         raise DetectorError(
             f"{origin}: not a darknet cfg, which is a short text.",

@@ -81,20 +81,12 @@ def open_session(
     providers: Sequence[str] | Literal["auto"],
     model: bytes | None = None,
 ) -> OnnxNetwork:
-    """Open a model for calls from any number of threads.
+    """Open a model for calls from any number of threads; DetectorError where it cannot be used.
 
     Each call runs on its caller's thread when `threads` is 1, which is what keeps many pictures
     at once fast and every result the same. `providers` are tried in order; where it is "auto",
-    the log says which it is.
-
-    Args:
-        weights: path or S3 URI of the file; its name in errors.
-        threads: inside one run of the network.
-        providers: onnxruntime's execution providers.
-        model: the ONNX that `weights` were turned into, where they are none.
-
-    Raises:
-        DetectorError: the model cannot be used.
+    the log says which it is. `model` is the ONNX that `weights` were turned into, where they are
+    none.
     """
     available = onnxruntime.get_available_providers()
     auto = providers == "auto"

@@ -81,9 +81,7 @@ class Refused(Exception):  # noqa: N818  likewise
 def retrying(call: Callable[[], T], *, retries: int, origin: str) -> T:
     """Call, and call again while the server is busy or away.
 
-    Raises:
-        ServerError: it still is after `retries` more calls, or asks for a wait of more than
-            `LONGEST_WAIT`.
+    ServerError where it still is after `retries` more calls, or asks for more than `LONGEST_WAIT`.
     """
     wait = FIRST_WAIT
     for left in range(retries, -1, -1):

@@ -38,11 +38,9 @@ class RemoteNetwork:
     def run(
         self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        """The named outputs.
+        """The named outputs; DetectorError where the server refuses, or its answer is no sense.
 
-        Raises:
-            DetectorError: the server refuses the request, or its answer makes no sense.
-            ServerError: it does not answer, however often it is asked.
+        ServerError where it does not answer, however often it is asked.
         """
         with self.slots:
             found = _asked(lambda: self.client.infer(outputs, feed), self.client, self.spec)

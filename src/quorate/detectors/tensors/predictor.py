@@ -81,13 +81,9 @@ class TensorPredictor:
         origin: str,
         layouts: Sequence[Layout] = LAYOUTS,
     ) -> TensorPredictor:
-        """Settle all that the spec leaves open.
+        """Settle all that the spec leaves open; `layouts` are tried in order, a plug-in's its own.
 
-        Args:
-            spec: what it says.
-            network: the model, opened.
-            origin: its name in errors.
-            layouts: what is tried, in order; a plug-in gives its own.
+        `origin` is the model's name in errors.
         """
         graph = network.graph
         names, first = _names(spec, graph, origin)
@@ -154,8 +150,7 @@ class TensorPredictor:
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
 
-        Raises:
-            DetectorError: the model fails, or gives a number that no box or score can have.
+        DetectorError where the model fails, or gives a number that no box or score can have.
         """
         return [
             boxes

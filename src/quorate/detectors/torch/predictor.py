@@ -113,11 +113,9 @@ class Names(NamedTuple):
 
     @classmethod
     def of(cls, names: Sequence[str], *, background: bool) -> Names:
-        """From the names in the order of their numbers.
+        """From the names in the order of their numbers; `N/A` stands for one that is not used.
 
-        Args:
-            names: one for each number; `N/A` stands for a number that is not used.
-            background: whether number 0 stands for no object.
+        `background` is whether number 0 stands for no object.
         """
         empty = [
             name.lower() in NOTHING or (number == 0 and background)
@@ -195,8 +193,7 @@ class TorchPredictor(ABC):
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
 
-        Raises:
-            DetectorError: the model fails, or gives a number that no box or score can have.
+        DetectorError where the model fails, or gives a number that no box or score can have.
         """
         together: dict[tuple[int, int], list[int]] = {}
         for index, picture in enumerate(pictures):

@@ -47,10 +47,8 @@ def read_state(location: str) -> State:
     """The tensors of a .safetensors file or of a state dict that torch saved.
 
     What kind of file it is, its first bytes say. A pickle is read by torch's reader for weights
-    alone, which refuses whatever is neither tensor nor plain value.
-
-    Raises:
-        DetectorError: no such file, damaged, with code in it, or without a model's state.
+    alone, which refuses whatever is neither tensor nor plain value. DetectorError where there is no
+    such file, or it is damaged, has code in it, or no model's state.
     """
     with told_of_detector(), local_copy(location) as path:
         if path.is_dir():

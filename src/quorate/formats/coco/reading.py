@@ -20,7 +20,7 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, as_number, is_picture, side
+from quorate.formats.base import Source, as_number, is_picture, side, whole
 from quorate.formats.coco.json_faults import NO_JSON, in_words, json_fault, refuse_twice
 from quorate.formats.coco.segmentations import RUNS, rings_of
 from quorate.formats.places import placed
@@ -108,16 +108,11 @@ def _subsets(files: Sequence[str]) -> list[str]:
 
     The first of these that tells all of them apart, as Roboflow's `train/_annotations.coco.json`.
     """
-    instances = [_INSTANCES.match(name) for name in files]
+    instances = [found["subset"] if (found := _INSTANCES.match(f)) else "" for f in files]
+    folders = [name.partition("/")[0] if "/" in name else "" for name in files]
     stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in files]
-    for told in (
-        [found["subset"] if found else "" for found in instances],
-        [name.partition("/")[0] if "/" in name else "" for name in files],
-        stems,
-    ):
-        if len(set(told)) == len(files):
-            return told if len(files) > 1 else [""]
-    return [found["subset"] if found else "" for found in instances]
+    several = (told for told in (instances, folders, stems) if len(set(told)) == len(files))
+    return next(several, instances) if len(files) > 1 else [""]
 
 
 def read(source: Source) -> Dataset:
@@ -190,11 +185,6 @@ def read(source: Source) -> Dataset:
         info={key: told for key in ("info", "licenses") if (told := getattr(first, key))},
         notes=(*notes, *more),
     )
-
-
-def whole(value: float | str) -> float | str:
-    """An id: a float that is a whole number as an int; any other value as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _meant(known: Mapping[Any, int], value: float | str) -> int | None:
@@ -374,7 +364,6 @@ SOME_CROWDS = (
 
 
 def _attributes(shape: _Annotation, told: Counter[str]) -> dict[str, Any]:
-    """The attributes of an annotation, with its score."""
     given = shape.attributes or {}
     if not isinstance(given, dict):
         told["annotations have `attributes` that are no mapping; these are left out"] += 1

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import checked_scores, not_utf8
+from quorate.formats.base import checked_scores, not_utf8, whole
 from quorate.formats.coco.json_faults import in_words, refuse_twice
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
@@ -241,16 +241,6 @@ def _cuts(data: bytes) -> Iterator[int]:
             end = cut
 
 
-_COLUMNS: dict[str, Any] = {
-    "image": np.int32,
-    "category": np.int32,
-    "xyxy": np.float32,
-    "score": np.float32,
-    "votes": np.int16,
-    "agreement": np.float32,
-}
-
-
 class _Columns:
     """Collects detections part by part."""
 
@@ -264,10 +254,8 @@ class _Columns:
         self.count = 0
 
     def add(self, results: list[_Result]) -> None:
-        """Add detections; raises FormatError for a number that cannot be."""
+        """Add detections, maybe none; raises FormatError for a number that cannot be."""
         n = len(results)
-        if not n:
-            return
         pictures = _pictures(results)
         if None in pictures:
             raise FormatError(
@@ -334,10 +322,15 @@ class _Columns:
 
     def results(self) -> Results:
         """All parts as one."""
+        # One column after the other, each given up by its parts: it may be large.
+        columns: dict[str, Any] = {
+            name: np.concatenate([part.pop(name) for part in self.parts])
+            for name in list(self.parts[0])
+        }
         named = [*self.named, *([None] * (self.count - len(self.named)))]
         pictures = [one if isinstance(one, tuple) else ("", one) for one in self.images]
         return Results(
-            **{name: self._column(name) for name in _COLUMNS},
+            **columns,
             detectors=named if self.named else None,
             image_ids=[name if name else _whole(known, self.location) for name, known in pictures],
             category_ids=[_whole(known, self.location) for known in self.categories],
@@ -350,11 +343,6 @@ class _Columns:
             polygons=Polygons.concat(self.polygons),
         )
 
-    def _column(self, name: str) -> Any:
-        """One column of all parts, which no longer have it afterwards: it may be large."""
-        empty = np.empty((0, 4) if name == "xyxy" else 0, _COLUMNS[name])
-        return np.concatenate([empty, *(part.pop(name) for part in self.parts)])
-
 
 def _pictures(results: list[_Result]) -> list[Any]:
     """What says which picture is meant: `image_id`, or where there is one `file_name` and it."""
@@ -366,13 +354,12 @@ def _pictures(results: list[_Result]) -> list[Any]:
 
 def _whole(known: Any, location: str) -> Any:
     """An id, where a float is a whole number."""
-    if not isinstance(known, float):
-        return known
-    if not known.is_integer():
+    found = whole(known)
+    if isinstance(found, float):
         raise FormatError(
             f"{location}: the id {known} of a picture or category is no whole number."
         )
-    return int(known)
+    return found
 
 
 class _Positions(dict[Any, int]):

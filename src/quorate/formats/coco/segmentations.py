@@ -120,14 +120,13 @@ def masks_of(runs: Mapping[int, RunLengths], count: int, place: Callable[[int], 
     """
     makers: dict[type, Any] = {str: Masks.from_counts, list: Masks.from_runs}
     rows = {kind: [r for r, one in runs.items() if type(one.counts) is kind] for kind in makers}
-    order = np.full(count, len(runs), np.int64)
-    order[[*rows[str], *rows[list]]] = np.arange(len(runs))
     try:
         both = [
             make([runs[r].counts for r in rows[kind]], [runs[r].size for r in rows[kind]])
             for kind, make in makers.items()
         ]
-        return Masks.concat([*both, 1]).take(order)
+        order = np.array([*rows[str], *rows[list]], np.int64)
+        return Masks.nothing(count).put(order, Masks.concat(both))
     except QuorateError:
         for row, one in runs.items():
             try:

@@ -340,7 +340,6 @@ class _Reader:
         self._lines.append(self._expat.CurrentLineNumber)
 
     def _convert(self) -> None:
-        """Make columns of the shapes gathered."""
         n = len(self._kinds)
         if twice := sum(len(rows) - len(set(rows)) for rows, _ in self._attributes.values()):
             said = "attributes stand twice in a shape, of which the last counts"
@@ -458,11 +457,16 @@ def _told(
         raise ValueError(f"whose {name} '{text[:60]}' {error}") from None
 
 
-def _finite(text: str) -> float:
+def _number(text: str) -> float:
+    """A number, also where it is written as '3.0'; NaN for what is none."""
     try:
-        found = plain_number(text)
+        return plain_number(text)
     except ValueError:
-        found = math.nan
+        return math.nan
+
+
+def _finite(text: str) -> float:
+    found = _number(text)
     if not math.isfinite(found):
         raise ValueError("is no finite number")
     if abs(found) >= LIMIT:
@@ -471,11 +475,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    """A whole number of 32 bits, also where it is written as '3.0'."""
-    try:
-        found = plain_number(text)
-    except ValueError:
-        found = math.nan
+    found = _number(text)
     if not (found.is_integer() and abs(found) < LIMIT):
         raise ValueError("is no whole number of 32 bits")
     return int(found)
@@ -520,10 +520,9 @@ def _geometry(kind: int, values: Mapping[str, str]) -> tuple[tuple[float, ...], 
 def _numbers(text: str) -> NDArray[np.float64]:
     """Numbers with commas between them, at least one."""
     try:
-        found = np.array(text.split(","), dtype=np.float64)
+        plain = "_" not in text and text.isascii()
+        found = np.array(text.split(",") if plain else [np.nan], dtype=np.float64)
     except ValueError:
-        found = np.array([np.nan])
-    if "_" in text or not text.isascii():
         found = np.array([np.nan])
     if not (np.abs(found) < LIMIT).all():
         raise ValueError("are no finite numbers, or too large")

@@ -80,7 +80,10 @@ def write(
         dataset.labels.name_of(category)
     subsets = list(dict.fromkeys(image.subset for image in dataset.images))
     project = len(subsets) > 1
-    frames = _frames(dataset.images)
+    # CVAT's frame numbers where all are known and no two are equal.
+    known = [image.source_id for image in dataset.images if isinstance(image.source_id, int)]
+    unique = len(set(known)) == len(dataset.images)
+    frames = known if unique else [NO_FRAME] * len(dataset.images)
     head = meta_xml(
         name=name or dataset.name or "quorate",
         size=len(dataset.images),
@@ -92,7 +95,11 @@ def write(
     )
     for text in (head, *annotations.sources):
         sayable(text, "a label, an attribute or the name")
-    rows, starts = _by_picture(dataset.images, annotations)
+    position = positions_in([image.id for image in dataset.images], annotations.image_id)
+    if (position < 0).any():
+        raise InputError("There are annotations of pictures that are not in the data set.")
+    rows = np.argsort(position, kind="stable")
+    starts = offsets_of(position, len(dataset.images)).tolist()
     with open_target(target, single=".xml") as out:
         with out.create("annotations.xml") as file:
             file.write(f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{head}'.encode())
@@ -112,24 +119,6 @@ def write(
     return Written(files=out.files, notes=notes)
 
 
-def _by_picture(
-    images: tuple[Image, ...], annotations: Annotations
-) -> tuple[NDArray[np.int64], list[int]]:
-    """The rows in the order of the pictures, and where each picture's begin, one more."""
-    position = positions_in([image.id for image in images], annotations.image_id)
-    if (position < 0).any():
-        raise InputError("There are annotations of pictures that are not in the data set.")
-    return np.argsort(position, kind="stable"), offsets_of(position, len(images)).tolist()
-
-
-def _frames(images: tuple[Image, ...]) -> list[int]:
-    """CVAT's frame numbers where all are known and no two are equal; none else."""
-    known = [image.source_id for image in images if isinstance(image.source_id, int)]
-    if len(set(known)) == len(images):
-        return known
-    return [NO_FRAME] * len(images)
-
-
 def _image(image: Image, frame: int) -> str:
     name = attribute_text(image.name)
     subset = f" subset={attribute_text(image.subset)}" if image.subset else ""
@@ -138,7 +127,6 @@ def _image(image: Image, frame: int) -> str:
 
 
 def _shapes(part: Annotations, labels: Mapping[int, str], decimals: int) -> list[str]:
-    """The text of each shape."""
     sources = [attribute_text(source) for source in part.sources]
     inside = _attributes(part)
     rotations = [f' rotation="{r:.2f}"' if r else "" for r in part.rotation.tolist()]

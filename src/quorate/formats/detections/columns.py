@@ -119,11 +119,8 @@ class Results:
         polygons = self.polygons.take(there)
         points = polygons.points
         found = drawn(points.offsets, points.values, size[there].astype(np.int32))
-        n = len(self.image)
-        own = Masks.nothing(n) if self.masks is None else self.masks
-        order = np.arange(n)
-        order[polygons.rows] = n + np.arange(len(polygons))
-        masks = Masks.concat([own, found]).take(order)
+        own = Masks.nothing(len(self.image)) if self.masks is None else self.masks
+        masks = own.put(polygons.rows, found)
         return replace(self, masks=masks, polygons=self.polygons.take(~there))
 
 

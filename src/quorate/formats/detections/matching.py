@@ -6,7 +6,7 @@ Alone, a file's ids are its vocabulary: text is numbered from 1 in order of sigh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -256,10 +256,9 @@ class PictureNames:
         self._ends: dict[str, int | None] = {}
         for image in images:
             for name in dict.fromkeys((image.name, image.file_name)):
-                for end in ends_of(name):
-                    for way in {end, without_ending(end)}:
-                        _mean(self._ends, way, image.id)
-                for way in {name, without_ending(name)}:
+                for way in _ways(*ends_of(name)):
+                    _mean(self._ends, way, image.id)
+                for way in _ways(name):
                     _mean(self._whole, way, image.id)
             if isinstance(image.source_id, str):
                 _mean(self._whole, image.source_id, image.id)
@@ -268,10 +267,10 @@ class PictureNames:
         """The one picture whose name ends so, or with whose name this ends; None for no one."""
         name = _plain(name)
         for known in (self._whole, self._ends):
-            for way in (name, without_ending(name)):
+            for way in _ways(name):
                 if way in known:
                     return known[way]
-        ends = (way for end in ends_of(name)[1:] for way in (end, without_ending(end)))
+        ends = _ways(*ends_of(name)[1:])
         return next((self._whole[way] for way in ends if way in self._whole), None)
 
     def by_base(self, name: str) -> int | None:
@@ -281,21 +280,13 @@ class PictureNames:
 
     def is_ambiguous(self, name: str) -> bool:
         """Whether a name may mean several pictures."""
-        return any(
-            self._ends.get(way, 0) is None for way in (_plain(name), without_ending(_plain(name)))
-        )
+        return any(self._ends.get(way, 0) is None for way in _ways(_plain(name)))
 
     def several(self, name: str) -> str:
         """The names of the first three pictures that a name may mean."""
-        ways = {_plain(name), without_ending(_plain(name))}
-        meant = (
-            repr(one)
-            for one in self.shown.values()
-            if not ways.isdisjoint(
-                way for end in ends_of(one) for way in (end, without_ending(end))
-            )
-        )
-        return " or ".join(islice(meant, 3))
+        ways = set(_ways(_plain(name)))
+        meant = (one for one in self.shown.values() if not ways.isdisjoint(_ways(*ends_of(one))))
+        return " or ".join(map(repr, islice(meant, 3)))
 
     def as_numbers(self) -> dict[int, int]:
         """Pictures by the number that their name is: Ultralytics calls 0045.jpg 45."""
@@ -310,6 +301,11 @@ class PictureNames:
 def _mean(known: dict[Key, int | None], name: Key, meant: int) -> None:
     """Add what a name means: nothing where it means something else already."""
     known[name] = meant if known.get(name, meant) == meant else None
+
+
+def _ways(*names: str) -> Iterator[str]:
+    """Each name, and each without its ending."""
+    return (way for name in names for way in (name, without_ending(name)))
 
 
 def _plain(name: str) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import Annotations
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
@@ -32,11 +34,8 @@ from quorate.formats.detections.matching import (
 from quorate.formats.detections.rows import are_pictures, boxed, read_pictures, read_rows
 from quorate.formats.places import NORMALISED
 from quorate.labels import Labels
+from quorate.masks import Masks
 from quorate.storage import is_s3, open_file, read_bytes
-
-if TYPE_CHECKING:
-    from quorate.annotations import Annotations
-    from quorate.masks import Masks
 
 Coordinates = Literal["auto", "pixel", "normalised"]
 SLACK = 0.02
@@ -99,11 +98,15 @@ def read_detections(
     location = os.fspath(location)
     name = detector or _bare(location)
     lower = location.lower()
-    results = None
-    if location == STDIN or (lower.endswith((".json", ".json.gz")) and _is_list(location)):
-        if location != STDIN and boxed(location):
+    results, start = None, b""
+    if lower.endswith(".json"):
+        with open_file(location) as file:
+            start = bytes(file.read(4096)).removeprefix(BOM_UTF8).lstrip()
+    listed = lower.endswith(".json") and start[:1] != b"{"
+    if listed or location == STDIN or lower.endswith(".json.gz"):
+        if boxed(start):
             results = _pictures(location)
-        elif location != STDIN and _has_rows(location):
+        elif b'"x_min"' in start:  # supervision's rows, with a corner in each key
             results = read_rows(location)
         else:
             results = read_results(location, progress=progress)
@@ -112,12 +115,12 @@ def read_detections(
     elif not lower.endswith((".parquet", ".xml", ".yaml", ".yml")):
         results = _pictures(location)
     if results is not None:
-        file = _from_results(results, location, dataset, name, coordinates)
+        found = _from_results(results, location, dataset, name, coordinates)
     elif lower.endswith(".parquet"):
-        file = _parquet(location, dataset, detector, coordinates)
+        found = _parquet(location, dataset, detector, coordinates)
     else:
-        file = _from_dataset(location, dataset, name, coordinates)
-    return in_pixels(file, file.images, location) if scale else file
+        found = _from_dataset(location, dataset, name, coordinates)
+    return in_pixels(found, found.images, location) if scale else found
 
 
 def _bare(location: str) -> str:
@@ -125,19 +128,6 @@ def _bare(location: str) -> str:
     for ending in (".gz", ".json", ".parquet", ".csv", ".xml", ".zip"):
         base = base.removesuffix(ending)
     return base or "file"
-
-
-def _is_list(location: str) -> bool:
-    if location.lower().endswith(".gz"):
-        return True
-    with open_file(location) as file:
-        return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
-
-
-def _has_rows(location: str) -> bool:
-    """Whether a list holds supervision's rows, with a corner in each key."""
-    with open_file(location) as file:
-        return b'"x_min"' in file.read(4096)
 
 
 def _pictures(location: str) -> Results | None:

@@ -33,7 +33,7 @@ from quorate.formats.coco.json_faults import NO_JSON
 from quorate.formats.coco.segmentations import RunLengths, masks_of
 from quorate.formats.detections.columns import Results
 from quorate.masks import Masks
-from quorate.storage import open_file, read_bytes
+from quorate.storage import read_bytes
 
 PICTURE = ("filename", "imagepath", "imagename", "imgpath", "path", "image", "img", "imageid")
 LABEL = ("classname", "labelname", "categoryname", "label", "category", "categoryid", "labelid")
@@ -225,10 +225,8 @@ def _checked(
     )
 
 
-def boxed(location: str) -> bool:
-    """Whether a list holds objects with a `box` of named corners, and does not name a picture."""
-    with open_file(location) as file:
-        start = bytes(file.read(4096)).removeprefix(BOM_UTF8)
+def boxed(start: bytes) -> bool:
+    """Whether a list that begins so has objects with a `box` of corners, and names no picture."""
     return b'"image_id"' not in start and b'"box"' in start and bool(_BOXED.match(start))
 
 
