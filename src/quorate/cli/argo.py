@@ -54,12 +54,10 @@ def add_commands(commands: Any) -> None:
 
     watch = _command(commands, "watch", _watch, "Show a run until it ends, then what it came to. "
                      "The exit status is not 0 where the run failed.")  # fmt: skip
-    _named(watch)
     watch.add_argument("--json", action="store_true", help="print the summary as JSON")
 
     status = _command(commands, "status", _status, "Show a run as it is now, with the reason of "
                       "each pod that waits or failed.")  # fmt: skip
-    _named(status)
     status.add_argument("--json", action="store_true", help="print JSON")
 
     listed = _command(commands, "list", _list, "List the runs of the namespace, newest first.")
@@ -70,17 +68,14 @@ def add_commands(commands: Any) -> None:
     listed.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     logs = _command(commands, "logs", _logs, "Print what the steps of a run wrote.")
-    _named(logs)
     logs.add_argument("task", nargs="?", help="only this task: detect-yolo, or 'shard 00003/fuse'")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
 
     stop = _command(commands, "stop", _stop, "Stop a run; finished parts stay.")
-    _named(stop)
     stop.add_argument("--now", action="store_true", help="do not run the exit handler either")
 
     retry = _command(commands, "retry", _retry, "Run again what failed; what succeeded stays. It "
                      "needs argo-server.")  # fmt: skip
-    _named(retry)
     retry.add_argument("-w", "--watch", action="store_true", help="show the run until it ends")
     retry.add_argument("--json", action="store_true", help="print the summary as JSON")
 
@@ -106,12 +101,12 @@ def _command(commands: Any, name: str, run: Any, what: str) -> Any:
     command = commands.add_parser(name, description=f"{what} {WHERE}")
     command.add_argument("-n", "--namespace", help="default: ARGO_NAMESPACE, else the kubeconfig's")
     command.add_argument("--server", metavar="HOST:PORT", help="argo-server (default: ARGO_SERVER)")
+    if name in ("watch", "status", "logs", "stop", "retry"):
+        command.add_argument(
+            "name", help="the run, as `quorate submit` and `quorate list` print it"
+        )
     command.set_defaults(command=run)
     return command
-
-
-def _named(command: Any) -> None:
-    command.add_argument("name", help="the run, as `quorate submit` and `quorate list` print it")
 
 
 def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Cluster:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from quorate.evaluation.coco import CocoMetrics
@@ -34,6 +36,8 @@ from quorate.report.markup import (
 from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
 
+WORST = 0.1
+"""The share of the pictures whose disagreement is told beside the mean."""
 SMALL_CHARTS = 12
 
 
@@ -94,12 +98,13 @@ def tiles(report: Report) -> str:
     else:
         items.append(("boxes decided", count(report.boxes_decided), seen))
     if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
-        doubtful = int(np.count_nonzero(agreed.disagreement > 0.25))
+        worst = np.sort(agreed.disagreement)[-math.ceil(WORST * len(agreed.image_id)) :]
+        who = f"the worst {counted(len(worst), 'picture')}" if len(worst) > 1 else "the worst one"
         items.append(
             (
                 "mean disagreement",
                 f"{float(agreed.disagreement.mean()):.2f}",
-                f"{counted(doubtful, 'picture')} above 0.25",
+                f"{who}: {worst[0]:.2f}{' or more' * (len(worst) > 1)}",
             )
         )
     if report.timings:

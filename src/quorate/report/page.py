@@ -107,17 +107,29 @@ def _gallery(report: Report, shown: Wall, beside: str) -> str:
     controls = Template((files("quorate.report") / "wall.html").read_text("utf-8")).substitute(
         ticks=ticks, score=f"{report.min_score:g}", shown_score=f"{report.min_score:.2f}"
     )
-    if beside:
-        source: Any = [f"{beside}/{i:05d}.jpg" for i in range(pictures)]
-    else:
-        inside = [base64.b64encode(jpeg).decode() for jpeg in shown.jpegs]
-        source = [f"data:image/jpeg;base64,{one}" for one in inside]
+    plain = "".join(
+        f'<figure><img loading="lazy" alt="" src="{_source(jpeg, number, beside)}">'
+        f"<figcaption>{text(picture['name'])}</figcaption></figure>"
+        for number, (picture, jpeg) in enumerate(
+            zip(shown.data["pictures"], shown.jpegs, strict=True)
+        )
+        if jpeg
+    )
+    # What a browser shows without scripts, a script reads as text: each picture is there once.
+    plain = f'<noscript id="wall-pictures"><div class="plain">{plain}</div></noscript>'
     return section(
         "wall",
         "The pictures they argue about" if several else "The pictures",
         lead,
-        controls + _data("wall-data", shown.data) + _data("wall-pictures", source),
+        controls + _data("wall-data", shown.data) + plain,
     )
+
+
+def _source(jpeg: bytes, number: int, beside: str) -> str:
+    """Where a picture is: in the folder beside the page, or here."""
+    if beside:
+        return f"{beside}/{number:05d}.jpg"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def _data(anchor: str, value: Any) -> str:

@@ -61,14 +61,9 @@ class Findings:
         boxes, decided = [Detections.empty(results.detectors)], []
         for shard in results.shards:
             found, fused = results.detections(shard), results.fused(shard)
-            parts.append(
-                agreement(
-                    found,
-                    replace(dataset, images=results.shard_images(shard)),
-                    detectors=results.fusions[shard].detectors,
-                    iou=ensemble.fusion.iou,
-                )
-            )
+            shown = replace(dataset, images=results.shard_images(shard))
+            took_part = results.fusions[shard].detectors
+            parts.append(agreement(found, shown, detectors=took_part, iou=ensemble.fusion.iou))
             decided.append(fused if true else fused.take(fused.score >= lowest))
             if true:
                 boxes.append(found)

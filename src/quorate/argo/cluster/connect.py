@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from quorate.argo.cluster.client import Cluster
+from quorate.argo.cluster.client_kube import Kube
+from quorate.argo.cluster.client_server import ArgoServer
 
 
 def connect(*, server: str | None = None, namespace: str | None = None) -> Cluster:
@@ -24,12 +26,8 @@ def connect(*, server: str | None = None, namespace: str | None = None) -> Clust
     server, namespace = server or known["--server"], namespace or known["-n"]
     cluster: Cluster
     if server:
-        from quorate.argo.cluster.client_server import ArgoServer
-
         cluster = ArgoServer.at(server, namespace=namespace)
     else:
-        from quorate.argo.cluster.client_kube import Kube
-
         cluster = Kube.of_kubeconfig(namespace=namespace)
     cluster.options = "".join(f" {key} {value}" for key, value in further.items())
     return cluster
