@@ -77,16 +77,17 @@ def decode(data: bytes, *, name: str) -> NDArray[np.uint8]:
     ImageError where the bytes are no picture, are damaged or cut short, or the picture has more
     than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
     """
+    return _read(BytesIO(data), upright, name)
 
-    def pixels(image: Image.Image) -> NDArray[np.uint8]:
-        image.load()
-        orientation = _orientation(image)
-        image = to_rgb(image)
-        if orientation in _TRANSPOSED:
-            image = image.transpose(_TRANSPOSED[orientation])
-        return np.asarray(image)
 
-    return _read(BytesIO(data), pixels, name)
+def upright(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an open image with its EXIF orientation applied, uint8 (height, width, 3)."""
+    image.load()
+    orientation = _orientation(image)
+    image = to_rgb(image)
+    if orientation in _TRANSPOSED:
+        image = image.transpose(_TRANSPOSED[orientation])
+    return np.asarray(image)
 
 
 def pixels(

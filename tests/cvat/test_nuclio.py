@@ -19,15 +19,13 @@ from quorate.cvat.nuclio.serving import serve
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError, QuorumError, SpecError
-from quorate.formats import read
 from tests.cvat.lambda_manager import Label, Lambda, Task, stored
+from tests.cvat.local import PARTS, WORDS, local_run
 from tests.cvat.puppets import Puppet, install
-from tests.cvat.servers import ROOT, serving
+from tests.cvat.servers import serving
 from tests.spots import draw, rectangles
 from tests.waiting import until
 
-PARTS = ROOT / "docs/examples/parts"
-WORDS = ("bolt", "nut", "washer", "screw")
 TEXT = {"votes": ("text", ["1"]), "confidence": ("text", ["1"])}
 
 
@@ -78,24 +76,6 @@ def invoke(url: str, body, name: str | None = "spots") -> requests.Response:
 
 def encoded(picture: bytes) -> str:
     return base64.b64encode(picture).decode()
-
-
-def local_run(folder: Path, **changes) -> tuple[list[str], dict[str, list]]:
-    """The demo's pictures, and what a run publishes for CVAT of each: label, box, attributes."""
-    spec = DetectionEnsemble.from_yaml(PARTS / "spec.yaml")
-    asked = {"formats": ("cvat",), "report": False, "review": None, **changes}
-    publish = spec.publish.model_copy(update=asked)
-    spec.model_copy(update={"publish": publish}).run(out=folder / "out")
-    found = read(folder / "out/cvat")
-    boxes = found.annotations
-    shapes = {image.id: [] for image in found.images}
-    columns = {{"score": "confidence"}.get(n, n): c for n, c in boxes.attributes.items()}
-    for row, image in enumerate(boxes.image_id.tolist()):
-        told = {name: str(column[row]) for name, column in columns.items()}
-        label = found.labels.name_of(int(boxes.category_id[row]))
-        shapes[image].append((label, boxes.xyxy[row].tolist(), told))
-    names = [image.file_name for image in found.images]
-    return names, {image.file_name: shapes[image.id] for image in found.images}
 
 
 def test_all_pictures_of_the_demo_have_the_very_boxes_of_a_run(parts, tmp_path):

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 import urllib3
 
-from quorate.cvat import Client, run, undo
+from quorate.cvat import Client, annotate, undo
 from quorate.cvat.task import Place, tasks
 from quorate.ensemble import DetectionEnsemble
 from quorate.formats import read
@@ -77,7 +77,7 @@ def test_boxes_arrive_once_and_go_again(client, task, tmp_path):
         name="spots",
         detectors=(Spots(name="a", kind="spots"), Spots(name="b", kind="spots", shift=1.0)),
     )
-    (done,) = run(str(task), ensemble, client=client, out=tmp_path / "out")
+    (done,) = annotate(str(task), ensemble, client=client, out=tmp_path / "out")
     told = read(tmp_path / "out" / "cvat")
     names = {image.id: image.name for image in told.images}
     shapes = told.annotations
@@ -88,7 +88,7 @@ def test_boxes_arrive_once_and_go_again(client, task, tmp_path):
     )
     assert boxes(client, task) == local
     assert done.published.created == local.total() == 12
-    (again,) = run(str(task), ensemble, client=client, out=tmp_path / "out")
+    (again,) = annotate(str(task), ensemble, client=client, out=tmp_path / "out")
     assert (again.published.created, again.published.there) == (0, 12)
     assert boxes(client, task) == local
     assert undo(done.published.run, client=client).removed == 12

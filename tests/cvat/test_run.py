@@ -9,7 +9,7 @@ import pytest
 
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
-from quorate.cvat import Client, publishing, run, undo
+from quorate.cvat import Client, annotate, publishing, undo
 from quorate.cvat.shapes import shapes
 from quorate.cvat.task import Attribute, Label, Place
 from quorate.ensemble import DetectionEnsemble
@@ -62,7 +62,7 @@ def boxes(shapes):
 
 def test_boxes_of_a_task_are_those_of_a_run_here(cvat, client, files, tmp_path):
     task = cvat.add_task(files, TELLING, segment=4)
-    (done,) = run(f"{cvat.url}/tasks/{task}", ensemble(), client=client, out=tmp_path / "out")
+    (done,) = annotate(f"{cvat.url}/tasks/{task}", ensemble(), client=client, out=tmp_path / "out")
     here = ensemble(labels=LABELS)
     here.run(tmp_path / "pool", tmp_path / "here")
     told = read(tmp_path / "here" / "cvat")
@@ -91,9 +91,9 @@ def test_a_second_run_creates_nothing_and_what_people_drew_stays(cvat, client, f
     task = cvat.add_task(files, LABELS)
     label = next(iter(cvat.labels))
     mine = cvat.draw(task, frame=0, label_id=label, points=[1.0, 2.0, 3.0, 4.0])
-    (first,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (first,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     before = json.dumps(cvat.drawn(task))
-    (second,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (second,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     assert json.dumps(cvat.drawn(task)) == before
     assert second.published.created == 0
     assert second.published.there == first.published.created
@@ -107,16 +107,16 @@ def test_replace_takes_only_what_a_run_made_and_nobody_touched(
 ):
     task = cvat.add_task(files, labels, segment=2)
     mine = cvat.draw(task, frame=1, label_id=min(cvat.labels), points=[1.0, 2.0, 3.0, 4.0])
-    (first,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (first,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     touched = next(s for s in cvat.drawn(task) if s["source"] == "auto")
     cvat.move(touched, [9.0, 9.0, 30.0, 30.0])
     moved = ensemble(shift=3.0)
-    (beside,) = run(str(task), moved, client=client, out=tmp_path / "two")
+    (beside,) = annotate(str(task), moved, client=client, out=tmp_path / "two")
     assert beside.published.earlier == first.published.created - 1
     undo(beside.published.run, client=client)
     if labels is TELLING:  # the runs' own word is enough: another machine has no journals
         shutil.rmtree(tmp_path / "state")
-    (second,) = run(str(task), moved, client=client, out=tmp_path / "two", replace=True)
+    (second,) = annotate(str(task), moved, client=client, out=tmp_path / "two", replace=True)
     assert second.published.removed == first.published.created - 1
     drawn = cvat.drawn(task)
     assert mine in drawn
@@ -128,7 +128,7 @@ def test_replace_takes_only_what_a_run_made_and_nobody_touched(
 def test_undo_deletes_what_its_run_made_alone(cvat, client, files, tmp_path):
     task = cvat.add_task(files, LABELS, segment=2)
     mine = cvat.draw(task, frame=1, label_id=min(cvat.labels), points=[1.0, 2.0, 3.0, 4.0])
-    (done,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     gone = undo(done.published.run, client=client)
     assert gone.removed == done.published.created
     assert cvat.drawn(task) == [mine]
@@ -138,7 +138,7 @@ def test_undo_deletes_what_its_run_made_alone(cvat, client, files, tmp_path):
 
 def test_undo_from_another_machine_goes_by_the_attribute(cvat, client, files, tmp_path):
     task = cvat.add_task(files, TELLING)
-    (done,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     shutil.rmtree(tmp_path / "state")
     gone = undo(done.published.run, task=task, client=client)
     assert gone.removed == done.published.created
@@ -150,7 +150,7 @@ def test_lost_answers_double_nothing(cvat, client, files, tmp_path, lost, monkey
     monkeypatch.setattr(publishing, "AT_ONCE", 4)
     task = cvat.add_task(files, LABELS)
     cvat.lose_answers = lost
-    (done,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     drawn = boxes(cvat.drawn(task))
     assert len(drawn) == len(set(drawn)) == done.published.created
     assert undo(done.published.run, client=client).removed == len(drawn)
@@ -162,16 +162,16 @@ def test_a_publish_that_failed_can_be_repeated(cvat, client, files, tmp_path, mo
     task = cvat.add_task(files, LABELS)
     cvat.lose_answers = 1
     with pytest.raises(ServerError):
-        run(str(task), ensemble(), client=client, out=tmp_path / "out")
+        annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     assert len(cvat.drawn(task)) == 4
-    (done,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     drawn = boxes(cvat.drawn(task))
     assert len(drawn) == len(set(drawn)) == done.published.created + 4
 
 
 def test_frames_of_jobs_that_overlap_are_in_both(cvat, client, files, tmp_path):
     task = cvat.add_task(files, LABELS, segment=4, overlap=2)
-    (done,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     one, two = (cvat.shapes[job] for job in cvat.jobs if cvat.jobs[job]["task_id"] == task)
     shared = [s for s in one if s["frame"] >= 2]
     assert boxes(shared) == boxes(s for s in two if s["frame"] <= 3)
@@ -181,28 +181,30 @@ def test_frames_of_jobs_that_overlap_are_in_both(cvat, client, files, tmp_path):
 def test_deleted_frames_other_jobs_and_other_frames_are_left_alone(cvat, client, files, tmp_path):
     task = cvat.add_task(files, LABELS, segment=3, deleted=(1,))
     truth = cvat.add_job(task, 0, 5, type="ground_truth")
-    (done,) = run(str(task), ensemble(), client=client, out=tmp_path / "out", frames="0-3")
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out", frames="0-3")
     assert {s["frame"] for s in cvat.drawn(task)} == {0, 2, 3}
     assert cvat.shapes[truth] == []
     assert any("deleted" in note for note in done.published.notes)
     assert any("ground truth" in note for note in done.published.notes)
     with pytest.raises(InputError, match="ground_truth"):
-        run(f"job:{truth}", ensemble(), client=client, out=tmp_path / "out")
+        annotate(f"job:{truth}", ensemble(), client=client, out=tmp_path / "out")
     with pytest.raises(InputError, match="has none of them"):
-        run(str(task), ensemble(), client=client, out=tmp_path / "out", frames="9")
+        annotate(str(task), ensemble(), client=client, out=tmp_path / "out", frames="9")
 
 
 def test_a_job_alone(cvat, client, files, tmp_path):
     task = cvat.add_task(files, LABELS, segment=3)
     second = [job for job in cvat.jobs if cvat.jobs[job]["task_id"] == task][1]
-    run(f"{cvat.url}/tasks/{task}/jobs/{second}", ensemble(), client=client, out=tmp_path / "out")
+    annotate(
+        f"{cvat.url}/tasks/{task}/jobs/{second}", ensemble(), client=client, out=tmp_path / "out"
+    )
     assert {s["frame"] for s in cvat.drawn(task)} == {3, 4, 5}
 
 
 def test_every_task_of_a_project(cvat, client, files, tmp_path):
     ours = [cvat.add_task(files[:2], LABELS, project=7) for _ in range(4)]
     other = cvat.add_task(files[:2], LABELS)
-    done = run("project:7", ensemble(), client=client, out=tmp_path / "out")
+    done = annotate("project:7", ensemble(), client=client, out=tmp_path / "out")
     assert [one.task for one in done] == ours
     assert all(cvat.drawn(task) for task in ours)
     assert cvat.drawn(other) == []
@@ -211,9 +213,9 @@ def test_every_task_of_a_project(cvat, client, files, tmp_path):
 
 def test_frames_of_a_video_are_found_by_their_numbers(cvat, client, files, tmp_path):
     task = cvat.add_task(files, LABELS, video=True, step=3, start=5, segment=4)
-    run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     plain = cvat.add_task(files, LABELS)
-    run(str(plain), ensemble(), client=client, out=tmp_path / "plain")
+    annotate(str(plain), ensemble(), client=client, out=tmp_path / "plain")
 
     def places(of):
         return sorted((s["frame"], *s["points"]) for s in cvat.drawn(of))
@@ -227,8 +229,8 @@ def test_two_pictures_of_one_base_name_keep_their_own_boxes(cvat, client, files,
     names = [f"{'left' if n % 2 else 'right'}/{n // 2}.png" for n in range(6)]
     task = cvat.add_task(files, LABELS, names=names)
     plain = cvat.add_task(files, LABELS)
-    run(str(task), ensemble(), client=client, out=tmp_path / "out")
-    run(str(plain), ensemble(), client=client, out=tmp_path / "plain")
+    annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+    annotate(str(plain), ensemble(), client=client, out=tmp_path / "plain")
     of = [sorted((s["frame"], *s["points"]) for s in cvat.drawn(t)) for t in (task, plain)]
     assert of[0] == of[1]
 
@@ -237,19 +239,21 @@ def test_two_pictures_of_one_base_name_keep_their_own_boxes(cvat, client, files,
 def test_names_that_lead_outside_are_refused(cvat, client, files, tmp_path, name):
     task = cvat.add_task(files[:1], LABELS, names=[name])
     with pytest.raises(InputError, match="outside"):
-        run(str(task), ensemble(), client=client, out=tmp_path / "out")
+        annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     assert not [*tmp_path.rglob("evil.png")]
 
 
 def test_labels_are_checked_before_any_picture_is_asked_for(cvat, client, files, tmp_path):
     task = cvat.add_task(files, ["red", "grey"])
     with pytest.raises(LabelError, match=r"lacks 2 .* green, blue\. It has red, grey"):
-        run(str(task), ensemble(labels=LABELS), client=client, out=tmp_path / "out")
+        annotate(str(task), ensemble(labels=LABELS), client=client, out=tmp_path / "out")
     tags = cvat.add_task(files, [{"name": "red", "type": "tag"}])
     with pytest.raises(LabelError, match=r"no label for boxes or masks; .*'red' \(tag\)"):
-        run(str(tags), ensemble(), client=client, out=tmp_path / "out")
+        annotate(str(tags), ensemble(), client=client, out=tmp_path / "out")
     assert not [r for r in cvat.requests if r.endswith("/data")]
-    run(str(task), ensemble(labels=LABELS), client=client, out=tmp_path / "out", add_labels=True)
+    annotate(
+        str(task), ensemble(labels=LABELS), client=client, out=tmp_path / "out", add_labels=True
+    )
     made = {label["name"]: label for label in cvat.labels.values() if label["_task"] == task}
     assert {"red", "green", "blue", "grey"} == set(made)
     assert {a["name"] for a in made["red"]["attributes"]} == {"votes", "confidence", "run"}
@@ -260,7 +264,7 @@ def test_labels_are_checked_before_any_picture_is_asked_for(cvat, client, files,
 def test_labels_that_take_other_shapes_alone_are_told(cvat, client, files, tmp_path):
     task = cvat.add_task(files, [{"name": name, "type": "polygon"} for name in LABELS])
     with pytest.raises(LabelError, match="takes shapes of type 'polygon' alone"):
-        run(str(task), ensemble(), client=client, out=tmp_path / "out")
+        annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     assert cvat.drawn(task) == []
 
 
@@ -268,13 +272,13 @@ def test_who_may_not_change_labels_is_told_so(cvat, client, files, tmp_path):
     task = cvat.add_task(files, ["red"])
     cvat.forbidden.add(f"tasks/{task}")
     with pytest.raises(AccessError):
-        run(f"{task}", ensemble(labels=LABELS), client=client, add_labels=True)
+        annotate(f"{task}", ensemble(labels=LABELS), client=client, add_labels=True)
 
 
 def test_a_busy_server_is_asked_again(cvat, client, files, tmp_path):
     task = cvat.add_task(files[:2], LABELS)
     cvat.busy = 2
-    (done,) = run(str(task), ensemble(), client=client, out=tmp_path / "out")
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
     assert done.published.created
 
 
@@ -282,9 +286,9 @@ def test_frames_of_another_task_are_not_taken_for_these(cvat, client, files, tmp
     first = cvat.add_task(files[:3], LABELS, names=["0.png", "1.png", "2.png"])
     second = cvat.add_task(files[3:], LABELS, names=["0.png", "1.png", "2.png"])
     fresh = cvat.add_task(files[3:], LABELS, names=["0.png", "1.png", "2.png"])
-    run(str(first), ensemble(), client=client, out=tmp_path / "out")
-    run(str(second), ensemble(), client=client, out=tmp_path / "out")
-    run(str(fresh), ensemble(), client=client, out=tmp_path / "fresh")
+    annotate(str(first), ensemble(), client=client, out=tmp_path / "out")
+    annotate(str(second), ensemble(), client=client, out=tmp_path / "out")
+    annotate(str(fresh), ensemble(), client=client, out=tmp_path / "fresh")
     of = [sorted((s["frame"], *s["points"]) for s in cvat.drawn(t)) for t in (second, fresh)]
     assert of[0] == of[1]
 

@@ -123,6 +123,20 @@ def test_a_warning_while_loading_names_all_whom_it_concerns(tmp_path, caplog):
     assert caplog.messages[1:] == ["d: the driver is missing"]
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_a_threshold_is_of_is_told_where_no_detector_is_calibrated(tmp_path, pool, calibrated):
+    rows = np.zeros((1, 300, 6), np.float32)
+    rows[0, :2] = [[4, 4, 30, 30, 0.9, 0], [30, 30, 60, 60, 0.1, 1]]
+    weights = models.constant(tmp_path / "m.onnx", {"o": rows})
+    how = {"calibration": {"method": "temperature", "temperature": 1.1}} if calibrated else {}
+    summary = DetectionEnsemble.from_yaml(spec(tmp_path, pool, weights, **how)).run(
+        out=str(tmp_path / "out")
+    )
+    (note,) = [n for n in summary.notes if "boxes are published" in n]
+    assert note.startswith("70 of 140 boxes are published: the others score less than 0.25")
+    assert note.endswith("none is calibrated.") is not calibrated
+
+
 def test_check_says_what_each_was_taken_for(tmp_path, pool, capsys):
     path = spec(tmp_path, pool, three(tmp_path / "m.onnx", [1, 2]))
     assert main(["check", str(path)]) == 0

@@ -74,7 +74,7 @@ def _client(arguments: argparse.Namespace, server: str | None) -> Client:
 def _run(arguments: argparse.Namespace) -> None:
     from quorate.cli.output import note, notes, print_json, progress_bars
     from quorate.cli.summary import print_summary
-    from quorate.cvat import run
+    from quorate.cvat import annotate
     from quorate.cvat.task import Place
     from quorate.ensemble import DetectionEnsemble
 
@@ -83,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> None:
     client = _client(arguments, place.server)
     note(f"{client.server}: CVAT {client.version()}, {place}")
     with progress_bars() as progress:
-        done = run(
+        done = annotate(
             place,
             ensemble,
             client=client,

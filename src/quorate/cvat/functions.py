@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quorate.annotations import Annotations, Kind, MaskShape
+from quorate.cvat.shapes import KNOWN_AS, TYPES, numbers, points_of, values_of
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
-from quorate.formats.cvat.writing import attribute_value
 from quorate.formats.shapes import one_ring
-from quorate.masks.shapes import polygon_rings
 from quorate.pictures import Picture
 
-DECIMALS = 2
-"""Of coordinates, as in the file that is published for CVAT."""
-KNOWN_AS = {"score": "confidence"}
-"""CVAT's COCO import takes an attribute called `score` away."""
 NUMBERS = ("votes", "confidence", "agreement")
-_TYPES = {Kind.BOX: "rectangle", Kind.POLYGON: "polygon", Kind.MASK: "mask"}
 
 
 class Attribute(NamedTuple):
@@ -127,25 +120,19 @@ class Function:
         outlined = outlines and (drawn.kind == Kind.MASK).any()
         polygons = drawn_as("polygon").points if outlined else None
         words = [self._loaded.labels.name_of(i) for i in boxes.category_id.tolist()]
-        texts = [
-            [None if value != value else attribute_value(value) for value in _rounded(column)]
-            for column in drawn.attributes.values()
-        ]
-        names = [attribute.name for attribute in self.attributes]
+        texts = values_of(drawn)
         for row, (word, score) in enumerate(zip(words, boxes.score.tolist(), strict=True)):
             values = {
-                name: value
-                for name, column in zip(names, texts, strict=True)
-                if (value := column[row]) is not None
+                name: value for name, column in texts.items() if (value := column[row]) is not None
             }
             kind = Kind(drawn.kind[row])
             outline = None
             if polygons is not None and kind == Kind.MASK:
-                outline = _numbers(one_ring(polygons[row]))
-            parts = list(_points(drawn, row))
+                outline = numbers(one_ring(polygons[row]))
+            parts = list(points_of(drawn, row))
             for points in parts:
                 group = row + 1 if len(parts) > 1 else 0
-                yield Shape(word, _TYPES[kind], points, score, values, group, outline)
+                yield Shape(word, TYPES[kind], points, score, values, group, outline)
 
     def close(self) -> None:
         """End the threads."""
@@ -156,22 +143,3 @@ class Function:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _rounded(column: NDArray[Any]) -> list[Any]:
-    values: list[Any] = (np.round(column, 4) if column.dtype == np.float32 else column).tolist()
-    return values
-
-
-def _numbers(values: NDArray[np.floating]) -> list[float]:
-    return [round(value, DECIMALS) for value in values.tolist()]
-
-
-def _points(drawn: Annotations, row: int) -> Iterator[list[float]]:
-    if drawn.kind[row] == Kind.BOX:
-        yield _numbers(drawn.xyxy[row])
-    elif drawn.kind[row] == Kind.MASK:
-        left, top, right, bottom = map(round, drawn.xyxy[row].tolist())
-        yield [*drawn.points[row].tolist(), left, top, right - 1, bottom - 1]
-    else:
-        yield from map(_numbers, polygon_rings(drawn.points[row]))

@@ -45,7 +45,7 @@ class Annotated:
     summary: Summary
 
 
-def run(
+def annotate(
     place: str | Place,
     ensemble: DetectionEnsemble,
     *,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.annotations import Annotations, Kind
 from quorate.cvat.task import Label
@@ -23,6 +24,7 @@ DECIMALS = 2
 RUN = "run"
 """The label attribute that says which run made a shape, and a digest of what it then was."""
 KNOWN_AS = {"score": "confidence"}
+"""CVAT's COCO import takes an attribute called `score` away."""
 TYPES = {Kind.BOX: "rectangle", Kind.POLYGON: "polygon", Kind.MASK: "mask"}
 _MADE = re.compile(r"(.+)/([0-9a-f]{12})")
 ADDED = ("votes", "confidence", RUN)
@@ -94,10 +96,7 @@ def shapes(
         LabelError: a word that is no label of the task, or a label that takes no such shape.
     """
     by_name = {label.name: label for label in labels}
-    texts = {
-        name: [attribute_value(value) for value in _told(column)]
-        for name, column in annotations.attributes.items()
-    }
+    texts = values_of(annotations)
     scores = annotations.attributes.get("score")
     found: list[Shape] = []
     for row, (image, category, kind) in enumerate(
@@ -121,11 +120,12 @@ def shapes(
             )
         values = []
         for spec in label.attributes:
-            name = next((k for k, v in KNOWN_AS.items() if v == spec.name), spec.name)
-            text = texts[name][row] if name in texts else None
+            # A task that is older than the name 'confidence' may still say 'score'.
+            column = texts.get(spec.name) or texts.get(KNOWN_AS.get(spec.name, ""))
+            text = None if column is None else column[row]
             if text is not None and (spec.input_type != "select" or text in spec.values):
                 values.append(Value(spec.id, text))
-        for points in _points(annotations, row, Kind(kind)):
+        for points in points_of(annotations, row):
             shape = Shape(
                 type=of_type,
                 frame=frames[image],
@@ -167,22 +167,33 @@ def maker(shape: Shape, specs: set[int]) -> tuple[str, str] | None:
     return None
 
 
-def _told(column: Any) -> list[Any]:
-    rounded = np.round(column, 4) if column.dtype == np.float32 else column
-    values: list[Any] = rounded.tolist()
-    return values
+def values_of(annotations: Annotations) -> dict[str, list[str | None]]:
+    """Each attribute of each row in CVAT's words, by CVAT's name; None where a row lacks it."""
+    found = {}
+    for name, column in annotations.attributes.items():
+        rounded = np.round(column, 4) if column.dtype == np.float32 else column
+        found[KNOWN_AS.get(name, name)] = [
+            None if value is None or value != value else attribute_value(value)
+            for value in rounded.tolist()
+        ]
+    return found
 
 
-def _points(annotations: Annotations, row: int, kind: Kind) -> Iterable[list[float]]:
-    box = annotations.xyxy[row]
+def points_of(annotations: Annotations, row: int) -> Iterator[list[float]]:
+    """The points of a box or a mask, or of each ring of a polygon."""
+    box, kind = annotations.xyxy[row], annotations.kind[row]
     if kind == Kind.BOX:
-        yield [round(value, DECIMALS) for value in box.tolist()]
+        yield numbers(box)
     elif kind == Kind.MASK:
-        left, top, right, bottom = (round(value) for value in box.tolist())
+        left, top, right, bottom = map(round, box.tolist())
         yield [*annotations.points[row].tolist(), left, top, right - 1, bottom - 1]
     else:
-        for ring in polygon_rings(annotations.points[row]):
-            yield [round(value, DECIMALS) for value in ring.tolist()]
+        yield from map(numbers, polygon_rings(annotations.points[row]))
+
+
+def numbers(values: NDArray[np.floating]) -> list[float]:
+    """Coordinates as they are told."""
+    return [round(value, DECIMALS) for value in values.tolist()]
 
 
 def by_frame(shapes: Iterable[Shape]) -> dict[int, list[Shape]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from quorate.cvat.functions import Function
 from quorate.cvat.nuclio.served import Served
@@ -94,14 +94,15 @@ def serve(
             backlog=BACKLOG,
         )
         shown = f"[{host}]" if ":" in host else host
-        listening.listen(BACKLOG)
+        with _refused(host, port):
+            listening.listen(BACKLOG)
         ready(f"http://{shown}:{port}")
         uvicorn.Server(config).run(sockets=[listening])
 
 
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that has its address, and does not listen yet."""
-    try:
+    with _refused(host, port):
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, *_, address = found[0]
         bound = socket.socket(family, kind)
@@ -111,9 +112,15 @@ def _bound(host: str, port: int) -> socket.socket:
         except OSError:
             bound.close()
             raise
+    return bound
+
+
+@contextmanager
+def _refused(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"{host}:{port}: cannot be listened at ({(error.strerror or str(error)).lower()}).",
             hint="--host and --port choose another address",
         ) from None
-    return bound
