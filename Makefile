@@ -75,7 +75,7 @@ lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra r
 lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
 lock-torch: FROM = -c requirements/dev.txt --group test --group build --extra torch pyproject.toml
 lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra heif --extra remote \
-  pyproject.toml
+  --extra serve pyproject.toml
 lock-cuda: FROM = -c requirements/torch.txt --override requirements/cuda-overrides.txt \
   --group wheel --extra darknet --extra heif --extra remote --extra torch pyproject.toml \
   requirements/cuda.in

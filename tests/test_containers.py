@@ -28,6 +28,8 @@ def test_an_image_has_all_that_the_package_needs(role):
     extras = project["optional-dependencies"]
     needed = names(project["dependencies"])
     needed |= names(extras["darknet"]) | names(extras["heif"]) | names(extras["remote"])
+    if role == "cpu":
+        needed |= names(extras["serve"])
     if role == "cuda":
         needed |= names(extras["torch"]) | {"onnxruntime-gpu"}
         needed -= {"onnxruntime"}
