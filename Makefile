@@ -70,12 +70,15 @@ bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 # One recipe for all lock files: pinned and hashed, for every system and Python that the package
 # takes, with the extras that locked packages ask of each other, and without addresses.
 LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers
-lock-dev: FROM = --group dev --extra argo --extra darknet --extra remote pyproject.toml
+lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra remote --extra serve \
+  pyproject.toml
 lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
 lock-torch: FROM = -c requirements/dev.txt --group test --group build --extra torch pyproject.toml
-lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra remote pyproject.toml
+lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra heif --extra remote \
+  --extra serve pyproject.toml
 lock-cuda: FROM = -c requirements/torch.txt --override requirements/cuda-overrides.txt \
-  --group wheel --extra darknet --extra remote --extra torch pyproject.toml requirements/cuda.in
+  --group wheel --extra darknet --extra heif --extra remote --extra torch pyproject.toml \
+  requirements/cuda.in
 lock-servers: FROM = --group servers
 lock-core lock-torch lock-cpu: lock-dev
 lock-cuda: lock-torch

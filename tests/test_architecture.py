@@ -14,7 +14,12 @@ PAGE = Path(__file__).parents[1] / "docs/architecture.md"
 # loader takes the description.
 PAIRS = {
     ("detectors.darknet.conversion", "detectors.darknet.spec"),
-    ("detectors.remote.network", "detectors.remote.spec"),
+    (
+        "detectors.remote.network",
+        "detectors.remote.rest",
+        "detectors.remote.rpc",
+        "detectors.remote.spec",
+    ),
     ("detectors.torch.torchvision", "detectors.torch.torchvision_predictor"),
     ("detectors.torch.transformers", "detectors.torch.transformers_predictor"),
 }
@@ -25,7 +30,8 @@ MOST_PARAMETERS = 8
 # The parameters of these are what a user may choose, each with a name of its own.
 OPTIONS = {
     "detections.build": "the columns of a table, each by its name",
-    "formats.rows.add": "likewise, of one row",
+    "formats.shapes.add": "likewise, of one row",
+    "cvat.run.annotate": "the options of `quorate cvat run`",
     "fusion.ensemble_boxes.nms_method": "the signature of ensemble-boxes",
     "fusion.ensemble_boxes.soft_nms": "likewise",
     "fusion.ensemble_boxes.weighted_boxes_fusion": "likewise",

@@ -43,6 +43,12 @@ def test_every_kind_of_list_gives_the_same(tmp_path, file, text):
     assert one.labels.names == ("bird", "fish")
 
 
+def test_an_empty_line_among_names_is_refused_since_it_would_move_all_numbers(tmp_path):
+    (tmp_path / "names.txt").write_text("bird\n\nfish\n")
+    with pytest.raises(LabelError, match=r"names\.txt:2: the line is empty"):
+        Wording.of(str(tmp_path / "names.txt"), "d")
+
+
 def test_pairs_and_python_mappings():
     assert Wording.of("1:bird, 2:fish", "d").words == {"1": "bird", "2": "fish"}
     assert Wording.of({1: "bird"}, "d").words == {"1": "bird"}
@@ -116,7 +122,7 @@ def test_bare_files_whose_numbers_differ_are_not_mixed(tmp_path, monkeypatch, ca
     said = capsys.readouterr().err
     assert "a.json and b.json: their labels do not fit each other. Of 12 boxes" in said
     assert "--labels b.json=names.txt" in said
-    labels = ["--labels", "a.json=0:cat,1:dog,2:cow", "--labels", "b.json=1:cat,2:dog,3:cow"]
+    labels = ["--labels", "; a.json=0:cat,1:dog,2:cow; b.json=1:cat,2:dog,3:cow;"]
     assert main(["fuse", "a.json", "b.json", "-o", "out.json", "--json", *labels]) == 0
     done = json.loads(capsys.readouterr().out)
     assert done["votes"] == {"2": 12}

@@ -44,77 +44,45 @@ _HOMES = {
     ),
 }
 
-__all__ = [
-    "Affirmative",
-    "Annotations",
-    "Boxes",
-    "CategoryFusion",
-    "Consensus",
-    "Dataset",
-    "DetectionEnsemble",
-    "Detections",
-    "Detector",
-    "Image",
-    "Labels",
-    "LoadedEnsemble",
-    "Nms",
-    "NonMaximumMerging",
-    "NonMaximumWeighted",
-    "OnnxDetector",
-    "Predictor",
-    "Publish",
-    "QuorateError",
-    "SoftNms",
-    "Unanimous",
-    "Votes",
-    "WeightedBoxesFusion",
-    "compare",
-    "draw",
-    "draw_pictures",
-    "effort",
-    "evaluate",
-    "from_supervision",
-    "fuse",
-    "fuse_boxes",
-    "fuse_files",
-    "read",
-    "read_detections",
-    "to_supervision",
-    "write",
-]
+__all__ = sorted(name for names in _HOMES.values() for name in names)
 
 if TYPE_CHECKING:
-    from quorate.annotations import Annotations
-    from quorate.dataset import Dataset, Image
-    from quorate.detections import Detections
-    from quorate.detectors.base import Boxes, Predictor
-    from quorate.detectors.onnx.spec import OnnxDetector
-    from quorate.ensemble import DetectionEnsemble
-    from quorate.errors import QuorateError
-    from quorate.evaluation.coco import evaluate
-    from quorate.evaluation.compare import compare
-    from quorate.evaluation.effort import effort
-    from quorate.formats import read, read_detections, write
-    from quorate.fusion import fuse
-    from quorate.interop import from_supervision, fuse_boxes, to_supervision
-    from quorate.labels import Labels
-    from quorate.offline import fuse_files
-    from quorate.report.drawn import draw, draw_pictures
-    from quorate.spec import (
-        Affirmative,
-        CategoryFusion,
-        Consensus,
-        Detector,
-        Nms,
-        NonMaximumMerging,
-        NonMaximumWeighted,
-        Publish,
-        SoftNms,
-        Unanimous,
-        Votes,
-        WeightedBoxesFusion,
-    )
-    from quorate.steps.look import LoadedEnsemble
+    from quorate.annotations import Annotations as Annotations
+    from quorate.dataset import Dataset as Dataset
+    from quorate.dataset import Image as Image
+    from quorate.detections import Detections as Detections
+    from quorate.detectors.base import Boxes as Boxes
+    from quorate.detectors.base import Predictor as Predictor
+    from quorate.detectors.onnx.spec import OnnxDetector as OnnxDetector
+    from quorate.ensemble import DetectionEnsemble as DetectionEnsemble
+    from quorate.errors import QuorateError as QuorateError
+    from quorate.evaluation.coco import evaluate as evaluate
+    from quorate.evaluation.compare import compare as compare
+    from quorate.evaluation.effort import effort as effort
+    from quorate.formats import read as read
+    from quorate.formats import read_detections as read_detections
+    from quorate.formats import write as write
+    from quorate.fusion import fuse as fuse
+    from quorate.interop import from_supervision as from_supervision
+    from quorate.interop import fuse_boxes as fuse_boxes
+    from quorate.interop import to_supervision as to_supervision
+    from quorate.labels import Labels as Labels
+    from quorate.offline import fuse_files as fuse_files
+    from quorate.report.drawn import draw as draw
+    from quorate.report.drawn import draw_pictures as draw_pictures
+    from quorate.spec import Affirmative as Affirmative
+    from quorate.spec import CategoryFusion as CategoryFusion
+    from quorate.spec import Consensus as Consensus
+    from quorate.spec import Detector as Detector
+    from quorate.spec import Nms as Nms
+    from quorate.spec import NonMaximumMerging as NonMaximumMerging
+    from quorate.spec import NonMaximumWeighted as NonMaximumWeighted
+    from quorate.spec import Publish as Publish
+    from quorate.spec import SoftNms as SoftNms
+    from quorate.spec import Unanimous as Unanimous
+    from quorate.spec import Votes as Votes
+    from quorate.spec import WeightedBoxesFusion as WeightedBoxesFusion
+    from quorate.steps.look import LoadedEnsemble as LoadedEnsemble
 
 
 def __dir__() -> list[str]:

@@ -58,6 +58,10 @@ class Kind(IntEnum):
     TAG = 6
 
 
+HAVE_A_BOX = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
+"""The kinds that enclose an area."""
+
+
 @dataclass(frozen=True, eq=False)
 class Annotations:
     """Shapes and tags of a whole data set as columns; see the module for their meaning."""
@@ -217,31 +221,25 @@ class Annotations:
 
         None where there are none. Another shape, or one in a picture of unknown size, has no mask.
         """
-        drawable = (Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
+        kinds = (Kind.POLYGON, Kind.MASK, Kind.ELLIPSE)
         size = np.array([sizes.get(i, (0, 0))[::-1] for i in self.image_id.tolist()], np.int32)
         size = size.reshape(-1, 2)
-        there = np.isin(self.kind, drawable) & (size > 0).all(axis=1)
+        there = np.isin(self.kind, kinds) & (size > 0).all(axis=1)
         if not there.any():
             return None
         from quorate.masks import shapes
-        from quorate.masks.shapes import drawn
 
-        masks: list[Masks] = []
-        rows: list[NDArray[np.intp]] = []
-        for kind in drawable:
-            mine = np.flatnonzero(there & (self.kind == kind))
-            points = self.points.take(mine)
-            if kind == Kind.POLYGON:
-                found = drawn(points.offsets, points.values, size[mine])
-            elif kind == Kind.MASK:
-                found = shapes.unboxed(points.offsets, points.values, self.xyxy[mine], size[mine])
-            else:
-                found = shapes.ellipses(self.xyxy[mine], self.rotation[mine], size[mine])
-            masks.append(found)
-            rows.append(mine)
-        drawn_rows = np.concatenate(rows)
-        order = np.full(len(self), len(drawn_rows), np.int64)
-        order[drawn_rows] = np.arange(len(drawn_rows))
+        rows = [np.flatnonzero(there & (self.kind == kind)) for kind in kinds]
+        polygons, boxed, ellipses = rows
+        outlines, runs = self.points.take(polygons), self.points.take(boxed)
+        masks = [
+            shapes.drawn(outlines.offsets, outlines.values, size[polygons]),
+            shapes.unboxed(runs.offsets, runs.values, self.xyxy[boxed], size[boxed]),
+            shapes.ellipses(self.xyxy[ellipses], self.rotation[ellipses], size[ellipses]),
+        ]
+        drawn = np.concatenate(rows)
+        order = np.full(len(self), len(drawn), np.int64)
+        order[drawn] = np.arange(len(drawn))
         return Masks.concat([*masks, 1]).take(order)
 
     def to_detections(

@@ -55,6 +55,19 @@ def positions_in(known: ArrayLike, wanted: NDArray[np.integer]) -> NDArray[np.in
     return np.where(ids[found] == wanted, found, -1)
 
 
+def shared_area(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """(n, m) how much of the boxes xyxy (n, 4) and (m, 4) is common to each pair."""
+    low, high = np.maximum(a[:, None, :2], b[:, :2]), np.minimum(a[:, None, 2:], b[:, 2:])
+    shared: NDArray[Any] = np.maximum(high - low, 0).prod(axis=2)
+    return shared
+
+
+def offsets_of(row: NDArray[np.integer], count: int) -> Offsets:
+    """(count + 1,) where the rows begin, by (m,) how often each number from 0 to `count` stands."""
+    sizes = np.bincount(row, minlength=count)
+    return np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+
+
 def take_ragged(offsets: Offsets, rows: NDArray[np.integer]) -> tuple[Offsets, Offsets]:
     """The offsets of the given rows, in that order, and the positions of their values."""
     counts = np.diff(offsets)[rows]

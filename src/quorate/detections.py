@@ -141,9 +141,7 @@ class Detections:
     @classmethod
     def empty(cls, detectors: Sequence[str] = ()) -> Self:
         """No boxes at all."""
-        return cls.build(
-            image_id=[], category_id=[], xyxy=np.empty((0, 4)), score=[], detectors=detectors
-        )
+        return cls.build(image_id=[], category_id=[], xyxy=[], score=[], detectors=detectors)
 
     @classmethod
     def concat(cls, parts: Sequence[Detections]) -> Self:
@@ -224,8 +222,7 @@ class Detections:
     def area(self) -> NDArray[np.float32]:
         """(n,) square pixels."""
         x1, y1, x2, y2 = self.xyxy.T
-        area: NDArray[np.float32] = (x2 - x1) * (y2 - y1)
-        return area
+        return np.asarray((x2 - x1) * (y2 - y1))
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
         """The rows of an index array, a mask or a slice, in that order."""
@@ -301,8 +298,8 @@ class Detections:
         """The columns as one-dimensional views."""
         flat: dict[str, NDArray[Any]] = {}
         for name in _COLUMNS:
-            corners = dict(zip(_CORNERS, self.xyxy.T, strict=True))
-            flat |= corners if name == "xyxy" else {name: getattr(self, name)}
+            column = getattr(self, name)
+            flat |= zip(_CORNERS, column.T, strict=True) if name == "xyxy" else {name: column}
         return flat
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
@@ -335,13 +332,7 @@ class Detections:
         """A pyarrow table with the columns of the Parquet file."""
         import pyarrow as pa
 
-        columns: dict[str, Any] = {}
-        for name in _COLUMNS:
-            if name == "xyxy":
-                for i, corner in enumerate(_CORNERS):
-                    columns[corner] = np.ascontiguousarray(self.xyxy[:, i])
-            else:
-                columns[name] = getattr(self, name)
+        columns: dict[str, Any] = {n: np.ascontiguousarray(c) for n, c in self._flat().items()}
         if self.members is not None:
             # 64-bit offsets: a large data set has more than 2^31 members.
             for name in ("detector", "score"):

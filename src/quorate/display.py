@@ -12,6 +12,17 @@ ROWS = 10
 """Most rows of a table."""
 
 
+def merged(remarks: Iterable[str]) -> list[str]:
+    """Each remark `who: what` once; of several that say the same, one: `who, who: what`."""
+    told: dict[str, list[str]] = {}
+    for remark in dict.fromkeys(remarks):
+        who, colon, what = remark.partition(": ")
+        told.setdefault(what if colon else remark, []).append(who)
+    return [
+        what if names == [what] else f"{', '.join(names)}: {what}" for what, names in told.items()
+    ]
+
+
 def brief(value: object) -> str:
     """The repr of a dataclass, a struct or a named tuple; it stands there as `__repr__ = brief`.
 

@@ -43,16 +43,11 @@ def draw_boxes(
     dashed: Sequence[bool] = (),
     masks: Masks | None = None,
 ) -> NDArray[np.uint8]:
-    """A copy of a picture with boxes on it; the first box and its label lie on top.
+    """A copy of a picture (h, w, 3) with boxes on it; the first box and its label lie on top.
 
-    Args:
-        pixels: (h, w, 3) RGB. A picture whose longer side is below `SMALLEST` comes back enlarged
-            by a whole number.
-        xyxy: (n, 4) corners in its pixels.
-        texts: what is written at each box; '' for nothing.
-        labels: the place of each label in the vocabulary, for its colour.
-        dashed: which boxes have dashed lines; () for none.
-        masks: outlines that are filled lightly.
+    A picture whose longer side is below `SMALLEST` comes back enlarged by a whole number. `texts`
+    are written at the boxes, '' for nothing; `labels` are the places of their labels in the
+    vocabulary, for their colours; `dashed` are those with dashed lines; `masks` are filled lightly.
 
     A label stands at a corner of its box: above it if there is room, where it covers the least of
     the labels placed before, of other boxes and of its own.
@@ -157,16 +152,14 @@ def _filled(picture: Image.Image, masks: Masks, labels: Sequence[int], times: in
     from PIL import Image, ImageDraw
 
     from quorate.masks.outlines import polygons
+    from quorate.masks.shapes import polygon_rings
 
     layer = Image.new("RGBA", picture.size)
     draw = ImageDraw.Draw(layer)
     offsets, values = polygons(masks, 0.7)
     for row, (begin, end) in reversed(list(enumerate(pairwise(offsets.tolist())))):
-        points = values[begin:end].reshape(-1, 2) * times
-        parted = np.flatnonzero(np.isnan(points[:, 0]))
-        for ring in np.split(points, parted):
-            ring = ring[~np.isnan(ring[:, 0])]
-            if len(ring) > 2:
+        for ring in polygon_rings(values[begin:end] * times):
+            if len(ring) > 4:
                 tint = colour(labels[row])
-                draw.polygon([tuple(p) for p in ring.tolist()], (*tint, 90), (*tint, 255))
+                draw.polygon(ring.tolist(), (*tint, 90), (*tint, 255))
     return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")

@@ -11,7 +11,7 @@ from quorate.spec import EnsembleSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from quorate.argo.rendering.hera_extensions import Template
+    from quorate.argo.rendering.manifest import Template
     from quorate.argo.runs.submit import Submitted
     from quorate.labels import Labels
     from quorate.progress import Progress
@@ -50,6 +50,7 @@ class DetectionEnsemble(EnsembleSpec):
         labels: Labels | None = None,
         workers: int | None = None,
         on_failure: Callable[[str, str], None] | None = None,
+        servers_may_fail: bool = False,
     ) -> LoadedEnsemble:
         """Load the detectors, to be asked picture by picture: `with street.load() as loaded: …`.
 
@@ -60,6 +61,9 @@ class DetectionEnsemble(EnsembleSpec):
             workers: threads of `look_many`; by default one for each processor.
             on_failure: told the name of a detector that failed on a picture, and why; by default
                 that is a RuntimeWarning.
+            servers_may_fail: a model server that does not answer costs its detector's votes, as
+                another failure does; by default it is a StorageError, for the same call may
+                succeed later.
 
         Raises:
             DetectorError: weights that cannot be read; a detector of `kind: container`, which sees
@@ -68,7 +72,13 @@ class DetectionEnsemble(EnsembleSpec):
         """
         from quorate.steps.look import LoadedEnsemble
 
-        return LoadedEnsemble(self, labels=labels, workers=workers, on_failure=on_failure)
+        return LoadedEnsemble(
+            self,
+            labels=labels,
+            workers=workers,
+            on_failure=on_failure,
+            servers_may_fail=servers_may_fail,
+        )
 
     def _repr_html_(self) -> str:
         rows = [

@@ -20,6 +20,17 @@ from quorate.errors import LabelError, did_you_mean
 
 UNMAPPED = -1
 
+VOCABULARIES = {
+    "coco": "COCO's 80 labels",
+    "coco91": "COCO's own ids, 0 to 90, background first",
+    "voc": "PASCAL VOC's",
+    "objects365": "Objects365 v2's own ids",
+    "objects365v1": "Objects365 v1's",
+    "openimages": "Open Images' class-descriptions-boxable.csv, words of version 6",
+    "lvis": "LVIS v1's own ids",
+}
+"""Known vocabularies by name, and whose order each is in. A spec's `names` may be one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -77,6 +88,16 @@ class Labels:
                 f"The category id {category_id} is not in the vocabulary "
                 f"({', '.join(f'{i}: {n}' for n, i in zip(self.names, self.ids, strict=True))})."
             ) from None
+
+    def ids_like(self, words: Iterable[str | None]) -> list[int]:
+        """The category id of each word, whatever its case and the space around it, or `UNMAPPED`.
+
+        A label of just that word goes first.
+        """
+        exact = dict(zip(self.names, self.ids, strict=True))
+        alike = {name.strip().casefold(): i for name, i in exact.items()}
+        given = ("" if word is None else word for word in words)  # no label is empty
+        return [exact.get(w, alike.get(w.strip().casefold(), UNMAPPED)) for w in given]
 
     def positions(self, category_id: NDArray[np.integer]) -> NDArray[np.int64]:
         """(n,) category ids -> (n,) positions in `names`; `UNMAPPED` where there is none."""
@@ -136,12 +157,8 @@ def map_labels(
                 f"of the data set ({_listed(labels.names)}).",
                 hint=did_you_mean(theirs, labels.names),
             )
-    folded = {name.strip().casefold(): i for name, i in zip(labels.names, labels.ids, strict=True)}
-    exact = dict(zip(labels.names, labels.ids, strict=True))
-    category_id = np.full(len(detector_labels), UNMAPPED, dtype=np.int32)
-    for position, name in enumerate(detector_labels):
-        word = renamed.get(name, name)
-        category_id[position] = exact.get(word, folded.get(word.strip().casefold(), UNMAPPED))
+    words = [renamed.get(name, name) for name in detector_labels]
+    category_id = np.array(labels.ids_like(words), dtype=np.int32)
     if not (category_id != UNMAPPED).any():
         raise LabelError(
             f"No label of detector '{detector}' ({_listed(detector_labels)}) is one of the data "

@@ -37,11 +37,12 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A model's signature."""
+    """A model's signature; `selects`: whether it has a TopK inside, None where nobody says."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     metadata: Mapping[str, str]
+    selects: bool | None = None
 
     def output(self, *names: str) -> Tensor | None:
         """The first output that has one of these names, in any case of letters."""

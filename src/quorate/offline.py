@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from quorate.columns import positions_in
+from quorate.columns import positions_in, shared_area
 from quorate.dataset import Dataset, Image
 from quorate.detections import FUSED, Detections
 from quorate.display import brief
@@ -330,11 +330,7 @@ def _on_each_other(a: Detections, b: Detections) -> Counter[tuple[int, int]]:
         mine, theirs = (np.flatnonzero(x.image_id == image) for x in (a, b))
         if not len(mine) or not len(theirs):
             continue
-        here, there = a.xyxy[mine][:, None], b.xyxy[theirs][None]
-        sides = np.minimum(here[..., 2:], there[..., 2:]) - np.maximum(
-            here[..., :2], there[..., :2]
-        )
-        both = np.maximum(sides, 0).prod(2)
+        both = shared_area(a.xyxy[mine], b.xyxy[theirs])
         iou = both / np.maximum(a.area[mine][:, None] + b.area[theirs][None] - both, 1e-12)
         score = np.where(iou >= 0.7, b.score[theirs], -1.0)
         best = score.argmax(1)

@@ -71,29 +71,23 @@ _TRANSPOSED = {
 
 
 def decode(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """Decode a picture as CVAT shows it.
+    """Decode a whole file as CVAT shows it; `name` is what errors call the picture.
 
-    Args:
-        data: the whole file.
-        name: what the picture is called, for errors.
-
-    Returns:
-        uint8 (height, width, 3), RGB, C-contiguous, upright; it may be read-only.
-
-    Raises:
-        ImageError: the bytes are no picture, are damaged or cut short, or the picture has more
-            than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+    Returns uint8 (height, width, 3), RGB, C-contiguous, upright; it may be read-only. Raises
+    ImageError where the bytes are no picture, are damaged or cut short, or the picture has more
+    than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
     """
+    return _read(BytesIO(data), upright, name)
 
-    def pixels(image: Image.Image) -> NDArray[np.uint8]:
-        image.load()
-        orientation = _orientation(image)
-        image = to_rgb(image)
-        if orientation in _TRANSPOSED:
-            image = image.transpose(_TRANSPOSED[orientation])
-        return np.asarray(image)
 
-    return _read(BytesIO(data), pixels, name)
+def upright(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an open image with its EXIF orientation applied, uint8 (height, width, 3)."""
+    image.load()
+    orientation = _orientation(image)
+    image = to_rgb(image)
+    if orientation in _TRANSPOSED:
+        image = image.transpose(_TRANSPOSED[orientation])
+    return np.asarray(image)
 
 
 def pixels(
@@ -132,14 +126,9 @@ def pixels(
 
 
 def size(file: BinaryIO | bytes, *, name: str) -> tuple[int, int]:
-    """Width and height of a picture as CVAT shows it, from the file's header.
+    """Width and height of a picture as CVAT shows it, from the header of a file that can seek.
 
-    Args:
-        file: the whole file, or an open file that can seek.
-        name: what the picture is called, for errors.
-
-    Raises:
-        ImageError: as for `decode`, save for damage beyond the header.
+    ImageError as for `decode`, save for damage beyond the header.
     """
     opened = BytesIO(file) if isinstance(file, bytes) else file
 

@@ -16,11 +16,13 @@ import numpy as np
 
 from quorate.errors import InputError, LabelError, did_you_mean
 from quorate.formats.detections.reading import DetectionFile
-from quorate.labels import UNMAPPED, Labels
+from quorate.labels import UNMAPPED, VOCABULARIES, Labels
 from quorate.storage import read_bytes
 
 EXAMPLES = "names.txt, 0:coco (the first name is 0), 1:bird,2:fish, instances.json, spec.yaml"
-_FILE = re.compile(r"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json)|coco|coco91|voc)", re.IGNORECASE)
+_FILE = re.compile(
+    rf"(?:(\d+):)?(.+\.(?:txt|names|ya?ml|json)|{'|'.join(VOCABULARIES)})", re.IGNORECASE
+)
 MOST = 6
 
 
@@ -45,7 +47,7 @@ class Wording:
 
         That text is pairs (`1:bird,2:fish`), or a file: names line by line, YAML or JSON with
         `names`, COCO's `categories`, or a spec whose detector of this name has `names` or
-        `labels`; or `coco`, `coco91` or `voc`. `0:` or `1:` before it is the number of the first
+        `labels`; or a word of `VOCABULARIES`. `0:` or `1:` before it is the number of the first
         name; coco91 begins at 0.
 
         Raises LabelError for anything else, InputError where there is no such file.
@@ -55,12 +57,12 @@ class Wording:
         if not isinstance(told, str):
             return cls(listed=tuple(told))
         if named := _FILE.fullmatch(told):
-            from quorate.detectors.names import KNOWN  # loads YAML's reader, as below
+            from quorate.detectors.names import known  # loads YAML's reader, as below
 
             first, file = named.groups()
-            if file in KNOWN:
+            if file in VOCABULARIES:
                 first = "0" if file == "coco91" else first
-                found = cls({}, KNOWN[file], {}, file)
+                found = cls({}, known(file), {}, file)
             else:
                 found = cls._in_file(file, detector)
             return found if first is None else found._from(int(first))
@@ -74,18 +76,9 @@ class Wording:
 
     @classmethod
     def _in_file(cls, file: str, detector: str) -> Wording:
-        from quorate.detectors.names import KNOWN, given_names
+        from quorate.detectors.names import given_names, parsed
 
-        text = read_bytes(file).decode("utf-8-sig", "replace")
-        if not file.lower().endswith((".txt", ".names")):
-            import yaml
-
-            try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise LabelError(f"{file}: cannot be read ({error}).") from None
-        else:
-            value = [line.strip() for line in text.splitlines() if line.strip()]
+        value = parsed(read_bytes(file).decode("utf-8-sig", "replace"), file, LabelError)
         renamed: Mapping[str, str] = {}
         if isinstance(value, dict) and isinstance(value.get("detectors"), list):
             known = {str(one.get("name")): one for one in value["detectors"]}
@@ -97,7 +90,7 @@ class Wording:
             renamed, value = known[detector].get("labels") or {}, known[detector].get("names", {})
             if isinstance(value, str):
                 beside = file.rpartition("/")[0]
-                value = value if value in KNOWN else os.path.join(beside, value)
+                value = value if value in VOCABULARIES else os.path.join(beside, value)
                 value = list(given_names(value, detector=detector))
         if isinstance(value, dict):
             value = value.get("names", value.get("categories", value))
@@ -113,8 +106,11 @@ class Wording:
         )
 
     def _from(self, first: int) -> Wording:
-        words = {str(number): word for number, word in enumerate(self.listed, start=first)}
-        return replace(self, words=words or self.words, listed=())
+        """With its names numbered from `first`, those with numbers in the order of these."""
+        numbered = sorted(self.words.items(), key=lambda one: (len(one[0]), one[0]))
+        names = self.listed or [word for _, word in numbered]
+        words = {str(number): word for number, word in enumerate(names, start=first)}
+        return replace(self, words=words, listed=())
 
     def _numbered(self, own: Sequence[str], file: str) -> Wording:
         """With the number of the first name, as the file's own numbers tell it."""
@@ -148,14 +144,8 @@ class Wording:
             labels = _labels(words, one.labels.ids)
         elif self.origin == "--labels":
             for word in said.words.values():
-                if word not in labels:
-                    labels.id_of(word)
-        exact = dict(zip(labels.names, labels.ids, strict=True))
-        folded = {name.strip().casefold(): i for name, i in exact.items()}
-        ids = [
-            UNMAPPED if word is None else exact.get(word, folded.get(word.strip().casefold(), -1))
-            for word in words
-        ]
+                labels.id_of(word)
+        ids = labels.ids_like(words)
         row = np.array(ids, np.int32)[one.labels.positions(one.detections.category_id)]
         kept = row != UNMAPPED
         boxes = replace(one.detections, category_id=row).take(kept)

@@ -114,15 +114,19 @@ def test_a_retry_is_a_retry_and_only_argo_servers(server, kube, argo):
 
 
 @pytest.mark.parametrize(
-    ("call", "of_kube", "of_argo"),
+    ("kind", "of_kube", "of_argo"),
     [
-        ("delete", f"{ARGO}/workflows/x", "/api/v1/workflows/vision/x"),
-        ("delete_template", f"{ARGO}/workflowtemplates/x", "/api/v1/workflow-templates/vision/x"),
+        ("workflows", f"{ARGO}/workflows/x", "/api/v1/workflows/vision/x"),
+        (
+            "workflow-templates",
+            f"{ARGO}/workflowtemplates/x",
+            "/api/v1/workflow-templates/vision/x",
+        ),
     ],
 )
-def test_what_is_removed(server, kube, argo, call, of_kube, of_argo):
-    getattr(kube, call)("x")
-    getattr(argo, call)("x")
+def test_what_is_removed(server, kube, argo, kind, of_kube, of_argo):
+    kube.delete("x", kind)
+    argo.delete("x", kind)
     assert server.asked == [("DELETE", of_kube, {}, None), ("DELETE", of_argo, {}, None)]
 
 

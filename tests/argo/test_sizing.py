@@ -1,4 +1,4 @@
-"""What the arithmetic of `sizing` makes of runs of any size."""
+"""What the arithmetic of `children` makes of runs of any size."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.argo.rendering.sizing import (
+from quorate.argo.rendering.children import (
     STATUS_BYTES,
     TEMPLATES,
     shard_bytes,

@@ -1,9 +1,9 @@
 import pytest
 
-from quorate.argo.runs.outcome import degraded, place
-from quorate.argo.runs.submit import arguments, submit
+from quorate.argo.runs.runs import degraded, place
+from quorate.argo.runs.submit import DATA, arguments, submit, submit_from
 from quorate.argo.runs.upload import bucket_of
-from quorate.cli.argo import _parameters
+from quorate.cli.arguments import pairs
 from quorate.errors import InputError, SpecError
 from quorate.spec import EnsembleSpec
 
@@ -56,11 +56,11 @@ def test_a_template_without_parameters_says_so():
 @pytest.mark.parametrize("given", ["wbf", "=wbf", "a=1 a=2"])
 def test_a_parameter_is_a_name_and_a_value(given):
     with pytest.raises(InputError):
-        _parameters(given.split())
+        pairs("-p", given.split(), "NAME=VALUE")
 
 
 def test_a_value_may_hold_anything():
-    assert _parameters(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+    assert pairs("-p", ["a=b=c", "d="], "NAME=VALUE") == {"a": "b=c", "d": ""}
 
 
 def spec(folder, **more):
@@ -77,6 +77,42 @@ def test_data_on_this_machine_is_refused_before_anything_is_asked(tmp_path):
         with pytest.raises(SpecError, match="is on this machine") as error:
             submit(spec(tmp_path, data=str(tmp_path)), Asked(), **given)
         assert "--upload" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["pool", "pool/*.jpg", "pool/a.jpg", "./elsewhere", "../x", "/nowhere/x", "C:\\x", "file:///x"],
+)
+def test_whatever_is_no_key_of_the_bucket_is_refused_at_submission(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool/a.jpg").touch()
+    for run in (
+        lambda: submit(spec(tmp_path), None, data=data),
+        lambda: submit_from(Known(), "parts", data=data),
+        lambda: submit_from(Known(), "parts", parameters={DATA: data}),
+    ):
+        with pytest.raises(SpecError, match="machine, where no pod can read it") as error:
+            run()
+        assert "s3://BUCKET/KEY" in error.value.hint
+
+
+class Known:
+    """A cluster that has one template, and takes what it is given."""
+
+    namespace = "n"
+
+    def template(self, name):
+        return {"metadata": {"name": name}, "spec": {"arguments": {"parameters": [{"name": DATA}]}}}
+
+    def create(self, workflow):
+        return {"metadata": {"name": "run"}} | workflow["spec"]["arguments"]
+
+
+@pytest.mark.parametrize("data", ["pictures/val", "pictures/*.jpg", "s3://b/*.jpg", "a.zip"])
+def test_keys_of_the_bucket_are_given_on(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    assert submit_from(Known(), "parts", data=data).name == "run"
 
 
 def test_the_bucket_is_the_specs_or_the_environments(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from quorate.argo.cluster.client import unpacked
 from quorate.argo.cluster.client_kube import Kube
+from quorate.argo.cluster.rest import Rest
 from quorate.argo.runs import reasons
 from quorate.argo.runs.finish import detector_failures
 from quorate.argo.runs.reasons import duration, remedy
@@ -198,10 +199,14 @@ def test_fuse_is_told_why_the_detectors_of_its_shard_failed(monkeypatch):
     (last,) = [n for n in nodes if n["name"].endswith("shard(1:00001).detect-b(1)")]
     last["message"] = "main: OOMKilled (exit code 137)"
 
-    def rest(method, path, *, query=None):
-        return given if path.endswith("/workflows/client-1") else {"items": []}
+    class Answers(Rest):
+        def __init__(self):
+            pass
 
-    monkeypatch.setattr(Kube, "of_pod", lambda namespace: Kube(rest, namespace))
+        def __call__(self, method, path, *, query=None):
+            return given if path.endswith("/workflows/client-1") else {"items": []}
+
+    monkeypatch.setattr(Kube, "of_pod", lambda namespace: Kube(Answers(), namespace))
 
     def reasons_of(shard):
         return detector_failures("argo", "client-1", shard)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quorate.argo.rendering.sizing import TEMPLATES, shard_bytes
+from quorate.argo.rendering.children import TEMPLATES, shard_bytes
 from quorate.spec import Pool, Toleration
 from tests.argo.test_template import artifacts, detector, ensemble, rendered, tasks, templates
 

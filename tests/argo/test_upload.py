@@ -82,6 +82,7 @@ def test_what_is_in_s3_stays_where_it_is(files, s3_bucket):
 @pytest.mark.parametrize(
     ("data", "says"),
     [("none", "no such file or folder"), ("empty", "folder is empty"),
+     ("pictures/*.jpg", "is a glob, which is not uploaded"),
      ("a.onnx", "is one file, and its pictures lie elsewhere")],
 )  # fmt: skip
 def test_what_cannot_be_uploaded(files, s3_bucket, data, says):

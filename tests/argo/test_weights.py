@@ -1,6 +1,6 @@
 import pytest
 
-from quorate.argo.rendering.weights import as_in_pods, weights
+from quorate.argo.rendering.files import as_in_pods, weights
 from quorate.detectors.container import ContainerDetector
 from quorate.detectors.darknet import DarknetDetector
 from quorate.detectors.torch.transformers import TransformersDetector

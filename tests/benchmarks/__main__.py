@@ -15,7 +15,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
-MEASURED = ("compile", "fusion", "offline", "evaluation", "formats", "detect", "tta", "chain")
+MEASURED = (
+    "compile",
+    "fusion",
+    "offline",
+    "evaluation",
+    "formats",
+    "detect",
+    "tta",
+    "serve",
+    "chain",
+)
 OPTIONS = {"fusion": ("--chart", "docs/performance/fusion.svg")}
 PEERS = ("numpy", "numba", "onnxruntime", "ensemble-boxes", "pycocotools", "hotcoco", "datumaro")
 HEAD = """\

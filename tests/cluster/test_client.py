@@ -99,7 +99,7 @@ def made(cluster, executor):
     yield name
     for workflow in cluster.workflows(f"workflows.argoproj.io/workflow-template={name}"):
         cluster.delete(workflow["metadata"]["name"])
-    cluster.delete_template(name)
+    cluster.delete(name, "workflow-templates")
 
 
 def test_a_template_is_made_once_and_keeps_what_others_put_on_it(cluster, made, executor, kubectl):

@@ -85,7 +85,7 @@ def test_more_shards_than_a_workflow_holds_run_in_children_with_the_same_result(
 
 
 def test_a_node_weighs_no_more_than_what_shards_are_reckoned_with(parted, runs):
-    from quorate.argo.rendering.sizing import GROUP_BYTES, NODE_BYTES
+    from quorate.argo.rendering.children import GROUP_BYTES, NODE_BYTES
 
     ended, _ = parted
     name = ended["metadata"]["name"]

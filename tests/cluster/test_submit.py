@@ -33,7 +33,7 @@ def spec(bucket, image, kubectl, tmp_path_factory):
         run = workflow["metadata"]["name"]
         cluster.delete(run)
         Bucket(bucket).remove(f"{kubectl.namespace}/quorate/{run}/")
-    cluster.delete_template(name)
+    cluster.delete(name, "workflow-templates")
 
 
 def test_submitted_from_the_command_line_and_watched(spec, kubectl, bucket, monkeypatch, capsys):

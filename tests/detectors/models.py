@@ -33,8 +33,12 @@ def constant(
     names=None,
     metadata=None,
     shapes=None,
+    selects=False,
 ):
-    """A model that gives these arrays for any picture; `shapes` is what the graph says of them."""
+    """A model that gives these arrays for any picture; `shapes` is what the graph says of them.
+
+    `selects`: it has a TopK inside, as RT-DETR chooses its queries.
+    """
     metadata = dict(metadata or {})
     if names is not None:
         metadata["names"] = repr(dict(enumerate(names)))
@@ -45,6 +49,10 @@ def constant(
         nodes.append(helper.make_node("Identity", [f"{name}_value"], [name]))
         shape = (shapes or {}).get(name, array.shape)
         infos.append(helper.make_tensor_value_info(name, kind(array), shape))
+    if selects:
+        constants.append(numpy_helper.from_array(np.array([1.0, 2.0], np.float32), "scores_in"))
+        constants.append(numpy_helper.from_array(np.array([1], np.int64), "one_in"))
+        nodes.append(helper.make_node("TopK", ["scores_in", "one_in"], ["top_score", "top_place"]))
     inputs = [helper.make_tensor_value_info(image_name, image_kind, image), *others]
     return save(path, nodes, inputs, infos, constants, metadata)
 

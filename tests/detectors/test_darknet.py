@@ -246,7 +246,7 @@ def test_files_become_onnx_once(tmp_path, monkeypatch):
     first = files.detector().load()
     [made] = cached(tmp_path)
     before = made.stat().st_mtime_ns, made.read_bytes()
-    monkeypatch.setattr("quorate.detectors.darknet.model.onnx_model", pytest.fail)
+    monkeypatch.setattr("quorate.detectors.darknet.conversion.onnx_model", pytest.fail)
     shown = picture(40, 60)
     again = files.detector().load().predict([shown])[0]
     np.testing.assert_array_equal(as_table(again), as_table(first.predict([shown])[0]))

@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from quorate.detectors.darknet.model import onnx_model
+from quorate.detectors.darknet.conversion import onnx_model
 from quorate.detectors.darknet.network import read_network
 from quorate.detectors.darknet.weights import read_filters
 from tests.detectors import darknet_files as darknet

@@ -7,10 +7,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from quorate.detectors.onnx.spec import OnnxDetector
-from quorate.detectors.tensors.layouts.layout import activated
-from quorate.detectors.tensors.layouts.recognise import layouts
+from quorate.detectors.tensors.layouts.layout import Wishes, activated
+from quorate.detectors.tensors.layouts.recognise import layouts, recognise
 from quorate.detectors.tensors.spec import LAYOUT_NAMES
 from quorate.errors import DetectorError
+from quorate.networks import Graph, tensor
 from tests.detectors import models
 
 NAMES = ("ant", "bee", "cat")
@@ -99,6 +100,31 @@ def test_sizes_that_the_graph_leaves_open_are_found_by_a_run(tmp_path):
     predictor, boxes = found(path)
     assert (predictor.layout.name, predictor.size) == ("yolov8", (64, 64))
     shows(boxes, *EXPECTED)
+
+
+def as_many_rows_as_cells(score, label):
+    """(1, 84, 6) of a network of 64 x 64: corners in pixels, score, label."""
+    rows = np.zeros((1, ANCHORS, 6), np.float32)
+    rows[0, :, :4] = NETWORK
+    rows[0, :, 4], rows[0, :, 5] = score, label
+    return {"y": rows}
+
+
+@pytest.mark.parametrize("names", [("ant", "bee"), ("ant",)])
+def test_as_many_rows_as_cells_are_boxes_found_already_if_labels_are_whole_and_scores_fall(
+    tmp_path, names
+):
+    label = np.arange(ANCHORS) % len(names)
+    falling = as_many_rows_as_cells(np.linspace(0.9, 0.2, ANCHORS), label)
+    predictor, boxes = found(models.constant(tmp_path / "m.onnx", falling, names=names))
+    assert (predictor.layout.name, len(boxes.score)) == ("yolov10", ANCHORS)
+    assert np.allclose(boxes.xyxy[0], BOX)
+
+    nothing = models.constant(tmp_path / "0.onnx", as_many_rows_as_cells(0, 0), names=names)
+    with pytest.raises(DetectorError, match=r"84 rows may be .* or be one for each cell") as caught:
+        found(nothing)
+    assert "`layout: yolov10`" in caught.value.hint
+    assert found(nothing, layout="yolov10")[0].layout.name == "yolov10"
 
 
 def yolov5_output(boxes, anchors=3 * ANCHORS, categories=3):
@@ -240,12 +266,33 @@ def test_detr_with_one_more_logit_than_names_is_softmax(tmp_path):
 def test_detr_with_as_many_logits_as_names_is_sigmoid(tmp_path):
     logits = logit(np.array([[[0.1, 0.6, 0.3]]])).astype(np.float32)
     outputs = {"pred_logits": logits, "pred_boxes": np.array([[UNIT]], np.float32)}
-    path = models.constant(tmp_path / "m.onnx", outputs, names=NAMES)
+    path = models.constant(tmp_path / "m.onnx", outputs, names=NAMES, selects=True)
     predictor, boxes = found(path, min_score=0.2)
     assert predictor.layout.activation == "sigmoid"
     assert predictor.normalisation.mean == (0, 0, 0)
     # A query may be of several labels.
     shows(boxes, (1, 0.6, BOX), (2, 0.3, BOX))
+
+
+def test_queries_that_no_topk_chooses_are_conditional_detrs(tmp_path):
+    logits = logit(np.array([[[0.1, 0.6, 0.3]]])).astype(np.float32)
+    outputs = {"logits": logits, "pred_boxes": np.array([[UNIT]], np.float32)}
+    path = models.constant(tmp_path / "m.onnx", outputs, names=NAMES, image=(1, 3, "h", "w"))
+    predictor, boxes = found(path, min_score=0.4, image_size=64)
+    assert (predictor.normalisation.mean, predictor.resize) == (
+        (0.485, 0.456, 0.406),
+        "shortest_edge",
+    )
+    assert boxes.label.tolist() == [1]
+
+
+def test_queries_of_a_graph_that_nobody_looks_into_are_asked_for():
+    tensors = tensor("logits", (1, 300, 3), "float"), tensor("pred_boxes", (1, 300, 4), "float")
+    graph = Graph((tensor("x", (1, 3, 640, 640), "float"),), tensors, {})
+    wishes = Wishes(NAMES)
+    with pytest.raises(DetectorError, match=r"RT-DETR's or D-FINE's.* or conditional DETR's"):
+        recognise(graph, wishes, layout="auto", look=dict, origin="served")
+    assert recognise(graph, wishes, layout="detr", look=dict, origin="served").name == "detr"
 
 
 def test_a_wrong_number_of_logits_says_what_would_fit(tmp_path):
@@ -354,7 +401,10 @@ def test_mmdeploy(tmp_path):
         "labels": np.array([[1]], np.int64),
     }
     path = models.constant(tmp_path / "m.onnx", outputs, names=NAMES)
-    predictor, boxes = found(path, resize="stretch")
+    with pytest.raises(DetectorError, match="do not tell how they want pixels") as caught:
+        found(path)
+    assert "YOLOX: `channels: bgr" in caught.value.hint
+    predictor, boxes = found(path, resize="stretch", channels="rgb")
     assert predictor.layout.name == "mmdeploy"
     shows(boxes, (1, 0.8, BOX))
 

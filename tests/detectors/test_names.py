@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from quorate.cli import main
-from quorate.detectors.names import KNOWN, given_names
+from quorate.detectors.names import given_names, known, told_names
 from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.errors import DetectorError
+from quorate.labels import VOCABULARIES
 from quorate.spec import EnsembleSpec
-from quorate.spec.base import VOCABULARIES
 from tests.detectors import models
 
 NAMES = ("ant", "bee", "cat")
@@ -39,28 +39,36 @@ def test_a_file_of_any_usual_form(tmp_path, file, text):
     assert given_names(str(path), detector="d") == NAMES
 
 
-def test_known_vocabularies_have_the_numbers_of_their_data_sets():
-    assert {word: len(names) for word, names in KNOWN.items()} == {
-        "coco": 80,
-        "coco91": 91,
-        "voc": 20,
-    }
-    assert (KNOWN["coco"][15], KNOWN["coco"][62], KNOWN["coco"][79]) == ("cat", "tv", "toothbrush")
-    assert (KNOWN["coco91"][17], KNOWN["coco91"][72], KNOWN["coco91"][90]) == (
-        "cat",
-        "tv",
-        "toothbrush",
-    )
-    assert all(
-        len(set(names) - {"N/A"}) >= len(names) - names.count("N/A") for names in KNOWN.values()
-    )
+PLACES = {
+    "coco": (80, {15: "cat", 62: "tv", 79: "toothbrush"}),
+    "coco91": (91, {0: "__background__", 12: "N/A", 17: "cat", 72: "tv", 90: "toothbrush"}),
+    "voc": (20, {0: "aeroplane", 19: "tvmonitor"}),
+    "objects365": (365, {0: "Person", 52: "Bakset", 92: "Dog", 364: "Table Tennis"}),
+    "objects365v1": (365, {0: "person", 3: "hat", 5: "bottle", 364: "flashlight"}),
+    "openimages": (601, {0: "Tortoise", 68: "Person", 319: "Table tennis racket", 600: "Helmet"}),
+    "lvis": (1203, {0: "aerosol_can", 654: "speaker_(stero_equipment)", 1202: "zucchini"}),
+}
+"""How many labels each has, and some by their place, from 0, as the data sets publish them."""
 
 
-@pytest.mark.parametrize("word", sorted(set(VOCABULARIES) - set(KNOWN)))
-def test_a_vocabulary_that_is_not_carried_says_where_it_is(word):
-    with pytest.raises(DetectorError, match=f"names: {word}") as caught:
-        given_names(word, detector="d")
-    assert ".yaml" in caught.value.hint
+@pytest.mark.parametrize("word", VOCABULARIES)
+def test_known_vocabularies_are_in_the_order_of_their_data_sets(word):
+    number, places = PLACES[word]
+    names = known(word)
+    assert len(names) == number
+    assert {place: names[place] for place in places} == places
+    words = [name for name in names if name != "N/A"]
+    assert len(set(words)) == len(words)
+    assert given_names(word, detector="d") == names
+
+
+def test_the_order_of_a_known_vocabulary_is_told_wherever_the_names_come_from(tmp_path, capsys):
+    told = "365: 0 is 'Person', then 'Sneakers', 'Chair': the order of Objects365 v2's own ids"
+    names = known("objects365")
+    assert told_names(names, 0) == told
+    assert told_names(names[::-1], 0) == "365: 0 is 'Table Tennis'"
+    assert main(["check", spec(tmp_path, "objects365", columns=369)]) == 0
+    assert told in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

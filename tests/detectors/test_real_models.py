@@ -18,7 +18,7 @@ from PIL import Image
 
 from quorate import OnnxDetector
 from quorate.detectors.darknet import DarknetDetector
-from quorate.detectors.names import KNOWN
+from quorate.detectors.names import known
 from quorate.pictures import decode
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ VOC = dict(
         strict=True,
     )
 )
-COCO = KNOWN["coco"]
+COCO = known("coco")
 LOW = 0.001
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from email.utils import formatdate
 from types import SimpleNamespace
 
@@ -19,7 +18,7 @@ from PIL import Image
 from urllib3.exceptions import InsecureRequestWarning
 
 from quorate.cli import main
-from quorate.detectors.remote import RemoteDetector, rest, retry, rpc
+from quorate.detectors.remote import RemoteDetector, client, rest, rpc
 from quorate.errors import DetectorError, ServerError, SpecError
 from quorate.labels import Labels
 from quorate.open_inference.messages import MESSAGES
@@ -52,7 +51,7 @@ def either(request):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
 
 
 def spec(told, **options):
@@ -71,7 +70,7 @@ def hurried(told, seconds, **options):
     """A predictor that is loaded at leisure, and then waits so long for an answer."""
     predictor = spec(told, **options).load()
     client = predictor.network.client
-    client.endpoint = replace(client.endpoint, timeout=seconds)
+    client.spec = client.spec.model_copy(update={"request_timeout": seconds})
     return predictor
 
 
@@ -155,7 +154,7 @@ def test_it_waits_as_long_as_the_server_asks(web, wire, monkeypatch):
         predictor = spec(told).load()
         told.next = [trick]
         waits = []
-        monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=waits.append))
+        monkeypatch.setattr(client, "time", SimpleNamespace(sleep=waits.append))
         score(predictor)
         assert waits == [1.0]
         assert told.requests == 2
@@ -169,24 +168,24 @@ def test_a_wait_that_is_too_long_is_left_to_who_runs_us(web):
 
 
 def test_retry_after_is_seconds_or_a_date(monkeypatch):
-    monkeypatch.setattr(retry, "time", SimpleNamespace(time=lambda: 1e9))
-    assert retry.retry_after("2") == 2
-    assert retry.retry_after(formatdate(1e9 + 9, usegmt=True)) == 9
-    assert retry.retry_after(formatdate(1e9 - 9, usegmt=True)) == 0
-    assert retry.retry_after("soon") is retry.retry_after(None) is None
+    monkeypatch.setattr(client, "time", SimpleNamespace(time=lambda: 1e9))
+    assert client.retry_after("2") == 2
+    assert client.retry_after(formatdate(1e9 + 9, usegmt=True)) == 9
+    assert client.retry_after(formatdate(1e9 - 9, usegmt=True)) == 0
+    assert client.retry_after("soon") is client.retry_after(None) is None
 
 
 def test_waits_grow_and_are_not_all_alike(monkeypatch):
     waits = []
-    monkeypatch.setattr(retry, "FIRST_WAIT", 1.0)
-    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(client, "FIRST_WAIT", 1.0)
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=waits.append))
 
     def busy():
-        raise retry.Busy("busy")
+        raise client.Busy("busy")
 
     for _ in range(20):
         with pytest.raises(ServerError, match="m: no answer, 7 times: busy"):
-            retry.retrying(busy, retries=6, origin="m")
+            client.retrying(busy, retries=6, origin="m")
     for position, most in enumerate((1, 2, 4, 8, 16, 30)):
         column = waits[position::6]
         assert max(column) <= most
@@ -230,7 +229,7 @@ def test_a_model_that_is_not_ready_is_worth_another_try(either, monkeypatch):
         waits.append(seconds)
         either.ready = len(waits) == 3
 
-    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=ready))
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=ready))
     assert spec(either, retries=8).load().labels == ("thing", "other")
 
 

@@ -14,6 +14,7 @@ from quorate.dataset import Image
 from quorate.detections import Detections
 from quorate.evaluation.coco import evaluate
 from quorate.evaluation.doubts import doubts, no_better
+from quorate.evaluation.effort import effort
 from quorate.formats import write
 from quorate.formats.coco.results_writing import write_results
 from quorate.labels import Labels
@@ -158,13 +159,36 @@ def test_labels_in_another_order_are_doubted_and_a_mapping_says_what_they_mean(
     assert "warning: turned:" in capsys.readouterr().err
 
 
+def test_labels_one_lower_than_the_truths_are_told_and_numbered_anew(tmp_path, monkeypatch, capsys):
+    """The first label has no box, so that no 0 gives it away."""
+    monkeypatch.chdir(tmp_path)
+    truth, found = random_case(3)
+    found = found.take(found.category_id != truth.labels.ids[0])
+    write(truth, truth.annotations, "truth.json", format="coco")
+    bare("good.json", truth, found, lambda place: place + 1)
+    bare("low.json", truth, found, lambda place: place)
+    command = ["evaluate", "good.json", "low.json", "--truth", "truth.json"]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "low: its boxes lie on objects of other labels" in said
+    assert "seems to number the truth's labels from 0: say --labels FILE=0:NAMES" in said
+    assert main([*command, "--labels", "low.json=0:truth.json"]) == 0
+    done = capsys.readouterr()
+    assert "warning" not in done.err
+    good, low = done.out.splitlines()[2:4]
+    assert good.split()[1:] == low.split()[1:]
+
+
 def test_boxes_that_fit_nothing_are_explained():
     truth, found = random_case(3)
-    (said,) = doubts(replace(found, xyxy=found.xyxy + 5000), truth, "far")
+    far = replace(found, xyxy=found.xyxy + 5000)
+    (said,) = doubts({"far": far}, truth)
+    counted = {"far": effort(far, truth, min_score=0.25)}
+    assert doubts({"far": far}, truth, efforts=counted) == [said]
     assert "none of its" in said
     assert "objects: " in said
     assert "pictures of another size?" in said
-    assert doubts(found, truth, "good") == []
+    assert doubts({"good": found}, truth) == []
 
 
 def test_an_ensemble_no_better_than_its_best_member_is_told():
@@ -182,9 +206,9 @@ def test_a_single_box_of_another_label_explains_a_zero():
     found = Detections.build(
         image_id=[1], category_id=2, xyxy=[[0, 0, 100, 100]], score=0.9, detectors=["d"]
     )
-    assert "'nut' on 'bolt' (1 of 1)" in doubts(found, truth, "yolo")[0]
+    assert "'nut' on 'bolt' (1 of 1)" in doubts({"yolo": found}, truth)[0]
     truth = dataset([1, 1], [1, 2], [[0, 0, 100, 100], [200, 0, 300, 100]])
     right = Detections.build(
         image_id=[1], category_id=2, xyxy=[[200, 0, 300, 100]], score=0.9, detectors=["d"]
     )
-    assert doubts(Detections.concat([found, right]), truth, "yolo") == []
+    assert doubts({"yolo": Detections.concat([found, right])}, truth) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quorate.detections import Detections
-from quorate.evaluation.backends import _hotcoco
+from quorate.evaluation.coco import _hotcoco
 from quorate.evaluation.reliability import Judged, Reliability, log_loss
 from quorate.evaluation.truth import Frame, ScoredBoxes, TruthBoxes
 from quorate.report import render_report

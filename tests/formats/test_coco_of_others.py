@@ -157,7 +157,6 @@ def test_boxes_within_one_pixel_are_asked_about(parse):
         ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "name": "a"}],'
          '"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4],'
          '"bbox": [5, 6, 7, 8]}]}', "the key 'bbox' stands twice", "keep the right one"),
-        ('{"images": [{"id": 1}]}', "instances.json, images[0]: there is no `file_name`", "keys"),
         ('{"images": [{"id": 1, "file_name": null}]}', "picture 1 has no file_name", ""),
         ('{"images": [{"id": 1, "file_name": "a", "width": "9px"}]}', "a side of '9px'", "whole"),
         ('{"images": [], "annotations": {}}', "annotations: a list belongs here, not an", "keys"),
@@ -224,6 +223,17 @@ def test_run_lengths_are_a_crowd_only_where_they_were(tmp_path, parse, crowd):
 
 
 # Categories
+
+
+def test_pictures_of_lvis_are_called_as_their_address_ends(parse):
+    image = {**COCO["images"][0], "coco_url": "http://images.cocodataset.org/val2017/000042.jpg"}
+    del image["file_name"]
+    found = parse(images=[image])
+    assert found.images[0].file_name == "val2017/000042.jpg"
+    assert any("1 pictures have no file_name" in note for note in found.notes)
+    del image["coco_url"]
+    with pytest.raises(FormatError, match="has no file_name"):
+        parse(images=[image])
 
 
 def test_two_ids_of_one_name_are_one_label(parse):

@@ -239,10 +239,10 @@ def test_a_score_a_little_over_1_is_1_and_percent_are_asked_about(put):
     rows = [row(20, score=1.0000001), row(20, score=-1e-9), row(20, score=0.5)]
     found = read_detections(put(rows), dataset=DATASET)
     assert found.detections.score.tolist() == [1, 0, 0.5]
-    with pytest.raises(FormatError, match=r"score 87\.5") as caught:
+    with pytest.raises(FormatError, match=r"score .*87\.5") as caught:
         read_detections(put([row(20, score=87.5)]), dataset=DATASET)
     assert "percent" in caught.value.hint
-    with pytest.raises(FormatError, match=r"score 1\.0021"):
+    with pytest.raises(FormatError, match=r"score .*1\.0021"):
         read_detections(put([row(20, score=1.0021)]), dataset=DATASET)
 
 

@@ -40,6 +40,9 @@ def csv(tmp_path):
         ",xmin,ymin,xmax,ymax,confidence,class,name,image\n0,10,20,40,30,0.5,0,bus,a.jpg\n",
         # Roboflow's predictions, by their centre
         "image,x,y,width,height,confidence,class,class_id,detection_id\na.jpg,25,25,30,10,0.5,bus,0,q\n",
+        "image,cx,cy,w,h,label,score\na.jpg,25,25,30,10,bus,0.5\n",
+        "image,x_center,y_center,width,height,label,score\na.jpg,.25,.5,.3,.2,bus,0.5\n",
+        "image,left,top,width,height,label,score\na.jpg,10,20,30,10,bus,0.5\n",
         "Image,Class,Conf,X,Y,Width,Height\n\na,bus,5e-1,10,20,30,10\n",
         "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\na,x,bus,0.5,0.1,0.4,0.4,0.6\n",
     ],
@@ -51,6 +54,40 @@ def test_columns_are_found_by_their_names(csv, text):
     assert np.allclose(found.xyxy, [BOX])
     assert found.score.tolist() == [0.5]
     assert found.detectors == ("d",)
+
+
+def test_x_and_y_are_corners_or_centres_by_which_boxes_leave_their_pictures(csv):
+    head = "image,label,score,x,y,w,h\n"
+    centre = read_detections(csv(head + "a.jpg,bus,.5,25,25,30,10\na.jpg,bus,.5,80,25,40,10"),
+                             dataset=POOL)  # fmt: skip
+    assert centre.detections.xyxy.tolist() == [BOX, [60, 20, 100, 30]]
+    assert "centres of boxes: as corners, 1 boxes would leave their pictures" in centre.notes[0]
+    corner = read_detections(csv(head + "a.jpg,bus,.5,10,20,30,10\n"), dataset=POOL)
+    assert (corner.detections.xyxy.tolist(), corner.notes) == ([BOX], ())
+    either = read_detections(csv(head + "a.jpg,bus,.5,30,20,30,10\n"), dataset=POOL)
+    assert either.detections.xyxy.tolist() == [[30, 20, 60, 30]]
+    assert "call them cx and cy if they are centres" in either.notes[0]
+
+
+ULTRALYTICS = {"name": "bus", "class": 5, "confidence": 0.5,
+               "box": {"x1": 10.0, "y1": 20.0, "x2": 40.0, "y2": 30.0}}  # fmt: skip
+PIPELINE = {"score": 0.5, "label": "bus", "box": {"xmin": 10, "ymin": 20, "xmax": 40, "ymax": 30}}
+
+
+@pytest.mark.parametrize("row", [ULTRALYTICS, PIPELINE])
+def test_lists_of_objects_with_a_box_are_of_the_picture_that_the_file_is_called_like(tmp_path, row):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.json").write_text(json.dumps([row], indent=2))
+    (tmp_path / "d/b.json").write_text("[]")
+    for place in ("d", "d/a.json"):
+        found = read_detections(tmp_path / place, dataset=POOL).detections
+        assert (found.image_id.tolist(), found.category_id.tolist()) == ([10], [8])
+        assert (found.xyxy.tolist(), found.score.tolist()) == ([BOX], [0.5])
+    turned = row | {"box": {f"{axis}{i}": 1.0 for axis in "xy" for i in range(1, 5)}}
+    (tmp_path / "d/a.json").write_text(json.dumps([turned]))
+    with pytest.raises(FormatError, match="detection 1 has no corners") as caught:
+        read_detections(tmp_path / "d/a.json", dataset=POOL)
+    assert "turned" in caught.value.hint
 
 
 def test_a_table_without_scores_is_told_and_ids_may_be_floats(csv):

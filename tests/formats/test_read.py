@@ -1,5 +1,6 @@
 """Finding out the format, folders of pictures, and the formats of datumaro."""
 
+import json
 import sys
 import zipfile
 
@@ -70,6 +71,24 @@ def test_a_folder_of_pictures_in_cvats_order(tmp_path):
     assert [i.id for i in found.images] == [1, 2, 3, 4]
     assert found.annotations is None
     assert len(found.labels) == 0
+
+
+@pytest.mark.parametrize(
+    ("tool", "file"),
+    [
+        ("labelme", {"version": "5.2", "flags": {}, "shapes": [{"label": "a", "points": []}]}),
+        ("VIA", {"_via_settings": {}, "_via_img_metadata": {}}),
+        ("VIA", {"a.jpg100": {"filename": "a.jpg", "size": 100, "regions": []}}),
+        ("CreateML", [{"image": "a.jpg", "annotations": [{"coordinates": {"x": 1}}]}]),
+    ],
+)
+def test_annotations_of_other_tools_beside_pictures_are_told(tmp_path, tool, file):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "a.json").write_text(json.dumps(file))
+    note = read(tmp_path).notes[0]
+    assert f"annotations of {tool}, which are not read (1 JSON files, the first 'a.json')" in note
+    (tmp_path / "a.json").write_text('{"weather": "fine"}')
+    assert not any("annotations of" in note for note in read(tmp_path).notes)
 
 
 def test_places_without_a_data_set_are_named(tmp_path):

@@ -12,6 +12,7 @@ from quorate.errors import InputError
 from quorate.formats import read, write
 from quorate.formats.base import open_target
 from quorate.labels import Labels
+from quorate.storage import open_tree, read_bytes, write_bytes
 
 
 def one_box(label="car", name="a.jpg", **more):
@@ -52,12 +53,51 @@ def test_nor_does_one_that_fails_in_the_middle(tmp_path, target):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_there_stays(tmp_path):
+def test_what_was_there_stays_as_it_was(tmp_path):
     (tmp_path / "out/a").mkdir(parents=True)
-    (tmp_path / "out/a/old.txt").write_text("old")
+    for name in ("old.txt", "new.txt"):
+        (tmp_path / "out/a" / name).write_text(name)
     with pytest.raises(RuntimeError):
         broken(tmp_path / "out")
-    assert [p.name for p in (tmp_path / "out/a").iterdir()] == ["old.txt"]
+    there = {p.name: p.read_text() for p in (tmp_path / "out/a").iterdir()}
+    assert there == {"old.txt": "old.txt", "new.txt": "new.txt"}
+    with open_target(tmp_path / "out") as out:
+        out.put("a/new.txt", b"1")
+        assert (tmp_path / "out/a/new.txt").read_text() == "new.txt"
+    assert {p.name: p.read_text() for p in (tmp_path / "out/a").iterdir()} == {
+        "old.txt": "old.txt",
+        "new.txt": "1",
+    }
+
+
+def test_a_failed_conversion_to_s3_leaves_nothing_there(s3_prefix):
+    write_bytes(f"{s3_prefix}/out/a/new.txt", b"before")
+    with pytest.raises(RuntimeError):
+        broken(f"{s3_prefix}/out")
+    with open_tree(f"{s3_prefix}/out") as tree:
+        assert {name: tree.read(name) for name in tree.names()} == {"a/new.txt": b"before"}
+    with open_target(f"{s3_prefix}/out") as out:
+        out.put("a/new.txt", b"after")
+    assert read_bytes(f"{s3_prefix}/out/a/new.txt") == b"after"
+
+
+def hindered(folder):
+    """Three files are written, and the place of the second is taken before they get there."""
+    with open_target(folder) as out:
+        for name in ("a", "b", "c"):
+            out.put(name, b"new")
+        (folder / "b").unlink()
+        (folder / "b").mkdir()
+
+
+def test_a_conversion_that_fails_at_its_end_says_how_far_it_came(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(InputError) as caught:
+        hindered(tmp_path)
+    assert "1 of 3 files are new there already" in caught.value.hint
+    assert [(tmp_path / name).read_text() for name in "ac"] == ["new", "old"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

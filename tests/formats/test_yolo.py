@@ -56,6 +56,19 @@ def test_roboflows_layout_climbs_out_of_its_root_only_in_words(tmp_path):
     assert found.annotations.xyxy.tolist() == [[0, 0, 100, 50]]
 
 
+def test_scores_that_stand_second_are_found_by_boxes_that_would_leave_their_pictures(layout):
+    usual = read(layout("0 0.5 0.5 0.2 0.4 0.75\n1 0.4 0.3 0.2 0.2 0.9\n"))
+    second = read(layout("0 0.75 0.5 0.5 0.2 0.4\n1 0.9 0.4 0.3 0.2 0.2\n"))
+    assert np.allclose(second.annotations.xyxy, usual.annotations.xyxy)
+    scores = [0.75, 0.9] * 2
+    assert second.annotations.numbers("score").tolist() == pytest.approx(scores)
+    assert any("are read as `class score cx cy w h`" in note for note in second.notes)
+    assert not any("class score" in note for note in usual.notes)
+    # Boxes that reach out of their picture are no reason, where the other order has some too.
+    over = read(layout("0 0.95 0.5 0.2 0.9 0.75\n0 0.98 0.1 0.2 0.9 0.5\n"))
+    assert np.allclose(over.annotations.xyxy[0], [85, 2.5, 105, 47.5])
+
+
 def test_confidence_and_polygons(layout):
     found = read(layout("0 0.5 0.5 0.2 0.4 0.75\n1 0 0 1 0 1 1\n1 0 0 1 0 1 1 0.5\n")).annotations
     assert found.numbers("score")[:3].tolist()[0] == 0.75
@@ -295,7 +308,7 @@ BAD = {
     "underscores": ("0 0.5 0.5 0.1_0 0.1\n", "line 1: not numbers"),
     "digits of another script": ("0 0.5 0.5 ٠.٢ 0.1\n", "line 1: not numbers"),
     "a class that is a fraction": ("0 .5 .5 .1 .1\n1.5 .5 .5 .1 .1\n", "line 2: class 1.5 is no"),
-    "percent": ("0 .5 .5 .1 .1 87.5\n", "line 1: a score of 87.5"),
+    "percent": ("0 .5 .5 .1 .1 87.5\n", "line 1: the box has a score that is not"),
     "words": ("0 a b c d\n", "line 1: not numbers"),
     "class": ("0 .5 .5 .1 .1\n7 .5 .5 .1 .1\n", "line 2: class 7 of 2 (car, bus)"),
     "short": ("0 0.5 0.5\n", "line 1: 3 numbers"),

@@ -37,7 +37,7 @@ def theirs(pixels):
 
 def united(masks, how, votes=None, sure=None):
     n = len(masks)
-    bad, offsets, runs = merge(
+    offsets, runs = merge(
         np.array([0, n]),
         np.arange(n),
         *masks.columns(),
@@ -45,7 +45,6 @@ def united(masks, how, votes=None, sure=None):
         np.zeros(n) if sure is None else sure,
         how,
     )
-    assert bad == -1
     return Masks(offsets, runs, masks.size[:1].copy())
 
 

@@ -54,16 +54,12 @@ def test_annotations_are_drawn_under_the_names_of_the_pictures(data, capsys):
 
 
 def test_each_box_says_what_is_to_be_done(data):
-    from quorate.evaluation.effort import effort
-
     truth = read(data / "truth.json")
     found = boxes((1, 1, A, 0.9), (1, 1, B, 0.5), (2, 1, A, 0.8), (2, 2, B, 0.1))
-    left = effort(found, truth, min_score=0.25)
-    scene = _Scene.of(truth, found, left, 0.25)
+    scene = _Scene.of(truth, found, 0.25)
     told = {image.id: [mark.text for mark in scene.on(image)[0]] for image in truth.images[:2]}
     assert told == {1: ["bolt 0.90", "bolt 0.50: delete"], 2: ["bolt 0.80: is nut"]}
-    left = effort(found.take(slice(0, 1)), truth, min_score=0.25)
-    missing = _Scene.of(truth, found.take(slice(0, 1)), left, 0.25).on(truth.images[1])[0]
+    missing = _Scene.of(truth, found.take(slice(0, 1)), 0.25).on(truth.images[1])[0]
     assert [(mark.text, mark.dashed) for mark in missing] == [("add nut", True)]
 
 

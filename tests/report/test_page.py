@@ -1,4 +1,5 @@
 import base64
+import html
 import json
 import re
 import shutil
@@ -199,9 +200,12 @@ def test_hostile_names_are_shown_and_never_obeyed():
     text = render_report(replace(report, name=HOSTILE))
     text.encode("utf-8")
     page = Page(text)
-    assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "base")]
+    assert not [tag for tag, _ in page.tags if tag in ("iframe", "object", "base")]
+    (picture,) = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert picture.keys() == {"loading", "alt", "src"}
+    assert picture["src"].startswith("data:image/jpeg;base64,")
     kinds = [attributes.get("type", "") for tag, attributes in page.tags if tag == "script"]
-    assert sorted(kinds) == ["", "application/json", "application/json"]
+    assert sorted(kinds) == ["", "application/json"]
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
     assert "</script><img src=x onerror=alert(1)>\"'&�txt" in page.words
     shown = data(text)
@@ -275,6 +279,13 @@ def test_the_hardest_pictures_come_first_and_no_more_than_asked():
     level = dict(zip(report.agreement.image_id, report.agreement.disagreement, strict=True))
     worst = sorted(level, key=lambda i: -level[i])[:3]
     assert shown == [by_id[int(i)] for i in worst]
+
+
+def test_the_tile_of_disagreement_singles_out_the_worst_tenth():
+    report = example.report(20, read=grey)
+    level = np.sort(report.agreement.disagreement)
+    told = f"<b>{level.mean():.2f}</b><span>the worst 2 pictures: {level[-2]:.2f} or more<"
+    assert f"mean disagreement</dt><dd>{told}" in render_report(report)
 
 
 def test_a_detector_that_found_nothing_has_its_place():
@@ -388,6 +399,25 @@ def test_in_a_browser_the_page_runs_its_script_and_complains_of_nothing(
     assert len(page.classes("view")) == 15
     assert len(page.classes("csv")) == sum(tag == "table" for tag, _ in page.tags)
     assert all("data-tip" in box for box in page.classes("b"))
+
+
+@pytest.mark.browser
+def test_in_a_browser_without_scripts_each_picture_is_shown_once(tmp_path):
+    """A frame that allows no scripts shows what a browser without them does."""
+    page = html.escape(render_report(example.report(12, on_the_wall=3)), quote=True)
+    (tmp_path / "around.html").write_text(
+        f"""<!doctype html><body><iframe sandbox="allow-same-origin" width="1200" height="9000"
+        srcdoc="{page}"></iframe><script>addEventListener("load", () => {{
+        const inside = document.querySelector("iframe").contentDocument;
+        const sizes = [...inside.images].map((one) => one.naturalWidth > 300 && one.height > 100);
+        const views = inside.querySelectorAll(".view").length;
+        document.body.dataset.seen = JSON.stringify([sizes, views]);
+        }});</script></body>""",
+        encoding="utf-8",
+    )
+    elements, _ = browse(tmp_path / "around.html", tmp_path / "profile")
+    body = next(attributes for tag, attributes in Page(elements).tags if tag == "body")
+    assert json.loads(body["data-seen"]) == [[True] * 3, 0]
 
 
 def act(tmp_path, report, script: str) -> dict:

@@ -17,13 +17,13 @@ from PIL import Image
 from quorate.cli import main
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
-from quorate.errors import DetectorError, FormatError, QuorumError, SpecError
+from quorate.errors import DetectorError, FormatError, InputError, QuorumError, SpecError
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.steps import Runner, Work, fuse, prepare
 from quorate.steps.container import adopt
 from quorate.steps.container_output import RULES, Left
-from quorate.steps.container_rules import examine, made_up, try_out
+from quorate.steps.container_rules import examine, examine_folder, made_up, try_out
 from quorate.steps.work import Category, ShardImages
 from tests.waiting import PATIENCE
 
@@ -562,3 +562,10 @@ def test_made_up_pictures_are_what_they_are_said_to_be(tmp_path):
     with Image.open(tmp_path / broken.file_name) as header:
         assert header.size == (broken.width, broken.height)
     assert np.unique([image.id for image in images]).size == len(images)
+
+
+def test_an_output_folder_is_named_from_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=r"^out: there is no images\.json in it or above it"):
+        examine_folder(Path("out"))

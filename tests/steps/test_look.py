@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from quorate import pictures
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import DetectorError, ImageError, InputError, QuorumError
+from quorate.errors import DetectorError, ImageError, InputError, QuorumError, ServerError
 from quorate.formats import read
 from quorate.labels import Labels
 from quorate.spec import Publish
@@ -202,3 +203,32 @@ def test_strips_in_tiles_take_no_more_memory_than_other_pictures():
     run = [sys.executable, "-c", STRIPS, str(EXAMPLE / "spec.yaml")]
     done = subprocess.run(run, check=True, capture_output=True, text=True)
     assert int(done.stdout) < 1200  # MB; one strip alone took five thousand
+
+
+class Away(Spots):
+    kind: Literal["spots"] = "spots"
+
+    def load(self):
+        predictor = super().load()
+        predictor.predict = lambda pictures: (_ for _ in ()).throw(ServerError("http://m: away"))
+        return predictor
+
+
+def test_a_server_that_is_away_raises_or_costs_its_votes(tmp_path):
+    draw(tmp_path / "a.png", 3)
+    detectors = (A, B, Away(name="m", kind="spots"))
+    with ensemble(*detectors).load() as loaded, pytest.raises(ServerError, match="away"):
+        loaded.look(tmp_path / "a.png")
+    told = []
+    with ensemble(*detectors).load(
+        servers_may_fail=True, on_failure=lambda *failed: told.append(failed)
+    ) as loaded:
+        assert loaded.look(tmp_path / "a.png").detectors == ("a", "b")
+    assert told == [("m", "http://m: away")]
+    with (
+        ensemble(A, *[Away(name=n, kind="spots") for n in "mn"]).load(
+            servers_may_fail=True
+        ) as loaded,
+        pytest.raises(QuorumError, match="away"),
+    ):
+        loaded.look(tmp_path / "a.png")

@@ -10,6 +10,9 @@ from PIL import Image
 
 from quorate import DetectionEnsemble
 from quorate.cli import main
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.errors import DetectorError
+from quorate.steps.voter import load_all
 from tests.detectors import models
 
 
@@ -89,6 +92,49 @@ def test_a_detector_without_a_box_is_told_of_after_its_first_pictures(tmp_path, 
     assert note.startswith("one: in the first 64 pictures, it found no box.")
     assert "RGB 0..1" in note
     assert caplog.messages == [note]
+
+
+def test_the_same_warning_of_several_detectors_is_one_line_that_names_them(tmp_path, pool, caplog):
+    weights = models.constant(tmp_path / "m.onnx", {"o": np.zeros((1, 300, 6), np.float32)})
+    path = spec(tmp_path, pool, weights)
+    told = json.loads(path.read_text())
+    told["detectors"] = [told["detectors"][0] | {"name": name} for name in ("one", "two", "three")]
+    path.write_text(json.dumps(told))
+    DetectionEnsemble.from_yaml(path).run(out=str(tmp_path / "out"))
+    lines = [line for line in caplog.messages if "found no box" in line]
+    assert [line.partition(": ")[0] for line in lines] == ["one, two, three"]
+
+
+class Odd(OnnxDetector):
+    """One that warns while it is loaded."""
+
+    def load(self):
+        logging.getLogger("quorate.detectors").warning("the %s is missing", "driver")
+        return super().load()
+
+
+def test_a_warning_while_loading_names_all_whom_it_concerns(tmp_path, caplog):
+    weights = models.constant(tmp_path / "m.onnx", {"o": np.zeros((1, 300, 6), np.float32)})
+    kinds = {"a": Odd, "b": OnnxDetector, "c": Odd}
+    load_all(kind(name=n, weights=weights, names=("ant",)) for n, kind in kinds.items())
+    assert caplog.messages == ["a, c: the driver is missing"]
+    with pytest.raises(DetectorError):
+        load_all([Odd(name="d", weights="nothing.onnx")])
+    assert caplog.messages[1:] == ["d: the driver is missing"]
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_a_threshold_is_of_is_told_where_no_detector_is_calibrated(tmp_path, pool, calibrated):
+    rows = np.zeros((1, 300, 6), np.float32)
+    rows[0, :2] = [[4, 4, 30, 30, 0.9, 0], [30, 30, 60, 60, 0.1, 1]]
+    weights = models.constant(tmp_path / "m.onnx", {"o": rows})
+    how = {"calibration": {"method": "temperature", "temperature": 1.1}} if calibrated else {}
+    summary = DetectionEnsemble.from_yaml(spec(tmp_path, pool, weights, **how)).run(
+        out=str(tmp_path / "out")
+    )
+    (note,) = [n for n in summary.notes if "boxes are published" in n]
+    assert note.startswith("70 of 140 boxes are published: the others score less than 0.25")
+    assert note.endswith("none is calibrated.") is not calibrated
 
 
 def test_check_says_what_each_was_taken_for(tmp_path, pool, capsys):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from quorate.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from quorate.argo.rendering.hera_extensions import Template
+    from quorate.argo.rendering.manifest import Template
     from quorate.spec import EnsembleSpec, WorkflowSettings
 
 SHIPPED = ("evaluate", "fuse-files")

@@ -34,7 +34,8 @@ COMMANDS = {
     "check": ("spec", "check a spec and load its detectors"),
     "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
     "detectors": ("spec", "list the kinds of detector that are installed"),
-    "render": ("argo_render", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
+    "cvat": ("cvat", "annotate a task of a CVAT server: pictures from it, boxes into it"),
+    "render": ("argo", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
     "submit": ("argo", "start an ensemble on Argo Workflows"),
     "watch": ("argo", "show a run on Argo until it ends"),
     "status": ("argo", "show a run on Argo as it is now"),
@@ -42,12 +43,13 @@ COMMANDS = {
     "logs": ("argo", "print what the steps of a run wrote"),
     "stop": ("argo", "stop a run on Argo"),
     "retry": ("argo", "run again what failed in a run on Argo"),
-    "pools": ("argo_doctor", "list a cluster's pools of nodes, and which a spec's pools fit"),
-    "doctor": ("argo_doctor", "look for what keeps an ensemble from running on a cluster"),
+    "pools": ("argo", "list a cluster's pools of nodes, and which a spec's pools fit"),
+    "doctor": ("argo", "look for what keeps an ensemble from running on a cluster"),
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "check-container": ("container", "tell the author of a container detector what it lacks"),
-    "compile": ("kernels", "compile the kernels now, for example when an image is built"),
-    "completion": ("completion", "print what lets your shell complete commands and options"),
+    "serve": ("serve", "be the models of CVAT's automatic annotation"),
+    "compile": ("installation", "compile the kernels now, for example when an image is built"),
+    "completion": ("installation", "print what lets your shell complete commands and options"),
 }
 
 EXAMPLES = "examples:\n"
@@ -98,13 +100,12 @@ class _Parser(argparse.ArgumentParser):
             import difflib
 
             given = rest.split("'")[1]
-            choices = [
-                choice
+            asked = [
+                action.choices
                 for action in self._actions
                 if action.choices and name == f"argument {argparse._get_action_name(action)}: "
-                for choice in action.choices
-                if isinstance(choice, str)
             ]
+            choices = [word for words in asked for word in words if isinstance(word, str)]
             near = difflib.get_close_matches(given, choices, n=1)
             message = f"{name}there is no '{given}'" + (
                 f", did you mean '{near[0]}'?" if near else f" among {', '.join(choices)}"
@@ -173,12 +174,9 @@ def _finish(command: argparse.ArgumentParser, name: str) -> None:
         for word, one in action.choices.items():
             _finish(one, f"{name} {word}")
     if not below:
-        command.add_argument(
-            "-v", "--verbose", action="store_true", help="tell more of what is done"
-        )
-        command.add_argument(
-            "-q", "--quiet", action="store_true", help="tell results and problems alone"
-        )
+        add = command.add_argument
+        add("-v", "--verbose", action="store_true", help="tell more of what is done")
+        add("-q", "--quiet", action="store_true", help="tell results and problems alone")
         shown = "\n".join(f"  quorate {name} {words}".rstrip() for words in BY_COMMAND[name])
         command.epilog = f"{EXAMPLES}{shown}"
 

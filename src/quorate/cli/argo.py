@@ -1,14 +1,16 @@
-"""quorate submit, watch, status, list, logs, stop, retry: runs on a cluster."""
+"""quorate render, submit, watch, status, list, logs, stop, retry, pools, doctor: on a cluster."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from quorate import TYPE_CHECKING
+from quorate.cli.arguments import pairs
+from quorate.cli.output import note, print_json, print_table, progress_bars
+from quorate.cli.summary import print_summary
+from quorate.errors import InputError, QuorateError
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from quorate.argo.cluster.client import Cluster
     from quorate.argo.cluster.rest import Json
 
@@ -20,6 +22,17 @@ WHERE = (
 
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
+    render = commands.add_parser(
+        "render",
+        description="Write the WorkflowTemplate that runs an ensemble on Argo Workflows. The same "
+        "spec gives the same bytes; no cluster is asked.",
+    )
+    render.add_argument(
+        "spec", help="spec file (YAML); or fuse-files, evaluate: templates that need none"
+    )
+    render.add_argument("-o", "--out", metavar="FILE", help="write to a file (default: print)")
+    render.set_defaults(command=_render)
+
     submit = _command(
         commands, "submit", _submit, "Start a run of an ensemble on Argo Workflows: its template "
         "is rendered, made so on the cluster, and a workflow of it is created.",
@@ -41,12 +54,10 @@ def add_commands(commands: Any) -> None:
 
     watch = _command(commands, "watch", _watch, "Show a run until it ends, then what it came to. "
                      "The exit status is not 0 where the run failed.")  # fmt: skip
-    _named(watch)
     watch.add_argument("--json", action="store_true", help="print the summary as JSON")
 
     status = _command(commands, "status", _status, "Show a run as it is now, with the reason of "
                       "each pod that waits or failed.")  # fmt: skip
-    _named(status)
     status.add_argument("--json", action="store_true", help="print JSON")
 
     listed = _command(commands, "list", _list, "List the runs of the namespace, newest first.")
@@ -57,31 +68,45 @@ def add_commands(commands: Any) -> None:
     listed.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     logs = _command(commands, "logs", _logs, "Print what the steps of a run wrote.")
-    _named(logs)
     logs.add_argument("task", nargs="?", help="only this task: detect-yolo, or 'shard 00003/fuse'")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
 
     stop = _command(commands, "stop", _stop, "Stop a run; finished parts stay.")
-    _named(stop)
     stop.add_argument("--now", action="store_true", help="do not run the exit handler either")
 
     retry = _command(commands, "retry", _retry, "Run again what failed; what succeeded stays. It "
                      "needs argo-server.")  # fmt: skip
-    _named(retry)
     retry.add_argument("-w", "--watch", action="store_true", help="show the run until it ends")
     retry.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+    pools = commands.add_parser(
+        "pools",
+        description="List a cluster's pools of nodes by accelerator, labels and taints; with a "
+        "spec, which of its pools fit where. It needs a kubeconfig.",
+    )
+    pools.add_argument("spec", nargs="?", help="spec file (YAML)")
+    pools.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    pools.set_defaults(command=_pools)
+
+    doctor = _command(
+        commands, "doctor", _doctor, "Look for what would keep an ensemble from running on a "
+        "cluster: Argo, permissions, artifact repository, S3, images, pools; each finding with its "
+        "remedy. The exit status is 2 where something is in the way.",
+    )  # fmt: skip
+    doctor.add_argument("spec", nargs="?", help="spec file (YAML): look at what it needs, too")
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _command(commands: Any, name: str, run: Any, what: str) -> Any:
     command = commands.add_parser(name, description=f"{what} {WHERE}")
     command.add_argument("-n", "--namespace", help="default: ARGO_NAMESPACE, else the kubeconfig's")
     command.add_argument("--server", metavar="HOST:PORT", help="argo-server (default: ARGO_SERVER)")
+    if name in ("watch", "status", "logs", "stop", "retry"):
+        command.add_argument(
+            "name", help="the run, as `quorate submit` and `quorate list` print it"
+        )
     command.set_defaults(command=run)
     return command
-
-
-def _named(command: Any) -> None:
-    command.add_argument("name", help="the run, as `quorate submit` and `quorate list` print it")
 
 
 def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Cluster:
@@ -90,18 +115,31 @@ def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Clu
     return connect(server=arguments.server, namespace=arguments.namespace or namespace)
 
 
+def _render(arguments: argparse.Namespace) -> None:
+    from quorate.argo.render import SHIPPED, shipped, workflow_template
+    from quorate.spec import EnsembleSpec, WorkflowSettings
+    from quorate.storage import write_bytes
+
+    if arguments.spec in SHIPPED:
+        template = shipped(arguments.spec, WorkflowSettings())
+    else:
+        template = workflow_template(EnsembleSpec.from_yaml(arguments.spec))
+    if arguments.out in (None, "-"):
+        print(template.to_yaml(), end="")
+    else:
+        write_bytes(arguments.out, template.to_yaml().encode())
+
+
 def _submit(arguments: argparse.Namespace) -> None:
     from quorate.argo.runs.submit import submit, submit_from
-    from quorate.cli.output import note, print_json, progress_bars
     from quorate.ensemble import DetectionEnsemble
-    from quorate.errors import InputError
 
     if (arguments.spec is None) == (arguments.template is None):
         raise InputError("Give a spec, or a template with --from.", hint="quorate submit --help")
     if arguments.template and arguments.upload:
         raise InputError("--upload needs a spec: a template says no more what is on this machine.")
     given = {"data": arguments.data, "out": arguments.out}
-    parameters = _parameters(arguments.parameter)
+    parameters = pairs("-p", arguments.parameter, "NAME=VALUE")
     if arguments.template:
         cluster = _cluster(arguments)
         run = submit_from(cluster, arguments.template, parameters=parameters, **given)
@@ -131,21 +169,6 @@ def _submit(arguments: argparse.Namespace) -> None:
         note(f"quorate watch {run.name}{cluster.options} shows it")
 
 
-def _parameters(given: list[str]) -> dict[str, str]:
-    """The NAME=VALUE of -p."""
-    from quorate.errors import InputError
-
-    found: dict[str, str] = {}
-    for one in given:
-        name, equals, value = one.partition("=")
-        if not name or not equals:
-            raise InputError(f"-p {one}: expected NAME=VALUE.")
-        if name in found:
-            raise InputError(f"-p {name} is given twice.")
-        found[name] = value
-    return found
-
-
 def _watch(arguments: argparse.Namespace) -> None:
     _until_the_end(_cluster(arguments), arguments.name, as_json=arguments.json)
 
@@ -153,7 +176,6 @@ def _watch(arguments: argparse.Namespace) -> None:
 def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
     """Show a run until it ends, then what it came to; WorkflowError where it failed."""
     from quorate.argo.runs.watch import check, drawn, follow
-    from quorate.cli.output import note
 
     try:
         with drawn() as show:
@@ -168,38 +190,33 @@ def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
 
 def _outcome(workflow: Json, *, as_json: bool) -> None:
     """Print the summary of a run that ended well, where it can be read from here."""
-    from quorate.argo.runs.outcome import degraded, place, summary
-    from quorate.cli.output import note, print_json
-    from quorate.cli.summary import print_summary
-    from quorate.errors import QuorateError
+    from quorate.argo.runs.runs import degraded, place, summary
 
     results = place(workflow)
     if results is None:
         note("the run left no results")
-        if as_json:
-            print_json({"results": None})
-        return
-    try:
-        found = summary(results)
-    except QuorateError as error:
-        note(f"results: {results}")
-        if degraded(workflow):
-            note("degraded: not every detector took part")
-        note(f"they cannot be read from here: {error.message}")
-        if as_json:
-            print_json({"results": results})
-        return
-    print_summary(found, as_json=as_json)
-    note(f"results: {results}")
+    else:
+        try:
+            found = summary(results)
+        except QuorateError as error:
+            note(f"results: {results}")
+            if degraded(workflow):
+                note("degraded: not every detector took part")
+            note(f"they cannot be read from here: {error.message}")
+        else:
+            print_summary(found, as_json=as_json)
+            note(f"results: {results}")
+            return
+    if as_json:
+        print_json({"results": results})
 
 
 def _status(arguments: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
-    from quorate.argo.runs.outcome import degraded, place
     from quorate.argo.runs.reasons import remedy
+    from quorate.argo.runs.runs import degraded, place
     from quorate.argo.runs.watch import drawing, explained
-    from quorate.cli.output import note, print_json
 
     cluster = _cluster(arguments)
     workflow = cluster.workflow(arguments.name)
@@ -233,7 +250,6 @@ def _status(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     from quorate.argo.runs.runs import rows
-    from quorate.cli.output import note, print_table
 
     cluster = _cluster(arguments)
     found = rows(cluster, ensemble=arguments.ensemble, everything=arguments.all)
@@ -244,7 +260,6 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _logs(arguments: argparse.Namespace) -> None:
     from quorate.argo.runs.runs import pods_of
-    from quorate.cli.output import note
 
     cluster = _cluster(arguments)
     workflow = cluster.workflow(arguments.name)
@@ -263,17 +278,58 @@ def _logs(arguments: argparse.Namespace) -> None:
 
 
 def _stop(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note
-
     _cluster(arguments).stop(arguments.name, now=arguments.now)
     note(f"{arguments.name} stops" + (" now" if arguments.now else "; its exit handler runs"))
 
 
 def _retry(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note
-
     cluster = _cluster(arguments)
     cluster.retry(arguments.name)
     note(f"{arguments.name} runs again where it failed")
     if arguments.watch:
         _until_the_end(cluster, arguments.name, as_json=arguments.json)
+
+
+def _pools(arguments: argparse.Namespace) -> None:
+    from quorate.argo.cluster.client_kube import Kube
+    from quorate.argo.cluster.pools import fitting, nearest, node_groups, row
+    from quorate.ensemble import DetectionEnsemble
+
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
+    kube = Kube.of_kubeconfig()
+    groups = node_groups(kube.rest.items("/api/v1/nodes"))
+    rows = [row(group) for group in groups]
+    fits = fitting(ensemble, groups) if ensemble else {}
+    for group, shown in zip(groups, rows, strict=True) if ensemble else ():
+        shown["fits"] = ", ".join(n for n, names in fits.items() if group.name in names) or None
+    print_table(rows, title=f"Pools of {kube.rest.where}", as_json=arguments.json)
+    for name, names in fits.items():
+        if not names and ensemble:
+            note(f"the spec's pool {name} fits no node; {nearest(ensemble.pools[name], groups)}")
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from quorate.argo.doctor.examine import examine
+    from quorate.ensemble import DetectionEnsemble
+
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
+    cluster = _cluster(arguments, ensemble.workflow.namespace if ensemble else None)
+    found = []
+    for finding in examine(cluster, ensemble):
+        found.append(finding)
+        if not arguments.json:
+            mark = {"ok": "✔", "warn": "!", "fail": "✖"}[finding.state]
+            print(f"{mark} {finding.check}: {finding.found}", flush=True)
+            if finding.remedy:
+                print(f"    → {finding.remedy}", flush=True)
+    if arguments.json:
+        print_json([asdict(finding) for finding in found])
+    failed = sum(finding.state == "fail" for finding in found)
+    if failed:
+        raise InputError(
+            f"{failed} of {len(found)} findings are in the way.",
+            hint="each has its remedy beside it",
+        )
+    note("nothing is in the way")

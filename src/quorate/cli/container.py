@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from quorate import TYPE_CHECKING
+from quorate.cli.output import print_json, print_table
+from quorate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from quorate.steps.container_rules import Finding
 
 
@@ -36,9 +36,6 @@ def add_commands(commands: Any) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from quorate.cli.output import print_json, print_table
-    from quorate.errors import InputError
-
     findings = _findings(arguments)
     if arguments.json:
         print_json([asdict(finding) for finding in findings])
@@ -60,7 +57,6 @@ def _findings(arguments: argparse.Namespace) -> list[Finding]:
 
     from quorate.detectors.container import ContainerDetector
     from quorate.ensemble import DetectionEnsemble
-    from quorate.errors import InputError, did_you_mean
     from quorate.labels import Labels
     from quorate.steps import Runner
     from quorate.steps.container_rules import examine_folder, try_out

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from quorate import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import Any
-
+from quorate.cli.output import listed, note, notes
+from quorate.errors import InputError
 
 OPTIONS = ("decimals", "name", "dumped", "renumber", "confidence", "polygons")
 """What the formats' own `write` takes, under the same names."""
@@ -17,34 +15,25 @@ OPTIONS = ("decimals", "name", "dumped", "renumber", "confidence", "polygons")
 def add_commands(commands: Any) -> None:
     """Add this command."""
     convert = commands.add_parser("convert")
-    convert.add_argument("source", help="folder, ZIP archive, S3 prefix or annotation file")
-    convert.add_argument("target", help="folder, .zip or file to write")
-    convert.add_argument("--to", required=True, help="format to write: cvat, coco, voc, yolo, …")
-    convert.add_argument("--from", dest="source_format", help="format to read (default: found out)")
-    convert.add_argument(
-        "--decimals",
-        type=int,
-        choices=range(10),
-        metavar="0..9",
-        help="of coordinates, for cvat, coco and voc (default: 2, for coco 3)",
-    )
-    convert.add_argument("--name", help="of the task, for cvat (default: the data set's)")
-    convert.add_argument("--dumped", help="the time to be stated, for cvat (default: none)")
-    convert.add_argument(
-        "--renumber", action="store_true", help="number categories from 1 without gaps, for coco"
-    )
-    convert.add_argument(
-        "--confidence", action="store_true", help="add the score as a sixth number, for yolo"
-    )
-    convert.add_argument(
-        "--polygons", action="store_true", help="write outlines instead of boxes, for yolo"
-    )
+    add = convert.add_argument
+    add("source", help="folder, ZIP archive, S3 prefix or annotation file")
+    add("target", help="folder, .zip or file to write")
+    add("--to", required=True, help="format to write: cvat, coco, voc, yolo, …")
+    add("--from", dest="source_format", help="format to read (default: found out)")
+    decimals = "of coordinates, for cvat, coco and voc (default: 2, for coco 3)"
+    add("--decimals", type=int, choices=range(10), metavar="0..9", help=decimals)
+    add("--name", help="of the task, for cvat (default: the data set's)")
+    add("--dumped", help="the time to be stated, for cvat (default: none)")
+    for flag, what in (
+        ("--renumber", "number categories from 1 without gaps, for coco"),
+        ("--confidence", "add the score as a sixth number, for yolo"),
+        ("--polygons", "write outlines instead of boxes, for yolo"),
+    ):
+        add(flag, action="store_true", help=what)
     convert.set_defaults(command=_convert)
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import listed, note, notes
-    from quorate.errors import InputError
     from quorate.formats import read, write
 
     dataset = read(arguments.source, format=arguments.source_format)

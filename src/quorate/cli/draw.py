@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from quorate import TYPE_CHECKING
-from quorate.cli.numbers import share
-from quorate.cli.results import add_labels, labels_told
-
-if TYPE_CHECKING:
-    from typing import Any
+from quorate.cli.arguments import add_labels, read_files, share
+from quorate.cli.output import note, progress_bars, warn
+from quorate.errors import InputError
 
 
 def add_commands(commands: Any) -> None:
@@ -19,18 +17,15 @@ def add_commands(commands: Any) -> None:
         description="Draw boxes on pictures, a file each. Where the data set has annotations and "
         "results are given, each box says what is to be done to it.",
     )
-    draw.add_argument("data", help="folder of pictures, or a data set: COCO, CVAT, VOC or YOLO")
-    draw.add_argument(
-        "results", nargs="?", help="detections to draw (default: the data set's annotations)"
-    )
-    draw.add_argument("-o", "--out", required=True, help="folder to write the pictures to")
-    draw.add_argument(
+    add = draw.add_argument
+    add("data", help="folder of pictures, or a data set: COCO, CVAT, VOC or YOLO")
+    add("results", nargs="?", help="detections to draw (default: the data set's annotations)")
+    add("-o", "--out", required=True, help="folder to write the pictures to")
+    add(
         "--min-score", type=share, default=0.25, help="draw boxes from this score on (default 0.25)"
     )
-    draw.add_argument("--only", metavar="NAME", help="only pictures of this name; a glob: 'cam1/*'")
-    draw.add_argument(
-        "--errors", action="store_true", help="only pictures on which something is to be done"
-    )
+    add("--only", metavar="NAME", help="only pictures of this name; a glob: 'cam1/*'")
+    add("--errors", action="store_true", help="only pictures on which something is to be done")
     add_labels(draw)
     draw.set_defaults(command=_draw)
 
@@ -39,22 +34,14 @@ def _draw(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
     from fnmatch import fnmatchcase
 
-    from quorate.cli.output import note, progress_bars, warn
-    from quorate.errors import InputError
     from quorate.formats import read
-    from quorate.offline import detector_names, read_worded
     from quorate.report.drawn import draw_pictures
-    from quorate.wording import wordings
 
     dataset = read(arguments.data)
     found = None
     if arguments.results:
-        file, name = arguments.results, detector_names([arguments.results])[0]
-        said = wordings(labels_told(arguments), [file], [name])
-        one = read_worded(file, dataset, said.get(file), name)
+        [one] = read_files([arguments.results], dataset, arguments).values()
         found, dataset = one.detections, replace(dataset, labels=one.labels)
-        for remark in one.notes:
-            note(f"note: {remark}")
     elif dataset.annotations is None:
         raise InputError(
             f"{arguments.data}: has pictures but nothing to draw on them.",

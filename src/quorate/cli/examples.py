@@ -16,6 +16,11 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "check": ("spec.yaml", "spec.yaml --conformance"),
     "schema": ("> quorate.schema.json",),
     "detectors": ("", "--json"),
+    "cvat run": (
+        "https://cvat.example.org/tasks/12 spec.yaml",
+        "job:34 spec.yaml --frames 0-99 --replace",
+    ),
+    "cvat undo": ("parts-20261129-101500-3fa2",),
     "render": ("spec.yaml -o template.yaml",),
     "submit": ("spec.yaml --watch", "spec.yaml --data pictures/ --upload -o runs/today"),
     "watch": ("street-x7k2p",),
@@ -33,6 +38,10 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "step publish": ("out/work/spec.yaml --work out/work -o out",),
     "step finish": ("spec.yaml --workflow street-x7k2p --status Succeeded",),
     "check-container": ("spec.yaml",),
+    "serve": (
+        "--cvat spec.yaml --host 0.0.0.0",
+        "--cvat street.yaml parts.yaml --upstream http://nuclio:8070",
+    ),
     "compile": ("",),
     "completion": (
         "bash > ~/.local/share/bash-completion/completions/quorate",

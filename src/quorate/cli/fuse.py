@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count, method, number, share
-from quorate.cli.results import RESULTS, add_labels, expanded, labels_told
+from quorate.cli.arguments import (
+    RESULTS,
+    add_labels,
+    count,
+    expanded,
+    labels_told,
+    method,
+    number,
+    pairs,
+    share,
+)
+from quorate.cli.output import note, notes, output_file, print_json, print_table, progress_bars
+from quorate.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
     from quorate.dataset import Dataset
     from quorate.detections import Detections
@@ -22,6 +32,7 @@ METHODS = ("affirmative", "consensus", "unanimous", "votes", "wbf", "nms", "soft
 ENDINGS = {"": ".json", "coco": ".json", "cvat": ".xml"}
 """Of what fits into one file, as standard output (-o -) asks for."""
 ANNOTATIONS = ("cvat", "coco", "voc", "yolo")
+MEASURES = ("ap", "ap50", "ap75", "ar100")
 
 
 def add_commands(commands: Any) -> None:
@@ -29,31 +40,27 @@ def add_commands(commands: Any) -> None:
     fuse = commands.add_parser(
         "fuse", description="Fuse one file of detections for each detector; any mixture of formats."
     )
-    fuse.add_argument("files", nargs="+", help=RESULTS)
-    fuse.add_argument("-o", "--out", required=True, help=".json, .json.gz or .parquet to write, "
-                      "- for standard output; with --format a folder, .zip or file")  # fmt: skip
-    fuse.add_argument("--format", choices=ANNOTATIONS, help="write annotations of this format")
-    fuse.add_argument("--method", choices=METHODS, type=method, default="wbf", help="default: wbf")
-    fuse.add_argument("--iou", type=share, help="boxes overlap above this (default: the method's)")
-    fuse.add_argument("--min-score", type=share, help="boxes that score less take no part")
-    fuse.add_argument(
-        "--weights", type=_weights, help="one for each file, with commas between: 2,1"
-    )
-    fuse.add_argument(
-        "--min-votes",
-        type=count,
-        help="votes a group needs; before another method than `votes`, as a filter",
-    )
-    fuse.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                      help="any other setting of the method, as in a spec")  # fmt: skip
-    fuse.add_argument(
+    add = fuse.add_argument
+    add("files", nargs="+", help=RESULTS)
+    add("-o", "--out", required=True, help=".json, .json.gz or .parquet to write, - for standard "
+        "output; with --format a folder, .zip or file")  # fmt: skip
+    add("--format", choices=ANNOTATIONS, help="write annotations of this format")
+    add("--method", choices=METHODS, type=method, default="wbf", help="default: wbf")
+    add("--iou", type=share, help="boxes overlap above this (default: the method's)")
+    add("--min-score", type=share, help="boxes that score less take no part")
+    add("--weights", type=_weights, help="one for each file, with commas between: 2,1")
+    add("--min-votes", type=count, help="votes a group needs; before another method than `votes`, "
+        "as a filter")  # fmt: skip
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="any other setting of the method, as in a spec")  # fmt: skip
+    add(
         "--images",
         help="COCO, CVAT … data set whose pictures and labels are meant, in whose order the boxes "
         "are written; or a .txt file with a picture's name or id in each line",
     )
     add_labels(fuse)
-    fuse.add_argument("--evaluate", metavar="TRUTH", help="measure the result against this truth")
-    fuse.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add("--evaluate", metavar="TRUTH", help="measure the result against this truth")
+    add("--json", action="store_true", help="print the summary as JSON")
     fuse.set_defaults(command=_fuse)
 
 
@@ -65,31 +72,24 @@ def _weights(text: str) -> list[float]:
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import output_file
-
-    ending = ENDINGS.get(arguments.format or "", "")
-    with output_file(arguments.out, ending) as out:
+    with output_file(arguments.out, ENDINGS.get(arguments.format or "", "")) as out:
         _fuse_into(out, arguments)
 
 
 def _fuse_into(out: str, arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import notes, print_json, progress_bars
     from quorate.offline import fuse_files
     from quorate.storage.owner import owned_output
 
     files = expanded(arguments.files)
     _check_output(arguments.out, arguments.format, files)
     dataset, truth = _pictures(arguments.images), _pictures(arguments.evaluate)
-    if arguments.images is None:
-        dataset = truth
-    voting = arguments.method == "votes"
     with progress_bars() as report:
         done = fuse_files(
             files,
             _fusion(arguments),
-            dataset=dataset,
+            dataset=truth if arguments.images is None else dataset,
             labels=labels_told(arguments),
-            min_votes=None if voting else arguments.min_votes,
+            min_votes=None if arguments.method == "votes" else arguments.min_votes,
             progress=lambda name, read, size: report(f"{name}, MB", read >> 20, size >> 20),
         )
         with owned_output(out):
@@ -99,26 +99,28 @@ def _fuse_into(out: str, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(summary)
         return
-    _print_fused(summary)
+    counts = {one["name"]: one["boxes"] for one in summary["files"]}
+    rows = [
+        {"": name, "boxes": boxes} | summary["metrics"].get(name, {})
+        for name, boxes in (*counts.items(), ("fused", summary["boxes"]["out"]))
+    ]
+    print_table(rows, title=f"{summary['method']} → {summary['out']}")
+    votes = ", ".join(f"{n:,} with {v}" for v, n in summary["votes"].items())
+    note(f"{summary['pictures']:,} pictures; boxes by votes: {votes or 'none'}")
     notes(summary["notes"])
 
 
 def _pictures(location: str | None) -> Dataset | None:
+    from quorate.formats import read
+    from quorate.offline import picture_list
+
     if not location:  # a form that a person left empty gives an empty word
         return None
-    if location.lower().endswith(".txt"):
-        from quorate.offline import picture_list
-
-        return picture_list(location)
-    from quorate.formats import read
-
-    return read(location)
+    return picture_list(location) if location.lower().endswith(".txt") else read(location)
 
 
 def _check_output(out: str, format: str | None, files: Sequence[str]) -> None:
     """Refuse what cannot be written before anything is read."""
-    from quorate.errors import InputError
-
     if out in files:
         raise InputError(
             f"{out}: is read and written by the same command.",
@@ -126,14 +128,12 @@ def _check_output(out: str, format: str | None, files: Sequence[str]) -> None:
         )
     if files.count("-") > 1:
         raise InputError("Standard input (-) is given twice, but can be read once.")
-    if out == "-":
-        if (format or "") not in ENDINGS:
-            raise InputError(
-                f"-o -: annotations of {format} are more than one file.",
-                hint="write them to a folder or a .zip; cvat and coco fit into one file",
-            )
-        return
-    if format is None and not out.endswith((".parquet", ".json", ".json.gz")):
+    if out == "-" and (format or "") not in ENDINGS:
+        raise InputError(
+            f"-o -: annotations of {format} are more than one file.",
+            hint="write them to a folder or a .zip; cvat and coco fit into one file",
+        )
+    if format is None and out != "-" and not out.endswith((".parquet", ".json", ".json.gz")):
         raise InputError(
             f"{out}: written are .json, .json.gz (COCO results) and .parquet.",
             hint=f"--format {'|'.join(ANNOTATIONS)} writes annotations",
@@ -142,14 +142,14 @@ def _check_output(out: str, format: str | None, files: Sequence[str]) -> None:
 
 def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion | Method]:
     """The method and its settings, once the detectors' names are known."""
-    from quorate.errors import InputError
     from quorate.fusion.rules import Method
 
-    given = {
-        key: value for key in ("iou", "min_score") if (value := getattr(arguments, key)) is not None
-    }
-    if arguments.method == "votes" and arguments.min_votes is not None:
-        given["min_votes"] = arguments.min_votes
+    names = ("iou", "min_score", *(("min_votes",) if arguments.method == "votes" else ()))
+    given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
+    if arguments.method == "votes" and "min_votes" not in given and not arguments.settings:
+        raise InputError(
+            "--method votes needs --min-votes.", hint="for example --method votes --min-votes 2"
+        )
 
     def fusion(names: tuple[str, ...]) -> Fusion | Method:
         if arguments.weights:
@@ -164,10 +164,6 @@ def _fusion(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], Fusion
             return _checked(arguments.method, given, arguments.settings)
         return Method.named(arguments.method, **given)
 
-    if arguments.method == "votes" and arguments.min_votes is None and not arguments.settings:
-        raise InputError(
-            "--method votes needs --min-votes.", hint="for example --method votes --min-votes 2"
-        )
     return fusion
 
 
@@ -176,17 +172,11 @@ def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fus
     import yaml
     from pydantic import ValidationError
 
-    from quorate.errors import InputError
     from quorate.spec.base import spec_error
     from quorate.spec.fusion import METHODS
 
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(
-                f"--set {setting}: expected KEY=VALUE.", hint="for example --set confidence=max"
-            )
-        given[key] = yaml.safe_load(value)
+    said = pairs("--set", settings, "KEY=VALUE", "for example --set confidence=max")
+    given |= {key: yaml.safe_load(value) for key, value in said.items()}
     try:
         return METHODS[method].parsed(given)
     except ValidationError as error:
@@ -195,16 +185,15 @@ def _checked(method: str, given: dict[str, Any], settings: Sequence[str]) -> Fus
 
 def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
     """Write the fused boxes; returns what is to be said of it."""
+    from quorate.annotations import Annotations
+    from quorate.formats import write
+    from quorate.formats.coco.results_writing import write_results
+    from quorate.storage import writing
+
     if format is not None:
-        from quorate.annotations import Annotations
-        from quorate.formats import write
-
-        return write(
-            done.dataset, Annotations.from_detections(done.fused), out, format=format
-        ).notes
+        drawn = Annotations.from_detections(done.fused)
+        return write(done.dataset, drawn, out, format=format).notes
     if out.endswith(".parquet"):
-        from quorate.storage import writing
-
         labels, images = done.dataset.labels, done.dataset.images
         named = any(image.name != str(image.id) for image in images)
         with writing(out) as file:
@@ -214,8 +203,6 @@ def _write(done: FusedFiles, out: str, format: str | None) -> list[str]:
                 pictures={image.id: image.name for image in images} if named else None,
             )
         return []
-    from quorate.formats.coco.results_writing import write_results
-
     write_results(
         done.fused,
         out,
@@ -257,37 +244,20 @@ def _summary(
     return summary
 
 
-def _print_fused(summary: dict[str, Any]) -> None:
-    from quorate.cli.output import note, print_table
-
-    metrics = summary["metrics"]
-    counts = [(one["name"], one["boxes"]) for one in summary["files"]]
-    rows = [
-        {"": name, "boxes": boxes} | metrics.get(name, {})
-        for name, boxes in (*counts, ("fused", summary["boxes"]["out"]))
-    ]
-    print_table(rows, title=f"{summary['method']} → {summary['out']}")
-    votes = ", ".join(f"{n:,} with {v}" for v, n in summary["votes"].items())
-    note(f"{summary['pictures']:,} pictures; boxes by votes: {votes or 'none'}")
-
-
 def _measured(
     results: dict[str, Detections], truth: Dataset
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Each result's figures, and what is doubtful about them."""
     from quorate.evaluation.coco import evaluate
-    from quorate.evaluation.doubts import doubts, no_better
+    from quorate.evaluation.doubts import doubts
     from quorate.evaluation.effort import effort
 
-    names = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar100": "AR100"}
     metrics = {name: evaluate(boxes, truth) for name, boxes in results.items()}
     figures = {}
     for name, boxes in results.items():
         best = effort(boxes, truth)
-        figures[name] = {title: getattr(metrics[name], key) for key, title in names.items()} | {
+        figures[name] = {key.upper(): getattr(metrics[name], key) for key in MEASURES} | {
             "least edits": best.best.total,
             "from score": best.best_score,
         }
-    said = [doubt for name, boxes in results.items() for doubt in doubts(boxes, truth, name)]
-    worse = no_better(metrics, "fused")
-    return figures, [*said, *([worse] if worse else [])]
+    return figures, doubts(results, truth, metrics=metrics, ensemble="fused")

@@ -7,16 +7,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import Any, Literal, Protocol
+from typing import Any
+
+from quorate.display import merged
+from quorate.progress import Progress, silent
 
 _SIGNED = re.compile(r"[+-]\d*\.?\d+")
-
-
-class Report(Protocol):
-    """Tell how far a named part of the work is."""
-
-    def __call__(self, task: str, done: int, total: int) -> None:
-        """`done` of `total` pictures of `task` are finished."""
 
 
 def print_table(
@@ -26,8 +22,19 @@ def print_table(
     if as_json:
         print_json(list(rows))
         return
-    if not sys.stdout.isatty():
-        _print_plain(rows, title)
+    names = [name.replace("_", " ") for name in (rows[0] if rows else ("",))]
+    numbers = [_numeric([row[name] for row in rows]) for name in (rows[0] if rows else ("",))]
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    if not sys.stdout.isatty():  # for a file or a pipe; rich takes longer to load than to print
+        widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+        if title:
+            print(title)
+        for row in (names, *cells):
+            aligned = [
+                cell.rjust(width) if number else cell.ljust(width)
+                for cell, width, number in zip(row, widths, numbers, strict=True)
+            ]
+            print("  ".join(aligned).rstrip())
         return
     from rich import box
     from rich.console import Console
@@ -35,35 +42,18 @@ def print_table(
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in rows[0] if rows else ("",):
-        justify: Literal["left", "right"] = "right" if _numeric(rows, name) else "left"
-        table.add_column(name.replace("_", " "), justify=justify)
-    for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
+    for name, number in zip(names, numbers, strict=True):
+        table.add_column(name, justify="right" if number else "left")
+    for row in cells:
+        table.add_row(*map(escape, row))
     Console().print(table)
 
 
-def _print_plain(rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """The same without colours, for a file or a pipe; rich takes longer to load than to print."""
-    cells = [[name.replace("_", " ") for name in (rows[0] if rows else ())]]
-    cells += [[_cell(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numbers = [_numeric(rows, name) for name in (rows[0] if rows else ())]
-    if title:
-        print(title)
-    for row in cells:
-        aligned = [
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(row, widths, numbers, strict=True)
-        ]
-        print("  ".join(aligned).rstrip())
-
-
-def _numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+def _numeric(values: Iterable[Any]) -> bool:
     """Whether a column holds numbers, with gaps or not, signed words among them ("+0.013")."""
-    values = [row[name] for row in rows if row[name] is not None]
-    return any(isinstance(value, (int, float)) for value in values) or (
-        bool(values) and all(_SIGNED.fullmatch(str(value)) for value in values)
+    given = [value for value in values if value is not None]
+    return any(isinstance(value, (int, float)) for value in given) or (
+        bool(given) and all(_SIGNED.fullmatch(str(value)) for value in given)
     )
 
 
@@ -81,37 +71,27 @@ def _cell(value: Any) -> str:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Report]:
+def progress_bars() -> Iterator[Progress]:
     """Bars with rate and time left on stderr; nothing where that is no terminal."""
     if _quiet or not sys.stderr.isatty():
-        yield lambda task, done, total: None
+        yield silent
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class Rate(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
             speed = task.finished_speed or task.speed
             return Text(f"{speed:,.1f}/s" if speed else "", style="progress.data.speed")
 
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+    with progress.Progress(
+        progress.TextColumn("{task.description:<10}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
         Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
     ) as bars:
         tasks: dict[str, Any] = {}
 
@@ -155,13 +135,8 @@ def warn(message: str) -> None:
 
 def notes(remarks: Iterable[str]) -> None:
     """Say each remark once; those of several detectors that say the same are one."""
-    told: dict[str, list[str]] = {}
-    for remark in dict.fromkeys(remarks):
-        who, colon, what = remark.partition(": ")
-        told.setdefault(what if colon else "", []).append(who)
-    for what, names in told.items():
-        for who in [", ".join(names)] if what else names:
-            note(f"note: {who}: {what}" if what else f"note: {who}")
+    for remark in merged(remarks):
+        note(f"note: {remark}")
 
 
 _quiet = False

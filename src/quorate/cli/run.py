@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from quorate.errors import NotificationError
+from quorate.cli.arguments import count
+from quorate.cli.output import note, progress_bars, warn
+from quorate.cli.summary import print_summary
 
 
 def add_commands(commands: Any) -> None:
@@ -20,12 +17,13 @@ def add_commands(commands: Any) -> None:
         description="Run an ensemble on this machine. The same command again goes on where a "
         "killed run stopped, and redoes only what a changed spec touches.",
     )
-    run.add_argument("spec", help="spec file (YAML)")
-    run.add_argument("data", nargs="?", help="pictures, instead of the spec's own `data`")
-    run.add_argument("-o", "--out", default="out", help="folder for the results (default: out)")
-    run.add_argument("--fresh", action="store_true", help="forget what an earlier run has done")
-    run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
-    run.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add = run.add_argument
+    add("spec", help="spec file (YAML)")
+    add("data", nargs="?", help="pictures, instead of the spec's own `data`")
+    add("-o", "--out", default="out", help="folder for the results (default: out)")
+    add("--fresh", action="store_true", help="forget what an earlier run has done")
+    add("--workers", type=count, help="threads (default: one for each processor)")
+    add("--json", action="store_true", help="print the summary as JSON")
     run.set_defaults(command=_run)
 
     demo = commands.add_parser(
@@ -34,10 +32,9 @@ def add_commands(commands: Any) -> None:
         "decides. The spec, the detectors and the pictures are put into `parts` in the folder of "
         "the results, for you to change.",
     )
-    demo.add_argument(
-        "-o", "--out", default="out/demo", help="folder for the results (default: out/demo)"
-    )
-    demo.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add = demo.add_argument
+    add("-o", "--out", default="out/demo", help="folder for the results (default: out/demo)")
+    add("--json", action="store_true", help="print the summary as JSON")
     demo.set_defaults(command=_demo, data=None, fresh=False, workers=None)
 
 
@@ -45,7 +42,6 @@ def _demo(arguments: argparse.Namespace) -> None:
     import shlex
     from pathlib import Path
 
-    from quorate.cli.output import note
     from quorate.demo import unpack
 
     spec = arguments.spec = unpack(Path(arguments.out) / "parts")
@@ -60,14 +56,17 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     import os
 
-    from quorate.cli.output import progress_bars
-    from quorate.cli.summary import print_summary
     from quorate.ensemble import DetectionEnsemble
     from quorate.notifications import telling
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
     out = os.path.abspath(arguments.out)
-    with telling(ensemble.notify, ensemble=ensemble.name, run=out, problem=_warn) as ended:
+    with telling(
+        ensemble.notify,
+        ensemble=ensemble.name,
+        run=out,
+        problem=lambda error: warn(f"warning: {error}"),
+    ) as ended:
         with progress_bars() as progress:
             summary = ensemble.run(
                 arguments.data,
@@ -78,9 +77,3 @@ def _run(arguments: argparse.Namespace) -> None:
             )
         ended(summary)
     print_summary(summary, as_json=arguments.json)
-
-
-def _warn(problem: NotificationError) -> None:
-    from quorate.cli.output import warn
-
-    warn(f"warning: {problem}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from quorate import TYPE_CHECKING
+from quorate.cli.output import note, notes, print_json, print_table
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
     from quorate.labels import Labels
     from quorate.spec import Detector, EnsembleSpec
@@ -41,32 +42,30 @@ def add_commands(commands: Any) -> None:
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of a table")
     check.set_defaults(command=_check)
-    schema = commands.add_parser("schema")
-    schema.set_defaults(command=_schema)
+    commands.add_parser("schema").set_defaults(command=_schema)
     kinds = commands.add_parser("detectors")
     kinds.add_argument("--json", action="store_true", help="print JSON instead of a table")
     kinds.set_defaults(command=_detectors)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import notes, print_table
     from quorate.ensemble import DetectionEnsemble
     from quorate.labels import Labels, map_labels
 
     ensemble = DetectionEnsemble.from_yaml(arguments.spec)
-    if arguments.conformance:
-        from quorate.cli.conformance import print_findings
+    if arguments.conformance or arguments.pictures:
+        from quorate.cli import shown
 
-        print_findings(ensemble, tolerance=arguments.tolerance, as_json=arguments.json)
-        return
-    if arguments.pictures:
-        from quorate.cli.trying import print_tries
-
-        print_tries(ensemble, arguments.pictures, as_json=arguments.json)
+        if arguments.pictures:
+            shown.print_tries(ensemble, arguments.pictures, as_json=arguments.json)
+        else:
+            tolerance = arguments.tolerance
+            shown.print_conformance(ensemble, tolerance=tolerance, as_json=arguments.json)
         return
     vocabulary = None if arguments.no_load else _vocabulary(ensemble)
-    known = [((), {}) if arguments.no_load else _known(one) for one in ensemble.detectors]
-    found = [(one, words) for one, (words, _) in zip(ensemble.detectors, known, strict=True)]
+    detectors = ensemble.detectors
+    known = [((), {})] * len(detectors) if arguments.no_load else _known(detectors)
+    found = [(one, words) for one, (words, _) in zip(detectors, known, strict=True)]
     if vocabulary is not None and not len(vocabulary):  # pictures alone: as a run has it
         used = [detector.labels.get(word, word) for detector, words in found for word in words]
         vocabulary = Labels.from_names(dict.fromkeys(used))
@@ -79,16 +78,14 @@ def _check(arguments: argparse.Namespace) -> None:
             remarks += mapping.report(detector.name)
     told = {row["detector"]: about for row, (_, about) in zip(rows, known, strict=True) if about}
     if arguments.json:
-        rows = [row | {"about": told.get(row["detector"], {})} for row in rows]
-    print_table(
-        rows,
-        title=f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}",
-        as_json=arguments.json,
-    )
-    for name, about in () if arguments.json else told.items():
-        print(f"{name} was taken for")
-        for word, said in about.items():
-            print(f"  {word:<8} {said}")
+        print_json([row | {"about": told.get(row["detector"], {})} for row in rows])
+    else:
+        title = f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}"
+        print_table(rows, title=title)
+        for name, about in told.items():
+            print(f"{name} was taken for")
+            for word, said in about.items():
+                print(f"  {word:<8} {said}")
     notes(remarks)
 
 
@@ -100,7 +97,6 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
     """
     import os
 
-    from quorate.cli.output import note
     from quorate.formats import read
     from quorate.labels import Labels
     from quorate.steps.prepare import check_publishable
@@ -115,15 +111,19 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
     return labels
 
 
-def _known(detector: Detector) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The labels of a detector, and what it was taken for; it is loaded, or looked for."""
+def _known(detectors: Sequence[Detector]) -> list[tuple[tuple[str, ...], dict[str, str]]]:
+    """The labels of each, and what it was taken for; they are loaded, or looked for."""
     from quorate.detectors.container import ContainerDetector
     from quorate.steps import Runner
+    from quorate.steps.voter import load_all
 
-    if isinstance(detector, ContainerDetector):
-        return tuple(Runner.of(detector).detector.words.values()), {}
-    predictor = detector.load()
-    return tuple(predictor.labels), dict(getattr(predictor, "told", {}))
+    loaded = load_all(d for d in detectors if not isinstance(d, ContainerDetector))
+    return [
+        (tuple(Runner.of(one).detector.words.values()), {})
+        if isinstance(one, ContainerDetector)
+        else (tuple(loaded[one.name].labels), dict(getattr(loaded[one.name], "told", {})))
+        for one in detectors
+    ]
 
 
 def _schema(arguments: argparse.Namespace) -> None:
@@ -135,7 +135,6 @@ def _schema(arguments: argparse.Namespace) -> None:
 
 
 def _detectors(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import print_table
     from quorate.spec.detector import detector_kinds
 
     rows = [

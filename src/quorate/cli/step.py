@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from quorate import TYPE_CHECKING
-from quorate.cli import finish
+from quorate.cli.arguments import pairs
+from quorate.cli.output import note, notes
+from quorate.cli.pod import Progress, in_bucket
+from quorate.cli.summary import print_summary
+from quorate.errors import DetectorError, InputError, QuorateError, did_you_mean
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from quorate.ensemble import DetectionEnsemble
     from quorate.spec import Detector
     from quorate.steps import Checkpoint, Work
@@ -27,40 +29,40 @@ def add_commands(commands: Any) -> None:
         one.set_defaults(command=command)
         if name in ("detect", "stage", "fuse"):
             one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
-        return one
+        return one.add_argument
 
-    one = add("prepare", _prepare, "find the pictures and cut them into shards")
-    one.add_argument(
+    option = add("prepare", _prepare, "find the pictures and cut them into shards")
+    option(
         "--data",
         help="pictures, instead of the spec's own `data`; where QUORATE_BUCKET is set, a location "
         "without a scheme is a key in that bucket",
     )
-    one.add_argument("--method", help="fusion method, instead of the spec's own")
-    one.add_argument(
+    option("--method", help="fusion method, instead of the spec's own")
+    option(
         "--shard-size",
         metavar="N",
         default="auto",
         help="pictures in each shard (default: auto, chosen from their number)",
     )
-    one.add_argument("--count", metavar="FILE", help="write the number of shards to a file")
-    one.add_argument(
+    option("--count", metavar="FILE", help="write the number of shards to a file")
+    option(
         "--fuse",
         metavar="FILE",
         help="write true to a file where the shards are worth a fusion step each, or false",
     )
-    one = add("detect", _detect, "run one detector over one shard")
-    one.add_argument("--detector", required=True, help="which detector of the spec")
-    one.add_argument("--workers", type=int, help="threads (default: one per processor)")
-    one.add_argument(
+    option = add("detect", _detect, "run one detector over one shard")
+    option("--detector", required=True, help="which detector of the spec")
+    option("--workers", type=int, help="threads (default: one per processor)")
+    option(
         "--checkpoint",
         metavar="PLACE",
         help="S3 prefix, key of QUORATE_BUCKET or absolute path of a folder that keeps finished "
         "parts, so that another machine goes on from there",
     )
-    one = add("stage", _stage, "copy a shard's pictures into a folder, for a container detector")
-    one.add_argument("--to", required=True, metavar="FOLDER", help="where to copy them")
-    one = add("fuse", _fuse, "let the quorum decide on one shard")
-    one.add_argument(
+    option = add("stage", _stage, "copy a shard's pictures into a folder, for a container detector")
+    option("--to", required=True, metavar="FOLDER", help="where to copy them")
+    option = add("fuse", _fuse, "let the quorum decide on one shard")
+    option(
         "--status",
         metavar="NAME=STATUS",
         action="append",
@@ -68,21 +70,39 @@ def add_commands(commands: Any) -> None:
         help="how a detector's task ended, in Argo's words: it gives the reason where the "
         "detector left none; may be repeated",
     )
-    one.add_argument(
+    option(
         "--workflow",
         metavar="NAME",
         help="the workflow that this is a step of: its API server is asked why a detector left "
         "neither boxes nor a reason",
     )
-    one.add_argument("--namespace", default="", help="the workflow's namespace")
-    one = add(
+    option("--namespace", default="", help="the workflow's namespace")
+    option = add(
         "publish", _publish, "fuse the remaining shards, write the annotations and the report"
     )
-    one.add_argument("-o", "--out", required=True, help="folder for the results")
-    one.add_argument(
+    option("-o", "--out", required=True, help="folder for the results")
+    option(
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
     )
-    finish.add_command(steps)
+    what = "tell how a workflow went and mark it if degraded; it never changes the result"
+    finish = steps.add_parser("finish", help=what, description=what)
+    option = finish.add_argument
+    option("spec", nargs="?", help="spec file (YAML): its `notify` says who is told")
+    option("--workflow", required=True, metavar="NAME", help="the workflow's name")
+    option("--namespace", default="", help="the workflow's namespace")
+    option(
+        "--status",
+        required=True,
+        help="how it ended, in Argo's words: Succeeded, Failed, Error; Running: it starts",
+    )
+    option(
+        "--failures",
+        metavar="JSON",
+        help="what failed, as Argo lists it; used where the API server does not answer",
+    )
+    option("--summary", metavar="FILE", help="the summary.json that publish wrote")
+    option("--results", metavar="PLACE", help="where the results are, to link to")
+    finish.set_defaults(command=_finish)
 
 
 def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
@@ -101,8 +121,6 @@ def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
 
 
 def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
-    from quorate.errors import InputError, did_you_mean
-
     named = {detector.name: detector for detector in ensemble.detectors}
     if name not in named:
         raise InputError(
@@ -113,14 +131,17 @@ def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import notes
-    from quorate.cli.pod import Progress, in_bucket
     from quorate.spec import with_method
     from quorate.steps import check_shards, fused_apart, prepare
     from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
-    size = _size(arguments.shard_size)
+    given = arguments.shard_size
+    if given not in ("auto", "") and (not given.isdecimal() or int(given) < 1):
+        raise InputError(
+            f"A shard of {given} pictures cannot be made; it takes a number from 1, or auto."
+        )
+    size = int(given) if given.isdecimal() else None
     lost: tuple[str, ...] = ()
     if arguments.data:
         ensemble = ensemble.model_copy(update={"data": in_bucket(arguments.data)})
@@ -137,23 +158,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
     print(plan.shards)
 
 
-def _size(given: str) -> int | None:
-    """Pictures a shard; None where they are to be chosen."""
-    from quorate.errors import InputError
-
-    if given in ("auto", ""):
-        return None
-    if not given.isdecimal() or int(given) < 1:
-        raise InputError(
-            f"A shard of {given} pictures cannot be made; it takes a number from 1, or auto."
-        )
-    return int(given)
-
-
 def _detect(arguments: argparse.Namespace) -> None:
-    from quorate.cli.pod import Progress
     from quorate.detectors.container import ContainerDetector
-    from quorate.errors import DetectorError, QuorateError
     from quorate.steps import Runner, Voter, detect
     from quorate.steps.whole import processors
 
@@ -194,8 +200,6 @@ def _checkpoint(place: str | None) -> Checkpoint | None:
     """Where finished parts are kept; None, with a note, for a place that no other machine knows."""
     import os
 
-    from quorate.cli.output import note
-    from quorate.cli.pod import in_bucket
     from quorate.steps import Checkpoint
 
     if not place:
@@ -209,7 +213,6 @@ def _checkpoint(place: str | None) -> Checkpoint | None:
 def _stage(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from quorate.cli.output import note
     from quorate.detectors.container import ContainerDetector
     from quorate.steps import stage
 
@@ -224,41 +227,29 @@ def _stage(arguments: argparse.Namespace) -> None:
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
-    from quorate.errors import InputError
     from quorate.steps import fuse
 
     ensemble, work = _given(arguments)
-    statuses = {}
-    for given in arguments.status:
-        name, equals, status = given.partition("=")
-        if not equals:
-            raise InputError(f"--status {given}: is not NAME=STATUS.")
-        statuses[_named(ensemble, name).name] = status
+    given = pairs("--status", arguments.status, "NAME=STATUS")
+    statuses = {_named(ensemble, name).name: status for name, status in given.items()}
+    workflow, shard = arguments.workflow, arguments.shard
 
     def ask() -> dict[str, str]:
-        return _told_by_argo(arguments.namespace, arguments.workflow, arguments.shard)
+        """Why detectors failed, by name; where the API server does not answer, a note."""
+        from quorate.argo.runs.finish import detector_failures
 
-    print(fuse(work, arguments.shard, ensemble, statuses=statuses, ask=ask).detections)
+        try:
+            return detector_failures(arguments.namespace, workflow, shard) if workflow else {}
+        except QuorateError as error:
+            note(f"note: why a detector failed cannot be asked: {error.message}")
+            return {}
 
-
-def _told_by_argo(namespace: str, workflow: str | None, shard: int) -> dict[str, str]:
-    """Why detectors failed, by name; where the API server does not answer, a note."""
-    from quorate.argo.runs.finish import detector_failures
-    from quorate.cli.output import note
-    from quorate.errors import QuorateError
-
-    try:
-        return detector_failures(namespace, workflow, shard) if workflow else {}
-    except QuorateError as error:
-        note(f"note: why a detector failed cannot be asked: {error.message}")
-        return {}
+    print(fuse(work, shard, ensemble, statuses=statuses, ask=ask).detections)
 
 
 def _publish(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from quorate.cli.pod import Progress
-    from quorate.cli.summary import print_summary
     from quorate.steps import fuse, publish
     from quorate.storage import write_bytes
 
@@ -270,3 +261,21 @@ def _publish(arguments: argparse.Namespace) -> None:
     if arguments.degraded:
         write_bytes(arguments.degraded, b"true" if summary.degraded else b"false")
     print_summary(summary)
+
+
+def _finish(arguments: argparse.Namespace) -> None:
+    from quorate.argo.runs.finish import Ended, finish
+
+    run = Ended(
+        workflow=arguments.workflow,
+        namespace=arguments.namespace,
+        status=arguments.status,
+        failures=arguments.failures,
+        summary=arguments.summary,
+        results=in_bucket(arguments.results) if arguments.results else None,
+    )
+    notice = finish(run, arguments.spec, note)
+    if notice is not None:
+        print(notice.title)
+        for line in notice.lines:
+            print(f"  {line}")

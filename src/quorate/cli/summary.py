@@ -16,43 +16,53 @@ if TYPE_CHECKING:
 MOST = 5
 
 
-def print_summary(summary: Summary, *, as_json: bool = False) -> None:
-    """Print the table of voters and the files, or the whole summary as JSON."""
+def print_summary(summary: Summary, *, as_json: bool = False, import_next: bool = True) -> None:
+    """Print the table of voters and the files, or the whole summary as JSON.
+
+    `import_next` tells how the files come into CVAT.
+    """
     if as_json:
         import msgspec
 
         print(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode())
         return
     measured = summary.ensemble.ap is not None
-    rows: list[dict[str, Any]] = []
-    for voter in (*summary.detectors, summary.ensemble):
-        row: dict[str, Any] = {"": voter.name, "boxes": voter.boxes}
-        if measured:
-            row |= {"AP": voter.ap, "AP50": voter.ap50} | _effort(voter)
-        rows.append(row)
+    rows = [
+        {"": voter.name, "boxes": voter.boxes} | (_measured(voter) if measured else {})
+        for voter in (*summary.detectors, summary.ensemble)
+    ]
     print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")
     votes = ", ".join(f"{count:,} with {votes}" for votes, count in summary.votes.items())
-    many = list(summary.votes) != ["1"]
-    if summary.published:
-        boxes = "box" if summary.published == 1 else "boxes"
-        note(f"published: {summary.published:,} {boxes} ({votes} vote{'s' * many})")
-    else:
-        note("published: no box")
+    many = "s" * (list(summary.votes) != ["1"])
+    boxes = "box" if summary.published == 1 else "boxes"
+    told = f"{summary.published:,} {boxes} ({votes} vote{many})" if summary.published else "no box"
+    note(f"published: {told}")
     if measured:
         _say_effort(summary)
     for voter in summary.detectors:
         if voter.failed:
             warn(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
     if summary.skipped:
-        many = len(summary.skipped) > 1
-        warn(f"{len(summary.skipped):,} picture{'s' * many} could not be read:")
+        warn(
+            f"{len(summary.skipped):,} picture{'s' * (len(summary.skipped) > 1)} could not be read:"
+        )
         for line in _by_reason(summary.skipped):
             warn(f"  {line}")
     notes(summary.notes)
     note("wrote:")
     for file in listed(summary.files):
         note(f"  {file}")
-    _say_what_next(summary.files)
+    for file in (one for one in summary.files if one.endswith("report.html")):
+        note(f"look at: {file}")
+    for file in (one for one in summary.files if one.endswith("annotations.xml") and import_next):
+        note(
+            "into CVAT: create a task with the same pictures and the labels of "
+            f"{file.replace('annotations.xml', 'labels.json')} (paste it into the label editor's "
+            f"Raw view);\n           then Upload annotations, CVAT 1.1, {file}\n"
+            "           pictures in sub-folders: make a ZIP inside the data folder "
+            "(zip -r ../pictures.zip .) and create the task from it;\n"
+            "           CVAT forgets the folders of files that are chosen one by one"
+        )
 
 
 def _by_reason(pictures: Sequence[Skipped]) -> Iterator[str]:
@@ -68,10 +78,10 @@ def _by_reason(pictures: Sequence[Skipped]) -> Iterator[str]:
         yield f"{len(names):,}: {why}, the first {names[0]}; summary.json lists them"
 
 
-def _effort(voter: Voted) -> dict[str, Any]:
+def _measured(voter: Voted) -> dict[str, Any]:
     left = voter.effort or {}
-    best = left.get("best", {}).get("edits")
-    return {"edits": left.get("edits"), "least": best, "from score": left.get("best_score")}
+    best = {"least": left.get("best", {}).get("edits"), "from score": left.get("best_score")}
+    return {"AP": voter.ap, "AP50": voter.ap50, "edits": left.get("edits")} | best
 
 
 def _say_effort(summary: Summary) -> None:
@@ -95,20 +105,3 @@ def _say_effort(summary: Summary) -> None:
             f"  each from its best score on (`publish: {{min_score: {left['best_score']:g}}}`): "
             f"{best.edits:,}, {best.told}"
         )
-
-
-def _say_what_next(files: tuple[str, ...]) -> None:
-    for file in files:
-        if file.endswith("report.html"):
-            note(f"look at: {file}")
-    for file in files:
-        if file.endswith("annotations.xml"):
-            labels = file.replace("annotations.xml", "labels.json")
-            note(
-                "into CVAT: create a task with the same pictures and the labels of "
-                f"{labels} (paste it into the label editor's Raw view);\n"
-                f"           then Upload annotations, CVAT 1.1, {file}\n"
-                "           pictures in sub-folders: make a ZIP inside the data folder "
-                "(zip -r ../pictures.zip .) and create the task from it;\n"
-                "           CVAT forgets the folders of files that are chosen one by one"
-            )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from quorate import TYPE_CHECKING
-from quorate.cli.numbers import count, method
+from quorate.cli.arguments import count, method
+from quorate.cli.output import aside, note, notes, print_json, print_table, progress_bars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning import CalibrationResult, Labelled, Tuned
     from quorate.tuning.split import Folds
@@ -29,40 +28,34 @@ def add_commands(commands: Any) -> None:
         "measured on pictures that the search has not seen.",
     )
     for command in (calibrate, tune):
-        command.add_argument("spec", help="spec file (YAML)")
-        command.add_argument("-o", "--out", help="spec file to write, - for standard "
-                             "output (default: print figures only)")  # fmt: skip
-        command.add_argument("--fit", help="labelled pictures, instead of the spec's own `data`")
-        command.add_argument("--truth", help="data set with their truth (default: their own)")
-        command.add_argument(
-            "--report", help="other labelled pictures, for the figures (default: cross-validation)"
-        )
-        command.add_argument("--folds", type=int, default=5, help="parts of the pictures, each "
-                             "held out once (default: 5)")  # fmt: skip
-        command.add_argument("--together", choices=("picture", "folder"), default="picture",
-                             help="what is kept whole in one part (default: picture)")  # fmt: skip
-        command.add_argument(
-            "--work",
-            default="out/work",
-            help="the work folder of `quorate run` (default: out/work)",
-        )
-        command.add_argument("--workers", type=count, help="threads (default: one per processor)")
-        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    calibrate.add_argument("--method", action="append", dest="methods", metavar="METHOD",
-                           help="temperature, beta or isotonic; may be repeated "
-                           "(default: the best of all)")  # fmt: skip
-    calibrate.add_argument(
-        "--per-label", action="store_true", help="a map for each label that has enough boxes"
-    )
+        add = command.add_argument
+        add("spec", help="spec file (YAML)")
+        add("-o", "--out", help="spec file to write, - for standard output (default: print figures "
+            "only)")  # fmt: skip
+        add("--fit", help="labelled pictures, instead of the spec's own `data`")
+        add("--truth", help="data set with their truth (default: their own)")
+        add("--report", help="other labelled pictures, for the figures (default: cross-validation)")
+        add("--folds", type=int, default=5, help="parts of the pictures, each held out once "
+            "(default: 5)")  # fmt: skip
+        add("--together", choices=("picture", "folder"), default="picture",
+            help="what is kept whole in one part (default: picture)")  # fmt: skip
+        add("--work", default="out/work", help="the work folder of `quorate run` (default: "
+            "out/work)")  # fmt: skip
+        add("--workers", type=count, help="threads (default: one per processor)")
+        add("--json", action="store_true", help="print JSON instead of a table")
+    add = calibrate.add_argument
+    add("--method", action="append", dest="methods", metavar="METHOD", help="temperature, beta or "
+        "isotonic; may be repeated (default: the best of all)")  # fmt: skip
+    add("--per-label", action="store_true", help="a map for each label that has enough boxes")
     calibrate.set_defaults(command=_calibrate)
-    tune.add_argument("--objective", choices=("ap", "ap50", "f1"), default="ap",
-                      help="the measure to maximise (default: ap)")  # fmt: skip
-    tune.add_argument("--method", action="append", type=method, dest="methods", metavar="METHOD",
-                      help="voting, wbf, nms, soft_nms, nmw or a method of voting; may be "
-                      "repeated (default: all)")  # fmt: skip
-    tune.add_argument("--settings", type=count, default=2000, help="about how many are measured "
-                      "(default: 2000)")  # fmt: skip
-    tune.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: 0)")
+    add = tune.add_argument
+    add("--objective", choices=("ap", "ap50", "f1"), default="ap",
+        help="the measure to maximise (default: ap)")  # fmt: skip
+    add("--method", action="append", type=method, dest="methods", metavar="METHOD",
+        help="voting, wbf, nms, soft_nms, nmw or a method of voting; may be repeated (default: "
+        "all)")  # fmt: skip
+    add("--settings", type=count, default=2000, help="about how many are measured (default: 2000)")
+    add("--seed", type=int, default=0, help="seed of all random choices (default: 0)")
     tune.set_defaults(command=_tune)
 
 
@@ -115,7 +108,6 @@ def _write(
     """Write the spec with the result applied, where `--out` asks for it."""
     from pathlib import Path
 
-    from quorate.cli.output import note
     from quorate.tuning.writing import spec_text, write_spec
 
     source = Path(arguments.spec)
@@ -127,7 +119,6 @@ def _write(
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import aside, notes, print_json, progress_bars
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning import calibrate
     from quorate.tuning.maps import METHODS, written_map
@@ -145,13 +136,9 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         )
     with aside(arguments.out):
         if arguments.json:
-            print_json(
-                {
-                    "held_out": result.held_out,
-                    "detectors": [one.to_dict() for one in result.detectors],
-                    "notes": list(result.notes),
-                }
-            )
+            detectors = [one.to_dict() for one in result.detectors]
+            told = {"held_out": result.held_out, "detectors": detectors}
+            print_json(told | {"notes": list(result.notes)})
         else:
             _print_calibrations(result)
     notes(result.notes)
@@ -164,8 +151,6 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
 
 def _print_calibrations(result: CalibrationResult) -> None:
-    from quorate.cli.output import note, print_table
-
     rows = [
         {
             "detector": one.name,
@@ -187,7 +172,6 @@ def _print_calibrations(result: CalibrationResult) -> None:
 def _tune(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from quorate.cli.output import aside, note, notes, print_json, progress_bars
     from quorate.ensemble import DetectionEnsemble
     from quorate.tuning.space import METHODS, written_fusion
     from quorate.tuning.tune import tune
@@ -219,31 +203,29 @@ def _tune(arguments: argparse.Namespace) -> None:
         note("The spec's own fusion did as well or better where it was held out, so it stays.")
     elif result.over_given.low is not None and result.over_given.low <= 0:
         note("The gain may be chance: its interval holds 0. More labelled pictures would tell.")
-    fusion = written_fusion(result.fusion)
-    _write(
-        arguments,
-        ensemble,
-        result,
-        lambda text: with_fusion(text, fusion, result.sentence()) if result.better else text,
-    )
+
+    def edit(text: str) -> str:
+        fusion = written_fusion(result.fusion)
+        return with_fusion(text, fusion, result.sentence()) if result.better else text
+
+    _write(arguments, ensemble, result, edit)
 
 
 def _print_tuned(result: Tuned) -> None:
     import yaml
 
-    from quorate.cli.output import note, print_table
     from quorate.tuning.space import written_fusion
 
-    own, alone = result.over_given, result.over_alone
-    tuned = {"": "tuned", result.objective: result.tuned, "gain": None, "low": None, "high": None}
-    rows = [tuned] + [
-        {"": name, result.objective: value, "gain": f"{gain.value:+.3f}",
-         "low": gain.low, "high": gain.high}
-        for name, value, gain in (
-            (f"the spec as it was ({result.given_fusion.method})", result.given, own),
-            (f"best single detector ({result.single})", result.alone, alone),
-        )
-    ]  # fmt: skip
+    own, measure = result.over_given, result.objective
+    rows: list[dict[str, Any]] = [
+        {"": "tuned", measure: result.tuned, "gain": None, "low": None, "high": None}
+    ]
+    for name, value, gain in (
+        (f"the spec as it was ({result.given_fusion.method})", result.given, own),
+        (f"best single detector ({result.single})", result.alone, result.over_alone),
+    ):
+        interval = {"gain": f"{gain.value:+.3f}", "low": gain.low, "high": gain.high}
+        rows.append({"": name, measure: value} | interval)
     print_table(rows, title=f"Held out: {result.held_out}")
     if result.spread is not None:
         note(f"gain over the spec, fold by fold: {own.value:+.3f} ± {result.spread:.3f}")

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from quorate.errors import DetectorError
 from quorate.spec.base import Location
 from quorate.spec.detector import Detector
+from quorate.spec.words import problem
 
 RESERVED = "QUORATE_"
 Word = Annotated[str, Field(min_length=1)]
@@ -47,13 +48,14 @@ class ContainerDetector(Detector):
             raise ValueError("a container decides itself what it looks at: no `tta`, no `tiles`")
         for name in self.env:
             if name.startswith(RESERVED):
-                raise ValueError(f"env: '{name}' is for the step contract to set")
+                said = f"'{name}' is for the step contract to set"
+                raise problem("env", said, ("env", name))
         known = set(self.words.values())
         if self.names and len(known) < len(self.names):
-            raise ValueError("names: one label stands twice")
+            raise problem("names", "one label stands twice", ("names",))
         for word in self.labels if known else ():
             if word not in known:
-                raise ValueError(f"labels: '{word}' is not among `names`")
+                raise problem("label", f"'{word}' is not among `names`", ("labels", word))
         return self
 
     @property

@@ -15,16 +15,9 @@ ROUNDING = 1e-3
 def check(
     xyxy: NDArray[np.float32], score: NDArray[np.float32], *, single: str, too_high: str | None
 ) -> None:
-    """Refuse numbers that no box and no score can have.
+    """DetectorError for a coordinate (n, 4) or a score (n,) that is no finite number, or above 1.
 
-    Args:
-        xyxy: (n, 4), in any frame.
-        score: (n,).
-        single: how to run the model in single precision, for a hint.
-        too_high: what to do about scores above 1, for a hint.
-
-    Raises:
-        DetectorError: a coordinate or a score is NaN or infinite, or a score is above 1.
+    Hints are how to run the model in `single` precision, and what to do about scores `too_high`.
     """
     if not (np.isfinite(score).all() and np.isfinite(xyxy).all()):
         bad = np.count_nonzero(~(np.isfinite(score) & np.isfinite(xyxy).all(axis=1)))
@@ -50,17 +43,10 @@ def finish(
     picture: tuple[int, int],
     most: int,
 ) -> tuple[Boxes, NDArray[np.intp]]:
-    """Clip boxes to their picture, drop empty ones, order the rest and keep the best.
+    """Clip boxes to their `picture` of (height, width), drop empty ones, keep the `most` best.
 
-    Args:
-        xyxy: (n, 4), pixels of the picture.
-        score: (n,), at most 1 but for rounding.
-        label: (n,).
-        picture: its (height, width).
-        most: how many boxes are kept.
-
-    Returns:
-        The boxes by falling score, ties by corners, then label; and (k,), the rows they were.
+    Boxes (n, 4) are in its pixels, scores (n,) at most 1 but for rounding. Returns the boxes by
+    falling score, ties by corners, then label; and (k,), the rows they were.
     """
     height, width = picture
     shown = xyxy.clip(0, np.array([width, height, width, height])).astype(np.float32)

@@ -3,77 +3,61 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import yaml
 
-from quorate.detectors.files import check_start
-from quorate.errors import DetectorError, InputError
+from quorate.detectors.files import read_file
+from quorate.errors import DetectorError, QuorateError
+from quorate.labels import VOCABULARIES
 from quorate.networks import listed_names
-from quorate.storage import open_file
 
 MOST_BYTES = 1 << 20
 
-_COCO91 = """__background__,person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,
-traffic light,fire hydrant,N/A,stop sign,parking meter,bench,bird,cat,dog,
-horse,sheep,cow,elephant,bear,zebra,giraffe,N/A,backpack,umbrella,N/A,
-N/A,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,
-baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,N/A,
-wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,
-carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,N/A,
-dining table,N/A,N/A,toilet,N/A,tv,laptop,mouse,remote,keyboard,cell phone,
-microwave,oven,toaster,sink,refrigerator,N/A,book,clock,vase,scissors,
-teddy bear,hair drier,toothbrush""".replace("\n", "").split(",")
-_VOC = """aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike
-person pottedplant sheep sofa train tvmonitor"""
 
-KNOWN: dict[str, tuple[str, ...]] = {
-    "coco": tuple(name for name in _COCO91[1:] if name != "N/A"),
-    "coco91": tuple(_COCO91),
-    "voc": tuple(_VOC.split()),
-}
-"""COCO's 80 labels; the same by COCO's ids, 0 to 90, with background and gaps; PASCAL VOC's."""
-ELSEWHERE = {
-    "objects365": "365 names: the `names` of Ultralytics' Objects365.yaml, or its own JSON",
-    "openimages": "601 names, in several orders: the .yaml or .json that the model came with",
-    "lvis": "1,203 names: the `names` of Ultralytics' lvis.yaml, or lvis_v1_val.json itself",
-}
-"""Vocabularies that are known, but too long or of too many orders to be carried here."""
+@cache
+def known(word: str) -> tuple[str, ...]:
+    """The labels of a vocabulary of `VOCABULARIES`, in its order."""
+    file = files("quorate.detectors") / "vocabularies" / f"{word}.txt"
+    return tuple(file.read_text("utf-8").splitlines())
+
+
+def told_names(names: Sequence[str], base: int | str = "the first") -> str:
+    """How many there are, which is first, at number `base`, and whose order it is if known."""
+    text = f"{len(names):,}: {base} is {names[0]!r}"
+    for word, order in VOCABULARIES.items():
+        if tuple(names) == known(word):
+            return f"{text}, then {names[1]!r}, {names[2]!r}: the order of {order}"
+    return text
 
 
 def given_names(names: str | tuple[str, ...], *, detector: str) -> tuple[str, ...]:
     """The labels in the order of their numbers; () where the spec gives none.
 
-    Args:
-        names: the labels, a word of `KNOWN`, or a file: .json and .yaml with a list, numbers with
-            names, `names`, or COCO's `categories` (by rising id); any other has one label a line.
-        detector: its name, for errors.
-
-    Raises:
-        DetectorError: the file is none of these, or the vocabulary is not carried here.
-        StorageError: the file is in S3, which does not answer.
+    `names` are the labels, a word of `VOCABULARIES`, or a file: .json and .yaml with a list,
+    numbers with names, `names`, or COCO's `categories` (by rising id); any other has a label a
+    line. DetectorError where it is none of these, StorageError where S3 does not answer.
     """
     if not isinstance(names, str):
         return names
-    if names in KNOWN:
-        return KNOWN[names]
-    if names in ELSEWHERE:
-        raise DetectorError(
-            f"`names: {names}` of the detector '{detector}': these are not carried here "
-            f"({ELSEWHERE[names].partition(':')[0]}).",
-            hint=f"name a file of them, for example `names: {names}.yaml`:"
-            f"{ELSEWHERE[names].partition(':')[2]}",
-        )
-    text = _text(names)
-    if names.lower().endswith((".json", ".yaml", ".yml")):
+    if names in VOCABULARIES:
+        return known(names)
+    return listed_names(_inner(parsed(_text(names), names)), names)
+
+
+def parsed(text: str, file: str, error: type[QuorateError] = DetectorError) -> Any:
+    """What a file of names says: the value of .json or .yaml, else its lines; else the error."""
+    if file.lower().endswith((".json", ".yaml", ".yml")):
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise DetectorError(f"{names}: cannot be read ({error}).") from None
-        return listed_names(_inner(value), names)
-    lines = tuple(line.strip() for line in text.rstrip().split("\n"))
+            return yaml.safe_load(text)
+        except yaml.YAMLError as fault:
+            raise error(f"{file}: cannot be read ({fault}).") from None
+    lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
-        raise DetectorError(f"{names}:{lines.index('') + 1}: the line is empty.")
+        raise error(f"{file}:{lines.index('') + 1}: the line is empty.")
     return lines
 
 
@@ -90,24 +74,15 @@ def _inner(value: Any) -> Any:
 
 
 def _text(location: str) -> str:
+    data = read_file(
+        location,
+        most=MOST_BYTES,
+        what="a list of names",
+        large="of COCO's annotations, keep the `categories` alone",
+        missing="`names` is a list, a file (looked for in "
+        f"{os.path.dirname(location) or '.'}), or one of {', '.join(VOCABULARIES)}",
+    )
     try:
-        with open_file(location) as file:
-            data = file.read(MOST_BYTES + 1)
-    except InputError as error:
-        folder = os.path.dirname(location)
-        raise DetectorError(
-            error.message,
-            hint=error.hint
-            or f"`names` is a list, a file (looked for in {folder or '.'}), or one of "
-            f"{', '.join(KNOWN)}",
-        ) from None
-    if len(data) > MOST_BYTES:
-        raise DetectorError(
-            f"{location}: larger than {MOST_BYTES >> 20} MiB, so not a list of names.",
-            hint="of COCO's annotations, keep the `categories` alone",
-        )
-    check_start(location, data)
-    try:
-        return bytes(data).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DetectorError(f"{location}: cannot be read as text ({error}).") from None

@@ -23,12 +23,9 @@ EDGE = 1.0
 def suspicions(
     found: Sequence[Boxes], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
 ) -> list[str]:
-    """What is odd about the boxes of some pictures, in words; [] where nothing is.
+    """What is odd about the boxes of some pictures of (height, width), in words; [] for nothing.
 
-    Args:
-        found: the boxes of each picture.
-        sizes: its (height, width).
-        labels: the words that they may have.
+    `labels` are the words that they may have.
     """
     count = sum(len(boxes.score) for boxes in found)
     if not count:

@@ -2,8 +2,7 @@
 
 In the order to read: `truth` lays out what is right, `matching` pairs boxes with it on `kernels`,
 `coco` makes the metrics, `effort` counts what a person still has to do, `compare` sets several
-results side by side; `agreement` needs no truth;
-`reliability` asks what scores are worth; `backends` are other implementations of the metrics.
+results side by side; `agreement` needs no truth; `reliability` asks what scores are worth.
 """
 
 from __future__ import annotations

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import positions_in
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Ints
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 MIN_SCORE = 0.25
 
@@ -174,14 +173,12 @@ def agreement(
     np.maximum.at(surest, group, members.score)
 
     image_id = np.array([image.id for image in dataset.images], dtype=np.int64)
-    unknown = groups.image_id[~np.isin(groups.image_id, image_id)]
-    if len(unknown):
+    picture = positions_in(image_id, groups.image_id)
+    if (picture < 0).any():
         raise InputError(
-            f"{len(unknown)} boxes are on pictures that the data set has not, "
-            f"the first on image id {unknown[0]}."
+            f"{np.count_nonzero(picture < 0)} boxes are on pictures that the data set has not, "
+            f"the first on image id {groups.image_id[picture < 0][0]}."
         )
-    order = np.argsort(image_id, kind="stable")
-    picture = order[np.searchsorted(image_id, groups.image_id, sorter=order)]
     doubt = surest * (m - votes) / max(m - 1, 1)
     weight = np.bincount(picture, surest, len(image_id))
     disagreement = np.bincount(picture, doubt, len(image_id)) / (1 + weight)

@@ -1,35 +1,41 @@
-"""COCO's twelve numbers, per category too, and the curves behind them."""
+"""COCO's twelve numbers, per category too, and the curves behind them.
+
+`hotcoco` (Rust, columns in and out) does the work; `pycocotools`, the reference, is the fallback
+and gives the same numbers, slowly.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
-from quorate.errors import InputError
+from quorate.errors import InputError, MissingExtraError
 from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes, known_sizes
+from quorate.masks import Masks
 
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
-    from quorate.evaluation.backends import Accumulated, Backend
-
-STATISTICS = {
-    "ap": "mean of AP over IoU .50:.05:.95",
-    "ap50": "AP at IoU .50",
-    "ap75": "AP at IoU .75",
-    "ap_small": "AP of objects under 32² pixels",
-    "ap_medium": "AP of objects from 32² to 96² pixels",
-    "ap_large": "AP of objects over 96² pixels",
-    "ar1": "recall with one box a picture and category",
-    "ar10": "recall with ten boxes a picture and category",
-    "ar100": "recall with a hundred boxes a picture and category",
-    "ar_small": "ar100 of small objects",
-    "ar_medium": "ar100 of medium objects",
-    "ar_large": "ar100 of large objects",
+_PLACES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+    "ap": ("mean of AP over IoU .50:.05:.95", "precision", (..., 0, 2)),
+    "ap50": ("AP at IoU .50", "precision", (0, ..., 0, 2)),
+    "ap75": ("AP at IoU .75", "precision", (5, ..., 0, 2)),
+    "ap_small": ("AP of objects under 32² pixels", "precision", (..., 1, 2)),
+    "ap_medium": ("AP of objects from 32² to 96² pixels", "precision", (..., 2, 2)),
+    "ap_large": ("AP of objects over 96² pixels", "precision", (..., 3, 2)),
+    "ar1": ("recall with one box a picture and category", "recall", (..., 0, 0)),
+    "ar10": ("recall with ten boxes a picture and category", "recall", (..., 0, 1)),
+    "ar100": ("recall with a hundred boxes a picture and category", "recall", (..., 0, 2)),
+    "ar_small": ("ar100 of small objects", "recall", (..., 1, 2)),
+    "ar_medium": ("ar100 of medium objects", "recall", (..., 2, 2)),
+    "ar_large": ("ar100 of large objects", "recall", (..., 3, 2)),
 }
+"""Name -> meaning, and of which part of which array of `Accumulated` each is the mean."""
+STATISTICS = {name: meaning for name, (meaning, _, _) in _PLACES.items()}
 """Name -> meaning, in the order in which pycocotools prints them."""
 
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
@@ -116,6 +122,7 @@ class CocoMetrics:
         }
 
 
+Backend = Literal["hotcoco", "pycocotools"]
 IouType = Literal["bbox", "segm"]
 """What is compared: boxes, or masks."""
 
@@ -139,8 +146,6 @@ def evaluate(
     Raises InputError when the data set has no truth, or a box lies on a picture or has a category
     that the data set does not know, or masks are to be compared in a picture of unknown size.
     """
-    from quorate.evaluation.backends import accumulate
-
     if backend not in ("hotcoco", "pycocotools"):
         raise InputError(f"No COCO evaluator '{backend}'; there are hotcoco and pycocotools.")
     frame = Frame.of(dataset)
@@ -187,7 +192,7 @@ def evaluate(
             )
         )
     return CocoMetrics(
-        **{name: _known_mean(values) for name, values in _statistics(done).items()},
+        **{n: _known_mean(getattr(done, array)[at]) for n, (_, array, at) in _PLACES.items()},
         images=len(frame.image_id),
         objects=int(objects.sum()),
         boxes=len(found),
@@ -201,25 +206,6 @@ def _known_mean(values: Floats) -> float | None:
     return float(np.mean(known)) if known.size else None
 
 
-def _statistics(done: Accumulated) -> dict[str, Floats]:
-    """What each of the twelve is the mean of."""
-    precision, recall = done.precision, done.recall
-    return {
-        "ap": precision[..., 0, 2],
-        "ap50": precision[0, ..., 0, 2],
-        "ap75": precision[5, ..., 0, 2],
-        "ap_small": precision[..., 1, 2],
-        "ap_medium": precision[..., 2, 2],
-        "ap_large": precision[..., 3, 2],
-        "ar1": recall[..., 0, 0],
-        "ar10": recall[..., 0, 1],
-        "ar100": recall[..., 0, 2],
-        "ar_small": recall[..., 1, 2],
-        "ar_medium": recall[..., 2, 2],
-        "ar_large": recall[..., 3, 2],
-    }
-
-
 def _curves(done: Accumulated, frame: Frame) -> Curves:
     precision = done.precision[..., 0, 2][:, :, frame.order]  # (t, r, c)
     known = (precision[0, 0] > -1)[:, None]
@@ -229,3 +215,125 @@ def _curves(done: Accumulated, frame: Frame) -> Curves:
         precision=np.where(known, precision.mean(0).T, np.nan),
         score50=np.where(known, score50, np.nan),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Accumulated:
+    """What COCO's `accumulate` leaves; -1 where a category has no truth.
+
+    Axes: IoU .50:.05:.95 (t = 10), recall 0:.01:1 (r = 101), category by id (c), area all, small,
+    medium, large (4), most detections 1, 10, 100 (3).
+
+    precision  float64  (t, r, c, 4, 3)
+    recall     float64  (t, c, 4, 3)
+    scores     float64  (t, r, c, 4, 3)  the score at which each precision is had
+    """
+
+    precision: Floats
+    recall: Floats
+    scores: Floats
+
+
+def accumulate(
+    found: ScoredBoxes, truth: TruthBoxes, frame: Frame, backend: Backend
+) -> Accumulated:
+    """Match boxes with truth by COCO's rules, for every threshold, area and category."""
+    if not len(frame.image_id) or not len(frame.category_id):
+        shape = (10, 101, len(frame.category_id), 4, 3)
+        none = np.full(shape, -1.0)
+        return Accumulated(precision=none, recall=none[:, 0], scores=none)
+    # pycocotools tells of its progress; hotcoco is silent, so that its way leaves stdout alone.
+    silent = contextlib.redirect_stdout(io.StringIO())
+    with silent if backend == "pycocotools" else contextlib.nullcontext():
+        evaluator = (_hotcoco if backend == "hotcoco" else _pycocotools)(found, truth, frame)
+        evaluator.evaluate()
+        evaluator.accumulate()
+    result = evaluator.eval
+    return Accumulated(result["precision"], result["recall"], result["scores"])
+
+
+def _table(found: ScoredBoxes) -> Floats:
+    """(n, 7) image, x, y, w, h, score, category: what both call `loadRes` on."""
+    return np.column_stack([found.image + 1, found.xywh, found.score, found.category + 1])
+
+
+def _headers(frame: Frame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    images = [{"id": i} for i in range(1, len(frame.image_id) + 1)]
+    return images, [{"id": i, "name": str(i)} for i in range(1, len(frame.category_id) + 1)]
+
+
+def _hotcoco(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
+    import hotcoco
+
+    images, categories = _headers(frame)
+    expected = hotcoco.COCO.from_arrays(
+        images,
+        categories,
+        truth.image + 1,
+        truth.category + 1,
+        truth.xywh,
+        area=truth.area,
+        iscrowd=truth.crowd,
+        segmentation=None if truth.masks is None else _segmentations(truth.masks),
+    )
+    if found.masks is None:
+        return hotcoco.COCOeval(expected, expected.load_res(_table(found)), "bbox")
+    results = expected.load_res(_table(found), segmentation=_segmentations(found.masks))
+    # The area of a mask, not of its box, decides what is small, medium or large.
+    area = found.masks.measured().area.astype(np.float64)
+    results.update_anns(ids=np.arange(1, len(found) + 1), area=area)
+    return hotcoco.COCOeval(expected, results, "segm")
+
+
+def _segmentations(masks: Masks) -> list[Any]:
+    """COCO's run lengths of each mask, compressed."""
+    sizes = masks.size.tolist()
+    return [{"size": s, "counts": c} for s, c in zip(sizes, masks.counts(), strict=True)]
+
+
+def _rows(**columns: list[Any]) -> list[dict[str, Any]]:
+    """A dictionary for each row of the columns."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _pycocotools(found: ScoredBoxes, truth: TruthBoxes, frame: Frame) -> Any:
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError:
+        raise MissingExtraError("Evaluation with pycocotools", "torch") from None
+
+    images, categories = _headers(frame)
+    annotations = _rows(
+        id=list(range(1, len(truth) + 1)),
+        image_id=(truth.image + 1).tolist(),
+        category_id=(truth.category + 1).tolist(),
+        bbox=truth.xywh.tolist(),
+        area=truth.area.tolist(),
+        iscrowd=truth.crowd.astype(int).tolist(),
+    )
+    if truth.masks is not None:
+        for annotation, one in zip(annotations, _segmentations(truth.masks), strict=True):
+            annotation["segmentation"] = one
+        for image in images:  # it looks for a size, though run lengths have their own
+            image["height"] = image["width"] = 0
+    expected, results = COCO(), COCO()
+    for coco, shapes in ((expected, annotations), (results, [])):
+        coco.dataset = {
+            "info": {},
+            "images": images,
+            "categories": categories,
+            "annotations": shapes,
+        }
+        coco.createIndex()
+    if found.masks is not None and len(found):  # without bbox, so that the area is the mask's
+        rows = _rows(
+            image_id=(found.image + 1).tolist(),
+            category_id=(found.category + 1).tolist(),
+            score=found.score.tolist(),
+            segmentation=_segmentations(found.masks),
+        )
+        results = expected.loadRes(rows)
+    elif len(found):  # pycocotools cannot load a result without boxes
+        results = expected.loadRes(_table(found))
+    return COCOeval(expected, results, "bbox" if found.masks is None else "segm")

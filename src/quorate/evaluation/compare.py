@@ -11,20 +11,18 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError, did_you_mean
-from quorate.evaluation.coco import CocoMetrics, evaluate
+from quorate.evaluation.coco import Backend, CocoMetrics, evaluate
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
-    from quorate.evaluation.backends import Backend
 
 
 @dataclass(frozen=True)
@@ -121,8 +119,7 @@ class Comparison:
         """Positions of the pictures that gained most, and of those that lost most."""
         gain = self[name].gain
         if gain is None:
-            none = np.zeros(0, dtype=np.int64)
-            return none, none
+            gain = np.zeros(0, dtype=np.int64)
         order = np.argsort(-gain, kind="stable")
         lost = np.argsort(gain, kind="stable")
         return order[gain[order] > 0][:most], lost[gain[lost] < 0][:most]
@@ -204,7 +201,6 @@ def compare(
     frame = Frame.of(dataset)
     truth = TruthBoxes.of(dataset, frame)
     ids = np.array([image.id for image in dataset.images], dtype=np.int64)
-    place = np.searchsorted(frame.image_id, ids)
     matches = {
         name: Matches.of(ScoredBoxes.of(boxes, frame), truth, frame)
         for name, boxes in results.items()
@@ -212,7 +208,11 @@ def compare(
     once = np.ones(len(ids), dtype=np.int64)
     whole = {name: matched.average_precision(once) for name, matched in matches.items()}
     draws = _draws(matches, len(ids), samples, seed)
-    pictures = {name: _errors(matched, place) for name, matched in matches.items()}
+    pictures = {}
+    for name, matched in matches.items():
+        score = matched.best_score()
+        true, false, missed = (each[frame.place] for each in matched.errors(len(ids), score))
+        pictures[name] = PictureErrors(true, false, missed, score)
     compared = []
     for name, boxes in results.items():
         other = name != first
@@ -250,12 +250,6 @@ def compare(
     )
 
 
-def _errors(matched: Matches, place: Ints) -> PictureErrors:
-    min_score = matched.best_score()
-    true, false, missed = (n[place] for n in matched.errors(len(place), min_score))
-    return PictureErrors(true=true, false=false, missed=missed, min_score=min_score)
-
-
 def _draws(
     matches: Mapping[str, Matches], images: int, samples: int, seed: int
 ) -> dict[str, Floats]:
@@ -278,12 +272,16 @@ def _draws(
 
 def _mean_interval(whole: Floats, draws: Floats, column: int, confidence: float) -> Interval | None:
     """The interval of the mean over categories with truth, in the data set and in each draw."""
-    value = _mean(whole[None, :, column])[0]
-    return None if np.isnan(value) else Interval.of(value, _mean(draws[:, :, column]), confidence)
+    value = known_mean(whole[None, :, column])[0]
+    return (
+        None if np.isnan(value) else Interval.of(value, known_mean(draws[:, :, column]), confidence)
+    )
 
 
-def _mean(rows: Floats) -> Floats:
-    count = (~np.isnan(rows)).sum(1)
-    none = np.full(len(rows), np.nan)
-    mean: Floats = np.divide(np.nansum(rows, axis=1), count, out=none, where=count > 0)
+def known_mean(rows: ArrayLike) -> Floats:
+    """(n,) the mean of each row's values that are no NaN; NaN where there is none."""
+    values = np.asarray(rows)
+    count = (~np.isnan(values)).sum(1)
+    none = np.full(len(values), np.nan)
+    mean: Floats = np.divide(np.nansum(values, axis=1), count, out=none, where=count > 0)
     return mean

@@ -6,20 +6,17 @@ A detector that is merely bad is not doubted; one whose boxes lie well, under an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import HAVE_A_BOX
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.errors import did_you_mean
-from quorate.evaluation.effort import effort
-from quorate.evaluation.truth import HAVE_A_BOX
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
-    from quorate.evaluation.coco import CocoMetrics
-    from quorate.labels import Labels
+from quorate.evaluation.coco import CocoMetrics
+from quorate.evaluation.effort import Effort, effort
+from quorate.labels import Labels
 
 SURE = 0.25
 """Boxes from this score on are believed to be meant, where there are any."""
@@ -30,18 +27,35 @@ NOTHING_LEFT = 0.999
 """AP above which nobody can do better."""
 
 
-def doubts(detections: Detections, dataset: Dataset, name: str) -> list[str]:
+def doubts(
+    results: Mapping[str, Detections],
+    dataset: Dataset,
+    *,
+    efforts: Mapping[str, Effort] | None = None,
+    metrics: Mapping[str, CocoMetrics] | None = None,
+    ensemble: str = "",
+) -> list[str]:
     """What is suspicious about boxes beside a truth, a sentence each; [] where nothing is.
 
     Where nearly all boxes of a label lie on objects of one other label, the labels are told. Where
     no box fits any object at all, it is told which labels and pictures have boxes, and which have
-    objects.
+    objects. With `metrics` it is told where the `ensemble` among them is no better than its best
+    member. `efforts` are the results' own, as far as they are counted already.
     """
+    told = [no_better(metrics or {}, ensemble)]
+    if dataset.annotations is not None and len(dataset.annotations):
+        for name, boxes in results.items():
+            told.append(_doubt(boxes, dataset, name, (efforts or {}).get(name)))
+    return [sentence for sentence in told if sentence]
+
+
+def _doubt(detections: Detections, dataset: Dataset, name: str, done: Effort | None) -> str | None:
     truth = dataset.annotations
-    if truth is None or not len(truth) or not len(detections):
-        return []
-    sure = detections.take(detections.score >= SURE)
-    done = effort(sure if len(sure) else detections, dataset)
+    if truth is None or not len(detections):
+        return None
+    if done is None or done.min_score != SURE or not done.edits.boxes:
+        sure = detections.take(detections.score >= SURE)
+        done = effort(sure if len(sure) else detections, dataset)
     on = done.confusion[:-1, :-1]
     names = dataset.labels.names
     if swapped := _swapped(on):
@@ -50,12 +64,16 @@ def doubts(detections: Detections, dataset: Dataset, name: str) -> list[str]:
             for mine, theirs in swapped[:MOST]
         )
         more = f" and {len(swapped) - MOST} more labels" if len(swapped) > MOST else ""
-        return [
-            f"{name}: its boxes lie on objects of other labels: {told}{more}. Does it number its "
-            "labels in another order? Say what its numbers mean: --labels FILE=names.txt"
-        ]
+        counted = all(dataset.labels.ids[mine] == theirs for mine, theirs in swapped)
+        return f"{name}: its boxes lie on objects of other labels: {told}{more}. " + (
+            "It seems to number the truth's labels from 0: say --labels FILE=0:NAMES, a file "
+            "of the truth's labels in their order, such as its instances.json"
+            if counted
+            else "Does it number its labels in another order? Say what its numbers mean: "
+            "--labels FILE=names.txt"
+        )
     if on.any():
-        return []
+        return None
     things = truth.take(np.isin(truth.kind, HAVE_A_BOX))
     shared = np.isin(np.unique(detections.image_id), things.image_id).sum()
     said = (
@@ -71,7 +89,13 @@ def doubts(detections: Detections, dataset: Dataset, name: str) -> list[str]:
             f" Boxes reach to {reach[0]:,.0f} pixels, objects to {reach[1]:,.0f}: are they of "
             "pictures of another size?"
         )
-    return [said + _nearest(detections.category_id, things.category_id, dataset.labels)]
+    # A label that has boxes but no object, beside the most similar one that has objects.
+    have = [dataset.labels.name_of(i) for i in np.unique(things.category_id).tolist()]
+    for i in np.setdiff1d(detections.category_id, things.category_id).tolist():
+        word = dataset.labels.name_of(i)
+        if hint := did_you_mean(word, have):
+            return f"{said} No object is called '{word}': {hint}"
+    return said
 
 
 def _swapped(on: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -90,14 +114,6 @@ def _counts(category_id: NDArray[np.integer], labels: Labels) -> str:
     order = np.argsort(-counts, kind="stable")
     told = [f"{counts[i]:,} '{labels.name_of(int(ids[i]))}' ({ids[i]})" for i in order[:MOST]]
     return ", ".join(told) + (f" and {len(ids) - MOST} more labels" if len(ids) > MOST else "")
-
-
-def _nearest(mine: NDArray[np.integer], theirs: NDArray[np.integer], labels: Labels) -> str:
-    """Labels that have boxes but no object, beside the most similar one that has objects."""
-    have = [labels.name_of(int(i)) for i in np.unique(theirs)]
-    lost = [labels.name_of(int(i)) for i in np.setdiff1d(mine, theirs)]
-    near = [f"'{word}': {hint}" for word in lost if (hint := did_you_mean(word, have))]
-    return f" No object is called {near[0]}" if near else ""
 
 
 def no_better(metrics: Mapping[str, CocoMetrics], ensemble: str) -> str | None:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import HAVE_A_BOX
+from quorate.columns import offsets_of
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
-from quorate.evaluation.truth import HAVE_A_BOX, Floats, Frame, Ints, ScoredBoxes, TruthBoxes
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
+from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
 
 TIGHT = 0.75
 """IoU from which a box stays as it is."""
@@ -89,6 +89,14 @@ class Effort:
     def each(self) -> float:
         """Edits a picture."""
         return self.edits.total / max(len(self.pictures), 1)
+
+    def told(self, row: int, dataset: Dataset, *, to: str = "") -> str:
+        """What is to be done to a box, such as 'delete' or 'is car, move'; '' for nothing."""
+        fate = int(self.fate[row])
+        if fate in (RELABELLED, BOTH):
+            label = dataset.labels.name_of(int(self.becomes[row]))
+            return f"is {label}" + (f", {to}move" if fate == BOTH else "")
+        return {DELETED: f"{to}delete", MOVED: f"{to}move"}.get(fate, "")
 
     def to_dict(self, dataset: Dataset, *, pictures: bool = True) -> dict[str, Any]:
         """Plain values for JSON, with the edits of each label, and of each picture if asked."""
@@ -174,14 +182,12 @@ def effort(
     np.add.at(confusion, (order[object_label[matched]], order[found.category[matched]]), 1)
     np.add.at(confusion, (order[truth.category[added]], -1), 1)
     np.add.at(confusion, (-1, order[found.category[gone]]), 1)
-    ids = np.array([image.id for image in dataset.images], np.int64)
-    place = np.searchsorted(frame.image_id, ids)
     return Effort(
         min_score=float(min_score),
         edits=published,
         best_score=round(float(_GRID[best]), 2),
         best=cuts[best],
-        pictures=_counted([image for image, _ in columns], images)[place],
+        pictures=_counted([image for image, _ in columns], images)[frame.place],
         labels=_counted([label for _, label in columns], categories)[frame.order],
         confusion=confusion,
         fate=fate,
@@ -211,9 +217,9 @@ class _Matcher:
             pairs, overlap = np.empty((room, 3), np.int64), np.empty(room)
             count = edit_pairs(
                 _corners(found.xywh[self.box_order]),
-                _cells(found.image, images),
+                offsets_of(found.image, images),
                 _corners(truth.xywh[self.object_order]),
-                _cells(truth.image, images),
+                offsets_of(truth.image, images),
                 (found.category[self.box_order], truth.category[self.object_order]),
                 (tight, NEAR, LOOSE),
                 truth.crowd[self.object_order],
@@ -256,10 +262,6 @@ class _Matcher:
 
 def _corners(xywh: Floats) -> Floats:
     return np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])
-
-
-def _cells(image: Ints, images: int) -> Ints:
-    return np.concatenate(([0], np.cumsum(np.bincount(image, minlength=images)))).astype(np.int64)
 
 
 def _counted(ranks: list[Ints], size: int) -> Ints:

@@ -43,7 +43,8 @@ class Matches:
         categories = len(frame.category_id)
         cell = found.image * categories + found.category
         order = np.lexsort((-found.score, cell))
-        order = order[_position_in_run(cell[order]) < MAX_DETECTIONS]
+        place = np.arange(len(cell)) - np.searchsorted(cell[order], cell[order])  # in its cell
+        order = order[place < MAX_DETECTIONS]
         truth_cell = truth.image * categories + truth.category
         truth_order = np.lexsort((truth.crowd, truth_cell))
         first = np.flatnonzero(np.diff(cell[order], prepend=-1))
@@ -52,7 +53,7 @@ class Matches:
         truth_first = np.searchsorted(truth_sorted, cells).astype(np.int64)
         truth_last = np.searchsorted(truth_sorted, cells, side="right").astype(np.int64)
         # Objects in cells without found boxes are left out, so that cells lie side by side.
-        kept = truth_order[_ranges(truth_first, truth_last)]
+        kept = truth_order[np.isin(truth_sorted, cells)]
         outcome = match_cells(
             found.xywh[order],
             np.append(first, len(order)).astype(np.int64),
@@ -105,19 +106,3 @@ class Matches:
         true = np.bincount(image[outcome == 1], minlength=images)
         false = np.bincount(image[outcome == 0], minlength=images)
         return true, false, np.bincount(self.objects.image, minlength=images) - true
-
-
-def _position_in_run(values: Ints) -> Ints:
-    """How many equal values stand right before each one."""
-    if not len(values):
-        return values
-    starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
-    lengths = np.diff(np.append(starts, len(values)))
-    return np.arange(len(values)) - np.repeat(starts, lengths)
-
-
-def _ranges(first: Ints, last: Ints) -> Ints:
-    """All integers of the half-open ranges, one range after another."""
-    lengths = last - first
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    return np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])

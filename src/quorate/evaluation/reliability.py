@@ -7,18 +7,16 @@ falling score, as COCO matches (Küppers et al. 2020, arXiv:2004.13546, measure 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.display import brief
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 BINS = 10
 

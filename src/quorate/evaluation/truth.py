@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.annotations import Kind
+from quorate.annotations import HAVE_A_BOX
+from quorate.columns import positions_in
+from quorate.dataset import Dataset
+from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.masks import Masks
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
-    from quorate.detections import Detections
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[int, tuple[int, int]]
 Ints = NDArray[np.int64]
-
-HAVE_A_BOX = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +32,22 @@ class Frame:
     image_id     int64  (p,)  rising
     category_id  int64  (c,)  rising
     order        int64  (c,)  the rank of each label, in the vocabulary's order
+    place        int64  (p,)  the rank of each picture, in the data set's order
     """
 
     image_id: Ints
     category_id: Ints
     order: Ints
+    place: Ints
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         """The frame of a data set; its pictures count whether annotated or not."""
         ids = np.asarray(dataset.labels.ids, dtype=np.int64)
         images = np.fromiter((image.id for image in dataset.images), np.int64, len(dataset.images))
-        category_id = np.sort(ids)
-        return cls(np.sort(images), category_id, np.searchsorted(category_id, ids))
+        image_id, category_id = np.sort(images), np.sort(ids)
+        order, place = np.searchsorted(category_id, ids), np.searchsorted(image_id, images)
+        return cls(image_id, category_id, order, place)
 
     def images(self, image_id: NDArray[np.integer], what: str) -> Ints:
         """Ranks, from 0, of image ids; InputError where one is not of the data set."""
@@ -59,10 +59,8 @@ class Frame:
 
 
 def _ranks(known: Ints, values: NDArray[np.integer], what: str, kind: str) -> Ints:
-    slot = np.searchsorted(known, values).astype(np.int64)
-    bad = slot == len(known)
-    if len(known):
-        bad |= known[np.minimum(slot, len(known) - 1)] != values
+    slot = positions_in(known, values)
+    bad = slot < 0
     if bad.any():
         raise InputError(
             f"{int(np.count_nonzero(bad))} of {len(values)} {what} have {kind} that the data set "
@@ -197,9 +195,7 @@ def _filled(masks: Masks, xyxy: NDArray[np.floating], size: NDArray[np.int32]) -
     from quorate.masks.shapes import rectangles
 
     without = np.flatnonzero(~masks.there)
-    order = np.arange(len(masks))
-    order[without] = len(masks) + np.arange(len(without))
-    return Masks.concat([masks, rectangles(xyxy[without], size[without])]).take(order)
+    return masks.put(without, rectangles(xyxy[without], size[without]))
 
 
 def _xywh(xyxy: NDArray[np.floating]) -> Floats:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 import zipfile
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.dataset import Dataset
 from quorate.display import brief
-from quorate.errors import FormatError, InputError, nearest_file
+from quorate.errors import FormatError, InputError, QuorateError, file_error, nearest_file
 from quorate.storage import PICTURES, Tree, is_s3, join, open_tree, safe_name, writing
-
-if TYPE_CHECKING:
-    from quorate.dataset import Dataset
+from quorate.storage.whole import UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Source:
         """A whole file of text; see `plain_text`."""
         return plain_text(self.tree.read(name), self.place(name))
 
+    def lines(self, name: str) -> list[str]:
+        """The lines of a whole file that have more than white space, without what surrounds it."""
+        return [line.strip() for line in self.text(name).splitlines() if line.strip()]
+
 
 class Written(NamedTuple):
     """The files written, in order, and what could not be told in them, a sentence each."""
@@ -95,8 +100,9 @@ class Target:
     """Where files are written: a folder, an S3 prefix, or a ZIP archive (`….zip`).
 
     Each file of a folder appears whole or not at all, and so does the archive. An archive's bytes
-    depend on nothing but the files' (no clock). `undo` removes the local files and folders that
-    were not there before.
+    depend on nothing but the files' (no clock). What takes another file's place, or goes to S3, is
+    kept aside until `finish`. `undo` removes the local files and folders that were not there
+    before.
     """
 
     def __init__(self, location: str, *, single: bool = False) -> None:
@@ -105,6 +111,8 @@ class Target:
         self._location = location
         self._single = single
         self._new: dict[Path, None] = {}
+        self._aside = ""
+        self._kept: dict[str, str] = {}
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
@@ -112,9 +120,10 @@ class Target:
         safe_name(name, origin=self._location)
         if self.archive is None:
             place = self._location if self._single else join(self._location, name)
-            if not is_s3(place):
+            aside = is_s3(place) or os.path.isfile(place)
+            if not aside:
                 self.remember(Path(place))
-            with writing(place) as file:
+            with writing(self._beside(place) if aside else place) as file:
                 yield file
             self.files.append(place)
             return
@@ -139,6 +148,34 @@ class Target:
             path = path.parent
         self._new |= dict.fromkeys(reversed(new))
 
+    def _beside(self, place: str) -> str:
+        """Where a file is kept that goes to its place in the end."""
+        if not self._aside:
+            here = None if is_s3(place) else os.path.dirname(place) or "."
+            try:
+                self._aside = tempfile.mkdtemp(prefix=".", suffix=UNFINISHED, dir=here)
+            except OSError as error:
+                said = f"{place}: cannot be written ({error.strerror or error})."
+                raise file_error(error, place) or InputError(said) from None
+        return self._kept.setdefault(place, os.path.join(self._aside, str(len(self._kept))))
+
+    def finish(self) -> None:
+        """Put what was kept aside in its place; an error says how far this came."""
+        for done, (place, kept) in enumerate(self._kept.items()):
+            try:
+                with open(kept, "rb") as source, writing(place) as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+            except QuorateError as error:
+                if done:
+                    told = f"{done:,} of {len(self._kept):,} files are new there already"
+                    error.hint = f"{told}; {error.hint}" if error.hint else told
+                raise
+
+    def tidy(self) -> None:
+        """Remove the folder of what was kept aside."""
+        if self._aside:
+            shutil.rmtree(self._aside, ignore_errors=True)
+
     def undo(self) -> None:
         """Remove what was made: files first, then the folders that are empty."""
         for path in reversed(self._new):
@@ -151,7 +188,7 @@ def open_target(location: str | os.PathLike[str], *, single: str = "") -> Iterat
     """A target to write files to; see `Target`.
 
     Where `location` ends as `single` does ('.xml'), it names the one file that is written. Where
-    the block raises, nothing new is left behind in a local folder.
+    the block raises, nothing new is left behind, and what was there is as it was.
     """
     location = os.fspath(location)
     lower = location.lower()
@@ -165,9 +202,12 @@ def open_target(location: str | os.PathLike[str], *, single: str = "") -> Iterat
                 yield target
         else:
             yield target
+            target.finish()
     except BaseException:
         target.undo()
         raise
+    finally:
+        target.tidy()
 
 
 def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Source:
@@ -253,6 +293,18 @@ def scores_within(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     return clipped, ~(np.abs(scores - clipped) <= OVERSHOOT)
 
 
+def checked_scores(scores: NDArray[np.float64], place: Callable[[int], str]) -> NDArray[np.float64]:
+    """Scores, clipped as `scores_within` does; FormatError, with its row's place, for none."""
+    clipped, wrong = scores_within(scores)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise FormatError(
+            f"{place(row)} has a score that is not within 0..1 ({scores[row]:g}).",
+            hint=score_hint(float(scores[row])),
+        )
+    return clipped
+
+
 OVERSHOOT = 1e-3
 """How far beside 0..1 a score may be: sums of floats make 1.0000001."""
 
@@ -276,6 +328,11 @@ def as_number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
+def whole(value: float | str) -> float | str:
+    """An id: a float that is a whole number as an int; any other value as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}
 """Folders that belong to a layout, and are therefore not entered."""
 
@@ -288,3 +345,9 @@ def is_picture(name: str) -> bool:
 def without_ending(name: str) -> str:
     """A picture's name without its ending; any other name as it is, which may have dots."""
     return name.rsplit(".", 1)[0] if is_picture(name) else name
+
+
+def ends_of(name: str) -> list[str]:
+    """The whole name, then without its first folder, its first two, and so on."""
+    parts = name.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]

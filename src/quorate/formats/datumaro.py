@@ -21,8 +21,7 @@ from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError, MissingExtraError, did_you_mean
 from quorate.formats.base import Source, Written, is_picture, without_ending
 from quorate.formats.places import placed
-from quorate.formats.rows import Rows
-from quorate.formats.shapes import by_image, plain_values
+from quorate.formats.shapes import Rows, by_image, plain_values
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 from quorate.masks.shapes import polygon_rings
@@ -38,7 +37,7 @@ def read(source: Source, name: str) -> Dataset:
     """
     dm = _datumaro(name)
     rows, images, left_out = Rows(), [], Counter[str]()
-    with _quiet(), _local(source) as folder:
+    with warnings.catch_warnings(action="ignore"), _local(source) as folder:
         try:
             found = dm.Dataset.import_from(folder, name)
             items = list(found)
@@ -145,7 +144,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
     there = os.path.exists(target)
     rows = by_image(annotations)
     columns = {key: plain_values(column) for key, column in annotations.attributes.items()}
-    with _quiet():
+    with warnings.catch_warnings(action="ignore"):
         items = [
             dm.DatasetItem(
                 id=without_ending(image.name),
@@ -228,17 +227,9 @@ def _local(source: Source) -> Iterator[str]:
         yield folder
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Datumaro warns of much that is no concern of the user's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _datumaro(name: str) -> Any:
     try:
-        with _quiet():
+        with warnings.catch_warnings(action="ignore"):
             import datumaro
             from datumaro.components.environment import DEFAULT_ENVIRONMENT
     except ImportError:

@@ -226,17 +226,9 @@ def _checked_scores(
 
 def _checked_shapes(dataset: Dataset, shapes: Annotations, origin: str) -> list[str]:
     ids = np.array([image.id for image in dataset.images], dtype=np.int64)
-    different, counts = np.unique(ids, return_counts=True)
-    for again in different[counts > 1]:
-        raise FormatError(f"{origin}: two pictures have the id {again}.")
     if not len(shapes):
         return []
     position = positions_in(ids, shapes.image_id)
-    for row in np.flatnonzero(position < 0).tolist():
-        raise FormatError(
-            f"{origin}: annotation {row + 1} is of picture {shapes.image_id[row]}, "
-            "which is not in the list of pictures."
-        )
     for row in np.flatnonzero(dataset.labels.positions(shapes.category_id) < 0).tolist():
         raise LabelError(
             f"{origin}: annotation {row + 1} is of category {shapes.category_id[row]}, "

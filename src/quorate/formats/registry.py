@@ -13,7 +13,6 @@ from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
 from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
-from quorate.formats.chosen import chosen
 from quorate.formats.coco.json_faults import keys_of
 from quorate.formats.places import checked
 
@@ -43,7 +42,7 @@ def read(location: str | os.PathLike[str], *, format: str | None = None) -> Data
     Raises InputError where there is nothing or nothing known, FormatError for a file that does
     not keep its format, LabelError for labels that contradict each other.
     """
-    source = chosen(os.fspath(location)) or open_source(
+    source = folder.chosen(os.fspath(location)) or open_source(
         location, enter=not (format or "").startswith(DATUMARO)
     )
     with source.tree:
@@ -73,7 +72,8 @@ def write(
     entry = _named(format)
     if entry.write is None:
         raise InputError(f"The format '{format}' is only read; written are {', '.join(WRITES)}.")
-    known = options_of(format)
+    parameters = signature(entry.write).parameters.values() if format in FORMATS else ()
+    known = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise InputError(
@@ -82,14 +82,6 @@ def write(
                 hint=did_you_mean(option, known),
             )
     return entry.write(dataset, annotations, os.fspath(target), **options)
-
-
-def options_of(format: str) -> tuple[str, ...]:
-    """The options that a format can be written with."""
-    writer = _named(format).write
-    parameters = signature(writer).parameters.values() if writer else ()
-    keywords = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
-    return tuple(keywords) if format in FORMATS else ()
 
 
 def _recognised(source: Source) -> Format:

@@ -1,22 +1,93 @@
-"""Geometry that several formats need: rings, areas, upright boxes."""
+"""Shapes as several formats need them: gathered one by one, as rings, as upright boxes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.annotations import Annotations, Kind
+from quorate.annotations import HAVE_A_BOX, Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset
 from quorate.formats.base import scores_within
 from quorate.masks.shapes import polygon_rings
 
 _BETWEEN = np.array([np.nan, np.nan])
-HAVE_AN_AREA = (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK)
+
+
+class Rows:
+    """Gathers shapes; `build` makes the columns. For readers that meet one shape at a time."""
+
+    def __init__(self) -> None:
+        self._plain: list[tuple[Any, ...]] = []
+        self._boxes: list[tuple[float, float, float, float]] = []
+        self._points: list[Any] = []
+        self._attributes: dict[str, tuple[list[int], list[Any]]] = {}
+        self._sources: dict[str, int] = {}
+
+    def add(
+        self,
+        image_id: int,
+        category_id: int,
+        xyxy: tuple[float, float, float, float],
+        *,
+        kind: int = Kind.BOX,
+        rotation: float = 0.0,
+        occluded: bool = False,
+        iscrowd: bool = False,
+        z_order: int = 0,
+        group: int = 0,
+        source: str = "manual",
+        area: float = float("nan"),
+        points: Any = (),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One shape more."""
+        if attributes:
+            row = len(self._plain)
+            for name, value in attributes.items():
+                rows, values = self._attributes.setdefault(name, ([], []))
+                rows.append(row)
+                values.append(value)
+        number = self._sources.setdefault(source, len(self._sources))
+        self._plain.append(
+            (image_id, category_id, kind, rotation, occluded, iscrowd, z_order, group, number, area)
+        )
+        self._boxes.append(xyxy)
+        self._points.append(points)
+
+    def build(self) -> Annotations:
+        """The columns of all shapes so far, in the order they were added."""
+        n = len(self._plain)
+        names = (
+            "image_id", "category_id", "kind", "rotation", "occluded", "iscrowd", "z_order",
+            "group", "source", "area",
+        )  # fmt: skip
+        columns = zip(*self._plain, strict=True) if n else ((),) * len(names)
+        return Annotations.build(
+            **{name: list(column) for name, column in zip(names, columns, strict=True)},
+            xyxy=np.array(self._boxes, dtype=np.float64).reshape(-1, 4),
+            points=Ragged.of(self._points)
+            if any(len(p) for p in self._points)
+            else Ragged.nothing(n),
+            sources=tuple(self._sources) or ("manual",),
+            attributes={
+                name: scattered(n, rows, values)
+                for name, (rows, values) in self._attributes.items()
+            },
+        )
+
+
+def scattered(n: int, rows: Any, values: list[Any]) -> NDArray[Any]:
+    """(n,) a column with the given values at the given rows, None elsewhere."""
+    column = np.full(n, None, dtype=object)
+    filled = np.empty(len(values), dtype=object)
+    filled[:] = values
+    column[np.asarray(rows, dtype=np.int64)] = filled
+    return column
 
 
 def parted(rings: Sequence[ArrayLike]) -> NDArray[np.float64]:
@@ -63,7 +134,7 @@ def upright(
     Polygons, masks, ellipses and, unless `keep_rotation`, rotated boxes become their enclosing
     boxes; tags, points and polylines are left out.
     """
-    area = np.isin(annotations.kind, HAVE_AN_AREA)
+    area = np.isin(annotations.kind, HAVE_A_BOX)
     boxes = annotations.take(area)
     turned = (boxes.rotation != 0) & ((boxes.kind != Kind.BOX) | (not keep_rotation))
     enclosed = int(((boxes.kind != Kind.BOX) | turned).sum())
@@ -91,7 +162,7 @@ def outlined(
     from quorate.masks.outlines import polygons
 
     sizes = {image.id: (image.width, image.height) for image in dataset.images}
-    shapes = annotations.take(np.isin(annotations.kind, HAVE_AN_AREA))
+    shapes = annotations.take(np.isin(annotations.kind, HAVE_A_BOX))
     drawn = np.isin(shapes.kind, (Kind.MASK, Kind.ELLIPSE))
     masks = shapes.take(drawn).to_masks(sizes)
     found = iter(()) if masks is None else iter(Ragged(*polygons(masks)))
@@ -119,12 +190,11 @@ def outlined(
 
 def one_ring(points: Any) -> Any:
     """x, y, x, y, … of a polygon as one ring: its parts joined, there and back, where nearest."""
+    from quorate.masks.outlines import opened
+
     ring, *others = (part.reshape(-1, 2) for part in polygon_rings(points))
     for other in others:
-        far = ((ring[:, None] - other[None]) ** 2).sum(axis=2)
-        at, there = np.unravel_index(int(far.argmin()), far.shape)
-        turned = np.roll(other, -int(there), axis=0)
-        ring = np.concatenate([ring[: at + 1], turned, turned[:1], ring[at:]])
+        ring = opened(ring, other)
     return ring.reshape(-1)
 
 

@@ -32,8 +32,7 @@ from quorate.formats.base import (
 )
 from quorate.formats.markup import element, sayable
 from quorate.formats.places import placed
-from quorate.formats.rows import Rows
-from quorate.formats.shapes import by_image, plain_values, upright
+from quorate.formats.shapes import Rows, by_image, plain_values, upright
 from quorate.labels import Labels
 
 _FOLDER = "Annotations/"
@@ -191,8 +190,8 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 def _labels(source: Source, seen: list[str]) -> Labels:
     if "labelmap.txt" not in source.names:
         return Labels.from_names(seen)
-    lines = source.text("labelmap.txt").splitlines()
-    names = [line.split(":")[0].strip() for line in lines if line.strip() and line[0] != "#"]
+    lines = source.lines("labelmap.txt")
+    names = [line.split(":")[0].strip() for line in lines if line[0] != "#"]
     listed = [name for name in dict.fromkeys(names) if name and name != "background"]
     return Labels.from_names([*listed, *(name for name in seen if name not in listed)])
 
@@ -203,13 +202,12 @@ def _subsets(source: Source) -> dict[str, str]:
     plain = {n.rsplit("/", 1)[-1][: -len(".txt")]: n for n in sets if "_" not in n.rsplit("/")[-1]}
     if len(plain) < 2:
         return {}
-    found: dict[str, str] = {}
-    for subset, name in plain.items():
-        if subset == "trainval":
-            continue
-        for line in source.text(name).splitlines():
-            found[line.strip()] = subset
-    return found
+    return {
+        line: subset
+        for subset, name in plain.items()
+        if subset != "trainval"
+        for line in source.lines(name)
+    }
 
 
 def write(
@@ -266,13 +264,11 @@ def write(
         for subset in dict.fromkeys(image.subset for image in dataset.images):
             listed = "".join(f"{s}\n" for s, image in stems.items() if image.subset == subset)
             out.put(f"ImageSets/Main/{subset or 'default'}.txt", listed.encode())
-        colors = [
-            dataset.label_info[n].color for n in dataset.labels.names if n in dataset.label_info
-        ]
+        info = dataset.label_info
+        known = info.keys() >= set(dataset.labels.names)
         lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
         for position, label in enumerate(dataset.labels.names):
-            color = colors[position] if len(colors) == len(dataset.labels) else ""
-            lines.append(f"{label}:{_rgb(color, position)}::")
+            lines.append(f"{label}:{_rgb(info[label].color if known else '', position)}::")
         out.put("labelmap.txt", ("\n".join(lines) + "\n").encode())
     return Written(files=out.files, notes=notes)
 

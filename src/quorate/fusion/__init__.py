@@ -12,21 +12,16 @@ pipeline        `fuse`: a whole data set, range by range, in parallel over pictu
 ensemble_boxes  the functions of ensemble-boxes on the same kernels, one picture a call
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-from quorate.fusion.compile import compile_kernels
+from quorate.detections import Detections
+from quorate.fusion.ensemble_boxes import (
+    nms,
+    nms_method,
+    non_maximum_weighted,
+    soft_nms,
+    weighted_boxes_fusion,
+)
 from quorate.fusion.pipeline import carried, fuse
-
-if TYPE_CHECKING:
-    from quorate.fusion.ensemble_boxes import (
-        nms,
-        nms_method,
-        non_maximum_weighted,
-        soft_nms,
-        weighted_boxes_fusion,
-    )
+from quorate.fusion.rules import Method
 
 __all__ = [
     "carried",
@@ -40,9 +35,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'quorate.fusion' has no attribute '{name}'")
-    from quorate.fusion import ensemble_boxes
+def compile_kernels() -> None:
+    """Compile every kernel now, or load it from the cache, so that no later call waits for it.
 
-    return getattr(ensemble_boxes, name)
+    The compiled code lies beside the modules, or where NUMBA_CACHE_DIR says.
+    """
+    one = Detections.build(
+        image_id=[0], category_id=1, xyxy=[[0.0, 0.0, 1.0, 1.0]], score=0.5, detectors=("a",)
+    )
+    for method in ("consensus", "soft_nms"):
+        fuse(one, Method.named(method))

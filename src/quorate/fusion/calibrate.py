@@ -29,8 +29,7 @@ def probability(score: NDArray[Any], how: Temperature | Beta | Isotonic) -> NDAr
         # Rounding must not lead beyond the two knots that a score lies between.
         after = np.searchsorted(x, s, side="right")
         low, high = y[np.maximum(after - 1, 0)], y[np.minimum(after, len(y) - 1)]
-        between: NDArray[np.float64] = np.clip(np.interp(s, x, y), low, high)
-        return between
+        return np.asarray(np.clip(np.interp(s, x, y), low, high))
     if isinstance(how, Temperature):
         a = b = 1.0 / how.temperature
         c = 0.0
@@ -40,8 +39,7 @@ def probability(score: NDArray[Any], how: Temperature | Beta | Isotonic) -> NDAr
         return s
     # Powers rather than logarithms, so that scores of exactly 0 and 1 need no exception.
     up, down = np.exp(min(c, 0.0)) * s**a, np.exp(-max(c, 0.0)) * (1.0 - s) ** b
-    result: NDArray[np.float64] = up / np.maximum(up + down, np.finfo(np.float64).tiny)
-    return result
+    return np.asarray(up / np.maximum(up + down, np.finfo(np.float64).tiny))
 
 
 def calibrated(

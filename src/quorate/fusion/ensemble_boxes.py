@@ -188,22 +188,17 @@ def nms_method(
     given = _Given(boxes, scores, labels, weights)
     if weights is not None:  # in this order of steps, for the last bit
         given.score = given.score * given.weights[given.model] / given.weights.sum()
-    fused = given.fuse(
-        Rule(
-            from_box=_LEADER,
-            from_score=_OF_BEST,
-            decays=method != 3,
-            gaussian=method == 2,
-            sigma=sigma,
-            floor=thresh if method != 3 else -1.0,
-            undecayed=compatible is not None,
-            single=False,
-        ),
-        np.ones_like(given.weights),
-        iou_thr,
-        0.0,
-        by_category=True,
+    rule = Rule(
+        from_box=_LEADER,
+        from_score=_OF_BEST,
+        decays=method != 3,
+        gaussian=method == 2,
+        sigma=sigma,
+        floor=thresh if method != 3 else -1.0,
+        undecayed=compatible is not None,
+        single=False,
     )
+    fused = given.fuse(rule, np.ones_like(given.weights), iou_thr, 0.0, by_category=True)
     return fused.xyxy, fused.score, given.labels_of(fused)
 
 
@@ -269,10 +264,8 @@ class _Given:
         """Refuse what is no box, mend what ensemble-boxes mends, and number the labels."""
         whole = self.label.astype(np.int64) if self.label.dtype.kind in "iuf" else None
         self._kinds: NDArray[Any] | None = None
-        if whole is None or (self.label.dtype.kind != "i" and not np.all(whole == self.label)):
-            self._kinds, whole = np.unique(self.label, return_inverse=True)
-        narrow = whole.astype(np.int32)
-        if (narrow != whole).any():
+        narrow = None if whole is None else whole.astype(np.int32)
+        if narrow is None or not np.array_equal(narrow, self.label):
             self._kinds, whole = np.unique(self.label, return_inverse=True)
             narrow = whole.astype(np.int32)
         self.category = narrow
@@ -321,21 +314,11 @@ class _Given:
         by_category: bool = False,
     ) -> Fused:
         """Fuse the one picture."""
-        n = len(self.score)
-        return run(
-            Columns(
-                xyxy=self.xyxy,
-                score=self.score,
-                category=self.category,
-                detector=self.model,
-                identity=np.arange(len(weights)),
-                offsets=np.array([0, n]),
-                rows=np.arange(n),
-            ),
-            rule,
-            numbers_with(weights.reshape(1, -1), iou_thr, skip_box_thr),
-            by_category=by_category,
-        )
+        rows = np.arange(len(self.score))
+        models, offsets = np.arange(len(weights)), np.array([0, len(rows)])
+        columns = Columns(self.xyxy, self.score, self.category, self.model, models, offsets, rows)
+        numbers = numbers_with(weights.reshape(1, -1), iou_thr, skip_box_thr)
+        return run(columns, rule, numbers, by_category=by_category)
 
     def labels_of(self, fused: Fused) -> NDArray[Any]:
         """The labels (k,) of fused boxes, as they were given."""

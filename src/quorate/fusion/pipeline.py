@@ -86,10 +86,13 @@ def fuse(
     columns, ids = _columns(detections, names, image_order)
     columns = settled(columns, detections.masks)
     fused = run(columns, rule, numbers, threads=threads)
-    detector = detections.detector[fused.member_rows]
-    if names != detections.detectors:
-        position = [names.index(name) if name in names else -1 for name in detections.detectors]
-        detector = np.array(position, dtype=np.int16)[detector]
+    position = [names.index(name) if name in names else -1 for name in detections.detectors]
+    members = Members(
+        offsets=fused.member_offsets,
+        detector=np.array(position, dtype=np.int16)[detections.detector[fused.member_rows]],
+        score=detections.score[fused.member_rows],
+    )
+    how = method.masks or OWN_RULE.get(method.method, "majority")
     return Detections(
         image_id=np.repeat(ids, fused.kept),
         category_id=fused.category,
@@ -99,19 +102,8 @@ def fuse(
         votes=fused.votes,
         agreement=fused.agreement,
         detectors=names,
-        members=Members(
-            offsets=fused.member_offsets,
-            detector=detector,
-            score=detections.score[fused.member_rows],
-        ),
-        masks=fused_masks(
-            detections,
-            columns,
-            numbers,
-            fused,
-            method.masks or OWN_RULE.get(method.method, "majority"),
-            threads=threads,
-        ),
+        members=members,
+        masks=fused_masks(detections, columns, numbers, fused, how, threads=threads),
     )
 
 
@@ -245,18 +237,9 @@ def _columns(
     identity = np.array([place.get(name, -1) for name in detections.detectors], dtype=np.int64)
     if len(detections):
         _refuse_strangers(detections, identity)
-    return (
-        Columns(
-            xyxy=detections.xyxy,
-            score=detections.score,
-            category=_plain(detections.category_id),
-            detector=_plain(detections.detector),
-            identity=identity,
-            offsets=offsets,
-            rows=rows,
-        ),
-        ids,
-    )
+    category, detector = _plain(detections.category_id), _plain(detections.detector)
+    xyxy, score = detections.xyxy, detections.score
+    return Columns(xyxy, score, category, detector, identity, offsets, rows), ids
 
 
 def _plain(column: NDArray[Any]) -> NDArray[Any]:
@@ -274,13 +257,12 @@ def _refuse_strangers(detections: Detections, identity: Ints) -> None:
         )
     if high >= len(identity):
         raise InputError(f"A box is of detector number {high}, but there are {len(identity)}.")
-    if (identity < 0).any():
-        for position in np.flatnonzero(identity < 0):
-            if (detections.detector == position).any():
-                raise InputError(
-                    f"There are boxes of '{detections.detectors[position]}', which is not among "
-                    "the detectors that took part."
-                )
+    for position in np.flatnonzero(identity < 0):
+        if (detections.detector == position).any():
+            raise InputError(
+                f"There are boxes of '{detections.detectors[position]}', which is not among the "
+                "detectors that took part."
+            )
 
 
 def _bad_box(columns: Columns, row: int) -> InputError:

@@ -185,13 +185,9 @@ def numbers_of(method: Method, detectors: Sequence[str], labels: Labels | None) 
     if labels is not None:
         own = [(labels.id_of(label), what) for label, what in method.categories.items()]
         own.sort(key=lambda one: one[0])
-    weights = np.array(
-        [
-            [{**method.weights, **each}.get(name, 1.0) for name in detectors]
-            for each in ({}, *(what.weights for _, what in own))
-        ],
-        dtype=np.float64,
-    ).reshape(1 + len(own), len(detectors))
+    each = [method.weights, *({**method.weights, **what.weights} for _, what in own)]
+    given = [[weights.get(name, 1.0) for name in detectors] for weights in each]
+    weights = np.array(given, dtype=np.float64).reshape(len(each), len(detectors))
     if method.method != "wbf" and len(detectors):
         weights /= weights.max(axis=1, keepdims=True)
     numbers = numbers_with(weights, method.iou, method.min_score)

@@ -51,15 +51,12 @@ def merged(
     group, rows = writeable(group), writeable(rows)
     votes = np.ones(len(rows)) if votes is None else writeable(votes)
     sure = np.zeros(len(rows)) if sure is None else writeable(sure)
-    first = np.zeros(len(group) - 1, np.int64)
-    filled = np.flatnonzero(np.diff(group))
-    there = masks.there
-    first[filled] = np.maximum.reduceat(np.where(there[rows], rows, -1), group[filled])
-    first[np.diff(group) == 0] = -1
-    size = np.zeros((len(first), 2), np.int32)
-    size[first >= 0] = masks.size[first[first >= 0]]
-    owner = np.repeat(np.arange(len(first)), np.diff(group))
-    strange = there[rows] & (masks.size[rows] != size[owner]).any(axis=1)
+    groups = len(group) - 1
+    owner = np.repeat(np.arange(groups), np.diff(group))
+    there = masks.there[rows]
+    size = np.zeros((groups, 2), np.int32)
+    size[owner[there]] = masks.size[rows[there]]
+    strange = there & (masks.size[rows] != size[owner]).any(axis=1)
     if strange.any():
         row = int(np.argmax(strange))
         (h, w), (height, width) = masks.size[rows[row]].tolist(), size[owner[row]].tolist()
@@ -71,7 +68,7 @@ def merged(
     def part(bounds: tuple[int, int]) -> Masks:
         a, b = bounds
         begin, end = int(group[a]), int(group[b])
-        _, merged_offsets, merged_runs = merge(
+        columns = merge(
             group[a : b + 1] - begin,
             rows[begin:end],
             offsets,
@@ -80,9 +77,8 @@ def merged(
             sure[begin:end],
             HOW[how],
         )
-        return Masks(merged_offsets, merged_runs, size[a:b])
+        return Masks(*columns, size[a:b])
 
-    groups = len(first)
     ranges = [(a, min(a + MASKS_AT_ONCE, groups)) for a in range(0, groups, MASKS_AT_ONCE)]
     workers = min(threads or len(os.sched_getaffinity(0)), len(ranges))
     if workers <= 1:
@@ -100,8 +96,8 @@ def merge(
     votes: NDArray[np.float64],
     sure: NDArray[np.float64],
     how: int,
-) -> tuple[int, Offsets, NDArray[np.uint32]]:
-    """One mask of each group of masks: a bad group or -1, the offsets, the runs.
+) -> tuple[Offsets, NDArray[np.uint32]]:
+    """One mask of each group of masks: the offsets, the runs.
 
     Group g is `rows[group[g]:group[g + 1]]`, all of one size; those without a mask take no part,
     and a group without any has none. `votes` and `sure`, one for each of `rows`, count for the
@@ -167,11 +163,7 @@ def merge(
         out[size] = pixel - begun
         size += 1
         out_offsets[g + 1] = size
-        for m in range(count):
-            last = offsets[rows[member[m]] + 1]
-            if until[m] != pixel or at[m] != last:
-                return g, out_offsets, out[:size]
-    return -1, out_offsets, out[:size].copy()
+    return out_offsets, out[:size].copy()
 
 
 @njit(error_model="numpy")

@@ -64,7 +64,7 @@ def _outline(pixels: Bitmap, corner: list[int], tolerance: float) -> Points:
     for ring, *holes in parts.values():
         whole = _simplified(ring, tolerance)
         for hole in holes:
-            whole = _opened(whole, _simplified(hole, tolerance))
+            whole = opened(whole, _simplified(hole, tolerance))
         told += [_BETWEEN, whole]
     return np.concatenate(told[1:])
 
@@ -84,8 +84,8 @@ def _holds(ring: Points, x: float, y: float) -> bool:
     return bool((on_x & on_y).any() or crossed.sum() % 2)
 
 
-def _opened(ring: Points, hole: Points) -> Points:
-    """One ring of a ring and a hole in it, by a cut between their nearest corners."""
+def opened(ring: Points, hole: Points) -> Points:
+    """One ring of two, such as a ring and a hole in it, by a cut between their nearest corners."""
     near, at, there = np.inf, 0, 0
     step = max(1, PAIRS_AT_ONCE // len(hole))
     for begin in range(0, len(ring), step):

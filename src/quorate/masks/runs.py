@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.columns import Offsets
+from quorate.columns import Offsets, offsets_of
 from quorate.errors import FormatError
 
 Runs = NDArray[np.uint32]
@@ -46,7 +46,7 @@ def encode(bitmaps: NDArray[np.bool_]) -> tuple[Offsets, Runs]:
     if flat.shape[1]:
         ends[:, 0] = flat[:, 0]
     row, at = np.nonzero(ends)
-    return _rows_of(row, count), _steps(row, at)
+    return offsets_of(row, count), _steps(row, at)
 
 
 def decode(runs: Runs, height: int, left: int, top: int, right: int, bottom: int) -> NDArray[Any]:
@@ -76,7 +76,7 @@ def of_spans(found: Spans, there: NDArray[np.bool_], pixels: Ints) -> tuple[Offs
     rows = np.concatenate([row[first], row[last], rest])
     ends = np.concatenate([begin[first], end[last], pixels[rest]])
     order = np.lexsort((ends, rows))
-    return _rows_of(rows[order], len(there)), _steps(rows[order], ends[order])
+    return offsets_of(rows[order], len(there)), _steps(rows[order], ends[order])
 
 
 def measure(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> tuple[Ints, Ints]:
@@ -182,7 +182,7 @@ def unpack(texts: list[bytes]) -> tuple[Offsets, Runs]:
     value = np.add.reduceat((letters & 31) << shift, begins) if len(begins) else begins
     value -= np.where(letters[ends] & 16, np.int64(1) << 5 * count, 0)
     _refuse(row, np.abs(value) >> 33 > 0, "have a number of more than 32 bits")
-    offsets = _rows_of(row, len(texts))
+    offsets = offsets_of(row, len(texts))
     # Sums over every other run; the first stands alone.
     _, place = _places(offsets)
     kind = np.where(place == 0, 0, 2 - place % 2) + 3 * row
@@ -197,11 +197,6 @@ def unpack(texts: list[bytes]) -> tuple[Offsets, Runs]:
 def _refuse(row: Ints, wrong: NDArray[np.bool_], why: str) -> None:
     if wrong.any():
         raise FormatError(f"Mask {int(row[wrong][0]) + 1}: its compressed run lengths {why}.")
-
-
-def _rows_of(row: Ints, count: int) -> Offsets:
-    """The offsets of rows whose numbers rise."""
-    return np.concatenate(([0], np.cumsum(np.bincount(row, minlength=count)))).astype(np.int64)
 
 
 def _places(offsets: Offsets) -> tuple[Ints, Ints]:

@@ -127,6 +127,12 @@ class Masks:
         offsets, flat = take_ragged(self.offsets, index)
         return type(self)(offsets.astype(np.int64), self.runs[flat], self.size[index])
 
+    def put(self, rows: NDArray[np.int64], others: Masks) -> Self:
+        """The same with other masks at the given rows, in that order."""
+        order = np.arange(len(self))
+        order[rows] = len(self) + np.arange(len(others))
+        return self.concat([self, others]).take(order)
+
     def check(self) -> None:
         """InputError where the runs of a mask do not cover its picture exactly."""
         from quorate.masks.runs import unsound

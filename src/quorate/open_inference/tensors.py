@@ -53,11 +53,7 @@ class Described(Protocol):
 
 
 def signature(inputs: Iterable[Described], outputs: Iterable[Described], *, origin: str) -> Graph:
-    """A model's graph from its metadata.
-
-    Raises:
-        DetectorError: the server does not say what the model's tensors are.
-    """
+    """A model's graph from its metadata; DetectorError where that does not tell its tensors."""
     graph = Graph(_tensors(inputs), _tensors(outputs), {})
     if not graph.inputs or not graph.outputs:
         missing = "inputs" if not graph.inputs else "outputs"
@@ -102,8 +98,7 @@ def from_list(name: str, datatype: str, shape: Sequence[int], data: Any) -> NDAr
             hint="JSON has no NaN, and some servers write null for it; half precision overflows so",
         )
     try:
-        array = np.array(data, dtype=dtype.newbyteorder("="))
-        return array.reshape(shape)
+        return np.array(data, dtype=dtype.newbyteorder("=")).reshape(shape)
     except (ValueError, TypeError, OverflowError) as error:
         raise DetectorError(
             f"the server's '{name}' is not {datatype} {list(shape)}: {error}."
@@ -113,12 +108,11 @@ def from_list(name: str, datatype: str, shape: Sequence[int], data: Any) -> NDAr
 def _dtype(name: str, datatype: str, shape: Sequence[int]) -> np.dtype[Any]:
     if any(size < 0 for size in shape):
         raise DetectorError(f"the server's '{name}' has the shape {list(shape)}.")
-    try:
-        return DTYPES[datatype]
-    except KeyError:
+    if datatype not in DTYPES:
         raise DetectorError(
             f"the server's '{name}' is of datatype {datatype}, of which no boxes can be made."
-        ) from None
+        )
+    return DTYPES[datatype]
 
 
 def checked(

@@ -83,7 +83,7 @@ def _curves(curves: Sequence[Curve], plot: _Plot) -> list[str]:
     return lines
 
 
-def reliability(
+def reliability_chart(
     position: int | None, before: Reliability, after: Reliability | None, title: str
 ) -> str:
     """Share of right boxes over mean score, a dot a bin and larger with more boxes.

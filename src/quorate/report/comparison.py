@@ -40,7 +40,11 @@ def comparison_svg(comparison: Comparison, *, most: int = 24) -> str:
     parts: list[str] = []
     top = _averages(parts, comparison, 24)
     others = [one for one in comparison.results if one.name != comparison.baseline]
-    chosen = [_most_different(result, most) for result in others]
+    chosen = []
+    for result in others:  # the labels that differ most, gains first
+        gaps = [(one, one.difference) for one in result.categories if one.difference is not None]
+        gaps.sort(key=lambda one: -abs(one[1].value))
+        chosen.append(sorted(gaps[:most], key=lambda one: -one[1].value))
     ends = [end for labels in chosen for _, gap in labels for end in _ends(gap)]
     scale = _Scale.over([0.0, *ends])  # one for all, so that bars may be compared
     for result, labels in zip(others, chosen, strict=True):
@@ -86,41 +90,30 @@ def _step(span: float) -> float:
 
 
 def _averages(parts: list[str], comparison: Comparison, top: int) -> int:
-    rows = [result for result in comparison.results if result.ap is not None]
     pictures = counted(len(comparison.image_id), "picture")
     share = f"{comparison.confidence:.0%}"
     said = f"; lines hold AP in {share} of {comparison.samples:,} draws" * bool(comparison.samples)
-    parts.append(_heading("AP of each result", f"{pictures}{said}", top))
+    parts += [_heading("AP of each result", f"{pictures}{said}", top)]
     top += 40
+    rows = [(result, result.ap) for result in comparison.results if result.ap is not None]
     if not rows:
         parts.append(words(LEFT, top + 14, "no object in the truth", "soft"))
         return top + ROW
-    ends = [end for row in rows if row.ap for end in _ends(row.ap)]
-    scale = _Scale.over(ends)
+    scale = _Scale.over([end for _, ap in rows for end in _ends(ap)])
     _axis(parts, scale, top, len(rows), signed=False)
-    for number, result in enumerate(rows):
+    for number, (result, ap) in enumerate(rows):
         y = top + number * ROW + ROW / 2
-        assert result.ap is not None
-        low, high = _ends(result.ap)
         base = result.name == comparison.baseline
-        parts.append(
-            f'<g class="{"base" if base else ""}">'
-            f"<title>{text(result.name)}: {result.ap.value:.4f}</title>"
-            + stroke("whisker", (scale.x(low), scale.x(high)), (y, y))
-            + f'<circle class="dot" cx="{scale.x(result.ap.value):.1f}" cy="{y:.1f}" r="6"/></g>'
-        )
-        parts.append(_name(result.name, y))
         gap = result.ap_difference
-        figure = f"{result.ap.value:.3f}" + ("" if gap is None else f"  {_signed(gap.value)}")
-        parts.append(words(WIDTH - RIGHT + 16, y + 4, figure + "  baseline" * base))
+        figure = f"{ap.value:.3f}" + ("" if gap is None else f"  {_signed(gap.value)}")
+        parts += [
+            f'<g class="{"base" * base}"><title>{text(result.name)}: {ap.value:.4f}</title>'
+            + _whisker(scale, ap, y)
+            + f'<circle class="dot" cx="{scale.x(ap.value):.1f}" cy="{y:.1f}" r="6"/></g>',
+            _name(result.name, y),
+            words(WIDTH - RIGHT + 16, y + 4, figure + "  baseline" * base),
+        ]
     return top + len(rows) * ROW + 24
-
-
-def _most_different(result: ComparedResult, most: int) -> list[tuple[CategoryChange, Interval]]:
-    """The labels that differ most from the baseline's, gains first."""
-    known = [(one, one.difference) for one in result.categories if one.difference is not None]
-    known.sort(key=lambda one: -abs(one[1].value))
-    return sorted(known[:most], key=lambda one: -one[1].value)
 
 
 def _labels(
@@ -144,20 +137,22 @@ def _labels(
     _axis(parts, scale, top, len(chosen), signed=True)
     for number, (category, gap) in enumerate(chosen):
         y = top + number * ROW + ROW / 2
-        low, high = _ends(gap)
         start, end = sorted((scale.x(0.0), scale.x(gap.value)))
         kind = ("gain" if gap.value >= 0 else "loss") + ("" if gap.certain else " unsure")
         now = "" if category.ap is None else f"{category.ap:.3f}  "
         parts += [
             f"<g><title>{text(category.label)}: {gap.value:+.4f}</title>"
             f'<rect class="{kind}" x="{start:.1f}" y="{y - 8:.1f}" '
-            f'width="{max(end - start, 1):.1f}" height="16" rx="3"/>'
-            + stroke("whisker", (scale.x(low), scale.x(high)), (y, y))
-            + "</g>",
+            f'width="{max(end - start, 1):.1f}" height="16" rx="3"/>{_whisker(scale, gap, y)}</g>',
             _name(category.label, y),
             words(WIDTH - RIGHT + 16, y + 4, f"{now}{_signed(gap.value)}"),
         ]
     return top + len(chosen) * ROW + 24
+
+
+def _whisker(scale: _Scale, interval: Interval, y: float) -> str:
+    low, high = map(scale.x, _ends(interval))
+    return stroke("whisker", (low, high), (y, y))
 
 
 def _axis(parts: list[str], scale: _Scale, top: int, rows: int, *, signed: bool) -> None:

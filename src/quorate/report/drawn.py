@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import HAVE_A_BOX, Annotations
 from quorate.dataset import Dataset
 from quorate.dataset import Image as Record
 from quorate.detections import Detections
 from quorate.display import brief
 from quorate.drawing import draw_boxes
 from quorate.errors import InputError, QuorateError
-from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
-from quorate.evaluation.truth import HAVE_A_BOX
+from quorate.evaluation.effort import Effort, effort
+from quorate.masks import Masks
 from quorate.pictures import decode
+from quorate.report.model import rows_on
 from quorate.storage import join, open_tree, safe_name, write_bytes
-
-if TYPE_CHECKING:
-    from quorate.masks import Masks
 
 QUALITY = 90
 
@@ -52,10 +51,9 @@ def draw(
     dataset  whose labels the boxes have
     returns  the same, enlarged by a whole number where it is small
     """
-    shown = boxes.take(np.flatnonzero(boxes.score >= min_score))
+    shown = boxes.take(boxes.score >= min_score)
     shown = shown.take(np.argsort(-shown.score, kind="stable"))
-    marks = [_Mark.of(shown, row, dataset) for row in range(len(shown))]
-    return _painted(pixels, marks, shown.masks)
+    return _painted(pixels, [_mark(shown, row, dataset) for row in range(len(shown))], shown.masks)
 
 
 def draw_pictures(
@@ -78,21 +76,21 @@ def draw_pictures(
 
     Raises InputError where `out` is the data set's own folder, or a picture's name leads out of it.
     """
-    out, left = os.fspath(out), None
+    from PIL import Image
+
+    out = os.fspath(out)
     if os.path.realpath(out) == os.path.realpath(dataset.root):
         raise InputError(
             f"{out}: holds the pictures themselves, which would be written over.",
             hint="name another folder: -o drawn/",
         )
-    if found is not None and dataset.annotations is not None and len(dataset.annotations):
-        left = effort(found, dataset, min_score=min_score)
+    scene = _Scene.of(dataset, found, min_score)
+    left = scene.left
     images = [
         image
         for place, image in enumerate(dataset.images)
         if wanted(image) and (left is None or not errors or left.pictures[place].any())
     ]
-
-    scene = _Scene.of(dataset, found, left, min_score)
     with open_tree(dataset.root) as tree:
 
         def one(image: Record) -> tuple[str, str]:
@@ -104,7 +102,10 @@ def draw_pictures(
             name, ending = os.path.splitext(safe_name(image.name, origin=dataset.root))
             ending = ending if ending.lower() in (".jpg", ".jpeg", ".png") else f"{ending}.png"
             file = join(out, name + ending)
-            write_bytes(file, _encoded(_painted(pixels, marks, masks), ending.lower()))
+            encoded = BytesIO()
+            kind = "PNG" if ending.lower().endswith("png") else "JPEG"
+            Image.fromarray(_painted(pixels, marks, masks)).save(encoded, kind, quality=QUALITY)
+            write_bytes(file, encoded.getvalue())
             return file, ""
 
         files, skipped = [], []
@@ -118,8 +119,7 @@ def draw_pictures(
     return Drawn(tuple(files), tuple(skipped))
 
 
-@dataclass(frozen=True)
-class _Mark:
+class _Mark(NamedTuple):
     """A box to draw: its corners, the place of its label, what is written, whether dashed."""
 
     xyxy: NDArray[np.floating]
@@ -127,88 +127,64 @@ class _Mark:
     text: str
     dashed: bool = False
 
-    @classmethod
-    def of(cls, boxes: Detections, row: int, dataset: Dataset, edit: str = "") -> _Mark:
-        place = int(dataset.labels.positions(boxes.category_id[row : row + 1])[0])
-        word = dataset.labels.names[place] if place >= 0 else str(boxes.category_id[row])
-        said = f"{word} {boxes.score[row]:.2f}{edit}"
-        return cls(boxes.xyxy[row], place, said, edit.endswith("delete"))
+
+def _mark(boxes: Detections, row: int, dataset: Dataset, edit: str = "") -> _Mark:
+    place = int(dataset.labels.positions(boxes.category_id[row : row + 1])[0])
+    word = dataset.labels.names[place] if place >= 0 else str(boxes.category_id[row])
+    said = f"{word} {boxes.score[row]:.2f}{f': {edit}' if edit else ''}"
+    return _Mark(boxes.xyxy[row], place, said, edit == "delete")
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """What is drawn on each picture; rows of `found` and of the annotations by picture."""
+    """What is drawn: boxes by picture and falling score, shapes by picture.
+
+    Of the shapes all are drawn, or where boxes are held against them, those that are missing.
+    """
 
     dataset: Dataset
     found: Detections | None
-    left: Effort | None
-    found_rows: _ByPicture
-    shape_rows: _ByPicture
+    shapes: Annotations | None
+    left: Effort | None = None
 
     @classmethod
-    def of(
-        cls, dataset: Dataset, found: Detections | None, left: Effort | None, min_score: float
-    ) -> _Scene:
-        boxes = shapes = _ByPicture.of(np.empty(0, np.int64), np.empty(0, np.bool_))
-        if found is not None:
-            boxes = _ByPicture.of(found.image_id, found.score >= min_score)
-        there = dataset.annotations
-        if there is not None and (found is None or left is not None):
-            shown = np.isin(there.kind, HAVE_A_BOX)
-            shapes = _ByPicture.of(there.image_id, shown if left is None else left.missing)
-        return cls(dataset, found, left, boxes, shapes)
+    def of(cls, dataset: Dataset, found: Detections | None, min_score: float) -> _Scene:
+        shapes = dataset.annotations
+        if shapes is not None:
+            shapes = shapes.take(np.isin(shapes.kind, HAVE_A_BOX))
+            shapes = shapes.take(np.argsort(shapes.image_id, kind="stable"))
+        if found is None:
+            return cls(dataset, found, shapes)
+        found = found.take(found.score >= min_score)
+        found = found.take(np.lexsort((-found.score, found.image_id)))
+        if shapes is None or dataset.annotations is None or not len(dataset.annotations):
+            return cls(dataset, found, None)
+        left = effort(found, replace(dataset, annotations=shapes))
+        return cls(dataset, found, shapes.take(left.missing), left)
 
     def on(self, image: Record) -> tuple[list[_Mark], Masks | None]:
         """The marks of one picture, the surest first, and the masks of the first of these."""
-        labels, marks, masks = self.dataset.labels, [], None
+        marks, masks = [], None
         if self.found is not None:
-            rows = self.found_rows[image.id]
-            rows = rows[np.argsort(-self.found.score[rows], kind="stable")]
-            shown = self.found.take(rows)
-            masks = shown.masks
-            for at, row in enumerate(rows.tolist()):
-                edit = "" if self.left is None else _edit(self.left, row, self.dataset)
-                marks.append(_Mark.of(shown, at, self.dataset, edit))
-        if self.dataset.annotations is not None:
-            shapes = self.dataset.annotations.take(self.shape_rows[image.id])
-            places = labels.positions(shapes.category_id).tolist()
+            rows = rows_on(self.found.image_id, image.id)
+            for row in range(rows.start, rows.stop):
+                edit = "" if self.left is None else self.left.told(row, self.dataset)
+                marks.append(_mark(self.found, row, self.dataset, edit))
+            masks = self.found.take(rows).masks
+        if self.shapes is not None:
+            shapes = self.shapes.take(rows_on(self.shapes.image_id, image.id))
             prefix = "" if self.left is None else "add "
             marks += [
-                _Mark(box, place, prefix + labels.names[place], self.left is not None)
-                for box, place in zip(shapes.enclosing(), places, strict=True)
+                _Mark(box, place, prefix + self.dataset.labels.names[place], bool(prefix))
+                for box, place in zip(
+                    shapes.enclosing(),
+                    self.dataset.labels.positions(shapes.category_id).tolist(),
+                    strict=True,
+                )
             ]
             if self.found is None:
                 masks = shapes.to_masks({image.id: (image.width, image.height)})
         return marks, masks
-
-
-@dataclass(frozen=True)
-class _ByPicture:
-    """Rows of a table by picture: `rows`, sorted by their picture's id `ids`."""
-
-    rows: NDArray[np.int64]
-    ids: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, image_id: NDArray[np.int64], kept: NDArray[np.bool_]) -> _ByPicture:
-        rows = np.flatnonzero(kept)
-        rows = rows[np.argsort(image_id[rows], kind="stable")]
-        return cls(rows, image_id[rows])
-
-    def __getitem__(self, image_id: int) -> NDArray[np.int64]:
-        first, last = np.searchsorted(self.ids, [image_id, image_id + 1])
-        return self.rows[first:last]
-
-
-def _edit(left: Effort, row: int, dataset: Dataset) -> str:
-    """What is to be done to a box, after its label."""
-    fate = int(left.fate[row])
-    told = {DELETED: ": delete", MOVED: ": move"}.get(fate, "")
-    if fate in (RELABELLED, BOTH):
-        told = f": is {dataset.labels.name_of(int(left.becomes[row]))}" + (
-            ", move" if fate == BOTH else ""
-        )
-    return told
 
 
 def _painted(
@@ -222,11 +198,3 @@ def _painted(
         dashed=[mark.dashed for mark in marks],
         masks=masks,
     )
-
-
-def _encoded(pixels: NDArray[np.uint8], ending: str) -> bytes:
-    from PIL import Image
-
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "PNG" if ending.endswith("png") else "JPEG", quality=QUALITY)
-    return file.getvalue()

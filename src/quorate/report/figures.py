@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from quorate.evaluation.coco import CocoMetrics
 from quorate.evaluation.effort import Saved
+from quorate.evaluation.reliability import Reliability
 from quorate.report.charts import (
     Curve,
     heat_map,
     legend,
     precision_recall,
+    reliability_chart,
     small_precision_recall,
 )
 from quorate.report.markup import (
@@ -32,6 +36,8 @@ from quorate.report.markup import (
 from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
 
+WORST = 0.1
+"""The share of the pictures whose disagreement is told beside the mean."""
 SMALL_CHARTS = 12
 
 
@@ -65,20 +71,15 @@ def headline(report: Report) -> tuple[str, str]:
 
 def _reached(report: Report) -> str:
     """AP of the quorum beside that of the best detector."""
-    best = best_detector(report)
-    if report.ensemble is None or report.ensemble.ap is None or best is None:
+    known = {n: report.metrics[n].ap or 0.0 for n in report.detectors if n in report.metrics}
+    if report.ensemble is None or report.ensemble.ap is None or not known:
         return ""
-    ours, single = report.ensemble.ap, report.metrics[best].ap or 0.0
+    best = max(known, key=lambda name: known[name])  # the first of equals
+    ours, single = report.ensemble.ap, known[best]
     # The difference of what is shown, so that a reader who subtracts finds the same.
     gap = round(ours, 3) - round(single, 3)
     apart = f"{abs(gap):.3f} {'more' if gap > 0 else 'less'} than" if gap else "as much as"
     return f"It reaches {ours:.3f} mAP, {apart} {name(best)} alone ({single:.3f})."
-
-
-def best_detector(report: Report) -> str | None:
-    """The detector with the highest mAP, the first of equals."""
-    known = [n for n in report.detectors if n in report.metrics]
-    return max(known, key=lambda n: report.metrics[n].ap or 0.0, default=None)
 
 
 def tiles(report: Report) -> str:
@@ -97,12 +98,13 @@ def tiles(report: Report) -> str:
     else:
         items.append(("boxes decided", count(report.boxes_decided), seen))
     if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
-        doubtful = int(np.count_nonzero(agreed.disagreement > 0.25))
+        worst = np.sort(agreed.disagreement)[-math.ceil(WORST * len(agreed.image_id)) :]
+        who = f"the worst {counted(len(worst), 'picture')}" if len(worst) > 1 else "the worst one"
         items.append(
             (
                 "mean disagreement",
                 f"{float(agreed.disagreement.mean()):.2f}",
-                f"{counted(doubtful, 'picture')} above 0.25",
+                f"{who}: {worst[0]:.2f}{' or more' * (len(worst) > 1)}",
             )
         )
     if report.timings:
@@ -253,6 +255,48 @@ def labels(report: Report) -> str:
         table(head, cells, classes="figures tall")
         + f'<h3 class="above">Precision over recall{which}, at IoU .5</h3>'
         + f'<div class="multiples">{charts}</div>',
+    )
+
+
+def reliability(report: Report) -> str:
+    """Reliability curves of the quorum and of each detector; '' without truth."""
+    rows: list[tuple[int | None, str, Reliability, Reliability | None]] = []
+    if report.reliability_fused is not None:
+        rows.append((None, QUORUM, report.reliability_fused, None))
+    rows += [
+        (position, detector, *report.reliability[detector])
+        for position, detector in enumerate(report.detectors)
+        if detector in report.reliability
+    ]
+    if not rows:
+        return ""
+    figures = "".join(
+        f'<figure><figcaption><span title="{text(label)}">{name(label)}</span>'
+        f"<b>{figure(before.ece)}{f' → {figure(after.ece)}' if after else ''}</b></figcaption>"
+        + reliability_chart(position, before, after, f"Reliability of {text(label)}")
+        + "</figure>"
+        for position, label, before, after in rows
+    )
+    calibrated = any(after is not None for _, _, _, after in rows)
+    lead = (
+        "Of the boxes that score about 0.8, are eight in ten right (same label, IoU .5 or more, "
+        "one to one)? Up: the share that is right; to the right: the mean score; a dot for each "
+        "tenth, larger with more boxes. On the diagonal a score is a probability; below it, it "
+        "claims too much. The figure is the expected calibration error (ECE): the mean distance."
+    )
+    more = (
+        '<p class="small">Faint: the scores as the detector gave them. Strong: as the spec\'s '
+        "calibration reads them. If the calibration was fitted on these very pictures, its error "
+        "here flatters it; <code>quorate calibrate</code> tells the error on pictures held out."
+        "</p>"
+        if calibrated
+        else ""
+    )
+    return section(
+        "reliability",
+        "What scores mean",
+        lead,
+        f'<div class="multiples reliabilities">{figures}</div>{more}',
     )
 
 

@@ -13,7 +13,7 @@ from quorate.dataset import Dataset
 from quorate.detections import Detections
 from quorate.evaluation.agreement import MIN_SCORE, Agreement, agreement, review_order
 from quorate.evaluation.coco import CocoMetrics, evaluate
-from quorate.evaluation.doubts import doubts, no_better
+from quorate.evaluation.doubts import doubts
 from quorate.evaluation.effort import Effort, effort
 from quorate.evaluation.reliability import Judged, Reliability
 
@@ -28,6 +28,12 @@ def own(detections: Detections, detector: str) -> Detections:
     if detector in detections.detectors:
         return detections.of(detector)
     return Detections.empty((detector,))
+
+
+def rows_on(image_id: NDArray[np.int64], wanted: int) -> slice:
+    """Where the rows of a picture are, of a rising column."""
+    first, last = np.searchsorted(image_id, [wanted, wanted + 1]).tolist()
+    return slice(first, last)
 
 
 def reliability_of(detections: Detections, dataset: Dataset) -> Reliability:
@@ -133,16 +139,22 @@ class Report:
         boxes = {detector: own(detections, detector) for detector in names}
         metrics = {detector: evaluate(found, dataset) for detector, found in boxes.items()}
         ensemble = evaluate(fused, dataset)
-        worse = no_better({**metrics, QUORUM: ensemble}, QUORUM)
+        efforts = {
+            name: effort(found, dataset, min_score=min_score)
+            for name, found in {**boxes, QUORUM: fused}.items()
+        }
         return replace(
             report,
             metrics=metrics,
             ensemble=ensemble,
-            efforts={
-                name: effort(found, dataset, min_score=min_score)
-                for name, found in {**boxes, QUORUM: fused}.items()
-            },
-            doubts=[*([worse] if worse else []), *doubts(fused, dataset, "the quorum")],
+            efforts=efforts,
+            doubts=doubts(
+                {"the quorum": fused},
+                dataset,
+                efforts={"the quorum": efforts[QUORUM]},
+                metrics={**metrics, QUORUM: ensemble},
+                ensemble=QUORUM,
+            ),
             reliability={n: (reliability_of(found, dataset), None) for n, found in boxes.items()},
             reliability_fused=reliability_of(fused, dataset),
         )

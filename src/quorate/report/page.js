@@ -43,7 +43,8 @@
 
   if (!find("#wall")) return;
   const data = JSON.parse(find("#wall-data").textContent);
-  const sources = JSON.parse(find("#wall-pictures").textContent);
+  const shown = find("#wall-pictures").textContent.matchAll(/ src="([^"]*)"/g);
+  const sources = data.pictures.map((one) => (one.reason ? "" : shown.next().value[1]));
   const [LABEL, LEFT, TOP, RIGHT, BOTTOM, SCORE, DASHED, TOLD, MASK] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
   const tint = (label) => `c${label % 8} k${Math.floor(label / 8) % 3}`;
   const slider = find("#min-score");

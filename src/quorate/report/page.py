@@ -13,7 +13,6 @@ from typing import Any
 from quorate.report import figures
 from quorate.report.markup import counted, name, section, text
 from quorate.report.model import Report
-from quorate.report.scores import reliability
 from quorate.report.wall import Wall, panel_rules, wall
 from quorate.report.work import published, work
 from quorate.storage import write_bytes
@@ -59,7 +58,7 @@ def _page(report: Report, shown: Wall | None, beside: str) -> str:
         "work": ("Left to do", work(report)),
         "quality": ("How good", figures.quality(report)),
         "labels": ("Label by label", figures.labels(report)),
-        "reliability": ("Scores", reliability(report)),
+        "reliability": ("Scores", figures.reliability(report)),
         "published": ("Published", published(report)),
         "agreement": ("Agreement", figures.accord(report)),
         "wall": ("Pictures", "" if shown is None else _gallery(report, shown, beside)),
@@ -108,17 +107,29 @@ def _gallery(report: Report, shown: Wall, beside: str) -> str:
     controls = Template((files("quorate.report") / "wall.html").read_text("utf-8")).substitute(
         ticks=ticks, score=f"{report.min_score:g}", shown_score=f"{report.min_score:.2f}"
     )
-    if beside:
-        source: Any = [f"{beside}/{i:05d}.jpg" for i in range(pictures)]
-    else:
-        inside = [base64.b64encode(jpeg).decode() for jpeg in shown.jpegs]
-        source = [f"data:image/jpeg;base64,{one}" for one in inside]
+    plain = "".join(
+        f'<figure><img loading="lazy" alt="" src="{_source(jpeg, number, beside)}">'
+        f"<figcaption>{text(picture['name'])}</figcaption></figure>"
+        for number, (picture, jpeg) in enumerate(
+            zip(shown.data["pictures"], shown.jpegs, strict=True)
+        )
+        if jpeg
+    )
+    # What a browser shows without scripts, a script reads as text: each picture is there once.
+    plain = f'<noscript id="wall-pictures"><div class="plain">{plain}</div></noscript>'
     return section(
         "wall",
         "The pictures they argue about" if several else "The pictures",
         lead,
-        controls + _data("wall-data", shown.data) + _data("wall-pictures", source),
+        controls + _data("wall-data", shown.data) + plain,
     )
+
+
+def _source(jpeg: bytes, number: int, beside: str) -> str:
+    """Where a picture is: in the folder beside the page, or here."""
+    if beside:
+        return f"{beside}/{number:05d}.jpg"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def _data(anchor: str, value: Any) -> str:

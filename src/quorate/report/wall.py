@@ -10,28 +10,32 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quorate.annotations import Annotations
+from quorate.annotations import HAVE_A_BOX, Annotations
+from quorate.columns import shared_area
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
-from quorate.evaluation.effort import ASIDE, BOTH, DELETED, MOVED, RELABELLED, Effort, effort
-from quorate.evaluation.truth import HAVE_A_BOX, Sizes
+from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
+from quorate.evaluation.truth import Sizes
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, counted, plain, short
-from quorate.report.model import Report, own
-from quorate.report.outlines import paths
+from quorate.report.model import Report, own, rows_on
 
 SIDE, MANY, SMALL_SIDE = 640, 400, 480
 """Pixels of the longer side of a picture on the wall, and of one of more than `MANY`."""
 PICTURE_BYTES = 4_200_000  # of 24 JPEG files together; of more, as much each
 BOXES = 200_000  # on the whole wall
 MASKS = 20_000  # likewise: outlines are traced, which takes longer than all else
+TOLERANCE = 0.7
+"""Pixels of the picture as shown, of an outline; the eye does not see less."""
 Row = list[Any]
 
 
@@ -61,15 +65,9 @@ def wall(report: Report) -> Wall | None:
     side = SIDE if len(ids) <= MANY else SMALL_SIDE
     limit = PICTURE_BYTES // min(max(len(ids), 1), 24)
 
-    def thumbnail(image_id: int) -> tuple[bytes, int, int, float] | str:
-        assert report.read is not None
-        try:
-            return _thumbnail(report.read, image_id, side, limit)
-        except (QuorateError, OSError) as error:
-            return str(getattr(error, "message", error))
-
+    one = partial(_thumbnail, report.read, longest=side, limit=limit)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = list(pool.map(thumbnail, ids))
+        seen = list(pool.map(one, ids))
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
     level = {}
     if report.agreement is not None and len(report.detectors) > 1:
@@ -150,9 +148,9 @@ class _Boxes:
         """Objects to add, boxes to delete, labels to change, boxes to move; None without truth."""
         if self.left is None or self.truth is None:
             return None
-        rows = _rows(self.fused.image_id, image_id)
+        rows = rows_on(self.fused.image_id, image_id)
         fate = self.left.fate[rows]
-        missing = self.left.missing[_rows(self.truth.image_id, image_id)]
+        missing = self.left.missing[rows_on(self.truth.image_id, image_id)]
         counts = [
             missing,
             fate == DELETED,
@@ -164,35 +162,26 @@ class _Boxes:
     def on(self, image_id: int, scale: float, most: int) -> list[list[Row]]:
         """What each panel of one picture shows, at most so many boxes of each."""
         report = self.report
-        rows = _rows(self.fused.image_id, image_id)
+        rows = rows_on(self.fused.image_id, image_id)
         fused = self.fused.take(rows)
         stands = fused.take(fused.score >= report.min_score)
         told = [_members(report, fused, row) for row in range(min(len(fused), most))]
         doubted = np.zeros(len(fused), np.bool_)
         if self.left is not None:
-            fate, becomes = self.left.fate[rows], self.left.becomes[rows]
-            doubted = np.isin(fate, (DELETED, RELABELLED, BOTH))
-            told = [
-                f"{members}{self._edit(int(fate[row]), int(becomes[row]))}"
-                for row, members in enumerate(told)
-            ]
+            doubted = np.isin(self.left.fate[rows], (DELETED, RELABELLED, BOTH))
+            for row, members in enumerate(told):
+                if edit := self.left.told(rows.start + row, report.dataset, to="to "):
+                    told[row] = f"{members} · {edit}"
         panels = [self._drawn(fused.take(slice(most)), scale, doubted, told)]
         if self.truth is not None and self.left is not None:
-            rows = _rows(self.truth.image_id, image_id)
+            rows = rows_on(self.truth.image_id, image_id)
             panels.append(self._truth(rows, scale, most))
         for found in self.detectors:
-            mine = found.take(_rows(found.image_id, image_id)).take(slice(most))
+            mine = found.take(rows_on(found.image_id, image_id)).take(slice(most))
             carried = _matched(mine, stands)
             said = ["" if yes else "not carried by the quorum" for yes in carried]
             panels.append(self._drawn(mine, scale, ~carried, said))
         return panels
-
-    def _edit(self, fate: int, becomes: int) -> str:
-        said = {DELETED: "to delete", MOVED: "to move", ASIDE: ""}.get(fate, "")
-        if fate in (RELABELLED, BOTH):
-            said = f"is {self.report.dataset.labels.name_of(becomes)}"
-            said += ", to move" if fate == BOTH else ""
-        return f" · {said}" if said else ""
 
     def _drawn(
         self, shown: Detections, scale: float, doubted: NDArray[np.bool_], told: Sequence[str]
@@ -202,9 +191,7 @@ class _Boxes:
         return _rows_of(shown.xyxy, places, shown.score, doubted, told, outlines, scale)
 
     def _paths(self, masks: Masks | None, scale: float) -> list[str]:
-        return (
-            [] if masks is None else paths(masks.take(np.arange(len(masks))[: self.masks]), scale)
-        )
+        return [] if masks is None else _outlines(masks.take(slice(self.masks)), scale)
 
     def _truth(self, rows: slice, scale: float, most: int) -> list[Row]:
         assert self.truth is not None
@@ -224,12 +211,6 @@ def _sorted(boxes: Detections, ids: Sequence[int]) -> Detections:
     """The boxes on some pictures by picture and falling score."""
     kept = boxes.take(np.isin(boxes.image_id, ids))
     return kept.take(np.lexsort((-kept.score, kept.image_id)))
-
-
-def _rows(image_id: NDArray[np.int64], wanted: int) -> slice:
-    """Where the rows of a picture are, of a rising column."""
-    first, last = np.searchsorted(image_id, [wanted, wanted + 1]).tolist()
-    return slice(first, last)
 
 
 def _rows_of(
@@ -272,10 +253,9 @@ def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray
     """(n,) whether any of `others` has the category and overlaps more than `iou`."""
     if not len(boxes) or not len(others):
         return np.zeros(len(boxes), dtype=np.bool_)
-    a, b = boxes.xyxy[:, None].astype(np.float64), others.xyxy[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.maximum(sides, 0).prod(-1)
-    areas = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
+    a, b = boxes.xyxy.astype(np.float64), others.xyxy.astype(np.float64)
+    shared = shared_area(a, b)
+    areas = (a[:, None, 2:] - a[:, None, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1)
     same = boxes.category_id[:, None] == others.category_id[None]
     found: NDArray[np.bool_] = (same & (shared > iou * (areas - shared))).any(1)
     return found
@@ -283,9 +263,12 @@ def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray
 
 def _thumbnail(
     read: Callable[[int], NDArray[np.uint8]], image_id: int, longest: int, limit: int
-) -> tuple[bytes, int, int, float]:
-    """A picture as a JPEG of at most `limit` bytes, its size, and its scale."""
-    pixels = np.ascontiguousarray(read(image_id))
+) -> tuple[bytes, int, int, float] | str:
+    """A picture as a JPEG of at most `limit` bytes, its size, and its scale; or why it is none."""
+    try:
+        pixels = np.ascontiguousarray(read(image_id))
+    except (QuorateError, OSError) as error:
+        return str(getattr(error, "message", error))
     original = Image.fromarray(pixels) if pixels.size else Image.new("RGB", (1, 1))
     data, picture = b"", original
     for side, grade in ((longest, 80), (longest, 65), (480, 65), (480, 45), (320, 45), (160, 40)):
@@ -298,3 +281,23 @@ def _thumbnail(
         if len(data) <= limit:
             break
     return data, picture.width, picture.height, picture.width / original.width
+
+
+def _outlines(masks: Masks, scale: float) -> list[str]:
+    """`d` of a path for each mask, in pixels of a picture shown at a scale; '' for none."""
+    from quorate.masks.outlines import polygons
+
+    offsets, values = polygons(masks, TOLERANCE / scale)
+    found = []
+    for begin, end in pairwise(offsets.tolist()):
+        points = np.round(values[begin:end].reshape(-1, 2) * scale, 1)
+        parted = np.flatnonzero(np.isnan(points[:, 0]))
+        rings = [ring[~np.isnan(ring[:, 0])] for ring in np.split(points, parted)]
+        found.append(
+            "".join(
+                "M" + "L".join(f"{x:g},{y:g}" for x, y in ring.tolist()) + "Z"
+                for ring in rings
+                if len(ring)
+            )
+        )
+    return found

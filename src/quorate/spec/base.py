@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from quorate.display import of_field
 from quorate.errors import SpecError
+from quorate.labels import VOCABULARIES
 from quorate.spec.words import NO_MAPPING, in_words
 
 MAX_SPEC_BYTES = 1 << 20
@@ -86,8 +87,6 @@ def _from_the_specs_folder(value: str, info: ValidationInfo) -> str:
 
 Location = Annotated[str, AfterValidator(_from_the_specs_folder)]
 """A path or URI; in a spec file, a relative path is taken from the file's own folder."""
-
-VOCABULARIES = ("coco", "coco91", "voc", "objects365", "openimages", "lvis")
 
 
 def _named(value: tuple[str, ...] | str, info: ValidationInfo) -> tuple[str, ...] | str:

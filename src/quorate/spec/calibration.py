@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from quorate.spec.base import SpecModel
 
@@ -24,7 +24,7 @@ class Temperature(SpecModel):
     """One number divides the score's logit (Guo et al. 2017, arXiv:1706.04599)."""
 
     method: Literal["temperature"] = "temperature"
-    temperature: Annotated[PositiveFloat, Field(ge=0.01, le=100.0)] = Field(examples=[1.5])
+    temperature: float = Field(ge=0.01, le=100.0, examples=[1.5])
 
 
 class Beta(SpecModel):

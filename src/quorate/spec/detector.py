@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from quorate.errors import did_you_mean
-from quorate.spec.base import VOCABULARIES, SpecModel
+from quorate.labels import VOCABULARIES
+from quorate.spec.base import SpecModel
 from quorate.spec.calibration import CalibrationField
 from quorate.spec.tta import Tiles, Views
 from quorate.spec.words import problem

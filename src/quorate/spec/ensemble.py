@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,7 +15,11 @@ from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
 from quorate.spec.fusion import Consensus, Fusion, FusionField
 from quorate.spec.notify import Notifications, secret_keys
+from quorate.spec.words import problem
 from quorate.spec.workflow import Name, Pool, WorkflowSettings
+
+Place = tuple[int | str, ...]
+"""The keys and numbers that lead to a part of a spec."""
 
 
 class Publish(SpecModel):
@@ -110,49 +115,50 @@ class EnsembleSpec(SpecModel):
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:
-        named = {f"{detector.name}: pool": detector.pool for detector in self.detectors}
-        named |= {f"pools.{name}.fallback": pool.fallback for name, pool in self.pools.items()}
-        for where, name in ({"workflow.pool": self.workflow.pool} | named).items():
-            if name is not None and name not in self.pools:
-                known = f"the pools are {', '.join(self.pools)}" if self.pools else "there is none"
-                hint = did_you_mean(name, self.pools) or known
-                raise ValueError(f"{where}: no pool is called '{name}', {hint}")
+        named: list[tuple[Place, str | None]] = [
+            (("workflow", "pool"), self.workflow.pool),
+            *((("detectors", i, "pool"), one.pool) for i, one in enumerate(self.detectors)),
+            *((("pools", name, "fallback"), pool.fallback) for name, pool in self.pools.items()),
+        ]
+        for place, name in named:
+            if name is not None:
+                known = "the pools are" if self.pools else "there is none"
+                _check_known(place, "pool", name, self.pools, known)
         for name in self.pools:
             chain, after = [name], self.pools[name].fallback
             while after is not None and after not in chain:
                 chain, after = [*chain, after], self.pools[after].fallback
             if after is not None:
-                raise ValueError(
-                    f"pools.{name}.fallback: it leads back to '{after}' "
-                    f"({', '.join([*chain, after])})"
-                )
+                said = f"it leads back to '{after}' ({', '.join([*chain, after])})"
+                raise problem("pool", said, ("pools", name, "fallback"))
         return self
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         names = [detector.name for detector in self.detectors]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two detectors are called '{name}', give each a name of its own")
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                said = f"two detectors are called '{name}', give each a name of its own"
+                raise problem("name", said, ("detectors", i, "name"))
         if self.quorum is not None and self.quorum > len(names):
-            raise ValueError(f"a quorum of {self.quorum} of {len(names)} detectors cannot be had")
+            said = f"a quorum of {self.quorum} of {len(names)} detectors cannot be had"
+            raise problem("quorum", said, ("quorum",))
         voters = [voter for detector in self.detectors for voter in detector.voters]
-        weighted = [self.fusion.weights, *(c.weights for c in self.fusion.categories.values())]
-        for name in {name for weights in weighted for name in weights}:
-            if name not in voters:
-                hint = did_you_mean(name, voters) or f"the detectors are {', '.join(names)}"
-                raise ValueError(f"fusion.weights: no detector is called '{name}', {hint}")
-        if self.labels:
-            own = dict.fromkeys(self.fusion.categories, "fusion.categories")
-            for detector in self.detectors:
-                for name in detector.calibration.categories if detector.calibration else ():
-                    own.setdefault(name, f"{detector.name}: calibration.categories")
-                for theirs, name in detector.labels.items():
-                    own.setdefault(name, f"{detector.name}: labels.{theirs}")
-            for name, where in own.items():
-                if name not in self.labels:
-                    hint = did_you_mean(name, self.labels) or f"labels are {', '.join(self.labels)}"
-                    raise ValueError(f"{where}: no label is called '{name}', {hint}")
+        own = self.fusion.categories
+        weighted: list[tuple[Place, str]] = [
+            *((("weights", name), name) for name in self.fusion.weights),
+            *((("categories", c, "weights", n), n) for c, one in own.items() for n in one.weights),
+        ]
+        for place, name in weighted:
+            _check_known(("fusion", *place), "detector", name, voters, "the detectors are")
+        used: dict[str, Place] = {name: ("fusion", "categories", name) for name in own}
+        for i, detector in enumerate(self.detectors):
+            for name in detector.calibration.categories if detector.calibration else ():
+                used.setdefault(name, ("detectors", i, "calibration", "categories", name))
+            for theirs, name in detector.labels.items():
+                used.setdefault(name, ("detectors", i, "labels", theirs))
+        for name, place in used.items() if self.labels else ():
+            _check_known(place, "label", name, self.labels, "labels are")
         return self
 
     @property
@@ -220,6 +226,12 @@ class EnsembleSpec(SpecModel):
     def to_yaml(self) -> str:
         """The text of an equal spec file, without the fields that have their defaults."""
         return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
+
+
+def _check_known(place: Place, what: str, name: str, known: Collection[str], are: str) -> None:
+    if name not in known:
+        hint = did_you_mean(name, known) or f"{are} {', '.join(known)}".rstrip()
+        raise problem(what, f"no {what} is called '{name}', {hint}", place)
 
 
 def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, mod
 
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import SpecModel
+from quorate.spec.words import problem
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
@@ -50,14 +51,13 @@ class _Fusion(SpecModel):
 
     @model_validator(mode="after")
     def _categories_fit_classes(self) -> Self:
-        if self.classes != "separate":
-            for label, own in self.categories.items():
-                if own.iou is not None or own.weights:
-                    raise ValueError(
-                        f"categories.{label}: with classes '{self.classes}' a group may have "
-                        "several labels, so a label can have a min_score of its own, but no iou "
-                        "or weights"
-                    )
+        for label, own in self.categories.items() if self.classes != "separate" else ():
+            if own.iou is not None or own.weights:
+                said = (
+                    f"with classes '{self.classes}' a group may have several labels, so a label "
+                    "can have a min_score of its own, but no iou or weights"
+                )
+                raise problem("category", said, ("categories", label))
         return self
 
 

@@ -16,7 +16,6 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from quorate.errors import did_you_mean
 from quorate.spec.base import SpecModel
-from quorate.spec.words import problem
 
 
 class Number(NamedTuple):
@@ -99,16 +98,14 @@ class View:
 
     @classmethod
     def parse(cls, text: str) -> View:
-        """Parse a view as a spec writes it; ValueError says what is wrong with it."""
+        """Parse a view as a spec writes it; a ValueError says what is wrong with it."""
         if text == "identity":
             raise ValueError("the picture as it is, is always the first view; leave 'identity' out")
         if (match := _WRITTEN.fullmatch(text)) is None:
             name = re.split(r"-+[0-9.]", text)[0]
             known = did_you_mean(name, NUMBERS)
-            raise ValueError(
-                f"'{text}' is no view"
-                + (f", {known}" if known else "; a view is a name and numbers, such as scale-1.25")
-            )
+            like = f", {known}" if known else "; a view is a name and numbers, such as scale-1.25"
+            raise ValueError(f"'{text}' is no view{like}")
         name, given = match[1], [float(number) for number in _NUMBER.findall(match[2])]
         if name not in NUMBERS:
             hint = did_you_mean(name, NUMBERS) or f"there are {', '.join(sorted(NUMBERS))}"
@@ -137,10 +134,7 @@ def _check(name: str, number: Number, value: float) -> None:
 
 
 def _view(text: str) -> str:
-    try:
-        View.parse(text)
-    except ValueError as error:
-        raise problem("view", str(error)) from None
+    View.parse(text)
     return text
 
 
@@ -149,7 +143,7 @@ def _told_apart(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
         other = seen.setdefault(View.parse(text), text)
         if other is not text:
-            raise problem("view_twice", f"'{other}' and '{text}' are the same view")
+            raise ValueError(f"'{other}' and '{text}' are the same view")
     return texts
 
 

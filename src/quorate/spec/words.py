@@ -86,9 +86,12 @@ _ELSEWHERE = {
 """A field: what other tools call the like."""
 
 
-def problem(kind: str, message: str) -> PydanticCustomError:
-    """A problem whose message stands in errors as it is."""
-    return PydanticCustomError(kind, "{message}", {"message": message})
+def problem(kind: str, message: str, place: tuple[int | str, ...] = ()) -> PydanticCustomError:
+    """A problem whose message stands in errors as it is.
+
+    `place` leads from the model that finds it to the field that is to blame, where one is.
+    """
+    return PydanticCustomError(kind, "{message}", {"message": message, "place": place})
 
 
 def patterned(pattern: str, words: str, **settings: Any) -> Any:
@@ -120,7 +123,8 @@ def in_words(
         for one in together:
             if one["type"] == "missing" and one["loc"][-1] in misspelt:
                 continue
-            told.append(_detail(one["type"], one["loc"], _message(one, model, field)))
+            blamed = (*one["loc"], *(one.get("ctx") or {}).get("place", ()))
+            told.append(_detail(one["type"], blamed, _message(one, model, field)))
     return told
 
 

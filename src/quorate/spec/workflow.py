@@ -12,10 +12,16 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from quorate._version import __version__
 from quorate.spec.base import SpecModel
-from quorate.spec.words import patterned
+from quorate.spec.words import patterned, problem
 
 _BUCKET = r"^[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]$"
 _CONFIG_MAP = r"^[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]+)?$"
+# RFC 1123's label: it can name a folder, a task of a DAG and the value of a Kubernetes label.
+_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_NAME = rf"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL}$"
+_TIME = r"^([1-9]\d*h(\d+m)?(\d+s)?|[1-9]\d*m(\d+s)?|[1-9]\d*s)$"
+_QUANTITY = r"^(\d*[1-9]\d*(\.\d+)?|0+\.\d*[1-9]\d*)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -34,43 +40,15 @@ def _as_yaml_writes_it(value: Any) -> Any:
 
 
 Word = Annotated[str, BeforeValidator(_as_yaml_writes_it)]
-# RFC 1123's label: it can name a folder, a task of a DAG and the value of a Kubernetes label.
-Name = Annotated[
-    str,
-    patterned(
-        r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
-        "at most 63 of a-z, 0-9 and -, the first and the last no -",
-    ),
-]
-Duration = Annotated[
-    str,
-    patterned(
-        r"^([1-9]\d*h(\d+m)?(\d+s)?|[1-9]\d*m(\d+s)?|[1-9]\d*s)$",
-        "a duration such as 90s, 10m or 1h30m",
-    ),
-]
-Quantity = Annotated[
-    Word,
-    patterned(
-        r"^(\d*[1-9]\d*(\.\d+)?|0+\.\d*[1-9]\d*)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$",
-        "a quantity such as 500m, 4 or 8Gi",
-    ),
-]
-LabelValue = Annotated[
-    Word,
-    patterned(
-        r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$",
-        "a label's value: at most 63 of letters, digits, -, _ and .",
-    ),
-]
-LabelName = Annotated[
-    str,
-    patterned(
-        r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
-        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
-        "a label's name such as gpu or nvidia.com/gpu.present",
-    ),
-]
+Name = Annotated[str, patterned(_NAME, "at most 63 of a-z, 0-9 and -, the first and the last no -")]
+Bucket = Annotated[str, patterned(_BUCKET, "a bucket's name: a-z, 0-9, - and .")]
+ConfigMap = Annotated[str, patterned(_CONFIG_MAP, "CONFIGMAP or CONFIGMAP/KEY")]
+Duration = Annotated[str, patterned(_TIME, "a duration such as 90s, 10m or 1h30m")]
+Quantity = Annotated[Word, patterned(_QUANTITY, "a quantity such as 500m, 4 or 8Gi")]
+_VALUE = "a label's value: at most 63 of letters, digits, -, _ and ."
+LabelValue = Annotated[Word, patterned(rf"^({_LABEL})?$", _VALUE)]
+_KEY = "a label's name such as gpu or nvidia.com/gpu.present"
+LabelName = Annotated[str, patterned(_LABEL_NAME, _KEY)]
 
 
 class Toleration(SpecModel):
@@ -144,7 +122,8 @@ class Git(SpecModel):
     def _stays_inside(self) -> Git:
         parts = (self.path or "x").split("/")
         if ".." in parts or "" in parts:
-            raise ValueError("git.path is relative to the repository and stays inside it")
+            said = "it is relative to the repository and stays inside it"
+            raise problem("path", said, ("path",))
         return self
 
 
@@ -157,15 +136,11 @@ class WorkflowSettings(SpecModel):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[Name, ...] = Field((), examples=[["registry"]])
     namespace: Name | None = Field(None, description="Default: the one it is created in.")
-    bucket: Annotated[str, patterned(_BUCKET, "a bucket's name: a-z, 0-9, - and .")] | None = Field(
-        None,
-        description="The artifact repository's bucket; weights in it arrive as artifacts.",
+    bucket: Bucket | None = Field(
+        None, description="The artifact repository's bucket; weights in it arrive as artifacts."
     )
-    artifact_repository: (
-        Annotated[str, patterned(_CONFIG_MAP, "CONFIGMAP or CONFIGMAP/KEY")] | None
-    ) = Field(
-        None,
-        description="CONFIGMAP or CONFIGMAP/KEY; default: the namespace's own.",
+    artifact_repository: ConfigMap | None = Field(
+        None, description="CONFIGMAP or CONFIGMAP/KEY; default: the namespace's own."
     )
     service_account: Name = Field("quorate", description="Of the pods.")
     fuse_service_account: Name = Field(

@@ -16,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,11 @@ from quorate.steps.work import (
     write_detections,
     write_json,
 )
-from quorate.storage import is_s3, open_file, open_tree, writing
+from quorate.storage import local_copy, open_tree, writing
 from quorate.storage.owner import owned
 
-RUNTIMES = ("podman", "docker")
+RUNTIMES = {"podman": ("info",), "docker": ("version", "--format", "{{.Server.Version}}")}
+"""Each with what it answers only where it works."""
 
 
 def stage(work: Work, shard: int, to: Path) -> list[Skipped]:
@@ -171,12 +172,8 @@ class Runner:
             command += ["--env", f"{variable}={value}"]
         if self.detector.command:
             command += ["--entrypoint", self.detector.command[0]]
-        return [
-            *command,
-            self.detector.image or "",
-            *self.detector.command[1:],
-            *self.detector.args,
-        ]
+        words = (*self.detector.command[1:], *self.detector.args)
+        return [*command, self.detector.image or "", *words]
 
     def _inputs(self, work: Work, shard: int) -> str:
         """A digest of all that its boxes depend on: a program's own files, an image's contents."""
@@ -192,7 +189,7 @@ class Runner:
             ran = [Path(word).read_bytes() for word in words if os.path.isfile(word)]
         return fingerprint(
             __version__,
-            detector.model_dump_json(exclude=set(detector.aside) - {"image"}),
+            _about(detector),
             *ran,
             *(part for location in detector.files for part in bytes_of(location)),
             msgspec.json.encode(work.images(shard)),
@@ -214,9 +211,8 @@ def adopt(work: Work, shard: int, detector: ContainerDetector, *, inputs: str = 
     for _, look in RULES:
         look(left)
     detections, notes = left.boxes, left.notes
-    about = detector.model_dump_json(exclude=set(detector.aside) - {"image"})
     digest = inputs or fingerprint(
-        __version__, about, msgspec.json.encode(contents), left.file.read_bytes()
+        __version__, _about(detector), msgspec.json.encode(contents), left.file.read_bytes()
     )
     if left.file.name == "detections.parquet":
         left.file.rename(folder / GIVEN)
@@ -232,6 +228,10 @@ def adopt(work: Work, shard: int, detector: ContainerDetector, *, inputs: str = 
     )
     write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def _about(detector: ContainerDetector) -> str:
+    return detector.model_dump_json(exclude=set(detector.aside) - {"image"})
 
 
 def adopt_all(work: Work, shard: int, detectors: Iterable[Detector]) -> dict[str, str]:
@@ -259,40 +259,20 @@ def _pictures(work: Work, shard: int) -> Iterator[Path]:
         yield Path(copy)
 
 
-@contextmanager
-def weights_here(detector: ContainerDetector) -> Iterator[Path | None]:
+def weights_here(detector: ContainerDetector) -> AbstractContextManager[Path | None]:
     """Where its weights are on this machine."""
-    if not detector.weights or not is_s3(detector.weights):
-        yield Path(detector.weights) if detector.weights else None
-        return
-    with tempfile.TemporaryDirectory(prefix="quorate-weights-") as copy:
-        path = Path(copy) / detector.weights.rstrip("/").rpartition("/")[2]
-        if detector.weights.endswith("/"):
-            with open_tree(detector.weights) as tree:
-                for name in tree.names():
-                    with writing(path / name) as file:
-                        file.write(tree.read(name))
-        else:
-            with open_file(detector.weights) as source, writing(path) as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-        yield path
+    return local_copy(detector.weights) if detector.weights else nullcontext()
 
 
 def _runtime(detector: ContainerDetector) -> str:
     """Podman or docker, whichever works; DetectorError, with what they said, where none does."""
     said = []
-    for runtime in RUNTIMES:
+    for runtime, question in RUNTIMES.items():
         if not shutil.which(runtime):
             said.append(f"{runtime} is not installed")
             continue
-        tried = subprocess.run(  # noqa: S603
-            [runtime, "version", "--format", "{{.Server.Version}}"]
-            if runtime == "docker"
-            else [runtime, "info"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [runtime, *question]
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if not tried.returncode:
             return runtime
         said.append(f"{runtime}: {(tried.stderr.strip().splitlines() or ['does not work'])[-1]}")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.dataset import Dataset
-from quorate.detections import Detections, masks_of_table
+from quorate.detections import Detections, masks_of_table, read_table
 from quorate.detectors.base import Boxes
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
@@ -175,18 +175,13 @@ class Left:
     def boxes(self) -> Detections:
         """Held to what every detector's boxes are held to, in the order of images.json."""
         mapping, label = self.label
+        found = Boxes(self.results.xyxy, self.results.score, label, self.drawn.masks)
         order = np.argsort(self.image, kind="stable")
         starts = np.searchsorted(self.image[order], np.arange(len(self.contents.images) + 1))
         kept = []
         for position, image in enumerate(self.contents.images):
-            rows = order[starts[position] : starts[position + 1]]
-            found = Boxes(
-                self.results.xyxy[rows],
-                self.results.score[rows],
-                label[rows],
-                None if self.drawn.masks is None else self.drawn.masks.take(rows),
-            )
-            kept.append(checked(found, self.detector, mapping, (image.height, image.width)))
+            mine = found.take(order[starts[position] : starts[position + 1]])
+            kept.append(checked(mine, self.detector, mapping, (image.height, image.width)))
         image_ids = [image.id for image in self.contents.images]
         return as_columns(kept, image_ids, (self.detector.name,))
 
@@ -229,15 +224,9 @@ RULES: tuple[tuple[str, Callable[[Left], object]], ...] = (
 
 def _from_parquet(path: Path) -> Results:
     """The columns of a container's Parquet file; FormatError for what no box can be."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from quorate.formats.detections.columns import Results
 
-    try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"{path}: not a Parquet file ({error}).") from None
+    table = read_table(path)
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise FormatError(
@@ -247,11 +236,8 @@ def _from_parquet(path: Path) -> Results:
         raise FormatError(f"{path}: a value is missing (null).")
 
     def told_apart(name: str) -> tuple[list[int | str], NDArray[np.int32]]:
-        values = table[name].to_numpy()
-        distinct, positions = np.unique(values, return_inverse=True)
-        if distinct.dtype.kind not in "iuO" or not all(
-            isinstance(value, (int, str)) for value in distinct.tolist()
-        ):
+        distinct, positions = np.unique(table[name].to_numpy(), return_inverse=True)
+        if not all(isinstance(value, (int, str)) for value in distinct.tolist()):
             raise FormatError(f"{path}: its {name} is neither whole numbers nor text.")
         return distinct.tolist(), positions.astype(np.int32)
 
@@ -273,14 +259,13 @@ def _from_parquet(path: Path) -> Results:
             raise FormatError(f"{path}: {what.format(int(wrong.argmax()) + 1)}.")
     image_ids, image = told_apart("image_id")
     category_ids, category = told_apart("category_id")
-    ones = np.ones(len(score))
     return Results(
         image=image,
         category=category,
         xyxy=xyxy,
         score=score,
-        votes=ones.astype(np.int16),
-        agreement=ones.astype(np.float32),
+        votes=np.ones(len(score), np.int16),
+        agreement=np.ones(len(score), np.float32),
         detectors=None,
         image_ids=image_ids,
         category_ids=category_ids,

@@ -55,11 +55,7 @@ def examine_folder(folder: Path, listed: Path | None = None) -> list[Finding]:
 
     Raises InputError where there is no images.json to hold it to.
     """
-    places = [
-        folder / "images.json",
-        folder.parent / "images.json",
-        folder.parents[1] / "images.json",
-    ]
+    places = [one / "images.json" for one in (folder, *folder.parents[:2])]
     path = listed or next((place for place in places if place.exists()), None)
     if path is None or not path.exists():
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from quorate import pictures
 from quorate.dataset import Image
+from quorate.display import merged
 from quorate.errors import AccessError, QuorateError, StorageError
 from quorate.steps.checkpoint import Checkpoint
 from quorate.steps.parts import PART_SIZE, Task, known_of
@@ -23,6 +25,7 @@ from quorate.steps.work import Skipped, Work, done, fingerprint
 from quorate.storage import open_tree
 from quorate.storage.owner import owned
 
+log = logging.getLogger("quorate.steps")
 Read = Callable[[], bytes]
 Answers = dict[str, Seen]
 """What became of one picture, by the detector's name."""
@@ -78,6 +81,9 @@ def detect(
             for task in tasks:
                 if position >= task.position:
                     task.add(position, answers.get(task.detector.name))
+            if position == PART_SIZE - 1 and count > PART_SIZE:
+                for said in merged(task.odd for task in tasks if task.odd):
+                    log.warning("%s", said)
             progress(1)
         for task in tasks:
             if not task.failed:

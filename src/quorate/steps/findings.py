@@ -51,7 +51,7 @@ class Findings:
         """Read every shard once. All boxes are in memory only where there is a truth to hold."""
         from quorate.evaluation.agreement import Agreement, agreement
         from quorate.evaluation.coco import evaluate
-        from quorate.evaluation.doubts import doubts, no_better
+        from quorate.evaluation.doubts import doubts
         from quorate.evaluation.effort import effort
 
         dataset = _dataset(results)
@@ -61,14 +61,9 @@ class Findings:
         boxes, decided = [Detections.empty(results.detectors)], []
         for shard in results.shards:
             found, fused = results.detections(shard), results.fused(shard)
-            parts.append(
-                agreement(
-                    found,
-                    replace(dataset, images=results.shard_images(shard)),
-                    detectors=results.fusions[shard].detectors,
-                    iou=ensemble.fusion.iou,
-                )
-            )
+            shown = replace(dataset, images=results.shard_images(shard))
+            took_part = results.fusions[shard].detectors
+            parts.append(agreement(found, shown, detectors=took_part, iou=ensemble.fusion.iou))
             decided.append(fused if true else fused.take(fused.score >= lowest))
             if true:
                 boxes.append(found)
@@ -79,21 +74,14 @@ class Findings:
         together = Detections.concat(boxes)
         voters = {name: together.of(name) for name in results.detectors} | {"ensemble": fused}
         metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
-        worse = no_better(metrics, "ensemble")
+        efforts = {name: effort(boxes, dataset, min_score=lowest) for name, boxes in voters.items()}
         return cls(
             dataset,
             kept,
             Agreement.concat(parts),
             metrics,
-            {name: effort(boxes, dataset, min_score=lowest) for name, boxes in voters.items()},
-            [
-                *([worse] if worse else []),
-                *(
-                    doubt
-                    for name, boxes in voters.items()
-                    for doubt in doubts(boxes, dataset, name)
-                ),
-            ],
+            efforts,
+            doubts(voters, dataset, efforts=efforts, metrics=metrics, ensemble="ensemble"),
             _reliability(voters, dataset, ensemble) if ensemble.publish.report else {},
         )
 

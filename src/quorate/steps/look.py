@@ -12,7 +12,7 @@ from quorate import pictures
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
 from quorate.display import of_field
-from quorate.errors import QuorateError
+from quorate.errors import QuorateError, StorageError
 from quorate.labels import Labels
 from quorate.pictures import Picture, pixels
 from quorate.spec import EnsembleSpec
@@ -42,6 +42,7 @@ class LoadedEnsemble:
         labels: Labels | None = None,
         workers: int | None = None,
         on_failure: Callable[[str, str], None] | None = None,
+        servers_may_fail: bool = False,
     ) -> None:
         """See `DetectionEnsemble.load`."""
         for detector in ensemble.detectors:
@@ -54,6 +55,7 @@ class LoadedEnsemble:
         self._voters = loaded.voters(self.labels)
         self._size = max(voter.batch for voter in self._voters)
         self._tell = on_failure or _warn
+        self._servers_may_fail = servers_may_fail
         self._pool = ThreadPoolExecutor(workers or processors(), thread_name_prefix="look")
         # What is wrong with the fusion is said now, and its kernels are compiled now.
         voters = [name for voter in self._voters for name in voter.detector.voters]
@@ -111,7 +113,13 @@ class LoadedEnsemble:
         ]
         answers: list[dict[str, Seen]] = [{} for _ in shown]
         for voter in self._voters:
-            for answer, seen in zip(answers, voter.answers(names, shown), strict=True):
+            try:
+                found = voter.answers(names, shown)
+            except StorageError as error:
+                if not self._servers_may_fail:
+                    raise
+                found = [error] * len(shown)
+            for answer, seen in zip(answers, found, strict=True):
                 answer[voter.detector.name] = seen
         return answers
 

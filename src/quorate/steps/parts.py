@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,6 @@ from quorate.steps.work import (
 )
 from quorate.storage import sha256
 
-log = logging.getLogger("quorate.steps")
 PART_SIZE = 64
 """Pictures a part: a killed step goes on from its last finished part."""
 
@@ -64,6 +62,7 @@ class Task:
     failed      why the detector has no vote here, '' while it has
     checkpoint  where finished parts are kept for another machine
     first       whether these are the run's first pictures, whose boxes are looked at
+    odd         what was odd about them, '' for nothing
     """
 
     voter: Voter
@@ -75,6 +74,7 @@ class Task:
     known: Mapping[int, Seen] = field(default_factory=dict)
     position: int = 0
     failed: str = ""
+    odd: str = ""
     boxes: list[tuple[Boxes, ...]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -83,11 +83,11 @@ class Task:
 
         Parts of another input are cleared away, and the work begins anew.
         """
-        while self._finished():
+        while self._read(self.position):
             self.position += PART_SIZE
         if not self.position:
             shutil.rmtree(self.folder, ignore_errors=True)
-        while self.checkpoint and self.checkpoint.take(self._part()) and self._finished():
+        while self.checkpoint and self.checkpoint.take(self._part()) and self._read(self.position):
             self.position += PART_SIZE
         for left in self._part().parent.glob(f"{self._part().name}.*"):
             left.unlink()
@@ -129,19 +129,17 @@ class Task:
         if self.boxes:
             self._write()
         images = len(self.contents.images)
-        parts = [self._read(start) for start in range(0, images, PART_SIZE)]
-        whole = [part for part in parts if part]
-        if len(whole) < len(parts):
+        starts = range(0, images, PART_SIZE)
+        whole = [part for part in map(self._read, starts) if part]
+        if len(whole) < len(starts):
             raise StorageError(
-                f"{self.folder}: {len(parts) - len(whole)} of its {len(parts)} parts are not what "
-                "was written.",
+                f"{self.folder}: {len(starts) - len(whole)} of its {len(starts)} parts are not "
+                "what was written.",
                 hint="does something else write there? the same command goes on from the last "
                 "whole part",
             )
-        detections = Detections.concat(
-            [Detections.from_parquet(self._part(start).with_suffix(".parquet"))
-             for start in range(0, images, PART_SIZE)]
-        )  # fmt: skip
+        boxes = [self._part(start).with_suffix(".parquet") for start in starts]
+        detections = Detections.concat([Detections.from_parquet(path) for path in boxes])
         write_detections(self.folder / "detections.parquet", detections, self.contents)
         voters = self.detector.voters
         counts = np.bincount(detections.detector, minlength=len(voters))
@@ -166,9 +164,6 @@ class Task:
         if self.checkpoint:
             self.checkpoint.clear()
         shutil.rmtree(self.folder / "parts")
-
-    def _finished(self) -> bool:
-        return self._read(self.position) is not None
 
     def _read(self, start: int) -> Part | None:
         """The part that begins at a picture; None where it is not whole, or of another input."""
@@ -206,7 +201,7 @@ class Task:
             self.checkpoint.keep(self.folder / "parts")
 
     def _looked_at(self, images: Sequence[Image]) -> tuple[str, ...]:
-        """What is odd about the boxes of the run's first pictures: said at once, and noted."""
+        """What is odd about the boxes of the run's first pictures: said soon, and noted."""
         if not self.first or self.position:
             return ()
         mapping = self.voter.mapping
@@ -223,8 +218,7 @@ class Task:
         many = f"{len(there):,} pictures" if len(there) > 1 else "picture"
         said = f"{self.detector.name}: in the first {many}, {' and '.join(odd)}."
         said += f" {causes(self.voter.about)}"
-        if len(self.contents.images) > PART_SIZE:
-            log.warning("%s", said)
+        self.odd = said
         return (said,)
 
 

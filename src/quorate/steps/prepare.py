@@ -69,8 +69,7 @@ def prepare(
     words = vocabulary(ensemble, dataset.labels, labels)
     notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
     with open_tree(dataset.root) as tree:
-        notes += _other_sizes(tree, dataset.images)
-        images, skipped = _measured(tree, dataset.images, progress)
+        images, skipped, odd = _measured(tree, dataset.images, progress)
         if not images:
             raise InputError(
                 f"{ensemble.data}: not one readable picture.",
@@ -89,7 +88,7 @@ def prepare(
         shards=len(shards),
         images=len(images),
         skipped=tuple(skipped),
-        notes=(*notes, *dataset.notes),
+        notes=(*notes, *odd, *dataset.notes),
     )
     _set_aside(work, shards)
     for number, shard in enumerate(shards):
@@ -176,53 +175,48 @@ def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -
     return Labels(names=ensemble.labels, ids=tuple(known.id_of(n) for n in ensemble.labels))
 
 
-def _other_sizes(tree: Tree, images: Sequence[Image]) -> list[str]:
-    """A note where pictures, of some that are looked at, are of another size than is stated."""
-    looked = [image for image in images if image.width and image.height][:: len(images) // 16 or 1]
-    others = []
-    for image in looked:
-        try:
-            with tree.open(image.file_name) as file:
-                size = pictures.size(file, name=image.file_name)
-        except QuorateError:
-            continue  # detecting tells
-        if size != (image.width, image.height):
-            others.append(f"{image.name} is {size[0]}x{size[1]}, not {image.width}x{image.height}")
-    if not others:
-        return []
-    return [
-        f"{len(others)} of {len(looked)} pictures looked at are of another size than the data set "
-        f"says, the first: {others[0]}; boxes are in pixels of the picture itself, turned as EXIF "
-        "says."
-    ]
-
-
 def _measured(
-    tree: Tree, images: tuple[Image, ...], progress: Callable[[int, int], None]
-) -> tuple[tuple[Image, ...], list[Skipped]]:
-    """The pictures with their sizes, and those that have none because they are no pictures."""
-    if all(image.width and image.height for image in images):
-        return images, []
+    tree: Tree, images: Sequence[Image], progress: Callable[[int, int], None]
+) -> tuple[tuple[Image, ...], list[Skipped], list[str]]:
+    """The pictures with their sizes, those that have none because they are no pictures, and notes.
 
-    def measure(image: Image) -> Image | Skipped:
-        if image.width and image.height:
-            return image
+    Of those whose size the data set says, some are looked at, and a note tells where it is another.
+    """
+    stated = {image.id for image in images if image.width and image.height}
+    looked = [image for image in images if image.id in stated][:: len(images) // 16 or 1]
+
+    def measure(image: Image) -> Image | QuorateError:
         try:
             with tree.open(image.file_name) as file:
                 width, height = pictures.size(file, name=image.file_name)
         except (AccessError, StorageError):
             raise
         except QuorateError as error:
-            return Skipped(image.file_name, error.message)
+            return error
         return msgspec.structs.replace(image, width=width, height=height)
 
+    asked = [*looked, *(image for image in images if image.id not in stated)]
+    found: dict[int, Image | QuorateError] = {}
+    with ThreadPoolExecutor(HEADER_READERS) as pool:
+        for image, one in zip(asked, pool.map(measure, asked), strict=True):
+            found[image.id] = one
+            progress(len(found), len(asked))
+    others = [
+        f"{image.name} is {one.width}x{one.height}, not {image.width}x{image.height}"
+        for image in looked
+        if isinstance(one := found[image.id], Image) and one != image
+    ]
+    notes = [
+        f"{len(others)} of {len(looked)} pictures looked at are of another size than the data set "
+        f"says, the first: {first}; boxes are in pixels of the picture itself, turned as EXIF says."
+        for first in others[:1]
+    ]
     measured: list[Image] = []
     skipped: list[Skipped] = []
-    with ThreadPoolExecutor(HEADER_READERS) as pool:
-        for number, found in enumerate(pool.map(measure, images), start=1):
-            if isinstance(found, Image):
-                measured.append(found)
-            else:
-                skipped.append(found)
-            progress(number, len(images))
-    return tuple(measured), skipped
+    for image in images:
+        one = image if image.id in stated else found[image.id]
+        if isinstance(one, Image):
+            measured.append(one)
+        else:
+            skipped.append(Skipped(image.file_name, one.message))
+    return tuple(measured), skipped, notes

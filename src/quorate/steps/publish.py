@@ -68,7 +68,8 @@ def publish(
     if len(kept) < results.decided:
         notes.append(
             f"{len(kept):,} of {results.decided:,} boxes are published: the others score less than "
-            f"{asked.min_score:g} (`publish: {{min_score: …}}`)."
+            f"{asked.min_score:g} (`publish: {{min_score: …}}`)"
+            + ("." if ensemble.calibrations else ", as the detectors score: none is calibrated.")
         )
     boxes = Annotations.from_detections(
         kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance

@@ -24,14 +24,9 @@ def with_review(
 ) -> tuple[Dataset, Annotations]:
     """Add a tag to the pictures on which the detectors disagree most, with how far in percent.
 
-    In percent, because a CVAT attribute that can be compared is a whole number.
-
-    Args:
-        dataset: The pictures and labels that are written.
-        boxes: What is written for them; the tags are added.
-        agreement: How far the detectors disagree on each picture.
-        share: At most this share of the pictures is tagged, rounded up, those of the highest
-            disagreement (the earlier one of equals); pictures without any never are.
+    In percent, because a CVAT attribute that can be compared is a whole number. At most this
+    `share` of the pictures is tagged, rounded up, those of the highest disagreement (the earlier
+    one of equals); pictures without any never are.
     """
     percent = np.rint(100 * agreement.disagreement).astype(np.int64)
     most = math.ceil(share * len(percent))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from quorate._version import __version__
 from quorate.detections import Detections
 from quorate.detectors.base import Boxes, Predictor, masks_of
+from quorate.display import merged
 from quorate.errors import DetectorError, QuorateError, StorageError
 from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
 from quorate.spec import Detector
@@ -123,6 +125,33 @@ class Voter:
             repr(self.predictor.labels),
             self.mapping.category_id.tobytes(),
         )
+
+
+def load_all(detectors: Iterable[Detector]) -> dict[str, Predictor]:
+    """Each detector loaded, by name; a warning of several is one line in the log, that names them.
+
+    Raises DetectorError for the first that cannot be loaded.
+    """
+    log = logging.getLogger("quorate.detectors")
+    found: dict[str, Predictor] = {}
+    said: list[str] = []
+    name = ""
+
+    def let_through(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            said.append(f"{name}: {record.getMessage()}")
+        return record.levelno < logging.WARNING
+
+    log.addFilter(let_through)
+    try:
+        for detector in detectors:
+            name = detector.name
+            found[name] = detector.load()
+    finally:
+        log.removeFilter(let_through)
+        for line in merged(said):
+            log.warning("%s", line)
+    return found
 
 
 def contents(location: str) -> Iterator[bytes]:

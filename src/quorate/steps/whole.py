@@ -20,7 +20,7 @@ from quorate.spec import Detector, EnsembleSpec
 from quorate.steps.container import Runner
 from quorate.steps.detect import detect
 from quorate.steps.prepare import prepare
-from quorate.steps.voter import Voter
+from quorate.steps.voter import Voter, load_all
 from quorate.steps.work import Work
 
 
@@ -46,7 +46,7 @@ class Loaded:
         """Load every detector; DetectorError, before any work, for one that cannot be loaded."""
         containers = [d for d in ensemble.detectors if isinstance(d, ContainerDetector)]
         runners = tuple(Runner.of(detector) for detector in containers)
-        predictors = {d.name: d.load() for d in ensemble.detectors if d not in containers}
+        predictors = load_all(d for d in ensemble.detectors if d not in containers)
         return cls(ensemble, predictors, runners)
 
     @property

@@ -29,7 +29,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -48,6 +48,7 @@ __all__ = [
     "exists",
     "is_s3",
     "join",
+    "local_copy",
     "open_file",
     "open_tree",
     "read_bytes",
@@ -120,6 +121,29 @@ def open_file(location: str | os.PathLike[str]) -> BinaryIO:
             return io.BytesIO(tree.read(found[1]))
     except OSError as error:
         refuse(location, error)
+
+
+@contextlib.contextmanager
+def local_copy(location: str, *, wanted: Callable[[str], bool] | None = None) -> Iterator[Path]:
+    """A file, or with '/' at its end the `wanted` files of a folder, here while the block runs.
+
+    What is local already is not copied.
+    """
+    if os.path.exists(location):
+        yield Path(location)
+        return
+    with tempfile.TemporaryDirectory(prefix="quorate-") as folder:
+        path = Path(folder) / (os.path.basename(location.rstrip("/")) or "files")
+        if location.endswith("/"):
+            path.mkdir()
+            with open_tree(location) as tree:
+                for name in filter(wanted, tree.names()):
+                    with tree.open(name) as source, writing(path / name) as file:
+                        shutil.copyfileobj(source, file, 1 << 20)
+        else:
+            with open_file(location) as source, writing(path) as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        yield path
 
 
 def write_bytes(location: str | os.PathLike[str], data: bytes) -> None:

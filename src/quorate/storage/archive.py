@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
-from quorate.errors import FormatError, InputError, QuorateError
+from quorate.errors import FormatError, InputError
 from quorate.storage.tree import OUTSIDE, Tree, join, safe_name
 
 ZIP_RATIO = 200
@@ -27,18 +28,16 @@ class ZipTree(Tree):
         self.root = root
         self._file = file
         self._prefix = f"{inside.strip('/')}/" if inside.strip("/") else ""
-        try:
-            self._zip = zipfile.ZipFile(file)
-            self._members = _checked(archive, self._zip, os.fstat(file.fileno()).st_size)
-        except (zipfile.BadZipFile, UnicodeDecodeError, OSError, NotImplementedError) as error:
-            file.close()
-            raise FormatError(f"{archive}: not a readable ZIP archive ({error}).") from None
-        except QuorateError:
-            file.close()
-            raise
-        if self._prefix and not any(name.startswith(self._prefix) for name in self._members):
-            file.close()
-            raise InputError(f"{archive}: there is no folder '{inside}' inside.")
+        with contextlib.ExitStack() as refused:
+            refused.callback(file.close)
+            try:
+                self._zip = zipfile.ZipFile(file)
+                self._members = _checked(archive, self._zip, os.fstat(file.fileno()).st_size)
+            except (zipfile.BadZipFile, UnicodeDecodeError, OSError, NotImplementedError) as error:
+                raise FormatError(f"{archive}: not a readable ZIP archive ({error}).") from None
+            if self._prefix and not any(name.startswith(self._prefix) for name in self._members):
+                raise InputError(f"{archive}: there is no folder '{inside}' inside.")
+            refused.pop_all()
 
     def names(self) -> Iterator[str]:
         """See `Tree`."""
@@ -56,22 +55,13 @@ class ZipTree(Tree):
 
     def open(self, name: str) -> BinaryIO:
         """See `Tree`; reading a damaged member raises FormatError, as `read` does."""
-        member = _Member(self._open(name), join(self.root, name))
-        return cast(BinaryIO, io.BufferedReader(member))
-
-    def read(self, name: str) -> bytes:
-        """See `Tree`."""
-        with self.open(name) as file:
-            return file.read()
-
-    def _open(self, name: str) -> Any:
+        place = join(self.root, name)
         member = self._members.get(self._prefix + safe_name(name, origin=self.root))
         if member is None:
-            raise InputError(f"{join(self.root, name)}: there is no such file.")
-        try:
-            return self._zip.open(member)
-        except _DAMAGE as error:
-            raise _damaged(join(self.root, name), error) from None
+            raise InputError(f"{place}: there is no such file.")
+        with _told(place):
+            file = self._zip.open(member)
+        return cast(BinaryIO, io.BufferedReader(_Member(file, place)))
 
     def close(self) -> None:
         """See `Tree`."""
@@ -92,38 +82,40 @@ class _Member(io.RawIOBase):
         return bool(self._file.seekable())
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._tried(lambda: self._file.seek(offset, whence)))
+        with _told(self._place):
+            return int(self._file.seek(offset, whence))
 
     def tell(self) -> int:
         return int(self._file.tell())
 
     def readinto(self, buffer: Any) -> int:
-        data = self._tried(lambda: self._file.read(len(buffer)))
+        with _told(self._place):
+            data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def readall(self) -> bytes:
-        return bytes(self._tried(self._file.read))
+        with _told(self._place):
+            return bytes(self._file.read())
 
     def close(self) -> None:
         self._file.close()
         super().close()
 
-    def _tried(self, work: Callable[[], Any]) -> Any:
-        try:
-            return work()
-        except _DAMAGE as error:
-            raise _damaged(self._place, error) from None
-
 
 _DAMAGE = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, zlib.error, lzma.LZMAError)
 
 
-def _damaged(place: str, error: Exception) -> FormatError:
-    return FormatError(
-        f"{place}: cannot be unpacked ({error}).",
-        hint="the archive is damaged: copy it again, or make it anew",
-    )
+@contextlib.contextmanager
+def _told(place: str) -> Iterator[None]:
+    """What unpacking a damaged member raises, as a FormatError."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise FormatError(
+            f"{place}: cannot be unpacked ({error}).",
+            hint="the archive is damaged: copy it again, or make it anew",
+        ) from None
 
 
 def _checked(archive: str, opened: zipfile.ZipFile, weight: int) -> dict[str, zipfile.ZipInfo]:

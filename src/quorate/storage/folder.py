@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from quorate.errors import InputError, file_error
@@ -30,7 +30,7 @@ class FolderTree(Tree):
         found: list[str] = []
         left: dict[str, list[str]] = {}
         known = [self._real]
-        for folder, below, files in os.walk(self._real, followlinks=True, onerror=self._closed):
+        for folder, below, files in os.walk(self._real, followlinks=True, onerror=_closed):
             relative = os.path.relpath(folder, self._real).replace(os.sep, "/")
             prefix = "" if relative == "." else f"{relative}/"
             if RESULTS in files and prefix:
@@ -38,7 +38,7 @@ class FolderTree(Tree):
                 below.clear()
                 continue
             below.sort()
-            for name in self._led_back(folder, below, known):
+            for name in [one for one in below if _leads_back(os.path.join(folder, one), known)]:
                 left.setdefault("links to folders that are read already", []).append(prefix + name)
                 below.remove(name)
             found += [prefix + file for file in files]
@@ -52,22 +52,6 @@ class FolderTree(Tree):
             except UnicodeEncodeError:
                 raise InputError(f"{self.root}: the file name {name!r} is not UTF-8.") from None
         return iter(sorted(found))
-
-    def _led_back(self, folder: str, below: Sequence[str], known: list[str]) -> list[str]:
-        """Links to folders that are, hold, or lie within what is `known`; others become known."""
-        back = []
-        for name in below:
-            place = os.path.join(folder, name)
-            if os.path.islink(place):
-                real = os.path.realpath(place)
-                if any(os.path.commonpath((real, one)) in (real, one) for one in known):
-                    back.append(name)
-                else:
-                    known.append(real)
-        return back
-
-    def _closed(self, error: OSError) -> None:
-        raise file_error(error) or InputError(f"{error.filename}: {error.strerror}.") from None
 
     def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
         """See `Tree`."""
@@ -91,3 +75,18 @@ class FolderTree(Tree):
             return open(path, "rb")
         except OSError as error:
             refuse(join(self.root, name), error)
+
+
+def _leads_back(place: str, known: list[str]) -> bool:
+    """Whether it is a link to what is, holds, or lies within a `known` folder; else it is known."""
+    if not os.path.islink(place):
+        return False
+    real = os.path.realpath(place)
+    if any(os.path.commonpath((real, one)) in (real, one) for one in known):
+        return True
+    known.append(real)
+    return False
+
+
+def _closed(error: OSError) -> None:
+    raise file_error(error) or InputError(f"{error.filename}: {error.strerror}.") from None

@@ -45,17 +45,9 @@ T = TypeVar("T")
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _REFUSED = {
-    "401",
-    "403",
-    "AccessDenied",
-    "AccountProblem",
-    "AllAccessDisabled",
-    "AuthorizationHeaderMalformed",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
+    *("401", "403", "AccessDenied", "AccountProblem", "AllAccessDisabled", "InvalidToken"),
+    *("AuthorizationHeaderMalformed", "InvalidAccessKeyId", "InvalidClientTokenId"),
+    *("SignatureDoesNotMatch", "UnrecognizedClientException"),
 }
 _REMEDY = (
     "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (in a cluster, the Secret they come from), "
@@ -136,36 +128,26 @@ class _Told:
 def s3_errors(location: str) -> Iterator[None]:
     """What boto3 raises: AccessError or InputError where trying again is vain, or StorageError."""
     from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        EndpointConnectionError,
-        NoCredentialsError,
-        NoRegionError,
-        ParamValidationError,
-        PartialCredentialsError,
-        TokenRetrievalError,
-        UnauthorizedSSOTokenError,
-    )
+    from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
     from s3transfer.exceptions import RetriesExceededError
 
     try:
         yield
-    except ClientError as error:
+    except boto.ClientError as error:
         raise _answered(location, error) from None
     except _RedirectedError:
         raise InputError(
             f"{location}: the store sends every request on to another address.",
             hint="check AWS_ENDPOINT_URL and AWS_REGION",
         ) from None
-    except (NoCredentialsError, PartialCredentialsError) as error:
+    except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
         raise AccessError(f"{location}: {_sentence(error)}", hint=_REMEDY) from None
-    except (TokenRetrievalError, UnauthorizedSSOTokenError) as error:
+    except (boto.TokenRetrievalError, boto.UnauthorizedSSOTokenError) as error:
         raise AccessError(f"{location}: {_sentence(error)}", hint="log in again") from None
-    except (NoRegionError, ParamValidationError) as error:
+    except (boto.NoRegionError, boto.ParamValidationError) as error:
         raise InputError(f"{location}: {_sentence(error)}") from None
-    except EndpointConnectionError as error:
+    except boto.EndpointConnectionError as error:
         at = urlsplit(error.kwargs["endpoint_url"])
         raise StorageError(
             f"{location}: the store at {at.scheme}://{at.netloc} cannot be reached.",
@@ -173,7 +155,7 @@ def s3_errors(location: str) -> Iterator[None]:
         ) from None
     except RetriesExceededError as error:
         raise StorageError(f"{location}: {_sentence(error.last_exception)}") from None
-    except (BotoCoreError, ResponseParserError, S3UploadFailedError) as error:
+    except (boto.BotoCoreError, ResponseParserError, S3UploadFailedError) as error:
         raise StorageError(f"{location}: {_sentence(error)}") from None
 
 
@@ -232,6 +214,9 @@ def fetch(location: str, file: BinaryIO) -> None:
 
     bucket, key = split(location)
 
+    def first_part() -> int:
+        return client().head_object(Bucket=bucket, Key=key, PartNumber=1)["ContentLength"]
+
     def get() -> None:
         try:
             about = client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
@@ -242,7 +227,7 @@ def fetch(location: str, file: BinaryIO) -> None:
         file.truncate()
         once = TransferConfig(num_download_attempts=1)  # what breaks off is our care
         client().download_fileobj(bucket, key, file, Config=once)
-        if not fits(file, about, lambda: _part_size(bucket, key)):
+        if not fits(file, about, first_part):
             raise _WrongBytesError(f"{location}: its bytes do not fit the checksum kept of them.")
 
     _patiently(location, get)
@@ -250,11 +235,6 @@ def fetch(location: str, file: BinaryIO) -> None:
 
 class _WrongBytesError(StorageError):
     """What arrived is not what is stored."""
-
-
-def _part_size(bucket: str, key: str) -> int:
-    """How many bytes the first part of an object has that was uploaded in parts."""
-    return client().head_object(Bucket=bucket, Key=key, PartNumber=1)["ContentLength"]
 
 
 def put(location: str, file: BinaryIO) -> None:
@@ -340,22 +320,11 @@ class S3Tree(Tree):
 
 def _patiently(location: str, get: Callable[[], T]) -> T:
     """Ask again where the bytes of an answer break off or are wrong; boto3 leaves that to us."""
-    from botocore.exceptions import (
-        FlexibleChecksumError,
-        IncompleteReadError,
-        ReadTimeoutError,
-        ResponseStreamingError,
-    )
+    from botocore import exceptions as boto
     from s3transfer.exceptions import RetriesExceededError
 
-    again = (
-        FlexibleChecksumError,
-        IncompleteReadError,
-        ReadTimeoutError,
-        ResponseStreamingError,
-        RetriesExceededError,
-        _WrongBytesError,
-    )
+    broken = (boto.FlexibleChecksumError, boto.IncompleteReadError, boto.ResponseStreamingError)
+    again = (*broken, boto.ReadTimeoutError, RetriesExceededError, _WrongBytesError)
     with s3_errors(location):
         for left in reversed(range(TRIES)):
             try:

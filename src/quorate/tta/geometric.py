@@ -43,12 +43,8 @@ def _turned(picture: Picture, swap: bool, flip_x: bool, flip_y: bool) -> Seen:
 
 def _rotated(picture: Picture, degrees: float) -> Seen:
     if degrees % 90 == 0:
-        swap, flip_x, flip_y = {
-            90: (True, False, True),
-            180: (False, True, True),
-            270: (True, True, False),
-        }[int(degrees) % 360]
-        return _turned(picture, swap, flip_x, flip_y)
+        quarters = int(degrees) // 90 % 4
+        return _turned(picture, quarters != 2, quarters != 1, quarters != 3)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return _bent(picture, np.array([[cos, sin], [-sin, cos]]))
 
@@ -68,9 +64,8 @@ def _bent(picture: Picture, forward: Floats) -> Seen:
     back = AffineMap((height, width), (rows, columns), matrix)
 
     def places(y: Floats, x: Floats) -> Places:
-        return np.stack(
-            [np.add(b + a * x, (c * y)[:, None], dtype=np.float32) for a, c, b in matrix]
-        )
+        along = [np.add(b + a * x, (c * y)[:, None], dtype=np.float32) for a, c, b in matrix]
+        return np.stack(along)
 
     return _sampled(picture, (rows, columns), places), back
 
@@ -78,13 +73,10 @@ def _bent(picture: Picture, forward: Floats) -> Seen:
 def _sampled(
     picture: Picture, shape: Shape, places: Callable[[Floats, Floats], Places], grey: bool = True
 ) -> Picture:
-    """A view of a shape, linear between the picture's pixels.
+    """A view of a shape (rows, columns), linear between the picture's pixels.
 
-    Args:
-        picture: uint8 (height, width, 3).
-        shape: (rows, columns) of the view.
-        places: y (r,) and x (c,) of the view -> x and y of the picture, (2, r, c).
-        grey: what lies beyond the picture is grey; else as its outermost pixels.
+    `places` leads y (r,) and x (c,) of the view to x and y of the picture, (2, r, c). What lies
+    beyond the picture is grey where `grey`, else as its outermost pixels.
     """
     from quorate.tta.opencv import cv2
 
@@ -101,14 +93,9 @@ def _sampled(
             high = np.clip(place.max(axis=(1, 2)) + 2, low + 1, size).astype(int)
             place -= low.astype(np.float32)[:, None, None] + np.float32(0.5)
             part = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
-            block[:] = cv2.remap(
-                part,
-                place[0],
-                place[1],
-                cv2.INTER_LINEAR,
-                borderMode=border,
-                borderValue=(GREY, GREY, GREY),
-            )
+            linear, around = cv2.INTER_LINEAR, (GREY, GREY, GREY)
+            x, y = place
+            block[:] = cv2.remap(part, x, y, linear, borderMode=border, borderValue=around)
     return view
 
 
@@ -166,13 +153,9 @@ def _elastic(picture: Picture, share: float) -> Seen:
     bend = mesh(shape, share)
 
     def places(y: Floats, x: Floats) -> Places:
-        along = np.array(
-            [
-                [np.interp(x, bend.columns, row) for row in axis]
-                for axis in bend.nodes.transpose(2, 0, 1)
-            ],
-            dtype=np.float32,
-        )  # (2, node rows, c)
+        axes = bend.nodes.transpose(2, 0, 1)
+        lines = [[np.interp(x, bend.columns, row) for row in axis] for axis in axes]
+        along: Places = np.array(lines, dtype=np.float32)  # (2, node rows, c)
         j, share = cell_of(bend.rows, y)
         down = share.astype(np.float32)[:, None]
         return along[:, j] * (1 - down) + along[:, j + 1] * down
@@ -197,11 +180,8 @@ _DONE: dict[str, Callable[..., Seen]] = {
 
 
 def moved(picture: Picture, name: str, *numbers: float) -> Seen:
-    """The view of a picture, and the map that leads its boxes back.
+    """The view of a picture, which is not changed, and the map that leads its boxes back.
 
-    Args:
-        picture: uint8 (height, width, 3); it is not changed.
-        name: one of `quorate.spec.tta.GEOMETRIC`.
-        numbers: all of its numbers.
+    `name` is one of `quorate.spec.tta.GEOMETRIC`, with all of its numbers.
     """
     return _DONE[name](picture, *numbers)

@@ -112,18 +112,13 @@ class MeshMap:
         across, down = across[:, None], down[:, None]
         upper = self.nodes[j, i] * (1 - across) + self.nodes[j, i + 1] * across
         lower = self.nodes[j + 1, i] * (1 - across) + self.nodes[j + 1, i + 1] * across
-        mapped: Points = upper * (1 - down) + lower * down
-        return mapped
+        return np.asarray(upper * (1 - down) + lower * down)
 
     def boxes_to_picture(self, xyxy: NDArray[np.floating]) -> Points:
         """(n, 4) boxes of the view -> float64 (n, 4): the box around the mapped outline."""
         box = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
-        steps = np.linspace(0, 1, OUTLINE)
-        zeros, ones = np.zeros(OUTLINE), np.ones(OUTLINE)
-        outline = np.concatenate(
-            [np.stack(side, axis=1) for side in
-             ((steps, zeros), (steps, ones), (zeros, steps), (ones, steps))]
-        )  # fmt: skip
+        x, y = np.meshgrid(np.linspace(0, 1, OUTLINE), np.linspace(0, 1, OUTLINE))
+        outline = np.stack([x, y], axis=2)[(x % 1 == 0) | (y % 1 == 0)]
         points = box[:, None, :2] + outline * (box[:, None, 2:] - box[:, None, :2])
         mapped = self.to_picture(points.reshape(-1, 2)).reshape(len(box), -1, 2)
         return np.concatenate([mapped.min(axis=1), mapped.max(axis=1)], axis=1)
@@ -142,13 +137,12 @@ def cut_sides(
     window's side, at least 2 pixels: detectors do not draw to the pixel.
     """
     x1, y1, x2, y2 = window
-    edges = np.array([x1, y1, x2, y2])
+    edges = np.array(window)
     inner = edges != np.array([0, 0, picture[1], picture[0]])
     wide, high = max(0.02 * (x2 - x1), 2.0), max(0.02 * (y2 - y1), 2.0)
     within = np.array([wide, high, wide, high])
     inward = np.array([1, 1, -1, -1]) * (np.asarray(xyxy, dtype=np.float64) - edges)
-    cut: NDArray[np.bool_] = inner & (inward < within)
-    return cut
+    return np.asarray(inner & (inward < within))
 
 
 def cell_of(nodes: Points, places: Points) -> tuple[NDArray[np.intp], Points]:

@@ -30,10 +30,7 @@ ORDERS = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 def toned(picture: Picture, name: str, *numbers: float) -> NDArray[np.uint8]:
     """The view of a picture, of the same shape and type; the picture is not changed.
 
-    Args:
-        picture: uint8 (height, width, 3).
-        name: one of `quorate.spec.tta.PHOTOMETRIC`.
-        numbers: all of its numbers.
+    `name` is one of `quorate.spec.tta.PHOTOMETRIC`, with all of its numbers.
     """
     view: NDArray[np.uint8] = _DONE[name](np.ascontiguousarray(picture), *numbers)
     return view

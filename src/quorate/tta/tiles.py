@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import shared_area
 from quorate.detectors.base import Boxes, Predictor, masks_of
 from quorate.masks import Masks
 from quorate.spec.tta import Tiles
@@ -129,16 +130,8 @@ def merged(
     """One box of each object, by falling score, ties by corners, then label.
 
     Where some tile sees an object whole, it is the best such box; else the union of the pieces.
-    So is its mask. The score is the best of the group.
-
-    Args:
-        xyxy: (n, 4) in pixels of the picture.
-        score: (n,).
-        label: (n,).
-        tile: (n,) position in `windows`.
-        windows: x1, y1, x2, y2 of each tile.
-        picture: (height, width).
-        masks: of the boxes, in the picture.
+    So is its mask. The score is the best of the group. Boxes (n, 4) and masks are in pixels of the
+    picture of (height, width); `tile` (n,) is each one's position in `windows`: x1, y1, x2, y2.
     """
     # One order, so that nothing depends on how the detector listed its boxes.
     place = order = np.lexsort((tile, label, *xyxy.T[::-1], -score))
@@ -152,11 +145,8 @@ def merged(
     for members in groups:
         whole = members[~cut[members]]
         sources.append(whole[:1] if len(whole) else members)
-        if len(whole):
-            rows.append(xyxy[whole[0]])
-        else:
-            pieces = xyxy[members]
-            rows.append(np.concatenate([pieces[:, :2].min(axis=0), pieces[:, 2:].max(axis=0)]))
+        pieces = xyxy[sources[-1]]
+        rows.append(np.concatenate([pieces[:, :2].min(axis=0), pieces[:, 2:].max(axis=0)]))
     first = np.array([members[0] for members in groups], dtype=np.intp)
     alone = np.array([len(members) == 1 for members in groups], dtype=bool)
     boxes = np.array(rows, dtype=np.float64).reshape(-1, 4)
@@ -165,17 +155,13 @@ def merged(
     order = np.lexsort((label[first], *shown.T[::-1], -score[first]))
     chosen, first = np.flatnonzero(kept)[order], first[order]
     if masks is not None:
-        masks = _union(masks.take(place), [sources[group] for group in chosen])
+        from quorate.masks.fusion import merged as one_mask
+
+        sources = [sources[group] for group in chosen]
+        group = np.cumsum([0, *map(len, sources)], dtype=np.int64)
+        pieces = place[np.concatenate([*sources, np.empty(0, np.intp)])]
+        masks = one_mask(masks, group, pieces, "union", threads=1)
     return Boxes(shown[order], score[first], label[first], masks)
-
-
-def _union(masks: Masks, sources: Sequence[NDArray[np.intp]]) -> Masks:
-    from quorate.masks.fusion import merged as one_mask
-
-    group = np.cumsum([0, *map(len, sources)], dtype=np.int64)
-    return one_mask(
-        masks, group, np.concatenate([*sources, np.empty(0, np.intp)]), "union", threads=1
-    )
 
 
 def _agreeing(
@@ -191,7 +177,7 @@ def _agreeing(
         one, one_rows = _clipped(xyxy, rows_of[a], shared)
         other, other_rows = _clipped(xyxy, rows_of[b], shared)
         if len(one) and len(other):
-            both = _shared(one, other)
+            both = shared_area(one, other)
             iou = both / (_area(one)[:, None] + _area(other) - both)
             iou[label[one_rows][:, None] != label[other_rows]] = 0
             i, j = np.nonzero(iou > AGREE)
@@ -215,17 +201,8 @@ def _clipped(
     return part[inside], rows[inside]
 
 
-def _shared(one: Rows, other: Rows) -> NDArray[np.float64]:
-    sides = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(
-        one[:, None, :2], other[None, :, :2]
-    )
-    shared: NDArray[np.float64] = np.maximum(sides, 0).prod(axis=2)
-    return shared
-
-
 def _area(xyxy: Rows) -> NDArray[np.float64]:
-    area: NDArray[np.float64] = (xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1)
-    return area
+    return np.asarray((xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1))
 
 
 def _groups(
@@ -258,7 +235,7 @@ def _fragments(boxes: Rows, label: NDArray[np.int32], lone: NDArray[np.bool_]) -
     lost = np.zeros(len(boxes), dtype=bool)
     rows = np.flatnonzero(lone)
     for part in np.array_split(rows, -(-len(rows) * len(boxes) // PAIRS_AT_ONCE) or 1):
-        within = _shared(boxes[part], boxes) > FRAGMENT * area[part, None]
+        within = shared_area(boxes[part], boxes) > FRAGMENT * area[part, None]
         within &= (label[part, None] == label) & (area > area[part, None])
         lost[part] = within.any(axis=1)
     return lost

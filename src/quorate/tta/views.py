@@ -14,7 +14,7 @@ from quorate.fusion import fuse
 from quorate.spec import Affirmative
 from quorate.spec.tta import GEOMETRIC, View
 from quorate.tta.geometric import moved
-from quorate.tta.maps import CoordinateMap, Shape, cut_sides
+from quorate.tta.maps import CoordinateMap, cut_sides
 from quorate.tta.masks import masks_led_back
 from quorate.tta.tiles import in_calls
 
@@ -55,8 +55,7 @@ class Augmented:
         score is the mean over the views that show it whole, one that did not find it counting 0.
         By falling score, ties by corners, then label.
         """
-        seen = self._seen(pictures)
-        return [self._fused(*both) for both in zip(pictures, seen, strict=True)]
+        return [self._fused(*both) for both in zip(pictures, self._seen(pictures), strict=True)]
 
     def look(self, pictures: Sequence[Picture]) -> list[list[Boxes]]:
         """The boxes of each view of each picture, led back to the picture.
@@ -103,7 +102,8 @@ class Augmented:
             threads=1,
         )
         shape = (picture.shape[0], picture.shape[1])
-        could = np.sum([_shows(back, fused.xyxy, shape) for _, back in seen], axis=0)
+        cut = [cut_sides(fused.xyxy, back.window, shape).any(axis=1) for _, back in seen if back]
+        could = len(seen) - np.sum(cut, axis=0)
         share = len(seen) / np.maximum(could, fused.votes)
         score = np.minimum(fused.score * share, 1).astype(np.float32)
         order = np.lexsort((fused.category_id, *fused.xyxy.T[::-1], -score))
@@ -128,13 +128,3 @@ def _led_back(boxes: Boxes, back: CoordinateMap) -> Boxes:
     kept &= (inside[:, 2:] > inside[:, :2]).all(axis=1)
     masks = None if boxes.masks is None else masks_led_back(boxes.masks.take(kept), back)
     return Boxes(inside[kept], boxes.score[kept], boxes.label[kept], masks)
-
-
-def _shows(
-    back: CoordinateMap | None, xyxy: NDArray[np.float32], picture: Shape
-) -> NDArray[np.int64]:
-    """(n,) 1 for a box that a view shows whole, 0 for one that it cuts or leaves out."""
-    whole = np.ones(len(xyxy), dtype=np.int64)
-    if back is not None:
-        whole[cut_sides(xyxy, back.window, picture).any(axis=1)] = 0
-    return whole

@@ -17,6 +17,7 @@ import numpy as np
 
 from quorate._version import __version__
 from quorate.detections import Detections
+from quorate.evaluation.compare import known_mean
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
 from quorate.fusion import fuse
@@ -49,8 +50,7 @@ class Bench:
         self.min_score = ensemble.publish.min_score
         self._frame = Frame.of(dataset)
         self._truth = TruthBoxes.of(dataset, self._frame)
-        ids = np.array([image.id for image in dataset.images], dtype=np.int64)
-        self.rank: Ints = np.searchsorted(self._frame.image_id, ids).astype(np.int64)
+        self.rank: Ints = self._frame.place
 
     def matches(self, fusion: Fusion) -> Matches:
         """The fate of every box that a setting gives."""
@@ -66,7 +66,7 @@ class Bench:
         if self.objective == "f1":
             return self._f1(matches, weights)
         column = 0 if self.objective == "ap" else 1
-        return np.array([_mean(matches.average_precision(row)[:, column]) for row in weights])
+        return known_mean([matches.average_precision(row)[:, column] for row in weights])
 
     def _matched(self, boxes: Detections) -> Matches:
         return Matches.of(ScoredBoxes.of(boxes, self._frame), self._truth, self._frame)
@@ -134,8 +134,3 @@ class Memory:
 
 def _key(fusion: Fusion) -> str:
     return fusion.model_dump_json()
-
-
-def _mean(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

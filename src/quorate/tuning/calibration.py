@@ -7,7 +7,7 @@ counts as the simplest. A detector that is calibrated already is so left alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -186,7 +186,13 @@ def _calibrate_one(
                 own[label] = fit(best, score[mine], right[mine])
                 held_out[mine] = better
     after, loss_after = _worth(held_out, right)
-    return Calibrated(name, _calibration(overall, own), before, after, loss, loss_after)
+    found = None
+    if overall is not None or own:
+        categories = {label: plain(how) for label, how in own.items()}
+        found = _CALIBRATION.validate_python(
+            plain(overall or IDENTITY) | {"categories": categories}
+        )
+    return Calibrated(name, found, before, after, loss, loss_after)
 
 
 def _worth(probability: Floats, right: Bools) -> tuple[Reliability, float | None]:
@@ -239,16 +245,6 @@ def _held_out(
 def _error_over_folds(values: Floats, fold: NDArray[np.int64]) -> float:
     means = np.array([values[fold == number].mean() for number in np.unique(fold)])
     return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
-
-
-def _calibration(overall: Map | None, own: Mapping[str, Map]) -> Calibration | None:
-    if overall is None and not own:
-        return None
-    numbers = {
-        **plain(overall or IDENTITY),
-        "categories": {label: plain(how) for label, how in own.items()},
-    }
-    return _CALIBRATION.validate_python(numbers)
 
 
 def _reported(one: Calibrated, report: Labelled) -> Calibrated:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.annotations import Annotations
+from quorate.annotations import HAVE_A_BOX, Annotations
 from quorate.dataset import Dataset
 from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
-from quorate.evaluation.truth import HAVE_A_BOX
 from quorate.formats import read
 from quorate.formats.detections.matching import PictureNames
 from quorate.labels import UNMAPPED
@@ -48,22 +47,12 @@ class Labelled:
         """The same on some of the pictures: a mask, in the data set's order."""
         images = tuple(i for i, one in zip(self.dataset.images, chosen, strict=True) if one)
         ids = np.array([image.id for image in images], dtype=np.int64)
-        truth = self.truth
-        dataset = replace(
-            self.dataset,
-            images=images,
-            annotations=truth.take(np.isin(truth.image_id, ids)),
-        )
+        truth = self.dataset.annotations
+        assert truth is not None  # a labelled data set has it
+        truth = truth.take(np.isin(truth.image_id, ids))
+        dataset = replace(self.dataset, images=images, annotations=truth)
         found = self.found.take(np.isin(self.found.image_id, ids))
         return replace(self, dataset=dataset, found=found)
-
-    @property
-    def truth(self) -> Annotations:
-        """The truth, which a labelled data set has."""
-        truth = self.dataset.annotations
-        if truth is None:
-            raise InputError(f"{self.dataset.root}: the data set has no truth.")
-        return truth
 
 
 def labelled(
@@ -159,16 +148,15 @@ def _truth(judge: Dataset, dataset: Dataset) -> tuple[Annotations, set[int], lis
     own = dict(zip(dataset.labels.names, dataset.labels.ids, strict=True))
     ours = np.array([own.get(name, UNMAPPED) for name in judge.labels.names] or [UNMAPPED])
     category = np.where(places == UNMAPPED, UNMAPPED, ours[places])
-    image = np.array([ids.get(i, -1) for i in np.unique(truth.image_id).tolist()], dtype=np.int64)
-    place = np.searchsorted(np.unique(truth.image_id), truth.image_id)
-    known = (category != UNMAPPED) & (image[place] >= 0)
+    image = np.array([ids.get(i, -1) for i in truth.image_id.tolist()], dtype=np.int64)
+    known = (category != UNMAPPED) & (image >= 0)
     if not known.any():
         raise InputError(
             f"{judge.root}: no box of the truth lies on a picture of the data set and has a label "
             "of the ensemble's.",
             hint="are these the labels of the same pictures? they are matched by name",
         )
-    moved = replace(truth, image_id=image[place], category_id=category.astype(np.int32)).take(known)
+    moved = replace(truth, image_id=image, category_id=category.astype(np.int32)).take(known)
     notes = []
     seen = set(dataset.labels.positions(moved.category_id).tolist())
     if bare := [name for place, name in enumerate(dataset.labels.names) if place not in seen]:
@@ -184,11 +172,9 @@ def _image_ids(judge: Dataset, dataset: Dataset) -> dict[int, int]:
     ids = {}
     for image in judge.images:
         end = image.file_name.rsplit("/", 1)[-1]
-        found = image.id if (image.id, image.file_name) in own else names.get(image.name)
-        if found is None:
-            found = names.get(image.file_name)
-            if found is None and ends[end] == 1:
-                found = names.get(end)
+        ways = (image.name, image.file_name, *([end] if ends[end] == 1 else []))
+        meant = (number for way in ways if (number := names.get(way)) is not None)
+        found = image.id if (image.id, image.file_name) in own else next(meant, None)
         if found is not None:
             ids[image.id] = found
     return ids

@@ -28,22 +28,10 @@ from quorate.spec import Beta, Calibration, Isotonic, Temperature
 Map = Temperature | Beta | Isotonic
 Bools = NDArray[np.bool_]
 
-METHODS = ("temperature", "beta", "isotonic")
-"""From the simplest to the most flexible."""
 IDENTITY = Temperature(temperature=1.0)
 MOST_KNOTS = 24
 LEAST_IN_BIN = 10
 EDGE = 0.01  # how far the ends rise or fall beyond the outermost pools, as a share of the rest
-
-
-def fit(method: str, score: Floats, right: Bools) -> Map:
-    """The map of one method; `method` is one of METHODS."""
-    fitters: dict[str, Callable[[Floats, Bools], Map]] = {
-        "temperature": _temperature,
-        "beta": _beta,
-        "isotonic": _isotonic,
-    }
-    return fitters[method](score, right)
 
 
 def _temperature(score: Floats, right: Bools) -> Temperature:
@@ -189,6 +177,20 @@ def pool_adjacent_violators(value: Floats, weight: Floats) -> tuple[Floats, NDAr
 def _rounded(number: float) -> float:
     """Four significant digits."""
     return float(f"{number:.4g}")
+
+
+_FITTERS: dict[str, Callable[[Floats, Bools], Map]] = {
+    "temperature": _temperature,
+    "beta": _beta,
+    "isotonic": _isotonic,
+}
+METHODS = tuple(_FITTERS)
+"""From the simplest to the most flexible."""
+
+
+def fit(method: str, score: Floats, right: Bools) -> Map:
+    """The map of one method; `method` is one of METHODS."""
+    return _FITTERS[method](score, right)
 
 
 def plain(how: Map) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Search:
             self.rungs.append(_Rung.of(bench, sets[:, chosen], options.memory))
             size *= 4
         self.sets = len(sets)
-        self.measured = self._told = 0
+        self.measured = 0
         self._workers = options.workers or processors()
         self._progress = progress
         self._total = self.draws + self.rounds * CHILDREN * self.sets
@@ -150,8 +150,7 @@ class Search:
             batch = new[start : start + 64]
             rung.memory.add(batch, list(pool.map(rung.measure, batch)))
             self.measured += len(batch)
-            self._told = min(max(self._told, self.measured), self._total)
-            self._progress(self._told, self._total)
+            self._progress(min(self.measured, self._total), self._total)
         known = [rung.memory.get(setting) for setting in settings]
         return np.array([row for row in known if row is not None]).reshape(-1, self.sets)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -57,37 +58,28 @@ def refuse_overlap(fit: Dataset, report: Dataset) -> list[str]:
     the digests of those that are equal. Where files cannot be read, a picture of the same name
     and the same width and height is taken for the same.
     """
-    with open_tree(fit.root) as ours, open_tree(report.root) as theirs:
-        fit_sizes = [_size(ours, image) for image in fit.images]
-        report_sizes = [_size(theirs, image) for image in report.images]
-        by_size: defaultdict[int, list[Image]] = defaultdict(list)
-        for image, size in zip(fit.images, fit_sizes, strict=True):
-            if size is not None:
-                by_size[size].append(image)
-        digests: dict[str, bytes] = {}
-        common: list[tuple[str, str]] = []
-        for image, size in zip(report.images, report_sizes, strict=True):
-            rivals = by_size.get(size, []) if size is not None else []
-            if not rivals:
-                continue
-            digest = _digest(theirs, image)
-            for rival in rivals:
-                if rival.file_name not in digests:
-                    digests[rival.file_name] = _digest(ours, rival)
-                if digests[rival.file_name] == digest:
-                    common.append((rival.name, image.name))
-                    break
-    unread = {i.name: i for i, size in zip(fit.images, fit_sizes, strict=True) if size is None}
     known = {image.name: image for image in fit.images}
+    common: list[tuple[str, str]] = []
     alike = []
-    for image, size in zip(report.images, report_sizes, strict=True):
-        twin = known.get(image.name)
-        if twin is None or (twin.width, twin.height) != (image.width, image.height):
-            continue
-        if size is None or twin.name in unread:
-            common.append((twin.name, image.name))
-        else:
-            alike.append(image.name)
+    with open_tree(fit.root) as ours, open_tree(report.root) as theirs:
+        sizes = {image.file_name: _size(ours, image.file_name) for image in fit.images}
+        by_size: defaultdict[int | None, list[Image]] = defaultdict(list)
+        for image in fit.images:
+            by_size[sizes[image.file_name]].append(image)
+        digest = cache(lambda name: _digest(ours, name))
+        for image in report.images:
+            size = _size(theirs, image.file_name)
+            rivals = [] if size is None else by_size.get(size, [])
+            own = _digest(theirs, image.file_name) if rivals else b""
+            twin = next((one for one in rivals if digest(one.file_name) == own), None)
+            same = known.get(image.name)
+            if twin is not None:
+                common.append((twin.name, image.name))
+            elif same and (same.width, same.height) == (image.width, image.height):
+                if size is None or sizes[same.file_name] is None:
+                    common.append((same.name, image.name))
+                else:
+                    alike.append(image.name)
     if common:
         ours_name, theirs_name = common[0]
         which = ours_name if ours_name == theirs_name else f"{ours_name} is {theirs_name}"
@@ -96,23 +88,22 @@ def refuse_overlap(fit: Dataset, report: Dataset) -> list[str]:
             f"({which}), so the figures would flatter.",
             hint="report on other pictures, or leave out --report for cross-validation",
         )
-    same = set(alike) - {theirs_name for _, theirs_name in common}
-    if not same:
+    if not alike:
         return []
     return [
-        f"{len(same)} pictures of both data sets have one name and one size in pixels but other "
-        f"bytes, the first '{min(same)}': are they really others?"
+        f"{len(alike)} pictures of both data sets have one name and one size in pixels but other "
+        f"bytes, the first '{min(alike)}': are they really others?"
     ]
 
 
-def _size(tree: Tree, image: Image) -> int | None:
-    """Bytes of a picture's file; None where there is none to be had."""
+def _size(tree: Tree, name: str) -> int | None:
+    """Bytes of a file; None where there is none to be had."""
     try:
-        with tree.open(image.file_name) as file:
+        with tree.open(name) as file:
             return file.seek(0, 2)
     except (QuorateError, OSError):
         return None
 
 
-def _digest(tree: Tree, image: Image) -> bytes:
-    return hashlib.sha256(tree.read(image.file_name)).digest()
+def _digest(tree: Tree, name: str) -> bytes:
+    return hashlib.sha256(tree.read(name)).digest()

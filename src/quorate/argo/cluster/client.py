@@ -106,21 +106,20 @@ class Cluster(ABC):
 
         Labels and annotations that others have put on it stay.
         """
-        kind = "workflow-templates"
-        given = self._placed(template)
-        path = self._path(kind, given["metadata"]["name"])
+        kind, given = "workflow-templates", self._placed(template)
+        own = given["metadata"]
+        path = self._path(kind, own["name"])
         try:
-            there = self.rest("GET", path)
+            there = self.rest("GET", path)["metadata"]
         except InputError:
             self.rest("POST", self._path(kind), self._wrapped(kind, given))
             return "created"
         for key in ("labels", "annotations"):
-            own = given["metadata"].get(key) or {}
-            given["metadata"][key] = (there["metadata"].get(key) or {}) | own
-        given["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+            own[key] = (there.get(key) or {}) | (own.get(key) or {})
+        own["resourceVersion"] = there["resourceVersion"]
         answer = self.rest("PUT", path, self._wrapped(kind, given))
         # Only the server knows which spellings of a spec mean the same. Labels do not count.
-        same = answer["metadata"].get("generation") == there["metadata"].get("generation")
+        same = answer["metadata"].get("generation") == there.get("generation")
         return "unchanged" if same else "updated"
 
     def template(self, name: str) -> Json:
@@ -129,7 +128,7 @@ class Cluster(ABC):
 
     def templates(self) -> list[Json]:
         """Every WorkflowTemplate of the namespace."""
-        return self.rest("GET", self._path("workflow-templates")).get("items") or []
+        return self.rest.items(self._path("workflow-templates"))
 
     def create(self, workflow: Mapping[str, object]) -> Json:
         """Submit a workflow; the answer has its name."""
@@ -143,9 +142,7 @@ class Cluster(ABC):
     def workflows(self, selector: str = "") -> list[Json]:
         """The workflows of the namespace, newest first; with a selector, those with its labels."""
         query = self._selected({"labelSelector": selector}) if selector else {}
-        answer = self.rest("GET", self._path("workflows"), query=query)
-        found: list[Json] = answer.get("items") or []
-        return sorted(found, key=lambda one: str(one["metadata"]["creationTimestamp"]))[::-1]
+        return self.rest.items(self._path("workflows"), query)[::-1]
 
     def stop(self, name: str, *, now: bool = False) -> None:
         """Stop a workflow that has not ended; its exit handler still runs, unless `now`."""
@@ -154,13 +151,9 @@ class Cluster(ABC):
             raise InputError(f"The workflow {name} has ended already.")
         self._shut_down(name, "Terminate" if now else "Stop")
 
-    def delete(self, name: str) -> None:
-        """Remove a workflow, and the intermediate files that its artifactGC names."""
-        self.rest("DELETE", self._path("workflows", name))
-
-    def delete_template(self, name: str) -> None:
-        """Remove a WorkflowTemplate."""
-        self.rest("DELETE", self._path("workflow-templates", name))
+    def delete(self, name: str, kind: str = "workflows") -> None:
+        """Remove a workflow, and the intermediate files that its artifactGC names; or another."""
+        self.rest("DELETE", self._path(kind, name))
 
     def changes(self, name: str) -> Iterator[Json]:
         """The workflow now, then whenever it changes and every `WATCHED` seconds, without end.

@@ -16,13 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from quorate.argo.cluster.client import (
-    POD_EVENTS,
-    WITHOUT_SERVER,
-    Cluster,
-    LogLine,
-    Shutdown,
-)
+from quorate.argo.cluster.client import POD_EVENTS, WITHOUT_SERVER, Cluster, LogLine, Shutdown
 from quorate.argo.cluster.rest import Json, Rest
 from quorate.errors import AccessError, InputError, MissingExtraError, QuorateError
 
@@ -42,18 +36,12 @@ class Kube(Cluster):
         if not _has_kubeconfig() and (own := cls.of_pod(namespace)):
             return own
         client = _api_client()
-        configuration = client.configuration
-
-        def authorization() -> str | None:
-            bearer = configuration.auth_settings().get("BearerToken")
-            token: str | None = bearer["value"] if bearer else None
-            return token
-
+        known = client.configuration
         rest = Rest(
             client.rest_client.pool_manager,
-            configuration.host,
-            authorization=authorization,
-            where=f"the cluster at {configuration.host}",
+            known.host,
+            authorization=lambda: known.auth_settings().get("BearerToken", {}).get("value"),
+            where=f"the cluster at {known.host}",
             renew=RENEW,
         )
         return cls(rest, namespace or current_namespace() or "default")
@@ -109,7 +97,7 @@ class Kube(Cluster):
 
     def events(self, workflow: str) -> list[Json]:
         """See `Cluster`."""
-        return self.rest("GET", self.core("events"), query=POD_EVENTS).get("items") or []
+        return self.rest.items(self.core("events"), POD_EVENTS)
 
     def retry(self, name: str) -> None:
         """See `Cluster`."""
@@ -122,8 +110,7 @@ class Kube(Cluster):
     def pods(self, workflow: str) -> list[Json]:
         """A workflow's pods, oldest first."""
         query = {"labelSelector": f"workflows.argoproj.io/workflow={workflow}"}
-        found: list[Json] = self.rest("GET", self.core("pods"), query=query).get("items") or []
-        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        return self.rest.items(self.core("pods"), query)
 
     def logs(
         self, workflow: str, *, pods: list[str] | None = None, follow: bool = False
@@ -132,8 +119,7 @@ class Kube(Cluster):
         if follow:
             yield from self._followed(workflow, pods)
             return
-        for pod in self.pods(workflow):
-            name = pod["metadata"]["name"]
+        for name in (pod["metadata"]["name"] for pod in self.pods(workflow)):
             if pods is None or name in pods:
                 yield from self._log(name)
 
@@ -203,7 +189,9 @@ def _api_client() -> Any:
         kubernetes.config.load_kube_config(path, client_configuration=configuration)
     except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         if not _has_kubeconfig():
-            raise AccessError("There is no kubeconfig, and no argo-server is named.") from None
+            hint = f"export KUBECONFIG, or {WITHOUT_SERVER}"
+            said = "There is no kubeconfig, and no argo-server is named."
+            raise AccessError(said, hint=hint) from None
         said = str(error).strip().removesuffix(".").splitlines()[-1]
         raise AccessError(
             f"{path}: no kubeconfig that leads to a cluster ({said}).",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from quorate.argo.cluster.client import WITHOUT_SERVER, Cluster
-from quorate.errors import AccessError
+from quorate.argo.cluster.client import Cluster
+from quorate.argo.cluster.client_kube import Kube
+from quorate.argo.cluster.client_server import ArgoServer
 
 
 def connect(*, server: str | None = None, namespace: str | None = None) -> Cluster:
@@ -19,27 +20,14 @@ def connect(*, server: str | None = None, namespace: str | None = None) -> Clust
         AccessError: there is neither.
         MissingExtraError: reading the kubeconfig needs the package `kubernetes`.
     """
-    given = (("-n", namespace, "ARGO_NAMESPACE"), ("--server", server, "ARGO_SERVER"))
-    cluster = _way(
-        server or os.environ.get("ARGO_SERVER"), namespace or os.environ.get("ARGO_NAMESPACE")
-    )
-    cluster.options = "".join(
-        f" {option} {value}"
-        for option, value, variable in given
-        if value and value != os.environ.get(variable)
-    )
-    return cluster
-
-
-def _way(server: str | None, namespace: str | None) -> Cluster:
+    known = {"-n": os.environ.get("ARGO_NAMESPACE"), "--server": os.environ.get("ARGO_SERVER")}
+    given = {"-n": namespace, "--server": server}
+    further = {key: value for key, value in given.items() if value and value != known[key]}
+    server, namespace = server or known["--server"], namespace or known["-n"]
+    cluster: Cluster
     if server:
-        from quorate.argo.cluster.client_server import ArgoServer
-
-        return ArgoServer.at(server, namespace=namespace)
-    from quorate.argo.cluster.client_kube import Kube
-
-    try:
-        return Kube.of_kubeconfig(namespace=namespace)
-    except AccessError as error:
-        hint = error.hint or f"export KUBECONFIG, or {WITHOUT_SERVER}"
-        raise AccessError(error.message, hint=hint) from None
+        cluster = ArgoServer.at(server, namespace=namespace)
+    else:
+        cluster = Kube.of_kubeconfig(namespace=namespace)
+    cluster.options = "".join(f" {key} {value}" for key, value in further.items())
+    return cluster

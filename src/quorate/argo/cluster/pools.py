@@ -64,9 +64,7 @@ class Taint(NamedTuple):
 
     def __str__(self) -> str:
         """As kubectl writes it."""
-        return (
-            f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
-        )
+        return f"{self.key}{'=' * bool(self.value)}{self.value}:{self.effect}"
 
 
 @dataclass(frozen=True)
@@ -181,10 +179,8 @@ def human(size: Decimal) -> str:
 
 
 def _group(members: Sequence[Json]) -> NodeGroup:
-    labels = dict(members[0]["metadata"].get("labels") or {})
-    for node in members[1:]:
-        other = node["metadata"].get("labels") or {}
-        labels = {key: value for key, value in labels.items() if other.get(key) == value}
+    first, *others = (node["metadata"].get("labels") or {} for node in members)
+    labels = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
     room = [node["status"].get("allocatable") or {} for node in members]
     own = _own(labels)
     accelerator, gpus = _first(labels, ACCELERATORS), min(int(one.get(GPU, 0)) for one in room)
@@ -207,11 +203,8 @@ def _group(members: Sequence[Json]) -> NodeGroup:
 
 def _own(labels: Mapping[str, str]) -> dict[str, str]:
     known = {*GROUPS, *ACCELERATORS, *INSTANCES, *SPOT}
-    return {
-        key: value
-        for key, value in sorted(labels.items())
-        if key not in known and not f"{key.partition('/')[0]}/".endswith(_NOISE)
-    }
+    own = {k for k in labels.keys() - known if not f"{k.partition('/')[0]}/".endswith(_NOISE)}
+    return {key: labels[key] for key in sorted(own)}
 
 
 def _first(labels: Mapping[str, str], keys: Iterable[str]) -> str:

@@ -36,11 +36,12 @@ def has(image: str) -> bool | str:
     server = HUB_SERVER if registry == HUB else registry
     address = f"{'http' if local else 'https'}://{server}/v2/{repository}/manifests/{reference}"
     pool = urllib3.PoolManager(timeout=PATIENCE, retries=False)
+    headers = {"Accept": _KINDS}
     try:
-        answer = pool.request("HEAD", address, headers={"Accept": _KINDS})
+        answer = pool.request("HEAD", address, headers=headers)
         if answer.status == 401 and (token := _token(pool, answer.headers)):
-            given = {"Accept": _KINDS, "Authorization": f"Bearer {token}"}
-            answer = pool.request("HEAD", address, headers=given)
+            headers["Authorization"] = f"Bearer {token}"
+            answer = pool.request("HEAD", address, headers=headers)
     except urllib3.exceptions.HTTPError:
         return f"{registry} cannot be reached from here"
     if answer.status in (200, 404):

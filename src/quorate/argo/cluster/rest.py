@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from quorate.errors import AccessError, ClusterError, InputError, QuorateError
 
@@ -63,6 +64,13 @@ class Rest:
             ) from None
         return found
 
+    def items(self, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
+        """The objects of a list, oldest first; those that bear no time as they come."""
+        found: list[Json] = self("GET", path, query=query).get("items") or []
+        return sorted(
+            found, key=lambda one: str(one.get("metadata", {}).get("creationTimestamp", ""))
+        )
+
     def lines(
         self,
         path: str,
@@ -104,8 +112,6 @@ class Rest:
         timeout: float | None = ANSWER,
         preload: bool = True,
     ) -> urllib3.BaseHTTPResponse:
-        from urllib.parse import urlencode
-
         import urllib3
 
         headers = {"Accept": accept}
@@ -157,18 +163,17 @@ def refusal(status: int, body: bytes, *, where: str, renew: str) -> QuorateError
     if status == 403:
         hint = "`quorate doctor` lists every permission that is missing, and who needs it"
         return AccessError(message, hint=hint)
-    if status == 404:
-        if "page not found" in said or "could not find the requested resource" in said:
-            return InputError(
-                f"{where} has no Argo Workflows: its resource definitions are missing.",
-                hint="install Argo Workflows 4, then `quorate doctor`",
-            )
-        return InputError(message, hint="`quorate list` shows what is there")
+    missing = ("page not found", "could not find the requested resource")
+    if status == 404 and any(words in said for words in missing):
+        return InputError(
+            f"{where} has no Argo Workflows: its resource definitions are missing.",
+            hint="install Argo Workflows 4, then `quorate doctor`",
+        )
     if status == 409:
         return ClusterError(message, hint="somebody else changed it at the same time: try again")
     if status == 429 or status >= 500:
         return ClusterError(f"{where} could not answer ({status}): {said}.")
-    return InputError(message)
+    return InputError(message, hint="`quorate list` shows what is there" if status == 404 else None)
 
 
 def unreachable(error: Exception, *, where: str) -> QuorateError:

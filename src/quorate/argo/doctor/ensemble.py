@@ -47,7 +47,7 @@ def examine(kube: Kube | None, ensemble: EnsembleSpec) -> Findings:
     if template is not None:
         yield from guarded("template", _dry_run, kube, template)
     try:
-        nodes = kube.rest("GET", "/api/v1/nodes").get("items") or []
+        nodes = kube.rest.items("/api/v1/nodes")
     except QuorateError as error:
         yield warn("nodes", f"may not be looked at: {error.message}")
         nodes = []

@@ -1,15 +1,36 @@
-"""What would keep an ensemble from running on a cluster: facts and remedies."""
+"""What would keep an ensemble from running on a cluster: facts and remedies.
+
+Argo itself, what its user may do, what the chart installs in a namespace, and the store.
+"""
 
 from __future__ import annotations
 
+import base64
+import os
+import uuid
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.doctor import ensemble as of_ensemble
-from quorate.argo.doctor import namespace
-from quorate.argo.doctor.finding import GROUP, Finding, Findings, allowed, fail, guarded, ok, warn
-from quorate.errors import AccessError, QuorateError
+from quorate.argo.doctor.finding import (
+    GROUP,
+    Finding,
+    Findings,
+    allowed,
+    fail,
+    guarded,
+    judged,
+    ok,
+    secret_key,
+    there,
+    warn,
+)
+from quorate.argo.names import CONFIG, SECRET
+from quorate.errors import AccessError, InputError, QuorateError
+from quorate.spec import WorkflowSettings
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
@@ -20,6 +41,15 @@ REQUEUE = "DEFAULT_REQUEUE_TIME"
 """The controller's variable: how long it waits before it looks at a workflow again."""
 OLDEST = (4, 1)
 """The Argo release whose fields our templates use."""
+Right = tuple[str, str, str]
+"""Verb, group, resource."""
+
+REPOSITORIES = "artifact-repositories"
+DEFAULT = "workflows.argoproj.io/default-artifact-repository"
+TOKEN = "workflows.argoproj.io/service-account-token.name"  # noqa: S105  an annotation's name
+CHART = "helm upgrade --install quorate charts/quorate, with the store's values"
+# No pod of ours needs these: an account that may do them has been given too much.
+TOO_MUCH = (("create", "", "pods"), ("get", "", "secrets"), ("list", "", "secrets"))
 
 # What the user of each command may do: verb, group, resource, purpose.
 USERS = (
@@ -66,8 +96,8 @@ def examine(cluster: Cluster, ensemble: EnsembleSpec | None = None) -> Findings:
         yield from guarded("argo", _definitions, kube)
         yield from guarded("argo", _controller, kube)
         yield from guarded("you", _user, kube)
-        yield from namespace.examine(kube, ensemble)
-    yield from namespace.store(ensemble)
+        yield from _namespace(kube, ensemble)
+    yield from _store(ensemble)
     if ensemble is not None:
         yield from of_ensemble.examine(kube, ensemble)
 
@@ -95,18 +125,16 @@ def _version(version: str) -> Finding:
 def _definitions(kube: Kube) -> Findings:
     found = kube.rest("GET", f"/apis/{GROUP}/v1alpha1").get("resources") or []
     missing = [kind for kind in KINDS if kind not in {one["name"] for one in found}]
-    if missing:
-        said = f"resource definitions are missing: {', '.join(missing)}"
-        yield fail("argo", said, "install Argo Workflows' own, of the controller's version")
-    else:
-        yield ok("argo", "resource definitions are there")
+    said, well = "resource definitions are missing: {}", "resource definitions are there"
+    remedy = "install Argo Workflows' own, of the controller's version"
+    yield judged("argo", missing, said, remedy, well)
 
 
 def _controller(kube: Kube) -> Findings:
     """Its version and settings where it is a Deployment; whether it acts upon workflows."""
     query = {"fieldSelector": "metadata.name=workflow-controller"}
     try:
-        found = kube.rest("GET", "/apis/apps/v1/deployments", query=query).get("items") or []
+        found = kube.rest.items("/apis/apps/v1/deployments", query)
     except AccessError:
         found = []
     for one in found:
@@ -142,9 +170,134 @@ def _user(kube: Kube) -> Findings:
         for verb, group, resource, why in USERS
         if not allowed(kube, verb, group, resource)
     ]
-    if missing:
-        said = f"you may not {', '.join(missing)} in {kube.namespace}"
-        remedy = "ask for a Role with these, for example Argo's `argo-aggregate-to-edit`"
-        yield fail("you", said, remedy)
+    said, here = "you may not {}", f" in {kube.namespace}"
+    remedy = "ask for a Role with these, for example Argo's `argo-aggregate-to-edit`"
+    well = "you may submit, watch, stop and read logs" + here
+    yield judged("you", missing, said + here, remedy, well)
+
+
+def _namespace(kube: Kube, ensemble: EnsembleSpec | None) -> Findings:
+    """Accounts, artifact repository and the store's address, as the pods will find them."""
+    settings = ensemble.workflow if ensemble else WorkflowSettings()
+    results = [(verb, GROUP, "workflowtaskresults") for verb in ("create", "patch")]
+    creates = [(verb, GROUP, "workflows") for verb in ("create", "get", "patch", "watch")]
+    accounts = {
+        settings.service_account: results,
+        settings.fuse_service_account: [("get", GROUP, "workflows"), ("list", "", "events")],
+        settings.exit_service_account: [*results, ("patch", GROUP, "workflows")],
+        settings.children_service_account: [*results, *creates],
+        settings.artifact_gc_service_account: [
+            ("list", GROUP, "workflowartifactgctasks"),
+            ("watch", GROUP, "workflowartifactgctasks"),
+            ("patch", GROUP, "workflowartifactgctasks/status"),
+        ],
+    }
+    for name, rights in accounts.items():
+        yield from guarded(f"account {name}", _account, kube, name, rights)
+    name = settings.service_account
+    yield from guarded(f"account {name}", _token, kube, name)
+    yield from guarded("artifacts", _repository, kube, settings.artifact_repository)
+    yield from guarded("store", _store_of_pods, kube)
+
+
+def _store(ensemble: EnsembleSpec | None) -> Findings:
+    """Put, get and delete a tiny object in S3 from here, with the environment's credentials."""
+    from quorate.storage import s3
+
+    check = "S3 from here"
+    bucket = (ensemble.workflow.bucket if ensemble else None) or os.environ.get("QUORATE_BUCKET")
+    if not bucket:
+        remedy = "export QUORATE_BUCKET, and AWS_… as boto3 reads them"
+        yield warn(check, "not tried: no bucket is named", remedy)
+        return
+    given: dict[str, Any] = {"Bucket": bucket, "Key": f"quorate/doctor/{uuid.uuid4().hex}"}
+    said = b"quorate doctor"
+    try:
+        with s3.s3_errors(f"s3://{bucket}/{given['Key']}"):
+            client = s3.client()
+            client.put_object(**given, Body=said)
+            read = client.get_object(**given)["Body"].read()
+            client.delete_object(**given)
+    except QuorateError as error:
+        yield fail(check, error)
+        return
+    if read == said:
+        yield ok(check, f"put, got and deleted an object in s3://{bucket}")
     else:
-        yield ok("you", f"you may submit, watch, stop and read logs in {kube.namespace}")
+        yield fail(check, f"s3://{bucket} returned other bytes than were put")
+
+
+def _account(kube: Kube, name: str, rights: list[Right]) -> Findings:
+    check = f"account {name}"
+    if there(kube, "serviceaccounts", name) is None:
+        raise InputError(f"there is no service account {name}", hint=CHART)
+    missing = [f"{v} {r}" for v, g, r in rights if not allowed(kube, v, g, r, account=name)]
+    yield judged(check, missing, "it may not {}", CHART, "it may do what its pods need")
+    more = [f"{v} {r}" for v, g, r in TOO_MUCH if allowed(kube, v, g, r, account=name)]
+    if more:
+        said = f"it may also {', '.join(more)}, which none of its pods needs"
+        yield warn(check, said, "bind it to the chart's Role only")
+
+
+def _token(kube: Kube, name: str) -> Findings:
+    """The Secret that Argo's executor mounts, where a template names the executor's account."""
+    account = there(kube, "serviceaccounts", name)
+    if account is None:
+        return
+    annotations = account["metadata"].get("annotations") or {}
+    secret = annotations.get(TOKEN, f"{name}.service-account-token")
+    if there(kube, "secrets", secret) is None:
+        said = f"its token, Secret {secret}, is missing: pods would wait for it for ever"
+        yield fail(f"account {name}", said, CHART)
+
+
+def _repository(kube: Kube, reference: str | None) -> Findings:
+    check, remedy = "artifacts", "artifactRepository.create=true in the chart's values makes one"
+    name, _, key = (reference or REPOSITORIES).partition("/")
+    found = there(kube, "configmaps", name)
+    if found is None and reference is None:
+        said = f"no ConfigMap {name} here: the controller's own artifact repository is used, if any"
+        yield warn(check, said, remedy)
+        return
+    if found is None:
+        raise InputError(f"there is no ConfigMap {name}", hint=remedy)
+    key = key or str((found["metadata"].get("annotations") or {}).get(DEFAULT, ""))
+    if not key:
+        raise InputError(f"ConfigMap {name} has no default ({DEFAULT})", hint=remedy)
+    text = (found.get("data") or {}).get(key)
+    if text is None:
+        raise InputError(f"ConfigMap {name} has no entry '{key}'", hint=remedy)
+    entry: Any = yaml.safe_load(text)
+    s3 = entry.get("s3") if isinstance(entry, dict) else None
+    if not isinstance(s3, dict) or not s3.get("bucket"):
+        raise InputError(f"{name}/{key} names no S3 bucket", hint=remedy)
+    for field in ("accessKeySecret", "secretKeySecret"):
+        if wanted := s3.get(field):
+            yield from secret_key(check, kube, wanted["name"], wanted["key"])
+    yield ok(check, f"{name}/{key}: s3://{s3['bucket']}")
+
+
+def _store_of_pods(kube: Kube) -> Findings:
+    check, config = "store", there(kube, "configmaps", CONFIG)
+    if config is None:
+        yield warn(check, f"no ConfigMap {CONFIG}: steps can use AWS's own S3 only", CHART)
+        return
+    data = config.get("data") or {}
+    bucket = data.get("QUORATE_BUCKET")
+    if not bucket:
+        said = (
+            f"ConfigMap {CONFIG} names no QUORATE_BUCKET: data must be s3://…, and a killed "
+            "detector begins anew"
+        )
+        yield warn(check, said, CHART)
+    yield ok(check, f"pods read s3://{bucket or '…'} at {data.get('AWS_ENDPOINT_URL', 'AWS')}")
+    try:
+        keys = there(kube, "secrets", SECRET)
+    except AccessError:
+        return
+    if keys is None:
+        yield warn(check, f"no Secret {SECRET}: pods use their own identity")
+        return
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        if not base64.b64decode((keys.get("data") or {}).get(name, "")):
+            yield fail(check, f"Secret {SECRET} has no {name}", CHART)

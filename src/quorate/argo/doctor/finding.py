@@ -48,6 +48,11 @@ def fail(check: str, found: str | QuorateError, remedy: str = "") -> Finding:
     return Finding(check, "fail", found.message, remedy or found.hint or "")
 
 
+def judged(check: str, missing: list[str], said: str, remedy: str, well: str) -> Finding:
+    """What is `well` where nothing is missing; else what is `said`, with what is missing in it."""
+    return fail(check, said.format(", ".join(missing)), remedy) if missing else ok(check, well)
+
+
 def guarded(check: str, look: Callable[..., Findings], *arguments: Any) -> Findings:
     """The findings of a check, or one that says why it could not look."""
     try:

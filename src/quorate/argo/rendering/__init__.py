@@ -2,8 +2,7 @@
 
 In the order to read: `template` is the whole DAG; `detectors` one detector on one shard; `exits`
 tells how a run starts and ends; `children` are workflows for a range of shards each, where one
-cannot hold all, and `sizing` says how many it can hold; `pods` is what all pods share; `paths` and
-`artifacts` say where files are in a pod and in the bucket, and how they get there; `weights` which
-files of a detector are artifacts; `parameters` what a run can be given; `manifest` what surrounds
-the templates; `offline` the templates without an ensemble; `hera_extensions` what Hera lacks.
+cannot hold all; `pods` is what all pods share; `files` says where files are in a pod and in the
+bucket, and how they get there; `manifest` what surrounds the templates, and what a run can be
+given; `offline` the templates without an ensemble.
 """

@@ -17,10 +17,9 @@ from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
 from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchronization
 
 from quorate.argo.names import SEMAPHORES
-from quorate.argo.rendering import artifacts, paths, pods
-from quorate.argo.rendering.paths import RUN, SHARD
+from quorate.argo.rendering import files, pods
+from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SHARD, WORK
 from quorate.argo.rendering.pods import Place
-from quorate.argo.rendering.weights import weights
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
 from quorate.spec import Detector, EnsembleSpec, Pool
@@ -35,34 +34,23 @@ def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DA
     """The template `detect-NAME`, and those of its tries where it has several."""
     name = f"detect-{detector.name}"
     places = pods.tries(ensemble, detector)
-    first = places[0]
+    first, limit = places[0], semaphore(places[0])
     if len(places) == 1:
-        return [_try(ensemble, detector, name, first, semaphore(first))]
-    names = [_named(detector, number) for number in range(1, len(places) + 1)]
+        return [_try(ensemble, detector, name, first, limit)]
+    # The number comes first, because a detector may be called `yolo-1`.
+    names = [f"try-{number}-{detector.name}" for number in range(1, len(places) + 1)]
     tasks: list[Any] = [Task(name=names[0], template=names[0], arguments=PASSED)]
     for before, one in pairwise(names):
         # A try that is left out has the result of the one before: the DAG fails as that one did.
         another = f"{{{{=(tasks['{before}'].exitCode ?? '-1') in [{ANOTHER}]}}}}"
         depends = f"{before}.Failed || {before}.Errored"
         tasks.append(Task(name=one, template=one, arguments=PASSED, depends=depends, when=another))
-    tries = [
-        _try(
-            ensemble,
-            detector,
-            one,
-            place,
-            semaphore(place) if place != first else None,
-            last=one == names[-1],
-        )
-        for one, place in zip(names, places, strict=True)
-    ]
+    tries = []
+    for one, place in zip(names, places, strict=True):
+        own = semaphore(place) if place != first else None
+        tries.append(_try(ensemble, detector, one, place, own, last=one == names[-1]))
     inputs = [Parameter(name=key) for key in INPUTS]
-    return [DAG(name=name, inputs=inputs, tasks=tasks, synchronization=semaphore(first)), *tries]
-
-
-def pending(place: Place) -> str | None:
-    """How long a pod may wait for a node of the pool."""
-    return place[1].pending_timeout if place[1] else None
+    return [DAG(name=name, inputs=inputs, tasks=tasks, synchronization=limit), *tries]
 
 
 def semaphore(place: Place) -> Synchronization | None:
@@ -74,11 +62,6 @@ def semaphore(place: Place) -> Synchronization | None:
     return Synchronization(semaphores=[SemaphoreRef(config_map_key_ref=selector)])
 
 
-def _named(detector: Detector, number: int) -> str:
-    """A try's name. The number comes first, because a detector may be called `yolo-1`."""
-    return f"try-{number}-{detector.name}"
-
-
 def _try(
     ensemble: EnsembleSpec,
     detector: Detector,
@@ -88,42 +71,34 @@ def _try(
     *,
     last: bool = True,
 ) -> Container:
+    at, pool = place
+    pending = pool.pending_timeout if pool else None
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in INPUTS]
-    inputs += [
-        artifacts.work("spec", "spec.yaml"),
-        artifacts.work("plan", "plan.json"),
-        artifacts.work("images", paths.of_shard("images.json")),
-        *(
-            artifacts.weights(one.name, one.key, one.path)
-            for one in weights(ensemble, detector).values()
-        ),
-    ]
-    labels = {"quorate/detector": detector.name} | ({"quorate/pool": place[0]} if place[0] else {})
-    left = artifacts.left("detections", f"work/{paths.detections(detector.name)}", optional=True)
+    inputs += [*files.of_shard(), *files.weights(ensemble, detector).values()]
     ours = not isinstance(detector, ContainerDetector)
     if isinstance(detector, ContainerDetector):
         what = _theirs(ensemble, detector)
-        inputs += [artifacts.git(ensemble.workflow.git)] if ensemble.workflow.git else []
+        inputs += [files.git(ensemble.workflow.git)] if ensemble.workflow.git else []
     else:
-        what = {"command": _ours(detector, place[1])}
-    retried = last and not pending(place)
+        what = {"command": _ours(detector, pool)}
+    image, retried = pods.image(ensemble, detector), last and not pending
+    left = f"work/{OF_SHARD}/detections/{detector.name}"
     return pods.container(
         ensemble.workflow,
         name,
-        run=pods.Run(pods.image(ensemble, detector), place[1], pods.HEAVY, ours, retried),
+        run=pods.Run(image, pool, pods.HEAVY, ours, retried),
         inputs=inputs,
-        outputs=[left],
-        labels=labels,
+        outputs=[files.left("detections", left, optional=True)],
+        labels={"quorate/detector": detector.name} | ({"quorate/pool": at} if at else {}),
         active_deadline_seconds=seconds(detector.timeout) if detector.timeout else None,
-        pending_timeout=pending(place),
+        pending_timeout=pending,
         synchronization=synchronization,
         **what,
     )
 
 
 def _ours(detector: Detector, pool: Pool | None) -> list[str]:
-    command = ["quorate", "step", "detect", paths.RESOLVED, "--work", paths.WORK]
-    command += ["--shard", SHARD, "--detector", detector.name]
+    command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
     command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
     if pool and pool.cpu:
         # A pod sees all processors of its node, not only those it requested.
@@ -139,23 +114,19 @@ def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, An
             f"{detector.name}: a command alone runs on this machine; a cluster needs an image.",
             hint="add `image: NAME` to the detector",
         )
-    shard = f"{paths.WORK}/shards/{SHARD}"
-    env = {
-        "QUORATE_IMAGES_JSON": f"{shard}/images.json",
-        "QUORATE_IMAGES": paths.IMAGES,
-        "QUORATE_OUTPUT": f"{shard}/detections/{detector.name}",
+    env = detector.env | {
+        "QUORATE_IMAGES_JSON": f"{WORK}/{OF_SHARD}/images.json",
+        "QUORATE_IMAGES": IMAGES,
+        "QUORATE_OUTPUT": f"{WORK}/{OF_SHARD}/detections/{detector.name}",
     }
-    files = [one.path for one in weights(ensemble, detector).values()]
-    if files:
-        env["QUORATE_WEIGHTS"] = files[0]
+    for one in list(files.weights(ensemble, detector).values())[:1]:
+        env["QUORATE_WEIGHTS"] = str(one.path)
     if ensemble.workflow.git:
-        env["QUORATE_CODE"] = paths.GIT
-    stage = ["quorate", "step", "stage", paths.RESOLVED, "--work", paths.WORK, "--shard", SHARD]
+        env["QUORATE_CODE"] = files.GIT
+    stage = pods.command("stage", "--shard", SHARD, "--to", IMAGES)
     return {
         "command": detector.command,
         "args": list(detector.args) or None,
-        "env": [Env(name=name, value=value) for name, value in {**detector.env, **env}.items()],
-        "init_containers": [
-            pods.beside(ensemble.workflow, "stage", [*stage, "--to", paths.IMAGES])
-        ],
+        "env": [Env(name=name, value=value) for name, value in env.items()],
+        "init_containers": [pods.beside(ensemble.workflow, "stage", stage)],
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hera.workflows import DAG, Container, SecretEnv, Task
 from hera.workflows.models import LifecycleHook
 
-from quorate.argo.rendering import artifacts, paths, pods
+from quorate.argo.rendering import files, pods
 from quorate.spec import EnsembleSpec, secret_keys
 
 NAME, TELL = "exit", "tell"
@@ -30,11 +30,11 @@ def templates(ensemble: EnsembleSpec, given: str) -> list[DAG | Container]:
 
 
 def _tell(ensemble: EnsembleSpec, given: str) -> Container:
-    command = ["quorate", "step", "finish", paths.GIVEN]
+    command = ["quorate", "step", "finish", files.GIVEN]
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     command += ["--status", "{{workflow.status}}"]
-    command += ["--summary", f"{paths.RESULTS}/summary.json"]
-    summary = artifacts.taken("summary", "results/summary.json", optional=True)
+    command += ["--summary", f"{files.RESULTS}/summary.json"]
+    summary = files.taken("summary", "results/summary.json", optional=True)
     # Optional: the handler notes a missing Secret. A required one would keep its pod, and with it
     # the workflow, waiting for ever.
     secrets = [
@@ -44,10 +44,10 @@ def _tell(ensemble: EnsembleSpec, given: str) -> Container:
     return pods.container(
         ensemble.workflow,
         TELL,
-        [*command, "--results", f"{paths.PREFIX}/results/"],
+        [*command, "--results", f"{files.PREFIX}/results/"],
         pods.Run(ensemble.workflow.images.cpu),
         env=secrets or None,
-        inputs=[artifacts.text("spec", given, paths.GIVEN), summary],
+        inputs=[files.spec(given), summary],
         service_account_name=ensemble.workflow.exit_service_account,
         automount_service_account_token=True,
     )

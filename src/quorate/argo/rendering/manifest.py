@@ -1,19 +1,76 @@
-"""What every WorkflowTemplate of ours has besides its templates."""
+"""What every WorkflowTemplate of ours has besides its templates, and its parameters.
+
+Argo's form asks for the parameters in their order, each name as it stands, an enum as a list to
+choose from and a description as a tooltip; a bridge to CVAT fills them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import yaml
+from hera.workflows import Parameter, WorkflowTemplate
 from hera.workflows import models as m
 from hera.workflows.volume import EmptyDirVolume
 
 from quorate._version import __version__
 from quorate.argo.names import ENSEMBLE
 from quorate.argo.rendering import pods
-from quorate.argo.rendering.hera_extensions import Template
-from quorate.spec import WorkflowSettings
+from quorate.spec import EnsembleSpec, WorkflowSettings
 from quorate.spec.workflow import seconds
+
+GIVEN = "{{workflow.parameters.%s}}"
+"""What a run was given for a parameter."""
+METHODS = ("affirmative", "consensus", "unanimous", "wbf")
+"""Methods that need nothing but their name; the spec's own joins them."""
+DUMPS = (
+    "CVAT for images 1.1",
+    "COCO 1.0",
+    "Datumaro 1.0",
+    "PASCAL VOC 1.1",
+    "YOLO 1.1",
+    "Ultralytics YOLO Detection 1.0",
+)
+"""CVAT's names of the formats that `prepare` reads; it finds out which it was given."""
+
+
+@dataclass(kw_only=True)
+class Template(WorkflowTemplate):
+    """A WorkflowTemplate whose `to_dict` and `to_yaml` know fields of Argo 4.1, as `pods.Newer`."""
+
+    kind: str | None = "WorkflowTemplate"  # Hera's default is the name of the class
+
+    def to_dict(self) -> Any:
+        """Plain values, as Kubernetes takes them."""
+        found = super().to_dict()
+        templates = {one["name"]: one for one in found["spec"]["templates"]}
+        for one in self.templates:
+            if isinstance(one, pods.Newer) and one.pending_timeout:
+                templates[one.name]["pendingTimeout"] = one.pending_timeout
+        return found
+
+    def to_yaml(self, *args: Any, **kwargs: Any) -> str:
+        """The manifest: block style, a text of several lines as one."""
+        return yaml.dump(
+            self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+        )
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as a person writes it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
 
 
 def manifest(
@@ -36,6 +93,7 @@ def manifest(
         ENSEMBLE: name,
     }
     repository, _, key = (settings.artifact_repository or "").partition("/")
+    reference = m.ArtifactRepositoryRef(config_map=repository, key=key or None)
     secrets = [m.LocalObjectReference(name=secret) for secret in settings.image_pull_secrets]
     return Template(
         name=name,
@@ -53,9 +111,7 @@ def manifest(
         security_context=pods.POD_SECURITY,
         image_pull_secrets=secrets or None,
         volumes=[EmptyDirVolume(name="scratch"), EmptyDirVolume(name="tmp")],
-        artifact_repository_ref=m.ArtifactRepositoryRef(config_map=repository, key=key or None)
-        if repository
-        else None,
+        artifact_repository_ref=reference if repository else None,
         artifact_gc=m.WorkflowLevelArtifactGC(
             strategy="Never", service_account_name=settings.artifact_gc_service_account
         ),
@@ -66,3 +122,49 @@ def manifest(
         priority=settings.priority,
         **more,
     )
+
+
+def output_path() -> Parameter:
+    """Where results go."""
+    return Parameter(
+        name="cvat-output-path",
+        value="quorate",
+        description="The folder of the cluster's bucket that results are put in, below the "
+        "namespace: NAMESPACE/THIS/NAME OF THE RUN/results/.",
+    )
+
+
+def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
+    """What a run of an ensemble can be given, each with a default where there can be one."""
+    own, size = ensemble.fusion.method, ensemble.workflow.shard_size
+    pictures = Parameter(
+        name="cvat-annotation-path",
+        description="The pictures: a folder of pictures, a COCO or CVAT data set, or a ZIP "
+        "archive; s3://BUCKET/KEY, or a key in the cluster's own bucket.",
+    )
+    if ensemble.data and ensemble.data.startswith("s3://"):
+        pictures.value = ensemble.data  # given None, Hera would write the word null
+    return [
+        pictures,
+        output_path(),
+        Parameter(
+            name="dump-format",
+            value=DUMPS[0],
+            enum=list(DUMPS),
+            description="The format that CVAT exports the task in, with its pictures. Data that "
+            "is there already may be of any of these.",
+        ),
+        Parameter(
+            name="ensemble-option",
+            value=own,
+            enum=list(dict.fromkeys((*METHODS, own))),
+            description="Which boxes count: those of any detector (affirmative), of more than half "
+            "(consensus), of all (unanimous), or weighted boxes fusion (wbf).",
+        ),
+        Parameter(
+            name="shard-size",
+            value="auto" if size is None else str(size),
+            description="Pictures of each shard: the pictures that one pod of a detector looks "
+            "at. auto chooses from their number.",
+        ),
+    ]

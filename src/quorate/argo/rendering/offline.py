@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from hera.workflows import Parameter
 
-from quorate.argo.rendering import artifacts, paths, pods
-from quorate.argo.rendering.hera_extensions import Template
-from quorate.argo.rendering.manifest import manifest
-from quorate.argo.rendering.parameters import GIVEN, METHODS, output_path
+from quorate.argo.rendering import files, pods
+from quorate.argo.rendering.manifest import GIVEN, METHODS, Template, manifest, output_path
 from quorate.spec import WorkflowSettings
 
 RESULTS = Parameter(
@@ -16,14 +14,20 @@ RESULTS = Parameter(
     description="The detections, one file for each detector: COCO results (.json, .json.gz), "
     ".parquet, a VOC or YOLO folder or CVAT XML in S3. A pattern with * finds all that match.",
 )
-OUT = "results"
+LABELS = Parameter(
+    name="labels",
+    value="",
+    description="What files mean by their categories, FILE=WHAT with ; between several: "
+    "yolo.json=1:person,2:car;detr.json=s3://BUCKET/names.txt. Else leave it empty.",
+)
 
 
 def fuse_files(settings: WorkflowSettings) -> Template:
     """`quorate fuse` in a pod: the results of several detectors to one."""
-    command = ["quorate", "fuse", GIVEN % "results", "--out", f"{paths.RESULTS}/fused.json"]
+    command = ["quorate", "fuse", GIVEN % "results", "--out", f"{files.RESULTS}/fused.json"]
     command += ["--method", GIVEN % "ensemble-option", "--iou", GIVEN % "iou"]
     command += ["--min-score", GIVEN % "min-score", "--images", GIVEN % "images"]
+    command += ["--labels", GIVEN % "labels"]
     return _one(
         settings,
         "fuse-files",
@@ -39,6 +43,7 @@ def fuse_files(settings: WorkflowSettings) -> Template:
                 description="The data set whose pictures and labels are meant, in S3: needed "
                 "where the files do not agree on their numbers; else leave it empty.",
             ),
+            LABELS,
             Parameter(
                 name="ensemble-option",
                 value="wbf",
@@ -59,10 +64,11 @@ def fuse_files(settings: WorkflowSettings) -> Template:
 def evaluate(settings: WorkflowSettings) -> Template:
     """`quorate evaluate` in a pod: COCO metrics of files of detections."""
     command = ["quorate", "evaluate", GIVEN % "results", "--truth", GIVEN % "truth"]
+    command += ["--labels", GIVEN % "labels"]
     return _one(
         settings,
         "evaluate",
-        [*command, "--per-category", "--out", f"{paths.RESULTS}/metrics.json"],
+        [*command, "--per-category", "--out", f"{files.RESULTS}/metrics.json"],
         title="Evaluate detections",
         description="Measures files of detections in S3 against an annotated data set: COCO's AP "
         "and its kin, for each file and each label.",
@@ -74,6 +80,7 @@ def evaluate(settings: WorkflowSettings) -> Template:
                 description="The annotated data set in S3: COCO, CVAT, VOC or YOLO, a folder or a "
                 "ZIP archive.",
             ),
+            LABELS,
         ],
     )
 
@@ -92,7 +99,7 @@ def _one(
         name,
         command,
         pods.Run(settings.images.cpu),
-        outputs=[artifacts.left("results", OUT, run=paths.PREFIX)],
+        outputs=[files.left("results", "results", run=files.PREFIX)],
     )
     return manifest(
         settings,

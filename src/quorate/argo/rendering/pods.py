@@ -19,43 +19,31 @@ from hera.workflows import (
     RetryStrategy,
     SecretEnvFrom,
 )
-from hera.workflows.models import (
-    Backoff,
-    Capabilities,
-    ImagePullPolicy,
-    IntOrString,
-    PodSecurityContext,
-    SeccompProfile,
-    SecurityContext,
-    Toleration,
-    UserContainer,
-    VolumeMount,
-)
+from hera.workflows import models as m
 
 from quorate.argo.names import CONFIG, SECRET
-from quorate.argo.rendering import paths
-from quorate.argo.rendering.hera_extensions import Newer
+from quorate.argo.rendering.files import RESOLVED, SCRATCH, WORK
 from quorate.detectors.torch.spec import TorchDetector
 from quorate.spec import Detector, EnsembleSpec, Pool, WorkflowSettings
 
 USER = 65532
 """The user of our images; any other would do as well."""
 
-POD_SECURITY = PodSecurityContext(
+POD_SECURITY = m.PodSecurityContext(
     run_as_non_root=True,
     run_as_user=USER,
     run_as_group=USER,
     fs_group=USER,
-    seccomp_profile=SeccompProfile(type="RuntimeDefault"),
+    seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
 )
-SECURITY = SecurityContext(
+SECURITY = m.SecurityContext(
     allow_privilege_escalation=False,
     read_only_root_filesystem=True,
-    capabilities=Capabilities(drop=["ALL"]),
+    capabilities=m.Capabilities(drop=["ALL"]),
 )
 MOUNTS = [
-    VolumeMount(name="scratch", mount_path=paths.SCRATCH),
-    VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108  an emptyDir of the pod's own
+    m.VolumeMount(name="scratch", mount_path=SCRATCH),
+    m.VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108  an emptyDir of the pod's own
 ]
 
 Place = tuple[str | None, Pool | None]
@@ -99,12 +87,31 @@ class Run:
     retried: bool = True
 
 
+@dataclass(kw_only=True)
+class Newer(Container):
+    """A container template with fields of Argo 4.1, which Hera's models, made for 4.0, lack.
+
+    Hera drops such a field, in `build()` and in `from_yaml`. So it is kept beside the template,
+    and written where the workflow becomes plain values: `manifest.Template`.
+
+    pending_timeout  how long a pod may wait for a node. Argo ignores it where a template has a
+                     retryStrategy, and counts the time that a pod waits for a semaphore.
+    """
+
+    pending_timeout: str | None = None
+
+
 def store() -> list[ConfigMapEnvFrom | SecretEnvFrom]:
     """The environment that names the store; without the Secret, the pod's own identity is used."""
     return [
         ConfigMapEnvFrom(name=CONFIG, optional=True),
         SecretEnvFrom(name=SECRET, optional=True),
     ]
+
+
+def command(step: str, *more: str, spec: str = RESOLVED) -> list[str]:
+    """The command line of a step over the work folder."""
+    return ["quorate", "step", step, spec, "--work", WORK, *more]
 
 
 def step(ensemble: EnsembleSpec) -> Run:
@@ -154,7 +161,7 @@ def retries(settings: WorkflowSettings) -> RetryStrategy:
         limit=settings.retries,
         retry_policy="Always",
         expression=WORTH_A_RETRY,
-        backoff=Backoff(duration="10s", factor=IntOrString(root=2), cap="5m"),
+        backoff=m.Backoff(duration="10s", factor=m.IntOrString(root=2), cap="5m"),
     )
 
 
@@ -173,11 +180,11 @@ def container(
     A pod that requested no processors and memory would be put on a node however many pods it has.
     """
     pool = run.pool or Pool()
-    tolerations = [Toleration(**one.model_dump(exclude_none=True)) for one in pool.tolerations]
+    tolerations = [m.Toleration(**one.model_dump(exclude_none=True)) for one in pool.tolerations]
     return Newer(
         name=name,
         image=run.image,
-        image_pull_policy=ImagePullPolicy(settings.image_pull_policy),
+        image_pull_policy=m.ImagePullPolicy(settings.image_pull_policy),
         command=list(command) or None,
         inputs=list(inputs) or None,
         outputs=list(outputs) or None,
@@ -197,9 +204,9 @@ def container(
     )
 
 
-def beside(settings: WorkflowSettings, name: str, command: Sequence[str]) -> UserContainer:
+def beside(settings: WorkflowSettings, name: str, command: Sequence[str]) -> m.UserContainer:
     """A container of ours that runs before a template's own."""
-    return UserContainer(
+    return m.UserContainer(
         name=name,
         image=settings.images.cpu,
         image_pull_policy=settings.image_pull_policy,

@@ -7,7 +7,7 @@
 
 Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: one pod
 fewer is faster. `children` replaces `shards` where these are too many for one workflow. Templates
-that a child runs too have the parameter `run`: the run that the child belongs to (`paths.py`).
+that a child runs too have the parameter `run`: the run that the child belongs to (`files.py`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ from __future__ import annotations
 from hera.workflows import DAG, Artifact, Container, Parameter, Task
 from hera.workflows import models as m
 
-from quorate.argo.rendering import artifacts, children, detectors, exits, paths, pods
-from quorate.argo.rendering.hera_extensions import Template
-from quorate.argo.rendering.manifest import manifest
-from quorate.argo.rendering.parameters import GIVEN, parameters
-from quorate.argo.rendering.weights import as_in_pods
+from quorate.argo.rendering import children, detectors, exits, files, pods
+from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
 from quorate.errors import SpecError
 from quorate.spec import EnsembleSpec
 
@@ -67,7 +64,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
 
 def _text(ensemble: EnsembleSpec) -> str:
     """The spec as the steps read it; SpecError where it cannot be part of a template."""
-    text = as_in_pods(ensemble).to_yaml()
+    text = files.as_in_pods(ensemble).to_yaml()
     if "{{" in text:
         raise SpecError(
             f"The spec of '{ensemble.name}' contains {{{{, which Argo would take for its own.",
@@ -94,7 +91,7 @@ def _run(ensemble: EnsembleSpec, given: str) -> list[Container | DAG]:
     """The entrypoint, prepare, and the shards, in this workflow or in its children."""
     most = children.most(ensemble, given)
     count = "asInt(tasks['prepare'].outputs.parameters.shards)"
-    run = {"run": paths.PREFIX}
+    run = {"run": files.PREFIX}
     entry = DAG(
         name="ensemble",
         tasks=[
@@ -128,7 +125,7 @@ def _run(ensemble: EnsembleSpec, given: str) -> list[Container | DAG]:
                 name="shard",
                 template="shard",
                 arguments={
-                    "run": paths.RUN,
+                    "run": files.RUN,
                     "shard": "{{item}}",
                     "fuse": "{{inputs.parameters.fuse}}",
                 },
@@ -145,17 +142,14 @@ def _run(ensemble: EnsembleSpec, given: str) -> list[Container | DAG]:
 
 def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     git = ensemble.workflow.git
-    spec: Artifact = artifacts.text("spec", given, paths.GIVEN)
-    path = paths.GIVEN
+    spec, path = files.spec(given), files.GIVEN
     if git and git.path:
-        spec, path = artifacts.git(git), f"{paths.GIT}/{git.path}"
-    command = ["quorate", "step", "prepare", path, "--work", paths.WORK]
-    command += ["--data", GIVEN % "cvat-annotation-path"]
-    command += ["--method", GIVEN % "ensemble-option"]
-    command += ["--shard-size", GIVEN % "shard-size"]
+        spec, path = files.git(git), f"{files.GIT}/{git.path}"
+    command = pods.command("prepare", "--data", GIVEN % "cvat-annotation-path", spec=path)
+    command += ["--method", GIVEN % "ensemble-option", "--shard-size", GIVEN % "shard-size"]
     found: list[Parameter | Artifact] = []
     for option, name in (("--count", "shards"), ("--fuse", "fuse")):
-        file = f"{paths.SCRATCH}/{name}"
+        file = f"{files.SCRATCH}/{name}"
         command += [option, file]
         found.append(Parameter(name=name, value_from=m.ValueFrom(path=file)))
     return pods.container(
@@ -164,7 +158,7 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
         command,
         pods.step(ensemble),
         inputs=[spec],
-        outputs=[*found, artifacts.left("work", "work", run=paths.PREFIX, passing=True)],
+        outputs=[*found, files.left("work", "work", run=files.PREFIX, passing=True)],
     )
 
 
@@ -200,47 +194,34 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
 
 
 def _fuse(ensemble: EnsembleSpec) -> Container:
-    command = ["quorate", "step", "fuse", paths.RESOLVED, "--work", paths.WORK]
-    command += ["--shard", paths.SHARD]
+    command = pods.command("fuse", "--shard", files.SHARD)
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
-    for detector in ensemble.detectors:
-        inputs.append(Parameter(name=f"status-{detector.name}"))
-        command += ["--status", f"{detector.name}={{{{inputs.parameters.status-{detector.name}}}}}"]
-    inputs += [
-        artifacts.work("spec", "spec.yaml"),
-        artifacts.work("plan", "plan.json"),
-        artifacts.work("images", paths.of_shard("images.json")),
-        artifacts.work("detections", paths.of_shard("detections/"), optional=True),
-    ]
+    for name in (detector.name for detector in ensemble.detectors):
+        inputs.append(Parameter(name=f"status-{name}"))
+        command += ["--status", f"{name}={{{{inputs.parameters.status-{name}}}}}"]
+    boxes = f"work/{files.OF_SHARD}/detections/"
+    inputs += [*files.of_shard(), files.taken("detections", boxes, run=files.RUN, optional=True)]
     return pods.container(
         ensemble.workflow,
         "fuse",
         command,
         pods.step(ensemble),
         inputs=inputs,
-        outputs=[artifacts.left("fused", f"work/{paths.of_shard('fused')}")],
+        outputs=[files.left("fused", f"work/{files.OF_SHARD}/fused")],
         service_account_name=ensemble.workflow.fuse_service_account,
         automount_service_account_token=True,
     )
 
 
 def _publish(ensemble: EnsembleSpec) -> Container:
-    degraded = f"{paths.SCRATCH}/degraded"
-    command = ["quorate", "step", "publish", paths.RESOLVED, "--work", paths.WORK]
-    command += ["--out", paths.RESULTS, "--degraded", degraded]
+    file = f"{files.SCRATCH}/degraded"
+    said = Parameter(name="degraded", value_from=m.ValueFrom(path=file), global_name="degraded")
     return pods.container(
         ensemble.workflow,
         "publish",
-        command,
+        pods.command("publish", "--out", files.RESULTS, "--degraded", file),
         pods.step(ensemble),
-        inputs=[artifacts.taken("work", "work/")],
-        outputs=[
-            Parameter(
-                name="degraded",
-                value_from=m.ValueFrom(path=degraded),
-                global_name="degraded",
-            ),
-            artifacts.left("results", "results", run=paths.PREFIX),
-        ],
+        inputs=[files.taken("work", "work/")],
+        outputs=[said, files.left("results", "results", run=files.PREFIX)],
     )

@@ -21,7 +21,7 @@ from quorate.argo.names import DEGRADED, ENSEMBLE, PARENT
 from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
 from quorate.notifications import Counts, Failure, Link, Notice, notify
-from quorate.spec import EnsembleSpec, Notifications
+from quorate.spec import EnsembleSpec
 from quorate.spec.notify import Event
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
             note(f"warning: {purpose}: {said}")
             return None
 
-    targets = attempt("the spec cannot be read", _targets, spec)
+    ensemble = attempt("the spec cannot be read", EnsembleSpec.from_yaml, spec) if spec else None
     kube = attempt("the API server cannot be asked", Kube.of_pod, run.namespace)
     workflow, events = None, None
     if kube is not None:
@@ -78,7 +78,8 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
     if notice.event == "degraded" and kube is not None:
         purpose = "the workflow cannot be marked as degraded"
         attempt(purpose, kube.label, run.workflow, DEGRADED, "true")
-    told, problems = attempt("nobody was told", notify, notice, targets or ()) or (0, [])
+    targets = ensemble.notify if ensemble else ()
+    told, problems = attempt("nobody was told", notify, notice, targets) or (0, [])
     if told:
         note(f"told: {told} of {told + len(problems)}")
     for problem in problems:
@@ -103,10 +104,6 @@ def detector_failures(namespace: str, workflow: str, shard: int) -> dict[str, st
     return {detector: said for detector, said in found.items() if said}
 
 
-def _targets(spec: str | None) -> Notifications:
-    return EnsembleSpec.from_yaml(spec).notify if spec else ()
-
-
 def _counts(run: Ended) -> Counts | None:
     """What summary.json says; None where publish wrote none."""
     if run.status == "Running" or run.summary is None or not Path(run.summary).is_file():
@@ -115,23 +112,19 @@ def _counts(run: Ended) -> Counts | None:
 
 
 def _notice(run: Ended, workflow: Json, events: Iterable[Json], counts: Counts | None) -> Notice:
-    degraded = counts is not None and counts.degraded
-    ends: dict[str, Event] = {
-        "Running": "started",
-        "Succeeded": "degraded" if degraded else "succeeded",
-    }
+    well: Event = "degraded" if counts is not None and counts.degraded else "succeeded"
+    ends: dict[str, Event] = {"Running": "started", "Succeeded": well}
     event = ends.get(run.status, "failed")
     links = []
     if counts is not None and run.results:
         links.append(Link("Results", run.results))
     if address := os.environ.get("QUORATE_ARGO_URL", "").rstrip("/"):
         links.append(Link("Workflow", f"{address}/workflows/{run.namespace}/{run.workflow}"))
-    failures: tuple[Failure, ...] = ()
     metadata = workflow.get("metadata") or {}
+    failures: tuple[Failure, ...] = ()
     if event in ("failed", "degraded"):
-        if workflow:
-            failures = _of_nodes(tree(workflow, warnings(events, run.workflow)), event)
-        failures = failures or _of_argo(run.failures)
+        top = tree(workflow, warnings(events, run.workflow)) if workflow else None
+        failures = (_of_nodes(top, event) if top else ()) or _of_argo(run.failures)
     return Notice(
         event=event,
         ensemble=(metadata.get("labels") or {}).get(ENSEMBLE) or run.workflow,

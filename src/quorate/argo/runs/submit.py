@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from glob import has_magic, iglob
 from typing import TYPE_CHECKING, Any
 
 from quorate.argo.runs.upload import bucket_of, uploaded
@@ -25,6 +27,8 @@ OF_TEMPLATE = "workflows.argoproj.io/workflow-template"
 """The label by which Argo's user interface finds a template's workflows."""
 DIGEST = "quorate/template-digest"
 """The annotation of a workflow that says with which state of its template it started."""
+_PATH = re.compile(r"[/~\\]|\.\.?(?:[/\\]|$)|[A-Za-z]:[/\\]|[a-z]+://", re.IGNORECASE)
+"""How a path of a machine begins, or an address, but never a key of a bucket."""
 BEGUN = 10.0
 """Seconds to wait until a controller starts a workflow."""
 
@@ -54,42 +58,21 @@ def submit(
 ) -> Submitted:
     """Render an ensemble, create or update its template, and start a run of it.
 
-    Args:
-        ensemble: what to run.
-        cluster: where.
-        data: pictures instead of the spec's own: s3://…, a key in the cluster's bucket, or with
-            `upload` something on this machine.
-        out: folder of the cluster's bucket for the results.
-        parameters: further parameters of the template, by name.
-        upload: first put weights and data on this machine into the cluster's bucket.
-        progress: called with the megabytes that are uploaded.
-
-    Raises:
-        SpecError: the ensemble cannot run there, for example with weights on this machine.
-        InputError: a parameter that is not the template's, or outside its enum.
-        AccessError, ClusterError: the cluster refuses or does not answer.
+    Arguments and errors are those of `DetectionEnsemble.submit`.
     """
     if upload:
         ensemble = uploaded(ensemble, data, bucket_of(ensemble), progress=progress or silent)
         data = None
     elif data is None and ensemble.data and not is_s3(ensemble.data):
         data = ensemble.data
-    if data is not None and not is_s3(data) and os.path.exists(data):
-        raise SpecError(
-            f"data: {data} is on this machine, where no pod can read it.",
-            hint="--upload puts it in the cluster's bucket; or give s3://BUCKET/KEY",
-        )
+    _refuse_local(data)
     template = _marked(rendered(ensemble))
     given = arguments(template, data=data, out=out, parameters=parameters)
     applied = cluster.apply(template)
     return start(cluster, template, given, applied=applied)
 
 
-def submit_from(
-    cluster: Cluster,
-    template: str,
-    **given: Any,
-) -> Submitted:
+def submit_from(cluster: Cluster, template: str, **given: Any) -> Submitted:
     """Start a run of a template that the cluster has; `given` are those of `arguments`."""
     try:
         found = cluster.template(template)
@@ -101,6 +84,19 @@ def submit_from(
             hint=did_you_mean(template, names) or known,
         ) from error
     return start(cluster, found, arguments(found, **given))
+
+
+def _refuse_local(data: str | None) -> None:
+    """SpecError for data that is on this machine, or that only a path of some machine can be."""
+    if data is None or is_s3(data):
+        return
+    here = os.path.exists(data) or (has_magic(data) and any(iglob(data)))
+    if here or _PATH.match(data):
+        raise SpecError(
+            f"data: {data} is on {'this' if here else 'some'} machine, where no pod can read it.",
+            hint="--upload puts a folder or a ZIP archive into the cluster's bucket; or give "
+            "s3://BUCKET/KEY, or a key of that bucket",
+        )
 
 
 def rendered(ensemble: EnsembleSpec) -> Json:
@@ -121,24 +117,19 @@ def arguments(
     """The parameters of a run, checked against those of its template.
 
     Raises InputError for one that the template does not have, one outside its enum, one given
-    twice, and one that has no default and is not given.
+    twice, and one that has no default and is not given; SpecError for data on this machine.
     """
     given = dict(parameters or {})
     for name, value, option in ((DATA, data, "--data"), (OUT, out, "--out")):
-        if value is None:
-            continue
-        if name in given:
+        if value is not None and name in given:
             raise InputError(f"{option} and -p {name}=… say the same thing: give one of them.")
-        given[name] = value
+        given |= {} if value is None else {name: value}
+    _refuse_local(given.get(DATA))
     if is_s3(given.get(OUT, "")):
-        raise InputError(
-            f"{given[OUT]}: results go into the cluster's own bucket.",
-            hint="give a folder in it: --out NAME",
-        )
-    known = {
-        str(one["name"]): one
-        for one in (template["spec"].get("arguments") or {}).get("parameters") or ()
-    }
+        said = f"{given[OUT]}: results go into the cluster's own bucket."
+        raise InputError(said, hint="give a folder in it: --out NAME")
+    listed = (template["spec"].get("arguments") or {}).get("parameters") or ()
+    known = {str(one["name"]): one for one in listed}
     name = template["metadata"]["name"]
     for key, value in given.items():
         if key not in known:
@@ -167,15 +158,14 @@ def start(
     the run has started, and starts it again if that was with an older template.
     """
     name = str(template["metadata"]["name"])
+    parameters = [{"name": key, "value": value} for key, value in given.items()]
     workflow = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
         "metadata": {"generateName": f"{name}-", "labels": {OF_TEMPLATE: name}},
         "spec": {
             "workflowTemplateRef": {"name": name},
-            "arguments": {
-                "parameters": [{"name": key, "value": value} for key, value in given.items()]
-            },
+            "arguments": {"parameters": parameters},
         },
     }
     fresh = applied not in ("", "unchanged")

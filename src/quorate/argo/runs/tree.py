@@ -120,11 +120,8 @@ class Branch:
 
     def failures(self) -> list[Branch]:
         """The tasks that failed, without the exit handler."""
-        return [
-            one
-            for one in self.walk()
-            if one.phase in FAILED and not one.below and one.label != EXIT
-        ]
+        failed = [one for one in self.walk() if one.phase in FAILED and not one.below]
+        return [one for one in failed if one.label != EXIT]
 
     def seconds(self, now: datetime) -> float | None:
         """How long it took, or has taken until `now`; None before it began."""

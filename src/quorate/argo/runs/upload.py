@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from glob import has_magic
 from pathlib import Path
 
 from quorate.errors import InputError, SpecError
@@ -34,37 +35,45 @@ def uploaded(
     `data` replaces the spec's own. `progress` is called with megabytes, for each detector and for
     "data". Raises InputError for what does not exist or cannot be uploaded.
     """
-    detectors = tuple(_weights(one, bucket, progress) for one in ensemble.detectors)
+
+    def sent(detector: Detector, field: str, location: str) -> str:
+        path = Path(location)
+        files = _files(path, whose=f"{detector.name}: {field}: ")
+        target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
+        return _send(path, files, target, detector.name, progress)
+
+    moved = _moved(ensemble, bucket, sent)
     where = data or ensemble.data
     if where is not None and not is_s3(where):
         where = _data(Path(where), bucket, progress)
-    settings = ensemble.workflow.model_copy(update={"bucket": ensemble.workflow.bucket or bucket})
-    return ensemble.model_copy(update={"detectors": detectors, "data": where, "workflow": settings})
+    return moved.model_copy(update={"data": where})
 
 
 def as_uploaded(ensemble: EnsembleSpec) -> EnsembleSpec:
     """The ensemble much as `uploaded` would return it, to see what would run; nothing is sent."""
     bucket = ensemble.workflow.bucket or "bucket"
 
-    def moved(detector: Detector) -> Detector:
-        return detector.model_copy(
-            update={
-                field: f"s3://{bucket}/{PREFIX}/weights/{Path(location).name}"
-                for field, location in _here(detector)
-            }
-        )
+    def meant(detector: Detector, field: str, location: str) -> str:
+        return f"s3://{bucket}/{PREFIX}/weights/{Path(location).name}"
 
-    detectors = tuple(map(moved, ensemble.detectors))
-    settings = ensemble.workflow.model_copy(update={"bucket": bucket})
-    return ensemble.model_copy(update={"detectors": detectors, "workflow": settings})
+    return _moved(ensemble, bucket, meant)
 
 
-def _here(detector: Detector) -> Iterator[tuple[str, str]]:
-    """The fields of a detector that name a file or folder on this machine, and it."""
-    for field in type(detector).model_fields:
-        location = getattr(detector, field)
-        if isinstance(location, str) and location in detector.files and not is_s3(location):
-            yield field, location
+def _moved(
+    ensemble: EnsembleSpec, bucket: str, place: Callable[[Detector, str, str], str]
+) -> EnsembleSpec:
+    """The ensemble with another place for each file of a detector that is on this machine."""
+    detectors = []
+    for one in ensemble.detectors:
+        fields = {field: getattr(one, field) for field in type(one).model_fields}
+        here = {
+            field: place(one, field, location)
+            for field, location in fields.items()
+            if isinstance(location, str) and location in one.files and not is_s3(location)
+        }
+        detectors.append(one.model_copy(update=here))
+    settings = ensemble.workflow.model_copy(update={"bucket": ensemble.workflow.bucket or bucket})
+    return ensemble.model_copy(update={"detectors": tuple(detectors), "workflow": settings})
 
 
 def bucket_of(ensemble: EnsembleSpec) -> str:
@@ -78,17 +87,12 @@ def bucket_of(ensemble: EnsembleSpec) -> str:
     return bucket
 
 
-def _weights(detector: Detector, bucket: str, report: Progress) -> Detector:
-    moved = {}
-    for field, location in _here(detector):
-        path = Path(location)
-        files = _files(path, whose=f"{detector.name}: {field}: ")
-        target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
-        moved[field] = _send(path, files, target, detector.name, report)
-    return detector.model_copy(update=moved)
-
-
 def _data(path: Path, bucket: str, report: Progress) -> str:
+    if has_magic(str(path)) and not path.exists():
+        raise InputError(
+            f"data: {path} is a glob, which is not uploaded.",
+            hint="give the folder that holds the pictures, or a ZIP archive",
+        )
     path = path.resolve()
     files = _files(path, whose="data: ")
     if path.is_file() and path.suffix.lower() != ".zip":

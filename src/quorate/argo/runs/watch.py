@@ -118,11 +118,10 @@ def drawn(stream: TextIO | None = None) -> Iterator[Show]:
     def show(branch: Branch) -> None:
         seen[:] = [branch]
 
-    def now() -> Table | str:
+    def now() -> Table | str:  # drawn anew all the time: durations grow
         return drawing(seen[0], datetime.now(UTC)) if seen else ""
 
-    console = Console(file=stream)
-    with Live(get_renderable=now, console=console, refresh_per_second=4):
+    with Live(get_renderable=now, console=Console(file=stream), refresh_per_second=4):
         yield show
 
 
@@ -139,10 +138,9 @@ class Lines:
         now = datetime.now(UTC)
         # What is at work comes before its parts, what has ended after them.
         found = list(branch.paths())
-        first = [pair for pair in found if pair[1].finished is None]
         last = [pair for pair in reversed(found) if pair[1].finished is not None]
         last.sort(key=lambda pair: pair[1].finished or now)
-        for path, one in (*first, *last):
+        for path, one in [pair for pair in found if pair[1].finished is None] + last:
             state = (one.phase, one.message)
             quiet = one.phase in ("Omitted", "Skipped") or (one.loop and one.below)
             if self._told.get(one.key) != state and not quiet:
@@ -151,10 +149,9 @@ class Lines:
                 told = "  ".join(part for part in (one.phase, took, one.message) if part)
                 name = path or branch.label
                 print(f"{now:%H:%M:%S}  {name}  {told}", file=self._stream, flush=True)
-        for said in remedies(branch):
-            if said not in self._advised:
-                self._advised.add(said)
-                print(f"          → {said}", file=self._stream, flush=True)
+        for said in [one for one in remedies(branch) if one not in self._advised]:
+            self._advised.add(said)
+            print(f"          → {said}", file=self._stream, flush=True)
 
 
 def drawing(branch: Branch, now: datetime) -> Table:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from quorate.errors import DetectorError, QuorateError
-from quorate.storage import writing
+from quorate.storage import write_bytes
 
 VARIABLE = "QUORATE_CACHE"
 T = TypeVar("T")
@@ -28,42 +29,23 @@ def cache_folder() -> Path | None:
         home = Path.home()
     except RuntimeError:
         return None
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "quorate"
-    variable, otherwise = (
-        ("LOCALAPPDATA", home / "AppData" / "Local")
-        if sys.platform == "win32"
-        else ("XDG_CACHE_HOME", home / ".cache")
-    )
-    return Path(os.environ.get(variable) or otherwise) / "quorate"
+    otherwise = home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or otherwise) / "quorate"
 
 
 def with_cached(name: str, make: Callable[[], bytes], use: Callable[[bytes], T]) -> T:
     """Use the file of this name, which `make` makes where it is not there.
 
-    A file that `use` refuses (DetectorError) is made anew, for a disk may have damaged it. Where
-    nothing can be kept, the file is made for this one use.
-
-    Args:
-        name: below the cache folder; says all that the file depends on.
-        make: the whole file.
-        use: what is done with it.
-
-    Raises:
-        DetectorError: of `make`, or of `use` on a new file.
+    `name`, below the cache folder, says all that the file depends on. One that `use` refuses
+    (DetectorError) is made anew, for a disk may have damaged it. Where nothing can be kept, the
+    file is made for this one use.
     """
     folder = cache_folder()
-    path = None if folder is None else folder / name
-    try:
-        if path is not None:
-            return use(path.read_bytes())
-    except (OSError, DetectorError):
-        pass
+    if folder is None:
+        return use(make())
+    with suppress(OSError, DetectorError):
+        return use((folder / name).read_bytes())
     data = make()
-    try:
-        if path is not None:
-            with writing(path) as file:
-                file.write(data)
-    except QuorateError:  # a full or read-only disk
-        pass
+    with suppress(QuorateError):  # a full or read-only disk
+        write_bytes(folder / name, data)
     return use(data)

@@ -35,10 +35,6 @@ class Section:
     origin: str
     options: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def has(self, key: str) -> bool:
-        """Whether the key is there."""
-        return key in self.options
-
     def integer(self, key: str, default: int, *, least: int, most: int) -> int:
         """A whole number within bounds; DetectorError with its line where it is none."""
         given = self.options.get(key)
@@ -104,11 +100,7 @@ class Section:
 
 
 def read_config(data: bytes | bytearray, *, origin: str) -> list[Section]:
-    """The sections of a .cfg file in their order, the first of them `net`.
-
-    Raises:
-        DetectorError: it is no such file, with the line.
-    """
+    """The sections of a .cfg file in their order, the first `net`; DetectorError with the line."""
     if len(data) > MAX_BYTES or b"\0" in data:
         raise DetectorError(
             f"{origin}: not a darknet cfg, which is a short text.",

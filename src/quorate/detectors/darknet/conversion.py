@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from quorate._version import __version__
 from quorate.detectors.darknet.cache import with_cached
 from quorate.detectors.darknet.network import Network, read_network
-from quorate.detectors.darknet.weights import read_filters, read_floats
-from quorate.detectors.files import check_start
+from quorate.detectors.darknet.weights import Filters, read_filters, read_floats
+from quorate.detectors.files import read_file
 from quorate.detectors.names import given_names
 from quorate.detectors.onnx.session import open_session
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.spec import TensorDetector
-from quorate.errors import DetectorError, InputError
-from quorate.storage import open_file
+from quorate.errors import DetectorError
 
 if TYPE_CHECKING:
     from quorate.detectors.darknet.spec import DarknetDetector
@@ -25,27 +25,23 @@ REVISION = 2
 """Raised when the same files make another graph, so that none is taken from the cache."""
 MAX_WEIGHTS_BYTES = 2 << 30
 MAX_TEXT_BYTES = 1 << 20
-PIECE = 8 << 20
 GREY = 128  # darknet's letterbox is 0.5 where there is no picture
 
 
 def load(spec: DarknetDetector) -> TensorPredictor:
     """Check the files against each other, and open their ONNX; see `DarknetDetector.load`."""
-    cfg = _read(spec.cfg, MAX_TEXT_BYTES)
+    cfg = read_file(spec.cfg, most=MAX_TEXT_BYTES, what="what it should be")
     side = spec.image_size
     frame = (side, side) if isinstance(side, int) else side
     network = read_network(cfg, origin=spec.cfg, frame=frame)
     names = _names(spec, network)
-    weights = _read(spec.weights, MAX_WEIGHTS_BYTES)
+    weights = read_file(spec.weights, most=MAX_WEIGHTS_BYTES, what="what it should be")
     floats = read_floats(weights, network, origin=spec.weights)
     digest = hashlib.sha256(f"{__version__} {REVISION} {network.frame} {len(cfg)} ".encode())
     digest.update(cfg)
     digest.update(weights)
 
     def make() -> bytes:
-        # A model that is in the cache needs no package to make it.
-        from quorate.detectors.darknet.model import onnx_model
-
         return onnx_model(network, read_filters(floats, network, origin=spec.weights))
 
     def use(model: bytes) -> TensorPredictor:
@@ -71,21 +67,31 @@ def load(spec: DarknetDetector) -> TensorPredictor:
     return with_cached(f"darknet/{digest.hexdigest()}.onnx", make, use)
 
 
-def _read(location: str, most: int) -> bytearray:
-    """The bytes of one file, `most` at most."""
-    data = bytearray()
-    try:
-        with open_file(location) as file:
-            while len(data) <= most and (piece := file.read(PIECE)):
-                data += piece
-    except InputError as error:
-        raise DetectorError(error.message, hint=error.hint) from None
-    if len(data) > most:
-        raise DetectorError(
-            f"{location}: larger than {most >> 20:,} MiB, so not what it should be."
-        )
-    check_start(location, data)
-    return data
+def onnx_model(network: Network, filters: Mapping[int, Filters]) -> bytes:
+    """The ONNX file of a network with these filters, which ends in rows of boxes.
+
+    Input `images` float32 (n, 3, height, width), RGB in 0..1; output `boxes` float32 (n, rows,
+    5 + classes): centre x and y, width and height in pixels of the input, objectness, and what is
+    said for each category if there is an object: YOLOv5's layout. Rows are those of OpenCV's region
+    layer: head after head, in each line after line of cells, in each cell its anchors.
+    """
+    # A model that is in the cache needs no package to make it.
+    from quorate.detectors.darknet.graph import Graph
+
+    graph = Graph()
+    names: list[str] = []  # the tensor that each layer gives
+    for number, layer in enumerate(network.layers):
+        name = f"{number}_{layer.section.name}"
+        given = ["images" if i < 0 else names[i] for i in layer.inputs]
+        if number in filters:
+            given.append(graph.constant(f"{name}_kernels", filters[number].kernels))
+            given.append(graph.constant(f"{name}_biases", filters[number].biases))
+        names.append(layer.write(graph, name, given))
+    graph.node("Concat", [names[number] for number in network.heads], "boxes", axis=1)
+    rows = sum(head.rows for head in network.heads.values())
+    return graph.model(
+        ("images", ("n", 3, *network.frame)), ("boxes", ("n", rows, 5 + network.classes))
+    )
 
 
 def _names(spec: DarknetDetector, network: Network) -> tuple[str, ...]:

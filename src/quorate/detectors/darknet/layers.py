@@ -136,11 +136,7 @@ def _convolution(section: Section, layers: Layers) -> Layer:
         )
         return graph.activation(activation, name, result)
 
-    shape = (
-        filters,
-        (height + 2 * padding - size) // stride[0] + 1,
-        (width + 2 * padding - size) // stride[1] + 1,
-    )
+    shape = (filters, *_slid((height, width), size - 2 * padding, stride))
     kernel = (filters, channels // groups, size, size)
     return Convolution(section, (before,), shape, write, kernel, any(normalised))
 
@@ -159,11 +155,7 @@ def _maxpool(section: Section, layers: Layers) -> Layer:
             "MaxPool", given, name, kernel_shape=[size] * 2, strides=stride, pads=pads
         )
 
-    shape = (
-        channels,
-        (height + padding - size) // stride[0] + 1,
-        (width + padding - size) // stride[1] + 1,
-    )
+    shape = (channels, *_slid((height, width), size - padding, stride))
     return Layer(section, (before,), shape, write)
 
 
@@ -287,7 +279,7 @@ def _region(section: Section, layers: Layers) -> Layer:
     _, (_, rows, columns) = layers.before(section)
     section.refuse("background")
     section.refuse("coords", harmless="4")
-    if section.has("tree"):
+    if "tree" in section.options:
         raise section.error("a tree of labels (YOLO9000) is not supported", key="tree")
     cell = np.array([layers.frame[1] / columns, layers.frame[0] / rows])  # anchors are in cells
     softmax = bool(section.integer("softmax", 0, least=0, most=1))
@@ -356,16 +348,14 @@ def _head(section: Section, layers: Layers, anchors: NDArray[np.float64], how: D
         y, x = np.mgrid[:rows, :columns]
         corner = np.stack([x, y], axis=-1).reshape(1, -1, 1, 2) - (how.reach - 1) / 2
         sides = (4.0 if how.decoded else 1.0) * anchors[None, None]
-        moved = graph.node(
-            "Mul", [centre, graph.constant(f"{name}_reach", how.reach * cell)], f"{name}_moved"
-        )
-        placed = graph.node(
-            "Add", [moved, graph.constant(f"{name}_corner", corner * cell)], f"{name}_placed"
-        )
-        sized = graph.node("Mul", [size, graph.constant(f"{name}_anchors", sides)], f"{name}_sized")
-        boxes = graph.node(
-            "Concat", [placed, sized, objectness, categories], f"{name}_boxes", axis=3
-        )
+        factor = graph.constant(f"{name}_reach", how.reach * cell)
+        shift = graph.constant(f"{name}_corner", corner * cell)
+        anchor = graph.constant(f"{name}_anchors", sides)
+        moved = graph.node("Mul", [centre, factor], f"{name}_moved")
+        placed = graph.node("Add", [moved, shift], f"{name}_placed")
+        sized = graph.node("Mul", [size, anchor], f"{name}_sized")
+        joined = [placed, sized, objectness, categories]
+        boxes = graph.node("Concat", joined, f"{name}_boxes", axis=3)
         return graph.reshaped(name, boxes, [0, rows * columns * count, row])
 
     return Head(section, (before,), shape, write, count, classes)
@@ -384,6 +374,11 @@ KINDS: dict[str, Callable[[Section, Layers], Layer]] = {
     "region": _region,
     "yolo": _yolo,
 }
+
+
+def _slid(size: Pair, window: int, stride: Pair) -> Pair:
+    """How many places a window has along each side, its padding taken off."""
+    return (size[0] - window) // stride[0] + 1, (size[1] - window) // stride[1] + 1
 
 
 def _stride(section: Section) -> Pair:

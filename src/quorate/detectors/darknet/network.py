@@ -53,16 +53,10 @@ class Network:
 
 
 def read_network(data: bytes | bytearray, *, origin: str, frame: Pair | None = None) -> Network:
-    """The layers of a .cfg.
+    """The layers of a .cfg; `frame` is the (height, width) in place of the cfg's.
 
-    Args:
-        data: the file.
-        origin: its name, for errors.
-        frame: (height, width) in place of the cfg's.
-
-    Raises:
-        DetectorError: it is no cfg, has a layer that is not known here, layers that do not fit
-            each other, or sizes beyond all measure. It names section and line.
+    DetectorError, with section and line, where it is no cfg, has a layer that is not known here,
+    layers that do not fit each other, or sizes beyond all measure.
     """
     net, *sections = read_config(data, origin=origin)
     if net.integer("channels", 3, least=1, most=MAX_CHANNELS) != 3:

@@ -35,12 +35,9 @@ class Filters(NamedTuple):
 
 
 def read_floats(data: bytes | bytearray, network: Network, *, origin: str) -> NDArray[np.float32]:
-    """The numbers of a .weights file, when there are just as many as its cfg asks for.
+    """The numbers of a .weights file; DetectorError unless they are as many as its cfg asks for.
 
     Nothing but the file's own size decides how much memory is taken.
-
-    Raises:
-        DetectorError: the file is no .weights, is cut short, or belongs to another cfg.
     """
     if len(data) < 16:
         raise DetectorError(f"{origin}: not a darknet .weights file: only {len(data)} bytes.")
@@ -67,9 +64,8 @@ def read_filters(
 ) -> dict[int, Filters]:
     """Each convolution's filters, by the number of its layer.
 
-    Raises:
-        DetectorError: a number is NaN or infinite, or a variance is negative, as happens where
-            a file of the right length belongs to another cfg.
+    DetectorError where a number is NaN or infinite, or a variance is negative, as happens where a
+    file of the right length belongs to another cfg.
     """
     filters, position = {}, 0
     for number, layer in network.convolutions.items():

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from typing import Any, Literal
 
 import numpy as np
@@ -80,20 +81,12 @@ def open_session(
     providers: Sequence[str] | Literal["auto"],
     model: bytes | None = None,
 ) -> OnnxNetwork:
-    """Open a model for calls from any number of threads.
+    """Open a model for calls from any number of threads; DetectorError where it cannot be used.
 
     Each call runs on its caller's thread when `threads` is 1, which is what keeps many pictures
     at once fast and every result the same. `providers` are tried in order; where it is "auto",
-    the log says which it is.
-
-    Args:
-        weights: path or S3 URI of the file; its name in errors.
-        threads: inside one run of the network.
-        providers: onnxruntime's execution providers.
-        model: the ONNX that `weights` were turned into, where they are none.
-
-    Raises:
-        DetectorError: the model cannot be used.
+    the log says which it is. `model` is the ONNX that `weights` were turned into, where they are
+    none.
     """
     available = onnxruntime.get_available_providers()
     auto = providers == "auto"
@@ -141,6 +134,7 @@ def open_session(
             inputs=tuple(tensor(i.name, i.shape, i.type) for i in session.get_inputs()),
             outputs=tuple(tensor(o.name, o.shape, o.type) for o in session.get_outputs()),
             metadata=dict(session.get_modelmeta().custom_metadata_map),
+            selects=_holds(given, "TopK"),
         )
     except UnicodeDecodeError:
         raise _not_text(weights) from None
@@ -166,6 +160,18 @@ def _model(weights: str) -> str | bytes:
         raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
     check_start(weights, start)
     return data or weights
+
+
+def _holds(model: str | bytes, operator: str) -> bool:
+    """Whether a node of an ONNX file, at a path or in memory, is of this operator.
+
+    onnxruntime does not tell; in the file a node's operator is its field 4, a text with its length.
+    """
+    text = b"\x22" + bytes([len(operator)]) + operator.encode()
+    if isinstance(model, bytes):
+        return text in model
+    with open(model, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return data.find(text) >= 0
 
 
 def _not_text(weights: str) -> DetectorError:

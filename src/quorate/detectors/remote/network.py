@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import Client, Endpoint
-from quorate.detectors.remote.retry import Busy, Refused, retrying
+from quorate.detectors.remote.client import Busy, Client, Refused, retrying
 from quorate.errors import DetectorError, did_you_mean
 from quorate.networks import Graph
 from quorate.open_inference.tensors import checked
@@ -33,58 +32,40 @@ class RemoteNetwork:
 
     graph: Graph
     client: Client
-    retries: int
-    origin: str
+    spec: RemoteDetector
     slots: threading.BoundedSemaphore
 
     def run(
         self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        """The named outputs.
+        """The named outputs; DetectorError where the server refuses, or its answer is no sense.
 
-        Raises:
-            DetectorError: the server refuses the request, or its answer makes no sense.
-            ServerError: it does not answer, however often it is asked.
+        ServerError where it does not answer, however often it is asked.
         """
         with self.slots:
-            found = _asked(
-                lambda: self.client.infer(outputs, feed), self.client, self.retries, self.origin
-            )
+            found = _asked(lambda: self.client.infer(outputs, feed), self.client, self.spec)
         return checked(self.graph, outputs, found)
 
 
 def open_network(spec: RemoteDetector) -> RemoteNetwork:
     """Find the model on its server; see `RemoteDetector.load` for errors."""
-    endpoint = Endpoint(
-        url=spec.url,
-        model=spec.model,
-        version=spec.version,
-        origin=spec.origin,
-        headers=_headers(spec),
-        timeout=spec.request_timeout,
-        concurrency=spec.concurrency,
-        binary=None if spec.binary == "auto" else spec.binary,
-        tls_verify=spec.tls_verify,
-        tls_ca=spec.tls_ca,
-    )
     client: Client
     if spec.rpc:
         from quorate.detectors.remote.rpc import RpcClient
 
-        client = RpcClient.connect(endpoint)
+        client = RpcClient.connect(spec, _headers(spec))
     else:
         from quorate.detectors.remote.rest import RestClient
 
-        client = RestClient.connect(endpoint)
-    graph = _asked(client.metadata, client, spec.retries, spec.origin)
+        client = RestClient.connect(spec, _headers(spec))
+    graph = _asked(client.metadata, client, spec)
 
     def ready() -> None:
         if not client.ready():
             raise Busy("the model is not ready")
 
-    _asked(ready, client, spec.retries, spec.origin)
-    slots = threading.BoundedSemaphore(spec.concurrency)
-    return RemoteNetwork(graph, client, spec.retries, spec.origin, slots)
+    _asked(ready, client, spec)
+    return RemoteNetwork(graph, client, spec, threading.BoundedSemaphore(spec.concurrency))
 
 
 def _headers(spec: RemoteDetector) -> dict[str, str]:
@@ -106,31 +87,30 @@ def _headers(spec: RemoteDetector) -> dict[str, str]:
     return values
 
 
-def _asked(call: Callable[[], T], client: Client, retries: int, origin: str) -> T:
+def _asked(call: Callable[[], T], client: Client, spec: RemoteDetector) -> T:
     """Call with retries, and say in one sentence why the server refuses."""
     try:
-        return retrying(call, retries=retries, origin=origin)
+        return retrying(call, retries=spec.retries, origin=spec.origin)
     except Refused as refusal:
-        raise _refusal(refusal, client, origin) from None
+        raise _refusal(refusal, client, spec) from None
 
 
-def _refusal(refusal: Refused, client: Client, origin: str) -> DetectorError:
+def _refusal(refusal: Refused, client: Client, spec: RemoteDetector) -> DetectorError:
     if refusal.access:
         return DetectorError(
-            f"{origin}: the server refuses access: {refusal.reason}.",
+            f"{spec.origin}: the server refuses access: {refusal.reason}.",
             hint="name under `headers` the environment variable that holds the token: "
             "`headers: {Authorization: MODEL_TOKEN}`",
         )
     if refusal.unknown:
-        model = origin.split(" at ")[0]
         try:
             known = client.models()
         except (Busy, Refused, DetectorError):
             known = []  # not every server lists its models
-        if known and model not in known:
+        if known and spec.model not in known:
             some = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
             return DetectorError(
-                f"{origin}: the server has no such model.",
-                hint=did_you_mean(model, known) or f"it has {some}",
+                f"{spec.origin}: the server has no such model.",
+                hint=did_you_mean(spec.model, known) or f"it has {some}",
             )
-    return DetectorError(f"{origin}: the server refuses: {refusal.reason}.")
+    return DetectorError(f"{spec.origin}: the server refuses: {refusal.reason}.")

@@ -8,19 +8,21 @@ import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 import urllib3
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import LARGEST, REASON, Endpoint, short
-from quorate.detectors.remote.retry import Busy, Refused, retry_after
+from quorate.detectors.remote.client import LARGEST, REASON, Busy, Refused, retry_after, short
 from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import DetectorError
 from quorate.networks import Graph
 from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
+
+if TYPE_CHECKING:
+    from quorate.detectors.remote.spec import RemoteDetector
 
 BINARY = "binary_tensor_data"
 """The extension's name among those that a server announces."""
@@ -83,36 +85,36 @@ class _Response(NamedTuple):
 class RestClient:
     """A model of a server over HTTP; see `quorate.detectors.remote.client.Client`."""
 
-    endpoint: Endpoint
+    spec: RemoteDetector
+    headers: Mapping[str, str] = field(repr=False)
     base: str
     model: str
     pool: urllib3.PoolManager = field(repr=False)
-    binary: bool | None = None
+    binary: Literal["auto"] | bool
 
     @classmethod
-    def connect(cls, endpoint: Endpoint) -> RestClient:
-        """Nothing is sent yet."""
-        base = f"{endpoint.url.rstrip('/')}/v2"
-        model = f"{base}/models/{quote(endpoint.model, safe='')}"
-        if endpoint.version:
-            model += f"/versions/{quote(endpoint.version, safe='')}"
-        pool = pool_manager(maxsize=endpoint.concurrency, ssl_context=_tls(endpoint))
-        return cls(endpoint, base, model, pool, endpoint.binary)
+    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RestClient:
+        """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
+        base = f"{spec.url.rstrip('/')}/v2"
+        model = f"{base}/models/{quote(spec.model, safe='')}"
+        if spec.version:
+            model += f"/versions/{quote(spec.version, safe='')}"
+        pool = pool_manager(maxsize=spec.concurrency, ssl_context=_tls(spec))
+        return cls(spec, headers, base, model, pool, spec.binary)
 
     def metadata(self) -> Graph:
         """See `Client`; with `binary: auto`, what the server announces settles it."""
         response = self._request("GET", self.model)
-        if self.binary is None:
+        if self.binary == "auto":
             # A server without this page announces nothing.
             about = self._request("GET", self.base)
-            announced = about.status == 200 and BINARY in _read(about.body, _Server).extensions
-            self.binary = announced
-            how = "bytes" if announced else "JSON"
-            log.info("%s takes tensors as %s", self.endpoint.origin, how)
+            self.binary = about.status == 200 and BINARY in _read(about.body, _Server).extensions
+            how = "bytes" if self.binary else "JSON"
+            log.info("%s takes tensors as %s", self.spec.origin, how)
         if response.status != 200:
             raise _refused(response, unknown=400 <= response.status < 500)
         said = _read(response.body, _Metadata)
-        return signature(said.inputs, said.outputs, origin=self.endpoint.origin)
+        return signature(said.inputs, said.outputs, origin=self.spec.origin)
 
     def ready(self) -> bool:
         """See `Client`."""
@@ -167,8 +169,8 @@ class RestClient:
                 method,
                 url,
                 body=body,
-                headers={"Accept": "*/*", **about, **self.endpoint.headers},
-                timeout=self.endpoint.timeout,
+                headers={"Accept": "*/*", **about, **self.headers},
+                timeout=self.spec.request_timeout,
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -223,15 +225,15 @@ def _unpacked(data: bytes | bytearray, encoding: str) -> bytes | bytearray:
     raise Refused(f"its packed answer holds more than {LARGEST_UNPACKED >> 20} MiB")
 
 
-def _tls(endpoint: Endpoint) -> ssl.SSLContext | None:
+def _tls(spec: RemoteDetector) -> ssl.SSLContext | None:
     """How the server's certificate is checked; None for the system's authorities."""
-    if endpoint.tls_verify and endpoint.tls_ca is None:
+    if spec.tls_verify and spec.tls_ca is None:
         return None
     try:
-        context = ssl.create_default_context(cafile=endpoint.tls_ca)
+        context = ssl.create_default_context(cafile=spec.tls_ca)
     except (OSError, ssl.SSLError) as error:
-        raise DetectorError(f"{endpoint.tls_ca}: no authorities can be read ({error}).") from None
-    if not endpoint.tls_verify:
+        raise DetectorError(f"{spec.tls_ca}: no authorities can be read ({error}).") from None
+    if not spec.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import LARGEST, Endpoint, short
-from quorate.detectors.remote.retry import Busy, Refused
+from quorate.detectors.remote.client import LARGEST, Busy, Refused, short
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.networks import Graph
 from quorate.open_inference.messages import MESSAGES, SERVICE
@@ -21,6 +20,9 @@ try:
     import grpc
 except ImportError as error:
     raise MissingExtraError("gRPC", "remote") from error
+
+if TYPE_CHECKING:
+    from quorate.detectors.remote.spec import RemoteDetector
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -50,16 +52,15 @@ CONTENTS = {
 class RpcClient:
     """A model of a server over gRPC; see `quorate.detectors.remote.client.Client`."""
 
-    endpoint: Endpoint
+    spec: RemoteDetector
     channel: grpc.Channel
-    version: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
 
     @classmethod
-    def connect(cls, endpoint: Endpoint) -> RpcClient:
-        """Nothing is sent yet."""
-        target, authorities = urlsplit(endpoint.url).netloc, endpoint.tls_ca
-        if endpoint.url.startswith("grpcs"):
+    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RpcClient:
+        """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
+        target, authorities = urlsplit(spec.url).netloc, spec.tls_ca
+        if spec.url.startswith("grpcs"):
             try:
                 trusted = Path(authorities).read_bytes() if authorities else None
             except OSError as error:
@@ -68,17 +69,17 @@ class RpcClient:
             channel = grpc.secure_channel(target, credentials, options=OPTIONS)
         else:
             channel = grpc.insecure_channel(target, options=OPTIONS)
-        sent = tuple((name.lower(), value) for name, value in endpoint.headers.items())
-        return cls(endpoint, channel, endpoint.version or "", sent)
+        return cls(spec, channel, tuple((name.lower(), value) for name, value in headers.items()))
 
     def metadata(self) -> Graph:
         """See `Client`."""
-        said = self._call("ModelMetadata", name=self.endpoint.model, version=self.version)
-        return signature(said.inputs, said.outputs, origin=self.endpoint.origin)
+        said = self._call("ModelMetadata", name=self.spec.model, version=self.spec.version)
+        return signature(said.inputs, said.outputs, origin=self.spec.origin)
 
     def ready(self) -> bool:
         """See `Client`."""
-        return bool(self._call("ModelReady", name=self.endpoint.model, version=self.version).ready)
+        answer = self._call("ModelReady", name=self.spec.model, version=self.spec.version)
+        return bool(answer.ready)
 
     def models(self) -> list[str]:
         """See `Client`: Triton's and MLServer's index; KServe has none over gRPC."""
@@ -90,8 +91,8 @@ class RpcClient:
         """See `Client`."""
         answer = self._call(
             "ModelInfer",
-            model_name=self.endpoint.model,
-            model_version=self.version,
+            model_name=self.spec.model,
+            model_version=self.spec.version,
             inputs=[
                 {"name": name, "datatype": datatype_of(value), "shape": value.shape}
                 for name, value in feed.items()
@@ -119,7 +120,7 @@ class RpcClient:
             response_deserializer=MESSAGES[f"{method}Response"].FromString,
         )
         try:
-            return call(request, timeout=self.endpoint.timeout, metadata=self.headers)
+            return call(request, timeout=self.spec.request_timeout, metadata=self.headers)
         except grpc.RpcError as error:
             raise _meant(error) from None
 

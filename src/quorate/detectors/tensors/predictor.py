@@ -32,6 +32,7 @@ from quorate.detectors.tensors.preprocess import Normalisation, fill
 from quorate.detectors.tensors.suppress import MOST_CANDIDATES, suppress
 from quorate.detectors.tensors.told import told
 from quorate.errors import DetectorError
+from quorate.labels import VOCABULARIES
 from quorate.networks import Graph, Network, names_of
 
 if TYPE_CHECKING:
@@ -80,13 +81,9 @@ class TensorPredictor:
         origin: str,
         layouts: Sequence[Layout] = LAYOUTS,
     ) -> TensorPredictor:
-        """Settle all that the spec leaves open.
+        """Settle all that the spec leaves open; `layouts` are tried in order, a plug-in's its own.
 
-        Args:
-            spec: what it says.
-            network: the model, opened.
-            origin: its name in errors.
-            layouts: what is tried, in order; a plug-in gives its own.
+        `origin` is the model's name in errors.
         """
         graph = network.graph
         names, first = _names(spec, graph, origin)
@@ -111,6 +108,11 @@ class TensorPredictor:
             origin=origin,
             known=layouts,
         )
+        if layout.asks and spec.channels is None:
+            raise DetectorError(
+                f"{origin}: files of the layout '{layout.name}' do not tell how they want pixels.",
+                hint=f"say {layout.asks}",
+            )
         _refuse_idle(spec, layout, origin)
         resize = _resize(spec, layout, feed, origin)
         if resize == "shortest_edge":
@@ -148,8 +150,7 @@ class TensorPredictor:
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
 
-        Raises:
-            DetectorError: the model fails, or gives a number that no box or score can have.
+        DetectorError where the model fails, or gives a number that no box or score can have.
         """
         return [
             boxes
@@ -278,7 +279,8 @@ def _names(spec: TensorDetector, graph: Graph, origin: str) -> tuple[tuple[str, 
         raise DetectorError(
             f"{origin}: the model does not say what its labels are called.",
             hint=f"list them in their order under `names:` of the detector '{spec.name}', "
-            "for example `names: [car, person]`; or name a file of them, or coco, coco91 or voc",
+            "for example `names: [car, person]`; or name a file of them, or "
+            f"{', '.join(VOCABULARIES)}",
         )
     if own and len(own) != len(names):
         raise DetectorError(

@@ -57,15 +57,11 @@ def fill(
     *,
     antialias: bool,
 ) -> None:
-    """Put a picture into a network's input.
+    """Put a picture, uint8 (height, width, 3) in RGB, into a network's input.
 
-    Args:
-        planes: float32 (3, height, width) of the placement's frame; any strides, so a transposed
-            view of (height, width, 3) will do. All of it is written.
-        picture: uint8 (height, width, 3), RGB.
-        placement: where the picture goes.
-        normalisation: what becomes of a pixel's value.
-        antialias: average when shrinking, as Pillow does; else sample, as OpenCV does.
+    `planes` are float32 (3, height, width) of the placement's frame; any strides, so a transposed
+    view of (height, width, 3) will do. All of it is written. With `antialias` pixels are averaged
+    when shrinking, as Pillow does; else sampled, as OpenCV does.
     """
     (height, width), (inner_height, inner_width) = placement.picture, placement.inner
     mean, std = np.array(normalisation.mean), np.array(normalisation.std)
@@ -90,16 +86,11 @@ def fill(
 
 @lru_cache(maxsize=256)
 def plain_taps(source: int, target: int, *, inside: bool) -> Taps:
-    """Which two pixels of a row make each pixel of the resized row, and how much of each.
+    """Which two of a row's `source` pixels make each of its `target` ones, and how much of each.
 
-    Args:
-        source: pixels of the row.
-        target: of the resized one.
-        inside: a pixel beyond the row counts nothing; else it is the last one's twin. OpenCV does
-            the one across and the other down.
-
-    Returns:
-        int32 (target, 2), the pixels; int32 (target, 2), weights of 2048 in all.
+    A pixel beyond the row counts nothing where `inside`; else it is the last one's twin. OpenCV
+    does the one across and the other down. Returns int32 (target, 2), the pixels, and likewise
+    their weights, of 2048 in all.
     """
     place = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
     first = np.floor(place).astype(np.int64)

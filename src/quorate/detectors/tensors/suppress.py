@@ -14,16 +14,10 @@ MOST_CANDIDATES = 30_000
 def suppress(
     xyxy: NDArray[np.float32], label: NDArray[np.int32], iou: float, most: int
 ) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression within each label; boxes are given best first.
+    """Greedy non-maximum suppression within each label; boxes (n, 4) are given best first.
 
-    Args:
-        xyxy: float32 (n, 4), by falling score.
-        label: int32 (n,).
-        iou: a box is dropped when its IoU with a better one of its label is above this.
-        most: stop when so many are kept.
-
-    Returns:
-        int64 (k,), rows that are kept, in order; the result of torchvision's `batched_nms`.
+    A box is dropped when its IoU with a better one of its label is above `iou`; it ends when `most`
+    are kept. Returns their rows in order, (k,): the result of torchvision's `batched_nms`.
     """
     keep = np.empty(min(len(xyxy), most), dtype=np.int64)
     return keep[: _kept(xyxy, label, iou, keep)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quorate.detectors.names import told_names
 from quorate.detectors.tensors.feed import Feed
 from quorate.detectors.tensors.geometry import Resize
 from quorate.detectors.tensors.layouts.layout import Frame, Layout
@@ -38,6 +39,6 @@ def told(
         "input": f"{feed.order.upper()} {feed.image.kind}, {sides}, {resize}{smooth}{around}",
         "colours": f"{wants.channels.upper()} {levels}",
         "boxes": boxes,
-        "names": f"{len(names):,}: {layout.base} is {names[0]!r}",
+        "names": told_names(names, layout.base),
         **({"note": layout.note} if layout.note else {}),
     }

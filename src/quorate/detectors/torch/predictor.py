@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from quorate.detectors.base import Boxes
 from quorate.detectors.finished import check, finish, not_finite
+from quorate.detectors.names import told_names
 from quorate.detectors.torch.spec import TorchDetector
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
@@ -112,11 +113,9 @@ class Names(NamedTuple):
 
     @classmethod
     def of(cls, names: Sequence[str], *, background: bool) -> Names:
-        """From the names in the order of their numbers.
+        """From the names in the order of their numbers; `N/A` stands for one that is not used.
 
-        Args:
-            names: one for each number; `N/A` stands for a number that is not used.
-            background: whether number 0 stands for no object.
+        `background` is whether number 0 stands for no object.
         """
         empty = [
             name.lower() in NOTHING or (number == 0 and background)
@@ -160,7 +159,7 @@ class TorchPredictor(ABC):
             "layout": f"{spec.kind} {getattr(spec, 'architecture', '')}".rstrip() + ", by the spec",
             "input": "as the library that trains it prepares it",
             "colours": "RGB, as that library scales them",
-            "names": f"{len(names.labels):,}: the first is {names.labels[0]!r}",
+            "names": told_names(names.labels),
         }
 
     @abstractmethod
@@ -194,8 +193,7 @@ class TorchPredictor(ABC):
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
 
-        Raises:
-            DetectorError: the model fails, or gives a number that no box or score can have.
+        DetectorError where the model fails, or gives a number that no box or score can have.
         """
         together: dict[tuple[int, int], list[int]] = {}
         for index, picture in enumerate(pictures):

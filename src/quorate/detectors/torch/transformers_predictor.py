@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.detectors.files import told_of_detector
 from quorate.detectors.finished import not_finite
 from quorate.detectors.names import given_names
 from quorate.detectors.torch.predictor import (
@@ -26,12 +27,12 @@ from quorate.detectors.torch.predictor import (
     first_line,
 )
 from quorate.detectors.torch.transformers import TransformersDetector
-from quorate.detectors.torch.weights import UNUSED, describe_misfit, local_copy
+from quorate.detectors.torch.weights import UNUSED, describe_misfit
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
 from quorate.masks.grids import Grids
 from quorate.networks import MAX_NAMES
-from quorate.storage import is_s3
+from quorate.storage import is_s3, local_copy
 
 try:
     import torch
@@ -40,8 +41,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("`kind: transformers`", "torch") from error
 
-WANTED = (".json", ".safetensors", ".bin")
-"""Ends of the files that are fetched of a folder in S3."""
 SEGMENTATION = ("DetrForSegmentation", "ConditionalDetrForSegmentation")
 """Models with masks, whose part for boxes is a whole model of its own."""
 
@@ -80,7 +79,7 @@ class TransformersPredictor(TorchPredictor):
                 hint="fetch it once, for example `hf download NAME --local-dir FOLDER`, and name "
                 "the folder",
             )
-        with local_copy(folder, wanted=WANTED) as path, _silence():
+        with told_of_detector(), local_copy(folder, wanted=_wanted) as path, _silence():
             config = _config(path, folder)
             names = _names(spec, config)
             processor = _processor(path, folder)
@@ -140,6 +139,11 @@ class TransformersPredictor(TorchPredictor):
         """See `TorchPredictor`; a grid lies over all that was seen, and 0 is an object's edge."""
         planes = Grids(grids.numpy(), np.arange(len(grids)), 0.0)
         return planes.drawn(xyxy, size, (0.0, 0.0, size[1] / seen[1], size[0] / seen[0]))
+
+
+def _wanted(name: str) -> bool:
+    """Whether a file of a folder in S3 is fetched."""
+    return "/" not in name and name.endswith((".json", ".safetensors", ".bin"))
 
 
 @contextlib.contextmanager

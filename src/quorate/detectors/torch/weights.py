@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import pickle
 import re
-import shutil
-import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quorate.detectors.files import LFS_POINTER, check_start
+from quorate.detectors.files import LFS_POINTER, check_start, told_of_detector
 from quorate.detectors.torch.predictor import first_line
-from quorate.errors import DetectorError, InputError, MissingExtraError
-from quorate.storage import open_file, open_tree
+from quorate.errors import DetectorError, MissingExtraError
+from quorate.storage import local_copy
 
 try:
     import torch
@@ -46,43 +43,14 @@ class State(NamedTuple):
     metadata: dict[str, str]
 
 
-@contextlib.contextmanager
-def local_copy(location: str, *, wanted: tuple[str, ...] = ()) -> Iterator[Path]:
-    """A file, or a folder's files with these endings, as a local path for the length of a block.
-
-    What is local already is not copied.
-    """
-    try:
-        if os.path.exists(location):
-            yield Path(location)
-            return
-        with tempfile.TemporaryDirectory(prefix="quorate-") as folder:
-            if not wanted:
-                path = Path(folder) / (os.path.basename(location) or "weights")
-                with open_file(location) as source, path.open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-                yield path
-                return
-            with open_tree(location) as tree:
-                for name in tree.names():
-                    if "/" not in name and name.endswith(wanted):
-                        with tree.open(name) as source, (Path(folder) / name).open("wb") as target:
-                            shutil.copyfileobj(source, target, 1 << 20)
-            yield Path(folder)
-    except InputError as error:
-        raise DetectorError(error.message, hint=error.hint) from None
-
-
 def read_state(location: str) -> State:
     """The tensors of a .safetensors file or of a state dict that torch saved.
 
     What kind of file it is, its first bytes say. A pickle is read by torch's reader for weights
-    alone, which refuses whatever is neither tensor nor plain value.
-
-    Raises:
-        DetectorError: no such file, damaged, with code in it, or without a model's state.
+    alone, which refuses whatever is neither tensor nor plain value. DetectorError where there is no
+    such file, or it is damaged, has code in it, or no model's state.
     """
-    with local_copy(location) as path:
+    with told_of_detector(), local_copy(location) as path:
         if path.is_dir():
             raise DetectorError(f"{location}: a folder, not a file with weights.")
         try:

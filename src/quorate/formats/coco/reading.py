@@ -20,12 +20,11 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, as_number, is_picture, side
+from quorate.formats.base import Source, as_number, is_picture, side, whole
 from quorate.formats.coco.json_faults import NO_JSON, in_words, json_fault, refuse_twice
-from quorate.formats.coco.segmentations import RUNS
+from quorate.formats.coco.segmentations import RUNS, rings_of
 from quorate.formats.places import placed
-from quorate.formats.rows import Rows
-from quorate.formats.shapes import parted, with_scores
+from quorate.formats.shapes import Rows, parted, with_scores
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 
@@ -42,7 +41,8 @@ _Id = int | float | str
 
 class _Image(msgspec.Struct):
     id: _Id
-    file_name: str | None
+    file_name: str | None = None
+    coco_url: str | None = None
     width: float | str | None = None
     height: float | str | None = None
 
@@ -70,11 +70,6 @@ class _File(msgspec.Struct):
     annotations: list[_Annotation] | None = None
     info: Any = None
     licenses: Any = None
-
-
-_POLYGONS = msgspec.json.Decoder(list[list[float]])
-_POLYGON = msgspec.json.Decoder(list[float])
-_POINTS = msgspec.json.Decoder(list[list[tuple[float, float]]])
 
 
 def recognise(source: Source) -> bool:
@@ -113,16 +108,11 @@ def _subsets(files: Sequence[str]) -> list[str]:
 
     The first of these that tells all of them apart, as Roboflow's `train/_annotations.coco.json`.
     """
-    instances = [_INSTANCES.match(name) for name in files]
+    instances = [found["subset"] if (found := _INSTANCES.match(f)) else "" for f in files]
+    folders = [name.partition("/")[0] if "/" in name else "" for name in files]
     stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in files]
-    for told in (
-        [found["subset"] if found else "" for found in instances],
-        [name.partition("/")[0] if "/" in name else "" for name in files],
-        stems,
-    ):
-        if len(set(told)) == len(files):
-            return told if len(files) > 1 else [""]
-    return [found["subset"] if found else "" for found in instances]
+    several = (told for told in (instances, folders, stems) if len(set(told)) == len(files))
+    return next(several, instances) if len(files) > 1 else [""]
 
 
 def read(source: Source) -> Dataset:
@@ -149,6 +139,9 @@ def read(source: Source) -> Dataset:
     for (name, part), subset in zip(parts, _subsets(files), strict=True):
         ids: dict[int | str, int] = {}
         for image in part.images or ():
+            if not image.file_name and image.coco_url:  # LVIS: …/train2017/000000391895.jpg
+                image.file_name = "/".join(image.coco_url.split("/")[-2:])
+                told["pictures have no file_name; each is called as its coco_url ends"] += 1
             place = f"{source.place(name)}: picture '{image.file_name}'"
             if not image.file_name:
                 raise FormatError(f"{source.place(name)}: picture {image.id!r} has no file_name.")
@@ -192,11 +185,6 @@ def read(source: Source) -> Dataset:
         info={key: told for key in ("info", "licenses") if (told := getattr(first, key))},
         notes=(*notes, *more),
     )
-
-
-def whole(value: float | str) -> float | str:
-    """An id: a float that is a whole number as an int; any other value as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _meant(known: Mapping[Any, int], value: float | str) -> int | None:
@@ -376,7 +364,6 @@ SOME_CROWDS = (
 
 
 def _attributes(shape: _Annotation, told: Counter[str]) -> dict[str, Any]:
-    """The attributes of an annotation, with its score."""
     given = shape.attributes or {}
     if not isinstance(given, dict):
         told["annotations have `attributes` that are no mapping; these are left out"] += 1
@@ -399,17 +386,6 @@ def _true(value: bool | float | str | None, where: str) -> bool:
     return bool(value)
 
 
-def _loose(text: bytes, told: Counter[str]) -> list[list[float]]:
-    """The rings of a polygon that is one flat list, or whose points are lists of two."""
-    try:
-        rings = [_POLYGON.decode(text)]
-        told["segmentations are one flat list; each is taken for one polygon"] += 1
-    except msgspec.ValidationError:
-        rings = [list(chain.from_iterable(ring)) for ring in _POINTS.decode(text)]
-        told["segmentations have lists of two for points, [[[x, y], …]]"] += 1
-    return rings
-
-
 def _segmentation(
     raw: msgspec.Raw, place: str, size: tuple[int, int], told: Counter[str]
 ) -> tuple[Kind, Any, tuple[float, float, float, float] | None]:
@@ -427,19 +403,15 @@ def _segmentation(
                     hint="the size of run lengths is [height, width]",
                 )
             return Kind.MASK, ours, box
-        try:
-            rings = [ring for ring in _POLYGONS.decode(text) if ring]
-            if len(rings) > 2 and {len(ring) for ring in rings} == {2}:  # [[x, y], [x, y], …]
-                told["segmentations are one list of points; each is taken for one polygon"] += 1
-                rings = [list(chain.from_iterable(rings))]
-        except msgspec.ValidationError:
-            rings = _loose(text, told)
+        rings, unusual = rings_of(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(
             f"{place}: a segmentation that is none ({in_words(str(error))}).",
             hint="polygons are [[x, y, x, y, …], …], run lengths "
             '{"size": [height, width], "counts": …}',
         ) from None
+    if unusual:
+        told[f"segmentations {unusual}"] += 1
     if any(len(ring) % 2 for ring in rings):
         raise FormatError(f"{place}: a polygon with an odd number of coordinates.")
     xs, ys = ([*chain.from_iterable(ring[axis::2] for ring in rings)] for axis in (0, 1))

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import FormatError, InputError
-from quorate.formats.base import not_utf8, score_hint, scores_within
+from quorate.formats.base import checked_scores, not_utf8, whole
 from quorate.formats.coco.json_faults import in_words, refuse_twice
 from quorate.formats.coco.segmentations import read_segmentations
 from quorate.formats.detections.columns import Polygons, Results
@@ -241,16 +241,6 @@ def _cuts(data: bytes) -> Iterator[int]:
             end = cut
 
 
-_COLUMNS: dict[str, Any] = {
-    "image": np.int32,
-    "category": np.int32,
-    "xyxy": np.float32,
-    "score": np.float32,
-    "votes": np.int16,
-    "agreement": np.float32,
-}
-
-
 class _Columns:
     """Collects detections part by part."""
 
@@ -264,10 +254,8 @@ class _Columns:
         self.count = 0
 
     def add(self, results: list[_Result]) -> None:
-        """Add detections; raises FormatError for a number that cannot be."""
+        """Add detections, maybe none; raises FormatError for a number that cannot be."""
         n = len(results)
-        if not n:
-            return
         pictures = _pictures(results)
         if None in pictures:
             raise FormatError(
@@ -276,22 +264,23 @@ class _Columns:
                 hint=EXAMPLE,
             )
         bbox, masks = self._boxes(results)
-        score, no_score = scores_within(np.fromiter([r.score for r in results], np.float64, n))
+        place = f"{self.location}: detection"
+        score = checked_scores(
+            np.fromiter([r.score for r in results], np.float64, n),
+            lambda row: f"{place} {self.count + row + 1}",
+        )
         votes = np.fromiter([r.votes for r in results], np.int64, n)
         agreement = np.fromiter([r.agreement for r in results], np.float64, n)
         for wrong, what in (
             (bbox[:, 2:] < 0, "has a negative width or height; a bbox is [x, y, w, h]"),
-            (no_score, "has a score that is not within 0..1"),
             (np.abs(bbox) > FURTHEST, "reaches further than any picture"),
             (~((agreement >= 0) & (agreement <= 1)), "has an agreement that is not within 0..1"),
         ):
             if wrong.any():
                 row = int(np.flatnonzero(wrong.reshape(n, -1).any(axis=1))[0])
-                said = results[row].score
                 raise FormatError(
-                    f"{self.location}: detection {self.count + row + 1} {what} (bbox "
-                    f"{bbox[row].tolist()}, score {said!r}).",
-                    hint=score_hint(said) if wrong is no_score else None,
+                    f"{place} {self.count + row + 1} {what} (bbox {bbox[row].tolist()}, score "
+                    f"{results[row].score!r})."
                 )
         bbox[:, 2:] += bbox[:, :2]
         self.parts.append(
@@ -333,10 +322,15 @@ class _Columns:
 
     def results(self) -> Results:
         """All parts as one."""
+        # One column after the other, each given up by its parts: it may be large.
+        columns: dict[str, Any] = {
+            name: np.concatenate([part.pop(name) for part in self.parts])
+            for name in list(self.parts[0])
+        }
         named = [*self.named, *([None] * (self.count - len(self.named)))]
         pictures = [one if isinstance(one, tuple) else ("", one) for one in self.images]
         return Results(
-            **{name: self._column(name) for name in _COLUMNS},
+            **columns,
             detectors=named if self.named else None,
             image_ids=[name if name else _whole(known, self.location) for name, known in pictures],
             category_ids=[_whole(known, self.location) for known in self.categories],
@@ -349,11 +343,6 @@ class _Columns:
             polygons=Polygons.concat(self.polygons),
         )
 
-    def _column(self, name: str) -> Any:
-        """One column of all parts, which no longer have it afterwards: it may be large."""
-        empty = np.empty((0, 4) if name == "xyxy" else 0, _COLUMNS[name])
-        return np.concatenate([empty, *(part.pop(name) for part in self.parts)])
-
 
 def _pictures(results: list[_Result]) -> list[Any]:
     """What says which picture is meant: `image_id`, or where there is one `file_name` and it."""
@@ -365,13 +354,12 @@ def _pictures(results: list[_Result]) -> list[Any]:
 
 def _whole(known: Any, location: str) -> Any:
     """An id, where a float is a whole number."""
-    if not isinstance(known, float):
-        return known
-    if not known.is_integer():
+    found = whole(known)
+    if isinstance(found, float):
         raise FormatError(
             f"{location}: the id {known} of a picture or category is no whole number."
         )
-    return int(known)
+    return found
 
 
 class _Positions(dict[Any, int]):

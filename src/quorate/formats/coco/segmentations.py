@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -26,23 +27,10 @@ class RunLengths(msgspec.Struct, gc=False):
     size: tuple[_Side, _Side]
 
 
-class _Some:
-    """Masks of one kind: whose they are, their run lengths, their pictures' sizes."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.counts: list[Any] = []
-        self.sizes: list[tuple[int, int]] = []
-
-    def add(self, row: int, found: RunLengths) -> None:
-        self.rows.append(row)
-        self.counts.append(found.counts)
-        self.sizes.append(found.size)
-
-
 RUNS = msgspec.json.Decoder(RunLengths)
 _RINGS = msgspec.json.Decoder(list[list[float]])
 _RING = msgspec.json.Decoder(list[float])
+_POINTS = msgspec.json.Decoder(list[list[tuple[float, float]]])
 _NOTHING = (b"", b"null", b"[]", b"[[]]")
 
 
@@ -73,7 +61,7 @@ def read_segmentations(segmentations: Sequence[bytes], first: int, place: str) -
 
     `first` is the number of the first detection, for errors.
     """
-    packed, plain = _Some(), _Some()
+    runs: dict[int, RunLengths] = {}
     rows: list[int] = []
     points: list[NDArray[np.float64]] = []
     for row, text in enumerate(segmentations):
@@ -82,23 +70,41 @@ def read_segmentations(segmentations: Sequence[bytes], first: int, place: str) -
         at = f"{place}: detection {first + row}"
         try:
             if text[:1] == b"{":
-                found = RUNS.decode(text)
-                (packed if isinstance(found.counts, str) else plain).add(row, found)
+                runs[row] = RUNS.decode(text)
             elif len(polygon := _polygon(text, at)):
                 rows.append(row)
                 points.append(polygon)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FormatError(f"{at} has a segmentation that is none ({error}).") from None
     polygons = Polygons(np.array(rows, np.int64), Ragged.of(points))
-    return Segmentations(_masks(packed, plain, len(segmentations), first, place), polygons)
+    masks = masks_of(
+        runs, len(segmentations), lambda row: f"{place}: detection {first + row}, its mask"
+    )
+    return Segmentations(masks if runs else None, polygons)
+
+
+def rings_of(text: bytes) -> tuple[list[list[float]], str]:
+    """The rings of a segmentation that is polygons, and what is unusual about them, or ''.
+
+    Raises msgspec's errors for what is none.
+    """
+    try:
+        rings = [ring for ring in _RINGS.decode(text) if ring]
+    except msgspec.ValidationError:
+        try:
+            return [_RING.decode(text)], "are one flat list; each is taken for one polygon"
+        except msgspec.ValidationError:
+            rings = [list(chain.from_iterable(ring)) for ring in _POINTS.decode(text)]
+            return rings, "have lists of two for points, [[[x, y], …]]"
+    if len(rings) > 2 and {len(ring) for ring in rings} == {2}:  # [[x, y], [x, y], …]
+        points = [list(chain.from_iterable(rings))]
+        return points, "are one list of points; each is taken for one polygon"
+    return rings, ""
 
 
 def _polygon(text: bytes, at: str) -> NDArray[np.float64]:
     """Its points; rings of fewer than three enclose nothing and are left out."""
-    try:
-        rings = _RINGS.decode(text)
-    except msgspec.ValidationError:
-        rings = [_RING.decode(text)]  # pycocotools takes a ring alone, too
+    rings, _ = rings_of(text)
     if any(len(ring) % 2 for ring in rings):
         raise FormatError(f"{at} has a polygon with an odd number of coordinates.")
     points = parted([ring for ring in rings if len(ring) >= 6])
@@ -107,34 +113,25 @@ def _polygon(text: bytes, at: str) -> NDArray[np.float64]:
     return points
 
 
-def _masks(packed: _Some, plain: _Some, count: int, first: int, place: str) -> Masks | None:
-    """The masks of `count` detections; None where there are none."""
-    rows = packed.rows + plain.rows
-    if not rows:
-        return None
-    order = np.full(count, len(rows), np.int64)
-    order[rows] = np.arange(len(rows))
+def masks_of(runs: Mapping[int, RunLengths], count: int, place: Callable[[int], str]) -> Masks:
+    """The masks of `count` rows by their run lengths; a row without any has none.
+
+    Raises FormatError for the first that is damaged, with the place of its row.
+    """
+    makers: dict[type, Any] = {str: Masks.from_counts, list: Masks.from_runs}
+    rows = {kind: [r for r, one in runs.items() if type(one.counts) is kind] for kind in makers}
     try:
-        both = Masks.concat(
-            [
-                Masks.from_counts(packed.counts, packed.sizes),
-                Masks.from_runs(plain.counts, plain.sizes),
-                1,
-            ]
-        )
+        both = [
+            make([runs[r].counts for r in rows[kind]], [runs[r].size for r in rows[kind]])
+            for kind, make in makers.items()
+        ]
+        order = np.array([*rows[str], *rows[list]], np.int64)
+        return Masks.nothing(count).put(order, Masks.concat(both))
     except QuorateError:
-        raise _fault(packed, plain, first, place) from None
-    return both.take(order)
-
-
-def _fault(packed: _Some, plain: _Some, first: int, place: str) -> FormatError:
-    """What is wrong with the first mask that is, by the number of its detection."""
-    several = [(row, k, some) for some in (packed, plain) for k, row in enumerate(some.rows)]
-    for row, k, some in sorted(several, key=lambda one: one[0]):
-        try:
-            make: Any = Masks.from_counts if some is packed else Masks.from_runs
-            make([some.counts[k]], [some.sizes[k]])
-        except QuorateError as error:
-            said = error.message.removeprefix("Mask 1: ").removeprefix("Masks: ")
-            return FormatError(f"{place}: detection {first + row}, its mask: {said}")
-    return FormatError(f"{place}: a mask whose size is no size of a picture.")
+        for row, one in runs.items():
+            try:
+                makers[type(one.counts)]([one.counts], [one.size])
+            except QuorateError as error:
+                said = error.message.removeprefix("Mask 1: ").removeprefix("Masks: ")
+                raise FormatError(f"{place(row)}: {said}") from None
+        raise

@@ -92,7 +92,6 @@ def renumbering(labels: Labels, *, always: bool) -> str | None:
 
 
 def _renumbered(dataset: Dataset, annotations: Annotations) -> tuple[Dataset, Annotations]:
-    """Both with the categories 1, 2, 3, …."""
     place = dataset.labels.positions(annotations.category_id)
     for category in annotations.category_id[place < 0].tolist():
         dataset.labels.name_of(category)
@@ -101,7 +100,6 @@ def _renumbered(dataset: Dataset, annotations: Annotations) -> tuple[Dataset, An
 
 
 def _head(dataset: Dataset, images: Sequence[Image]) -> dict[str, Any]:
-    """All of a file but its annotations."""
     return {
         "info": dataset.info.get("info", {}),
         "licenses": dataset.info.get("licenses", []),

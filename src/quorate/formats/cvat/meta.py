@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import quoteattr
 
 import msgspec
@@ -13,71 +13,43 @@ from quorate.dataset import AttributeSpec, LabelInfo
 from quorate.formats.markup import element
 
 
-@dataclass
-class Node:
-    """An element below `<meta>`: its text and its children, in order."""
-
-    tag: str
-    text: str = ""
-    children: list[Node] = field(default_factory=list)
-
-    def find(self, tag: str) -> Node | None:
-        """The first child of that name."""
-        return next((child for child in self.children if child.tag == tag), None)
-
-    def value(self, tag: str, default: str = "") -> str:
-        """The text of a child, as it stands."""
-        child = self.find(tag)
-        return default if child is None else child.text
-
-    def iter(self, tag: str) -> Iterable[Node]:
-        """Every element of that name below, in the file's order."""
-        for child in self.children:
-            if child.tag == tag:
-                yield child
-            yield from child.iter(tag)
-
-
-def read_meta(meta: Node) -> tuple[str, dict[str, LabelInfo] | None, dict[str, Any]]:
+def read_meta(meta: Element) -> tuple[str, dict[str, LabelInfo] | None, dict[str, Any]]:
     """The name of the task or project, its labels (None where none is told), and the rest."""
-    top = next((c for c in meta.children if c.tag in {"task", "project", "job"}), None)
+    top = next((child for child in meta if child.tag in {"task", "project", "job"}), None)
     if top is None:
         return "", None, {}
-    about = {
-        key: top.value(key).strip()
+    about: dict[str, Any] = {
+        key: value.strip()
         for key in ("id", "name", "subset", "size", "start_frame", "stop_frame", "frame_filter")
-        if top.value(key).strip()
+        if (value := top.findtext(key, "")).strip()
     }
-    tasks = [
-        {key: task.value(key).strip() for key in ("id", "name", "subset") if task.value(key)}
-        for task in top.iter("task")
-    ]
-    if tasks:
-        about["tasks"] = tasks  # type: ignore[assignment]
-    labels = top.find("labels")
-    if labels is None:
-        return top.value("name"), None, {top.tag: about}
-    found: dict[str, LabelInfo] = {}
-    for label in labels.children:
-        if label.tag != "label":
-            continue
-        specs = label.find("attributes")
-        found[label.value("name")] = LabelInfo(
-            color=label.value("color").strip(),
-            type=label.value("type").strip() or "any",
+    if tasks := top.findall(".//task"):
+        about["tasks"] = [
+            {
+                key: value.strip()
+                for key in ("id", "name", "subset")
+                if (value := one.findtext(key, ""))
+            }
+            for one in tasks
+        ]
+    labels = {
+        label.findtext("name", ""): LabelInfo(
+            color=label.findtext("color", "").strip(),
+            type=label.findtext("type", "").strip() or "any",
             attributes=tuple(
                 AttributeSpec(
-                    name=spec.value("name"),
-                    input_type=spec.value("input_type").strip() or "text",
-                    default=spec.value("default_value"),
-                    values=tuple(v for v in spec.value("values").split("\n") if v),
-                    mutable=spec.value("mutable").strip() == "True",
+                    name=spec.findtext("name", ""),
+                    input_type=spec.findtext("input_type", "").strip() or "text",
+                    default=spec.findtext("default_value", ""),
+                    values=tuple(v for v in spec.findtext("values", "").split("\n") if v),
+                    mutable=spec.findtext("mutable", "").strip() == "True",
                 )
-                for spec in (specs.children if specs else ())
-                if spec.tag == "attribute"
+                for spec in label.findall("attributes/attribute")
             ),
         )
-    return top.value("name"), found or None, {top.tag: about}
+        for label in top.findall("labels/label")
+    }
+    return top.findtext("name", ""), labels or None, {top.tag: about}
 
 
 def meta_xml(

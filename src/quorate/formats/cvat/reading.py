@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
+from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 import msgspec
@@ -23,11 +24,10 @@ from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
 from quorate.formats.base import Source, is_picture, plain_number
-from quorate.formats.cvat.meta import Node, read_meta
+from quorate.formats.cvat.meta import read_meta
 from quorate.formats.cvat.tracks import Tracks, pictures_of
 from quorate.formats.places import placed
-from quorate.formats.rows import scattered
-from quorate.formats.shapes import with_scores
+from quorate.formats.shapes import scattered, with_scores
 from quorate.labels import Labels
 from quorate.masks.shapes import MOST_PIXELS, fits
 
@@ -40,15 +40,8 @@ LIMIT = 1 << 31
 KINDS = {kind.name.lower(): int(kind) for kind in Kind}
 LEFT_OUT = ("cuboid", "skeleton")
 _OF_A_TRACK = ("label", "source", "group_id")
-_FLAGS = {
-    "1": True,
-    "True": True,
-    "true": True,
-    "0": False,
-    "False": False,
-    "false": False,
-    "": False,
-}
+_FLAGS = dict.fromkeys(("1", "True", "true"), True)
+_FLAGS |= dict.fromkeys(("0", "False", "false", ""), False)
 
 
 def recognise(source: Source) -> bool:
@@ -131,7 +124,7 @@ class _Reader:
         self._content = content
         self._numbers = {name: i for i, name in enumerate(content.labels, start=1)}
         self._declared = False
-        self._meta: list[Node] = []
+        self._meta: TreeBuilder | None = None  # while in <meta>
         self._depth = 0
         self._picture = 0  # the number of the picture around, 0 outside
         self._tracks = Tracks()
@@ -204,8 +197,8 @@ class _Reader:
                 self._attribute = found
                 self._text = ""
                 self._expat.CharacterDataHandler = self._listener
-        elif self._meta:
-            self._start_meta(tag)
+        elif self._meta is not None:
+            self._start_meta(tag, self._meta)
         elif depth == 3:
             if self._picture:
                 self._start_shape(tag, values)
@@ -215,7 +208,9 @@ class _Reader:
             if tag == "image":
                 self._start_image(values)
             elif tag == "meta":
-                self._start_meta(tag)
+                self._meta = TreeBuilder()
+                self._expat.CharacterDataHandler = self._meta.data
+                self._start_meta(tag, self._meta)
             elif tag == "track":
                 self._start_track(values)
             elif tag != "version":
@@ -226,17 +221,18 @@ class _Reader:
     def _end(self, tag: str) -> None:
         depth = self._depth
         self._depth = depth - 1
-        if depth == 4:
+        if self._meta is not None:
+            meta = self._meta.end(tag)
+            if depth == 2:
+                self._meta = self._expat.CharacterDataHandler = None
+                self._take_meta(meta)
+        elif depth == 4:
             if self._attribute is not None:
                 rows, texts = self._attribute
                 rows.append(len(self._kinds) - 1)
                 text = self._text
                 texts.append(self._same(text, text))
                 self._attribute = self._expat.CharacterDataHandler = None
-            elif self._meta:
-                self._end_meta()
-        elif self._meta:
-            self._end_meta()
         elif depth == 3:
             self._in_shape = False
         elif depth == 2:
@@ -247,27 +243,16 @@ class _Reader:
     def _characters(self, text: str) -> None:
         self._text += text
 
-    def _start_meta(self, tag: str) -> None:
-        if len(self._meta) > DEEPEST_META:
+    def _start_meta(self, tag: str, meta: TreeBuilder) -> None:
+        if self._depth > DEEPEST_META + 2:
             raise self._fault("<meta> is nested deeper than CVAT ever does")
-        node = Node(tag)
-        if self._meta:
-            self._meta[-1].children.append(node)
-        self._meta.append(node)
-        self._text = ""
-        self._expat.CharacterDataHandler = self._listener
+        meta.start(tag, {})
 
-    def _end_meta(self) -> None:
-        node = self._meta.pop()
-        if not node.children:
-            node.text = self._text
-        self._expat.CharacterDataHandler = None
-        if self._meta:
-            return
-        name, declared, info = read_meta(node)
+    def _take_meta(self, meta: Element) -> None:
+        name, declared, info = read_meta(meta)
         self._about = next((info[top] for top in ("task", "job") if top in info), {})
-        for size in node.iter("original_size"):
-            told = {"width": size.value("width", "0"), "height": size.value("height", "0")}
+        for size in meta.iter("original_size"):
+            told = {side: size.findtext(side, "0") for side in ("width", "height")}
             self._size = (_told(told, "width", _side), _told(told, "height", _side))
         self._content.names.append(name)
         self._content.info |= info
@@ -355,7 +340,6 @@ class _Reader:
         self._lines.append(self._expat.CurrentLineNumber)
 
     def _convert(self) -> None:
-        """Make columns of the shapes gathered."""
         n = len(self._kinds)
         if twice := sum(len(rows) - len(set(rows)) for rows, _ in self._attributes.values()):
             said = "attributes stand twice in a shape, of which the last counts"
@@ -473,11 +457,16 @@ def _told(
         raise ValueError(f"whose {name} '{text[:60]}' {error}") from None
 
 
-def _finite(text: str) -> float:
+def _number(text: str) -> float:
+    """A number, also where it is written as '3.0'; NaN for what is none."""
     try:
-        found = plain_number(text)
+        return plain_number(text)
     except ValueError:
-        found = math.nan
+        return math.nan
+
+
+def _finite(text: str) -> float:
+    found = _number(text)
     if not math.isfinite(found):
         raise ValueError("is no finite number")
     if abs(found) >= LIMIT:
@@ -486,11 +475,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    """A whole number of 32 bits, also where it is written as '3.0'."""
-    try:
-        found = plain_number(text)
-    except ValueError:
-        found = math.nan
+    found = _number(text)
     if not (found.is_integer() and abs(found) < LIMIT):
         raise ValueError("is no whole number of 32 bits")
     return int(found)
@@ -535,10 +520,9 @@ def _geometry(kind: int, values: Mapping[str, str]) -> tuple[tuple[float, ...], 
 def _numbers(text: str) -> NDArray[np.float64]:
     """Numbers with commas between them, at least one."""
     try:
-        found = np.array(text.split(","), dtype=np.float64)
+        plain = "_" not in text and text.isascii()
+        found = np.array(text.split(",") if plain else [np.nan], dtype=np.float64)
     except ValueError:
-        found = np.array([np.nan])
-    if "_" in text or not text.isascii():
         found = np.array([np.nan])
     if not (np.abs(found) < LIMIT).all():
         raise ValueError("are no finite numbers, or too large")

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import PUBLISHED, Annotations, Kind
-from quorate.columns import positions_in
+from quorate.columns import offsets_of, positions_in
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError
 from quorate.formats.base import Written, open_target
@@ -80,7 +80,10 @@ def write(
         dataset.labels.name_of(category)
     subsets = list(dict.fromkeys(image.subset for image in dataset.images))
     project = len(subsets) > 1
-    frames = _frames(dataset.images)
+    # CVAT's frame numbers where all are known and no two are equal.
+    known = [image.source_id for image in dataset.images if isinstance(image.source_id, int)]
+    unique = len(set(known)) == len(dataset.images)
+    frames = known if unique else [NO_FRAME] * len(dataset.images)
     head = meta_xml(
         name=name or dataset.name or "quorate",
         size=len(dataset.images),
@@ -92,7 +95,11 @@ def write(
     )
     for text in (head, *annotations.sources):
         sayable(text, "a label, an attribute or the name")
-    rows, starts = _by_picture(dataset.images, annotations)
+    position = positions_in([image.id for image in dataset.images], annotations.image_id)
+    if (position < 0).any():
+        raise InputError("There are annotations of pictures that are not in the data set.")
+    rows = np.argsort(position, kind="stable")
+    starts = offsets_of(position, len(dataset.images)).tolist()
     with open_target(target, single=".xml") as out:
         with out.create("annotations.xml") as file:
             file.write(f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{head}'.encode())
@@ -112,25 +119,6 @@ def write(
     return Written(files=out.files, notes=notes)
 
 
-def _by_picture(
-    images: tuple[Image, ...], annotations: Annotations
-) -> tuple[NDArray[np.int64], list[int]]:
-    """The rows in the order of the pictures, and where each picture's begin, one more."""
-    position = positions_in([image.id for image in images], annotations.image_id)
-    if (position < 0).any():
-        raise InputError("There are annotations of pictures that are not in the data set.")
-    starts = np.concatenate(([0], np.cumsum(np.bincount(position, minlength=len(images)))))
-    return np.argsort(position, kind="stable"), starts.tolist()
-
-
-def _frames(images: tuple[Image, ...]) -> list[int]:
-    """CVAT's frame numbers where all are known and no two are equal; none else."""
-    known = [image.source_id for image in images if isinstance(image.source_id, int)]
-    if len(set(known)) == len(images):
-        return known
-    return [NO_FRAME] * len(images)
-
-
 def _image(image: Image, frame: int) -> str:
     name = attribute_text(image.name)
     subset = f" subset={attribute_text(image.subset)}" if image.subset else ""
@@ -139,7 +127,6 @@ def _image(image: Image, frame: int) -> str:
 
 
 def _shapes(part: Annotations, labels: Mapping[int, str], decimals: int) -> list[str]:
-    """The text of each shape."""
     sources = [attribute_text(source) for source in part.sources]
     inside = _attributes(part)
     rotations = [f' rotation="{r:.2f}"' if r else "" for r in part.rotation.tolist()]
@@ -221,21 +208,26 @@ def _attributes(part: Annotations) -> list[str]:
             if column.dtype == np.float32:
                 values = [round(value, 4) for value in values]
         texts = [
-            "" if value is None or value != value else f"{start}{_value(value)}</attribute>\n"
+            "" if value is None or value != value else f"{start}{_escaped(value)}</attribute>\n"
             for value in values
         ]
         told.append([texts[code] for code in codes])
     return ["".join(row) for row in zip(*told, strict=True)] if told else [""] * len(part)
 
 
-def _value(value: Any) -> str:
+def attribute_value(value: Any) -> str:
+    """An attribute's value in CVAT's words: at most four decimals, whole numbers without any."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         value = round(value, 4)
         if value.is_integer() and abs(value) < 1e15:
             return str(int(value))
-    return escape(sayable(str(value), "an attribute"))
+    return str(value)
+
+
+def _escaped(value: Any) -> str:
+    return escape(sayable(attribute_value(value), "an attribute"))
 
 
 def _named_scores(dataset: Dataset, annotations: Annotations) -> tuple[Annotations, list[str]]:

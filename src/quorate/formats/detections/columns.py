@@ -57,6 +57,7 @@ class Results:
     stated           beside `image_ids`: the `image_id` of a picture that is called by its
                      `file_name`, else None; nothing where no picture is
     from_zero        whether its categories are places in the data set's labels, from 0
+    perhaps_centres  whether what `xyxy` takes for the first corner may be the centre
     scored           whether it tells scores; without, each is 1
     masks            None where the file has none
     polygons         segmentations that are no masks yet; see `drawn`
@@ -73,6 +74,7 @@ class Results:
     category_ids: list[int | str] = field(default_factory=list)
     stated: list[int | str | None] = field(default_factory=list)
     from_zero: bool = False
+    perhaps_centres: bool = False
     scored: bool = True
     masks: Masks | None = None
     polygons: Polygons = field(default_factory=lambda: Polygons.concat([]))
@@ -117,11 +119,8 @@ class Results:
         polygons = self.polygons.take(there)
         points = polygons.points
         found = drawn(points.offsets, points.values, size[there].astype(np.int32))
-        n = len(self.image)
-        own = Masks.nothing(n) if self.masks is None else self.masks
-        order = np.arange(n)
-        order[polygons.rows] = n + np.arange(len(polygons))
-        masks = Masks.concat([own, found]).take(order)
+        own = Masks.nothing(len(self.image)) if self.masks is None else self.masks
+        masks = own.put(polygons.rows, found)
         return replace(self, masks=masks, polygons=self.polygons.take(~there))
 
 

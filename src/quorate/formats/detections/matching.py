@@ -6,7 +6,7 @@ Alone, a file's ids are its vocabulary: text is numbered from 1 in order of sigh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError, did_you_mean
-from quorate.formats.base import as_number, without_ending
+from quorate.formats.base import as_number, ends_of, without_ending
 from quorate.labels import Labels
 
 MOST_TOLD = 20
@@ -256,10 +256,9 @@ class PictureNames:
         self._ends: dict[str, int | None] = {}
         for image in images:
             for name in dict.fromkeys((image.name, image.file_name)):
-                for end in _ends_of(name):
-                    for way in {end, without_ending(end)}:
-                        _mean(self._ends, way, image.id)
-                for way in {name, without_ending(name)}:
+                for way in _ways(*ends_of(name)):
+                    _mean(self._ends, way, image.id)
+                for way in _ways(name):
                     _mean(self._whole, way, image.id)
             if isinstance(image.source_id, str):
                 _mean(self._whole, image.source_id, image.id)
@@ -268,10 +267,10 @@ class PictureNames:
         """The one picture whose name ends so, or with whose name this ends; None for no one."""
         name = _plain(name)
         for known in (self._whole, self._ends):
-            for way in (name, without_ending(name)):
+            for way in _ways(name):
                 if way in known:
                     return known[way]
-        ends = (way for end in _ends_of(name)[1:] for way in (end, without_ending(end)))
+        ends = _ways(*ends_of(name)[1:])
         return next((self._whole[way] for way in ends if way in self._whole), None)
 
     def by_base(self, name: str) -> int | None:
@@ -281,21 +280,13 @@ class PictureNames:
 
     def is_ambiguous(self, name: str) -> bool:
         """Whether a name may mean several pictures."""
-        return any(
-            self._ends.get(way, 0) is None for way in (_plain(name), without_ending(_plain(name)))
-        )
+        return any(self._ends.get(way, 0) is None for way in _ways(_plain(name)))
 
     def several(self, name: str) -> str:
         """The names of the first three pictures that a name may mean."""
-        ways = {_plain(name), without_ending(_plain(name))}
-        meant = (
-            repr(one)
-            for one in self.shown.values()
-            if not ways.isdisjoint(
-                way for end in _ends_of(one) for way in (end, without_ending(end))
-            )
-        )
-        return " or ".join(islice(meant, 3))
+        ways = set(_ways(_plain(name)))
+        meant = (one for one in self.shown.values() if not ways.isdisjoint(_ways(*ends_of(one))))
+        return " or ".join(map(repr, islice(meant, 3)))
 
     def as_numbers(self) -> dict[int, int]:
         """Pictures by the number that their name is: Ultralytics calls 0045.jpg 45."""
@@ -312,15 +303,14 @@ def _mean(known: dict[Key, int | None], name: Key, meant: int) -> None:
     known[name] = meant if known.get(name, meant) == meant else None
 
 
+def _ways(*names: str) -> Iterator[str]:
+    """Each name, and each without its ending."""
+    return (way for name in names for way in (name, without_ending(name)))
+
+
 def _plain(name: str) -> str:
     """A name with '/' between its folders, whichever system wrote it."""
     return name.replace("\\", "/").removeprefix("./")
-
-
-def _ends_of(name: str) -> list[str]:
-    """The whole name, then without its first folder, its first two, and so on."""
-    parts = name.split("/")
-    return ["/".join(parts[i:]) for i in range(len(parts))]
 
 
 def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -330,10 +320,20 @@ def sizes_of(images: Sequence[Image], image_id: NDArray[np.int64]) -> NDArray[np
 
 
 def labels_of(
-    ids: Sequence[int | str], location: str, dataset: Dataset | None
+    ids: Sequence[int | str],
+    location: str,
+    dataset: Dataset | None,
+    stated: Sequence[int] = (),
 ) -> tuple[Labels, NDArray[np.int32]]:
-    """The labels that ids stand for, and the number of each id's."""
+    """The labels that ids stand for, and the number of each id's.
+
+    `stated` are the numbers of ids that are words, for a data set without labels.
+    """
     labels = dataset.labels if dataset is not None else Labels((), ())
+    if stated and not len(labels):
+        numbered = sorted(zip(stated, map(str, ids), strict=True))
+        labels = Labels(tuple(name for _, name in numbered), tuple(i for i, _ in numbered))
+        return labels, np.array(stated, dtype=np.int32)
     if not len(labels):
         if all(isinstance(i, int) for i in ids):
             numbers = sorted(int(i) for i in ids)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import io
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.annotations import Annotations
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, read_table, words_of_table
 from quorate.display import brief
 from quorate.errors import FormatError, InputError, LabelError
-from quorate.formats.base import open_source, score_hint, scores_within
+from quorate.formats.base import checked_scores, open_source, score_hint, scores_within
 from quorate.formats.coco.results_reading import STDIN, read_results
 from quorate.formats.detections.columns import Results, members_of
 from quorate.formats.detections.matching import (
@@ -29,16 +31,15 @@ from quorate.formats.detections.matching import (
     matched,
     sizes_of,
 )
-from quorate.formats.detections.rows import are_pictures, read_pictures, read_rows
+from quorate.formats.detections.rows import are_pictures, boxed, read_pictures, read_rows
 from quorate.formats.places import NORMALISED
 from quorate.labels import Labels
+from quorate.masks import Masks
 from quorate.storage import is_s3, open_file, read_bytes
 
-if TYPE_CHECKING:
-    from quorate.annotations import Annotations
-    from quorate.masks import Masks
-
 Coordinates = Literal["auto", "pixel", "normalised"]
+SLACK = 0.02
+"""How far a box may leave its picture and still lie in it, in the picture's sides."""
 NO_SCORES = "tells no scores; each box counts 1"
 _NUMBERS = Labels(tuple(map(str, range(10_000))), tuple(range(10_000)))
 """The labels of YOLO text whose data set has none: numbers."""
@@ -97,22 +98,29 @@ def read_detections(
     location = os.fspath(location)
     name = detector or _bare(location)
     lower = location.lower()
-    if lower.endswith(".parquet"):
-        file = _parquet(location, dataset, name if detector else "")
-        file = replace(file, coordinates=_coordinates(file.detections.xyxy, coordinates))
-        return _scaled(file, location, scale)
-    if location == STDIN or (
-        lower.endswith((".json", ".json.gz")) and (lower.endswith(".gz") or _is_list(location))
-    ):
-        rows = location != STDIN and _has_rows(location)
-        results = read_rows(location) if rows else read_results(location, progress=progress)
+    results, start = None, b""
+    if lower.endswith(".json"):
+        with open_file(location) as file:
+            start = bytes(file.read(4096)).removeprefix(BOM_UTF8).lstrip()
+    listed = lower.endswith(".json") and start[:1] != b"{"
+    if listed or location == STDIN or lower.endswith(".json.gz"):
+        if boxed(start):
+            results = _pictures(location)
+        elif b'"x_min"' in start:  # supervision's rows, with a corner in each key
+            results = read_rows(location)
+        else:
+            results = read_results(location, progress=progress)
     elif lower.endswith((".csv", ".tsv")):
         results = read_rows(location)
-    elif (pictures := _pictures(location)) is not None:
-        results = pictures
+    elif not lower.endswith((".parquet", ".xml", ".yaml", ".yml")):
+        results = _pictures(location)
+    if results is not None:
+        found = _from_results(results, location, dataset, name, coordinates)
+    elif lower.endswith(".parquet"):
+        found = _parquet(location, dataset, detector, coordinates)
     else:
-        return _scaled(_from_dataset(location, dataset, name, coordinates), location, scale)
-    return _from_results(results, location, dataset, name, coordinates, scale)
+        found = _from_dataset(location, dataset, name, coordinates)
+    return in_pixels(found, found.images, location) if scale else found
 
 
 def _bare(location: str) -> str:
@@ -122,21 +130,8 @@ def _bare(location: str) -> str:
     return base or "file"
 
 
-def _is_list(location: str) -> bool:
-    with open_file(location) as file:
-        return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{"
-
-
-def _has_rows(location: str) -> bool:
-    """Whether a list holds supervision's rows, with a corner in each key."""
-    with open_file(location) as file:
-        return b'"x_min"' in file.read(4096)
-
-
 def _pictures(location: str) -> Results | None:
     """The detections of one JSON file for each picture; None where that is not what is there."""
-    if location.lower().endswith((".xml", ".yaml", ".yml")):
-        return None
     source = open_source(location)
     with source.tree:
         return read_pictures(source) if are_pictures(source) else None
@@ -148,7 +143,6 @@ def _from_results(
     dataset: Dataset | None,
     name: str,
     coordinates: Coordinates,
-    scale: bool,
 ) -> DetectionFile:
     images, numbers, notes = matched(
         results.image_ids, location, dataset, results.stated, foreign=True
@@ -164,6 +158,10 @@ def _from_results(
     if not results.scored and len(results.score):
         notes.append(f"{location}: {NO_SCORES}.")
     notes += _zero(results.category_ids, labels, location)
+    if results.perhaps_centres:
+        room = sizes_of(images, numbers[results.image]) if unit == "pixel" else np.ones(2)
+        results, more = _corner_or_centre(results, room, location)
+        notes += more
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
         results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
@@ -178,7 +176,7 @@ def _from_results(
     image_id = numbers[results.image]
     _check_masks(results.masks, image_id, images, location)
     members, detectors = members_of(results.detectors, (name,))
-    file = DetectionFile(
+    return DetectionFile(
         detections=Detections.build(
             image_id=image_id,
             category_id=categories[results.category],
@@ -197,11 +195,6 @@ def _from_results(
         named_labels=any(isinstance(i, str) for i in results.category_ids),
         notes=tuple(notes),
     )
-    return _scaled(file, location, scale)
-
-
-def _scaled(file: DetectionFile, location: str, scale: bool) -> DetectionFile:
-    return in_pixels(file, file.images, location) if scale else file
 
 
 def _zero(ids: Sequence[int | str], labels: Labels, location: str) -> list[str]:
@@ -226,6 +219,26 @@ def _by_place(results: Results, labels: Labels, location: str) -> tuple[Results,
     names: list[int | str] = [labels.names[place] for place in places]
     said = f"{location}: its classes are counted from 0: 0 is '{labels.names[0]}'."
     return replace(results, category_ids=names), said
+
+
+def _corner_or_centre(
+    results: Results, room: NDArray[np.number], location: str
+) -> tuple[Results, list[str]]:
+    """The results by their centres, where more boxes then lie within their pictures; and a note.
+
+    `room` is the (width, height) of each box's picture, 0 where it is not known.
+    """
+    xyxy, slack = results.xyxy, SLACK * np.maximum(room, 1)
+    moved = xyxy - np.tile((xyxy[:, 2:] - xyxy[:, :2]) / 2, 2)
+    over = int(((xyxy[:, 2:] > room + slack) & (room > 0)).any(axis=1).sum())
+    under = int((moved[:, :2] < -slack).any(axis=1).sum())
+    columns = f"{location}: its columns x and y are taken for the"
+    if over > under:
+        said = f"{columns} centres of boxes: as corners, {over:,} boxes would leave their pictures."
+        return replace(results, xyxy=moved.astype(np.float32)), [said]
+    if over == under and len(xyxy):
+        return results, [f"{columns} corners of boxes; call them cx and cy if they are centres."]
+    return results, []
 
 
 def _check_masks(
@@ -268,67 +281,67 @@ def in_pixels(file: DetectionFile, images: Sequence[Image], location: str) -> De
     return replace(file, detections=replace(file.detections, xyxy=xyxy), notes=(*file.notes, said))
 
 
-def _parquet(location: str, dataset: Dataset | None, name: str) -> DetectionFile:
+def _parquet(
+    location: str, dataset: Dataset | None, detector: str, coordinates: Coordinates
+) -> DetectionFile:
     if not is_s3(location) and not os.path.exists(location):
         raise InputError(f"{location}: there is no such file.")
     table = read_table(io.BytesIO(read_bytes(location)) if is_s3(location) else location)
     boxes = Detections.from_arrow(table, origin=location)
-    score, wrong = scores_within(boxes.score.astype(np.float64))
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise FormatError(
-            f"{location}: detection {first + 1} has a score that is not within 0..1 "
-            f"({boxes.score[first]:g}).",
-            hint=score_hint(float(boxes.score[first])),
-        )
-    boxes = replace(boxes, score=score.astype(np.float32))
-    if name and len(boxes.detectors) == 1:
-        boxes = replace(boxes, detectors=(name,))
+    score = checked_scores(
+        boxes.score.astype(np.float64), lambda row: f"{location}: detection {row + 1}"
+    )
+    names = (detector,) if detector and len(boxes.detectors) == 1 else boxes.detectors
+    boxes = replace(boxes, score=score.astype(np.float32), detectors=names)
     # Words go before numbers: another data set may number its pictures and labels anew.
-    notes: list[str] = []
-    words = words_of_table(table, "file_name")
-    kept = _numbered(*words, boxes.image_id) if words and dataset is None else None
-    if words and kept:
-        images = tuple(Image(id=i, file_name=n) for i, n in zip(kept, words[0], strict=True))
-        boxes = replace(boxes, image_id=np.array(kept, np.int64)[words[1]])
-    else:
-        numbered, row = np.unique(boxes.image_id, return_inverse=True)
-        own, row = words or (numbered.tolist(), row)
-        images, numbers, notes = matched(own, location, dataset)
-        notes += left_out(own, numbers, row, location)
-        boxes = replace(boxes, image_id=numbers[row])
-    if words := words_of_table(table, "label"):
-        own, row = words
-        alone = dataset is None or not len(dataset.labels)
-        kept = _numbered(own, row, boxes.category_id) if alone else None
-        if kept is None:
-            labels, categories = labels_of(own, location, dataset)
-        else:
-            order = np.argsort(kept)
-            labels = Labels(tuple(own[i] for i in order), tuple(kept[i] for i in order))
-            categories = np.array(kept, np.int32)
-        boxes = replace(boxes, category_id=categories[row])
-    else:
-        ids, row = np.unique(boxes.category_id, return_inverse=True)
-        labels, categories = labels_of(ids.tolist(), location, dataset)
-        notes += _zero(ids.tolist(), labels, location)
-        boxes = replace(boxes, category_id=categories[row])
-    return DetectionFile(_of_known(boxes), images, labels, notes=tuple(notes))
+    pictures = _Ids.of(words_of_table(table, "file_name"), boxes.image_id, dataset is None)
+    alone = dataset is None or not len(dataset.labels)
+    labels = _Ids.of(words_of_table(table, "label"), boxes.category_id, alone)
+    unit = _coordinates(boxes.xyxy, coordinates)
+    return _meant(boxes, pictures, labels, location, dataset, unit)
 
 
-def _numbered(
-    words: Sequence[str], row: NDArray[np.int64], ids: NDArray[np.integer]
-) -> list[int] | None:
-    """The id that each word has in the file; None where two share one, or one has two or none."""
-    pairs = np.unique(np.column_stack([row, ids]), axis=0)
-    one = len(pairs) == len(words) == len(np.unique(pairs[:, 1]))
-    return pairs[:, 1].tolist() if one else None
+class _Ids(NamedTuple):
+    """Different ids or words, (n,) which of them each box has, and the numbers of the words."""
+
+    ids: Sequence[int | str]
+    row: NDArray[np.int64]
+    numbers: Sequence[int] = ()
+
+    @classmethod
+    def of(
+        cls,
+        words: tuple[list[str], NDArray[np.int64]] | None,
+        ids: NDArray[np.integer],
+        alone: bool,
+    ) -> _Ids:
+        """The words beside ids, where there are any; `alone` they keep the ids, one each."""
+        if words is None:
+            different, row = np.unique(ids, return_inverse=True)
+            return cls(different.tolist(), row)
+        pairs = np.unique(np.column_stack([words[1], ids]), axis=0)
+        one = len(pairs) == len(words[0]) == len(np.unique(pairs[:, 1]))
+        return cls(*words, pairs[:, 1].tolist() if alone and one else ())
 
 
-def _of_known(detections: Detections) -> Detections:
-    """The boxes of pictures that are known: the others have the number -1."""
-    known = detections.image_id >= 0
-    return detections if known.all() else detections.take(known)
+def _meant(
+    boxes: Detections,
+    pictures: _Ids,
+    labels: _Ids,
+    location: str,
+    dataset: Dataset | None,
+    unit: str,
+) -> DetectionFile:
+    """The boxes with ids of the pictures and labels that theirs stand for; others left out."""
+    images, numbers, notes = matched(pictures.ids, location, dataset, pictures.numbers)
+    notes += left_out(pictures.ids, numbers, pictures.row, location)
+    meant, categories = labels_of(labels.ids, location, dataset, labels.numbers)
+    notes += _zero(labels.ids, meant, location)
+    known = numbers[pictures.row] >= 0
+    found = replace(boxes, image_id=numbers[pictures.row], category_id=categories[labels.row]).take(
+        slice(None) if known.all() else known
+    )
+    return DetectionFile(found, images, meant, unit, tuple(notes))
 
 
 def _from_dataset(
@@ -375,17 +388,13 @@ def _from_dataset(
             named_images=named,
             named_labels=named,
         )
-    names = [image.name for image in found.images]
-    images, numbers, more = matched(names, location, dataset)
-    labels, categories = labels_of(list(found.labels.names), location, dataset)
     place = positions_in([image.id for image in found.images], detections.image_id)
-    detections = replace(
-        detections,
-        image_id=numbers[place],
-        category_id=categories[found.labels.positions(detections.category_id)],
+    label = found.labels.positions(detections.category_id)
+    names = [image.name for image in found.images]
+    file = _meant(
+        detections, _Ids(names, place), _Ids(found.labels.names, label), location, dataset, unit
     )
-    notes += [*more, *left_out(names, numbers, place, location)]
-    return DetectionFile(_of_known(detections), images, labels, unit, tuple(notes))
+    return replace(file, notes=(*notes, *file.notes))
 
 
 def _without_scores(shapes: Annotations, location: str) -> list[str]:
@@ -411,8 +420,7 @@ def _bare_yolo(location: str, dataset: Dataset, name: str) -> DetectionFile | No
         own = dataset.labels if len(dataset.labels) else _NUMBERS
         lists = [file for file in files if f"/{file}".endswith("/classes.txt")]
         if lists:  # LabelImg's and Label Studio's, whose order is the file's own
-            words = source.text(lists[0]).split("\n")
-            words = [word.strip() for word in words if word.strip()]
+            words = source.lines(lists[0])
             own = Labels(tuple(words), tuple(labels_of(words, location, dataset)[1].tolist()))
             files = [file for file in files if file not in lists]
         lines = Lines(own, keypoints_beside(source))

@@ -1,14 +1,18 @@
 """Detections as rows with named columns, and as one JSON file for each picture.
 
 Rows are CSV, as OpenImages, supervision's CSVSink and people's pandas write it, or a JSON list, as
-supervision's JSONSink does. One file for each picture is what mmdetection's DetInferencer writes:
-`preds/NAME.json` with `labels`, `scores` and `bboxes` (corners), and `masks` as run lengths.
+supervision's JSONSink does. One file for each picture is what mmdetection's DetInferencer writes,
+`preds/NAME.json` with `labels`, `scores` and `bboxes` (corners), and `masks` as run lengths; and
+what people save of Ultralytics' `to_json` and of the pipelines of transformers: a list of objects
+with a `box` of named corners.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,18 +20,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.errors import FormatError, QuorateError
+from quorate.errors import FormatError
 from quorate.formats.base import (
     Source,
     as_number,
+    checked_scores,
     is_picture,
     plain_number,
     plain_text,
-    score_hint,
-    scores_within,
 )
 from quorate.formats.coco.json_faults import NO_JSON
-from quorate.formats.coco.segmentations import RunLengths
+from quorate.formats.coco.segmentations import RunLengths, masks_of
 from quorate.formats.detections.columns import Results
 from quorate.masks import Masks
 from quorate.storage import read_bytes
@@ -37,18 +40,27 @@ LABEL = ("classname", "labelname", "categoryname", "label", "category", "categor
 CLASS = ("classid", "class")
 """Numbers in these columns are counted from 0, as frameworks number classes."""
 SCORE = ("score", "confidence", "conf", "probability", "prob")
-BOXES = (
-    ("xmin", "ymin", "xmax", "ymax"),
-    ("x1", "y1", "x2", "y2"),
-    ("left", "top", "right", "bottom"),
-    ("bboxx", "bboxy", "bboxw", "bboxh"),
-    ("bboxx", "bboxy", "bboxwidth", "bboxheight"),
-    ("bboxleft", "bboxtop", "bboxwidth", "bboxheight"),
-    ("x", "y", "w", "h"),
-    ("x", "y", "width", "height"),
-)
-CORNERS = 3
-"""How many of them, from the first on, are corners; the others are corner, width and height."""
+BOXES = {
+    ("xmin", "ymin", "xmax", "ymax"): "corners",
+    ("x1", "y1", "x2", "y2"): "corners",
+    ("left", "top", "right", "bottom"): "corners",
+    ("left", "top", "width", "height"): "size",
+    ("bboxx", "bboxy", "bboxw", "bboxh"): "size",
+    ("bboxx", "bboxy", "bboxwidth", "bboxheight"): "size",
+    ("bboxleft", "bboxtop", "bboxwidth", "bboxheight"): "size",
+    ("cx", "cy", "w", "h"): "centre",
+    ("cx", "cy", "width", "height"): "centre",
+    ("xc", "yc", "w", "h"): "centre",
+    ("xcenter", "ycenter", "w", "h"): "centre",
+    ("xcenter", "ycenter", "width", "height"): "centre",
+    ("centerx", "centery", "width", "height"): "centre",
+    ("x", "y", "w", "h"): "either",
+    ("x", "y", "width", "height"): "either",
+}
+"""Names of the four columns of a box, and what the first two are beside the others: opposite
+corners, the corner of a size, its centre, or either of the last two."""
+MOST_LOOKED_INTO = 20
+"""Files of a folder whose beginnings tell what all of them are."""
 SHOWN = "file_name, label, score, xmin, ymin, xmax, ymax"
 
 
@@ -59,7 +71,19 @@ class _Picture(msgspec.Struct):
     masks: list[RunLengths] | None = None
 
 
+class _Boxed(msgspec.Struct):
+    box: dict[str, float]
+    label: str | None = None
+    name: str | None = None
+    score: float | None = None
+    confidence: float | None = None
+
+
+_BOXED = re.compile(rb'\s*\[\s*(?:\]\s*$|\{[^{}]*"box"\s*:\s*\{)')
+"""How a file of `_Boxed` begins; [] is one of a picture without boxes."""
+_CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
 _PICTURE = msgspec.json.Decoder(_Picture)
+_BOXES = msgspec.json.Decoder(list[_Boxed])
 _ROWS = msgspec.json.Decoder(list[dict[str, Any]])
 
 
@@ -124,9 +148,12 @@ def _results(columns: Mapping[str, Sequence[Any]], location: str) -> Results:
         if "" in ids:
             raise FormatError(f"{location}: a row without {name}.")
     xyxy = np.stack([_numbers(columns[name], name, location) for name in box], axis=1)
-    if BOXES.index(box) >= CORNERS:
-        if "detectionid" in columns and box[0] == "x":
-            xyxy[:, :2] -= xyxy[:, 2:] / 2  # Roboflow's predictions, whose x, y are the centre
+    form = BOXES[box]
+    if form == "either" and "detectionid" in columns:
+        form = "centre"  # Roboflow's predictions
+    if form == "centre":
+        xyxy[:, :2] -= xyxy[:, 2:] / 2
+    if form != "corners":
         xyxy[:, 2:] += xyxy[:, :2]
     scores = _numbers(columns[score], score, location) if score else np.ones(len(image))
     return _checked(
@@ -138,6 +165,7 @@ def _results(columns: Mapping[str, Sequence[Any]], location: str) -> Results:
         image_ids=list(image_ids),
         category_ids=list(category_ids),
         scored=score is not None,
+        perhaps_centres=form == "either",
         from_zero=label in CLASS and all(isinstance(known, int) for known in category_ids),
     )
 
@@ -179,15 +207,11 @@ def _checked(
     **more: Any,
 ) -> Results:
     """The columns, once their numbers are boxes and scores."""
-    clipped, no_score = scores_within(scores)
+    clipped = checked_scores(scores, lambda row: f"{location}: row {row + 1}")
     bad = ~np.isfinite(xyxy).all(axis=1) | (xyxy[:, 2:] < xyxy[:, :2]).any(axis=1)
-    for wrong, what in ((no_score, "has a score that is not within 0..1"), (bad, "is no box")):
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise FormatError(
-                f"{location}: row {row + 1} {what} ({xyxy[row].tolist()}, score {scores[row]:g}).",
-                hint=score_hint(float(scores[row])) if wrong is no_score else None,
-            )
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise FormatError(f"{location}: row {row + 1} is no box ({xyxy[row].tolist()}).")
     n = len(image)
     return Results(
         image=image,
@@ -201,12 +225,20 @@ def _checked(
     )
 
 
+def boxed(start: bytes) -> bool:
+    """Whether a list that begins so has objects with a `box` of corners, and names no picture."""
+    return b'"image_id"' not in start and b'"box"' in start and bool(_BOXED.match(start))
+
+
 def are_pictures(source: Source) -> bool:
     """Whether the JSON files of a source are one for each picture."""
     files = source.ending(".json")
     if not files:
         return False
-    start = source.head(files[0], 64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    starts = [source.head(name, 4096).removeprefix(BOM_UTF8) for name in files[:MOST_LOOKED_INTO]]
+    if any(b'"box"' in start for start in starts):
+        return all(map(_BOXED.match, starts))
+    start = starts[0][:64].lstrip()
     if start[:1] != b"{" or not any(b'"%s"' % key in start for key in (b"labels", b"bboxes")):
         return False
     try:
@@ -220,49 +252,80 @@ def are_pictures(source: Source) -> bool:
 def read_pictures(source: Source) -> Results:
     """One JSON file for each picture, which is called like the file."""
     image: list[int] = []
-    labels: list[int] = []
+    labels: list[int | str] = []
     scores: list[float] = []
     boxes: list[list[float]] = []
     masks: list[Masks | int] = []
     files = source.ending(".json")
     for number, name in enumerate(files):
         place = source.place(name)
-        try:
-            found = _PICTURE.decode(source.tree.read(name))
-        except NO_JSON as error:
-            raise FormatError(f"{place}: not the detections of a picture ({error}).") from None
-        n = len(found.labels)
-        lengths = {len(found.scores), len(found.bboxes), len(found.masks or found.labels)}
-        if lengths != {n} or any(len(box) != 4 for box in found.bboxes):
-            raise FormatError(f"{place}: not a score and four corners for each of its {n} labels.")
-        image += [number] * n
-        labels += found.labels
-        scores += found.scores
-        boxes += found.bboxes
-        masks.append(_masks(found.masks, place) if found.masks else n)
-    category_ids, category = np.unique(np.array(labels, np.int64), return_inverse=True)
+        data = source.tree.read(name).removeprefix(BOM_UTF8)
+        found = _boxes(data, place) if data.lstrip()[:1] == b"[" else _picture(data, place)
+        image += [number] * len(found[0])
+        labels += found[0]
+        scores += found[1]
+        boxes += found[2]
+        masks.append(found[3])
+    place_of = {known: i for i, known in enumerate(sorted(set(labels), key=_in_order))}
     stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in files]
     return _checked(
         source.location,
         np.array(image, np.int32),
-        category.astype(np.int32),
+        np.array([place_of[known] for known in labels], np.int32),
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(scores, np.float64),
         image_ids=stems,
-        category_ids=category_ids.tolist(),
-        from_zero=True,
+        category_ids=list(place_of),
+        from_zero=all(isinstance(known, int) for known in place_of),
         masks=Masks.concat(masks) if any(isinstance(part, Masks) for part in masks) else None,
     )
 
 
-def _masks(runs: Sequence[RunLengths], place: str) -> Masks:
+def _in_order(known: int | str) -> tuple[bool, int | str]:
+    return isinstance(known, str), known
+
+
+_Found = tuple[list[int | str], list[float], list[list[float]], Masks | int]
+"""Labels, scores, corners, and masks or how many there would be."""
+
+
+def _picture(data: bytes, place: str) -> _Found:
+    """A file of mmdetection."""
     try:
-        parts = [
-            Masks.from_counts([one.counts], [one.size])
-            if isinstance(one.counts, str)
-            else Masks.from_runs([one.counts], [one.size])
-            for one in runs
-        ]
-    except QuorateError as error:
-        raise FormatError(f"{place}: {error.message}") from None
-    return Masks.concat(parts)
+        found = _PICTURE.decode(data)
+    except NO_JSON as error:
+        raise FormatError(f"{place}: not the detections of a picture ({error}).") from None
+    n = len(found.labels)
+    lengths = {len(found.scores), len(found.bboxes), len(found.masks or found.labels)}
+    if lengths != {n} or any(len(box) != 4 for box in found.bboxes):
+        raise FormatError(f"{place}: not a score and four corners for each of its {n} labels.")
+    masks = _masks(found.masks, place) if found.masks else n
+    return [*found.labels], found.scores, found.bboxes, masks
+
+
+def _boxes(data: bytes, place: str) -> _Found:
+    """A list of objects with a `box`."""
+    try:
+        rows = _BOXES.decode(data)
+    except NO_JSON as error:
+        raise FormatError(f"{place}: not the detections of a picture ({error}).") from None
+    labels: list[int | str] = []
+    scores, corners = [], []
+    for number, one in enumerate(rows, 1):
+        names = next((names for names in _CORNERS if set(names) == one.box.keys()), None)
+        label = one.name if one.label is None else one.label
+        score = one.confidence if one.score is None else one.score
+        if names is None or label is None or score is None:
+            raise FormatError(
+                f"{place}: detection {number} has no corners, label and score.",
+                hint='for example {"label": "car", "score": 0.9, "box": {"xmin": 1, "ymin": 2, '
+                '"xmax": 3, "ymax": 4}}; boxes that are turned, of eight numbers, are not read',
+            )
+        labels.append(label)
+        scores.append(score)
+        corners.append([one.box[name] for name in names])
+    return labels, scores, corners, len(rows)
+
+
+def _masks(runs: Sequence[RunLengths], place: str) -> Masks:
+    return masks_of(dict(enumerate(runs)), len(runs), lambda row: f"{place}: mask {row + 1}")

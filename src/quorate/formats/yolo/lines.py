@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import plain_number, plain_text, score_hint, scores_within
+from quorate.formats.base import checked_scores, plain_number, plain_text
 from quorate.labels import Labels
 
 Floats = NDArray[np.float64]
@@ -22,6 +22,10 @@ BESIDE = 0.5
 """Likewise the corner of a polygon: a keypoint's visibility of 2 is further."""
 PEOPLES = 17
 """How many keypoints people have in COCO and in the models that learnt from it."""
+HAIR = 0.01
+"""How far a box may leave the picture by rounding alone, in its sides."""
+MANY = 0.2
+"""The share of lines that leave their pictures from which on another order of numbers is tried."""
 ASK = (
     "write kpt_shape: [17, 3] into data.yaml, which is how many keypoints, and whether each has 2 "
     "numbers or 3; or kpt_shape: [0, 0] where these are polygons"
@@ -99,14 +103,9 @@ class Lines:
                 hint="YOLO's coordinates are from 0 to 1; these look like pixels",
             )
         if width == 6:
-            score, wrong = scores_within(block[:, 5])
-            if wrong.any():
-                row = int(np.argmax(wrong))
-                raise FormatError(
-                    f"{place}, line {lines[row]}: a score of {block[row, 5]:g}.",
-                    hint=score_hint(float(block[row, 5])),
-                )
-            block[:, 5] = score
+            block[:, 5] = checked_scores(
+                block[:, 5], lambda row: f"{place}, line {lines[row]}: the box"
+            )
 
     def built(self) -> Annotations:
         """The shapes of all lines, in their order.
@@ -116,6 +115,7 @@ class Lines:
         """
         if not self._blocks:
             return Annotations.empty()
+        self._put_scores_last()
         counts = [len(block.values) for block in self._blocks]
         n = sum(counts)
         size = np.repeat([block.size for block in self._blocks], counts, axis=0)
@@ -158,6 +158,25 @@ class Lines:
             attributes={} if np.isnan(score).all() else {"score": score},
         )
 
+    def _put_scores_last(self) -> None:
+        """Turn lines of `class score cx cy w h` into ours, where ours would leave the pictures.
+
+        Detectors cut their boxes off at the picture, so that both orders hardly ever fit.
+        """
+        blocks = [block.values for block in self._blocks if block.values.shape[1] == 6]
+        if not blocks:
+            return
+        values = np.concatenate(blocks)
+        ours, theirs = (int(_outside(values[:, at : at + 4]).sum()) for at in (1, 2))
+        if theirs or not ours or ours < MANY * len(values):
+            return
+        for block in blocks:
+            block[:, 1:] = block[:, [2, 3, 4, 5, 1]]
+        self.notes.append(
+            f"{len(values):,} lines are read as `class score cx cy w h`: with the score last, "
+            f"{ours:,} boxes would leave their pictures."
+        )
+
     def _box_widths(self) -> dict[int, int]:
         """How many numbers a line of a box may have -> the place of its score, 0 for none."""
         widths = {5: 0, 6: 5}
@@ -190,6 +209,12 @@ class Lines:
     def _tell(self, lines: int, what: str) -> None:
         if lines:
             self.notes.append(f"{lines:,} {what}.")
+
+
+def _outside(boxes: Floats) -> NDArray[np.bool_]:
+    """Which boxes (k, 4), centre and size, leave the picture by more than a hair."""
+    reach: Floats = (np.abs(boxes[:, :2] - 0.5) + boxes[:, 2:] / 2).max(axis=1)
+    return reach > 0.5 + HAIR
 
 
 def _no_numbers(place: str, lines: Sequence[tuple[int, Sequence[str]]]) -> FormatError:

@@ -20,13 +20,14 @@ import yaml
 from quorate import pictures
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, ImageError, InputError, LabelError
-from quorate.formats.base import Source, is_picture
+from quorate.formats.base import Source, ends_of, is_picture
 from quorate.formats.yolo.lines import Lines
 from quorate.labels import Labels
 from quorate.storage import join
 
 # Of the whole file, not of a part: a spec's detectors may have `names` too.
 _NAMES = re.compile(rb"""^(?:\{[^{[]*?)?["']?names["']?[ \t]*:""", re.MULTILINE)
+_DARKNETS = re.compile("^obj_[^/]*_data/(?=.)")
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -69,7 +70,7 @@ def read(source: Source) -> Dataset:
         labels, splits = _darknet(source, notes)
     elif config is None:
         words = _classes(source) or "classes.txt"
-        labels = _named(_lines(source, words), source.place(words))
+        labels = _named(source.lines(words), source.place(words))
         splits = {"": _everything(sorted(filter(is_picture, names)))}
     else:
         told = _told(source, config)
@@ -230,11 +231,6 @@ def _everything(below: Sequence[str]) -> list[tuple[str, str]]:
     return named or [(name, name) for name in below]
 
 
-def _lines(source: Source, name: str) -> list[str]:
-    """The lines of a list of names."""
-    return [line.strip() for line in source.text(name).splitlines() if line.strip()]
-
-
 def _named(names: object, place: str) -> Labels:
     """The labels of a list of names, or of a mapping {"0": name, …}."""
     if isinstance(names, dict):
@@ -265,9 +261,7 @@ def _inside(path: str) -> str:
 
 def _found(path: str, there: Collection[str]) -> str | None:
     """The longest end of a path that is there: `data/…` and paths of other machines end so."""
-    parts = _inside(path).split("/")
-    ends = ("/".join(parts[i:]) for i in range(len(parts)))
-    return next((end for end in ends if end in there), None)
+    return next((end for end in ends_of(_inside(path)) if end in there), None)
 
 
 def _listed(
@@ -275,8 +269,7 @@ def _listed(
 ) -> list[tuple[str, str]]:
     """The pictures of a split: (path, name). `entry` is a folder or a list of pictures."""
     if not entry.endswith(".txt"):
-        parts = entry.split("/")
-        for folder in ("/".join(parts[i:]) for i in range(len(parts))):
+        for folder in ends_of(entry):
             found = [n for n in below if n.startswith(f"{folder}/")]
             if found:
                 return [(name, name[len(folder) + 1 :]) for name in found]
@@ -284,7 +277,7 @@ def _listed(
     if not source.tree.exists(entry):
         return []
     there = set(below)
-    lines = [line.strip() for line in source.text(entry).splitlines() if line.strip()]
+    lines = source.lines(entry)
     listed = [_found(line, there) for line in lines]
     found = [path for path in listed if path]
     if len(found) < len(lines):
@@ -303,14 +296,14 @@ def _darknet(source: Source, notes: list[str]) -> tuple[Labels, _Splits]:
     data = {"images": "images.txt"}
     main = "obj.data" if "obj.data" in source.names else "obj.names"
     if main == "obj.data":
-        parts = [line.partition("=") for line in source.text(main).splitlines()]
+        parts = [line.partition("=") for line in source.lines(main)]
         data = {key.strip(): value.strip() for key, equals, value in parts if equals}
     names = _found(data.get("names", "obj.names"), source.names)
     if names is None:
         raise FormatError(
             f"{source.place(main)}: its list of names '{data.get('names')}' is not there."
         )
-    labels = _named(_lines(source, names), source.place(names))
+    labels = _named(source.lines(names), source.place(names))
     splits: _Splits = {}
     below = [name for name in source.names if is_picture(name)]
     for key, path in data.items():
@@ -318,10 +311,7 @@ def _darknet(source: Source, notes: list[str]) -> tuple[Labels, _Splits]:
         if file is None:
             continue
         found = [path for path, _ in _listed(source, file, below, notes)]
-        splits["val" if key == "valid" else key] = [(path, _without_folder(path)) for path in found]
+        splits["val" if key == "valid" else key] = [
+            (path, _DARKNETS.sub("", path)) for path in found
+        ]
     return labels, splits
-
-
-def _without_folder(path: str) -> str:
-    top, _, rest = path.partition("/")
-    return rest if rest and top.startswith("obj_") and top.endswith("_data") else path

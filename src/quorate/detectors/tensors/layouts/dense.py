@@ -30,6 +30,7 @@ from quorate.detectors.tensors.layouts.layout import (
 from quorate.detectors.tensors.layouts.oriented import UPRIGHT, upright
 from quorate.detectors.tensors.layouts.rows import (
     RTDETR_ROWS,
+    by_six,
     goes_on,
     mixed,
     only,
@@ -99,6 +100,8 @@ def _best_of(
 
 def by_planes(layout: Layout, graph: Graph, look: Look) -> Layout:
     """Pixels, unless all boxes lie in 0..1: TensorFlow's exports, or Ultralytics' RT-DETR."""
+    if found := by_six(layout, graph, look):
+        return found
     rows = _upright(layout, look()[layout.outputs[0]][0])
     layout = _with_logits(layout, rows[4 : 4 + len(layout.wishes.names)])
     if not relative(given(rows[:4].T)):
@@ -157,6 +160,8 @@ def _best(
 
 def by_objectness(layout: Layout, graph: Graph, look: Look) -> Layout:
     """One row for each cell is YOLOX's, still to be decoded, where a size is a logarithm."""
+    if found := by_six(layout, graph, look):
+        return found
     rows = look()[layout.outputs[0]]
     boxes = given(rows[..., :4])
     if rows.shape[1] in yolo_cells(layout.wishes.frame):

@@ -352,6 +352,10 @@ FINISHED = (
         "MMDeploy",
         resize="corner",
         normalisation=IMAGENET_LEVELS,
+        asks="`channels`, and `mean` and `std` or `scale`, as `data_preprocessor` of the model's "
+        "config has them. Faster R-CNN, RetinaNet and most: `channels: rgb` alone. RTMDet: "
+        "`channels: bgr, scale: 1, mean: [103.53, 116.28, 123.675], std: [57.375, 57.12, 58.395], "
+        "pad: 114`. YOLOX: `channels: bgr, scale: 1, mean: [0, 0, 0], std: [1, 1, 1], pad: 114`",
     ),
     Layout("yolo_nas", flat, read_listed(label=6, score=5), "YOLO-NAS, flat format"),
     Layout("yolov7_end2end", listed, read_listed(label=5, score=6), "YOLOv7 --end2end"),

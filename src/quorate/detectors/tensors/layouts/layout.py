@@ -106,6 +106,7 @@ class Layout:
     normalisation  what the network wants of a pixel
     batches        whether outputs tell the pictures of a batch apart
     settle         settles by values what names and shapes leave open, or says that they cannot
+    asks           what a spec must say of pixels, its `channels` at least, where nothing tells it
     note           what else a user should know of it
     why            what it was recognised by
     """
@@ -128,6 +129,7 @@ class Layout:
     auto: bool = True
     oriented: bool = False
     settle: Settle | None = None
+    asks: str = ""
     note: str = ""
     why: str = ""
     outputs: tuple[str, ...] = ()

@@ -14,12 +14,10 @@ TINY = 1e-7
 
 
 def upright(raw: Raw, angle: NDArray[np.floating], *, iou: float | None) -> Raw:
-    """The upright box around each oriented one, in xyxy; the best alone where `iou` is given.
+    """The upright box in xyxy around each oriented one, of centre, width and height in `raw`.
 
-    Args:
-        raw: boxes (n, 4) of centre, width and height.
-        angle: (n,), radians, by which the width is turned from the x axis.
-        iou: a box goes when its likeness to a better one of its label is at least this.
+    `angle` (n,), in radians, turns the width from the x axis. Where `iou` is given, a box goes
+    whose likeness to a better one of its label is at least that.
     """
     turned = np.asarray(angle, dtype=np.float32)
     rows = np.arange(len(turned))

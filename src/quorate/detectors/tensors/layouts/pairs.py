@@ -105,6 +105,18 @@ def by_cocos_numbers(layout: Layout, graph: Graph, look: Look) -> Layout:
     return layout
 
 
+def by_selection(layout: Layout, graph: Graph, look: Look) -> Layout:
+    """RT-DETR and D-FINE choose their queries by a TopK; conditional DETR has fixed ones."""
+    if graph.selects is None:
+        raise UndecidedError(
+            "logits and boxes of queries may be RT-DETR's or D-FINE's, whose pixels are 0..1, or "
+            "conditional DETR's, whose pixels have ImageNet's mean and deviation",
+            "say `layout: detr`; for conditional DETR also `mean: [0.485, 0.456, 0.406]` and "
+            "`std: [0.229, 0.224, 0.225]`",
+        )
+    return layout if graph.selects else of_wishes(MASKED, layout.outputs, layout.wishes)
+
+
 def columns(extra: int) -> Find:
     """Boxes (n, a, 4), and scores (n, a, c + extra) or (n, c + extra, a)."""
 
@@ -212,6 +224,13 @@ DETR = Layout(
     antialias=True,
     normalisation=Normalisation(pad=0),
 )
+MASKED = replace(
+    DETR,
+    inputs=("pixel_mask",),
+    what="deformable and conditional DETR",
+    open_resize="shortest_edge",
+    normalisation=IMAGENET,
+)
 ULTRAFACE = Layout(
     "ultraface",
     columns(1),
@@ -238,19 +257,13 @@ RAW = Layout(
 )
 PAIRS = (
     ULTRAFACE,
-    replace(
-        DETR,
-        inputs=("pixel_mask",),
-        what="deformable DETR",
-        open_resize="shortest_edge",
-        normalisation=IMAGENET,
-    ),
-    DETR,
+    MASKED,
+    replace(DETR, settle=by_selection),
     replace(
         DETR,
         find=queries(1),
         read=read_pair(one=True),
-        what="DETR, conditional DETR, YOLOS: the last logit means no object",
+        what="DETR, YOLOS: the last logit means no object",
         activation="softmax",
         open_resize="shortest_edge",
         normalisation=IMAGENET,

@@ -46,19 +46,11 @@ def recognise(
     origin: str,
     known: Sequence[Layout] = LAYOUTS,
 ) -> Layout:
-    """The layout of a graph: the one asked for, or with "auto" the first that fits.
+    """The layout of a graph: the one asked for by a name of `layouts()`, or the first that fits.
 
-    Args:
-        graph: the model's signature.
-        wishes: what else is known.
-        layout: a name of `layouts()`, or "auto".
-        look: runs the model once, on a black picture.
-        origin: the weights, for errors.
-        known: what is tried, in order; a plug-in gives its own.
-
-    Raises:
-        DetectorError: nothing fits, or two layouts do and nothing tells them apart; it says what
-            was seen and what to write.
+    `look` runs the model once, on a black picture; `known` is what is tried, in order: a plug-in
+    gives its own. DetectorError, saying what was seen and what to write, where nothing fits, or
+    two layouts do and nothing tells them apart.
     """
     own = known is not LAYOUTS
     told = layout if layout != "auto" else None if own else _by_metadata(graph)
@@ -69,7 +61,7 @@ def recognise(
     if found is None and any(not t.shape or None in t.shape[1:] for t in graph.outputs):
         values = look()
         outputs = tuple(Tensor(t.name, values[t.name].shape, t.kind) for t in graph.outputs)
-        seen = Graph(graph.inputs, outputs, graph.metadata)
+        seen = replace(graph, outputs=outputs)
         found = _first(choice, seen, wishes, forced=told is not None)
     if found is None:
         raise _unknown(seen, wishes, layout=layout, origin=origin, own=own)

@@ -80,6 +80,7 @@ def rows_of_six(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> F
         names = len(wishes.names)
         count = yolo_cells(wishes.frame)
         anchors = count if columns == 6 and names == 2 else {3 * cell for cell in count} | count
+        # Six columns of as many rows are a dense head's too, which looks at the values.
         dense = rows in anchors and (columns > 6 or names in (1, 2))
         if forced or (rows <= FEW_ROWS and not dense):
             return (tensor.name, *prototypes(graph, wishes, columns - 6))
@@ -119,6 +120,27 @@ def by_rows(layout: Layout, graph: Graph, look: Look) -> Layout:
             "say which: `layout: centernet`, or `layout: yolov10`",
         )
     return layout
+
+
+def by_six(layout: Layout, graph: Graph, look: Look) -> Layout | None:
+    """Rows of boxes that are found already, where a dense head's shape is theirs too; else None.
+
+    Their labels are whole numbers, and their scores fall from row to row. Where all of it is
+    zeros, or the scores do not fall, a dense head may give such numbers as well.
+    """
+    found = rows_of_six(layout, graph, layout.wishes, forced=True)
+    if not found or (rows := np.asarray(look()[found[0]])).shape[1] > FEW_ROWS:
+        return None
+    score, label = rows[0, :, 4], rows[0, :, 5]
+    if not set(np.unique(label).tolist()) <= set(range(len(layout.wishes.names))):
+        return None
+    if not (score[0] > score[-1] and (np.diff(score) <= 0).all()):
+        raise UndecidedError(
+            f"the output's {rows.shape[1]} rows may be boxes that are found already, each with its "
+            f"score and label, or be one for each cell of the network ({layout.name})",
+            f"say which: `layout: yolov10` for boxes that are found, or `layout: {layout.name}`",
+        )
+    return by_rows(of_wishes(ROWS[0], found, layout.wishes), graph, look)
 
 
 def read_quarters(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: float) -> Raw:

@@ -1,0 +1,140 @@
+"""Where files lie, in a pod and in the bucket of the artifact repository, and how they get there.
+
+    PREFIX/work/…          the work folder (`steps/work.py`), file by file
+    PREFIX/results/…       what publish wrote
+    PREFIX/checkpoints/…   finished parts of detectors that are still at work
+
+A path below /scratch is the same as the key below PREFIX, so each step finds the work folder as
+on one machine. PREFIX is {namespace}/{cvat-output-path}/{name of the workflow}.
+
+Argo brings artifacts to a pod and takes them from it. They name keys only: bucket, endpoint and
+credentials are the artifact repository's. (Where an artifact names a bucket but no endpoint, Argo
+silently uses the repository's own bucket.) Nothing is packed: the objects are the files. A folder's
+key ends in "/".
+"""
+
+from __future__ import annotations
+
+from hera.workflows import Artifact, GitArtifact, NoneArchiveStrategy, RawArtifact, S3Artifact
+from hera.workflows.models import ArtifactGC, SecretKeySelector
+
+from quorate.errors import SpecError
+from quorate.spec import Detector, EnsembleSpec, Git
+
+PREFIX = "{{workflow.namespace}}/{{workflow.parameters.cvat-output-path}}/{{workflow.name}}"
+"""Of the workflow that a person started; its children get it as the parameter `run`."""
+RUN = "{{inputs.parameters.run}}"
+"""The same, inside a template that a child may run as well."""
+SHARD = "{{inputs.parameters.shard}}"
+OF_SHARD = f"shards/{SHARD}"
+"""The shard at work, below the work folder."""
+
+SCRATCH = "/scratch"
+WORK = f"{SCRATCH}/work"
+RESULTS = f"{SCRATCH}/results"
+GIVEN = f"{SCRATCH}/spec.yaml"
+"""The spec as it was rendered; prepare resolves it into the work folder."""
+RESOLVED = f"{WORK}/spec.yaml"
+GIT = f"{SCRATCH}/git"
+IMAGES = f"{SCRATCH}/images"
+
+
+def taken(name: str, inside: str, *, run: str = PREFIX, optional: bool = False) -> Artifact:
+    """A file below PREFIX as input, or a folder where `inside` ends in "/", below /scratch."""
+    path = f"{SCRATCH}/{inside}".rstrip("/")
+    return S3Artifact(name=name, key=f"{run}/{inside}", path=path, optional=optional or None)
+
+
+def of_shard() -> list[Artifact]:
+    """What every step over a shard needs of the work folder."""
+    images = f"{OF_SHARD}/images.json"
+    found = {"spec": "spec.yaml", "plan": "plan.json", "images": images}
+    return [taken(name, f"work/{inside}", run=RUN) for name, inside in found.items()]
+
+
+def left(
+    name: str, inside: str, *, run: str = RUN, optional: bool = False, passing: bool = False
+) -> Artifact:
+    """A folder below /scratch as output, below PREFIX; `passing`: deleted with the workflow.
+
+    An optional one may be missing. What a failed container wrote is kept too.
+    """
+    return S3Artifact(
+        name=name,
+        key=f"{run}/{inside}/",
+        path=f"{SCRATCH}/{inside}",
+        archive=NoneArchiveStrategy(),
+        optional=optional or None,
+        artifact_gc=ArtifactGC(strategy="OnWorkflowDeletion" if passing else "Never"),
+    )
+
+
+def spec(text: str) -> Artifact:
+    """The spec, written in the template itself."""
+    return RawArtifact(name="spec", data=text, path=GIVEN)
+
+
+def git(source: Git) -> Artifact:
+    """A repository, cloned."""
+    user, password = (
+        SecretKeySelector(name=source.secret, key=key) if source.secret else None
+        for key in ("username", "password")
+    )
+    return GitArtifact(
+        name="git",
+        path=GIT,
+        repo=source.repo,
+        revision=source.revision,
+        depth=1 if source.revision == "HEAD" else None,
+        username_secret=user,
+        password_secret=password,
+    )
+
+
+def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, S3Artifact]:
+    """A detector's files in the repository's bucket, by the field of the spec that names them.
+
+    Argo fetches these before the detector starts; the step itself reads one elsewhere in S3.
+    Raises SpecError for a file that no pod could read.
+    """
+    settings = ensemble.workflow
+    if settings.git and settings.git.path:
+        return {}  # the files are known only when the run starts
+    found: dict[str, S3Artifact] = {}
+    for field in type(detector).model_fields:
+        location = getattr(detector, field)
+        if not isinstance(location, str) or location not in detector.files:
+            continue
+        if not location.startswith("s3://"):
+            raise SpecError(
+                f"{detector.name}: {field}: {location} is on this machine: no pod can read it.",
+                hint="`quorate submit --upload` uploads it; or copy it to S3 and write "
+                "s3://BUCKET/KEY",
+            )
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        if bucket == settings.bucket:
+            name = key.rstrip("/").rpartition("/")[2]
+            path = f"{SCRATCH}/weights/{detector.name}/{name}"
+            if any(one.path == path for one in found.values()):
+                raise SpecError(
+                    f"{detector.name}: two of its files are called {name}; in its pod they lie "
+                    "side by side."
+                )
+            found[field] = S3Artifact(name=field.replace("_", "-"), key=key, path=path)
+        elif detector.kind == "container":
+            raise SpecError(
+                f"{detector.name}: {field}: {location} is not in the cluster's own bucket, and a "
+                "container that is not ours has no keys for another.",
+                hint=f"set `workflow: {{bucket: {bucket}}}` if it is the artifact repository's",
+            )
+    return found
+
+
+def as_in_pods(ensemble: EnsembleSpec) -> EnsembleSpec:
+    """The spec that steps read: with the paths that artifacts have in their pod."""
+    detectors = tuple(
+        one.model_copy(update={field: file.path for field, file in weights(ensemble, one).items()})
+        for one in ensemble.detectors
+    )
+    data = ensemble.data if ensemble.data and ensemble.data.startswith("s3://") else None
+    return ensemble.model_copy(update={"detectors": detectors, "data": data})

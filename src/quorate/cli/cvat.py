@@ -1,0 +1,142 @@
+"""quorate cvat: annotate a task of a CVAT server, and take that back."""
+
+from __future__ import annotations
+
+import argparse
+
+from quorate import TYPE_CHECKING
+from quorate.cli.arguments import count
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from quorate.cvat import Annotated, Client, Published
+
+
+def add_commands(commands: Any) -> None:
+    """Add this group's commands."""
+    cvat = commands.add_parser("cvat")
+    below = cvat.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = below.add_parser(
+        "run",
+        help="let an ensemble annotate a task, a job or a project",
+        description="Download the pictures of a task, run an ensemble on them here, and create its "
+        "boxes in the task, beside what people drew. The same command again goes on where a killed "
+        "one stopped, and creates no box twice. Who you are is told by CVAT_ACCESS_TOKEN (a "
+        "personal access token), or CVAT_USERNAME and CVAT_PASSWORD.",
+    )
+    run.add_argument("place", metavar="TASK", help="12, job:34, project:5, or an address in CVAT")
+    run.add_argument("spec", help="spec file (YAML); its `data` is not used")
+    run.add_argument("-o", "--out", help="folder for the results (default: out/cvat-task-12)")
+    run.add_argument("--frames", metavar="RANGES", help="frames such as 0-99,150; default: all")
+    run.add_argument(
+        "--replace",
+        action="store_true",
+        help="let boxes that earlier runs of this ensemble made make way; those that somebody "
+        "touched stay",
+    )
+    run.add_argument(
+        "--add-labels",
+        action="store_true",
+        help="add labels of the spec that the task lacks, and the attributes votes, confidence "
+        "and run",
+    )
+    run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
+    _add_server(run)
+    run.set_defaults(command=_run)
+
+    undo = below.add_parser(
+        "undo",
+        help="delete what a run created",
+        description="Delete the boxes that a run created and that nobody has touched since.",
+    )
+    undo.add_argument("run", metavar="RUN", help="the name that the run told at its end")
+    undo.add_argument(
+        "--task", type=count, help="its task, where the run was made on another machine"
+    )
+    _add_server(undo)
+    undo.set_defaults(command=_undo)
+
+
+def _add_server(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--server", help="address of CVAT (default: the task's, or CVAT_URL)")
+    command.add_argument("--org", help="organization (default: CVAT_ORGANIZATION)")
+    command.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def _client(arguments: argparse.Namespace, server: str | None) -> Client:
+    from quorate.cvat import Client
+
+    return Client.connect(arguments.server or server, organization=arguments.org)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from quorate.cli.output import note, notes, print_json, progress_bars
+    from quorate.cli.summary import print_summary
+    from quorate.cvat import annotate
+    from quorate.cvat.task import Place
+    from quorate.ensemble import DetectionEnsemble
+
+    place = Place.parse(arguments.place)
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    client = _client(arguments, place.server)
+    note(f"{client.server}: CVAT {client.version()}, {place}")
+    with progress_bars() as progress:
+        done = annotate(
+            place,
+            ensemble,
+            client=client,
+            out=arguments.out,
+            frames=arguments.frames,
+            replace=arguments.replace,
+            add_labels=arguments.add_labels,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    if arguments.json:
+        print_json([_told(one) for one in done])
+        return
+    for one in done:
+        print_summary(one.summary, import_next=False)
+        notes(one.published.notes)
+        note(_sentence(f"task {one.task}", one.published))
+        if one.published.earlier:
+            note(
+                f"          {one.published.earlier:,} other boxes of earlier runs are there; "
+                "--replace lets them make way"
+            )
+        if one.published.created:
+            note(f"look:     {client.server}/tasks/{one.task}")
+            note(f"undo:     quorate cvat undo {one.published.run} --server {client.server}")
+
+
+def _undo(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from quorate.cli.output import note, print_json
+    from quorate.cvat import undo
+
+    client = _client(arguments, None) if arguments.task or arguments.server else None
+    done = undo(arguments.run, task=arguments.task, client=client)
+    if arguments.json:
+        print_json(asdict(done))
+        return
+    note(_sentence(arguments.run, done))
+
+
+def _told(one: Annotated) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"task": one.task, **asdict(one.published), "files": list(one.summary.files)}
+
+
+def _sentence(who: str, done: Published) -> str:
+    parts = {
+        "created": done.created,
+        "there already": done.there,
+        "of earlier runs removed" if done.created or done.there else "removed": done.removed,
+        "stay, for somebody has changed them": done.touched,
+    }
+    told = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    return f"{who}: boxes: {told or 'none'}"

@@ -1,0 +1,48 @@
+"""A CVAT server and ensembles.
+
+Annotating a task from here: read `client` (how the server is asked), `task` (what a task, job or
+project holds), `pictures` (its frames as a data set), `shapes` (boxes as CVAT's API takes them),
+`publishing` (creating, replacing and undoing them) and `run`, which does it all.
+
+Where CVAT asks: `functions` is an ensemble as a function of CVAT's; `nuclio` serves such functions
+to CVAT's dialog, `auto_annotation` gives them to CVAT's own SDK and command line (`function` is the
+module to name).
+
+What is said of servers here was seen on CVAT 2.15 to 2.73, or read in their public source.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "auto_annotation": ("DetectionFunction", "detection_function"),
+    "client": ("Client",),
+    "publishing": ("Published",),
+    "run": ("Annotated", "annotate", "undo"),
+}
+
+__all__ = [
+    "Annotated",
+    "Client",
+    "DetectionFunction",
+    "Published",
+    "annotate",
+    "detection_function",
+    "undo",
+]
+
+if TYPE_CHECKING:
+    from quorate.cvat.auto_annotation import DetectionFunction, detection_function
+    from quorate.cvat.client import Client
+    from quorate.cvat.publishing import Published
+    from quorate.cvat.run import Annotated, annotate, undo
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"quorate.cvat.{home}"), name)
+    raise AttributeError(f"module 'quorate.cvat' has no attribute '{name}'")

@@ -1,0 +1,241 @@
+"""How a CVAT server is asked: its REST API over HTTP, with tries again and errors in sentences."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import urllib3
+
+from quorate._version import __version__
+from quorate.detectors.remote.client import Busy, retry_after, retrying, short
+from quorate.detectors.remote.timed import pool_manager
+from quorate.errors import AccessError, InputError, ServerError
+
+T = TypeVar("T")
+TRIES = 4
+"""How many more times a request is sent that may be sent twice."""
+BUSY = (429, 502, 503, 504)
+LARGEST = 1 << 31
+"""Bytes of an answer; more is not read."""
+PAGE = 100
+SECONDS = 60.0
+SLOW = 900.0
+"""Seconds for requests on whole jobs' annotations: 100,000 shapes take a server minutes."""
+
+
+class _Page(msgspec.Struct):
+    results: list[msgspec.Raw]
+    next: str | None = None
+
+
+class _About(msgspec.Struct):
+    version: str
+
+
+@dataclass
+class Client:
+    """A CVAT server and who asks it. Calls may come from any thread.
+
+    server        such as https://cvat.example.org
+    headers       sent with every request; they hold the secret
+    organization  the short name of the organization that the tasks belong to; None for one's own
+    """
+
+    server: str
+    headers: Mapping[str, str] = field(repr=False)
+    organization: str | None = None
+    _pool: urllib3.PoolManager = field(
+        default_factory=lambda: pool_manager(maxsize=8, block=True), repr=False
+    )
+
+    @classmethod
+    def connect(
+        cls,
+        server: str | None = None,
+        *,
+        access_token: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        organization: str | None = None,
+    ) -> Self:
+        """A client of a server; what is not given is taken from the environment.
+
+        Args:
+            server: its address; else CVAT_URL.
+            access_token: a personal access token, of a person's settings page (CVAT 2.45 and
+                later); else CVAT_ACCESS_TOKEN.
+            username: with `password`, instead of a token; else CVAT_USERNAME and CVAT_PASSWORD.
+            password: see `username`.
+            organization: else CVAT_ORGANIZATION.
+
+        Raises:
+            InputError: no address, or one that is none.
+            AccessError: nothing says who asks.
+        """
+        address = server or os.environ.get("CVAT_URL", "")
+        if not address:
+            raise InputError(
+                "No CVAT server is named.",
+                hint="give the task's address, --server, or set CVAT_URL=https://cvat.example.org",
+            )
+        split = urlsplit(address if "//" in address else f"https://{address}")
+        if split.scheme not in ("http", "https") or not split.hostname:
+            raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
+        token = access_token or os.environ.get("CVAT_ACCESS_TOKEN")
+        user = username or os.environ.get("CVAT_USERNAME")
+        word = password or os.environ.get("CVAT_PASSWORD")
+        if token:
+            who = {"Authorization": f"Bearer {token}"}
+        elif user and word:
+            who = urllib3.make_headers(basic_auth=f"{user}:{word}")
+            who = {"Authorization": who["authorization"]}
+        else:
+            raise AccessError(
+                f"{split.hostname}: nothing says who you are.",
+                hint="set CVAT_ACCESS_TOKEN to a personal access token (CVAT: your name, Profile, "
+                "Security), or CVAT_USERNAME and CVAT_PASSWORD",
+            )
+        who |= {"Accept": "application/vnd.cvat+json", "User-Agent": f"quorate/{__version__}"}
+        organization = organization or os.environ.get("CVAT_ORGANIZATION")
+        if organization:
+            who["X-Organization"] = organization
+        base = f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
+        return cls(base, who, organization)
+
+    def version(self) -> str:
+        """The server's version; InputError where nothing there answers as CVAT does."""
+        return self.get("server/about", _About).version
+
+    def get(self, path: str, kind: type[T], *, slow: bool = False, **query: Any) -> T:
+        """What is at a path below `/api/`, as a value of a kind."""
+        body = retrying(
+            lambda: self._asked("GET", path, query, slow=slow), retries=TRIES, origin=self.server
+        )
+        return self._read(body, kind, path)
+
+    def all(self, path: str, kind: type[T], **query: Any) -> Iterator[T]:
+        """Every item of a list that comes in pages."""
+        page = 1
+        while True:
+            got = self.get(path, _Page, page=page, page_size=PAGE, **query)
+            for raw in got.results:
+                yield self._read(raw, kind, path)
+            if got.next is None:
+                return
+            page += 1
+
+    def content(self, path: str, **query: Any) -> bytes:
+        """The bytes of a file at a path, such as a frame's picture."""
+        return retrying(
+            lambda: self._asked("GET", path, query, slow=True), retries=TRIES, origin=self.server
+        )
+
+    def send(self, method: str, path: str, body: Any, kind: type[T], **query: Any) -> T:
+        """Send a request that changes something, once.
+
+        Raises ServerError where it is not known whether it was carried out.
+        """
+        try:
+            answer = self._asked(method, path, query, body=msgspec.json.encode(body), slow=True)
+        except Busy as busy:
+            raise ServerError(f"{self.server}: {busy.reason}.", hint=busy.hint) from None
+        return self._read(answer or b"null", kind, path)
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        body: bytes | None = None,
+        slow: bool = False,
+    ) -> bytes:
+        url = f"{self.server}/api/{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
+        try:
+            answer = self._pool.request(
+                method,
+                url,
+                headers=headers,
+                body=body,
+                timeout=SLOW if slow else SECONDS,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            data = answer.read(LARGEST, decode_content=True)
+            answer.release_conn()
+        except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
+            raise Busy(
+                short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
+            ) from None
+        status, said = answer.status, _reason(data)
+        if status < 300:
+            return data
+        if status in BUSY or status >= 500:
+            raise Busy(
+                f"it answers {status} ({said})" if said else f"it answers {status}",
+                wait=retry_after(answer.headers.get("Retry-After")),
+            )
+        raise self._refused(path, status, said, answer.headers.get("Location", ""))
+
+    def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
+        what = path.rstrip("/").replace("/", " ")
+        if status < 400:
+            return InputError(
+                f"{self.server}: leads elsewhere, to {short(location) or 'nowhere'}.",
+                hint="give that address if it is CVAT's: credentials are not sent on",
+            )
+        if status == 401:
+            return AccessError(
+                f"{self.server}: does not know you ({said or 'HTTP 401'}).",
+                hint="is the token expired or revoked, or the password another?",
+            )
+        if status == 403:
+            of = f" in the organization '{self.organization}'" if self.organization else ""
+            return AccessError(
+                f"{self.server}: you may not do that with {what}{of} ({said or 'HTTP 403'}).",
+                hint="ask its owner, or name the organization that it belongs to (--org)",
+            )
+        if status == 404:
+            return InputError(
+                f"{self.server}: there is no {what}, or you may not see it.",
+                hint="is it in an organization? Name that with --org",
+            )
+        return InputError(f"{self.server}: refuses {what}: {said or f'HTTP {status}'}.")
+
+    def _read(self, body: bytes | msgspec.Raw, kind: type[T], path: str) -> T:
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{self.server}/api/{path}: is not answered as CVAT answers ({error}).",
+                hint="is this the address of a CVAT server, 2.15 or later?",
+            ) from None
+
+
+def _reason(body: bytes) -> str:
+    """What an error's body says: CVAT has text, lists of text, or fields with lists of text."""
+
+    def flat(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                for text in flat(inner):
+                    yield text if key in ("detail", "non_field_errors") else f"{key}: {text}"
+        elif isinstance(value, list):
+            for inner in value:
+                yield from flat(inner)
+
+    try:
+        told = [*flat(msgspec.json.decode(body[: 1 << 16]))]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = body[:600].decode("utf-8", "replace")
+        told = [] if "<html" in text.lower() else [text]
+    return short("; ".join(told[:3]))

@@ -1,0 +1,300 @@
+"""Creating shapes in the jobs of a task, replacing those of earlier runs, and undoing a run.
+
+What people drew stays: nothing is deleted that a run did not make, or that somebody has touched
+since. What a run made is told by the label attribute 'run' where labels declare it, else by the
+run's journal on this machine, which has the shapes' ids.
+
+The same shape (`Key`) is never created twice in a job. So a publish that failed can be repeated:
+what is there already is not sent again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from quorate.cvat.client import Client
+from quorate.cvat.shapes import Key, Shape, digest, maker, run_specs
+from quorate.cvat.task import Job, Label, Task
+from quorate.errors import InputError, ServerError
+from quorate.storage import write_bytes
+from quorate.storage.owner import owned
+
+AT_ONCE = 5000
+"""Shapes in one request: of 100 each, 5,000 took a real server 24 times as long as at once."""
+TRIES = 4
+FIRST_WAIT = 1.0
+
+
+class Journal(msgspec.Struct):
+    """What a run made on a server.
+
+    task   its number
+    made   by job, the id of each shape and the digest of its form
+    """
+
+    run: str
+    ensemble: str
+    server: str
+    task: int
+    made: dict[int, dict[int, str]] = {}
+
+
+class _Drawn(msgspec.Struct):
+    shapes: list[Shape] = []
+
+
+@dataclass
+class Published:
+    """What publishing did, in shapes.
+
+    run      the name of the run; `quorate cvat undo` takes it
+    created  how many are new
+    there    how many were there already
+    removed  how many of earlier runs were replaced
+    touched  how many of earlier runs stay, for somebody changed them
+    earlier  how many of earlier runs are there beside
+    """
+
+    run: str
+    created: int = 0
+    there: int = 0
+    removed: int = 0
+    touched: int = 0
+    earlier: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def run_name(ensemble: str) -> str:
+    """A name for a new run: the ensemble's, the time, and what tells apart those of one second."""
+    return f"{ensemble}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def ensemble_of(run: str) -> str:
+    """The ensemble's name in a run's."""
+    return run.rsplit("-", 3)[0]
+
+
+def publish(
+    client: Client,
+    task: Task,
+    wanted: Mapping[int, Sequence[Shape]],
+    journal: Journal,
+    *,
+    replace: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Published:
+    """Create shapes in a task's jobs, those that are not there yet.
+
+    Args:
+        client: the server.
+        task: the task; only its jobs are touched, and of them only its frames.
+        wanted: the shapes of each frame, by its number.
+        journal: of this run; what is created is written into it, job by job.
+        replace: whether shapes that earlier runs of the same ensemble made, on the task's frames,
+            and that nobody touched since, go where they are not among the wanted.
+        progress: told how many shapes are done.
+
+    Raises:
+        ServerError: the server went away. What was created is in the journal, or is found on the
+            server by the next call.
+    """
+    frames = {frame.number for frame in task.frames}
+    known = journals(client.server, task.id)
+
+    def earlier(run: str) -> bool:
+        return run != journal.run and ensemble_of(run) == journal.ensemble
+
+    result = Published(journal.run)
+    total, done = sum(len(shapes) for shapes in wanted.values()), 0
+    seen: set[int] = set()
+    for job in task.jobs:
+        own = [n for n in range(job.start_frame, job.stop_frame + 1) if n in frames]
+        here = [shape for number in own for shape in wanted.get(number, ())]
+        drawn = [shape for shape in _drawn(client, job) if shape.frame in frames]
+        ours, touched = _made(drawn, job, task.labels, known, earlier)
+        result.touched += touched
+        keys = {Key.of(shape) for shape in drawn}
+        missing = [shape for shape in here if Key.of(shape) not in keys]
+        # A frame that two jobs share is counted once.
+        fresh = {n for n in own if n not in seen}
+        result.there += sum(shape.frame in fresh for shape in here) - sum(
+            shape.frame in fresh for shape in missing
+        )
+        result.created += sum(shape.frame in fresh for shape in missing)
+        for start in range(0, len(missing), AT_ONCE):
+            _create(client, job, missing[start : start + AT_ONCE], journal, task.labels)
+            progress(done + start, total)
+        still = {Key.of(shape) for shape in here}
+        old = [shape for shape in ours if Key.of(shape) not in still]
+        if replace:
+            _delete(client, job, old)
+            result.removed += sum(shape.frame in fresh for shape in old)
+        else:
+            result.earlier += sum(shape.frame in fresh for shape in old)
+        seen |= fresh
+        done += sum(shape.frame in fresh for shape in here)
+        progress(done, total)
+    return result
+
+
+def undo(
+    client: Client, journal: Journal, jobs: Iterable[Job], labels: Sequence[Label]
+) -> Published:
+    """Delete the shapes that a run made and that nobody touched since."""
+    result = Published(journal.run)
+    for job in jobs:
+        ours, touched = _made(
+            _drawn(client, job), job, labels, [journal], lambda run: run == journal.run
+        )
+        _delete(client, job, ours)
+        result.removed += len(ours)
+        result.touched += touched
+    return result
+
+
+def _drawn(client: Client, job: Job) -> list[Shape]:
+    return client.get(f"jobs/{job.id}/annotations", _Drawn, slow=True).shapes
+
+
+def _made(
+    drawn: Iterable[Shape],
+    job: Job,
+    labels: Iterable[Label],
+    known: Iterable[Journal],
+    meant: Callable[[str], bool],
+) -> tuple[list[Shape], int]:
+    """The shapes that runs made and nobody touched, and how many somebody did touch.
+
+    `meant` says of a run's name whether it is one of those asked for.
+    """
+    specs = run_specs(labels)
+    by_id = {i: (one.run, form) for one in known for i, form in one.made.get(job.id, {}).items()}
+    ours, touched = [], 0
+    for shape in drawn:
+        made = maker(shape, specs) or by_id.get(shape.id or 0)
+        if made is None or not meant(made[0]):
+            continue
+        if digest(shape, specs) == made[1]:
+            ours.append(shape)
+        else:
+            touched += 1
+    return ours, touched
+
+
+def _create(
+    client: Client,
+    job: Job,
+    missing: Sequence[Shape],
+    journal: Journal,
+    labels: Sequence[Label],
+) -> None:
+    """Create shapes; where the answer is lost, look first what arrived before sending again."""
+    wait = FIRST_WAIT
+    for left in range(TRIES, -1, -1):
+        try:
+            body = {"version": 0, "tags": [], "tracks": [], "shapes": missing}
+            made = client.send(
+                "PATCH", f"jobs/{job.id}/annotations", body, _Drawn, action="create"
+            ).shapes
+            _write(journal, job, made, labels)
+            return
+        except ServerError:
+            if not left:
+                raise
+            time.sleep(wait)
+            wait *= 2
+            there = {Key.of(shape): shape for shape in _drawn(client, job)}
+            arrived = [there[k] for k in map(Key.of, missing) if k in there]
+            _write(journal, job, arrived, labels)
+            missing = [shape for shape in missing if Key.of(shape) not in there]
+            if not missing:
+                return
+
+
+def _delete(client: Client, job: Job, shapes: Sequence[Shape]) -> None:
+    """Delete shapes; to delete what is gone already does nothing."""
+    for start in range(0, len(shapes), AT_ONCE):
+        body = {"version": 0, "tags": [], "tracks": [], "shapes": shapes[start : start + AT_ONCE]}
+        for left in range(TRIES, -1, -1):
+            try:
+                client.send(
+                    "PATCH", f"jobs/{job.id}/annotations", body, msgspec.Raw, action="delete"
+                )
+                break
+            except ServerError:
+                if not left:
+                    raise
+                time.sleep(FIRST_WAIT)
+
+
+def _write(journal: Journal, job: Job, made: Iterable[Shape], labels: Iterable[Label]) -> None:
+    kept, specs = journal.made.setdefault(job.id, {}), run_specs(labels)
+    kept.update({shape.id: digest(shape, specs) for shape in made if shape.id is not None})
+    write_bytes(_place(journal.server, journal.task, journal.run), msgspec.json.encode(journal))
+
+
+def lock(server: str, task: int) -> AbstractContextManager[None]:
+    """Let no other process of this machine write to a task; BusyError where one does."""
+    return owned(_folder(server) / str(task) / "lock", of=Path(f"task {task} of {server}"))
+
+
+def _folder(server: str) -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "quorate" / "cvat" / urlsplit(server).netloc.replace(":", "_")
+
+
+def _place(server: str, task: int, run: str) -> Path:
+    place = _folder(server) / str(task) / f"{run}.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def journals(server: str, task: int) -> list[Journal]:
+    """The journals of a task's runs that lie on this machine, the oldest first."""
+    return [_read(place) for place in sorted((_folder(server) / str(task)).glob("*.json"))]
+
+
+def find(run: str, server: str | None) -> Journal:
+    """The journal of a run; InputError where this machine has none, or several servers have."""
+    root = _folder(server or "https://x").parent if server is None else _folder(server)
+    found = [*root.glob(f"{'*/' if server is None else ''}*/{run}.json")]
+    if not found:
+        raise InputError(
+            f"There is no run '{run}' in {root}.",
+            hint="name the task too (--task 12): shapes whose label has an attribute 'run' are "
+            "found by it",
+        )
+    if len(found) > 1:
+        raise InputError(f"The run '{run}' is on several servers.", hint="name one with --server")
+    return _read(found[0])
+
+
+def _read(place: Path) -> Journal:
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=Journal)
+    except (msgspec.DecodeError, OSError) as error:
+        raise InputError(f"{place}: is no journal of a run ({error}).") from None
+
+
+def forget(journal: Journal) -> None:
+    """Remove the journal of a run that was undone."""
+    _place(journal.server, journal.task, journal.run).unlink(missing_ok=True)
+
+
+def tally(results: Iterable[Published]) -> Counter[str]:
+    """The numbers of several tasks together."""
+    total: Counter[str] = Counter()
+    for one in results:
+        for name in ("created", "there", "removed", "touched", "earlier"):
+            total[name] += getattr(one, name)
+    return total

@@ -1,0 +1,206 @@
+"""The whole way: a task's pictures to an ensemble that runs here, and its boxes into the task."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quorate.annotations import Annotations
+from quorate.cvat.client import Client
+from quorate.cvat.pictures import check_labels, download
+from quorate.cvat.publishing import (
+    Journal,
+    Published,
+    find,
+    forget,
+    lock,
+    publish,
+    run_name,
+)
+from quorate.cvat.publishing import undo as undo_published
+from quorate.cvat.shapes import ADDED, by_frame, shapes
+from quorate.cvat.task import Place, Task, tasks
+from quorate.ensemble import DetectionEnsemble
+from quorate.errors import AccessError, QuorateError
+from quorate.progress import Progress, silent
+from quorate.spec import EnsembleSpec
+from quorate.steps import Summary, Work
+from quorate.steps.findings import Findings
+from quorate.steps.results import Results
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What was done to one task.
+
+    task       its number
+    published  what became of its shapes
+    summary    what the run says of itself
+    """
+
+    task: int
+    published: Published
+    summary: Summary
+
+
+def annotate(
+    place: str | Place,
+    ensemble: DetectionEnsemble,
+    *,
+    client: Client | None = None,
+    out: str | Path | None = None,
+    frames: str | None = None,
+    replace: bool = False,
+    add_labels: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> list[Annotated]:
+    """Let an ensemble annotate a task, a job, or each task of a project; one `Annotated` a task.
+
+    The pictures are downloaded, the ensemble runs here, and its boxes are created beside what
+    people drew. The same call again goes on where a killed one stopped, and creates no box twice.
+
+    Args:
+        place: such as 12, 'job:34', 'project:5', or an address in CVAT.
+        ensemble: its `data` is not used; the labels are the task's.
+        client: default: of the place's address and the environment, see `Client.connect`.
+        out: folder for pictures and results; default: `out/cvat-task-12`. Of a project each task
+            has a folder below it.
+        frames: ranges such as '0-99,150' of a task's frames, as the API numbers them.
+        replace: whether shapes that earlier runs of this ensemble made, and that nobody touched
+            since, make way.
+        add_labels: whether labels of the spec that the task lacks are added to it, and to the
+            labels the attributes 'votes', 'confidence' and 'run'.
+        workers: threads; default: one for each processor.
+        progress: told how far it is.
+
+    Raises:
+        LabelError: labels that do not fit, before any work.
+        InputError: nothing to annotate there.
+        AccessError, ServerError: the server refuses, or does not answer.
+        BusyError: another run of this machine is at work on the task.
+        QuorateError: what `DetectionEnsemble.run` raises.
+    """
+    place = Place.parse(place) if isinstance(place, str) else place
+    client = client or Client.connect(place.server)
+    done = []
+    for task in tasks(client, place):
+        if add_labels:
+            task = _with_labels(client, task, ensemble, place)
+        check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
+        task = task.only(frames)
+        folder = Path(out or "out") / (
+            f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
+        )
+        with lock(client.server, task.id):
+            done.append(_annotate(client, task, ensemble, folder, replace, workers, progress))
+    return done
+
+
+def _annotate(
+    client: Client,
+    task: Task,
+    ensemble: DetectionEnsemble,
+    folder: Path,
+    replace: bool,
+    workers: int | None,
+    progress: Progress,
+) -> Annotated:
+    pictures = download(
+        client,
+        task,
+        folder / "task",
+        progress=lambda done, total: progress("download", done, total),
+    )
+    summary = ensemble.run(pictures.folder, folder, workers=workers, progress=progress)
+    kept, results = decided(ensemble, Work(folder / "work"))
+    journal = Journal(run_name(ensemble.name), ensemble.name, client.server, task.id)
+    frames = {image.id: pictures.frames[image.name].number for image in results.images}
+    found = shapes(kept, results.labels, task.labels, frames, run=journal.run)
+    published = publish(
+        client,
+        task,
+        by_frame(found),
+        journal,
+        replace=replace,
+        progress=lambda done, total: progress("publish", done, total),
+    )
+    published.notes += task.notes
+    return Annotated(task.id, published, summary)
+
+
+def decided(ensemble: EnsembleSpec, work: Work) -> tuple[Annotations, Results]:
+    """What a run here decided and would publish, as shapes, and what its steps left."""
+    results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
+    kept = Findings.of(results, ensemble).kept
+    asked = ensemble.publish
+    annotations = Annotations.from_detections(
+        kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance
+    )
+    return annotations, results
+
+
+def undo(name: str, *, task: int | None = None, client: Client | None = None) -> Published:
+    """Delete what a run created and nobody touched since.
+
+    Args:
+        name: the run's, as `Published.run` tells it.
+        task: its task, where the run was made on another machine.
+        client: default: of the environment.
+
+    Raises:
+        InputError: no run of that name is known here, and no task is named.
+        AccessError, ServerError: the server refuses, or does not answer.
+    """
+    if task is None:
+        journal = find(name, client.server if client else None)
+    else:
+        client = client or Client.connect()
+        with contextlib.suppress(QuorateError):
+            journal = find(name, client.server)
+            task = journal.task
+        journal = Journal(name, "", client.server, task)
+    client = client or Client.connect(journal.server)
+    whole = next(tasks(client, Place("task", journal.task)))
+    with lock(client.server, whole.id):
+        result = undo_published(client, journal, whole.jobs, whole.labels)
+    forget(journal)
+    return result
+
+
+def _with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place) -> Task:
+    """The task with the labels and attributes that the ensemble gives, added where they lack."""
+    known = {label.name: label for label in task.labels}
+    change: list[dict[str, Any]] = []
+    for name in dict.fromkeys((*ensemble.labels, *known)):
+        label = known.get(name)
+        if label is not None and name not in ensemble.labels and ensemble.labels:
+            continue
+        lacking = [a for a in ADDED if label is None or a not in {s.name for s in label.attributes}]
+        if label is None or lacking:
+            head = {"name": name} if label is None else {"id": label.id, "name": name}
+            change.append(head | {"attributes": [_attribute(a) for a in lacking]})
+    if not change:
+        return task
+    owner = f"projects/{task.project}" if task.project else f"tasks/{task.id}"
+    try:
+        client.send("PATCH", owner, {"labels": change}, dict)
+    except AccessError as error:
+        raise AccessError(
+            f"You may not change the labels of {owner[:-1].replace('s/', ' ')} ({error.message})",
+            hint="ask its owner to add them, or leave --add-labels away",
+        ) from None
+    return next(tasks(client, place if place.what != "project" else Place("task", task.id)))
+
+
+def _attribute(name: str) -> dict[str, Any]:
+    default = "" if name == "run" else "1"
+    return {
+        "name": name,
+        "mutable": False,
+        "input_type": "text",
+        "default_value": default,
+        "values": [default],
+    }

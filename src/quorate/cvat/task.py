@@ -1,0 +1,248 @@
+"""What a task, a job or a project of a CVAT server holds, as far as annotating needs it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from quorate.cvat.client import Client
+from quorate.errors import InputError
+
+What = Literal["task", "job", "project"]
+_PLACES = re.compile(r"/(projects|tasks|jobs)/(\d+)")
+
+
+class Place(NamedTuple):
+    """Which task, job or project is meant, and of which server (None: not said)."""
+
+    what: What
+    id: int
+    server: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read '12', 'task:12', 'job:34', 'project:5', or the address in a browser's bar.
+
+        A task's number alone is that of a task; an address names what it ends in. Raises
+        InputError for other text.
+        """
+        word, _, number = text.rpartition(":")
+        if number.isdigit() and word in ("", "task", "job", "project"):
+            return cls(word or "task", int(number))  # type: ignore[arg-type]
+        split = urlsplit(text)
+        found = _PLACES.findall(split.path)
+        if split.scheme in ("http", "https") and split.netloc and found:
+            name, number = found[-1]
+            return cls(name[:-1], int(number), f"{split.scheme}://{split.netloc}")
+        raise InputError(
+            f"{text}: names no task, job or project of CVAT.",
+            hint="for example 12, job:34, project:5 or https://cvat.example.org/tasks/12",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.id}"
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """An attribute that a label declares."""
+
+    id: int
+    name: str
+    input_type: str = "text"
+    values: tuple[str, ...] = ()
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label of a task, with the only type of shape that it allows ('any': each)."""
+
+    id: int
+    name: str
+    color: str = ""
+    type: str = "any"
+    attributes: tuple[Attribute, ...] = ()
+    has_parent: bool = False
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A part of a task: frames `start_frame` to `stop_frame`, both included."""
+
+    id: int
+    task_id: int
+    start_frame: int
+    stop_frame: int
+    type: str = "annotation"
+    state: str = "new"
+    project_id: int | None = None
+    dimension: str = "2d"
+
+
+class Frame(NamedTuple):
+    """One frame: its number in the API, which counts from 0, its name, its size in pixels."""
+
+    number: int
+    name: str
+    width: int
+    height: int
+    job: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, or the part of it that is to be annotated.
+
+    jobs    those that are annotated, by rising frames
+    frames  by rising number; deleted ones are not among them
+    notes   what was left alone, a sentence each
+    """
+
+    id: int
+    name: str
+    project: int | None
+    subset: str
+    labels: tuple[Label, ...]
+    jobs: tuple[Job, ...]
+    frames: tuple[Frame, ...]
+    notes: tuple[str, ...] = ()
+
+    def only(self, ranges: str | None) -> Task:
+        """The same with the frames of ranges such as '0-99,150', as the API numbers them.
+
+        Raises InputError for text that is no range, or frames of which the task has none.
+        """
+        if ranges is None:
+            return self
+        wanted: set[int] = set()
+        for part in ranges.split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdigit() or (dash and not last.isdigit()):
+                raise InputError(f"--frames {ranges}: '{part}' is no range, such as 0-99.")
+            wanted.update(range(int(first), int(last if dash else first) + 1))
+        frames = tuple(frame for frame in self.frames if frame.number in wanted)
+        if not frames:
+            raise InputError(
+                f"--frames {ranges}: task {self.id} has none of them.",
+                hint=f"its frames are {self.frames[0].number} to {self.frames[-1].number}",
+            )
+        return replace(self, frames=frames)
+
+
+class _Task(msgspec.Struct):
+    id: int
+    name: str
+    mode: str = ""
+    dimension: str | None = "2d"
+    project_id: int | None = None
+    subset: str = ""
+    media_type: str = ""
+
+
+class _FrameMeta(msgspec.Struct):
+    name: str
+    width: int = 0
+    height: int = 0
+
+
+class _Meta(msgspec.Struct):
+    size: int
+    start_frame: int = 0
+    frame_filter: str = ""
+    frames: list[_FrameMeta] | None = None
+    deleted_frames: list[int] = []
+
+
+def tasks(client: Client, place: Place) -> Iterator[Task]:
+    """The tasks at a place, one after the other: a project's, in order of their numbers.
+
+    Raises InputError for what cannot be annotated: no pictures, 3D data, audio, a job that is not
+    one of annotation.
+    """
+    if place.what == "project":
+        found = sorted(task.id for task in client.all("tasks", _Task, project_id=place.id))
+        if not found:
+            client.get(f"projects/{place.id}", dict)  # one that is not there is told as such
+            raise InputError(f"project {place.id} has no tasks.")
+        for number in found:
+            yield _task(client, number, None)
+    elif place.what == "job":
+        job = client.get(f"jobs/{place.id}", Job)
+        yield _task(client, job.task_id, job)
+    else:
+        yield _task(client, place.id, None)
+
+
+def _task(client: Client, number: int, only: Job | None) -> Task:
+    about = client.get(f"tasks/{number}", _Task)
+    name = f"task {number}"
+    if about.dimension == "3d" or about.media_type in ("point_cloud", "audio"):
+        kind = "audio" if about.media_type == "audio" else "3D data"
+        raise InputError(f"{name} holds {kind}; detectors here look at pictures.")
+    if only is not None and only.type != "annotation":
+        raise InputError(
+            f"job {only.id} is one of '{only.type}': what is drawn there is a measure for others, "
+            "and is left to people.",
+            hint=f"name the task ({number}), or one of its jobs of annotation",
+        )
+    jobs = [only] if only else [*client.all("jobs", Job, task_id=number)]
+    own = sorted((job for job in jobs if job.type == "annotation"), key=lambda j: j.start_frame)
+    others = Counter(job.type.replace("_", " ") for job in jobs if job.type != "annotation")
+    notes = [f"{name}: {count} jobs of {kind} are left alone." for kind, count in others.items()]
+    where = {"job_id": only.id} if only else {"task_id": number}
+    labels = [label for label in client.all("labels", Label, **where) if not label.has_parent]
+    frames: dict[int, Frame] = {}
+    gone = 0
+    for job in own:
+        meta = client.get(f"jobs/{job.id}/data/meta", _Meta)
+        gone += len({n for n in meta.deleted_frames if job.start_frame <= n <= job.stop_frame})
+        for frame in _frames(meta, job, video=about.mode == "interpolation"):
+            frames.setdefault(frame.number, frame)
+    if gone:
+        notes.append(f"{name}: {gone:,} deleted frames are left out.")
+    if not frames:
+        raise InputError(
+            f"{name} has no pictures" + (" that are not deleted." if gone else "."),
+            hint=None if gone else "are they still being uploaded? Try again when it is ready",
+        )
+    return Task(
+        id=number,
+        name=about.name,
+        project=about.project_id,
+        subset=about.subset,
+        labels=tuple(labels),
+        jobs=tuple(own),
+        frames=_named(tuple(frames[n] for n in sorted(frames))),
+        notes=tuple(notes),
+    )
+
+
+def _frames(meta: _Meta, job: Job, *, video: bool) -> Iterator[Frame]:
+    """The frames of a job that are not deleted.
+
+    A video's frames have no names: each is called as CVAT's own exports call it, by the number that
+    it has in the video, which a frame step makes another than the API's.
+    """
+    step = int(meta.frame_filter.partition("=")[2] or 1) if meta.frame_filter else 1
+    told, gone = meta.frames or [], set(meta.deleted_frames)
+    for place, number in enumerate(range(job.start_frame, job.stop_frame + 1)):
+        about = told[:1] if video else told[place : place + 1]
+        if number in gone or not about:
+            continue
+        name = f"frame_{meta.start_frame + place * step:06d}" if video else about[0].name
+        yield Frame(number, name, about[0].width, about[0].height, job.id)
+
+
+def _named(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """The frames; where two have one name, all are called by their number."""
+    if len({frame.name for frame in frames}) == len(frames):
+        return tuple(frames)
+    return tuple(frame._replace(name=f"frame_{frame.number:06d}") for frame in frames)
+
+
+def label_names(labels: Iterable[Label]) -> str:
+    """The names of labels, for a sentence."""
+    return ", ".join(label.name for label in labels) or "none"
