@@ -33,12 +33,12 @@ from render import coco, render
 HERE = Path(__file__).parent
 NAMES = ("yolo", "detr", "frcnn")
 YOLO_SIDE, DETR_SIDE = 576, 512
-CHOSEN = {"yolo": 0.55, "detr": 0.75, "frcnn": 0.4, "wbf": 0.35, "consensus": 0.4}
+CHOSEN = {"yolo": 0.4, "detr": 0.75, "frcnn": 0.35, "wbf": 0.3, "consensus": 0.35}
 """The score at which each has the fewest false alarms and misses, as `--tune` found it."""
-WEIGHTS = (1, 1, 1)
+WEIGHTS = (2, 1, 2)
 """What `yolo`, `detr` and `frcnn` weigh in WBF, as `--tune` found it."""
-WBF_IOU = 0.65
-CONSENSUS_IOU, VOTING_SCORE = 0.6, 0.1
+WBF_IOU = 0.7
+CONSENSUS_IOU, VOTING_SCORE = 0.6, 0.2
 FLOOR = 0.05
 """Scores below this are left out, for detectors and for the ensemble."""
 
