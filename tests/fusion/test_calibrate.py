@@ -146,5 +146,5 @@ def test_the_reference_of_the_spec_is_accepted_as_it_stands(tmp_path):
         spec = {"name": "x", "labels": ["person"], "detectors": [detector]}
         assert EnsembleSpec.model_validate(spec).calibrations
         if "categories" in detector["calibration"]:
-            with pytest.raises(SpecError, match=r"a: calibration\.categories"):
+            with pytest.raises(SpecError, match=r"detectors\[0\]\.calibration\.categories"):
                 EnsembleSpec.model_validate(spec | {"labels": ["persona"]})

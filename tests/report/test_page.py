@@ -538,6 +538,7 @@ def test_in_a_browser_pictures_are_found_and_sorted(tmp_path):
 @pytest.mark.browser
 def test_in_a_browser_no_label_covers_another_and_tables_become_csv(tmp_path):
     script = """
+    document.querySelectorAll("svg.view").forEach((svg) => svg.paint?.());
     let covered = 0, texts = 0;
     for (const words of document.querySelectorAll(".words")) {
       const boxes = [...words.children].map((one) => one.getBoundingClientRect());
@@ -555,6 +556,12 @@ def test_in_a_browser_no_label_covers_another_and_tables_become_csv(tmp_path):
     find("#work .csv").click();
     tell("csv", csv.type);
     """
-    found = act(tmp_path, example.report(12, on_the_wall=3), "setTimeout(() => {" + script + """
-    document.body.dataset.seen = JSON.stringify(seen); }, 500);""")  # fmt: skip
+    # Pictures are drawn once the browser has found which are in sight, however long that takes.
+    found = act(tmp_path, example.report(12, on_the_wall=3), """
+    const look = () => {
+      if (count("svg.view") < 10) return setTimeout(look, 20);
+    """ + script + """
+      document.body.dataset.seen = JSON.stringify(seen);
+    };
+    look();""")  # fmt: skip
     assert found == {"covered": 0, "texts": True, "csv": "text/csv"}

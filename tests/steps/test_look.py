@@ -202,7 +202,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 def test_strips_in_tiles_take_no_more_memory_than_other_pictures():
     run = [sys.executable, "-c", STRIPS, str(EXAMPLE / "spec.yaml")]
     done = subprocess.run(run, check=True, capture_output=True, text=True)
-    assert int(done.stdout) < 1200  # MB; one strip alone took five thousand
+    assert int(done.stdout) < 2000  # MB; one strip alone took five thousand
 
 
 class Away(Spots):
