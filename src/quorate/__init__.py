@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from quorate._lazy import lazily
 from quorate._version import __version__ as __version__
 
 TYPE_CHECKING = False  # as typing has it, whose import would be a fifth of `quorate --help`
-if TYPE_CHECKING:
-    from typing import Any
 
 # Where the public names live. A name is imported when it is first used, so that neither the
 # command line nor a plug-in pays for what it does not touch.
@@ -89,10 +88,4 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"quorate.{home}"), name)
-    raise AttributeError(f"module 'quorate' has no attribute '{name}'")
+__getattr__ = lazily(__name__, _HOMES)

@@ -13,7 +13,9 @@ What is said of servers here was seen on CVAT 2.15 to 2.73, or read in their pub
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from quorate._lazy import lazily
 
 _HOMES = {
     "auto_annotation": ("DetectionFunction", "detection_function"),
@@ -39,10 +41,4 @@ if TYPE_CHECKING:
     from quorate.cvat.run import Annotated, annotate, undo
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"quorate.cvat.{home}"), name)
-    raise AttributeError(f"module 'quorate.cvat' has no attribute '{name}'")
+__getattr__ = lazily(__name__, _HOMES)

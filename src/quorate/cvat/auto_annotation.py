@@ -42,13 +42,12 @@ class DetectionFunction:
         self._ids = {name: i for i, name in enumerate(self._function.labels, start=1)}
         own = self._function.attributes
         self._attributes = {one.name: i for i, one in enumerate(own, start=1)}
-        kind = "rectangle" if ensemble.publish.masks == "box" else "any"
         self.spec = auto_annotation.DetectionFunctionSpec(
             labels=[
                 auto_annotation.label_spec(
                     name,
                     number,
-                    type=kind,
+                    type=self._function.label_type,
                     attributes=[
                         models.AttributeRequest(
                             id=self._attributes[one.name],

@@ -174,9 +174,10 @@ class Client:
             raise Busy(
                 short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
-        status, said = answer.status, _reason(data)
+        status = answer.status
         if status < 300:
             return data
+        said = _reason(data)
         if status in BUSY or status >= 500:
             raise Busy(
                 f"it answers {status} ({said})" if said else f"it answers {status}",

@@ -67,6 +67,7 @@ class Function:
     ensemble    the description
     labels      the words of its vocabulary, in order
     attributes  what every shape tells beside its place
+    label_type  the type of every label, in CVAT's words
     """
 
     def __init__(self, ensemble: DetectionEnsemble) -> None:
@@ -81,6 +82,7 @@ class Function:
         self.labels = self._loaded.labels.names
         names = [KNOWN_AS.get(name, name) for name in ensemble.publish.attributes]
         self.attributes = tuple(Attribute(name, "1" * (name in NUMBERS)) for name in names)
+        self.label_type = "rectangle" if ensemble.publish.masks == "box" else "any"
 
     def look(self, picture: Picture) -> Found:
         """What the quorum decides on a picture. Raises ImageError or QuorumError."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -123,26 +122,26 @@ def publish(
         drawn = [shape for shape in _drawn(client, job) if shape.frame in frames]
         ours, touched = _made(drawn, job, task.labels, known, earlier)
         result.touched += touched
-        keys = {Key.of(shape) for shape in drawn}
-        missing = [shape for shape in here if Key.of(shape) not in keys]
+        there = {Key.of(shape) for shape in drawn}
+        keys = [Key.of(shape) for shape in here]
+        missing = [shape for shape, key in zip(here, keys, strict=True) if key not in there]
         # A frame that two jobs share is counted once.
-        fresh = {n for n in own if n not in seen}
-        result.there += sum(shape.frame in fresh for shape in here) - sum(
-            shape.frame in fresh for shape in missing
-        )
-        result.created += sum(shape.frame in fresh for shape in missing)
+        fresh = set(own) - seen
+        new, asked = _on(fresh, missing), _on(fresh, here)
+        result.created += new
+        result.there += asked - new
         for start in range(0, len(missing), AT_ONCE):
             _create(client, job, missing[start : start + AT_ONCE], journal, task.labels)
             progress(done + start, total)
-        still = {Key.of(shape) for shape in here}
-        old = [shape for shape in ours if Key.of(shape) not in still]
+        wanted_still = set(keys)
+        old = [shape for shape in ours if Key.of(shape) not in wanted_still]
         if replace:
             _delete(client, job, old)
-            result.removed += sum(shape.frame in fresh for shape in old)
+            result.removed += _on(fresh, old)
         else:
-            result.earlier += sum(shape.frame in fresh for shape in old)
+            result.earlier += _on(fresh, old)
         seen |= fresh
-        done += sum(shape.frame in fresh for shape in here)
+        done += asked
         progress(done, total)
     return result
 
@@ -160,6 +159,11 @@ def undo(
         result.removed += len(ours)
         result.touched += touched
     return result
+
+
+def _on(frames: set[int], shapes: Iterable[Shape]) -> int:
+    """How many shapes are on these frames."""
+    return sum(shape.frame in frames for shape in shapes)
 
 
 def _drawn(client: Client, job: Job) -> list[Shape]:
@@ -248,9 +252,13 @@ def lock(server: str, task: int) -> AbstractContextManager[None]:
     return owned(_folder(server) / str(task) / "lock", of=Path(f"task {task} of {server}"))
 
 
-def _folder(server: str) -> Path:
+def _root() -> Path:
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "quorate" / "cvat" / urlsplit(server).netloc.replace(":", "_")
+    return Path(state) / "quorate" / "cvat"
+
+
+def _folder(server: str) -> Path:
+    return _root() / urlsplit(server).netloc.replace(":", "_")
 
 
 def _place(server: str, task: int, run: str) -> Path:
@@ -266,8 +274,8 @@ def journals(server: str, task: int) -> list[Journal]:
 
 def find(run: str, server: str | None) -> Journal:
     """The journal of a run; InputError where this machine has none, or several servers have."""
-    root = _folder(server or "https://x").parent if server is None else _folder(server)
-    found = [*root.glob(f"{'*/' if server is None else ''}*/{run}.json")]
+    root, below = (_root(), "*/*") if server is None else (_folder(server), "*")
+    found = [*root.glob(f"{below}/{run}.json")]
     if not found:
         raise InputError(
             f"There is no run '{run}' in {root}.",
@@ -289,12 +297,3 @@ def _read(place: Path) -> Journal:
 def forget(journal: Journal) -> None:
     """Remove the journal of a run that was undone."""
     _place(journal.server, journal.task, journal.run).unlink(missing_ok=True)
-
-
-def tally(results: Iterable[Published]) -> Counter[str]:
-    """The numbers of several tasks together."""
-    total: Counter[str] = Counter()
-    for one in results:
-        for name in ("created", "there", "removed", "touched", "earlier"):
-            total[name] += getattr(one, name)
-    return total

@@ -22,12 +22,12 @@ from quorate.cvat.publishing import (
 from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, by_frame, shapes
 from quorate.cvat.task import Place, Task, tasks
+from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, QuorateError
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Summary, Work
-from quorate.steps.findings import Findings
 from quorate.steps.results import Results
 
 
@@ -134,8 +134,9 @@ def _annotate(
 def decided(ensemble: EnsembleSpec, work: Work) -> tuple[Annotations, Results]:
     """What a run here decided and would publish, as shapes, and what its steps left."""
     results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
-    kept = Findings.of(results, ensemble).kept
     asked = ensemble.publish
+    fused = Detections.concat([results.fused(shard) for shard in results.shards])
+    kept = fused.take(fused.score >= asked.min_score)
     annotations = Annotations.from_detections(
         kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance
     )

@@ -95,7 +95,7 @@ def shapes(
     Raises:
         LabelError: a word that is no label of the task, or a label that takes no such shape.
     """
-    by_name = {label.name: label for label in labels}
+    by_name = {label.name: (label, run_specs([label])) for label in labels}
     texts = values_of(annotations)
     scores = annotations.attributes.get("score")
     found: list[Shape] = []
@@ -108,9 +108,10 @@ def shapes(
         )
     ):
         word = words.name_of(category)
-        label, of_type = by_name.get(word), TYPES[Kind(kind)]
-        if label is None:
+        of_type = TYPES[Kind(kind)]
+        if word not in by_name:
             raise LabelError(f"The task has no label '{word}' any more.")
+        label, specs = by_name[word]
         if label.type not in ("any", of_type):
             raise LabelError(
                 f"The label '{word}' takes shapes of type '{label.type}' alone, and a detector "
@@ -135,7 +136,7 @@ def shapes(
                 attributes=values,
                 score=None if scores is None else round(float(scores[row]), 4),
             )
-            if specs := run_specs([label]):
+            if specs:
                 made = f"{run}/{digest(shape, specs)}"
                 shape.attributes = [*values, *(Value(spec, made) for spec in specs)]
             found.append(shape)

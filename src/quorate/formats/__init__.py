@@ -11,8 +11,9 @@ sentence each. Nothing is dropped without one.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from quorate._lazy import lazily
 
 # A name is imported when it is first used: who reads results lists needs no reader of CVAT's XML.
 _HOMES = {
@@ -43,8 +44,4 @@ if TYPE_CHECKING:
     from quorate.formats.registry import FORMATS, READS, WRITES, read, write
 
 
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"quorate.formats.{home}"), name)
-    raise AttributeError(f"module 'quorate.formats' has no attribute '{name}'")
+__getattr__ = lazily(__name__, _HOMES)

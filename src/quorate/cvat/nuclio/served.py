@@ -112,9 +112,8 @@ class Served:
             {"name": one.name, "input_type": "text", "values": [one.default]}
             for one in self.function.attributes
         ]
-        kind = "rectangle" if ensemble.publish.masks == "box" else "any"
         labels = [
-            {"id": i, "name": label, "type": kind, "attributes": attributes}
+            {"id": i, "name": label, "type": self.function.label_type, "attributes": attributes}
             for i, label in enumerate(self.function.labels)
         ]
         return {

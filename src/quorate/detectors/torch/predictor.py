@@ -188,7 +188,7 @@ class TorchPredictor(ABC):
 
         `seen` is the size of what the network was shown: the picture, maybe with black beside it.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # a family whose `found` gives no grids is never asked
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find the boxes of each picture: by falling score, ties by corners, then label.
