@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from quorate._lazy import lazily
 from quorate._version import __version__ as __version__
 
 TYPE_CHECKING = False  # as typing has it, whose import would be a fifth of `quorate --help`
@@ -46,6 +45,9 @@ _HOMES = {
 __all__ = sorted(name for names in _HOMES.values() for name in names)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
     from quorate.annotations import Annotations as Annotations
     from quorate.dataset import Dataset as Dataset
     from quorate.dataset import Image as Image
@@ -86,6 +88,23 @@ if TYPE_CHECKING:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+def lazily(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package whose names are imported when first used.
+
+    `homes` has the names of each of its modules.
+    """
+
+    def get(name: str) -> Any:
+        from importlib import import_module
+
+        for home, names in homes.items():
+            if name in names:
+                return getattr(import_module(f"{package}.{home}"), name)
+        raise AttributeError(f"module '{package}' has no attribute '{name}'")
+
+    return get
 
 
 __getattr__ = lazily(__name__, _HOMES)

@@ -136,6 +136,13 @@ def test_undo_deletes_what_its_run_made_alone(cvat, client, files, tmp_path):
         undo(done.published.run, client=client)
 
 
+def test_undo_uses_the_journal_where_the_task_is_named_as_well(cvat, client, files, tmp_path):
+    task = cvat.add_task(files, LABELS)
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+    assert undo(done.published.run, task=task, client=client).removed == done.published.created > 0
+    assert cvat.drawn(task) == []
+
+
 def test_undo_from_another_machine_goes_by_the_attribute(cvat, client, files, tmp_path):
     task = cvat.add_task(files, TELLING)
     (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")

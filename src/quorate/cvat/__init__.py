@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quorate._lazy import lazily
+from quorate import lazily
 
 _HOMES = {
     "auto_annotation": ("DetectionFunction", "detection_function"),

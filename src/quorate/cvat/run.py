@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from quorate.cvat.pictures import check_labels, download
 from quorate.cvat.publishing import (
     Journal,
     Published,
+    ensemble_of,
     find,
     forget,
     lock,
@@ -24,7 +24,7 @@ from quorate.cvat.shapes import ADDED, by_frame, shapes
 from quorate.cvat.task import Place, Task, tasks
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import AccessError, QuorateError
+from quorate.errors import AccessError, InputError
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Summary, Work
@@ -155,14 +155,14 @@ def undo(name: str, *, task: int | None = None, client: Client | None = None) ->
         InputError: no run of that name is known here, and no task is named.
         AccessError, ServerError: the server refuses, or does not answer.
     """
-    if task is None:
+    if task is not None and client is None:
+        client = Client.connect()
+    try:
         journal = find(name, client.server if client else None)
-    else:
-        client = client or Client.connect()
-        with contextlib.suppress(QuorateError):
-            journal = find(name, client.server)
-            task = journal.task
-        journal = Journal(name, "", client.server, task)
+    except InputError:
+        if task is None or client is None:
+            raise
+        journal = Journal(name, ensemble_of(name), client.server, task)
     client = client or Client.connect(journal.server)
     whole = next(tasks(client, Place("task", journal.task)))
     with lock(client.server, whole.id):

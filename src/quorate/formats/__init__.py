@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quorate._lazy import lazily
+from quorate import lazily
 
 # A name is imported when it is first used: who reads results lists needs no reader of CVAT's XML.
 _HOMES = {
