@@ -6,6 +6,7 @@ import argparse
 
 from quorate import TYPE_CHECKING
 from quorate.cli.arguments import count
+from quorate.cli.serve import port
 
 if TYPE_CHECKING:
     from typing import Any
@@ -58,6 +59,34 @@ def add_commands(commands: Any) -> None:
     _add_server(undo)
     undo.set_defaults(command=_undo)
 
+    companion = below.add_parser(
+        "companion",
+        help="serve a page from which people who label start ensembles on their tasks",
+        description="Serve pages that people who label open from their task: they sign in with "
+        "their account of CVAT, fill in a form, watch the run, and find its boxes in the task. "
+        "Nobody can run on what they may not change in CVAT.",
+    )
+    companion.add_argument("settings", nargs="?", help="settings file (YAML)")
+    companion.add_argument(
+        "--spec", action="append", default=[], metavar="SPEC", help="spec file to be run here"
+    )
+    companion.add_argument("--cvat", metavar="URL", help="address of CVAT (default: CVAT_URL)")
+    companion.add_argument(
+        "--url", help="address under which people reach the companion, where it is another"
+    )
+    companion.add_argument(
+        "--state",
+        metavar="FOLDER",
+        help="folder of runs and their files (default: ~/.local/state/quorate/companion)",
+    )
+    companion.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)"
+    )
+    companion.add_argument(
+        "--port", type=port, default=8090, help="port to listen at (default: 8090); 0: any"
+    )
+    companion.set_defaults(command=_companion)
+
 
 def _add_server(command: argparse.ArgumentParser) -> None:
     command.add_argument("--server", help="address of CVAT (default: the task's, or CVAT_URL)")
@@ -109,6 +138,29 @@ def _run(arguments: argparse.Namespace) -> None:
         if one.published.created:
             note(f"look:     {client.server}/tasks/{one.task}")
             note(f"undo:     quorate cvat undo {one.published.run} --server {client.server}")
+
+
+def _companion(arguments: argparse.Namespace) -> None:
+    import logging
+
+    from quorate.cli.output import note
+    from quorate.companion.serving import serve
+    from quorate.companion.settings import Settings
+
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, force=True)
+    settings = Settings.read(
+        arguments.settings,
+        specs=tuple(arguments.spec),
+        cvat=arguments.cvat,
+        url=arguments.url,
+        state=arguments.state,
+    )
+    serve(
+        settings,
+        host=arguments.host,
+        port=arguments.port,
+        ready=lambda url: note(f"companion of {settings.cvat} at {settings.url or url}"),
+    )
 
 
 def _undo(arguments: argparse.Namespace) -> None:

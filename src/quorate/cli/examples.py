@@ -21,6 +21,10 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
         "job:34 spec.yaml --frames 0-99 --replace",
     ),
     "cvat undo": ("parts-20261129-101500-3fa2",),
+    "cvat companion": (
+        "--cvat https://cvat.example.org --spec street.yaml",
+        "companion.yaml --host 0.0.0.0",
+    ),
     "render": ("spec.yaml -o template.yaml",),
     "submit": ("spec.yaml --watch", "spec.yaml --data pictures/ --upload -o runs/today"),
     "watch": ("street-x7k2p",),

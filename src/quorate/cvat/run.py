@@ -12,6 +12,7 @@ from quorate.cvat.pictures import check_labels, download
 from quorate.cvat.publishing import (
     Journal,
     Published,
+    begun,
     ensemble_of,
     find,
     forget,
@@ -55,6 +56,7 @@ def annotate(
     replace: bool = False,
     add_labels: bool = False,
     workers: int | None = None,
+    name: str | None = None,
     progress: Progress = silent,
 ) -> list[Annotated]:
     """Let an ensemble annotate a task, a job, or each task of a project; one `Annotated` a task.
@@ -74,6 +76,8 @@ def annotate(
         add_labels: whether labels of the spec that the task lacks are added to it, and to the
             labels the attributes 'votes', 'confidence' and 'run'.
         workers: threads; default: one for each processor.
+        name: of the run, as `publishing.run_name` makes one; the same again goes on with a run, so
+            that it is undone as one. Default: a new one.
         progress: told how far it is.
 
     Raises:
@@ -95,7 +99,11 @@ def annotate(
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
-            done.append(_annotate(client, task, ensemble, folder, replace, workers, progress))
+            run = name or run_name(ensemble.name)
+            journal = begun(Journal(run, ensemble.name, client.server, task.id))
+            done.append(
+                _annotate(client, task, ensemble, folder, journal, replace, workers, progress)
+            )
     return done
 
 
@@ -104,6 +112,7 @@ def _annotate(
     task: Task,
     ensemble: DetectionEnsemble,
     folder: Path,
+    journal: Journal,
     replace: bool,
     workers: int | None,
     progress: Progress,
@@ -116,7 +125,6 @@ def _annotate(
     )
     summary = ensemble.run(pictures.folder, folder, workers=workers, progress=progress)
     kept, results = decided(ensemble, Work(folder / "work"))
-    journal = Journal(run_name(ensemble.name), ensemble.name, client.server, task.id)
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
     found = shapes(kept, results.labels, task.labels, frames, run=journal.run)
     published = publish(

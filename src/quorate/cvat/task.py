@@ -118,11 +118,12 @@ class Task:
         if ranges is None:
             return self
         wanted: set[int] = set()
+        end = self.frames[-1].number + 1
         for part in ranges.split(","):
             first, dash, last = part.strip().partition("-")
             if not first.isdigit() or (dash and not last.isdigit()):
                 raise InputError(f"--frames {ranges}: '{part}' is no range, such as 0-99.")
-            wanted.update(range(int(first), int(last if dash else first) + 1))
+            wanted.update(range(int(first), min(int(last if dash else first) + 1, end)))
         frames = tuple(frame for frame in self.frames if frame.number in wanted)
         if not frames:
             raise InputError(
