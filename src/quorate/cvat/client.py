@@ -13,9 +13,9 @@ import msgspec
 import urllib3
 
 from quorate._version import __version__
-from quorate.detectors.remote.client import Busy, retry_after, retrying, short
-from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import AccessError, InputError, ServerError
+from quorate.http.retrying import Busy, retry_after, retrying, short
+from quorate.http.timed import pool_manager
 
 T = TypeVar("T")
 TRIES = 4
@@ -24,7 +24,7 @@ FIRST_WAIT = 1.0
 """Seconds before `once` sends again; they double."""
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
-"""Bytes of an answer; more is not read."""
+"""Bytes of an answer; more is refused."""
 PAGE = 100
 SECONDS = 60.0
 SLOW = 900.0
@@ -172,12 +172,14 @@ class Client:
                 redirect=False,
                 preload_content=False,
             )
-            data = answer.read(LARGEST, decode_content=True)
+            data = answer.read(LARGEST + 1, decode_content=True)
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
             raise Busy(
                 short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
+        if len(data) > LARGEST:
+            raise InputError(f"{self.server}/api/{path}: answers with more than {LARGEST:,} bytes.")
         status = answer.status
         if status < 300:
             return data
