@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from quorate.companion.settings import Settings
-from quorate.cvat import publishing
+from quorate.cvat import client
 from tests.companion.visitor import Visitor, companion
 from tests.cvat.local import PARTS, WORDS
 from tests.cvat.server import Cvat, Someone, serving
@@ -16,7 +16,7 @@ def _alone(monkeypatch, tmp_path):
     # A token of the environment is nobody's who visits.
     monkeypatch.setenv("CVAT_ACCESS_TOKEN", "of-the-environment")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(publishing, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture

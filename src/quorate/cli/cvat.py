@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from quorate.cvat import Annotated, Client, Published
+    from quorate.cvat.issues import Issues
+    from quorate.steps.review import Rule
 
 
 def add_commands(commands: Any) -> None:
@@ -43,6 +45,13 @@ def add_commands(commands: Any) -> None:
         help="add labels of the spec that the task lacks, and the attributes votes, confidence "
         "and run",
     )
+    run.add_argument(
+        "--review",
+        type=_rule,
+        metavar="K|SCORE",
+        help="open an issue on at most the K worst frames, or on those whose disagreement is at "
+        "least SCORE, such as 0.3 (default: as the spec's publish: {review: …} says)",
+    )
     run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
     _add_server(run)
     run.set_defaults(command=_run)
@@ -50,7 +59,8 @@ def add_commands(commands: Any) -> None:
     undo = below.add_parser(
         "undo",
         help="delete what a run created",
-        description="Delete the boxes that a run created and that nobody has touched since.",
+        description="Delete the boxes and issues that a run created and that nobody has touched "
+        "since.",
     )
     undo.add_argument("run", metavar="RUN", help="the name that the run told at its end")
     undo.add_argument(
@@ -88,6 +98,16 @@ def add_commands(commands: Any) -> None:
     companion.set_defaults(command=_companion)
 
 
+def _rule(text: str) -> Rule:
+    from quorate.errors import InputError
+    from quorate.steps.review import Rule
+
+    try:
+        return Rule.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(f"{error.message} {error.hint}") from None
+
+
 def _add_server(command: argparse.ArgumentParser) -> None:
     command.add_argument("--server", help="address of CVAT (default: the task's, or CVAT_URL)")
     command.add_argument("--org", help="organization (default: CVAT_ORGANIZATION)")
@@ -120,6 +140,7 @@ def _run(arguments: argparse.Namespace) -> None:
             frames=arguments.frames,
             replace=arguments.replace,
             add_labels=arguments.add_labels,
+            review=arguments.review,
             workers=arguments.workers,
             progress=progress,
         )
@@ -130,12 +151,14 @@ def _run(arguments: argparse.Namespace) -> None:
         print_summary(one.summary, import_next=False)
         notes(one.published.notes)
         note(_sentence(f"task {one.task}", one.published))
+        if one.published.issues:
+            note(f"          {_issues(one.published.issues)}")
         if one.published.earlier:
             note(
                 f"          {one.published.earlier:,} other boxes of earlier runs are there; "
                 "--replace lets them make way"
             )
-        if one.published.created:
+        if one.published.created or (one.published.issues and one.published.issues.opened):
             note(f"look:     {client.server}/tasks/{one.task}")
             note(f"undo:     quorate cvat undo {one.published.run} --server {client.server}")
 
@@ -168,6 +191,7 @@ def _undo(arguments: argparse.Namespace) -> None:
 
     from quorate.cli.output import note, print_json
     from quorate.cvat import undo
+    from quorate.cvat.issues import Issues
 
     client = _client(arguments, None) if arguments.task or arguments.server else None
     done = undo(arguments.run, task=arguments.task, client=client)
@@ -175,6 +199,8 @@ def _undo(arguments: argparse.Namespace) -> None:
         print_json(asdict(done))
         return
     note(_sentence(arguments.run, done))
+    if done.issues and asdict(done.issues) != asdict(Issues()):
+        note(f"          {_issues(done.issues)}")
 
 
 def _told(one: Annotated) -> dict[str, Any]:
@@ -190,5 +216,18 @@ def _sentence(who: str, done: Published) -> str:
         "of earlier runs removed" if done.created or done.there else "removed": done.removed,
         "stay, for somebody has changed them": done.touched,
     }
-    told = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
-    return f"{who}: boxes: {told or 'none'}"
+    return f"{who}: boxes: {_told_counts(parts)}"
+
+
+def _issues(done: Issues) -> str:
+    parts = {
+        "opened": done.opened,
+        "there already": done.there,
+        "removed": done.removed,
+        "stay, for somebody answered or resolved them": done.touched,
+    }
+    return f"issues for review: {_told_counts(parts)}"
+
+
+def _told_counts(parts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "none"

@@ -9,7 +9,8 @@ from pathlib import Path
 from quorate.companion.forms import Field, Template
 from quorate.companion.store import NAME, Result, Step
 from quorate.companion.work import Work
-from quorate.cvat.publishing import Published, run_name
+from quorate.cvat.journal import run_name
+from quorate.cvat.publishing import Published
 from quorate.cvat.run import annotate, undo
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import SpecError
@@ -90,6 +91,7 @@ def result(published: Published, extra: Sequence[str] = ()) -> Result:
         published.removed,
         published.touched,
         published.earlier,
+        (issues.opened or issues.removed) if (issues := published.issues) else 0,
         [*extra, *published.notes],
     )
 

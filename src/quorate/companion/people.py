@@ -20,8 +20,8 @@ import urllib3
 
 from quorate.cvat.client import Client, SignedOutError
 from quorate.cvat.task import Place
-from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import AccessError, BusyError, InputError, ServerError
+from quorate.http.timed import pool_manager
 
 TRIES = 1
 """A person waits for the page: a busy server is asked once more, no longer."""

@@ -97,6 +97,9 @@ def _result(around: Around, one: Run) -> str:
     shown = "".join(
         f"<li><b>{count(number)}</b> {what}</li>" for what, number in told.items() if number
     )
+    if done.issues:
+        word = "removed" if one.state == "undone" else "to look at first"
+        shown += f"<li><b>{count(done.issues)}</b> issues {word}</li>"
     notes = "".join(f"<li>{text(note)}</li>" for note in done.notes)
     link = f"{text(around.cvat)}/tasks/{one.task}" + (f"/jobs/{one.job}" if one.job else "")
     return (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -12,16 +13,18 @@ import msgspec
 import urllib3
 
 from quorate._version import __version__
-from quorate.detectors.remote.client import Busy, retry_after, retrying, short
-from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import AccessError, InputError, ServerError
+from quorate.http.retrying import Busy, retry_after, retrying, short
+from quorate.http.timed import pool_manager
 
 T = TypeVar("T")
 TRIES = 4
-"""How many more times a request is sent that may be sent twice."""
+"""How many more times a request is sent, of those that `once` sends too."""
+FIRST_WAIT = 1.0
+"""Seconds before `once` sends again; they double."""
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
-"""Bytes of an answer; more is not read."""
+"""Bytes of an answer; more is refused."""
 PAGE = 100
 SECONDS = 60.0
 SLOW = 900.0
@@ -158,7 +161,8 @@ class Client:
         Raises ServerError where it is not known whether it was carried out.
         """
         try:
-            answer = self._asked(method, path, query, body=msgspec.json.encode(body), slow=True)
+            data = None if body is None else msgspec.json.encode(body)
+            answer = self._asked(method, path, query, body=data, slow=True)
         except Busy as busy:
             raise ServerError(f"{self.server}: {busy.reason}.", hint=busy.hint) from None
         return self._read(answer or b"null", kind, path)
@@ -185,12 +189,14 @@ class Client:
                 redirect=False,
                 preload_content=False,
             )
-            data = answer.read(LARGEST, decode_content=True)
+            data = answer.read(LARGEST + 1, decode_content=True)
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
             raise Busy(
                 short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
+        if len(data) > LARGEST:
+            raise InputError(f"{self.server}/api/{path}: answers with more than {LARGEST:,} bytes.")
         status = answer.status
         if status < 300:
             return data
@@ -265,3 +271,23 @@ def _reason(body: bytes) -> str:
         text = body[:600].decode("utf-8", "replace")
         told = [] if "<html" in text.lower() else [text]
     return short("; ".join(told[:3]))
+
+
+def once(send: Callable[[], object], arrived: Callable[[], bool] = lambda: False) -> None:
+    """Have a change carried out once, though answers are lost.
+
+    `send` is called again where it raises ServerError, unless `arrived` finds on the server that
+    the change was carried out. The default is for changes that may be carried out twice.
+    """
+    wait = FIRST_WAIT
+    for left in range(TRIES, -1, -1):
+        try:
+            send()
+            return
+        except ServerError:
+            if not left:
+                raise
+            time.sleep(wait)
+            wait *= 2
+            if arrived():
+                return
