@@ -13,8 +13,9 @@ from quorate.cvat.journal import Journal, begun, ensemble_of, find, forget, lock
 from quorate.cvat.pictures import check_labels, download
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
-from quorate.cvat.shapes import ADDED, by_frame, shapes
+from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
 from quorate.cvat.task import Place, Task, tasks
+from quorate.cvat.tracks import joined
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError
@@ -49,6 +50,7 @@ def annotate(
     replace: bool = False,
     add_labels: bool = False,
     review: Rule | None = None,
+    tracks: bool = False,
     workers: int | None = None,
     name: str | None = None,
     progress: Progress = silent,
@@ -71,6 +73,7 @@ def annotate(
             labels the attributes 'votes', 'confidence' and 'run'.
         review: on which frames an issue is opened; default: as the spec's `publish: {review: …}`
             says.
+        tracks: whether boxes of a video are joined to tracks; needs the extra `tracks`.
         workers: threads; default: one for each processor.
         name: of the run, as `journal.run_name` makes one; the same again goes on with a run, so
             that it is undone as one. Default: a new one.
@@ -78,7 +81,7 @@ def annotate(
 
     Raises:
         LabelError: labels that do not fit, before any work.
-        InputError: nothing to annotate there.
+        InputError: nothing to annotate there; tracks in a task that is no video.
         AccessError, ServerError: the server refuses, or does not answer.
         BusyError: another run of this machine is at work on the task.
         QuorateError: what `DetectionEnsemble.run` raises.
@@ -91,12 +94,17 @@ def annotate(
             task = _with_labels(client, task, ensemble, place)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
         task = task.only(frames)
+        if tracks and not task.video:
+            raise InputError(
+                f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
+                hint="leave --tracks away: each picture then has its own boxes",
+            )
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
             run = name or run_name(ensemble.name)
-            how = _How(run, replace, review or Rule.of(ensemble), workers)
+            how = _How(run, replace, review or Rule.of(ensemble), tracks, workers)
             done.append(_annotate(client, task, ensemble, folder, how, progress))
     return done
 
@@ -107,6 +115,7 @@ class _How(NamedTuple):
     run: str
     replace: bool
     review: Rule | None
+    tracks: bool
     workers: int | None
 
 
@@ -128,12 +137,16 @@ def _annotate(
     kept, results = decided(ensemble, Work(folder / "work"))
     journal = begun(Journal(how.run, ensemble.name, client.server, task.id))
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
-    found = shapes(kept, results.labels, task.labels, frames, run=journal.run)
+    found = by_frame(shapes(kept, results.labels, task.labels, frames, run=journal.run))
+    tracks: list[list[Shape]] = []
+    if how.tracks:
+        found, tracks = joined(found, [frame.number for frame in task.frames])
     published = publish(
         client,
         task,
-        by_frame(found),
+        found,
         journal,
+        tracks=tracks,
         replace=how.replace,
         progress=lambda done, total: progress("publish", done, total),
     )
@@ -141,6 +154,12 @@ def _annotate(
         doubtful = {frames[d.image.id]: d for d in doubts(results, ensemble, how.review)}
         published.issues = open_issues(client, task, doubtful, journal.run, replace=how.replace)
     published.notes += task.notes
+    if how.tracks:
+        boxes, single = sum(map(len, tracks)), sum(map(len, found.values()))
+        published.notes.append(
+            f"task {task.id}: {boxes:,} boxes are joined to {len(tracks):,} tracks; {single:,} "
+            "join with no other, or have a mask, and stay by themselves."
+        )
     return Annotated(task.id, published, summary)
 
 
