@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -14,7 +15,7 @@ import urllib3
 from quorate._version import __version__
 from quorate.detectors.remote.client import Busy, retry_after, retrying, short
 from quorate.detectors.remote.timed import pool_manager
-from quorate.errors import AccessError, InputError, ServerError
+from quorate.errors import AccessError, BusyError, InputError, ServerError, file_error
 
 T = TypeVar("T")
 TRIES = 4
@@ -22,6 +23,7 @@ TRIES = 4
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
 """Bytes of an answer; more is not read."""
+PIECE = 1 << 20
 PAGE = 100
 SECONDS = 60.0
 SLOW = 900.0
@@ -135,6 +137,35 @@ class Client:
             lambda: self._asked("GET", path, query, slow=True), retries=TRIES, origin=self.server
         )
 
+    def save(
+        self,
+        path: str,
+        file: BinaryIO,
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        **query: Any,
+    ) -> None:
+        """Write what is at a path into a file, however large it is.
+
+        `progress` is told bytes; the total is 0 where the server does not say it.
+        """
+
+        def fetch() -> None:
+            file.seek(0)
+            file.truncate()
+            pool = urllib3.PoolManager()  # its time limit is for each piece, not for the whole
+            with self._answered("GET", path, query, pool=pool, seconds=SECONDS) as answer:
+                total, done = int(answer.headers.get("Content-Length") or 0), 0
+                for piece in answer.stream(PIECE, decode_content=True):
+                    try:
+                        file.write(piece)
+                    except OSError as error:
+                        raise file_error(error) or error from None
+                    done += len(piece)
+                    progress(done, total)
+
+        retrying(fetch, retries=TRIES, origin=self.server)
+
     def send(self, method: str, path: str, body: Any, kind: type[T], **query: Any) -> T:
         """Send a request that changes something, once.
 
@@ -155,35 +186,53 @@ class Client:
         body: bytes | None = None,
         slow: bool = False,
     ) -> bytes:
+        seconds = SLOW if slow else SECONDS
+        with self._answered(method, path, query, body=body, seconds=seconds) as answer:
+            return answer.read(LARGEST, decode_content=True)
+
+    @contextmanager
+    def _answered(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        body: bytes | None = None,
+        pool: urllib3.PoolManager | None = None,
+        seconds: float,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The server's answer, to be read; Busy where it is none, or breaks off."""
         url = f"{self.server}/api/{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
         try:
-            answer = self._pool.request(
+            answer = (pool or self._pool).request(
                 method,
                 url,
                 headers=headers,
                 body=body,
-                timeout=SLOW if slow else SECONDS,
+                timeout=seconds,
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
-            data = answer.read(LARGEST, decode_content=True)
+            if answer.status >= 300:
+                raise self._not_done(path, answer, answer.read(LARGEST, decode_content=True))
+            yield answer
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
             raise Busy(
                 short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
-        status = answer.status
-        if status < 300:
-            return data
-        said = _reason(data)
+
+    def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:
+        status, said = answer.status, _reason(data)
+        answer.release_conn()
         if status in BUSY or status >= 500:
-            raise Busy(
+            return Busy(
                 f"it answers {status} ({said})" if said else f"it answers {status}",
                 wait=retry_after(answer.headers.get("Retry-After")),
             )
-        raise self._refused(path, status, said, answer.headers.get("Location", ""))
+        return self._refused(path, status, said, answer.headers.get("Location", ""))
 
     def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
         what = path.rstrip("/").replace("/", " ")
@@ -208,6 +257,8 @@ class Client:
                 f"{self.server}: there is no {what}, or you may not see it.",
                 hint="is it in an organization? Name that with --org",
             )
+        if status == 409:
+            return BusyError(f"{self.server}: {what}: {said or 'is at work already'}.")
         return InputError(f"{self.server}: refuses {what}: {said or f'HTTP {status}'}.")
 
     def _read(self, body: bytes | msgspec.Raw, kind: type[T], path: str) -> T:
