@@ -10,8 +10,9 @@ from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Summary, Work, fuse, publish
 from quorate.steps.publish import mark
-from quorate.steps.whole import Loaded, processors
+from quorate.steps.whole import Loaded
 from quorate.storage import remove_unfinished
+from quorate.workers import processors
 
 
 def run(

@@ -18,8 +18,9 @@ from PIL import Image
 from urllib3.exceptions import InsecureRequestWarning
 
 from quorate.cli import main
-from quorate.detectors.remote import RemoteDetector, client, rest, rpc
+from quorate.detectors.remote import RemoteDetector, rest, rpc
 from quorate.errors import DetectorError, ServerError, SpecError
+from quorate.http import retrying as again
 from quorate.labels import Labels
 from quorate.open_inference.messages import MESSAGES
 from quorate.open_inference.tensors import from_bytes, from_list
@@ -51,7 +52,7 @@ def either(request):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(again, "FIRST_WAIT", 0.01)
 
 
 def spec(told, **options):
@@ -154,7 +155,7 @@ def test_it_waits_as_long_as_the_server_asks(web, wire, monkeypatch):
         predictor = spec(told).load()
         told.next = [trick]
         waits = []
-        monkeypatch.setattr(client, "time", SimpleNamespace(sleep=waits.append))
+        monkeypatch.setattr(again, "time", SimpleNamespace(sleep=waits.append))
         score(predictor)
         assert waits == [1.0]
         assert told.requests == 2
@@ -168,24 +169,24 @@ def test_a_wait_that_is_too_long_is_left_to_who_runs_us(web):
 
 
 def test_retry_after_is_seconds_or_a_date(monkeypatch):
-    monkeypatch.setattr(client, "time", SimpleNamespace(time=lambda: 1e9))
-    assert client.retry_after("2") == 2
-    assert client.retry_after(formatdate(1e9 + 9, usegmt=True)) == 9
-    assert client.retry_after(formatdate(1e9 - 9, usegmt=True)) == 0
-    assert client.retry_after("soon") is client.retry_after(None) is None
+    monkeypatch.setattr(again, "time", SimpleNamespace(time=lambda: 1e9))
+    assert again.retry_after("2") == 2
+    assert again.retry_after(formatdate(1e9 + 9, usegmt=True)) == 9
+    assert again.retry_after(formatdate(1e9 - 9, usegmt=True)) == 0
+    assert again.retry_after("soon") is again.retry_after(None) is None
 
 
 def test_waits_grow_and_are_not_all_alike(monkeypatch):
     waits = []
-    monkeypatch.setattr(client, "FIRST_WAIT", 1.0)
-    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(again, "FIRST_WAIT", 1.0)
+    monkeypatch.setattr(again, "time", SimpleNamespace(sleep=waits.append))
 
     def busy():
-        raise client.Busy("busy")
+        raise again.Busy("busy")
 
     for _ in range(20):
         with pytest.raises(ServerError, match="m: no answer, 7 times: busy"):
-            client.retrying(busy, retries=6, origin="m")
+            again.retrying(busy, retries=6, origin="m")
     for position, most in enumerate((1, 2, 4, 8, 16, 30)):
         column = waits[position::6]
         assert max(column) <= most
@@ -229,7 +230,7 @@ def test_a_model_that_is_not_ready_is_worth_another_try(either, monkeypatch):
         waits.append(seconds)
         either.ready = len(waits) == 3
 
-    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=ready))
+    monkeypatch.setattr(again, "time", SimpleNamespace(sleep=ready))
     assert spec(either, retries=8).load().labels == ("thing", "other")
 
 

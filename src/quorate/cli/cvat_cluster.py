@@ -163,7 +163,7 @@ def run(
     else:
         for name in names:
             print(name)
-        note(f"quorate cvat import {names[-1]}{cluster.options} brings the boxes into the task")
+        note(f"{_again(arguments, names[-1], client)} brings the boxes into the task")
 
 
 def bring(arguments: argparse.Namespace, client: Client | None, shown: Shown) -> None:
@@ -172,6 +172,18 @@ def bring(arguments: argparse.Namespace, client: Client | None, shown: Shown) ->
 
     place = Place.parse(arguments.task) if arguments.task else None
     _brought(arguments, _cluster(arguments), [arguments.run], client, place, shown)
+
+
+def _again(arguments: argparse.Namespace, run: str, client: Client | None) -> str:
+    """The command that brings a run's boxes into its task."""
+    options = {
+        "-n": arguments.namespace,
+        "--argo-server": arguments.argo_server,
+        "--server": client and client.server,
+        "--org": arguments.org,
+    }
+    told = (f" {name} {value}" for name, value in options.items() if value)
+    return f"quorate cvat import {run}" + "".join(told)
 
 
 def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Cluster:
@@ -210,8 +222,10 @@ def _brought(
                 )
         except KeyboardInterrupt:
             for left in names[number:]:
-                note(f"\n{left} goes on; quorate cvat import {left}{cluster.options} brings its "
-                     f"boxes back, quorate stop {left}{cluster.options} ends it")  # fmt: skip
+                note(
+                    f"\n{left} goes on; {_again(arguments, left, client)} brings its boxes into the "
+                    f"task, quorate stop {left}{cluster.options} ends it"
+                )
             raise SystemExit(130) from None
         if not arguments.json:
             shown(client_, task.id, published)

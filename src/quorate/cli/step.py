@@ -161,7 +161,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
 def _detect(arguments: argparse.Namespace) -> None:
     from quorate.detectors.container import ContainerDetector
     from quorate.steps import Runner, Voter, detect
-    from quorate.steps.whole import processors
+    from quorate.workers import processors
 
     ensemble, work = _given(arguments)
     detector = _named(ensemble, arguments.detector)

@@ -13,16 +13,16 @@ import msgspec
 import urllib3
 
 from quorate._version import __version__
-from quorate.detectors.remote.client import Busy, retry_after, retrying, short
-from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import AccessError, BusyError, InputError, ServerError, file_error
+from quorate.http.retrying import Busy, retry_after, retrying, short
+from quorate.http.timed import pool_manager
 
 T = TypeVar("T")
 TRIES = 4
 """How many more times a request is sent that may be sent twice."""
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
-"""Bytes of an answer; more is not read."""
+"""Bytes of an answer; more is refused."""
 PIECE = 1 << 20
 PAGE = 100
 SECONDS = 60.0
@@ -188,7 +188,10 @@ class Client:
     ) -> bytes:
         seconds = SLOW if slow else SECONDS
         with self._answered(method, path, query, body=body, seconds=seconds) as answer:
-            return answer.read(LARGEST, decode_content=True)
+            data = answer.read(LARGEST + 1, decode_content=True)
+        if len(data) > LARGEST:
+            raise InputError(f"{self.server}/api/{path}: answers with more than {LARGEST:,} bytes.")
+        return data
 
     @contextmanager
     def _answered(

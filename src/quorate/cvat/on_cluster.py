@@ -161,7 +161,7 @@ def import_run(
     Args:
         cluster: where it runs.
         run: the workflow's name.
-        client: default: of the server that the run was started for.
+        client: default: of the environment; it must be the server that the run was started for.
         place: the task or job, where the run does not say it.
         replace: as for `annotate`.
         show: shown the run whenever it changes.
@@ -174,7 +174,7 @@ def import_run(
     """
     workflow = cluster.workflow(run)
     origin = Origin("", str(place)) if place else Origin.of(workflow)
-    client = client or Client.connect(origin.server or None)
+    client = client or Client.connect()  # never what a workflow says: that may lead anywhere
     if origin.server not in ("", client.server):
         raise InputError(
             f"The run {run} was started for {origin.server}, and the results would go to "

@@ -7,9 +7,7 @@ twice counts twice, which is what makes the spread right; boxes are matched only
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -23,6 +21,7 @@ from quorate.errors import InputError, did_you_mean
 from quorate.evaluation.coco import Backend, CocoMetrics, evaluate
 from quorate.evaluation.matching import Matches
 from quorate.evaluation.truth import Floats, Frame, Ints, ScoredBoxes, TruthBoxes
+from quorate.workers import in_threads
 
 
 @dataclass(frozen=True)
@@ -260,8 +259,7 @@ def _draws(
         weight = np.bincount(drawn, minlength=images)
         return [matched.average_precision(weight) for matched in matches.values()]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels let go of the interpreter
-        drawn = list(pool.map(draw, range(samples)))
+    drawn = in_threads(draw, range(samples))  # the kernels let go of the interpreter
     return {
         name: np.array([one[position] for one in drawn]).reshape(
             samples, len(matched.starts) - 1, 2

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from quorate.fusion.masks import OWN_RULE, fused_masks, settled
 from quorate.fusion.order import number_pictures, sort_boxes
 from quorate.fusion.rules import Method, Rule, numbers_of, rule_of
 from quorate.labels import Labels
+from quorate.workers import in_threads
 
 if TYPE_CHECKING:
     from quorate.spec.fusion import Fusion
@@ -145,12 +144,7 @@ def run(
 
     if columns.offsets[-1] <= BOXES_AT_ONCE:
         return fuse_range((0, len(columns.offsets) - 1))
-    ranges = list(_ranges(columns.offsets))
-    workers = min(threads or len(os.sched_getaffinity(0)), len(ranges))
-    if workers <= 1:
-        return Fused.concat([fuse_range(bounds) for bounds in ranges])
-    with ThreadPoolExecutor(workers) as pool:
-        return Fused.concat(list(pool.map(fuse_range, ranges)))
+    return Fused.concat(in_threads(fuse_range, [*_ranges(columns.offsets)], threads))
 
 
 def _fuse_range(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -14,6 +12,7 @@ from quorate.columns import Offsets
 from quorate.compiled import kernel
 from quorate.errors import InputError
 from quorate.masks.value import Masks, writeable
+from quorate.workers import in_threads
 
 MaskRule = Literal["majority", "union", "intersection", "best"]
 MAJORITY, UNION, INTERSECTION, BEST = range(4)
@@ -80,11 +79,7 @@ def merged(
         return Masks(*columns, size[a:b])
 
     ranges = [(a, min(a + MASKS_AT_ONCE, groups)) for a in range(0, groups, MASKS_AT_ONCE)]
-    workers = min(threads or len(os.sched_getaffinity(0)), len(ranges))
-    if workers <= 1:
-        return Masks.concat([part(bounds) for bounds in ranges])
-    with ThreadPoolExecutor(workers) as pool:
-        return Masks.concat(list(pool.map(part, ranges)))
+    return Masks.concat(in_threads(part, ranges, threads))
 
 
 @kernel

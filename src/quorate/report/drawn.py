@@ -24,6 +24,7 @@ from quorate.masks import Masks
 from quorate.pictures import decode
 from quorate.report.model import rows_on
 from quorate.storage import join, open_tree, safe_name, write_bytes
+from quorate.workers import processors
 
 QUALITY = 90
 
@@ -109,7 +110,7 @@ def draw_pictures(
             return file, ""
 
         files, skipped = [], []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(processors()) as pool:
             for done, (file, reason) in enumerate(pool.map(one, images), start=1):
                 if file:
                     files.append(file)

@@ -6,9 +6,7 @@ thousand pictures open as fast as twenty.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
@@ -28,6 +26,7 @@ from quorate.evaluation.truth import Sizes
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, counted, plain, short
 from quorate.report.model import Report, own, rows_on
+from quorate.workers import in_threads
 
 SIDE, MANY, SMALL_SIDE = 640, 400, 480
 """Pixels of the longer side of a picture on the wall, and of one of more than `MANY`."""
@@ -66,8 +65,7 @@ def wall(report: Report) -> Wall | None:
     limit = PICTURE_BYTES // min(max(len(ids), 1), 24)
 
     one = partial(_thumbnail, report.read, longest=side, limit=limit)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = list(pool.map(one, ids))
+    seen = in_threads(one, ids)
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
     level = {}
     if report.agreement is not None and len(report.detectors) > 1:

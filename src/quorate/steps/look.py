@@ -19,8 +19,9 @@ from quorate.spec import EnsembleSpec
 from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
 from quorate.steps.voter import Seen
-from quorate.steps.whole import Loaded, processors
+from quorate.steps.whole import Loaded
 from quorate.storage import read_bytes
+from quorate.workers import processors
 
 
 class LoadedEnsemble:

@@ -6,7 +6,6 @@ are. All of them run containers too.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -22,11 +21,6 @@ from quorate.steps.detect import detect
 from quorate.steps.prepare import prepare
 from quorate.steps.voter import Voter, load_all
 from quorate.steps.work import Work
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Work
 from quorate.steps.fuse import refuse_too_few
-from quorate.steps.whole import Loaded, processors
+from quorate.steps.whole import Loaded
+from quorate.workers import processors
 
 
 @dataclass(frozen=True, eq=False)

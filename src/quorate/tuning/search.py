@@ -21,10 +21,10 @@ import numpy as np
 
 from quorate.evaluation.truth import Floats, Ints
 from quorate.spec import EnsembleSpec, Fusion
-from quorate.steps.whole import processors
 from quorate.tuning.bench import Bench, Memory, Objective
 from quorate.tuning.labelled import Labelled
 from quorate.tuning.space import Space
+from quorate.workers import processors
 
 Sets = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 

@@ -10,7 +10,7 @@ from quorate.cvat.functions import Function
 from quorate.cvat.nuclio.served import Served
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError, MissingExtraError, SpecError
-from quorate.steps.whole import processors
+from quorate.workers import processors
 
 PORT = 8070
 """That of Nuclio's own dashboard, which CVAT asks by default."""

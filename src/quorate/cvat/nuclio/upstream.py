@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
-from quorate.detectors.remote.timed import pool_manager
 from quorate.errors import InputError
+from quorate.http.timed import pool_manager
 
 LOG = logging.getLogger("quorate.cvat")
 Headers = Iterable[tuple[bytes, bytes]]

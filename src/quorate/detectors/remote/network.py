@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import Busy, Client, Refused, retrying
+from quorate.detectors.remote.client import Client, Refused
 from quorate.errors import DetectorError, did_you_mean
+from quorate.http.retrying import Busy, retrying
 from quorate.networks import Graph
 from quorate.open_inference.tensors import checked
 

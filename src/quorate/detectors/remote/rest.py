@@ -15,9 +15,10 @@ import msgspec
 import urllib3
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import LARGEST, REASON, Busy, Refused, retry_after, short
-from quorate.detectors.remote.timed import pool_manager
+from quorate.detectors.remote.client import LARGEST, Refused
 from quorate.errors import DetectorError
+from quorate.http.retrying import REASON, Busy, retry_after, short
+from quorate.http.timed import pool_manager
 from quorate.networks import Graph
 from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
 

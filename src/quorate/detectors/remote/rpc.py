@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import LARGEST, Busy, Refused, short
+from quorate.detectors.remote.client import LARGEST, Refused
 from quorate.errors import DetectorError, MissingExtraError
+from quorate.http.retrying import Busy, short
 from quorate.networks import Graph
 from quorate.open_inference.messages import MESSAGES, SERVICE
 from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature

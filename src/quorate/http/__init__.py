@@ -1,0 +1,1 @@
+"""What asking any server over HTTP takes: time limits for whole answers, and trying again."""
