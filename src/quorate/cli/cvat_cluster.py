@@ -223,8 +223,8 @@ def _brought(
         except KeyboardInterrupt:
             for left in names[number:]:
                 note(
-                    f"\n{left} goes on; {_again(arguments, left, client)} brings its boxes into the "
-                    f"task, quorate stop {left}{cluster.options} ends it"
+                    f"\n{left} goes on; {_again(arguments, left, client)} brings its boxes into "
+                    f"the task, quorate stop {left}{cluster.options} ends it"
                 )
             raise SystemExit(130) from None
         if not arguments.json:

@@ -94,22 +94,25 @@ def results(workflow: Mapping[str, Any], bucket: str | None = None) -> tuple[Dat
         given = (workflow["spec"].get("arguments") or {}).get("parameters") or ()
         out = {str(one["name"]): one.get("value") for one in given}.get(OUT)
         places += [join(f"s3://{bucket}", f"{out.strip('/')}/")] if out else []
-    looked: list[str] = []
-    for where in places:
+    looked: dict[str, str] = {}
+    for where in dict.fromkeys(places):
         for folder in _folders(where):
-            looked.append(folder)
+            looked.setdefault(folder, "")
             try:
                 found = read(folder)
             except FormatError as error:
-                if folder == where or not error.message.startswith(f"{folder}: of no known"):
-                    looked[-1] += f" ({error.message.removeprefix(f'{folder}: ').rstrip('.')})"
+                if "of no known format" not in error.message:
+                    looked[folder] = f" {error.message}"
                 continue
             if found.annotations is not None and len(found.annotations):
                 return found, [f"{folder}: {len(found.annotations):,} shapes are read."]
+    told = [*looked][:3]
+    more = f" and {len(looked) - 3} more" if len(looked) > 3 else ""
     raise InputError(
         f"The run {name} left nothing to import: there are no annotations in "
-        f"{', '.join(looked[:5]) or 'S3'}{' …' if len(looked) > 5 else ''}.",
-        hint=f"formats that are read: {', '.join(FORMATS)}; of artifacts, files and ZIP archives",
+        f"{', '.join(told) or 'S3'}{more}." + "".join(looked.values()),
+        hint=f"read are {', '.join(n for n in FORMATS if n != 'folder')}, in files, in ZIP "
+        "archives, and in artifacts with `archive: {none: {}}`",
     )
 
 
