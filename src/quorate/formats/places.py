@@ -34,8 +34,8 @@ def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, .
     under its name as it stands, below `images/`, `images/SUBSET/`, `SUBSET/`, and at last wherever
     the end of one file's path agrees with more folders of the name than that of any other. By its
     base name alone a file is taken where no other file and no other picture has that name. The root
-    of an absolute name is left off, and `..` is never followed: such a name is only compared with what is there.
-    Where nothing is found at all, the root is the source's own.
+    of an absolute name is left off, and `..` is never followed: such a name is only compared with
+    what is there. Where nothing is found at all, the root is the source's own.
     """
     stated = [image.file_name for image in images]
     images = [_with_slashes(image) for image in images]
