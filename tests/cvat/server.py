@@ -24,15 +24,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.cvat import exports
+from tests.cvat.talk import RefusedError, Talk
 
 PAGE = 3
 """Items in a page, however many are asked for: a client must follow `next`."""
 USER, PASSWORD, TOKEN = "labeller", "correct horse", "quorate-test-token"
-
-
-class RefusedError(Exception):
-    def __init__(self, status: int, body: Any) -> None:
-        self.status, self.body = status, body
 
 
 class Cvat:
@@ -55,6 +51,7 @@ class Cvat:
         self.url = ""
         self._ids = 1000
         self._lock = threading.RLock()
+        self.talk = Talk(self.next_id)
 
     def next_id(self) -> int:
         self._ids += 1
@@ -156,6 +153,12 @@ class Cvat:
                 return {"name": "CVAT", "version": "2.73.0"}
             if match := re.fullmatch(r"(tasks|jobs|labels)", path):
                 return self._list(match[1], query)
+            if path == "issues" and method == "POST":
+                return self.talk.open(body, self.jobs.get(body["job"]))
+            if path in ("issues", "comments"):
+                return self._pages(path, self.talk.those(path, query), query)
+            if match := re.fullmatch(r"issues/(\d+)", path):
+                return self.talk.change(int(match[1]), method, body)
             if match := re.fullmatch(r"(tasks|projects)/(\d+)", path):
                 if method == "PATCH":
                     self._change_labels(match[1], int(match[2]), body["labels"])
@@ -188,13 +191,16 @@ class Cvat:
             task = int(query["task_id"]) if "task_id" in query else None
             task = self.jobs[int(query["job_id"])]["task_id"] if task is None else task
             keep = [n for n in keep if table[n]["_task"] == task]
+        return self._pages(what, [self._one(table, n) for n in keep], query)
+
+    def _pages(self, what: str, items: list[Any], query: dict[str, str]) -> dict[str, Any]:
         first = (int(query.get("page", 1)) - 1) * PAGE
-        more = first + PAGE < len(keep)
+        more = first + PAGE < len(items)
         return {
-            "count": len(keep),
+            "count": len(items),
             "next": f"{self.url}/api/{what}?page=2" if more else None,
             "previous": None,
-            "results": [self._one(table, n) for n in keep[first : first + PAGE]],
+            "results": items[first : first + PAGE],
         }
 
     def _change_labels(self, what: str, number: int, labels: list[dict[str, Any]]) -> None:
@@ -288,21 +294,22 @@ def serving(cvat: Cvat):  # type: ignore[no-untyped-def]
             except RefusedError as refused:
                 self._say(refused.status, refused.body)
                 return
-            if self.command == "PATCH" and cvat.lose_answers:
+            if self.command != "GET" and cvat.lose_answers:
                 cvat.lose_answers -= 1
                 self.close_connection = True
                 self.connection.close()
                 return
-            self._say(200, said)
+            self._say({"POST": 201, "DELETE": 204}.get(self.command, 200), said)
 
         def _say(self, status: int, body: Any) -> None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            data = b"" if status == 204 else data
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PATCH = do_POST = _go  # noqa: N815
+        do_GET = do_PATCH = do_POST = do_DELETE = _go  # noqa: N815
 
         def log_message(self, *_: Any) -> None: ...
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quorate.argo.names import CVAT, ENSEMBLE
-from quorate.cvat import Client, annotate, dag, exporting, publishing, undo
+from quorate.cvat import Client, annotate, dag, exporting, undo
 from quorate.cvat.bringing_back import bring_back
 from quorate.cvat.dag import Origin
 from quorate.cvat.handing_over import Handed, hand_over
@@ -35,7 +35,7 @@ def _alone(monkeypatch, tmp_path):
     for name in ("CVAT_URL", "CVAT_ACCESS_TOKEN", "CVAT_USERNAME", "CVAT_ORGANIZATION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(publishing, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
     monkeypatch.setattr(exporting, "ASK_AGAIN", 0.01)
 
 

@@ -29,7 +29,7 @@ def _alone(monkeypatch, tmp_path):
     for name in ("CVAT_URL", "CVAT_ACCESS_TOKEN", "CVAT_USERNAME", "CVAT_ORGANIZATION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(publishing, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_lost_answers_double_nothing(cvat, client, files, tmp_path, lost, monkey
 
 def test_a_publish_that_failed_can_be_repeated(cvat, client, files, tmp_path, monkeypatch):
     monkeypatch.setattr(publishing, "AT_ONCE", 4)
-    monkeypatch.setattr(publishing, "TRIES", 0)
+    monkeypatch.setattr("quorate.cvat.client.TRIES", 0)
     task = cvat.add_task(files, LABELS)
     cvat.lose_answers = 1
     with pytest.raises(ServerError):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from quorate.cvat import Annotated, Client, Published
+    from quorate.cvat.issues import Issues
+    from quorate.steps.review import Rule
 
 
 def add_commands(commands: Any) -> None:
@@ -46,6 +48,13 @@ def add_commands(commands: Any) -> None:
         help="add labels of the spec that the task lacks, and the attributes votes, confidence "
         "and run",
     )
+    run.add_argument(
+        "--review",
+        type=_rule,
+        metavar="K|SCORE",
+        help="open an issue on at most the K worst frames, or on those whose disagreement is at "
+        "least SCORE, such as 0.3 (default: as the spec's publish: {review: …} says)",
+    )
     run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
     _add_server(run)
     cvat_cluster.add_options(run)
@@ -58,7 +67,8 @@ def add_commands(commands: Any) -> None:
     undo = below.add_parser(
         "undo",
         help="delete what a run created",
-        description="Delete the boxes that a run created and that nobody has touched since.",
+        description="Delete the boxes and issues that a run created and that nobody has touched "
+        "since.",
     )
     undo.add_argument("run", metavar="RUN", help="the name that the run told at its end")
     undo.add_argument(
@@ -66,6 +76,16 @@ def add_commands(commands: Any) -> None:
     )
     _add_server(undo)
     undo.set_defaults(command=_undo)
+
+
+def _rule(text: str) -> Rule:
+    from quorate.errors import InputError
+    from quorate.steps.review import Rule
+
+    try:
+        return Rule.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(f"{error.message} {error.hint}") from None
 
 
 def _add_server(command: argparse.ArgumentParser) -> None:
@@ -107,6 +127,7 @@ def _run(arguments: argparse.Namespace) -> None:
             frames=arguments.frames,
             replace=arguments.replace,
             add_labels=arguments.add_labels,
+            review=arguments.review,
             workers=arguments.workers,
             progress=progress,
         )
@@ -128,6 +149,7 @@ def _undo(arguments: argparse.Namespace) -> None:
 
     from quorate.cli.output import note, print_json
     from quorate.cvat import undo
+    from quorate.cvat.issues import Issues
 
     client = _client(arguments, None) if arguments.task or arguments.server else None
     done = undo(arguments.run, task=arguments.task, client=client)
@@ -135,6 +157,8 @@ def _undo(arguments: argparse.Namespace) -> None:
         print_json(asdict(done))
         return
     note(_sentence(arguments.run, done))
+    if done.issues and asdict(done.issues) != asdict(Issues()):
+        note(f"          {_issues(done.issues)}")
 
 
 def _shown(client: Client, task: int, published: Published) -> None:
@@ -143,12 +167,14 @@ def _shown(client: Client, task: int, published: Published) -> None:
 
     notes(published.notes)
     note(_sentence(f"task {task}", published))
+    if published.issues:
+        note(f"          {_issues(published.issues)}")
     if published.earlier:
         note(
             f"          {published.earlier:,} other boxes of earlier runs are there; "
             "--replace lets them make way"
         )
-    if published.created:
+    if published.created or (published.issues and published.issues.opened):
         note(f"look:     {client.server}/tasks/{task}")
         note(f"undo:     quorate cvat undo {published.run} --server {client.server}")
 
@@ -166,5 +192,18 @@ def _sentence(who: str, done: Published) -> str:
         "of earlier runs removed" if done.created or done.there else "removed": done.removed,
         "stay, for somebody has changed them": done.touched,
     }
-    told = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
-    return f"{who}: boxes: {told or 'none'}"
+    return f"{who}: boxes: {_told_counts(parts)}"
+
+
+def _issues(done: Issues) -> str:
+    parts = {
+        "opened": done.opened,
+        "there already": done.there,
+        "removed": done.removed,
+        "stay, for somebody answered or resolved them": done.touched,
+    }
+    return f"issues for review: {_told_counts(parts)}"
+
+
+def _told_counts(parts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "none"

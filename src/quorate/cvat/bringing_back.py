@@ -13,7 +13,8 @@ from quorate.annotations import Annotations, Kind
 from quorate.argo.runs.runs import left, place
 from quorate.argo.runs.submit import OUT
 from quorate.cvat.client import Client
-from quorate.cvat.publishing import Journal, Published, journals, lock, publish
+from quorate.cvat.journal import Journal, journals, lock
+from quorate.cvat.publishing import Published, publish
 from quorate.cvat.shapes import TYPES, by_frame, shapes
 from quorate.cvat.task import Frame, Task
 from quorate.dataset import Dataset, Image

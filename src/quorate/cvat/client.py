@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from quorate.http.timed import pool_manager
 
 T = TypeVar("T")
 TRIES = 4
-"""How many more times a request is sent that may be sent twice."""
+"""How many more times a request is sent, of those that `once` sends too."""
+FIRST_WAIT = 1.0
+"""Seconds before `once` sends again; they double."""
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
 """Bytes of an answer; more is refused."""
@@ -172,7 +175,8 @@ class Client:
         Raises ServerError where it is not known whether it was carried out.
         """
         try:
-            answer = self._asked(method, path, query, body=msgspec.json.encode(body), slow=True)
+            data = None if body is None else msgspec.json.encode(body)
+            answer = self._asked(method, path, query, body=data, slow=True)
         except Busy as busy:
             raise ServerError(f"{self.server}: {busy.reason}.", hint=busy.hint) from None
         return self._read(answer or b"null", kind, path)
@@ -294,3 +298,23 @@ def _reason(body: bytes) -> str:
         text = body[:600].decode("utf-8", "replace")
         told = [] if "<html" in text.lower() else [text]
     return short("; ".join(told[:3]))
+
+
+def once(send: Callable[[], object], arrived: Callable[[], bool] = lambda: False) -> None:
+    """Have a change carried out once, though answers are lost.
+
+    `send` is called again where it raises ServerError, unless `arrived` finds on the server that
+    the change was carried out. The default is for changes that may be carried out twice.
+    """
+    wait = FIRST_WAIT
+    for left in range(TRIES, -1, -1):
+        try:
+            send()
+            return
+        except ServerError:
+            if not left:
+                raise
+            time.sleep(wait)
+            wait *= 2
+            if arrived():
+                return

@@ -10,42 +10,19 @@ what is there already is not sent again.
 
 from __future__ import annotations
 
-import os
-import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
-from quorate.cvat.client import Client
+from quorate.cvat.client import Client, once
+from quorate.cvat.issues import Issues
+from quorate.cvat.journal import Journal, ensemble_of, journals, keep
 from quorate.cvat.shapes import Key, Shape, digest, maker, run_specs
 from quorate.cvat.task import Job, Label, Task
-from quorate.errors import InputError, ServerError
-from quorate.storage import write_bytes
-from quorate.storage.owner import owned
 
 AT_ONCE = 5000
 """Shapes in one request: of 100 each, 5,000 took a real server 24 times as long as at once."""
-TRIES = 4
-FIRST_WAIT = 1.0
-
-
-class Journal(msgspec.Struct):
-    """What a run made on a server.
-
-    task   its number
-    made   by job, the id of each shape and the digest of its form
-    """
-
-    run: str
-    ensemble: str
-    server: str
-    task: int
-    made: dict[int, dict[int, str]] = {}
 
 
 class _Drawn(msgspec.Struct):
@@ -62,6 +39,7 @@ class Published:
     removed  how many of earlier runs were replaced
     touched  how many of earlier runs stay, for somebody changed them
     earlier  how many of earlier runs are there beside
+    issues   what became of the issues on frames that need a person; None: not asked for
     """
 
     run: str
@@ -70,17 +48,8 @@ class Published:
     removed: int = 0
     touched: int = 0
     earlier: int = 0
+    issues: Issues | None = None
     notes: list[str] = field(default_factory=list)
-
-
-def run_name(ensemble: str) -> str:
-    """A name for a new run: the ensemble's, the time, and what tells apart those of one second."""
-    return f"{ensemble}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def ensemble_of(run: str) -> str:
-    """The ensemble's name in a run's."""
-    return run.rsplit("-", 3)[0]
 
 
 def publish(
@@ -202,98 +171,35 @@ def _create(
     journal: Journal,
     labels: Sequence[Label],
 ) -> None:
-    """Create shapes; where the answer is lost, look first what arrived before sending again."""
-    wait = FIRST_WAIT
-    for left in range(TRIES, -1, -1):
-        try:
-            body = {"version": 0, "tags": [], "tracks": [], "shapes": missing}
-            made = client.send(
-                "PATCH", f"jobs/{job.id}/annotations", body, _Drawn, action="create"
-            ).shapes
-            _write(journal, job, made, labels)
-            return
-        except ServerError:
-            if not left:
-                raise
-            time.sleep(wait)
-            wait *= 2
-            there = {Key.of(shape): shape for shape in _drawn(client, job)}
-            arrived = [there[k] for k in map(Key.of, missing) if k in there]
-            _write(journal, job, arrived, labels)
-            missing = [shape for shape in missing if Key.of(shape) not in there]
-            if not missing:
-                return
+    """Create shapes; where the answer is lost, those that arrived are not sent again."""
+
+    def send() -> None:
+        body = {"version": 0, "tags": [], "tracks": [], "shapes": missing}
+        made = client.send("PATCH", f"jobs/{job.id}/annotations", body, _Drawn, action="create")
+        _write(journal, job, made.shapes, labels)
+
+    def arrived() -> bool:
+        nonlocal missing
+        there = {Key.of(shape): shape for shape in _drawn(client, job)}
+        _write(journal, job, [there[k] for k in map(Key.of, missing) if k in there], labels)
+        missing = [shape for shape in missing if Key.of(shape) not in there]
+        return not missing
+
+    once(send, arrived)
 
 
 def _delete(client: Client, job: Job, shapes: Sequence[Shape]) -> None:
     """Delete shapes; to delete what is gone already does nothing."""
     for start in range(0, len(shapes), AT_ONCE):
         body = {"version": 0, "tags": [], "tracks": [], "shapes": shapes[start : start + AT_ONCE]}
-        for left in range(TRIES, -1, -1):
-            try:
-                client.send(
-                    "PATCH", f"jobs/{job.id}/annotations", body, msgspec.Raw, action="delete"
-                )
-                break
-            except ServerError:
-                if not left:
-                    raise
-                time.sleep(FIRST_WAIT)
+        once(
+            lambda body=body: client.send(  # type: ignore[misc]
+                "PATCH", f"jobs/{job.id}/annotations", body, msgspec.Raw, action="delete"
+            )
+        )
 
 
 def _write(journal: Journal, job: Job, made: Iterable[Shape], labels: Iterable[Label]) -> None:
     kept, specs = journal.made.setdefault(job.id, {}), run_specs(labels)
     kept.update({shape.id: digest(shape, specs) for shape in made if shape.id is not None})
-    write_bytes(_place(journal.server, journal.task, journal.run), msgspec.json.encode(journal))
-
-
-def lock(server: str, task: int) -> AbstractContextManager[None]:
-    """Let no other process of this machine write to a task; BusyError where one does."""
-    return owned(_folder(server) / str(task) / "lock", of=Path(f"task {task} of {server}"))
-
-
-def _root() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "quorate" / "cvat"
-
-
-def _folder(server: str) -> Path:
-    return _root() / urlsplit(server).netloc.replace(":", "_")
-
-
-def _place(server: str, task: int, run: str) -> Path:
-    place = _folder(server) / str(task) / f"{run}.json"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place
-
-
-def journals(server: str, task: int) -> list[Journal]:
-    """The journals of a task's runs that lie on this machine, the oldest first."""
-    return [_read(place) for place in sorted((_folder(server) / str(task)).glob("*.json"))]
-
-
-def find(run: str, server: str | None) -> Journal:
-    """The journal of a run; InputError where this machine has none, or several servers have."""
-    root, below = (_root(), "*/*") if server is None else (_folder(server), "*")
-    found = [*root.glob(f"{below}/{run}.json")]
-    if not found:
-        raise InputError(
-            f"There is no run '{run}' in {root}.",
-            hint="name the task too (--task 12): shapes whose label has an attribute 'run' are "
-            "found by it",
-        )
-    if len(found) > 1:
-        raise InputError(f"The run '{run}' is on several servers.", hint="name one with --server")
-    return _read(found[0])
-
-
-def _read(place: Path) -> Journal:
-    try:
-        return msgspec.json.decode(place.read_bytes(), type=Journal)
-    except (msgspec.DecodeError, OSError) as error:
-        raise InputError(f"{place}: is no journal of a run ({error}).") from None
-
-
-def forget(journal: Journal) -> None:
-    """Remove the journal of a run that was undone."""
-    _place(journal.server, journal.task, journal.run).unlink(missing_ok=True)
+    keep(journal)

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from quorate.annotations import Annotations
 from quorate.cvat.client import Client
+from quorate.cvat.issues import open_issues, remove_issues
+from quorate.cvat.journal import Journal, ensemble_of, find, forget, lock, run_name
 from quorate.cvat.pictures import check_labels, download
-from quorate.cvat.publishing import (
-    Journal,
-    Published,
-    ensemble_of,
-    find,
-    forget,
-    lock,
-    publish,
-    run_name,
-)
+from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, by_frame, shapes
 from quorate.cvat.task import Place, Task, tasks
@@ -29,6 +22,7 @@ from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Summary, Work
 from quorate.steps.results import Results
+from quorate.steps.review import Rule, doubts
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,7 @@ def annotate(
     frames: str | None = None,
     replace: bool = False,
     add_labels: bool = False,
+    review: Rule | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> list[Annotated]:
@@ -73,6 +68,8 @@ def annotate(
             since, make way.
         add_labels: whether labels of the spec that the task lacks are added to it, and to the
             labels the attributes 'votes', 'confidence' and 'run'.
+        review: on which frames an issue is opened; default: as the spec's `publish: {review: …}`
+            says.
         workers: threads; default: one for each processor.
         progress: told how far it is.
 
@@ -95,8 +92,17 @@ def annotate(
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
-            done.append(_annotate(client, task, ensemble, folder, replace, workers, progress))
+            how = _How(replace, review or Rule.of(ensemble), workers)
+            done.append(_annotate(client, task, ensemble, folder, how, progress))
     return done
+
+
+class _How(NamedTuple):
+    """What `annotate` was asked for."""
+
+    replace: bool
+    review: Rule | None
+    workers: int | None
 
 
 def _annotate(
@@ -104,8 +110,7 @@ def _annotate(
     task: Task,
     ensemble: DetectionEnsemble,
     folder: Path,
-    replace: bool,
-    workers: int | None,
+    how: _How,
     progress: Progress,
 ) -> Annotated:
     pictures = download(
@@ -114,7 +119,7 @@ def _annotate(
         folder / "task",
         progress=lambda done, total: progress("download", done, total),
     )
-    summary = ensemble.run(pictures.folder, folder, workers=workers, progress=progress)
+    summary = ensemble.run(pictures.folder, folder, workers=how.workers, progress=progress)
     kept, results = decided(ensemble, Work(folder / "work"))
     journal = Journal(run_name(ensemble.name), ensemble.name, client.server, task.id)
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
@@ -124,9 +129,12 @@ def _annotate(
         task,
         by_frame(found),
         journal,
-        replace=replace,
+        replace=how.replace,
         progress=lambda done, total: progress("publish", done, total),
     )
+    if how.review:
+        doubtful = {frames[d.image.id]: d for d in doubts(results, ensemble, how.review)}
+        published.issues = open_issues(client, task, doubtful, journal.run, replace=how.replace)
     published.notes += task.notes
     return Annotated(task.id, published, summary)
 
@@ -144,7 +152,7 @@ def decided(ensemble: EnsembleSpec, work: Work) -> tuple[Annotations, Results]:
 
 
 def undo(name: str, *, task: int | None = None, client: Client | None = None) -> Published:
-    """Delete what a run created and nobody touched since.
+    """Delete what a run created, shapes and issues, and nobody touched since.
 
     Args:
         name: the run's, as `Published.run` tells it.
@@ -167,6 +175,7 @@ def undo(name: str, *, task: int | None = None, client: Client | None = None) ->
     whole = next(tasks(client, Place("task", journal.task)))
     with lock(client.server, whole.id):
         result = undo_published(client, journal, whole.jobs, whole.labels)
+        result.issues = remove_issues(client, whole.jobs, journal.run)
     forget(journal)
     return result
 

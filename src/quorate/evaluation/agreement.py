@@ -152,25 +152,11 @@ def agreement(
             already.
     """
     names = tuple(detections.detectors if detectors is None else detectors)
-    slots = _slots(detections, names)
-    asked = detections.take((detections.score >= min_score) & (slots[detections.detector] >= 0))
-    if groups is None:
-        from quorate.fusion import fuse
-        from quorate.spec.fusion import Affirmative
-
-        groups = fuse(asked, Affirmative(iou=iou), detectors=names)
-    if groups.members is None:
-        raise InputError("The groups do not tell their members, so nobody can count votes.")
     m = len(names)
     needed = m // 2 + 1 if needed is None else needed
-    members = groups.members
-    group = np.repeat(np.arange(len(groups)), np.diff(members.offsets))
-    voter = _slots(groups, names)[members.detector]
-    ballot = np.zeros((len(groups), m), dtype=np.bool_)
-    ballot[group, voter] = True
+    asked, slots = _taking_part(detections, names, min_score)
+    groups, ballot, surest = voted(detections, names, iou=iou, min_score=min_score, groups=groups)
     votes = ballot.sum(1)
-    surest = np.zeros(len(groups))
-    np.maximum.at(surest, group, members.score)
 
     image_id = np.array([image.id for image in dataset.images], dtype=np.int64)
     picture = positions_in(image_id, groups.image_id)
@@ -183,6 +169,7 @@ def agreement(
     weight = np.bincount(picture, surest, len(image_id))
     disagreement = np.bincount(picture, doubt, len(image_id)) / (1 + weight)
 
+    group, voter = _membership(groups, names)
     kind = np.where(votes >= needed, 0, np.where(votes > 1, 1, 2))[group]
     tally = np.bincount(voter * 3 + kind, minlength=3 * m).reshape(m, 3)
     missed = np.count_nonzero((votes >= needed)[:, None] & ~ballot, axis=0)
@@ -197,6 +184,52 @@ def agreement(
         iou=iou,
         min_score=min_score,
     )
+
+
+def voted(
+    detections: Detections,
+    names: Sequence[str],
+    *,
+    iou: float,
+    min_score: float = MIN_SCORE,
+    groups: Detections | None = None,
+) -> tuple[Detections, NDArray[np.bool_], Floats]:
+    """The groups of boxes, who voted for each, and the score of each one's surest member.
+
+    Returns the groups (g of them), (g, m) votes by the detectors in the order of `names`, and (g,)
+    scores. The arguments are those of `agreement`.
+    """
+    if groups is None:
+        from quorate.fusion import fuse
+        from quorate.spec.fusion import Affirmative
+
+        asked, _ = _taking_part(detections, names, min_score)
+        groups = fuse(asked, Affirmative(iou=iou), detectors=names)
+    if groups.members is None:
+        raise InputError("The groups do not tell their members, so nobody can count votes.")
+    group, voter = _membership(groups, names)
+    ballot = np.zeros((len(groups), len(names)), dtype=np.bool_)
+    ballot[group, voter] = True
+    surest = np.zeros(len(groups))
+    np.maximum.at(surest, group, groups.members.score)
+    return groups, ballot, surest
+
+
+def _taking_part(
+    detections: Detections, names: Sequence[str], min_score: float
+) -> tuple[Detections, Ints]:
+    """The boxes that count, and where each detector stands in `names`."""
+    slots = _slots(detections, names)
+    counts = (detections.score >= min_score) & (slots[detections.detector] >= 0)
+    return detections.take(counts), slots
+
+
+def _membership(groups: Detections, names: Sequence[str]) -> tuple[Ints, Ints]:
+    """For each member of the groups, its group and where its detector stands in `names`."""
+    members = groups.members
+    assert members is not None
+    group = np.repeat(np.arange(len(groups)), np.diff(members.offsets))
+    return group, _slots(groups, names)[members.detector]
 
 
 def review_order(found: Agreement, *, most: int | None = None) -> Ints:

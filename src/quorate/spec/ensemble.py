@@ -51,10 +51,11 @@ class Publish(SpecModel):
         False, description="COCO's categories are numbered anew from 1, without gaps."
     )
     review: Literal["disagreement"] | None = Field(
-        None, description="Tag the pictures a person should look at first."
+        None,
+        description="Tag the pictures a person should look at first; in a task, open an issue.",
     )
     review_share: float = Field(
-        0.2, gt=0.0, le=1.0, description="The most pictures that are tagged, as a share of all."
+        0.2, gt=0.0, le=1.0, description="The most such pictures, as a share of all."
     )
     report: bool = Field(True, description="Write report.html.")
 

@@ -17,7 +17,7 @@ from quorate.spec import EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
-from quorate.steps.review import with_review
+from quorate.steps.review import Rule, with_review
 from quorate.steps.summary import Summary, summarise
 from quorate.steps.work import Work, read_json, write_json
 from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
@@ -99,9 +99,8 @@ def _write(
 
     dataset = replace(findings.dataset, annotations=None)
     options: dict[str, Any] = {}
-    if name == "cvat" and ensemble.publish.review:
-        share = ensemble.publish.review_share
-        dataset, boxes = with_review(dataset, boxes, findings.agreement, share)
+    if name == "cvat" and (rule := Rule.of(ensemble)):
+        dataset, boxes = with_review(dataset, boxes, findings.agreement, rule)
     if name == "coco":
         options["renumber"] = ensemble.publish.renumber
     if name == "yolo":

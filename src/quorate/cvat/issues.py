@@ -1,0 +1,173 @@
+"""Review issues on the frames that need a person.
+
+In CVAT's interface the tab *Issues* leads from one frame with an issue to the next, in every
+workspace, and a job's card counts them. Nothing else there can be sorted by doubt: jobs are sorted
+by number, assignee, state and stage alone, and a filter finds frames by their own boxes or tags.
+
+An issue's first comment says what is in doubt and names the run, so any machine knows it again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from quorate.cvat.client import Client, once
+from quorate.cvat.journal import ensemble_of
+from quorate.cvat.shapes import DECIMALS
+from quorate.cvat.task import Frame, Job, Task
+from quorate.steps.review import Doubt
+
+NAMED = 3
+"""Groups that an issue names; the list in CVAT shows two lines."""
+_RUN = re.compile(r"\[quorate run ([^\s\]]+)\]\Z")
+
+
+class _Issue(msgspec.Struct):
+    id: int
+    frame: int
+    resolved: bool = False
+
+
+class _Comment(msgspec.Struct):
+    id: int
+    issue: int
+    message: str = ""
+
+
+@dataclass
+class Issues:
+    """What became of issues.
+
+    opened   how many are new
+    there    how many frames had one of an earlier run already, resolved or not
+    removed  how many of earlier runs went
+    touched  how many stay, for somebody answered or resolved them
+    """
+
+    opened: int = 0
+    there: int = 0
+    removed: int = 0
+    touched: int = 0
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """An issue that a run opened; `untouched`: nobody answered, edited or resolved it."""
+
+    id: int
+    frame: int
+    run: str
+    untouched: bool
+
+
+def open_issues(
+    client: Client,
+    task: Task,
+    doubts: Mapping[int, Doubt],
+    run: str,
+    *,
+    replace: bool = False,
+) -> Issues:
+    """Open an issue on each frame in doubt that has none of this ensemble yet.
+
+    A frame that two jobs share has its issue in the first of them. With `replace`, issues of
+    earlier runs of the ensemble on frames that are no longer in doubt go, where nobody touched
+    them.
+
+    Args:
+        client: the server.
+        task: the task; only its frames are touched.
+        doubts: by the number of the frame.
+        run: the run's name.
+        replace: see above.
+    """
+    result = Issues()
+    frames = {frame.number: frame for frame in task.frames}
+    for job in task.jobs:
+        own = {n for n, frame in frames.items() if frame.job == job.id}
+        ours = _ours(client, job, lambda name: ensemble_of(name) == ensemble_of(run))
+        there = {issue.frame for issue in ours}
+        for number in sorted(own & doubts.keys()):
+            if number in there:
+                result.there += 1
+            else:
+                _open(client, job, frames[number], doubts[number], run)
+                result.opened += 1
+        if replace:
+            old = [one for one in ours if one.frame in own - doubts.keys()]
+            _remove(client, old, result)
+    return result
+
+
+def remove_issues(client: Client, jobs: Iterable[Job], run: str) -> Issues:
+    """Delete the issues that a run opened and nobody touched since."""
+    result = Issues()
+    for job in jobs:
+        _remove(client, _ours(client, job, lambda name: name == run), result)
+    return result
+
+
+def _remove(client: Client, issues: Sequence[_Ours], result: Issues) -> None:
+    for one in issues:
+        if one.untouched:
+            client.send("DELETE", f"issues/{one.id}", None, msgspec.Raw)
+            result.removed += 1
+        else:
+            result.touched += 1
+
+
+def _ours(client: Client, job: Job, meant: Callable[[str], bool]) -> list[_Ours]:
+    """The issues of a job that runs opened; `meant` says of a run's name whether it is asked for.
+
+    An issue whose first comment somebody edited so that it names no run is a person's.
+    """
+    said: defaultdict[int, list[_Comment]] = defaultdict(list)
+    issues = [*client.all("issues", _Issue, job_id=job.id)]
+    if issues:
+        for comment in client.all("comments", _Comment, job_id=job.id):
+            said[comment.issue].append(comment)
+    found = []
+    for issue in issues:
+        comments = sorted(said[issue.id], key=lambda comment: comment.id)
+        made = _RUN.search(comments[0].message) if comments else None
+        if made and meant(made[1]):
+            untouched = len(comments) == 1 and not issue.resolved
+            found.append(_Ours(issue.id, issue.frame, made[1], untouched))
+    return found
+
+
+def _open(client: Client, job: Job, frame: Frame, doubt: Doubt, run: str) -> None:
+    """Open an issue; where the answer is lost, look first whether it arrived."""
+
+    def arrived() -> bool:
+        ours = _ours(client, job, lambda name: name == run)
+        return any(one.frame == frame.number for one in ours)
+
+    body = _body(job, frame, doubt, run)
+    once(lambda: client.send("POST", "issues", body, msgspec.Raw), arrived)
+
+
+def _body(job: Job, frame: Frame, doubt: Doubt, run: str) -> dict[str, Any]:
+    """An issue at the group in most doubt; CVAT draws four numbers as a rectangle."""
+    worst = doubt.groups[0]
+    return {
+        "job": job.id,
+        "frame": frame.number,
+        "position": [round(value, DECIMALS) for value in worst.xyxy],
+        "message": message(doubt, run),
+    }
+
+
+def message(doubt: Doubt, run: str) -> str:
+    """What an issue says: how far the detectors disagree, and about what."""
+    told = [f"{g.label} {g.votes} of {g.of} votes" for g in doubt.groups[:NAMED]]
+    more = len(doubt.groups) - NAMED
+    if more > 0:
+        told.append(f"{more} more")
+    return f"Detectors disagree, {doubt.disagreement:.0%}: {', '.join(told)} [quorate run {run}]"

@@ -1,0 +1,97 @@
+"""What runs made: their names, and a journal of each on this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from quorate.errors import InputError
+from quorate.storage import write_bytes
+from quorate.storage.owner import owned
+
+
+class Journal(msgspec.Struct):
+    """What a run made on a server.
+
+    task   its number
+    made   by job, the id of each shape and the digest of its form
+    """
+
+    run: str
+    ensemble: str
+    server: str
+    task: int
+    made: dict[int, dict[int, str]] = {}
+
+
+def run_name(ensemble: str) -> str:
+    """A name for a new run: the ensemble's, the time, and what tells apart those of one second."""
+    return f"{ensemble}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def ensemble_of(run: str) -> str:
+    """The ensemble's name in a run's."""
+    return run.rsplit("-", 3)[0]
+
+
+def lock(server: str, task: int) -> AbstractContextManager[None]:
+    """Let no other process of this machine write to a task; BusyError where one does."""
+    return owned(_folder(server) / str(task) / "lock", of=Path(f"task {task} of {server}"))
+
+
+def _root() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "quorate" / "cvat"
+
+
+def _folder(server: str) -> Path:
+    return _root() / urlsplit(server).netloc.replace(":", "_")
+
+
+def _place(server: str, task: int, run: str) -> Path:
+    place = _folder(server) / str(task) / f"{run}.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def journals(server: str, task: int) -> list[Journal]:
+    """The journals of a task's runs that lie on this machine, the oldest first."""
+    return [_read(place) for place in sorted((_folder(server) / str(task)).glob("*.json"))]
+
+
+def find(run: str, server: str | None) -> Journal:
+    """The journal of a run; InputError where this machine has none, or several servers have."""
+    root, below = (_root(), "*/*") if server is None else (_folder(server), "*")
+    found = [*root.glob(f"{below}/{run}.json")]
+    if not found:
+        raise InputError(
+            f"There is no run '{run}' in {root}.",
+            hint="name the task too (--task 12): shapes whose label has an attribute 'run' are "
+            "found by it",
+        )
+    if len(found) > 1:
+        raise InputError(f"The run '{run}' is on several servers.", hint="name one with --server")
+    return _read(found[0])
+
+
+def _read(place: Path) -> Journal:
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=Journal)
+    except (msgspec.DecodeError, OSError) as error:
+        raise InputError(f"{place}: is no journal of a run ({error}).") from None
+
+
+def keep(journal: Journal) -> None:
+    """Write the journal of a run."""
+    write_bytes(_place(journal.server, journal.task, journal.run), msgspec.json.encode(journal))
+
+
+def forget(journal: Journal) -> None:
+    """Remove the journal of a run that was undone."""
+    _place(journal.server, journal.task, journal.run).unlink(missing_ok=True)
