@@ -34,7 +34,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import Ragged, check_columns, column
+from quorate.columns import Ragged, check_columns, column, index_of
 from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
@@ -268,7 +268,7 @@ class Annotations:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
         """The rows of an index array, a mask or a slice, in that order."""
-        index = np.arange(len(self))[rows]
+        index = index_of(rows, len(self))
         return replace(
             self,
             **{name: getattr(self, name)[index] for name in _COLUMNS},

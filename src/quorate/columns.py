@@ -136,3 +136,10 @@ class Ragged:
             offsets=concat_offsets([part.offsets for part in parts]),
             values=np.concatenate([np.empty(0), *(part.values for part in parts)]),
         )
+
+
+def index_of(rows: NDArray[np.integer] | NDArray[np.bool_] | slice, count: int) -> Offsets:
+    """The numbers of some of `count` rows; of a slice, no other row's number is made."""
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(count))
+    return np.arange(count)[rows]

@@ -30,7 +30,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import check_columns, column, concat_offsets, positions_in, take_ragged
+from quorate.columns import (
+    check_columns,
+    column,
+    concat_offsets,
+    index_of,
+    positions_in,
+    take_ragged,
+)
 from quorate.display import ROWS, brief, html_table, of_field
 from quorate.drawing import draw_boxes
 from quorate.errors import FormatError, InputError, nearest_file
@@ -226,7 +233,7 @@ class Detections:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
         """The rows of an index array, a mask or a slice, in that order."""
-        index = np.arange(len(self))[rows]
+        index = index_of(rows, len(self))
         return replace(
             self,
             **{name: getattr(self, name)[index] for name in _COLUMNS},

@@ -29,7 +29,7 @@ from quorate import pictures
 from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.ensemble import DetectionEnsemble
-from quorate.steps.whole import processors
+from quorate.workers import processors
 from tests.benchmarks import networks
 from tests.benchmarks.detect import make_pictures
 

@@ -27,7 +27,7 @@ from PIL import Image
 from quorate import pictures
 from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.detectors.tensors.predictor import TensorPredictor
-from quorate.steps.whole import processors
+from quorate.workers import processors
 from tests.benchmarks import networks
 
 BUILDERS = {"yolo": networks.yolo, "detr": networks.detr}

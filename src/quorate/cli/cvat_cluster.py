@@ -129,14 +129,10 @@ def run(
     from quorate.cli.output import note, print_json, progress_bars
     from quorate.cvat import OnCluster, submit
 
-    for option, given in (("--out", arguments.out), ("--workers", arguments.workers)):
-        if given:
-            raise InputError(
-                f"{option} is of a run here.",
-                hint="on a cluster, -p cvat-output-path=FOLDER says where results go"
-                if option == "--out"
-                else None,
-            )
+    for name in ("out", "workers", "review", "tracks"):
+        if getattr(arguments, name):
+            said = "-p cvat-output-path=FOLDER says where results go"
+            raise InputError(f"--{name} is of a run here.", hint=said if name == "out" else None)
     cluster = _cluster(arguments, ensemble.workflow.namespace if ensemble else None)
     with progress_bars() as progress:
         runs = submit(

@@ -83,7 +83,7 @@ def submit(
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
     to, ensemble, template = _planned(what, on, progress)
-    runs = []
+    runs: list[Submitted] = []
     for task in tasks(client, place):
         if ensemble is not None:
             task = with_labels(client, task, ensemble, place) if add_labels else task

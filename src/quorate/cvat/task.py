@@ -50,12 +50,14 @@ class Place(NamedTuple):
 
 
 class Attribute(msgspec.Struct, frozen=True):
-    """An attribute that a label declares."""
+    """An attribute that a label declares; `mutable`: it may change from frame to frame."""
 
     id: int
     name: str
     input_type: str = "text"
     values: tuple[str, ...] = ()
+    default_value: str = ""
+    mutable: bool = False
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -98,6 +100,7 @@ class Task:
 
     jobs    those that are annotated, by rising frames
     frames  by rising number; deleted ones are not among them
+    video   whether the frames follow each other in time
     notes   what was left alone, a sentence each
     whole   whether it is all of a task, its frames by CVAT's own names: CVAT's export of it then
             has these very frames
@@ -110,6 +113,7 @@ class Task:
     labels: tuple[Label, ...]
     jobs: tuple[Job, ...]
     frames: tuple[Frame, ...]
+    video: bool = False
     notes: tuple[str, ...] = ()
     whole: bool = True
 
@@ -221,6 +225,7 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         labels=tuple(labels),
         jobs=tuple(own),
         frames=named,
+        video=about.mode == "interpolation",
         notes=tuple(notes),
         whole=only is None and named == own_names,
     )

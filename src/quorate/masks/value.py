@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import Offsets, concat_offsets, take_ragged
+from quorate.columns import Offsets, concat_offsets, index_of, take_ragged
 from quorate.display import brief
 from quorate.errors import InputError
 
@@ -123,7 +123,7 @@ class Masks:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
         """The rows of an index array, a mask or a slice, in that order."""
-        index = np.arange(len(self))[rows]
+        index = index_of(rows, len(self))
         offsets, flat = take_ragged(self.offsets, index)
         return type(self)(offsets.astype(np.int64), self.runs[flat], self.size[index])
 

@@ -175,7 +175,8 @@ class _Boxes:
             rows = rows_on(self.truth.image_id, image_id)
             panels.append(self._truth(rows, scale, most))
         for found in self.detectors:
-            mine = found.take(rows_on(found.image_id, image_id)).take(slice(most))
+            rows = rows_on(found.image_id, image_id)
+            mine = found.take(slice(rows.start, min(rows.stop, rows.start + most)))
             carried = _matched(mine, stands)
             said = ["" if yes else "not carried by the quorum" for yes in carried]
             panels.append(self._drawn(mine, scale, ~carried, said))
@@ -194,7 +195,7 @@ class _Boxes:
     def _truth(self, rows: slice, scale: float, most: int) -> list[Row]:
         assert self.truth is not None
         assert self.left is not None
-        shapes = self.truth.take(rows).take(slice(most))
+        shapes = self.truth.take(slice(rows.start, min(rows.stop, rows.start + most)))
         missing = self.left.missing[rows]
         places = self.report.dataset.labels.positions(shapes.category_id)
         told = [

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import get_ident
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
 from quorate.spec import Detector
 from quorate.steps.work import Skipped, fingerprint
 from quorate.storage import is_s3, open_tree, read_bytes
+from quorate.workers import in_threads
 
 Seen = tuple[Boxes, ...] | Skipped | QuorateError
 """What became of one picture and one detector: boxes for each of its voters, or why there are none.
@@ -130,28 +132,33 @@ class Voter:
 def load_all(detectors: Iterable[Detector]) -> dict[str, Predictor]:
     """Each detector loaded, by name; a warning of several is one line in the log, that names them.
 
-    Raises DetectorError for the first that cannot be loaded.
+    Several are loaded at once, in threads. Raises DetectorError for the first of them, in their
+    order, that cannot be loaded.
     """
     log = logging.getLogger("quorate.detectors")
-    found: dict[str, Predictor] = {}
-    said: list[str] = []
-    name = ""
+    wanted = list(detectors)
+    loading: dict[int, str] = {}
+    said: dict[str, list[str]] = {detector.name: [] for detector in wanted}
 
     def let_through(record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.WARNING:
-            said.append(f"{name}: {record.getMessage()}")
-        return record.levelno < logging.WARNING
+        name = loading.get(record.thread or 0)
+        if name is None or record.levelno < logging.WARNING:
+            return True
+        said[name].append(record.getMessage())
+        return False
+
+    def load(detector: Detector) -> Predictor:
+        loading[get_ident()] = detector.name
+        return detector.load()
 
     log.addFilter(let_through)
     try:
-        for detector in detectors:
-            name = detector.name
-            found[name] = detector.load()
+        found = in_threads(load, wanted)
     finally:
         log.removeFilter(let_through)
-        for line in merged(said):
+        for line in merged(f"{name}: {what}" for name in said for what in said[name]):
             log.warning("%s", line)
-    return found
+    return {detector.name: one for detector, one in zip(wanted, found, strict=True)}
 
 
 def contents(location: str) -> Iterator[bytes]:
