@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.cvat import annotations
+from tests.cvat import annotations, exports
 from tests.cvat.talk import RefusedError, Talk
 
 PAGE = 3
@@ -57,6 +57,10 @@ class Cvat:
         self.requests: list[str] = []
         self.lose_answers = 0
         self.busy = 0
+        self.exporting = 0
+        self.export_fails = ""
+        self.clouds: dict[int, str] = {}
+        self.clouds_lead_elsewhere = False
         self.forbidden: set[str] = set()
         self.url = ""
         self.people = {USER: Someone(1, PASSWORD, TOKEN)}
@@ -191,6 +195,11 @@ class Cvat:
         if path in self.forbidden or any(path.startswith(f"{p}/") for p in self.forbidden):
             raise RefusedError(403, {"detail": "not authorized"})
         with self._lock:
+            if self.exporting and path.endswith("/dataset/export"):
+                self.exporting -= 1
+                raise RefusedError(409, "Export process is already in progress")
+            if (said := exports.answer(self, method, path, query)) is not None:
+                return said
             if path == "server/about":
                 return {"name": "CVAT", "version": "2.73.0"}
             if match := re.fullmatch(r"(tasks|jobs|labels)", path):
@@ -317,7 +326,7 @@ def serving(cvat: Cvat):  # type: ignore[no-untyped-def]
             raw = self.rfile.read(length)
             split = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(split.query).items()}
-            path = split.path.removeprefix("/api/").rstrip("/")
+            path = unquote(split.path).removeprefix("/api/").rstrip("/")
             if cvat.busy:
                 cvat.busy -= 1
                 self._say(503, {"detail": "busy"})

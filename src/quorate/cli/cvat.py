@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
+from quorate.cli import cvat_cluster
 from quorate.cli.arguments import count
 from quorate.cli.serve import port
 
@@ -26,12 +27,15 @@ def add_commands(commands: Any) -> None:
         help="let an ensemble annotate a task, a job or a project",
         description="Download the pictures of a task, run an ensemble on them here, and create its "
         "boxes in the task, beside what people drew. The same command again goes on where a killed "
-        "one stopped, and creates no box twice. Who you are is told by CVAT_ACCESS_TOKEN (a "
+        "one stopped, and creates no box twice. With --submit or --from it runs on Argo Workflows. "
+        "Who you are is told by CVAT_ACCESS_TOKEN (a "
         "personal access token), or CVAT_USERNAME and CVAT_PASSWORD.",
     )
     run.add_argument("place", metavar="TASK", help="12, job:34, project:5, or an address in CVAT")
-    run.add_argument("spec", help="spec file (YAML); its `data` is not used")
-    run.add_argument("-o", "--out", help="folder for the results (default: out/cvat-task-12)")
+    run.add_argument(
+        "spec", nargs="?", help="spec file (YAML); its `data` is not used; not with --from"
+    )
+    run.add_argument("-o", "--out", help="folder here for the results (default: out/cvat-task-12)")
     run.add_argument("--frames", metavar="RANGES", help="frames such as 0-99,150; default: all")
     run.add_argument(
         "--replace",
@@ -59,7 +63,12 @@ def add_commands(commands: Any) -> None:
     )
     run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
     _add_server(run)
+    cvat_cluster.add_options(run)
     run.set_defaults(command=_run)
+
+    brought = cvat_cluster.add_import(below)
+    _add_server(brought)
+    brought.set_defaults(command=_import)
 
     undo = below.add_parser(
         "undo",
@@ -126,16 +135,23 @@ def _client(arguments: argparse.Namespace, server: str | None) -> Client:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, notes, print_json, progress_bars
+    from quorate.cli.output import note, print_json, progress_bars
     from quorate.cli.summary import print_summary
     from quorate.cvat import annotate
     from quorate.cvat.task import Place
     from quorate.ensemble import DetectionEnsemble
+    from quorate.errors import InputError
 
+    if (arguments.spec is None) == (arguments.template is None):
+        raise InputError("Give a spec, or a template with --from.", hint="quorate cvat run --help")
     place = Place.parse(arguments.place)
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
     client = _client(arguments, place.server)
     note(f"{client.server}: CVAT {client.version()}, {place}")
+    if ensemble is None or arguments.submit:
+        cvat_cluster.run(arguments, client, place, ensemble, _shown)
+        return
+    cvat_cluster.refuse(arguments)
     with progress_bars() as progress:
         done = annotate(
             place,
@@ -155,17 +171,12 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     for one in done:
         print_summary(one.summary, import_next=False)
-        notes(one.published.notes)
-        _tell(f"task {one.task}", one.published)
-        earlier = one.published.earlier + one.published.tracks.earlier
-        if earlier:
-            note(
-                f"{earlier:,} other boxes or tracks of earlier runs are there; --replace lets them "
-                "make way"
-            )
-        if _new(one.published):
-            note(f"look:     {client.server}/tasks/{one.task}")
-            note(f"undo:     quorate cvat undo {one.published.run} --server {client.server}")
+        _shown(client, one.task, one.published)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    client = _client(arguments, None) if arguments.task or arguments.server else None
+    cvat_cluster.bring(arguments, client, _shown)
 
 
 def _companion(arguments: argparse.Namespace) -> None:
@@ -203,6 +214,22 @@ def _undo(arguments: argparse.Namespace) -> None:
         print_json(asdict(done))
         return
     _tell(arguments.run, done)
+
+
+def _shown(client: Client, task: int, published: Published) -> None:
+    """Tell what became of the shapes of one task."""
+    from quorate.cli.output import note, notes
+
+    notes(published.notes)
+    _tell(f"task {task}", published)
+    if earlier := published.earlier + published.tracks.earlier:
+        note(
+            f"{earlier:,} other boxes or tracks of earlier runs are there; --replace lets them "
+            "make way"
+        )
+    if _new(published):
+        note(f"look:     {client.server}/tasks/{task}")
+        note(f"undo:     quorate cvat undo {published.run} --server {client.server}")
 
 
 def _told(one: Annotated) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import urllib3
 
 from quorate._version import __version__
-from quorate.errors import AccessError, InputError, ServerError
+from quorate.errors import AccessError, BusyError, InputError, ServerError, file_error
 from quorate.http.retrying import Busy, retry_after, retrying, short
 from quorate.http.timed import pool_manager
 
@@ -25,6 +26,7 @@ FIRST_WAIT = 1.0
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
 """Bytes of an answer; more is refused."""
+PIECE = 1 << 20
 PAGE = 100
 SECONDS = 60.0
 SLOW = 900.0
@@ -155,6 +157,35 @@ class Client:
             origin=self.server,
         )
 
+    def save(
+        self,
+        path: str,
+        file: BinaryIO,
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        **query: Any,
+    ) -> None:
+        """Write what is at a path into a file, however large it is.
+
+        `progress` is told bytes; the total is 0 where the server does not say it.
+        """
+
+        def fetch() -> None:
+            file.seek(0)
+            file.truncate()
+            pool = urllib3.PoolManager()  # its time limit is for each piece, not for the whole
+            with self._answered("GET", path, query, pool=pool, seconds=SECONDS) as answer:
+                total, done = int(answer.headers.get("Content-Length") or 0), 0
+                for piece in answer.stream(PIECE, decode_content=True):
+                    try:
+                        file.write(piece)
+                    except OSError as error:
+                        raise file_error(error) or error from None
+                    done += len(piece)
+                    progress(done, total)
+
+        retrying(fetch, retries=TRIES, origin=self.server)
+
     def send(self, method: str, path: str, body: Any, kind: type[T], **query: Any) -> T:
         """Send a request that changes something, once.
 
@@ -176,37 +207,56 @@ class Client:
         body: bytes | None = None,
         slow: bool = False,
     ) -> bytes:
+        seconds = SLOW if slow else SECONDS
+        with self._answered(method, path, query, body=body, seconds=seconds) as answer:
+            data = answer.read(LARGEST + 1, decode_content=True)
+        if len(data) > LARGEST:
+            raise InputError(f"{self.server}/api/{path}: answers with more than {LARGEST:,} bytes.")
+        return data
+
+    @contextmanager
+    def _answered(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        body: bytes | None = None,
+        pool: urllib3.PoolManager | None = None,
+        seconds: float,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The server's answer, to be read; Busy where it is none, or breaks off."""
         url = f"{self.server}/api/{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
         try:
-            answer = self._pool.request(
+            answer = (pool or self._pool).request(
                 method,
                 url,
                 headers=headers,
                 body=body,
-                timeout=SLOW if slow else SECONDS,
+                timeout=seconds,
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
-            data = answer.read(LARGEST + 1, decode_content=True)
+            if answer.status >= 300:
+                raise self._not_done(path, answer, answer.read(LARGEST, decode_content=True))
+            yield answer
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
             raise Busy(
                 short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
-        if len(data) > LARGEST:
-            raise InputError(f"{self.server}/api/{path}: answers with more than {LARGEST:,} bytes.")
-        status = answer.status
-        if status < 300:
-            return data
-        said = _reason(data)
+
+    def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:
+        status, said = answer.status, _reason(data)
+        answer.release_conn()
         if status in BUSY or status >= 500:
-            raise Busy(
+            return Busy(
                 f"it answers {status} ({said})" if said else f"it answers {status}",
                 wait=retry_after(answer.headers.get("Retry-After")),
             )
-        raise self._refused(path, status, said, answer.headers.get("Location", ""))
+        return self._refused(path, status, said, answer.headers.get("Location", ""))
 
     def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
         what = path.rstrip("/").replace("/", " ")
@@ -231,6 +281,8 @@ class Client:
                 f"{self.server}: there is no {what}, or you may not see it.",
                 hint="is it in an organization? Name that with --org",
             )
+        if status == 409:
+            return BusyError(f"{self.server}: {what}: {said or 'is at work already'}.")
         return InputError(f"{self.server}: refuses {what}: {said or f'HTTP {status}'}.")
 
     def _read(self, body: bytes | msgspec.Raw, kind: type[T], path: str) -> T:

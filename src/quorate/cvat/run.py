@@ -91,7 +91,7 @@ def annotate(
     done = []
     for task in tasks(client, place):
         if add_labels:
-            task = _with_labels(client, task, ensemble, place)
+            task = with_labels(client, task, ensemble, place)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
         task = task.only(frames)
         if tracks and not task.video:
@@ -204,7 +204,7 @@ def undo(name: str, *, task: int | None = None, client: Client | None = None) ->
     return result
 
 
-def _with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place) -> Task:
+def with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place) -> Task:
     """The task with the labels and attributes that the ensemble gives, added where they lack."""
     known = {label.name: label for label in task.labels}
     change: list[dict[str, Any]] = []

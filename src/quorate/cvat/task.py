@@ -102,6 +102,8 @@ class Task:
     frames  by rising number; deleted ones are not among them
     video   whether the frames follow each other in time
     notes   what was left alone, a sentence each
+    whole   whether it is all of a task, its frames by CVAT's own names: CVAT's export of it then
+            has these very frames
     """
 
     id: int
@@ -113,6 +115,7 @@ class Task:
     frames: tuple[Frame, ...]
     video: bool = False
     notes: tuple[str, ...] = ()
+    whole: bool = True
 
     def only(self, ranges: str | None) -> Task:
         """The same with the frames of ranges such as '0-99,150', as the API numbers them.
@@ -134,7 +137,7 @@ class Task:
                 f"--frames {ranges}: task {self.id} has none of them.",
                 hint=f"its frames are {self.frames[0].number} to {self.frames[-1].number}",
             )
-        return replace(self, frames=frames)
+        return replace(self, frames=frames, whole=False)
 
 
 class _Task(msgspec.Struct):
@@ -213,6 +216,8 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
             f"{name} has no pictures" + (" that are not deleted." if gone else "."),
             hint=None if gone else "are they still being uploaded? Try again when it is ready",
         )
+    own_names = tuple(frames[n] for n in sorted(frames))
+    named = _named(own_names)
     return Task(
         id=number,
         name=about.name,
@@ -220,9 +225,10 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         subset=about.subset,
         labels=tuple(labels),
         jobs=tuple(own),
-        frames=_named(tuple(frames[n] for n in sorted(frames))),
+        frames=named,
         video=about.mode == "interpolation",
         notes=tuple(notes),
+        whole=only is None and named == own_names,
     )
 
 
