@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from quorate.companion.here import Here
 from quorate.companion.running import Running
-from quorate.companion.settings import Settings
+from quorate.companion.settings import Cluster, Settings
 from quorate.companion.store import Store
 from quorate.companion.work import Runner
 from quorate.cvat.listening import bound, listen
@@ -51,6 +51,8 @@ def at_work(settings: Settings) -> Iterator[Running]:
     runners: dict[str, Runner] = {}
     if settings.specs:
         runners["here"] = Here(settings.specs, folder / "work")
+    if settings.cluster is not None and settings.storage is not None:
+        runners["cluster"] = _there(settings.cluster, settings.storage)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with owned(folder / "lock", of=folder):
         store = Store(folder / "companion.db")
@@ -60,3 +62,10 @@ def at_work(settings: Settings) -> Iterator[Running]:
         finally:
             running.close()
             store.close()
+
+
+def _there(cluster: Cluster, storage: str) -> Runner:
+    from quorate.argo.cluster.connect import connect
+    from quorate.companion.there import There
+
+    return There(lambda: connect(server=cluster.server, namespace=cluster.namespace), storage)

@@ -12,6 +12,7 @@ from quorate.errors import InputError, file_error
 from quorate.spec.base import Location, SpecModel, load_yaml
 from quorate.spec.words import patterned
 from quorate.spec.workflow import Name
+from quorate.storage import is_s3
 
 
 def _alone(value: str) -> str:
@@ -75,7 +76,7 @@ class Settings(SpecModel):
             except UnicodeDecodeError:
                 raise InputError(f"{file}: is no text in UTF-8.") from None
             said, folder = load_yaml(text, origin=file), path.parent.resolve()
-        said |= {name: value for name, value in given.items() if value not in (None, ())}
+        said |= {name: value for name, value in given.items() if value not in (None, (), {})}
         if "cvat" not in said:
             if not os.environ.get("CVAT_URL"):
                 raise InputError(
@@ -90,6 +91,8 @@ class Settings(SpecModel):
                 hint="--spec street.yaml runs an ensemble here; --namespace NAME looks for "
                 "WorkflowTemplates of a cluster",
             )
+        if settings.storage is not None and not is_s3(settings.storage):
+            raise InputError(f"{settings.storage}: is no place in S3.", hint="s3://BUCKET/FOLDER")
         if settings.cluster is not None and settings.storage is None:
             raise InputError(
                 "Nothing says where tasks are handed over to the cluster.",
