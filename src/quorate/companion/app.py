@@ -28,6 +28,7 @@ from quorate.companion.people import (
     Sessions,
     by_password,
     by_token,
+    jobs_of,
     look,
     may_edit,
     same,
@@ -199,8 +200,20 @@ class Companion:
         return look(self._session(request).person.client, place)
 
     def _task(self, request: Request) -> Response:
-        seen = self._seen(request)
         client, store = self._session(request).person.client, self.running.store
+        try:
+            seen = self._seen(request)
+        except SignedOutError:
+            raise
+        except AccessError:
+            # The link in CVAT is the task's, and who labels may have some of its jobs alone.
+            task = request.path_params["number"]
+            mine = jobs_of(client, task) if request.url.path.startswith("/tasks/") else []
+            if not mine:
+                raise
+            if len(mine) == 1:
+                return RedirectResponse(f"/jobs/{mine[0].job}", 303)
+            return HTMLResponse(pages.jobs(self._around(request), task, mine))
         templates, troubles = self.running.offered()
         page = pages.task(
             self._around(request),

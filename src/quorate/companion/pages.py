@@ -100,6 +100,16 @@ def task(
     return around.page(seen.name or f"Task {seen.task}", "".join(parts))
 
 
+def jobs(around: Around, task: int, mine: Sequence[Seen]) -> str:
+    """The jobs of a task, for who may see these alone."""
+    rows = "".join(
+        f'<li><a href="{path(one)}"><b>{text(one.name)}</b>'
+        f"<span>{counted(one.frames, 'frame')}</span></a></li>"
+        for one in mine
+    )
+    return around.page(f"Your jobs of task {task}", f'<ul class="cards">{rows}</ul>')
+
+
 def form(
     around: Around,
     seen: Seen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -10,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from quorate.companion.forms import Template, find
-from quorate.companion.people import Person, may_edit
-from quorate.companion.store import NAME, Doing, Run, State, Store, new_id
-from quorate.companion.work import Cancelled, Runner, Work, result
+from quorate.companion.people import Person, jobs_of, may_edit
+from quorate.companion.store import LOOK, NAME, Doing, Run, State, Store, new_id
+from quorate.companion.work import Cancelled, Runner, Work, on_a_page, result
 from quorate.cvat.client import Client
 from quorate.cvat.run import undo
 from quorate.cvat.task import Place
@@ -21,15 +22,6 @@ from quorate.errors import AccessError, InputError, QuorateError, file_error
 LOG = logging.getLogger("quorate.companion")
 INTERRUPTED = "The companion was stopped while this was at work."
 GO_ON = "let it go on: what is finished is kept, and no box is created twice"
-
-
-ON_A_PAGE = {
-    "--add-labels": "'Add labels that the task lacks'",
-    "--frames": "Frames",
-    " (--org)": "",
-    "Name that with --org": "ask who owns it",
-}
-"""What errors call by the options of the command line, and what it is called here."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +181,11 @@ class Running:
             run.state, run.began = "working", time.time()
             self.store.save(run)
             if run.doing == "undo":
-                done = undo(run.facts[NAME], task=run.task, client=work.client)
+                done = undo(run.facts[NAME], task=run.task, job=run.job, client=work.client)
                 run.result = result(done)
             else:
                 runner.carry_out(work)
+                self._point(work)
             work.ended(well=True)
             self._end(run, "undone" if run.doing == "undo" else "done")
         except Cancelled:
@@ -209,10 +202,17 @@ class Running:
             with self._lock:
                 self._works.pop(run.id, None)
 
+    def _point(self, work: Work) -> None:
+        """Keep the job at which a person looks first, for the link into CVAT."""
+        with contextlib.suppress(QuorateError):
+            jobs = [] if work.run.job else jobs_of(work.client, work.run.task)
+            if jobs:
+                work.run.facts[LOOK] = str(jobs[0].job)
+
     def _end(self, run: Run, state: State, error: Exception | None = None) -> None:
         found = file_error(error) if isinstance(error, OSError) else error
         if isinstance(found, QuorateError):
-            run.error, run.hint = _here(found.message), _here(found.hint or "")
+            run.error, run.hint = on_a_page(found.message), on_a_page(found.hint or "")
         elif error is not None:
             LOG.error("run %s: %s", run.id, error, exc_info=error)
             run.error = f"{type(error).__name__}: a fault of the companion's; its log says more."
@@ -221,9 +221,3 @@ class Running:
             LOG.warning("run %s on task %d: %s", run.id, run.task, run.error)
         run.state, run.ended = state, time.time()
         self.store.release(run)
-
-
-def _here(sentence: str) -> str:
-    for option, name in ON_A_PAGE.items():
-        sentence = sentence.replace(option, name)
-    return sentence

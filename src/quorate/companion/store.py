@@ -25,6 +25,8 @@ State = Literal["waiting", "working", "done", "failed", "cancelled", "interrupte
 Doing = Literal["run", "undo"]
 NAME = "name"
 """The fact under which a run is known to `quorate cvat undo`, once it may have created a shape."""
+LOOK = "look"
+"""The fact that names the job at which a person looks first."""
 LINES = 1000
 """Lines of a run's log that are kept, the last ones."""
 PAGE = 50

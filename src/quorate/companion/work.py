@@ -18,6 +18,16 @@ OFTEN = 0.5
 """Seconds between two writes of a run's progress."""
 
 
+ON_A_PAGE = {
+    "--add-labels": "'Add labels that the task lacks'",
+    "--frames": "Frames",
+    " (`publish: {min_score: …}`)": " (Lowest score)",
+    " (--org)": "",
+    "Name that with --org": "ask who owns it",
+}
+"""What errors call by the options of the command line, and what it is called here."""
+
+
 class Cancelled(KeyboardInterrupt):
     """A person does not want the run any more: as Ctrl-C, which no step takes for a failure."""
 
@@ -40,7 +50,7 @@ class Work:
 
     def say(self, text: str) -> None:
         """Add a line to the run's log."""
-        self._store.say(self.run.id, text)
+        self._store.say(self.run.id, on_a_page(text))
 
     def reached(self, name: str, value: str) -> None:
         """Keep what need not be done again."""
@@ -113,6 +123,13 @@ class Runner(Protocol):
 
     def check(self, template: Template, values: Mapping[str, str]) -> None:
         """InputError, before any work, for values that cannot be run."""
+
+
+def on_a_page(sentence: str) -> str:
+    """A sentence in the words of the pages."""
+    for option, name in ON_A_PAGE.items():
+        sentence = sentence.replace(option, name)
+    return sentence
 
 
 def result(published: Published, extra: Sequence[str] = ()) -> Result:
