@@ -5,7 +5,8 @@ Compared with the public source of CVAT 2.73 (`cvat/apps/engine/views.py`, `seri
 ids and attributes with ids; a job's `data/meta` begins with the job's first frame, and a video's
 has one entry for all frames; `PATCH …/annotations?action=create` refuses an id, and the whole
 request where a label, an attribute or a coordinate is unknown; shapes get ids that rise; an
-unknown field (`score` before 2.56) is dropped; points keep their digits; deleting what is gone does
+unknown field (`score` before 2.56) is dropped; an attribute that was not sent has its default in
+answers; points keep their digits; deleting what is gone does
 nothing; a shape that a person moves keeps its id. What it does on request is what networks
 do: `lose_answers` (carried out, no answer), `busy` (503), `slow`.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 import threading
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.cvat import annotations
 from tests.cvat.talk import RefusedError, Talk
 
 PAGE = 3
@@ -39,6 +40,7 @@ class Cvat:
         self.labels: dict[int, dict[str, Any]] = {}
         self.files: dict[int, list[Path]] = {}
         self.shapes: dict[int, list[dict[str, Any]]] = {}
+        self.tracks: dict[int, list[dict[str, Any]]] = {}
         self.requests: list[str] = []
         self.lose_answers = 0
         self.busy = 0
@@ -108,7 +110,7 @@ class Cvat:
             "type": type, "state": "new", "dimension": "2d",
             "project_id": self.tasks[task]["project_id"],
         }  # fmt: skip
-        self.shapes[number] = []
+        self.shapes[number], self.tracks[number] = [], []
         return number
 
     def draw(self, task: int, **shape: Any) -> dict[str, Any]:
@@ -226,35 +228,27 @@ class Cvat:
         return self.files[job["task_id"]][number].read_bytes()
 
     def _annotations(self, method: str, job: dict[str, Any], query: Any, body: Any) -> Any:
-        shapes = self.shapes[job["id"]]
+        known = {n: v for n, v in self.labels.items() if v["_task"] == job["task_id"]}
+        shapes, tracks = self.shapes[job["id"]], self.tracks[job["id"]]
         if method == "GET":
-            return {"version": 0, "tags": [], "shapes": shapes, "tracks": []}
+            return {
+                "version": 0,
+                "tags": [],
+                "shapes": [annotations.whole_shape(one, known) for one in shapes],
+                "tracks": [annotations.whole_track(one, known) for one in tracks],
+            }
         if query.get("action") == "delete":
-            gone = {shape["id"] for shape in body["shapes"]}
-            self.shapes[job["id"]] = [shape for shape in shapes if shape["id"] not in gone]
+            for things, kind in ((shapes, "shapes"), (tracks, "tracks")):
+                gone = {thing["id"] for thing in body[kind]}
+                things[:] = [thing for thing in things if thing["id"] not in gone]
             return body
         if query.get("action") != "create":
             raise RefusedError(400, ["Please specify a correct 'action' for the request"])
-        known = {n: v for n, v in self.labels.items() if v["_task"] == job["task_id"]}
-        made = []
-        for shape in body["shapes"]:
-            if shape.get("id") is not None:
-                raise RefusedError(400, {"shapes": [{"id": ["must be absent"]}]})
-            if not all(math.isfinite(value) for value in shape["points"]):
-                raise RefusedError(400, {"shapes": [{"points": ["A valid number is required."]}]})
-            if shape["label_id"] not in known:
-                raise RefusedError(400, [f"label_id `{shape['label_id']}` is invalid"])
-            specs = {one["id"] for one in known[shape["label_id"]]["attributes"]}
-            for value in shape.get("attributes", []):
-                if value["spec_id"] not in specs:
-                    raise RefusedError(400, [f"spec_id `{value['spec_id']}` is invalid"])
-            fields = ("type", "frame", "label_id", "points", "attributes", "score")
-            whole = {"source": "manual", "rotation": 0.0, "attributes": []}
-            whole |= {name: shape[name] for name in fields if name in shape}
-            whole |= {"source": shape.get("source", "manual"), "id": self.next_id()}
-            made.append(whole)
+        made = [annotations.new_shape(one, known, self.next_id) for one in body["shapes"]]
+        joined = [annotations.new_track(one, known, self.next_id) for one in body["tracks"]]
         shapes.extend(made)
-        return {"version": 0, "tags": [], "shapes": made, "tracks": []}
+        tracks.extend(joined)
+        return {"version": 0, "tags": [], "shapes": made, "tracks": joined}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
-from quorate.cvat import Client, annotate, publishing, undo
+from quorate.cvat import Client, annotate, undo, writing
 from quorate.cvat.shapes import shapes
 from quorate.cvat.task import Attribute, Label, Place
 from quorate.ensemble import DetectionEnsemble
@@ -154,7 +154,7 @@ def test_undo_from_another_machine_goes_by_the_attribute(cvat, client, files, tm
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_lost_answers_double_nothing(cvat, client, files, tmp_path, lost, monkeypatch):
-    monkeypatch.setattr(publishing, "AT_ONCE", 4)
+    monkeypatch.setattr(writing, "AT_ONCE", 4)
     task = cvat.add_task(files, LABELS)
     cvat.lose_answers = lost
     (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
@@ -164,7 +164,7 @@ def test_lost_answers_double_nothing(cvat, client, files, tmp_path, lost, monkey
 
 
 def test_a_publish_that_failed_can_be_repeated(cvat, client, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(publishing, "AT_ONCE", 4)
+    monkeypatch.setattr(writing, "AT_ONCE", 4)
     monkeypatch.setattr("quorate.cvat.client.TRIES", 0)
     task = cvat.add_task(files, LABELS)
     cvat.lose_answers = 1

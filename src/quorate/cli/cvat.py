@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from quorate.cvat import Annotated, Client, Published
-    from quorate.cvat.issues import Issues
+    from quorate.cvat.publishing import Counts
     from quorate.steps.review import Rule
 
 
@@ -50,6 +50,11 @@ def add_commands(commands: Any) -> None:
         metavar="K|SCORE",
         help="open an issue on at most the K worst frames, or on those whose disagreement is at "
         "least SCORE, such as 0.3 (default: as the spec's publish: {review: …} says)",
+    )
+    run.add_argument(
+        "--tracks",
+        action="store_true",
+        help="join the boxes of a video to tracks; needs the extra 'tracks'",
     )
     run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
     _add_server(run)
@@ -112,6 +117,7 @@ def _run(arguments: argparse.Namespace) -> None:
             replace=arguments.replace,
             add_labels=arguments.add_labels,
             review=arguments.review,
+            tracks=arguments.tracks,
             workers=arguments.workers,
             progress=progress,
         )
@@ -121,15 +127,14 @@ def _run(arguments: argparse.Namespace) -> None:
     for one in done:
         print_summary(one.summary, import_next=False)
         notes(one.published.notes)
-        note(_sentence(f"task {one.task}", one.published))
-        if one.published.issues:
-            note(f"          {_issues(one.published.issues)}")
-        if one.published.earlier:
+        _tell(f"task {one.task}", one.published)
+        earlier = one.published.earlier + one.published.tracks.earlier
+        if earlier:
             note(
-                f"          {one.published.earlier:,} other boxes of earlier runs are there; "
-                "--replace lets them make way"
+                f"{earlier:,} other boxes or tracks of earlier runs are there; --replace lets them "
+                "make way"
             )
-        if one.published.created or (one.published.issues and one.published.issues.opened):
+        if _new(one.published):
             note(f"look:     {client.server}/tasks/{one.task}")
             note(f"undo:     quorate cvat undo {one.published.run} --server {client.server}")
 
@@ -137,18 +142,15 @@ def _run(arguments: argparse.Namespace) -> None:
 def _undo(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from quorate.cli.output import note, print_json
+    from quorate.cli.output import print_json
     from quorate.cvat import undo
-    from quorate.cvat.issues import Issues
 
     client = _client(arguments, None) if arguments.task or arguments.server else None
     done = undo(arguments.run, task=arguments.task, client=client)
     if arguments.json:
         print_json(asdict(done))
         return
-    note(_sentence(arguments.run, done))
-    if done.issues and asdict(done.issues) != asdict(Issues()):
-        note(f"          {_issues(done.issues)}")
+    _tell(arguments.run, done)
 
 
 def _told(one: Annotated) -> dict[str, Any]:
@@ -157,25 +159,37 @@ def _told(one: Annotated) -> dict[str, Any]:
     return {"task": one.task, **asdict(one.published), "files": list(one.summary.files)}
 
 
-def _sentence(who: str, done: Published) -> str:
-    parts = {
-        "created": done.created,
-        "there already": done.there,
-        "of earlier runs removed" if done.created or done.there else "removed": done.removed,
-        "stay, for somebody has changed them": done.touched,
-    }
-    return f"{who}: boxes: {_told_counts(parts)}"
+def _new(done: Published) -> bool:
+    """Whether there is something to look at and to undo."""
+    return bool(done.created or done.tracks.created or (done.issues and done.issues.opened))
 
 
-def _issues(done: Issues) -> str:
-    parts = {
-        "opened": done.opened,
-        "there already": done.there,
-        "removed": done.removed,
-        "stay, for somebody answered or resolved them": done.touched,
-    }
-    return f"issues for review: {_told_counts(parts)}"
+def _tell(who: str, done: Published) -> None:
+    """Say what became of boxes, and of tracks and issues where there are any."""
+    from quorate.cli.output import note
+
+    note(f"{who}: boxes: {_counted(_counts(done))}")
+    tracks = _counts(done.tracks)
+    if any(count for count, _ in tracks):
+        note(f"{who}: tracks: {_counted(tracks)}")
+    if done.issues:
+        issues = [
+            (done.issues.opened, "opened"),
+            (done.issues.there, "there already"),
+            (done.issues.removed, "removed"),
+            (done.issues.touched, "stay, for somebody answered or resolved them"),
+        ]
+        note(f"{who}: issues for review: {_counted(issues)}")
 
 
-def _told_counts(parts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "none"
+def _counts(done: Counts) -> list[tuple[int, str]]:
+    return [
+        (done.created, "created"),
+        (done.there, "there already"),
+        (done.removed, "of earlier runs removed" if done.created or done.there else "removed"),
+        (done.touched, "stay, for somebody has changed them"),
+    ]
+
+
+def _counted(parts: list[tuple[int, str]]) -> str:
+    return ", ".join(f"{count:,} {what}" for count, what in parts if count) or "none"

@@ -19,8 +19,9 @@ from quorate.storage.owner import owned
 class Journal(msgspec.Struct):
     """What a run made on a server.
 
-    task   its number
-    made   by job, the id of each shape and the digest of its form
+    task    its number
+    made    by job, the id of each shape and the digest of what it was
+    tracks  likewise of tracks, whose ids are numbers of their own
     """
 
     run: str
@@ -28,6 +29,7 @@ class Journal(msgspec.Struct):
     server: str
     task: int
     made: dict[int, dict[int, str]] = {}
+    tracks: dict[int, dict[int, str]] = {}
 
 
 def run_name(ensemble: str) -> str:

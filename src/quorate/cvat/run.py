@@ -13,8 +13,9 @@ from quorate.cvat.journal import Journal, ensemble_of, find, forget, lock, run_n
 from quorate.cvat.pictures import check_labels, download
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
-from quorate.cvat.shapes import ADDED, by_frame, shapes
+from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
 from quorate.cvat.task import Place, Task, tasks
+from quorate.cvat.tracks import joined
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError
@@ -49,6 +50,7 @@ def annotate(
     replace: bool = False,
     add_labels: bool = False,
     review: Rule | None = None,
+    tracks: bool = False,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> list[Annotated]:
@@ -70,12 +72,13 @@ def annotate(
             labels the attributes 'votes', 'confidence' and 'run'.
         review: on which frames an issue is opened; default: as the spec's `publish: {review: …}`
             says.
+        tracks: whether boxes of a video are joined to tracks; needs the extra `tracks`.
         workers: threads; default: one for each processor.
         progress: told how far it is.
 
     Raises:
         LabelError: labels that do not fit, before any work.
-        InputError: nothing to annotate there.
+        InputError: nothing to annotate there; tracks in a task that is no video.
         AccessError, ServerError: the server refuses, or does not answer.
         BusyError: another run of this machine is at work on the task.
         QuorateError: what `DetectionEnsemble.run` raises.
@@ -88,11 +91,16 @@ def annotate(
             task = _with_labels(client, task, ensemble, place)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
         task = task.only(frames)
+        if tracks and not task.video:
+            raise InputError(
+                f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
+                hint="leave --tracks away: each picture then has its own boxes",
+            )
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
-            how = _How(replace, review or Rule.of(ensemble), workers)
+            how = _How(replace, review or Rule.of(ensemble), tracks, workers)
             done.append(_annotate(client, task, ensemble, folder, how, progress))
     return done
 
@@ -102,6 +110,7 @@ class _How(NamedTuple):
 
     replace: bool
     review: Rule | None
+    tracks: bool
     workers: int | None
 
 
@@ -123,12 +132,16 @@ def _annotate(
     kept, results = decided(ensemble, Work(folder / "work"))
     journal = Journal(run_name(ensemble.name), ensemble.name, client.server, task.id)
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
-    found = shapes(kept, results.labels, task.labels, frames, run=journal.run)
+    found = by_frame(shapes(kept, results.labels, task.labels, frames, run=journal.run))
+    tracks: list[list[Shape]] = []
+    if how.tracks:
+        found, tracks = joined(found, [frame.number for frame in task.frames])
     published = publish(
         client,
         task,
-        by_frame(found),
+        found,
         journal,
+        tracks=tracks,
         replace=how.replace,
         progress=lambda done, total: progress("publish", done, total),
     )
@@ -136,6 +149,12 @@ def _annotate(
         doubtful = {frames[d.image.id]: d for d in doubts(results, ensemble, how.review)}
         published.issues = open_issues(client, task, doubtful, journal.run, replace=how.replace)
     published.notes += task.notes
+    if how.tracks:
+        boxes, single = sum(map(len, tracks)), sum(map(len, found.values()))
+        published.notes.append(
+            f"task {task.id}: {boxes:,} boxes are joined to {len(tracks):,} tracks; {single:,} "
+            "join with no other, or have a mask, and stay by themselves."
+        )
     return Annotated(task.id, published, summary)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -55,6 +55,17 @@ class Shape(msgspec.Struct, kw_only=True, omit_defaults=True):
     id: int | None = None
     score: float | None = None
 
+    @property
+    def key(self) -> Key:
+        """What tells it from others; coordinates count to the second decimal."""
+        points = tuple([round(value, DECIMALS) for value in self.points])
+        return Key(self.frame, self.label_id, self.type, round(self.rotation, 2), points)
+
+    @property
+    def values(self) -> list[tuple[int, int, str]]:
+        """-1, attribute and value of each attribute."""
+        return [(-1, v.spec_id, v.value) for v in self.attributes]
+
 
 class Key(NamedTuple):
     """What makes two shapes the same: place, label and form, not the attributes."""
@@ -65,11 +76,20 @@ class Key(NamedTuple):
     rotation: float
     points: tuple[float, ...]
 
-    @classmethod
-    def of(cls, shape: Shape) -> Key:
-        """The key of a shape; coordinates count to the second decimal."""
-        points = tuple([round(value, DECIMALS) for value in shape.points])
-        return cls(shape.frame, shape.label_id, shape.type, round(shape.rotation, 2), points)
+
+class Made(Protocol):
+    """A shape or a track."""
+
+    id: int | None
+    attributes: list[Value]
+
+    @property
+    def key(self) -> Hashable:
+        """What makes two of them the same; its text tells all of it."""
+
+    @property
+    def values(self) -> list[tuple[int, int, str]]:
+        """What its attributes say: frame or -1, attribute, value."""
 
 
 def shapes(
@@ -82,8 +102,9 @@ def shapes(
 ) -> list[Shape]:
     """What was decided, as shapes of a task, in the order of `annotations`.
 
-    An attribute that a label does not declare is left out, as CVAT would refuse it; 'score' is
-    called 'confidence' where a label declares that. A polygon of several rings is a shape each.
+    An attribute that a label does not declare is left out, as CVAT would refuse it; one that only
+    the label has is given its default; 'score' is called 'confidence' where a label declares that.
+    A polygon of several rings is a shape each.
 
     Args:
         annotations: boxes, polygons and masks.
@@ -124,7 +145,10 @@ def shapes(
             # A task that is older than the name 'confidence' may still say 'score'.
             column = texts.get(spec.name) or texts.get(KNOWN_AS.get(spec.name, ""))
             text = None if column is None else column[row]
-            if text is not None and (spec.input_type != "select" or text in spec.values):
+            if text is None or (spec.input_type == "select" and text not in spec.values):
+                # CVAT gives what lacks its default in each answer, and the digest must hold then.
+                text = spec.default_value
+            if spec.id not in specs:
                 values.append(Value(spec.id, text))
         for points in points_of(annotations, row):
             shape = Shape(
@@ -153,16 +177,15 @@ def run_specs(labels: Iterable[Label]) -> set[int]:
     }
 
 
-def digest(shape: Shape, specs: set[int]) -> str:
-    """A short digest of a shape's form, label, frame and attributes but those of `specs`."""
-    values = sorted((v.spec_id, v.value) for v in shape.attributes if v.spec_id not in specs)
-    told = repr((Key.of(shape), values))
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+def digest(made: Made, specs: set[int]) -> str:
+    """A short digest of all that a shape or a track is, but for its attributes `specs`."""
+    values = sorted(value for value in made.values if value[1] not in specs)
+    return hashlib.sha256(repr((made.key, values)).encode()).hexdigest()[:12]
 
 
-def maker(shape: Shape, specs: set[int]) -> tuple[str, str] | None:
-    """The run that made a shape and the digest that it then had, as its attribute 'run' says."""
-    for value in shape.attributes:
+def maker(made: Made, specs: set[int]) -> tuple[str, str] | None:
+    """The run that made it and the digest that it then had, as its attribute 'run' says."""
+    for value in made.attributes:
         if value.spec_id in specs and (match := _MADE.fullmatch(value.value)):
             return match[1], match[2]
     return None

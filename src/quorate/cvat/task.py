@@ -50,12 +50,14 @@ class Place(NamedTuple):
 
 
 class Attribute(msgspec.Struct, frozen=True):
-    """An attribute that a label declares."""
+    """An attribute that a label declares; `mutable`: it may change from frame to frame."""
 
     id: int
     name: str
     input_type: str = "text"
     values: tuple[str, ...] = ()
+    default_value: str = ""
+    mutable: bool = False
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -98,6 +100,7 @@ class Task:
 
     jobs    those that are annotated, by rising frames
     frames  by rising number; deleted ones are not among them
+    video   whether the frames follow each other in time
     notes   what was left alone, a sentence each
     """
 
@@ -108,6 +111,7 @@ class Task:
     labels: tuple[Label, ...]
     jobs: tuple[Job, ...]
     frames: tuple[Frame, ...]
+    video: bool = False
     notes: tuple[str, ...] = ()
 
     def only(self, ranges: str | None) -> Task:
@@ -216,6 +220,7 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         labels=tuple(labels),
         jobs=tuple(own),
         frames=_named(tuple(frames[n] for n in sorted(frames))),
+        video=about.mode == "interpolation",
         notes=tuple(notes),
     )
 

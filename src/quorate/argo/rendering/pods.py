@@ -208,6 +208,8 @@ def container(
         outputs=list(outputs) or None,
         env_from=store() if run.ours else None,
         security_context=SECURITY,
+        # Of a container that crashes without a word, the end of its log is told.
+        termination_message_policy="FallbackToLogsOnError",
         volume_mounts=MOUNTS,
         retry_strategy=retries(settings) if run.retried and settings.retries else None,
         node_selector=dict(pool.node_selector) or None,
