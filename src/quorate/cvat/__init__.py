@@ -2,8 +2,8 @@
 
 Annotating a task from here: read `client` (how the server is asked), `task` (what a task, job or
 project holds), `pictures` (its frames as a data set), `shapes` (boxes as CVAT's API takes them),
-`tracks` (those of a video joined), `writing` (what is in a job), `publishing` (creating, replacing and
-undoing), `journal` (what runs made), `issues` (frames that need a person) and `run`, which does it
+`tracks` (those of a video joined), `writing` (what is in a job), `publishing` (creating, replacing,
+undoing), `journal` (what runs made), `issues` (frames that need a person), and `run`, which does it
 all.
 
 Where CVAT asks: `functions` is an ensemble as a function of CVAT's; `nuclio` serves such functions
