@@ -7,6 +7,7 @@ import pytest
 
 from quorate.detections import Detections
 from quorate.errors import BusyError, InputError, QuorumError, SpecError
+from quorate.formats import read
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec, Publish, Votes
 from quorate.steps import Voter, Work, detect, fuse, prepare, publish
@@ -316,3 +317,21 @@ def test_categories_from_0_or_with_gaps_are_numbered_anew_and_that_is_told_befor
     found = json.loads((tmp_path / "out/coco/annotations/instances_default.json").read_text())
     assert [(c["id"], c["name"]) for c in found["categories"]] == [(1, "green"), (2, "red")]
     assert {one["category_id"] for one in found["annotations"]} == {1, 2}
+
+
+def test_a_folder_is_put_before_the_names_in_the_files_that_cvat_reads(tmp_path):
+    root = pool(tmp_path / "pool", 2)
+    publishing = Publish(formats=("cvat", "coco", "voc"), folder="street/day/", report=False)
+    spec = ensemble(root, A, publish=publishing)
+    work = prepared(tmp_path, spec)
+    detect(work, 0, voters(spec), workers=1)
+    fuse(work, 0, spec)
+    publish(spec, work, tmp_path / "out")
+    names = {"north/0001.png", "south/0000.png"}
+    told = {"cvat": "street/day/", "coco": "street/day/", "voc": ""}
+    for format, before in told.items():
+        found = {image.name for image in read(tmp_path / "out" / format).images}
+        assert found == {before + name for name in names}
+    for wrong in ("/street", "../street", "a//b", "a\\b"):
+        with pytest.raises(SpecError, match="a folder such as street/day"):
+            Publish(folder=wrong)

@@ -102,6 +102,8 @@ class Task:
     frames  by rising number; deleted ones are not among them
     video   whether the frames follow each other in time
     notes   what was left alone, a sentence each
+    whole   whether it is all of a task, its frames by CVAT's own names: CVAT's export of it then
+            has these very frames
     """
 
     id: int
@@ -113,6 +115,7 @@ class Task:
     frames: tuple[Frame, ...]
     video: bool = False
     notes: tuple[str, ...] = ()
+    whole: bool = True
 
     def only(self, ranges: str | None) -> Task:
         """The same with the frames of ranges such as '0-99,150', as the API numbers them.
@@ -122,18 +125,19 @@ class Task:
         if ranges is None:
             return self
         wanted: set[int] = set()
+        end = self.frames[-1].number + 1
         for part in ranges.split(","):
             first, dash, last = part.strip().partition("-")
             if not first.isdigit() or (dash and not last.isdigit()):
                 raise InputError(f"--frames {ranges}: '{part}' is no range, such as 0-99.")
-            wanted.update(range(int(first), int(last if dash else first) + 1))
+            wanted.update(range(int(first), min(int(last if dash else first) + 1, end)))
         frames = tuple(frame for frame in self.frames if frame.number in wanted)
         if not frames:
             raise InputError(
                 f"--frames {ranges}: task {self.id} has none of them.",
                 hint=f"its frames are {self.frames[0].number} to {self.frames[-1].number}",
             )
-        return replace(self, frames=frames)
+        return replace(self, frames=frames, whole=False)
 
 
 class _Task(msgspec.Struct):
@@ -212,6 +216,8 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
             f"{name} has no pictures" + (" that are not deleted." if gone else "."),
             hint=None if gone else "are they still being uploaded? Try again when it is ready",
         )
+    own_names = tuple(frames[n] for n in sorted(frames))
+    named = _named(own_names)
     return Task(
         id=number,
         name=about.name,
@@ -219,9 +225,10 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         subset=about.subset,
         labels=tuple(labels),
         jobs=tuple(own),
-        frames=_named(tuple(frames[n] for n in sorted(frames))),
+        frames=named,
         video=about.mode == "interpolation",
         notes=tuple(notes),
+        whole=only is None and named == own_names,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -15,9 +15,11 @@ from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
 from quorate.spec.fusion import Consensus, Fusion, FusionField
 from quorate.spec.notify import Notifications, secret_keys
-from quorate.spec.words import problem
+from quorate.spec.words import patterned, problem
 from quorate.spec.workflow import Name, Pool, WorkflowSettings
 
+_FOLDER = r"^([^/\\.][^/\\]*(/[^/\\.][^/\\]*)*/?)?$"
+Folder = Annotated[str, patterned(_FOLDER, "a folder such as street/day")]
 Place = tuple[int | str, ...]
 """The keys and numbers that lead to a part of a spec."""
 
@@ -49,6 +51,12 @@ class Publish(SpecModel):
     )
     renumber: bool = Field(
         False, description="COCO's categories are numbered anew from 1, without gaps."
+    )
+    folder: Folder = Field(
+        "",
+        description="In the CVAT and COCO files, before the names of the pictures: where a task "
+        "of CVAT has them below a folder of its share or cloud storage.",
+        examples=["street/day"],
     )
     review: Literal["disagreement"] | None = Field(
         None,

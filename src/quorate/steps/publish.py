@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from quorate.annotations import Annotations, Kind
+from quorate.dataset import Image
 from quorate.errors import InputError
 from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
@@ -98,6 +99,8 @@ def _write(
     from quorate.formats import write
 
     dataset = replace(findings.dataset, annotations=None)
+    if name in ("cvat", "coco") and ensemble.publish.folder:
+        dataset = replace(dataset, images=_below(ensemble.publish.folder, dataset.images))
     options: dict[str, Any] = {}
     if name == "cvat" and (rule := Rule.of(ensemble)):
         dataset, boxes = with_review(dataset, boxes, findings.agreement, rule)
@@ -106,6 +109,14 @@ def _write(
     if name == "yolo":
         options["polygons"] = bool((boxes.kind == Kind.POLYGON).any())
     return write(dataset, boxes, out / name, format=name, **options)
+
+
+def _below(folder: str, images: Sequence[Image]) -> tuple[Image, ...]:
+    """The pictures, named with the folder that they lie in elsewhere."""
+    folder = folder.rstrip("/")
+    return tuple(
+        msgspec.structs.replace(image, published_as=f"{folder}/{image.name}") for image in images
+    )
 
 
 def mark(out: Path) -> None:
