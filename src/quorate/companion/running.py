@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quorate.companion.forms import Template, find
 from quorate.companion.people import Person, may_edit
@@ -33,13 +33,17 @@ ON_A_PAGE = {
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be started: on a task or one job of it, with answers, for somebody."""
+    """What is to be started: on a task or one job of it, with answers, for somebody.
+
+    facts  what the run keeps beside, by name
+    """
 
     template: str
     task: int
     job: int | None
     values: Mapping[str, str]
     who: Person
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Running:
@@ -47,10 +51,12 @@ class Running:
 
     server   CVAT
     runners  by name, as templates name them
+    at_end   told each run that has ended
     """
 
     def __init__(self, store: Store, server: str, runners: Mapping[str, Runner]) -> None:
         self.store, self.server, self.runners = store, server, runners
+        self.at_end: Callable[[Run], None] = lambda run: None
         self._pools = {
             name: ThreadPoolExecutor(one.at_once, thread_name_prefix=f"run-{name}")
             for name, one in runners.items()
@@ -81,6 +87,7 @@ class Running:
             person=order.who.id,
             who=order.who.name,
             made=time.time(),
+            facts=dict(order.facts),
         )
         self._allowed(order.who, run.target)
         self.store.add(run, order.who.client.headers)
@@ -201,6 +208,7 @@ class Running:
             LOG.warning("run %s on task %d: %s", run.id, run.task, run.error)
         run.state, run.ended = state, time.time()
         self.store.release(run)
+        self.at_end(run)
 
 
 def _here(sentence: str) -> str:
