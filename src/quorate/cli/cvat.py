@@ -7,6 +7,7 @@ import argparse
 from quorate import TYPE_CHECKING
 from quorate.cli import cvat_cluster
 from quorate.cli.arguments import count
+from quorate.cli.serve import port
 
 if TYPE_CHECKING:
     from typing import Any
@@ -82,6 +83,43 @@ def add_commands(commands: Any) -> None:
     _add_server(undo)
     undo.set_defaults(command=_undo)
 
+    companion = below.add_parser(
+        "companion",
+        help="serve a page from which people who label start ensembles on their tasks",
+        description="Serve pages that people who label open from their task: they sign in with "
+        "their account of CVAT, fill in a form, watch the run, and find its boxes in the task. "
+        "Nobody can run on what they may not change in CVAT.",
+    )
+    companion.add_argument("settings", nargs="?", help="settings file (YAML)")
+    companion.add_argument(
+        "--spec", action="append", default=[], metavar="SPEC", help="spec file to be run here"
+    )
+    companion.add_argument(
+        "--namespace", help="namespace whose WorkflowTemplates are run, those used-by=cvat"
+    )
+    companion.add_argument(
+        "--argo-server", metavar="HOST:PORT", help="argo-server (default: ARGO_SERVER)"
+    )
+    companion.add_argument(
+        "--storage", metavar="S3", help="where tasks are handed over: s3://BUCKET/FOLDER"
+    )
+    companion.add_argument("--cvat", metavar="URL", help="address of CVAT (default: CVAT_URL)")
+    companion.add_argument(
+        "--url", help="address under which people reach the companion, where it is another"
+    )
+    companion.add_argument(
+        "--state",
+        metavar="FOLDER",
+        help="folder of runs and their files (default: ~/.local/state/quorate/companion)",
+    )
+    companion.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)"
+    )
+    companion.add_argument(
+        "--port", type=port, default=8090, help="port to listen at (default: 8090); 0: any"
+    )
+    companion.set_defaults(command=_companion)
+
 
 def _rule(text: str) -> Rule:
     from quorate.errors import InputError
@@ -148,6 +186,33 @@ def _run(arguments: argparse.Namespace) -> None:
 def _import(arguments: argparse.Namespace) -> None:
     client = _client(arguments, None) if arguments.task or arguments.server else None
     cvat_cluster.bring(arguments, client, _shown)
+
+
+def _companion(arguments: argparse.Namespace) -> None:
+    import logging
+
+    from quorate.cli.output import note
+    from quorate.companion.serving import serve
+    from quorate.companion.settings import Settings
+
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, force=True)
+    cluster = {"namespace": arguments.namespace, "server": arguments.argo_server}
+    cluster = {name: value for name, value in cluster.items() if value}
+    settings = Settings.read(
+        arguments.settings,
+        specs=tuple(arguments.spec),
+        cvat=arguments.cvat,
+        url=arguments.url,
+        cluster=cluster,
+        storage=arguments.storage,
+        state=arguments.state,
+    )
+    serve(
+        settings,
+        host=arguments.host,
+        port=arguments.port,
+        ready=lambda url: note(f"companion of {settings.cvat} at {settings.url or url}"),
+    )
 
 
 def _undo(arguments: argparse.Namespace) -> None:

@@ -24,6 +24,10 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     ),
     "cvat import": ("street-x7k2p", "street-x7k2p --task job:34 -n vision"),
     "cvat undo": ("parts-20261129-101500-3fa2",),
+    "cvat companion": (
+        "--cvat https://cvat.example.org --spec street.yaml",
+        "companion.yaml --host 0.0.0.0",
+    ),
     "render": ("spec.yaml -o template.yaml",),
     "submit": ("spec.yaml --watch", "spec.yaml --data pictures/ --upload -o runs/today"),
     "watch": ("street-x7k2p",),

@@ -33,6 +33,10 @@ SLOW = 900.0
 """Seconds for requests on whole jobs' annotations: 100,000 shapes take a server minutes."""
 
 
+class SignedOutError(AccessError):
+    """The server does not know who asks: a token that has ended, or a wrong password."""
+
+
 class _Page(msgspec.Struct):
     results: list[msgspec.Raw]
     next: str | None = None
@@ -49,11 +53,13 @@ class Client:
     server        such as https://cvat.example.org
     headers       sent with every request; they hold the secret
     organization  the short name of the organization that the tasks belong to; None for one's own
+    tries         how many more times a request is sent that may be sent twice
     """
 
     server: str
     headers: Mapping[str, str] = field(repr=False)
     organization: str | None = None
+    tries: int = TRIES
     _pool: urllib3.PoolManager = field(
         default_factory=lambda: pool_manager(maxsize=8, block=True), repr=False
     )
@@ -88,9 +94,7 @@ class Client:
                 "No CVAT server is named.",
                 hint="give the task's address, --server, or set CVAT_URL=https://cvat.example.org",
             )
-        split = urlsplit(address if "//" in address else f"https://{address}")
-        if split.scheme not in ("http", "https") or not split.hostname:
-            raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
+        base = origin(address)
         token = access_token or os.environ.get("CVAT_ACCESS_TOKEN")
         user = username or os.environ.get("CVAT_USERNAME")
         word = password or os.environ.get("CVAT_PASSWORD")
@@ -101,16 +105,25 @@ class Client:
             who = {"Authorization": who["authorization"]}
         else:
             raise AccessError(
-                f"{split.hostname}: nothing says who you are.",
+                f"{urlsplit(base).hostname}: nothing says who you are.",
                 hint="set CVAT_ACCESS_TOKEN to a personal access token (CVAT: your name, Profile, "
                 "Security), or CVAT_USERNAME and CVAT_PASSWORD",
             )
-        who |= {"Accept": "application/vnd.cvat+json", "User-Agent": f"quorate/{__version__}"}
-        organization = organization or os.environ.get("CVAT_ORGANIZATION")
-        if organization:
-            who["X-Organization"] = organization
-        base = f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
-        return cls(base, who, organization)
+        return cls.of(base, who, organization or os.environ.get("CVAT_ORGANIZATION"))
+
+    @classmethod
+    def of(
+        cls,
+        server: str,
+        who: Mapping[str, str],
+        organization: str | None = None,
+        *,
+        tries: int = TRIES,
+    ) -> Self:
+        """A client of a server for who has these headers; the environment is not asked."""
+        known = {"Accept": "application/vnd.cvat+json", "User-Agent": f"quorate/{__version__}"}
+        known |= {"X-Organization": organization} if organization else {}
+        return cls(origin(server), {**who, **known}, organization, tries)
 
     def version(self) -> str:
         """The server's version; InputError where nothing there answers as CVAT does."""
@@ -119,7 +132,9 @@ class Client:
     def get(self, path: str, kind: type[T], *, slow: bool = False, **query: Any) -> T:
         """What is at a path below `/api/`, as a value of a kind."""
         body = retrying(
-            lambda: self._asked("GET", path, query, slow=slow), retries=TRIES, origin=self.server
+            lambda: self._asked("GET", path, query, slow=slow),
+            retries=self.tries,
+            origin=self.server,
         )
         return self._read(body, kind, path)
 
@@ -137,7 +152,9 @@ class Client:
     def content(self, path: str, **query: Any) -> bytes:
         """The bytes of a file at a path, such as a frame's picture."""
         return retrying(
-            lambda: self._asked("GET", path, query, slow=True), retries=TRIES, origin=self.server
+            lambda: self._asked("GET", path, query, slow=True),
+            retries=self.tries,
+            origin=self.server,
         )
 
     def save(
@@ -249,7 +266,7 @@ class Client:
                 hint="give that address if it is CVAT's: credentials are not sent on",
             )
         if status == 401:
-            return AccessError(
+            return SignedOutError(
                 f"{self.server}: does not know you ({said or 'HTTP 401'}).",
                 hint="is the token expired or revoked, or the password another?",
             )
@@ -276,6 +293,14 @@ class Client:
                 f"{self.server}/api/{path}: is not answered as CVAT answers ({error}).",
                 hint="is this the address of a CVAT server, 2.15 or later?",
             ) from None
+
+
+def origin(address: str) -> str:
+    """Scheme, host and port of a server's address; InputError where it is none."""
+    split = urlsplit(address if "//" in address else f"https://{address}")
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
+    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
 
 
 def _reason(body: bytes) -> str:
