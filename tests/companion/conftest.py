@@ -36,7 +36,7 @@ def task(cvat, pictures) -> int:
     """A task for the demo's ensemble, of two jobs; a guest may look at it, no more."""
     labels = [{"name": name, "attributes": TOLD} for name in WORDS]
     number = cvat.add_task(pictures, labels, segment=3)
-    cvat.people["guest"] = Someone(2, "pass of guests", "guest-token", frozenset(), {number})
+    cvat.people["guest"] = Someone(2, "pass of guests", "guest-token", frozenset(), reads={number})
     cvat.people["other"] = Someone(3, "pass of others", "other-token", frozenset())
     return number
 

@@ -205,7 +205,7 @@ def test_a_new_task_gets_the_link_and_one_that_has_a_link_keeps_it(cvat, task, s
     assert cvat.tasks[other]["bug_tracker"] == "https://tracker.example.org/7"
 
 
-@pytest.mark.parametrize("settings", [{}], indirect=True)
+@pytest.mark.parametrize("settings", [{"comments": True}], indirect=True)
 def test_links_are_made_where_they_are_wanted_alone(cvat, task, site):
     said = deliver(site, {"event": "create:task", "task": {"id": task, "updated_date": now()}})
     assert said == (200, "Nothing is to be done about it.")

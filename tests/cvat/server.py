@@ -36,12 +36,13 @@ USER, PASSWORD, TOKEN = "labeller", "correct horse", "quorate-test-token"
 
 @dataclass(frozen=True)
 class Someone:
-    """An account; of tasks that are not `tasks` it sees nothing, of those in `reads` no more."""
+    """An account: the tasks that it may change, the jobs alone, the tasks that it may look at."""
 
     id: int
     password: str
     token: str
     tasks: frozenset[int] | None = None
+    jobs: frozenset[int] = frozenset()
     reads: frozenset[int] = frozenset()
 
 
@@ -186,10 +187,20 @@ class Cvat:
         if one.tasks is None or found is None:
             return
         number = int(found[2])
+        if found[1] == "jobs" and number in one.jobs:
+            return
         task = number if found[1] == "tasks" else self.jobs.get(number, {}).get("task_id", 0)
         if task not in one.tasks | one.reads or (method != "GET" and task not in one.tasks):
             said = "You do not have permission to perform this action."
             raise RefusedError(403, {"detail": said})
+
+    def visible(self, who: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of a list of jobs that somebody may see."""
+        one = self.people[who]
+        if one.tasks is None:
+            return jobs
+        seen = one.tasks | one.reads
+        return [job for job in jobs if job["id"] in one.jobs or job["task_id"] in seen]
 
     # What the API does.
 
@@ -357,6 +368,8 @@ def serving(cvat: Cvat):  # type: ignore[no-untyped-def]
                 if who:
                     cvat.check(who, self.command, path)
                 said = cvat.answer(self.command, path, query, json.loads(raw) if raw else None)
+                if who and path == "jobs" and "results" in said:
+                    said["results"] = cvat.visible(who, said["results"])
             except RefusedError as refused:
                 self._say(refused.status, refused.body)
                 return

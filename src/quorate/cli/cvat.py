@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli import cvat_cluster
+from quorate.cli import cvat_cluster, cvat_register
 from quorate.cli.arguments import count
 from quorate.cli.serve import port
 
@@ -94,6 +94,15 @@ def add_commands(commands: Any) -> None:
     companion.add_argument(
         "--spec", action="append", default=[], metavar="SPEC", help="spec file to be run here"
     )
+    companion.add_argument(
+        "--namespace", help="namespace whose WorkflowTemplates are run, those used-by=cvat"
+    )
+    companion.add_argument(
+        "--argo-server", metavar="HOST:PORT", help="argo-server (default: ARGO_SERVER)"
+    )
+    companion.add_argument(
+        "--storage", metavar="S3", help="where tasks are handed over: s3://BUCKET/FOLDER"
+    )
     companion.add_argument("--cvat", metavar="URL", help="address of CVAT (default: CVAT_URL)")
     companion.add_argument(
         "--url", help="address under which people reach the companion, where it is another"
@@ -110,6 +119,7 @@ def add_commands(commands: Any) -> None:
         "--port", type=port, default=8090, help="port to listen at (default: 8090); 0: any"
     )
     companion.set_defaults(command=_companion)
+    cvat_register.add_command(below)
 
 
 def _rule(text: str) -> Rule:
@@ -187,11 +197,15 @@ def _companion(arguments: argparse.Namespace) -> None:
     from quorate.companion.settings import Settings
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, force=True)
+    cluster = {"namespace": arguments.namespace, "server": arguments.argo_server}
+    cluster = {name: value for name, value in cluster.items() if value}
     settings = Settings.read(
         arguments.settings,
         specs=tuple(arguments.spec),
         cvat=arguments.cvat,
         url=arguments.url,
+        cluster=cluster,
+        storage=arguments.storage,
         state=arguments.state,
     )
     serve(

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from quorate.companion import pages, run_page
-from quorate.companion.forms import FormError, Template, find
+from quorate.companion.forms import FormError, Template
 from quorate.companion.frame import Around
 from quorate.companion.guard import Guard, Refused, answers, ours
 from quorate.companion.hooks import Hooks
@@ -29,6 +29,7 @@ from quorate.companion.people import (
     Sessions,
     by_password,
     by_token,
+    jobs_of,
     look,
     may_edit,
     same,
@@ -40,7 +41,14 @@ from quorate.companion.settings import Settings
 from quorate.companion.store import Run
 from quorate.cvat.client import SignedOutError, origin
 from quorate.cvat.task import Place, What
-from quorate.errors import AccessError, BusyError, InputError, QuorateError, StorageError
+from quorate.errors import (
+    AccessError,
+    BusyError,
+    ClusterError,
+    InputError,
+    QuorateError,
+    StorageError,
+)
 
 STATIC = Path(__file__).parent / "static"
 COOKIE = "quorate"
@@ -197,15 +205,29 @@ class Companion:
         return look(self._session(request).person.client, place)
 
     def _task(self, request: Request) -> Response:
-        seen = self._seen(request)
         client, store = self._session(request).person.client, self.running.store
+        try:
+            seen = self._seen(request)
+        except SignedOutError:
+            raise
+        except AccessError:
+            # The link in CVAT is the task's, and who labels may have some of its jobs alone.
+            task = request.path_params["number"]
+            mine = jobs_of(client, task) if request.url.path.startswith("/tasks/") else []
+            if not mine:
+                raise
+            if len(mine) == 1:
+                return RedirectResponse(f"/jobs/{mine[0].job}", 303)
+            return HTMLResponse(pages.jobs(self._around(request), task, mine))
+        templates, troubles = self.running.offered()
         page = pages.task(
             self._around(request),
             seen,
-            self.running.templates(),
+            templates,
             store.of_task(seen.task, seen.job, size=LATEST),
             total=store.count(seen.task, seen.job),
             why_not=may_edit(client, seen.place),
+            troubles=troubles,
         )
         return HTMLResponse(page)
 
@@ -219,7 +241,7 @@ class Companion:
     # What can be started.
 
     def _template(self, request: Request) -> Template:
-        return find(self.running.templates(), request.path_params["template"])
+        return self.running.template(request.path_params["template"])
 
     def _form(self, request: Request) -> Response:
         seen, template = self._seen(request), self._template(request)
@@ -251,6 +273,8 @@ class Companion:
                 return RedirectResponse(f"/runs/{self.running.start(order)}", 303)
         except FormError as error:
             values, wrong = template.defaults() | given, error.wrong
+        except InputError as error:  # what cannot be run, told before any work
+            values, wrong = template.defaults() | given, {"": str(error).replace("\n", " ")}
         page = pages.form(around, seen, template, values, wrong=wrong, ask=ask)
         return HTMLResponse(page, 422)
 
@@ -266,7 +290,7 @@ class Companion:
 
     def _run(self, request: Request) -> Response:
         one, seen = self._one(request)
-        known = {template.name: template for template in self.running.templates()}
+        known = {template.name: template for template in self.running.offered()[0]}
         page = run_page.run(
             self._around(request),
             seen,
@@ -316,7 +340,7 @@ class Companion:
             assert isinstance(error, QuorateError)
             status, sentence, hint = _status(error), error.message, error.hint or ""
         title = {403: "Not allowed", 404: "Not here", 409: "Somebody is at work"}
-        title |= {502: "CVAT does not answer"}
+        title |= {502: "No answer"}
         page = pages.problem(
             self._around(request), title.get(status, "That did not work"), sentence, hint
         )
@@ -328,7 +352,7 @@ def _status(error: QuorateError) -> int:
         return 422
     if isinstance(error, InputError):
         return 404
-    kinds = ((AccessError, 403), (BusyError, 409), (StorageError, 502))
+    kinds = ((AccessError, 403), (BusyError, 409), (StorageError, 502), (ClusterError, 502))
     return next((status for kind, status in kinds if isinstance(error, kind)), 500)
 
 

@@ -92,6 +92,7 @@ class Template:
     name     as it stands in addresses
     runner   who carries it out: "here", or "cluster"
     trains   whether it learns from the task's own shapes
+    wrong    why it cannot be started, for who wrote it
     """
 
     name: str
@@ -100,6 +101,7 @@ class Template:
     runner: Literal["here", "cluster"]
     fields: tuple[Field, ...] = field(default=())
     trains: bool = False
+    wrong: str = ""
 
     @property
     def asked(self) -> list[Field]:

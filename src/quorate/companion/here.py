@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quorate.companion.forms import Field, Template
-from quorate.companion.store import NAME, Result, Step
-from quorate.companion.work import Work
+from quorate.companion.store import NAME, Step
+from quorate.companion.work import YES, Work, result
 from quorate.cvat.journal import run_name
-from quorate.cvat.publishing import Published
-from quorate.cvat.run import annotate, undo
+from quorate.cvat.run import annotate
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import SpecError
 from quorate.spec.fusion import METHODS, with_method
 
 AS_WRITTEN = "as the spec says"
-YES = "yes"
 
 
 class Here:
@@ -77,23 +75,8 @@ class Here:
         run.result = result(done.published, extra=failed)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def undo(self, work: Work) -> None:
-        """Delete what the run made."""
-        run = work.run
-        run.result = result(undo(run.facts[NAME], task=run.task, client=work.client))
-
-
-def result(published: Published, extra: Sequence[str] = ()) -> Result:
-    """What publishing did, as a run's page shows it."""
-    return Result(
-        published.created,
-        published.there,
-        published.removed,
-        published.touched,
-        published.earlier,
-        (issues.opened or issues.removed) if (issues := published.issues) else 0,
-        [*extra, *published.notes],
-    )
+    def check(self, template: Template, values: Mapping[str, str]) -> None:
+        """Nothing: what a form says is checked, and the labels are when the run begins."""
 
 
 def _as_asked(ensemble: DetectionEnsemble, values: dict[str, str]) -> DetectionEnsemble:

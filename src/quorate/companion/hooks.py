@@ -21,7 +21,7 @@ from quorate.companion import deliveries
 from quorate.companion.events import Events
 from quorate.companion.store import Run, Store
 from quorate.cvat.client import SignedOutError
-from quorate.errors import BusyError, QuorateError, ServerError
+from quorate.errors import BusyError, ClusterError, QuorateError, ServerError
 
 LOG = logging.getLogger("quorate.companion")
 LARGEST = 1 << 20
@@ -32,6 +32,8 @@ MOST = 1000
 """Deliveries that wait to be acted on; further ones are to be sent again later."""
 PAUSE = 30.0
 """Seconds until what could not be done now is tried again."""
+GIVEN_UP = 86400.0
+"""Seconds after an event for which it is tried again."""
 
 
 class Hooks:
@@ -110,10 +112,12 @@ class Hooks:
             return
         try:
             self._events.handle(deliveries.read(body))
-        except (BusyError, ServerError, SignedOutError) as error:
-            LOG.warning("webhook: %s It is tried again.", error.message)
-            self._put_off(name, body)
-            return
+        except (BusyError, ServerError, SignedOutError, ClusterError) as error:
+            if (deliveries.age(body, time.time()) or 0.0) < GIVEN_UP:
+                LOG.warning("webhook: %s It is tried again.", error.message)
+                self._put_off(name, body)
+                return
+            LOG.warning("webhook: %s It is given up.", error.message)
         except QuorateError as error:
             LOG.warning("webhook: %s", error.message)
         self._store.handled(name)

@@ -9,6 +9,7 @@ from quorate.companion.forms import Field, Template
 from quorate.companion.frame import Around, about, alarm, button, path, table
 from quorate.companion.people import Seen
 from quorate.companion.store import PAGE, Run
+from quorate.errors import QuorateError
 from quorate.report.markup import counted, name, text
 
 PREFIX = "p."
@@ -65,12 +66,14 @@ def task(
     *,
     total: int,
     why_not: str | None,
+    troubles: Sequence[QuorateError] = (),
 ) -> str:
     """What can be started on a task or job, and what was."""
     at_work = next((run for run in runs if run.at_work), None)
     cards = "".join(
         f'<li><a href="{path(seen)}/start/{quote(one.name, safe="")}"><b>{text(one.title)}</b>'
-        f"<span>{text(one.description)}</span></a></li>"
+        f"<span>{text(one.description)}</span></a>"
+        f"{alarm('This cannot be started.', one.wrong) if one.wrong else ''}</li>"
         for one in templates
     )
     parts = [about(around, seen)]
@@ -87,6 +90,7 @@ def task(
     empty = '<p class="note">There is nothing to start: no spec, no template used-by=cvat.</p>'
     parts += [
         "<h2>Start</h2>",
+        *(alarm(one.message, one.hint or "") for one in troubles),
         f'<ul class="cards">{cards}</ul>' if cards else empty,
         "<h2>Earlier</h2>",
         table(runs),
@@ -94,6 +98,16 @@ def task(
     if total > len(runs):
         parts.append(f'<p><a href="/tasks/{seen.task}/history">All {counted(total, "run")}</a></p>')
     return around.page(seen.name or f"Task {seen.task}", "".join(parts))
+
+
+def jobs(around: Around, task: int, mine: Sequence[Seen]) -> str:
+    """The jobs of a task, for who may see these alone."""
+    rows = "".join(
+        f'<li><a href="{path(one)}"><b>{text(one.name)}</b>'
+        f"<span>{counted(one.frames, 'frame')}</span></a></li>"
+        for one in mine
+    )
+    return around.page(f"Your jobs of task {task}", f'<ul class="cards">{rows}</ul>')
 
 
 def form(

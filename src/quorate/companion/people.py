@@ -54,6 +54,7 @@ class _Named(msgspec.Struct):
     size: int = 0
     start_frame: int = 0
     stop_frame: int = 0
+    type: str = "annotation"
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,15 @@ def _seen(client: Client, place: Place) -> Seen:
         return Seen(job.task_id, job.id, name, frames)
     task = client.get(f"tasks/{place.id}", _Named)
     return Seen(task.id, None, task.name, task.size)
+
+
+def jobs_of(client: Client, task: int) -> list[Seen]:
+    """The jobs of annotation of a task that this person may see, by rising frames."""
+    found = [one for one in client.all("jobs", _Named, task_id=task) if one.type == "annotation"]
+    found.sort(key=lambda one: one.start_frame)
+    return [
+        Seen(task, one.id, f"Job {one.id}", one.stop_frame - one.start_frame + 1) for one in found
+    ]
 
 
 def may_edit(client: Client, place: Place) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from quorate.companion.forms import Template
 from quorate.companion.frame import WORDS, Around, about, alarm, button, when
 from quorate.companion.people import Seen
-from quorate.companion.store import Run, Step
+from quorate.companion.store import LOOK, Run, Step
 from quorate.report.markup import count, duration, name, short, text
 
 PARTS = {
@@ -101,10 +101,12 @@ def _result(around: Around, one: Run) -> str:
         word = "removed" if one.state == "undone" else "to look at first"
         shown += f"<li><b>{count(done.issues)}</b> issues {word}</li>"
     notes = "".join(f"<li>{text(note)}</li>" for note in done.notes)
-    link = f"{text(around.cvat)}/tasks/{one.task}" + (f"/jobs/{one.job}" if one.job else "")
+    look = "Open in CVAT" if one.state == "undone" else "Look at them in CVAT"
+    job = one.job or one.facts.get(LOOK)
+    link = f"{text(around.cvat)}/tasks/{one.task}" + (f"/jobs/{job}" if job else "")
     return (
         f'<section class="result"><h2>Boxes</h2><ul class="figures">{shown or "<li>none</li>"}</ul>'
-        f'<p><a class="go" href="{link}">Look at them in CVAT</a></p>'
+        f'<p><a class="go" href="{link}">{look}</a></p>'
         + (f'<ul class="notes">{notes}</ul>' if notes else "")
         + "</section>"
     )

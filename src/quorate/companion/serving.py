@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from quorate.companion.events import Events
 from quorate.companion.here import Here
 from quorate.companion.running import Running
-from quorate.companion.settings import Settings
+from quorate.companion.settings import Cluster, Settings, own_token, webhook_secret
 from quorate.companion.store import Store
 from quorate.companion.work import Runner
 from quorate.cvat.listening import bound, listen
@@ -61,6 +61,8 @@ def at_work(settings: Settings) -> Iterator[Running]:
     runners: dict[str, Runner] = {}
     if settings.specs:
         runners["here"] = Here(settings.specs, folder / "work")
+    if settings.cluster is not None and settings.storage is not None:
+        runners["cluster"] = _there(settings.cluster, settings.storage)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with owned(folder / "lock", of=folder):
         store = Store(folder / "companion.db")
@@ -83,8 +85,7 @@ def hooked(settings: Settings, running: Running) -> Iterator[Hooks | None]:
         return
     from quorate.companion.hooks import Hooks
 
-    secret, token = settings.secrets()
-    hooks = Hooks(running.store, Events(settings, running, token), secret)
+    hooks = Hooks(running.store, Events(settings, running, own_token()), webhook_secret())
     running.at_end = hooks.ended
     hooks.start()
     try:
@@ -92,3 +93,10 @@ def hooked(settings: Settings, running: Running) -> Iterator[Hooks | None]:
     finally:
         running.close()  # so that the runs that end now are answered
         hooks.close()
+
+
+def _there(cluster: Cluster, storage: str) -> Runner:
+    from quorate.argo.cluster.connect import connect
+    from quorate.companion.there import There
+
+    return There(lambda: connect(server=cluster.server, namespace=cluster.namespace), storage)

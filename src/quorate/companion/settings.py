@@ -9,10 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from quorate.errors import AccessError, InputError, file_error
+from quorate.errors import AccessError, InputError, SpecError, file_error
 from quorate.spec.base import Location, SpecModel, load_yaml
 from quorate.spec.words import patterned
 from quorate.spec.workflow import Name
+from quorate.storage import is_s3
 
 OWN_SECRET, OWN_TOKEN = "QUORATE_WEBHOOK_SECRET", "QUORATE_CVAT_TOKEN"
 """What the environment has for webhooks: secrets do not stand in files of settings."""
@@ -32,6 +33,42 @@ Site = Annotated[
     ),
     AfterValidator(_alone),
 ]
+
+
+class _Site(SpecModel):
+    site: Site
+
+
+def site(address: str) -> str:
+    """An address without a path; InputError where it is none."""
+    try:
+        return _Site(site=address).site
+    except SpecError:
+        raise InputError(
+            f"{address}: is no address without a path, such as https://quorate.example.org."
+        ) from None
+
+
+def webhook_secret() -> str:
+    """The secret that webhooks are signed with; AccessError where the environment has none."""
+    secret = os.environ.get(OWN_SECRET, "").strip()
+    if len(secret) < SHORTEST:
+        raise AccessError(
+            f"Webhooks need a secret of {SHORTEST} characters or more in {OWN_SECRET}.",
+            hint="such as that of `openssl rand -hex 32`",
+        )
+    return secret
+
+
+def own_token() -> str:
+    """The token of the companion's own account; AccessError where the environment has none."""
+    token = os.environ.get(OWN_TOKEN, "").strip()
+    if not token:
+        raise AccessError(
+            f"Webhooks need a token in {OWN_TOKEN}.",
+            hint="a personal access token of an account of CVAT's that is the companion's own",
+        )
+    return token
 
 
 class Cluster(SpecModel):
@@ -119,7 +156,7 @@ class Settings(SpecModel):
             except UnicodeDecodeError:
                 raise InputError(f"{file}: is no text in UTF-8.") from None
             said, folder = load_yaml(text, origin=file), path.parent.resolve()
-        said |= {name: value for name, value in given.items() if value not in (None, ())}
+        said |= {name: value for name, value in given.items() if value not in (None, (), {})}
         if "cvat" not in said:
             if not os.environ.get("CVAT_URL"):
                 raise InputError(
@@ -134,6 +171,8 @@ class Settings(SpecModel):
                 hint="--spec street.yaml runs an ensemble here; --namespace NAME looks for "
                 "WorkflowTemplates of a cluster",
             )
+        if settings.storage is not None and not is_s3(settings.storage):
+            raise InputError(f"{settings.storage}: is no place in S3.", hint="s3://BUCKET/FOLDER")
         if settings.cluster is not None and settings.storage is None:
             raise InputError(
                 "Nothing says where tasks are handed over to the cluster.",
@@ -145,25 +184,6 @@ class Settings(SpecModel):
                 hint="--url https://quorate.example.org, or `url:` in the settings",
             )
         return settings
-
-    def secrets(self) -> tuple[str, str]:
-        """The secret that webhooks are signed with, and the token of the companion's own account.
-
-        Raises AccessError where the environment has not both.
-        """
-        found = tuple(os.environ.get(name, "").strip() for name in (OWN_SECRET, OWN_TOKEN))
-        secret, token = found
-        if len(secret) < SHORTEST:
-            raise AccessError(
-                f"Webhooks need a secret of {SHORTEST} characters or more in {OWN_SECRET}.",
-                hint="such as that of `openssl rand -hex 32`",
-            )
-        if not token:
-            raise AccessError(
-                f"Webhooks need a token in {OWN_TOKEN}.",
-                hint="a personal access token of an account of CVAT's that is the companion's own",
-            )
-        return secret, token
 
     def link(self, task: int) -> str:
         """The companion's page of a task, for browsers."""

@@ -25,6 +25,8 @@ State = Literal["waiting", "working", "done", "failed", "cancelled", "interrupte
 Doing = Literal["run", "undo"]
 NAME = "name"
 """The fact under which a run is known to `quorate cvat undo`, once it may have created a shape."""
+LOOK = "look"
+"""The fact that names the job at which a person looks first."""
 LINES = 1000
 """Lines of a run's log that are kept, the last ones."""
 PAGE = 50
@@ -50,6 +52,7 @@ class Step(msgspec.Struct):
 
     state  waiting, working, done or failed
     depth  how far below the others it stands
+    key    what tells it from others of its name
     """
 
     name: str
@@ -58,6 +61,7 @@ class Step(msgspec.Struct):
     total: int = 0
     message: str = ""
     depth: int = 0
+    key: str = ""
 
 
 class Result(msgspec.Struct):
@@ -75,6 +79,7 @@ class Result(msgspec.Struct):
 class Run(msgspec.Struct, kw_only=True):
     """One run, as all its pages show it.
 
+    runner    who carries it out, see `running`
     job       the part of the task that is meant; None for all of it
     values    what was asked of the person, and what was not
     facts     what has been reached and need not be done again, by name
@@ -85,6 +90,7 @@ class Run(msgspec.Struct, kw_only=True):
     task: int
     job: int | None = None
     template: str
+    runner: str
     title: str
     values: dict[str, str] = {}
     person: int
@@ -246,6 +252,11 @@ class Store:
                 "ORDER BY n DESC LIMIT 1 OFFSET ?)",
                 (run, run, LINES),
             )
+
+    def clear(self, run: str) -> None:
+        """Forget a run's log."""
+        with self._lock:
+            self._db.execute("DELETE FROM lines WHERE run = ?", (run,))
 
     def lines(self, run: str, last: int = 200) -> list[tuple[float, str]]:
         """The last lines of a run's log: seconds since 1970, and text."""

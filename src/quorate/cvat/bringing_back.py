@@ -59,7 +59,7 @@ def bring_back(
     """
     found, notes = results(workflow, bucket)
     kept, frames, more = _matched(found, task)
-    ensemble, name = _names(workflow)
+    ensemble, name = run_of(workflow)
     with lock(client.server, task.id):
         known = {one.run: one for one in journals(client.server, task.id)}
         journal = known.get(name) or Journal(name, ensemble, client.server, task.id)
@@ -187,7 +187,7 @@ class _Frames:
         return self._by_name.get(name) or self._by_stem.get(without_ending(name))
 
 
-def _names(workflow: Mapping[str, Any]) -> tuple[str, str]:
+def run_of(workflow: Mapping[str, Any]) -> tuple[str, str]:
     """The ensemble's name, and the run's as the journal has it: the same however often it is asked.
 
     It has the form of `run_name`, so that runs here and there are runs of one ensemble.

@@ -175,12 +175,15 @@ def decided(ensemble: EnsembleSpec, work: Work) -> tuple[Annotations, Results]:
     return annotations, results
 
 
-def undo(name: str, *, task: int | None = None, client: Client | None = None) -> Published:
+def undo(
+    name: str, *, task: int | None = None, job: int | None = None, client: Client | None = None
+) -> Published:
     """Delete what a run created, shapes and issues, and nobody touched since.
 
     Args:
         name: the run's, as `Published.run` tells it.
         task: its task, where the run was made on another machine.
+        job: the job that it was made on, where who undoes it may not see the whole task.
         client: default: of the environment.
 
     Raises:
@@ -196,7 +199,8 @@ def undo(name: str, *, task: int | None = None, client: Client | None = None) ->
             raise
         journal = Journal(name, ensemble_of(name), client.server, task)
     client = client or Client.connect(journal.server)
-    whole = next(tasks(client, Place("task", journal.task)))
+    place = Place("job", job) if job is not None else Place("task", journal.task)
+    whole = next(tasks(client, place))
     with lock(client.server, whole.id):
         result = undo_published(client, journal, whole.jobs, whole.labels)
         result.issues = remove_issues(client, whole.jobs, journal.run)

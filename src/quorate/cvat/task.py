@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from quorate.cvat.client import Client
-from quorate.errors import InputError
+from quorate.cvat.client import Client, SignedOutError
+from quorate.errors import AccessError, InputError
 
 What = Literal["task", "job", "project"]
 _PLACES = re.compile(r"/(projects|tasks|jobs)/(\d+)")
@@ -83,6 +83,8 @@ class Job(msgspec.Struct, frozen=True):
     project_id: int | None = None
     organization: int | None = None
     dimension: str = "2d"
+    mode: str = ""
+    media_type: str = ""
 
 
 class Frame(NamedTuple):
@@ -186,7 +188,7 @@ def tasks(client: Client, place: Place) -> Iterator[Task]:
 
 
 def _task(client: Client, number: int, only: Job | None) -> Task:
-    about = client.get(f"tasks/{number}", _Task)
+    about = _about(client, number, only)
     name = f"task {number}"
     if about.dimension == "3d" or about.media_type in ("point_cloud", "audio"):
         kind = "audio" if about.media_type == "audio" else "3D data"
@@ -231,6 +233,20 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         notes=tuple(notes),
         whole=only is None and named == own_names,
     )
+
+
+def _about(client: Client, number: int, only: Job | None) -> _Task:
+    """What a task says of itself; to who was given one job of it alone, the job says it."""
+    try:
+        return client.get(f"tasks/{number}", _Task)
+    except SignedOutError:
+        raise
+    except AccessError:
+        if only is None:
+            raise
+        return _Task(
+            number, f"task {number}", only.mode, only.dimension, media_type=only.media_type
+        )
 
 
 def _frames(meta: _Meta, job: Job, *, video: bool) -> Iterator[Frame]:
