@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 import quorate.argo
 from quorate import DetectionEnsemble, OnnxDetector
@@ -203,12 +204,26 @@ def test_a_container_that_is_not_ours_gets_pictures_and_no_keys():
     assert "envFrom" not in container
     env = {variable["name"]: variable["value"] for variable in container["env"]}
     assert env["MODE"] == "all"
+    assert env["HOME"] == "/scratch"
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert env["QUORATE_WEIGHTS"] == "/scratch/weights/legacy/mmdet.pth"
     assert env["QUORATE_OUTPUT"] == artifacts(found, "outputs")["detections"]["path"]
     (stage,) = found["initContainers"]
     assert stage["command"][:3] == ["quorate", "step", "stage"]
     assert stage["command"][-1] == env["QUORATE_IMAGES"]
     assert stage["envFrom"]
+
+
+def test_a_pod_gives_up_rights_for_argos_own_containers_too():
+    template = templates(ensemble(detector()))["detect-one"]
+    patch = yaml.safe_load(template["podSpecPatch"])
+    for kind, name in (("initContainers", "init"), ("containers", "wait")):
+        (container,) = patch[kind]
+        assert container["name"] == name
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    free = templates(ensemble(detector(), workflow={"restricted": False}))
+    assert not any("podSpecPatch" in one for one in free.values())
 
 
 def test_a_command_alone_runs_on_no_cluster():

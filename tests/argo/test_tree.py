@@ -150,6 +150,11 @@ def test_what_a_pod_got_over_is_no_reason():
     [
         ("main: Error (exit code 2): no such file.", "no such file. (exit status 2)"),
         ("main: Error (exit code 9)", "ended with exit status 9"),
+        (
+            "main: Error (exit code 1): Traceback (most recent call last):\n  File …\n"
+            "ModuleNotFoundError: No module named 'mmdet'\n",
+            "ModuleNotFoundError: No module named 'mmdet' (exit status 1)",
+        ),
         ("main: Error (exit code 137)", "it was killed (exit status 137)"),
         ("main: OOMKilled (exit code 137)", "it ran out of memory (OOMKilled)"),
         ("pod deleted", "its pod was deleted"),

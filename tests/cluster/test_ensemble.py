@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 
 import pytest
 import yaml
@@ -44,6 +45,30 @@ def test_a_full_quorum_is_said_not_to_be_degraded(finished):
     assert {"name": "degraded", "value": "false"} in [
         {"name": one["name"], "value": one["value"]} for one in outputs
     ]
+
+
+def test_its_pods_are_admitted_where_the_restricted_standard_is_enforced(kubectl, finished):
+    selector = f"workflows.argoproj.io/workflow={finished['metadata']['name']}"
+    pods = json.loads(kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+    assert len(pods) >= 5
+    strict = f"restricted-{uuid.uuid4().hex[:8]}"
+    enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace",
+                   "metadata": {"name": strict, "labels": enforced}})  # fmt: skip
+    try:
+        for pod in pods:
+            for own in ("nodeName", "serviceAccountName", "serviceAccount"):
+                pod["spec"].pop(own, None)
+            pod["metadata"] = {"name": pod["metadata"]["name"], "namespace": strict}
+            given = json.dumps(pod)
+            kubectl("create", "--dry-run=server", "--filename=-", given=given)
+            for container in pod["spec"]["initContainers"]:
+                container.pop("securityContext", None)
+            denied = kubectl("create", "--dry-run=server", "--filename=-",
+                             given=json.dumps(pod), check=False)  # fmt: skip
+            assert "violates PodSecurity" in denied.stderr
+    finally:
+        kubectl("delete", "namespace", strict, "--wait=false")
 
 
 def test_the_label_tells_cvat_which_templates_are_for_it(kubectl, template):

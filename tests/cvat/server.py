@@ -17,18 +17,32 @@ import base64
 import json
 import re
 import threading
+from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.cvat import annotations
+from tests.cvat import annotations, exports
 from tests.cvat.talk import RefusedError, Talk
 
 PAGE = 3
 """Items in a page, however many are asked for: a client must follow `next`."""
 USER, PASSWORD, TOKEN = "labeller", "correct horse", "quorate-test-token"
+
+
+@dataclass(frozen=True)
+class Someone:
+    """An account: the tasks that it may change, the jobs alone, the tasks that it may look at."""
+
+    id: int
+    password: str
+    token: str
+    tasks: frozenset[int] | None = None
+    jobs: frozenset[int] = frozenset()
+    reads: frozenset[int] = frozenset()
 
 
 class Cvat:
@@ -44,8 +58,14 @@ class Cvat:
         self.requests: list[str] = []
         self.lose_answers = 0
         self.busy = 0
+        self.exporting = 0
+        self.export_fails = ""
+        self.clouds: dict[int, str] = {}
+        self.clouds_lead_elsewhere = False
         self.forbidden: set[str] = set()
         self.url = ""
+        self.people = {USER: Someone(1, PASSWORD, TOKEN)}
+        self.sessions: dict[str, str] = {}
         self._ids = 1000
         self._lock = threading.RLock()
         self.talk = Talk(self.next_id)
@@ -74,6 +94,7 @@ class Cvat:
         self.tasks[number] = {
             "id": number, "name": f"Task {number}", "dimension": "2d", "subset": "",
             "mode": "interpolation" if video else "annotation", "project_id": project,
+            "size": len(files),
         }  # fmt: skip
         self.tasks[number]["_meta"] = {
             "names": names or [file.name for file in files], "deleted": list(deleted),
@@ -134,6 +155,50 @@ class Cvat:
         own = [job["id"] for job in self.jobs.values() if job["task_id"] == task]
         return [shape for job in own for shape in self.shapes[job]]
 
+    # Who may do what.
+
+    def asker(self, authorization: str, cookie: str) -> str | None:
+        """The name of who asks, as CVAT's ways to say it tell."""
+        kind, _, rest = authorization.partition(" ")
+        for name, one in self.people.items():
+            basic = base64.b64encode(f"{name}:{one.password}".encode()).decode()
+            if (kind, rest) in (("Bearer", one.token), ("Basic", basic)):
+                return name
+        session = re.search(r"sessionid=(\w+)", cookie)
+        return self.sessions.get(session[1]) if session else None
+
+    def sign_in(self, body: dict[str, str]) -> str:
+        """A session for a name and password."""
+        one = self.people.get(body["username"])
+        if one is None or one.password != body["password"]:
+            said = "Unable to log in with provided credentials."
+            raise RefusedError(400, {"non_field_errors": [said]})
+        number = f"s{self.next_id()}"
+        self.sessions[number] = body["username"]
+        return number
+
+    def check(self, who: str, method: str, path: str) -> None:
+        """Refuse what somebody may not see (404 or 403 as CVAT) or not change (403)."""
+        one = self.people[who]
+        found = re.match(r"(tasks|jobs)/(\d+)", path)
+        if one.tasks is None or found is None:
+            return
+        number = int(found[2])
+        if found[1] == "jobs" and number in one.jobs:
+            return
+        task = number if found[1] == "tasks" else self.jobs.get(number, {}).get("task_id", 0)
+        if task not in one.tasks | one.reads or (method != "GET" and task not in one.tasks):
+            said = "You do not have permission to perform this action."
+            raise RefusedError(403, {"detail": said})
+
+    def visible(self, who: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of a list of jobs that somebody may see."""
+        one = self.people[who]
+        if one.tasks is None:
+            return jobs
+        seen = one.tasks | one.reads
+        return [job for job in jobs if job["id"] in one.jobs or job["task_id"] in seen]
+
     # What the API does.
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
@@ -141,6 +206,11 @@ class Cvat:
         if path in self.forbidden or any(path.startswith(f"{p}/") for p in self.forbidden):
             raise RefusedError(403, {"detail": "not authorized"})
         with self._lock:
+            if self.exporting and path.endswith("/dataset/export"):
+                self.exporting -= 1
+                raise RefusedError(409, "Export process is already in progress")
+            if (said := exports.answer(self, method, path, query)) is not None:
+                return said
             if path == "server/about":
                 return {"name": "CVAT", "version": "2.73.0"}
             if match := re.fullmatch(r"(tasks|jobs|labels)", path):
@@ -155,6 +225,10 @@ class Cvat:
                 if method == "PATCH":
                     self._change_labels(match[1], int(match[2]), body["labels"])
                 return self._one(self.tasks, int(match[2])) if match[1] == "tasks" else {}
+            if match := re.fullmatch(r"tasks/(\d+)/annotations", path):
+                self._one(self.tasks, int(match[1]))
+                assert not body["shapes"], "the task is only asked whether somebody may"
+                return body
             if match := re.fullmatch(r"jobs/(\d+)(/.*)?", path):
                 job = self._one(self.jobs, int(match[1]))
                 if not match[2]:
@@ -263,18 +337,34 @@ def serving(cvat: Cvat):  # type: ignore[no-untyped-def]
             raw = self.rfile.read(length)
             split = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(split.query).items()}
-            path = split.path.removeprefix("/api/").rstrip("/")
+            path = unquote(split.path).removeprefix("/api/").rstrip("/")
             if cvat.busy:
                 cvat.busy -= 1
                 self._say(503, {"detail": "busy"})
                 return
-            basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-            who = self.headers.get("Authorization")
-            if who not in (f"Bearer {TOKEN}", f"Basic {basic}") and path != "server/about":
-                self._say(401, {"detail": "Invalid token."})
-                return
             try:
+                if path == "auth/login":
+                    session = cvat.sign_in(json.loads(raw))
+                    self._say(200, {"key": "of old"}, [f"sessionid={session}; HttpOnly"])
+                    return
+                given = (self.headers.get("Authorization", ""), self.headers.get("Cookie", ""))
+                who = cvat.asker(*given)
+                if who is None and path != "server/about":
+                    self._say(401, {"detail": "Invalid token."})
+                    return
+                if path == "auth/logout":
+                    session = given[1].partition("sessionid=")[2].partition(";")[0]
+                    cvat.sessions.pop(session, None)
+                    self._say(200, {})
+                    return
+                if who and path == "users/self":
+                    self._say(200, {"id": cvat.people[who].id, "username": who})
+                    return
+                if who:
+                    cvat.check(who, self.command, path)
                 said = cvat.answer(self.command, path, query, json.loads(raw) if raw else None)
+                if who and path == "jobs" and "results" in said:
+                    said["results"] = cvat.visible(who, said["results"])
             except RefusedError as refused:
                 self._say(refused.status, refused.body)
                 return
@@ -285,10 +375,12 @@ def serving(cvat: Cvat):  # type: ignore[no-untyped-def]
                 return
             self._say({"POST": 201, "DELETE": 204}.get(self.command, 200), said)
 
-        def _say(self, status: int, body: Any) -> None:
+        def _say(self, status: int, body: Any, cookies: Sequence[str] = ()) -> None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             data = b"" if status == 204 else data
             self.send_response(status)
+            for cookie in cookies:
+                self.send_header("Set-Cookie", cookie)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

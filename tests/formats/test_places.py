@@ -35,6 +35,7 @@ def found_in(tmp_path, dataset):
         ("/data/cam1/a.jpg", "cam1/a.jpg"),
         ("../images/a.jpg", "images/a.jpg"),
         ("old/a.jpg", "new/a.jpg"),  # by the base name, which no other has
+        ("frame_000004", "images/frame_000004.PNG"),  # as CVAT exports a video
     ],
 )
 def test_a_name_means_the_file_whose_path_agrees(tmp_path, name, file):
@@ -68,3 +69,9 @@ def test_an_absolute_name_without_its_picture_loses_its_root_and_is_told(tmp_pat
     assert "1 names of pictures are absolute" in found.notes[0]
     with pytest.raises(InputError, match="outside its root"):
         coco(tmp_path, ["/data/../../a.jpg"], [])
+
+
+def test_a_name_without_an_ending_is_taken_for_one_file_alone(tmp_path):
+    found = coco(tmp_path, ["a", "b"], ["images/a.png", "images/a.jpg", "images/b.png"])
+    assert [image.file_name for image in found.images] == ["a", "b.png"]
+    assert [image.name for image in found.images] == ["a", "b"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
+from quorate.cli import cvat_cluster
 from quorate.cli.arguments import count
+from quorate.cli.serve import port
 
 if TYPE_CHECKING:
     from typing import Any
@@ -25,12 +27,15 @@ def add_commands(commands: Any) -> None:
         help="let an ensemble annotate a task, a job or a project",
         description="Download the pictures of a task, run an ensemble on them here, and create its "
         "boxes in the task, beside what people drew. The same command again goes on where a killed "
-        "one stopped, and creates no box twice. Who you are is told by CVAT_ACCESS_TOKEN (a "
+        "one stopped, and creates no box twice. With --submit or --from it runs on Argo Workflows. "
+        "Who you are is told by CVAT_ACCESS_TOKEN (a "
         "personal access token), or CVAT_USERNAME and CVAT_PASSWORD.",
     )
     run.add_argument("place", metavar="TASK", help="12, job:34, project:5, or an address in CVAT")
-    run.add_argument("spec", help="spec file (YAML); its `data` is not used")
-    run.add_argument("-o", "--out", help="folder for the results (default: out/cvat-task-12)")
+    run.add_argument(
+        "spec", nargs="?", help="spec file (YAML); its `data` is not used; not with --from"
+    )
+    run.add_argument("-o", "--out", help="folder here for the results (default: out/cvat-task-12)")
     run.add_argument("--frames", metavar="RANGES", help="frames such as 0-99,150; default: all")
     run.add_argument(
         "--replace",
@@ -58,7 +63,12 @@ def add_commands(commands: Any) -> None:
     )
     run.add_argument("--workers", type=count, help="threads (default: one for each processor)")
     _add_server(run)
+    cvat_cluster.add_options(run)
     run.set_defaults(command=_run)
+
+    brought = cvat_cluster.add_import(below)
+    _add_server(brought)
+    brought.set_defaults(command=_import)
 
     undo = below.add_parser(
         "undo",
@@ -72,6 +82,43 @@ def add_commands(commands: Any) -> None:
     )
     _add_server(undo)
     undo.set_defaults(command=_undo)
+
+    companion = below.add_parser(
+        "companion",
+        help="serve a page from which people who label start ensembles on their tasks",
+        description="Serve pages that people who label open from their task: they sign in with "
+        "their account of CVAT, fill in a form, watch the run, and find its boxes in the task. "
+        "Nobody can run on what they may not change in CVAT.",
+    )
+    companion.add_argument("settings", nargs="?", help="settings file (YAML)")
+    companion.add_argument(
+        "--spec", action="append", default=[], metavar="SPEC", help="spec file to be run here"
+    )
+    companion.add_argument(
+        "--namespace", help="namespace whose WorkflowTemplates are run, those used-by=cvat"
+    )
+    companion.add_argument(
+        "--argo-server", metavar="HOST:PORT", help="argo-server (default: ARGO_SERVER)"
+    )
+    companion.add_argument(
+        "--storage", metavar="S3", help="where tasks are handed over: s3://BUCKET/FOLDER"
+    )
+    companion.add_argument("--cvat", metavar="URL", help="address of CVAT (default: CVAT_URL)")
+    companion.add_argument(
+        "--url", help="address under which people reach the companion, where it is another"
+    )
+    companion.add_argument(
+        "--state",
+        metavar="FOLDER",
+        help="folder of runs and their files (default: ~/.local/state/quorate/companion)",
+    )
+    companion.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)"
+    )
+    companion.add_argument(
+        "--port", type=port, default=8090, help="port to listen at (default: 8090); 0: any"
+    )
+    companion.set_defaults(command=_companion)
 
 
 def _rule(text: str) -> Rule:
@@ -97,16 +144,23 @@ def _client(arguments: argparse.Namespace, server: str | None) -> Client:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, notes, print_json, progress_bars
+    from quorate.cli.output import note, print_json, progress_bars
     from quorate.cli.summary import print_summary
     from quorate.cvat import annotate
     from quorate.cvat.task import Place
     from quorate.ensemble import DetectionEnsemble
+    from quorate.errors import InputError
 
+    if (arguments.spec is None) == (arguments.template is None):
+        raise InputError("Give a spec, or a template with --from.", hint="quorate cvat run --help")
     place = Place.parse(arguments.place)
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
     client = _client(arguments, place.server)
     note(f"{client.server}: CVAT {client.version()}, {place}")
+    if ensemble is None or arguments.submit:
+        cvat_cluster.run(arguments, client, place, ensemble, _shown)
+        return
+    cvat_cluster.refuse(arguments)
     with progress_bars() as progress:
         done = annotate(
             place,
@@ -126,17 +180,39 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     for one in done:
         print_summary(one.summary, import_next=False)
-        notes(one.published.notes)
-        _tell(f"task {one.task}", one.published)
-        earlier = one.published.earlier + one.published.tracks.earlier
-        if earlier:
-            note(
-                f"{earlier:,} other boxes or tracks of earlier runs are there; --replace lets them "
-                "make way"
-            )
-        if _new(one.published):
-            note(f"look:     {client.server}/tasks/{one.task}")
-            note(f"undo:     quorate cvat undo {one.published.run} --server {client.server}")
+        _shown(client, one.task, one.published)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    client = _client(arguments, None) if arguments.task or arguments.server else None
+    cvat_cluster.bring(arguments, client, _shown)
+
+
+def _companion(arguments: argparse.Namespace) -> None:
+    import logging
+
+    from quorate.cli.output import note
+    from quorate.companion.serving import serve
+    from quorate.companion.settings import Settings
+
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, force=True)
+    cluster = {"namespace": arguments.namespace, "server": arguments.argo_server}
+    cluster = {name: value for name, value in cluster.items() if value}
+    settings = Settings.read(
+        arguments.settings,
+        specs=tuple(arguments.spec),
+        cvat=arguments.cvat,
+        url=arguments.url,
+        cluster=cluster,
+        storage=arguments.storage,
+        state=arguments.state,
+    )
+    serve(
+        settings,
+        host=arguments.host,
+        port=arguments.port,
+        ready=lambda url: note(f"companion of {settings.cvat} at {settings.url or url}"),
+    )
 
 
 def _undo(arguments: argparse.Namespace) -> None:
@@ -151,6 +227,22 @@ def _undo(arguments: argparse.Namespace) -> None:
         print_json(asdict(done))
         return
     _tell(arguments.run, done)
+
+
+def _shown(client: Client, task: int, published: Published) -> None:
+    """Tell what became of the shapes of one task."""
+    from quorate.cli.output import note, notes
+
+    notes(published.notes)
+    _tell(f"task {task}", published)
+    if earlier := published.earlier + published.tracks.earlier:
+        note(
+            f"{earlier:,} other boxes or tracks of earlier runs are there; --replace lets them "
+            "make way"
+        )
+    if _new(published):
+        note(f"look:     {client.server}/tasks/{task}")
+        note(f"undo:     quorate cvat undo {published.run} --server {client.server}")
 
 
 def _told(one: Annotated) -> dict[str, Any]:

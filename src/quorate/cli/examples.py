@@ -19,8 +19,15 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "cvat run": (
         "https://cvat.example.org/tasks/12 spec.yaml",
         "job:34 spec.yaml --frames 0-99 --replace",
+        "12 spec.yaml --submit --to s3://pool/cvat",
+        "12 --from finetune-yolo -p epochs=30",
     ),
+    "cvat import": ("street-x7k2p", "street-x7k2p --task job:34 -n vision"),
     "cvat undo": ("parts-20261129-101500-3fa2",),
+    "cvat companion": (
+        "--cvat https://cvat.example.org --spec street.yaml",
+        "companion.yaml --host 0.0.0.0",
+    ),
     "render": ("spec.yaml -o template.yaml",),
     "submit": ("spec.yaml --watch", "spec.yaml --data pictures/ --upload -o runs/today"),
     "watch": ("street-x7k2p",),

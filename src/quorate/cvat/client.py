@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import urllib3
 
 from quorate._version import __version__
-from quorate.errors import AccessError, InputError, ServerError
+from quorate.errors import AccessError, BusyError, InputError, ServerError, file_error
 from quorate.http.retrying import Busy, retry_after, retrying, short
 from quorate.http.timed import pool_manager
 
@@ -25,10 +26,15 @@ FIRST_WAIT = 1.0
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
 """Bytes of an answer; more is refused."""
+PIECE = 1 << 20
 PAGE = 100
 SECONDS = 60.0
 SLOW = 900.0
 """Seconds for requests on whole jobs' annotations: 100,000 shapes take a server minutes."""
+
+
+class SignedOutError(AccessError):
+    """The server does not know who asks: a token that has ended, or a wrong password."""
 
 
 class _Page(msgspec.Struct):
@@ -47,11 +53,13 @@ class Client:
     server        such as https://cvat.example.org
     headers       sent with every request; they hold the secret
     organization  the short name of the organization that the tasks belong to; None for one's own
+    tries         how many more times a request is sent that may be sent twice
     """
 
     server: str
     headers: Mapping[str, str] = field(repr=False)
     organization: str | None = None
+    tries: int = TRIES
     _pool: urllib3.PoolManager = field(
         default_factory=lambda: pool_manager(maxsize=8, block=True), repr=False
     )
@@ -86,9 +94,7 @@ class Client:
                 "No CVAT server is named.",
                 hint="give the task's address, --server, or set CVAT_URL=https://cvat.example.org",
             )
-        split = urlsplit(address if "//" in address else f"https://{address}")
-        if split.scheme not in ("http", "https") or not split.hostname:
-            raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
+        base = origin(address)
         token = access_token or os.environ.get("CVAT_ACCESS_TOKEN")
         user = username or os.environ.get("CVAT_USERNAME")
         word = password or os.environ.get("CVAT_PASSWORD")
@@ -99,16 +105,25 @@ class Client:
             who = {"Authorization": who["authorization"]}
         else:
             raise AccessError(
-                f"{split.hostname}: nothing says who you are.",
+                f"{urlsplit(base).hostname}: nothing says who you are.",
                 hint="set CVAT_ACCESS_TOKEN to a personal access token (CVAT: your name, Profile, "
                 "Security), or CVAT_USERNAME and CVAT_PASSWORD",
             )
-        who |= {"Accept": "application/vnd.cvat+json", "User-Agent": f"quorate/{__version__}"}
-        organization = organization or os.environ.get("CVAT_ORGANIZATION")
-        if organization:
-            who["X-Organization"] = organization
-        base = f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
-        return cls(base, who, organization)
+        return cls.of(base, who, organization or os.environ.get("CVAT_ORGANIZATION"))
+
+    @classmethod
+    def of(
+        cls,
+        server: str,
+        who: Mapping[str, str],
+        organization: str | None = None,
+        *,
+        tries: int = TRIES,
+    ) -> Self:
+        """A client of a server for who has these headers; the environment is not asked."""
+        known = {"Accept": "application/vnd.cvat+json", "User-Agent": f"quorate/{__version__}"}
+        known |= {"X-Organization": organization} if organization else {}
+        return cls(origin(server), {**who, **known}, organization, tries)
 
     def version(self) -> str:
         """The server's version; InputError where nothing there answers as CVAT does."""
@@ -117,7 +132,9 @@ class Client:
     def get(self, path: str, kind: type[T], *, slow: bool = False, **query: Any) -> T:
         """What is at a path below `/api/`, as a value of a kind."""
         body = retrying(
-            lambda: self._asked("GET", path, query, slow=slow), retries=TRIES, origin=self.server
+            lambda: self._asked("GET", path, query, slow=slow),
+            retries=self.tries,
+            origin=self.server,
         )
         return self._read(body, kind, path)
 
@@ -135,8 +152,39 @@ class Client:
     def content(self, path: str, **query: Any) -> bytes:
         """The bytes of a file at a path, such as a frame's picture."""
         return retrying(
-            lambda: self._asked("GET", path, query, slow=True), retries=TRIES, origin=self.server
+            lambda: self._asked("GET", path, query, slow=True),
+            retries=self.tries,
+            origin=self.server,
         )
+
+    def save(
+        self,
+        path: str,
+        file: BinaryIO,
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        **query: Any,
+    ) -> None:
+        """Write what is at a path into a file, however large it is.
+
+        `progress` is told bytes; the total is 0 where the server does not say it.
+        """
+
+        def fetch() -> None:
+            file.seek(0)
+            file.truncate()
+            pool = urllib3.PoolManager()  # its time limit is for each piece, not for the whole
+            with self._answered("GET", path, query, pool=pool, seconds=SECONDS) as answer:
+                total, done = int(answer.headers.get("Content-Length") or 0), 0
+                for piece in answer.stream(PIECE, decode_content=True):
+                    try:
+                        file.write(piece)
+                    except OSError as error:
+                        raise file_error(error) or error from None
+                    done += len(piece)
+                    progress(done, total)
+
+        retrying(fetch, retries=TRIES, origin=self.server)
 
     def send(self, method: str, path: str, body: Any, kind: type[T], **query: Any) -> T:
         """Send a request that changes something, once.
@@ -159,37 +207,56 @@ class Client:
         body: bytes | None = None,
         slow: bool = False,
     ) -> bytes:
+        seconds = SLOW if slow else SECONDS
+        with self._answered(method, path, query, body=body, seconds=seconds) as answer:
+            data = answer.read(LARGEST + 1, decode_content=True)
+        if len(data) > LARGEST:
+            raise InputError(f"{self.server}/api/{path}: answers with more than {LARGEST:,} bytes.")
+        return data
+
+    @contextmanager
+    def _answered(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        body: bytes | None = None,
+        pool: urllib3.PoolManager | None = None,
+        seconds: float,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The server's answer, to be read; Busy where it is none, or breaks off."""
         url = f"{self.server}/api/{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
         try:
-            answer = self._pool.request(
+            answer = (pool or self._pool).request(
                 method,
                 url,
                 headers=headers,
                 body=body,
-                timeout=SLOW if slow else SECONDS,
+                timeout=seconds,
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
-            data = answer.read(LARGEST + 1, decode_content=True)
+            if answer.status >= 300:
+                raise self._not_done(path, answer, answer.read(LARGEST, decode_content=True))
+            yield answer
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
             raise Busy(
                 short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
-        if len(data) > LARGEST:
-            raise InputError(f"{self.server}/api/{path}: answers with more than {LARGEST:,} bytes.")
-        status = answer.status
-        if status < 300:
-            return data
-        said = _reason(data)
+
+    def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:
+        status, said = answer.status, _reason(data)
+        answer.release_conn()
         if status in BUSY or status >= 500:
-            raise Busy(
+            return Busy(
                 f"it answers {status} ({said})" if said else f"it answers {status}",
                 wait=retry_after(answer.headers.get("Retry-After")),
             )
-        raise self._refused(path, status, said, answer.headers.get("Location", ""))
+        return self._refused(path, status, said, answer.headers.get("Location", ""))
 
     def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
         what = path.rstrip("/").replace("/", " ")
@@ -199,7 +266,7 @@ class Client:
                 hint="give that address if it is CVAT's: credentials are not sent on",
             )
         if status == 401:
-            return AccessError(
+            return SignedOutError(
                 f"{self.server}: does not know you ({said or 'HTTP 401'}).",
                 hint="is the token expired or revoked, or the password another?",
             )
@@ -214,6 +281,8 @@ class Client:
                 f"{self.server}: there is no {what}, or you may not see it.",
                 hint="is it in an organization? Name that with --org",
             )
+        if status == 409:
+            return BusyError(f"{self.server}: {what}: {said or 'is at work already'}.")
         return InputError(f"{self.server}: refuses {what}: {said or f'HTTP {status}'}.")
 
     def _read(self, body: bytes | msgspec.Raw, kind: type[T], path: str) -> T:
@@ -224,6 +293,14 @@ class Client:
                 f"{self.server}/api/{path}: is not answered as CVAT answers ({error}).",
                 hint="is this the address of a CVAT server, 2.15 or later?",
             ) from None
+
+
+def origin(address: str) -> str:
+    """Scheme, host and port of a server's address; InputError where it is none."""
+    split = urlsplit(address if "//" in address else f"https://{address}")
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
+    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
 
 
 def _reason(body: bytes) -> str:

@@ -86,6 +86,12 @@ def journals(server: str, task: int) -> list[Journal]:
     return [_read(place) for place in sorted((_folder(server) / str(task)).glob("*.json"))]
 
 
+def begun(journal: Journal) -> Journal:
+    """What an earlier part of the same run wrote on this machine, else the journal itself."""
+    place = _place(journal.server, journal.task, journal.run)
+    return _read(place) if place.exists() else journal
+
+
 def find(run: str, server: str | None) -> Journal:
     """The journal of a run; InputError where this machine has none, or several servers have."""
     root, below = (_root(), "*/*") if server is None else (_folder(server), "*")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from quorate.annotations import Annotations
 from quorate.cvat.client import Client
 from quorate.cvat.issues import open_issues, remove_issues
-from quorate.cvat.journal import Journal, ensemble_of, find, forget, lock, run_name
+from quorate.cvat.journal import Journal, begun, ensemble_of, find, forget, lock, run_name
 from quorate.cvat.pictures import check_labels, download
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
@@ -52,6 +52,7 @@ def annotate(
     review: Rule | None = None,
     tracks: bool = False,
     workers: int | None = None,
+    name: str | None = None,
     progress: Progress = silent,
 ) -> list[Annotated]:
     """Let an ensemble annotate a task, a job, or each task of a project; one `Annotated` a task.
@@ -74,6 +75,8 @@ def annotate(
             says.
         tracks: whether boxes of a video are joined to tracks; needs the extra `tracks`.
         workers: threads; default: one for each processor.
+        name: of the run, as `journal.run_name` makes one; the same again goes on with a run, so
+            that it is undone as one. Default: a new one.
         progress: told how far it is.
 
     Raises:
@@ -88,7 +91,7 @@ def annotate(
     done = []
     for task in tasks(client, place):
         if add_labels:
-            task = _with_labels(client, task, ensemble, place)
+            task = with_labels(client, task, ensemble, place)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
         task = task.only(frames)
         if tracks and not task.video:
@@ -100,7 +103,8 @@ def annotate(
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
-            how = _How(replace, review or Rule.of(ensemble), tracks, workers)
+            run = name or run_name(ensemble.name)
+            how = _How(run, replace, review or Rule.of(ensemble), tracks, workers)
             done.append(_annotate(client, task, ensemble, folder, how, progress))
     return done
 
@@ -108,6 +112,7 @@ def annotate(
 class _How(NamedTuple):
     """What `annotate` was asked for."""
 
+    run: str
     replace: bool
     review: Rule | None
     tracks: bool
@@ -130,7 +135,7 @@ def _annotate(
     )
     summary = ensemble.run(pictures.folder, folder, workers=how.workers, progress=progress)
     kept, results = decided(ensemble, Work(folder / "work"))
-    journal = Journal(run_name(ensemble.name), ensemble.name, client.server, task.id)
+    journal = begun(Journal(how.run, ensemble.name, client.server, task.id))
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
     found = by_frame(shapes(kept, results.labels, task.labels, frames, run=journal.run))
     tracks: list[list[Shape]] = []
@@ -170,12 +175,15 @@ def decided(ensemble: EnsembleSpec, work: Work) -> tuple[Annotations, Results]:
     return annotations, results
 
 
-def undo(name: str, *, task: int | None = None, client: Client | None = None) -> Published:
+def undo(
+    name: str, *, task: int | None = None, job: int | None = None, client: Client | None = None
+) -> Published:
     """Delete what a run created, shapes and issues, and nobody touched since.
 
     Args:
         name: the run's, as `Published.run` tells it.
         task: its task, where the run was made on another machine.
+        job: the job that it was made on, where who undoes it may not see the whole task.
         client: default: of the environment.
 
     Raises:
@@ -191,7 +199,8 @@ def undo(name: str, *, task: int | None = None, client: Client | None = None) ->
             raise
         journal = Journal(name, ensemble_of(name), client.server, task)
     client = client or Client.connect(journal.server)
-    whole = next(tasks(client, Place("task", journal.task)))
+    place = Place("job", job) if job is not None else Place("task", journal.task)
+    whole = next(tasks(client, place))
     with lock(client.server, whole.id):
         result = undo_published(client, journal, whole.jobs, whole.labels)
         result.issues = remove_issues(client, whole.jobs, journal.run)
@@ -199,7 +208,7 @@ def undo(name: str, *, task: int | None = None, client: Client | None = None) ->
     return result
 
 
-def _with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place) -> Task:
+def with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place) -> Task:
     """The task with the labels and attributes that the ensemble gives, added where they lack."""
     known = {label.name: label for label in task.labels}
     change: list[dict[str, Any]] = []

@@ -118,7 +118,8 @@ def shapes(
     """
     by_name = {label.name: (label, run_specs([label])) for label in labels}
     texts = values_of(annotations)
-    scores = annotations.attributes.get("score")
+    scores = annotations.numbers("score").tolist()
+    turned, hidden = annotations.rotation.tolist(), annotations.occluded.tolist()
     found: list[Shape] = []
     for row, (image, category, kind) in enumerate(
         zip(
@@ -158,7 +159,9 @@ def shapes(
                 points=points,
                 source="auto",
                 attributes=values,
-                score=None if scores is None else round(float(scores[row]), 4),
+                rotation=turned[row],
+                occluded=hidden[row],
+                score=None if scores[row] != scores[row] else round(scores[row], 4),
             )
             if specs:
                 made = f"{run}/{digest(shape, specs)}"

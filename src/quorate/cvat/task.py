@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from quorate.cvat.client import Client
-from quorate.errors import InputError
+from quorate.cvat.client import Client, SignedOutError
+from quorate.errors import AccessError, InputError
 
 What = Literal["task", "job", "project"]
 _PLACES = re.compile(r"/(projects|tasks|jobs)/(\d+)")
@@ -82,6 +82,8 @@ class Job(msgspec.Struct, frozen=True):
     state: str = "new"
     project_id: int | None = None
     dimension: str = "2d"
+    mode: str = ""
+    media_type: str = ""
 
 
 class Frame(NamedTuple):
@@ -102,6 +104,8 @@ class Task:
     frames  by rising number; deleted ones are not among them
     video   whether the frames follow each other in time
     notes   what was left alone, a sentence each
+    whole   whether it is all of a task, its frames by CVAT's own names: CVAT's export of it then
+            has these very frames
     """
 
     id: int
@@ -113,6 +117,7 @@ class Task:
     frames: tuple[Frame, ...]
     video: bool = False
     notes: tuple[str, ...] = ()
+    whole: bool = True
 
     def only(self, ranges: str | None) -> Task:
         """The same with the frames of ranges such as '0-99,150', as the API numbers them.
@@ -122,18 +127,19 @@ class Task:
         if ranges is None:
             return self
         wanted: set[int] = set()
+        end = self.frames[-1].number + 1
         for part in ranges.split(","):
             first, dash, last = part.strip().partition("-")
             if not first.isdigit() or (dash and not last.isdigit()):
                 raise InputError(f"--frames {ranges}: '{part}' is no range, such as 0-99.")
-            wanted.update(range(int(first), int(last if dash else first) + 1))
+            wanted.update(range(int(first), min(int(last if dash else first) + 1, end)))
         frames = tuple(frame for frame in self.frames if frame.number in wanted)
         if not frames:
             raise InputError(
                 f"--frames {ranges}: task {self.id} has none of them.",
                 hint=f"its frames are {self.frames[0].number} to {self.frames[-1].number}",
             )
-        return replace(self, frames=frames)
+        return replace(self, frames=frames, whole=False)
 
 
 class _Task(msgspec.Struct):
@@ -181,7 +187,7 @@ def tasks(client: Client, place: Place) -> Iterator[Task]:
 
 
 def _task(client: Client, number: int, only: Job | None) -> Task:
-    about = client.get(f"tasks/{number}", _Task)
+    about = _about(client, number, only)
     name = f"task {number}"
     if about.dimension == "3d" or about.media_type in ("point_cloud", "audio"):
         kind = "audio" if about.media_type == "audio" else "3D data"
@@ -212,6 +218,8 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
             f"{name} has no pictures" + (" that are not deleted." if gone else "."),
             hint=None if gone else "are they still being uploaded? Try again when it is ready",
         )
+    own_names = tuple(frames[n] for n in sorted(frames))
+    named = _named(own_names)
     return Task(
         id=number,
         name=about.name,
@@ -219,10 +227,25 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         subset=about.subset,
         labels=tuple(labels),
         jobs=tuple(own),
-        frames=_named(tuple(frames[n] for n in sorted(frames))),
+        frames=named,
         video=about.mode == "interpolation",
         notes=tuple(notes),
+        whole=only is None and named == own_names,
     )
+
+
+def _about(client: Client, number: int, only: Job | None) -> _Task:
+    """What a task says of itself; to who was given one job of it alone, the job says it."""
+    try:
+        return client.get(f"tasks/{number}", _Task)
+    except SignedOutError:
+        raise
+    except AccessError:
+        if only is None:
+            raise
+        return _Task(
+            number, f"task {number}", only.mode, only.dimension, media_type=only.media_type
+        )
 
 
 def _frames(meta: _Meta, job: Job, *, video: bool) -> Iterator[Frame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -16,7 +16,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, is_picture, score_hint, scores_within
+from quorate.formats.base import Source, is_picture, score_hint, scores_within, without_ending
 from quorate.storage import is_s3, join, open_tree, safe_name
 from quorate.storage.tree import OUTSIDE
 
@@ -32,18 +32,20 @@ _MASKS = re.compile(r"/Segmentation(Class|Object)/")
 def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, ...], list[str]]:
     """The root of the pictures, the pictures with their place below it, and notes.
 
-    A backslash parts folders, as a slash does. Each picture is looked for under its name as it
-    stands, below `images/`, `images/SUBSET/`, `SUBSET/`, and at last wherever the end of one
-    file's path agrees with more folders of the name than that of any other. By its base name alone
-    a file is taken where no other file and no other picture has that name. The root of an absolute
-    name is left off, and `..` is never followed: such a name is only compared with what is there.
-    Where nothing is found at all, the root is the source's own.
+    A backslash parts folders, as a slash does. A name without an ending, as CVAT calls frames of a
+    video, means the only file that is called so but for its ending. Each picture is looked for
+    under its name as it stands, below `images/`, `images/SUBSET/`, `SUBSET/`, and at last wherever
+    the end of one file's path agrees with more folders of the name than that of any other. By its
+    base name alone a file is taken where no other file and no other picture has that name. The root
+    of an absolute name is left off, and `..` is never followed: such a name is only compared with
+    what is there. Where nothing is found at all, the root is the source's own.
     """
     stated = [image.file_name for image in images]
     images = [_with_slashes(image) for image in images]
     root, names = _searched(source)
     there = {name for name in names if is_picture(name) and not _MASKS.search(f"/{name}")}
-    expected = [_expected(image, there) for image in images]
+    called = _called(there)
+    expected = [_expected(image, called) for image in images]
     found, notes = expected, list[str]()
     if there and None in expected:
         found, notes = _elsewhere(images, expected, there, source.location)
@@ -112,12 +114,21 @@ def _searched(source: Source) -> tuple[str, Sequence[str]]:
         return folder, list(tree.names())
 
 
-def _expected(image: Image, there: set[str]) -> str | None:
+def _called(there: set[str]) -> dict[str, str]:
+    """The files by their names, and by these without their ending where that means one alone."""
+    bare = Counter(map(without_ending, there))
+    called = {stem: name for name in there if bare[stem := without_ending(name)] == 1}
+    return {stem: name for stem, name in called.items() if not is_picture(stem)} | {
+        name: name for name in there
+    }
+
+
+def _expected(image: Image, there: Mapping[str, str]) -> str | None:
     name, subset = image.file_name, image.subset
     below = [f"images/{subset}/", *(f"{subset}/{f}" for f in ("", "images/", "data/"))]
     for folder in (*(below if subset else ()), "", "images/", "data/", "JPEGImages/"):
         if f"{folder}{name}" in there:
-            return f"{folder}{name}"
+            return there[f"{folder}{name}"]
     return None
 
 

@@ -161,6 +161,11 @@ class WorkflowSettings(SpecModel):
     )
     parallelism: int | None = Field(64, ge=1, description="Most pods of one workflow at once.")
     priority: int | None = Field(None, description="Higher goes first, where pools are full.")
+    restricted: bool = Field(
+        True,
+        description="Argo's own containers run without rights that they do not need; false for a "
+        "controller with init-less pods.",
+    )
     retries: int = Field(3, ge=0, le=20, description="Further tries of a pod that may succeed.")
     deadline: Duration = Field("168h", description="How long a run may take.")
     ttl: Duration = Field("168h", description="How long a finished workflow is kept.")

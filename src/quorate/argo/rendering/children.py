@@ -25,9 +25,9 @@ from quorate.spec import EnsembleSpec
 SHARDS = "{{inputs.parameters.shards}}"
 AT_ONCE = 4
 """How many children run at the same time: while one ends, others keep the pools busy."""
-BESIDE_SPEC = 14_500
+BESIDE_SPEC = 15_800
 """Characters of a template without its spec and its detectors …"""
-OF_DETECTOR = 2_500
+OF_DETECTOR = 2_800
 """… and of each try of a detector."""
 STATUS_BYTES = 1 << 20
 """The largest status that Argo does not compress (its MAX_WORKFLOW_SIZE)."""

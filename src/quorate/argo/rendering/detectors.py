@@ -18,7 +18,7 @@ from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchroniz
 
 from quorate.argo.names import SEMAPHORES
 from quorate.argo.rendering import files, pods
-from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SHARD, WORK
+from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SCRATCH, SHARD, WORK
 from quorate.argo.rendering.pods import Place
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
@@ -114,7 +114,9 @@ def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, An
             f"{detector.name}: a command alone runs on this machine; a cluster needs an image.",
             hint="add `image: NAME` to the detector",
         )
-    env = detector.env | {
+    # Its user has no folder of its own, and HOME would be /, which cannot be written to.
+    env = {"HOME": SCRATCH} | detector.env
+    env |= {
         "QUORATE_IMAGES_JSON": f"{WORK}/{OF_SHARD}/images.json",
         "QUORATE_IMAGES": IMAGES,
         "QUORATE_OUTPUT": f"{WORK}/{OF_SHARD}/detections/{detector.name}",

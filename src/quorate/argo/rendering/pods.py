@@ -1,7 +1,8 @@
 """What all pods have in common: images, writable folders, rights, tries, pools.
 
 Every container runs as a plain user, without capabilities, on a read-only root. It can write only
-to two emptyDirs: /scratch, and /tmp for images that are not ours.
+to two emptyDirs: /scratch, and /tmp for images that are not ours. So a pod is admitted where the
+pod security standard "restricted" is enforced.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from hera.workflows import (
     Artifact,
     ConfigMapEnvFrom,
@@ -41,6 +43,22 @@ SECURITY = m.SecurityContext(
     read_only_root_filesystem=True,
     capabilities=m.Capabilities(drop=["ALL"]),
 )
+RESTRICTED = yaml.safe_dump(
+    {
+        kind: [
+            {
+                "name": name,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ]
+        for kind, name in (("initContainers", "init"), ("containers", "wait"))
+    },
+    sort_keys=False,
+)
+"""The rights of Argo's own two containers, which it leaves open; as a patch of a pod."""
 MOUNTS = [
     m.VolumeMount(name="scratch", mount_path=SCRATCH),
     m.VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108  an emptyDir of the pod's own
@@ -190,6 +208,8 @@ def container(
         outputs=list(outputs) or None,
         env_from=store() if run.ours else None,
         security_context=SECURITY,
+        # Of a container that crashes without a word, the end of its log is told.
+        termination_message_policy="FallbackToLogsOnError",
         volume_mounts=MOUNTS,
         retry_strategy=retries(settings) if run.retried and settings.retries else None,
         node_selector=dict(pool.node_selector) or None,
@@ -200,6 +220,7 @@ def container(
             memory_limit=pool.memory,
             gpus=pool.gpus or None,
         ),
+        pod_spec_patch=RESTRICTED if settings.restricted else None,
         **more,
     )
 

@@ -102,8 +102,15 @@ def remedy(message: str) -> str | None:
 
 
 def plain(message: str) -> str:
-    """One of Argo's messages in plain words: the step's own sentence where it left one."""
-    message = " ".join(message.split())
+    """One of Argo's messages in plain words: the step's own sentence where it left one.
+
+    Of a container that left none, Argo has the end of its log: its last line is told.
+    """
+    first, *more = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    if more and (crash := _EXIT.match(first)):
+        first = f"main: {crash[1]} (exit code {crash[2]}): {more[-1]}"
+        more = []
+    message = " ".join(" ".join([first, *more]).split())
     if message in _STARTING:
         return ""
     if message == "timeout":

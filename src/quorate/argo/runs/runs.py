@@ -65,15 +65,30 @@ def pods_of(workflow: Mapping[str, Any], task: str | None) -> dict[str, str]:
 
 def place(workflow: Mapping[str, Any]) -> str | None:
     """The S3 prefix that publish wrote to; None before it has."""
+    found = next((where for name, where in left(workflow) if name == RESULTS), None)
+    return found and found.rstrip("/") + "/"
+
+
+def left(workflow: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the steps of a run that ended well left in S3, the last first: names and locations.
+
+    Logs are not among it.
+    """
     status = workflow.get("status") or {}
     repository = (status.get("artifactRepositoryRef") or {}).get("artifactRepository") or {}
-    for node in (status.get("nodes") or {}).values():
+    own = (repository.get("s3") or {}).get("bucket")
+    nodes = list((status.get("nodes") or {}).values())
+    nodes.sort(key=lambda node: str(node.get("finishedAt") or ""), reverse=True)
+    found: dict[tuple[str, str], None] = {}
+    for node in nodes:
         for artifact in (node.get("outputs") or {}).get("artifacts") or ():
-            s3 = artifact.get("s3") or {}
-            if node.get("phase") == "Succeeded" and artifact["name"] == RESULTS and s3.get("key"):
-                bucket = s3.get("bucket") or (repository.get("s3") or {}).get("bucket")
-                return f"s3://{bucket}/{s3['key'].rstrip('/')}/" if bucket else None
-    return None
+            s3, name = artifact.get("s3") or {}, str(artifact["name"])
+            bucket = s3.get("bucket") or own
+            if name.endswith("-logs") or not (s3.get("key") and bucket):
+                continue
+            if node.get("phase") == "Succeeded":
+                found[name, f"s3://{bucket}/{s3['key']}"] = None
+    return list(found)
 
 
 def degraded(workflow: Mapping[str, Any]) -> bool:

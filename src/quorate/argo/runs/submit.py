@@ -66,7 +66,7 @@ def submit(
     elif data is None and ensemble.data and not is_s3(ensemble.data):
         data = ensemble.data
     _refuse_local(data)
-    template = _marked(rendered(ensemble))
+    template = rendered(ensemble)
     given = arguments(template, data=data, out=out, parameters=parameters)
     applied = cluster.apply(template)
     return start(cluster, template, given, applied=applied)
@@ -74,8 +74,14 @@ def submit(
 
 def submit_from(cluster: Cluster, template: str, **given: Any) -> Submitted:
     """Start a run of a template that the cluster has; `given` are those of `arguments`."""
+    found = template_of(cluster, template)
+    return start(cluster, found, arguments(found, **given))
+
+
+def template_of(cluster: Cluster, template: str) -> Json:
+    """A template that the cluster has; InputError with the names of those that it has."""
     try:
-        found = cluster.template(template)
+        return cluster.template(template)
     except InputError as error:
         names = [str(one["metadata"]["name"]) for one in cluster.templates()]
         known = f"there are {', '.join(names)}" if names else "there is none"
@@ -83,7 +89,6 @@ def submit_from(cluster: Cluster, template: str, **given: Any) -> Submitted:
             f"{cluster.where}: no WorkflowTemplate is called '{template}'.",
             hint=did_you_mean(template, names) or known,
         ) from error
-    return start(cluster, found, arguments(found, **given))
 
 
 def _refuse_local(data: str | None) -> None:
@@ -100,11 +105,10 @@ def _refuse_local(data: str | None) -> None:
 
 
 def rendered(ensemble: EnsembleSpec) -> Json:
-    """The ensemble's WorkflowTemplate as JSON."""
+    """The ensemble's WorkflowTemplate as JSON, with a digest of itself for its workflows."""
     from quorate.argo.render import workflow_template
 
-    found: dict[str, Any] = workflow_template(ensemble).to_dict()
-    return found
+    return _marked(workflow_template(ensemble).to_dict())
 
 
 def arguments(
@@ -150,9 +154,15 @@ def arguments(
 
 
 def start(
-    cluster: Cluster, template: Mapping[str, Any], given: Mapping[str, str], *, applied: str = ""
+    cluster: Cluster,
+    template: Mapping[str, Any],
+    given: Mapping[str, str],
+    *,
+    applied: str = "",
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Submitted:
-    """Create the workflow: a reference to the template and arguments, nothing else.
+    """Create the workflow: a reference to the template and arguments, and what it is marked with.
 
     The controller and argo-server see a new template with a delay. After a change this waits until
     the run has started, and starts it again if that was with an older template.
@@ -162,7 +172,11 @@ def start(
     workflow = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
-        "metadata": {"generateName": f"{name}-", "labels": {OF_TEMPLATE: name}},
+        "metadata": {
+            "generateName": f"{name}-",
+            "labels": {OF_TEMPLATE: name, **(labels or {})},
+            "annotations": dict(annotations or {}),
+        },
         "spec": {
             "workflowTemplateRef": {"name": name},
             "arguments": {"parameters": parameters},

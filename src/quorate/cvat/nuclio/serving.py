@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from quorate.cvat.functions import Function
+from quorate.cvat.listening import bound, listen
 from quorate.cvat.nuclio.served import Served
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import InputError, MissingExtraError, SpecError
+from quorate.errors import MissingExtraError, SpecError
 from quorate.workers import processors
 
 PORT = 8070
 """That of Nuclio's own dashboard, which CVAT asks by default."""
 TIMEOUT = 110.0
 """Seconds; CVAT waits 120 (CVAT_NUCLIO_DEFAULT_TIMEOUT)."""
-CONNECTIONS = 1000
-"""Requests that wait at once; further ones are answered with 503."""
-
-BACKLOG = 128
-SHUTDOWN = 20
-"""Seconds that frames at work have to be finished in when the process is told to end."""
 
 
 def serve(
@@ -55,7 +49,7 @@ def serve(
         DetectorError, LabelError, QuorumError, StorageError: an ensemble that cannot work.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 - asked for before any work
 
         from quorate.cvat.nuclio.app import Dashboard
         from quorate.cvat.nuclio.upstream import Upstream
@@ -70,7 +64,7 @@ def serve(
             raise SpecError(f"Two specs have the name '{name}': CVAT tells functions by name.")
     behind = Upstream(upstream, timeout=timeout) if upstream else None
     with ExitStack() as stack:
-        listening = stack.enter_context(_bound(host, port))
+        listening = stack.enter_context(bound(host, port))
         functions = {}
         for ensemble in ensembles:
             served = Served(stack.enter_context(Function(ensemble)))
@@ -84,43 +78,4 @@ def serve(
             port=port,
             upstream=behind,
         )
-        config = uvicorn.Config(
-            dashboard.application(),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=SHUTDOWN,
-            backlog=BACKLOG,
-        )
-        shown = f"[{host}]" if ":" in host else host
-        with _refused(host, port):
-            listening.listen(BACKLOG)
-        ready(f"http://{shown}:{port}")
-        uvicorn.Server(config).run(sockets=[listening])
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket that has its address, and does not listen yet."""
-    with _refused(host, port):
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, *_, address = found[0]
-        bound = socket.socket(family, kind)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-        except OSError:
-            bound.close()
-            raise
-    return bound
-
-
-@contextmanager
-def _refused(host: str, port: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{host}:{port}: cannot be listened at ({(error.strerror or str(error)).lower()}).",
-            hint="--host and --port choose another address",
-        ) from None
+        listen(dashboard.application(), listening, host=host, ready=ready)

@@ -1,0 +1,367 @@
+"""The requests of a browser, answered: an ASGI application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from quorate.companion import pages, run_page
+from quorate.companion.forms import FormError, Template
+from quorate.companion.frame import Around
+from quorate.companion.guard import Guard, Refused, answers, ours
+from quorate.companion.people import (
+    Person,
+    Seen,
+    Session,
+    Sessions,
+    by_password,
+    by_token,
+    jobs_of,
+    look,
+    may_edit,
+    same,
+    shapes_up_to,
+    sign_out,
+)
+from quorate.companion.running import Order, Running
+from quorate.companion.settings import Settings
+from quorate.companion.store import Run
+from quorate.cvat.client import SignedOutError, origin
+from quorate.cvat.task import Place, What
+from quorate.errors import (
+    AccessError,
+    BusyError,
+    ClusterError,
+    InputError,
+    QuorateError,
+    StorageError,
+)
+
+STATIC = Path(__file__).parent / "static"
+COOKIE = "quorate"
+LATEST = 10
+Form = dict[str, str]
+
+
+class _Unknown(Exception):  # noqa: N818 - an answer, not a fault
+    """Nobody is signed in."""
+
+
+@dataclass
+class Companion:
+    """Answers browsers.
+
+    settings  CVAT's address, and the companion's own
+    running   the runs
+    """
+
+    settings: Settings
+    running: Running
+    sessions: Sessions = field(default_factory=Sessions)
+
+    def application(self) -> Starlette:
+        """The ASGI application."""
+        get, post = ["GET"], ["POST"]
+        start = "/start/{template}"
+        routes = [
+            Route("/", self._home, methods=get),
+            Route("/open", self._open, methods=get),
+            Route("/sign-in", self._sign_in_page, methods=get),
+            Route("/sign-in", _posted(self._sign_in), methods=post),
+            Route("/sign-out", _posted(self._sign_out), methods=post),
+            Route("/tasks/{number:int}/history", self._history, methods=get),
+            Route("/runs/{run}", self._run, methods=get),
+            Route("/runs/{run}/live", self._live, methods=get),
+            Route("/runs/{run}/{what}", _posted(self._act), methods=post),
+            Route("/healthz", _well, methods=get),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+        for what in ("/tasks/{number:int}", "/jobs/{number:int}"):
+            routes += [
+                Route(what, self._task, methods=get),
+                Route(what + start, self._form, methods=get),
+                Route(what + start, _posted(self._start), methods=post),
+            ]
+        return Starlette(
+            routes=routes,
+            middleware=[Middleware(Guard)],
+            exception_handlers={
+                _Unknown: self._to_sign_in,
+                SignedOutError: self._to_sign_in,
+                QuorateError: self._problem,
+                Refused: self._problem,
+                HTTPException: self._problem,
+            },
+        )
+
+    # Who asks.
+
+    def _session(self, request: Request) -> Session:
+        found = self.sessions.get(request.cookies.get(COOKIE, ""))
+        if found is None:
+            raise _Unknown
+        request.state.session = found
+        return found
+
+    def _around(self, request: Request) -> Around:
+        session: Session | None = getattr(request.state, "session", None)
+        return Around(self.settings.cvat_shown or self.settings.cvat, session)
+
+    def _sender(self, request: Request, form: Form) -> Person:
+        """Who sent a form; Refused where our page did not."""
+        session = self._session(request)
+        if not same(form.get("csrf", ""), session.csrf):
+            raise Refused(403, "This form is not of this visit. Go back, load the page again.")
+        return session.person
+
+    def _sign_in_page(self, request: Request) -> Response:
+        return HTMLResponse(
+            pages.sign_in(self._around(request), request.query_params.get("to", "/"))
+        )
+
+    def _sign_in(self, request: Request, form: Form) -> Response:
+        to, server = ours(form.get("to", "/")), self.settings.cvat
+        username = form.get("username", "")
+        try:
+            if form.get("token"):
+                somebody = by_token(server, form["token"].strip())
+            elif username and form.get("password"):
+                self.sessions.try_again(username)
+                somebody = by_password(server, username, form["password"])
+            else:
+                raise AccessError("Give a name and a password, or a token.")
+        except QuorateError as error:
+            status = 401 if isinstance(error, AccessError) else _status(error)
+            if username and status == 401:
+                self.sessions.failed(username)
+            page = pages.sign_in(
+                self._around(request), to, wrong=error.message, hint=error.hint or ""
+            )
+            return HTMLResponse(page, status)
+        answer = RedirectResponse(to, 303)
+        answer.set_cookie(
+            COOKIE,
+            self.sessions.begin(somebody),
+            httponly=True,
+            samesite="lax",
+            secure=(self.settings.url or "").startswith("https:"),
+            path="/",
+        )
+        return answer
+
+    def _sign_out(self, request: Request, form: Form) -> Response:
+        who = self._sender(request, form)
+        self.sessions.end(request.cookies.get(COOKIE, ""))
+        if not any(run.person == who.id for run in self.running.store.at_work()):
+            sign_out(who)  # else its run needs what the password was exchanged for
+        answer = RedirectResponse("/sign-in", 303)
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+    # What there is.
+
+    def _home(self, request: Request) -> Response:
+        session = self._session(request)
+        runs = self.running.store.of_person(session.person.id)
+        return HTMLResponse(pages.home(self._around(request), runs))
+
+    def _open(self, request: Request) -> Response:
+        session = self._session(request)
+        given = request.query_params.get("task", "").strip()[:500]
+        try:
+            place = Place.parse(given)
+            known = {self.settings.cvat, self.settings.cvat_shown}
+            if place.server is not None and origin(place.server) not in known:
+                raise InputError(f"{place.server}: is another server than {self.settings.cvat}.")
+            if place.what == "project":
+                raise InputError("A project has many tasks: name one of them.")
+        except InputError as error:
+            runs = self.running.store.of_person(session.person.id)
+            page = pages.home(self._around(request), runs, wrong=str(error.message), given=given)
+            return HTMLResponse(page, 400)
+        return RedirectResponse(f"/{place.what}s/{place.id}", 303)
+
+    def _seen(self, request: Request) -> Seen:
+        """The task or job of the address, where this person may see it."""
+        what: What = "job" if request.url.path.startswith("/jobs/") else "task"
+        place = Place(what, request.path_params["number"])
+        return look(self._session(request).person.client, place)
+
+    def _task(self, request: Request) -> Response:
+        client, store = self._session(request).person.client, self.running.store
+        try:
+            seen = self._seen(request)
+        except SignedOutError:
+            raise
+        except AccessError:
+            # The link in CVAT is the task's, and who labels may have some of its jobs alone.
+            task = request.path_params["number"]
+            mine = jobs_of(client, task) if request.url.path.startswith("/tasks/") else []
+            if not mine:
+                raise
+            if len(mine) == 1:
+                return RedirectResponse(f"/jobs/{mine[0].job}", 303)
+            return HTMLResponse(pages.jobs(self._around(request), task, mine))
+        templates, troubles = self.running.offered()
+        page = pages.task(
+            self._around(request),
+            seen,
+            templates,
+            store.of_task(seen.task, seen.job, size=LATEST),
+            total=store.count(seen.task, seen.job),
+            why_not=may_edit(client, seen.place),
+            troubles=troubles,
+        )
+        return HTMLResponse(page)
+
+    def _history(self, request: Request) -> Response:
+        seen, store = self._seen(request), self.running.store
+        given = request.query_params.get("page", "1")
+        page = int(given) if given.isdecimal() and 0 < len(given) < 7 else 1
+        runs, total = store.of_task(seen.task, page=max(page, 1)), store.count(seen.task)
+        return HTMLResponse(pages.history(self._around(request), seen, runs, max(page, 1), total))
+
+    # What can be started.
+
+    def _template(self, request: Request) -> Template:
+        return self.running.template(request.path_params["template"])
+
+    def _form(self, request: Request) -> Response:
+        seen, template = self._seen(request), self._template(request)
+        page = pages.form(self._around(request), seen, template, template.defaults())
+        return HTMLResponse(page)
+
+    def _start(self, request: Request, form: Form) -> Response:
+        who = self._sender(request, form)
+        seen, template = self._seen(request), self._template(request)
+        given = {
+            name.removeprefix(pages.PREFIX): value
+            for name, value in form.items()
+            if name.startswith(pages.PREFIX)
+        }
+        # A box that is not ticked is not sent.
+        ticked = {one.name: "" for one in template.asked if one.widget == "checkbox"}
+        around, ask, wrong = self._around(request), "", {}
+        try:
+            values = template.checked(ticked | given)
+            least = self.settings.few_shapes if template.trains and "sure" not in form else 0
+            found = shapes_up_to(who.client, seen, least)
+            if found < least:
+                ask = (
+                    f"This learns from what is drawn in the task, and that is little: {found} "
+                    f"shapes, fewer than {least}."
+                )
+            else:
+                order = Order(template.name, seen.task, seen.job, ticked | given, who)
+                return RedirectResponse(f"/runs/{self.running.start(order)}", 303)
+        except FormError as error:
+            values, wrong = template.defaults() | given, error.wrong
+        except InputError as error:  # what cannot be run, told before any work
+            values, wrong = template.defaults() | given, {"": str(error).replace("\n", " ")}
+        page = pages.form(around, seen, template, values, wrong=wrong, ask=ask)
+        return HTMLResponse(page, 422)
+
+    # A run.
+
+    def _one(self, request: Request) -> tuple[Run, Seen]:
+        """The run of the address, where this person may see its task or job."""
+        session = self._session(request)
+        one = self.running.store.run(request.path_params["run"])
+        if one is None:
+            raise InputError("There is no such run.")
+        return one, look(session.person.client, one.target)
+
+    def _run(self, request: Request) -> Response:
+        one, seen = self._one(request)
+        known = {template.name: template for template in self.running.offered()[0]}
+        page = run_page.run(
+            self._around(request),
+            seen,
+            one,
+            self.running.store.lines(one.id),
+            known.get(one.template),
+            now=time.time(),
+        )
+        return HTMLResponse(page)
+
+    def _live(self, request: Request) -> Response:
+        one, _ = self._one(request)
+        lines = self.running.store.lines(one.id)
+        part = run_page.live(self._around(request), one, lines, now=time.time())
+        return HTMLResponse(part, headers={"x-state": one.state})
+
+    def _act(self, request: Request, form: Form) -> Response:
+        who = self._sender(request, form)
+        one, _ = self._one(request)
+        acts = {
+            "cancel": self.running.cancel,
+            "again": self.running.again,
+            "undo": self.running.undo,
+        }
+        act = acts.get(request.path_params["what"])
+        if act is None:
+            raise HTTPException(404)
+        act(one.id, who)
+        return RedirectResponse(f"/runs/{one.id}", 303)
+
+    # What is no page.
+
+    async def _to_sign_in(self, request: Request, error: Exception) -> Response:
+        if request.method == "GET":
+            query = f"?{request.url.query}" if request.url.query else ""
+            to = quote(request.url.path + query, safe="")
+            return RedirectResponse(f"/sign-in?to={to}", 303)
+        page = pages.sign_in(self._around(request), "/", wrong="You are not signed in any more.")
+        return HTMLResponse(page, 401)
+
+    async def _problem(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, Refused):
+            status, sentence, hint = error.status, error.sentence, ""
+        elif isinstance(error, HTTPException):
+            status, sentence, hint = error.status_code, f"{error.detail}.", ""
+        else:
+            assert isinstance(error, QuorateError)
+            status, sentence, hint = _status(error), error.message, error.hint or ""
+        title = {403: "Not allowed", 404: "Not here", 409: "Somebody is at work"}
+        title |= {502: "No answer"}
+        page = pages.problem(
+            self._around(request), title.get(status, "That did not work"), sentence, hint
+        )
+        return HTMLResponse(page, status)
+
+
+def _status(error: QuorateError) -> int:
+    if isinstance(error, FormError):
+        return 422
+    if isinstance(error, InputError):
+        return 404
+    kinds = ((AccessError, 403), (BusyError, 409), (StorageError, 502), (ClusterError, 502))
+    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
+
+
+def _posted(
+    handler: Callable[[Request, Form], Response],
+) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for a form: it is read here, and looked at by a thread."""
+
+    async def endpoint(request: Request) -> Response:
+        form = await answers(request)
+        return await run_in_threadpool(handler, request, form)
+
+    return endpoint
+
+
+def _well(request: Request) -> Response:
+    return PlainTextResponse("ok")

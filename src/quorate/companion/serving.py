@@ -1,0 +1,71 @@
+"""The companion, until the process is told to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from quorate.companion.here import Here
+from quorate.companion.running import Running
+from quorate.companion.settings import Cluster, Settings
+from quorate.companion.store import Store
+from quorate.companion.work import Runner
+from quorate.cvat.listening import bound, listen
+from quorate.errors import MissingExtraError
+from quorate.storage.owner import owned
+
+
+def serve(
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8090,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Answer browsers; returns when the process is told to end.
+
+    Raises:
+        MissingExtraError: starlette or uvicorn is not installed.
+        InputError: the address cannot be had, or a file of the state is no such file.
+        BusyError: another companion has the state's folder.
+        SpecError: a spec that is wrong.
+    """
+    try:
+        import uvicorn  # noqa: F401 - asked for before any work
+
+        from quorate.companion.app import Companion
+    except ImportError as error:
+        if error.name not in ("uvicorn", "starlette"):
+            raise
+        raise MissingExtraError("The companion", "serve") from None
+    with at_work(settings) as running, bound(host, port) as listening:
+        application = Companion(settings, running).application()
+        running.resume()
+        listen(application, listening, host=host, ready=ready)
+
+
+@contextmanager
+def at_work(settings: Settings) -> Iterator[Running]:
+    """All runs of a state's folder, which this process has alone while the block runs."""
+    folder = settings.folder
+    runners: dict[str, Runner] = {}
+    if settings.specs:
+        runners["here"] = Here(settings.specs, folder / "work")
+    if settings.cluster is not None and settings.storage is not None:
+        runners["cluster"] = _there(settings.cluster, settings.storage)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with owned(folder / "lock", of=folder):
+        store = Store(folder / "companion.db")
+        running = Running(store, settings.cvat, runners)
+        try:
+            yield running
+        finally:
+            running.close()
+            store.close()
+
+
+def _there(cluster: Cluster, storage: str) -> Runner:
+    from quorate.argo.cluster.connect import connect
+    from quorate.companion.there import There
+
+    return There(lambda: connect(server=cluster.server, namespace=cluster.namespace), storage)

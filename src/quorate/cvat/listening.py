@@ -1,0 +1,62 @@
+"""An ASGI application at an address, until the process is told to end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from quorate.errors import InputError
+
+CONNECTIONS = 1000
+"""Requests that wait at once; further ones are answered with 503."""
+BACKLOG = 128
+SHUTDOWN = 20
+"""Seconds that requests at work have to be finished in when the process is told to end."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that has its address, and does not listen yet; InputError where it cannot be had."""
+    with _refused(host, port):
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, *_, address = found[0]
+        one = socket.socket(family, kind)
+        try:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(address)
+        except OSError:
+            one.close()
+            raise
+    return one
+
+
+def listen(application: Any, at: socket.socket, *, host: str, ready: Callable[[str], None]) -> None:
+    """Answer at a bound socket; `ready` is told the address. Returns when told to end."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=SHUTDOWN,
+        backlog=BACKLOG,
+    )
+    port = at.getsockname()[1]
+    with _refused(host, port):
+        at.listen(BACKLOG)
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    uvicorn.Server(config).run(sockets=[at])
+
+
+@contextmanager
+def _refused(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{host}:{port}: cannot be listened at ({(error.strerror or str(error)).lower()}).",
+            hint="--host and --port choose another address",
+        ) from None
