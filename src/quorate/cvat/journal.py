@@ -92,18 +92,22 @@ def begun(journal: Journal) -> Journal:
     return _read(place) if place.exists() else journal
 
 
-def find(run: str, server: str | None) -> Journal:
-    """The journal of a run; InputError where this machine has none, or several servers have."""
-    root, below = (_root(), "*/*") if server is None else (_folder(server), "*")
-    found = [*root.glob(f"{below}/{run}.json")]
+def find(run: str, server: str | None, task: int | None = None) -> Journal:
+    """The journal of a run; InputError where this machine has none, or several tasks have."""
+    root = _root() if server is None else _folder(server)
+    below = f"{'*' if server is None else '.'}/{'*' if task is None else task}"
+    found = [p for p in root.glob(f"{below}/*.json") if p.stem == run]
     if not found:
+        where = f" of task {task}" if task is not None else ""
         raise InputError(
-            f"There is no run '{run}' in {root}.",
+            f"There is no run '{run}'{where} in {root}.",
             hint="name the task too (--task 12): shapes whose label has an attribute 'run' are "
             "found by it",
         )
     if len(found) > 1:
-        raise InputError(f"The run '{run}' is on several servers.", hint="name one with --server")
+        raise InputError(
+            f"The run '{run}' is in {len(found)} tasks.", hint="name one with --server and --task"
+        )
     return _read(found[0])
 
 
