@@ -268,7 +268,7 @@ class Client:
         return self._refused(path, status, said, answer.headers.get("Location", ""))
 
     def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
-        what = path.rstrip("/").replace("/", " ")
+        what = _called(path)
         if status < 400:
             return InputError(
                 f"{self.server}: leads elsewhere, to {short(location) or 'nowhere'}.",
@@ -310,6 +310,15 @@ def origin(address: str) -> str:
     if split.scheme not in ("http", "https") or not split.hostname:
         raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
     return f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
+
+
+def _called(path: str) -> str:
+    """What a path below `/api/` is in words: 'task 12', 'annotations of job 34'."""
+    head, _, rest = path.strip("/").partition("/")
+    number, _, part = rest.partition("/")
+    if not number.isdecimal():
+        return path.strip("/").replace("/", " ")
+    return f"{part.replace('/', ' ')} of {head[:-1]} {number}".removeprefix(" of ")
 
 
 def _reason(body: bytes) -> str:
