@@ -125,6 +125,15 @@ class Client:
         known |= {"X-Organization": organization} if organization else {}
         return cls(origin(server), {**who, **known}, organization, tries)
 
+    def within(self, organization: int | None) -> dict[str, int]:
+        """What a list, or what is made anew, has to be told of the organization it belongs to.
+
+        CVAT takes one word on that alone: nothing where the client names an organization already.
+        """
+        if organization is None or self.organization is not None:
+            return {}
+        return {"org_id": organization}
+
     def version(self) -> str:
         """The server's version; InputError where nothing there answers as CVAT does."""
         return self.get("server/about", _About).version
