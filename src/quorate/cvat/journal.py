@@ -1,4 +1,8 @@
-"""What runs made: their names, and a journal of each on this machine."""
+"""What runs made: their names, and a journal of each on this machine.
+
+A journal is lines of JSON that are only added to: the run, then what each request created. So its
+cost is that of what was created, however many jobs a task has.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,18 @@ import secrets
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from quorate.errors import InputError
-from quorate.storage import write_bytes
 from quorate.storage.owner import owned
 
+Kind = Literal["shapes", "tracks"]
 
-class Journal(msgspec.Struct):
+
+class Journal(msgspec.Struct, omit_defaults=True):
     """What a run made on a server.
 
     task    its number
@@ -30,6 +36,19 @@ class Journal(msgspec.Struct):
     task: int
     made: dict[int, dict[int, str]] = {}
     tracks: dict[int, dict[int, str]] = {}
+
+    def of(self, kind: Kind, job: int) -> dict[int, str]:
+        """What the run made of one kind in a job: id and digest."""
+        return (self.made if kind == "shapes" else self.tracks).setdefault(job, {})
+
+
+class _Line(msgspec.Struct):
+    kind: Kind
+    job: int
+    made: dict[int, str]
+
+
+_DECODER = msgspec.json.Decoder(_Line)
 
 
 def run_name(ensemble: str) -> str:
@@ -73,31 +92,47 @@ def begun(journal: Journal) -> Journal:
     return _read(place) if place.exists() else journal
 
 
-def find(run: str, server: str | None) -> Journal:
-    """The journal of a run; InputError where this machine has none, or several servers have."""
-    root, below = (_root(), "*/*") if server is None else (_folder(server), "*")
-    found = [*root.glob(f"{below}/{run}.json")]
+def find(run: str, server: str | None, task: int | None = None) -> Journal:
+    """The journal of a run; InputError where this machine has none, or several tasks have."""
+    root = _root() if server is None else _folder(server)
+    below = f"{'*' if server is None else '.'}/{'*' if task is None else task}"
+    found = [p for p in root.glob(f"{below}/*.json") if p.stem == run]
     if not found:
+        where = f" of task {task}" if task is not None else ""
         raise InputError(
-            f"There is no run '{run}' in {root}.",
+            f"There is no run '{run}'{where} in {root}.",
             hint="name the task too (--task 12): shapes whose label has an attribute 'run' are "
             "found by it",
         )
     if len(found) > 1:
-        raise InputError(f"The run '{run}' is on several servers.", hint="name one with --server")
+        raise InputError(
+            f"The run '{run}' is in {len(found)} tasks.", hint="name one with --server and --task"
+        )
     return _read(found[0])
 
 
 def _read(place: Path) -> Journal:
     try:
-        return msgspec.json.decode(place.read_bytes(), type=Journal)
+        first, *rest = place.read_bytes().split(b"\n")
+        journal = msgspec.json.decode(first, type=Journal)
+        # What stands after the last line's end is of a process that was killed.
+        for line in map(_DECODER.decode, rest[:-1]):
+            journal.of(line.kind, line.job).update(line.made)
+        return journal
     except (msgspec.DecodeError, OSError) as error:
         raise InputError(f"{place}: is no journal of a run ({error}).") from None
 
 
-def keep(journal: Journal) -> None:
-    """Write the journal of a run."""
-    write_bytes(_place(journal.server, journal.task, journal.run), msgspec.json.encode(journal))
+def add(journal: Journal, kind: Kind, job: int, made: dict[int, str]) -> None:
+    """Tell a journal, and its file, what was created in a job."""
+    place = _place(journal.server, journal.task, journal.run)
+    lines = [] if place.exists() else [journal]
+    journal.of(kind, job).update(made)
+    with place.open("ab") as file:
+        for line in (*lines, _Line(kind, job, made)):
+            file.write(msgspec.json.encode(line) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def forget(journal: Journal) -> None:

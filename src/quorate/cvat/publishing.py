@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from quorate.cvat.client import Client
 from quorate.cvat.issues import Issues
-from quorate.cvat.journal import Journal, ensemble_of, journals
+from quorate.cvat.journal import Journal, Kind, ensemble_of, journals
 from quorate.cvat.shapes import Made, Shape
 from quorate.cvat.task import Job, Label, Task
 from quorate.cvat.tracks import Track, track_of
-from quorate.cvat.writing import Kind, create, delete, drawn, made_by
+from quorate.cvat.writing import create, delete, drawn, made_by
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from quorate.cvat.pictures import check_labels, download
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
-from quorate.cvat.task import Place, Task, tasks
+from quorate.cvat.task import Job, Place, Task, jobs_of, labels_of, tasks
 from quorate.cvat.tracks import joined
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
@@ -187,23 +187,34 @@ def undo(
         client: default: of the environment.
 
     Raises:
-        InputError: no run of that name is known here, and no task is named.
+        InputError: no run of that name is known here, and no task is named; the task has nothing
+            of it.
         AccessError, ServerError: the server refuses, or does not answer.
     """
     if task is not None and client is None:
         client = Client.connect()
+    known = True
     try:
-        journal = find(name, client.server if client else None)
+        journal = find(name, client.server if client else None, task)
     except InputError:
         if task is None or client is None:
             raise
-        journal = Journal(name, ensemble_of(name), client.server, task)
+        journal, known = Journal(name, ensemble_of(name), client.server, task), False
     client = client or Client.connect(journal.server)
-    place = Place("job", job) if job is not None else Place("task", journal.task)
-    whole = next(tasks(client, place))
-    with lock(client.server, whole.id):
-        result = undo_published(client, journal, whole.jobs, whole.labels)
-        result.issues = remove_issues(client, whole.jobs, journal.run)
+    jobs = jobs_of(client, journal.task) if job is None else [client.get(f"jobs/{job}", Job)]
+    jobs = [one for one in jobs if one.type == "annotation"]
+    if not jobs:
+        client.get(f"tasks/{journal.task}", dict)  # one that is not there is told as such
+    with lock(client.server, journal.task):
+        result = undo_published(client, journal, jobs, labels_of(client, jobs[0]) if jobs else ())
+        result.issues = remove_issues(client, jobs, journal.run)
+    counts = (result, result.tracks, result.issues)
+    if not known and not any(one.removed or one.touched for one in counts):
+        raise InputError(
+            f"Task {journal.task} has nothing that a run '{name}' made.",
+            hint="is the name right? A run tells it at its end, and its boxes have it in their "
+            "attribute 'run'; where labels have no such attribute, undo on the machine of the run",
+        )
     forget(journal)
     return result
 

@@ -7,19 +7,19 @@ sent again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from quorate.cvat.client import Client, once
-from quorate.cvat.journal import Journal, keep
+from quorate.cvat.journal import Journal, Kind, add
 from quorate.cvat.shapes import Made, Shape, digest, maker, run_specs
 from quorate.cvat.task import Job, Label
 from quorate.cvat.tracks import Track
+from quorate.errors import InputError
 
 AT_ONCE = 5000
 """Boxes in one request: of 100 each, 5,000 took a real server 24 times as long as at once."""
-Kind = Literal["shapes", "tracks"]
 M = TypeVar("M", bound=Made)
 
 
@@ -59,9 +59,7 @@ def made_by(
     """
     specs = run_specs(labels)
     by_id = {
-        number: (one.run, form)
-        for one in known
-        for number, form in _kept(one, kind).get(job.id, {}).items()
+        number: (one.run, form) for one in known for number, form in one.of(kind, job.id).items()
     }
     ours, touched = [], 0
     for thing in things:
@@ -102,13 +100,20 @@ def _create(
     specs = run_specs(labels)
 
     def write(made: Iterable[Made]) -> None:
-        kept = _kept(journal, kind).setdefault(job.id, {})
-        kept.update({thing.id: digest(thing, specs) for thing in made if thing.id is not None})
-        keep(journal)
+        ids = {thing.id: digest(thing, specs) for thing in made if thing.id is not None}
+        add(journal, kind, job.id, ids)
 
     def send() -> None:
         body = _body(kind, missing)
-        made = client.send("PATCH", f"jobs/{job.id}/annotations", body, Drawn, action="create")
+        path = f"jobs/{job.id}/annotations"
+        try:
+            made = client.send("PATCH", path, body, Drawn, action="create")
+        except InputError as error:
+            error.hint = error.hint or (
+                "were labels or frames of the task changed meanwhile? The same command again goes "
+                "by what is there now"
+            )
+            raise
         write(made.of(kind))
 
     def arrived() -> bool:
@@ -149,7 +154,3 @@ def _parts(things: Sequence[Made]) -> Iterator[list[Made]]:
 
 def _body(kind: Kind, things: Sequence[Made]) -> dict[str, object]:
     return {"version": 0, "tags": [], "shapes": [], "tracks": [], kind: things}
-
-
-def _kept(journal: Journal, kind: Kind) -> dict[int, dict[int, str]]:
-    return journal.made if kind == "shapes" else journal.tracks
