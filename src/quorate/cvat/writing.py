@@ -13,7 +13,7 @@ import msgspec
 
 from quorate.cvat.client import Client, once
 from quorate.cvat.journal import Journal, keep
-from quorate.cvat.shapes import Made, Shape, digest, maker, run_specs
+from quorate.cvat.shapes import Made, Shape, Specs, digest, maker
 from quorate.cvat.task import Job, Label
 from quorate.cvat.tracks import Track
 
@@ -57,7 +57,7 @@ def made_by(
         known: journals of runs.
         meant: whether a run of this name is asked for.
     """
-    specs = run_specs(labels)
+    specs = Specs.of(labels)
     by_id = {
         number: (one.run, form)
         for one in known
@@ -99,7 +99,7 @@ def _create(
     journal: Journal,
     labels: Sequence[Label],
 ) -> None:
-    specs = run_specs(labels)
+    specs = Specs.of(labels)
 
     def write(made: Iterable[Made]) -> None:
         kept = _kept(journal, kind).setdefault(job.id, {})
