@@ -125,6 +125,15 @@ class Client:
         known |= {"X-Organization": organization} if organization else {}
         return cls(origin(server), {**who, **known}, organization, tries)
 
+    def within(self, organization: int | None) -> dict[str, int]:
+        """What a list, or what is made anew, has to be told of the organization it belongs to.
+
+        CVAT takes one word on that alone: nothing where the client names an organization already.
+        """
+        if organization is None or self.organization is not None:
+            return {}
+        return {"org_id": organization}
+
     def version(self) -> str:
         """The server's version; InputError where nothing there answers as CVAT does."""
         return self.get("server/about", _About).version
@@ -244,8 +253,10 @@ class Client:
             yield answer
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
+            inner = error.args[-1] if error.args else error  # urllib3 wraps the reason in a tuple
+            told = inner if isinstance(inner, OSError | urllib3.exceptions.HTTPError) else error
             raise Busy(
-                short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
+                short(str(told)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
 
     def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:

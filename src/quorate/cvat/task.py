@@ -91,6 +91,7 @@ class Job(msgspec.Struct, frozen=True):
     type: str = "annotation"
     state: str = "new"
     project_id: int | None = None
+    organization: int | None = None
     dimension: str = "2d"
     task_name: str = ""
     mode: str = ""
