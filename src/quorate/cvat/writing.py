@@ -16,6 +16,7 @@ from quorate.cvat.journal import Journal, Kind, Line, Sent, add
 from quorate.cvat.shapes import Made, Shape, Specs, digest, maker
 from quorate.cvat.task import Job, Label
 from quorate.cvat.tracks import Track
+from quorate.errors import InputError
 
 AT_ONCE = 5000
 """Boxes in one request: of 100 each, 5,000 took a real server 24 times as long as at once."""
@@ -128,7 +129,15 @@ def _create(
 
     def send() -> None:
         body = _body(kind, missing)
-        made = client.send("PATCH", f"jobs/{job.id}/annotations", body, Drawn, action="create")
+        path = f"jobs/{job.id}/annotations"
+        try:
+            made = client.send("PATCH", path, body, Drawn, action="create")
+        except InputError as error:
+            error.hint = error.hint or (
+                "were labels or frames of the task changed meanwhile? The same command again goes "
+                "by what is there now"
+            )
+            raise
         write(made.of(kind))
 
     def arrived() -> bool:
