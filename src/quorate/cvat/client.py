@@ -253,8 +253,10 @@ class Client:
             yield answer
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
+            inner = error.args[-1] if error.args else error  # urllib3 wraps the reason in a tuple
+            told = inner if isinstance(inner, OSError | urllib3.exceptions.HTTPError) else error
             raise Busy(
-                short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
+                short(str(told)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
 
     def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:
@@ -269,6 +271,7 @@ class Client:
 
     def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
         what = _called(path)
+        of = f" in the organization '{self.organization}'" if self.organization else ""
         if status < 400:
             return InputError(
                 f"{self.server}: leads elsewhere, to {short(location) or 'nowhere'}.",
@@ -280,15 +283,18 @@ class Client:
                 hint="is the token expired or revoked, or the password another?",
             )
         if status == 403:
-            of = f" in the organization '{self.organization}'" if self.organization else ""
             return AccessError(
                 f"{self.server}: you may not do that with {what}{of} ({said or 'HTTP 403'}).",
-                hint="ask its owner, or name the organization that it belongs to (--org)",
+                hint="ask its owner, or name the organization that it belongs to (--org); a token "
+                "that is for reading alone changes nothing",
             )
         if status == 404:
             return InputError(
-                f"{self.server}: there is no {what}, or you may not see it.",
-                hint="is it in an organization? Name that with --org",
+                f"{self.server}: there is no {what.rpartition(' of ')[2]}{of}, or you may not see "
+                "it.",
+                hint="is the organization's short name right?"
+                if of
+                else "is it in an organization? Name that with --org",
             )
         if status == 409:
             return BusyError(f"{self.server}: {what}: {said or 'is at work already'}.")
