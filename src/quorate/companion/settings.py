@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 
 from quorate.errors import InputError, file_error
 from quorate.spec.base import Location, SpecModel, load_yaml
+from quorate.spec.text import Name
 from quorate.spec.words import patterned
-from quorate.spec.workflow import Name
 from quorate.storage import is_s3
 
 
