@@ -10,6 +10,7 @@ import yaml
 
 import quorate
 from quorate.argo import names
+from quorate.companion.settings import Settings
 from quorate.spec import Images, WorkflowSettings
 
 ROOT = Path(__file__).parents[1]
@@ -173,9 +174,104 @@ def test_the_shipped_templates_are_installed_with_the_images_asked_for(path):
     assert made["metadata"]["annotations"] == shipped["metadata"]["annotations"]
 
 
+COMPANION = {"enabled": True, "cvat": "http://cvat:8080", "url": "https://quorate.example"}
+RULE = {"when": {"state": "completed"}, "run": "parts", "project": 5, "values": {"frames": "0-9"}}
+
+
+def test_without_being_asked_for_there_is_no_companion():
+    assert not [name for _, name in render({"s3": S3}) if name == "quorate-companion"]
+
+
+def test_the_companions_settings_are_those_that_it_reads(tmp_path):
+    spec = (ROOT / "docs/examples/parts/spec.yaml").read_text()
+    values = COMPANION | {
+        "specs": {"parts": spec},
+        "hooks": {"links": True, "rules": [RULE]},
+        "secret": "hooks",
+        "fewShapes": 7,
+    }
+    made = render({"s3": S3, "companion": values})
+    files = made["ConfigMap", "quorate-companion"]["data"]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    settings = Settings.read(str(tmp_path / "companion.yaml"))
+    assert (settings.cvat, settings.url) == ("http://cvat:8080", "https://quorate.example")
+    assert (settings.state, settings.few_shapes) == ("/state", 7)
+    assert settings.storage == "s3://pool/cvat"
+    assert settings.cluster.namespace == "vision"
+    assert settings.specs == ("/etc/quorate/parts.yaml",)
+    assert settings.hooks.model_dump(mode="json", exclude_unset=True) == {
+        "links": True,
+        "rules": [RULE],
+    }
+    assert files["parts.yaml"] == spec
+
+
+def test_the_companion_is_alone_and_has_the_least_rights():
+    values = {"s3": S3 | KEYS, "companion": COMPANION | {"secret": "hooks"}}
+    made = render(values)
+    deployment = made["Deployment", "quorate-companion"]["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    pod = deployment["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "quorate-cpu:0.2.0"
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert rules(made, pod["serviceAccountName"]) == {
+        *(("workflows", verb) for verb in ("create", "get", "list", "patch")),
+        ("workflowtemplates", "get"),
+        ("workflowtemplates", "list"),
+        ("pods", "list"),
+        ("events", "list"),
+        ("pods/log", "get"),
+    }
+    secrets = {one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"]}
+    assert secrets == {"hooks"}
+    named = json.dumps([one for (kind, _), one in made.items() if kind != "Secret"])
+    assert "shh" not in named
+    assert ("PersistentVolumeClaim", "quorate-companion") in made
+    forgetful = render({"s3": S3, "companion": COMPANION | {"persistence": {"enabled": False}}})
+    assert ("PersistentVolumeClaim", "quorate-companion") not in forgetful
+
+
+def test_who_reaches_the_companion_and_what_it_reaches():
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
+    values = COMPANION | {"from": [peer], "argoServer": "argo:2746", "ingress": {"enabled": True}}
+    made = render({"s3": S3, "companion": values})
+    labels = made["Deployment", "quorate-companion"]["spec"]["template"]["metadata"]["labels"]
+    policy = made["NetworkPolicy", "quorate-companion"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8090}], "from": [peer]}]
+    ports = {one["port"] for rule in policy["egress"] for one in rule["ports"]}
+    assert {53, 443, 8080, 2746, 9000} <= ports
+    service = made["Service", "quorate-companion"]["spec"]
+    assert service["selector"].items() <= labels.items()
+    (rule,) = made["Ingress", "quorate-companion"]["spec"]["rules"]
+    assert rule["host"] == "quorate.example"
+
+
+def test_nodes_are_listed_where_that_is_wanted_alone():
+    text = helm(
+        "template", "release", "--namespace=vision",
+        values={"s3": S3, "companion": COMPANION | {"nodes": True}},
+    ).stdout  # fmt: skip
+    (role,) = [one for one in yaml.safe_load_all(text) if one and one["kind"] == "ClusterRole"]
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"s3": S3, "companion": {"enabled": True}}, "cvat"),
+        ({"s3": S3, "companion": COMPANION | {"url": "https://q.example/path"}}, "url"),
+        ({"s3": S3, "companion": COMPANION | {"hooks": {"links": True}}}, "secret"),
+        ({"s3": S3, "companion": COMPANION | {"hooks": {"linkz": True}}}, "linkz"),
+        ({"companion": COMPANION}, "bucket"),
+        ({"s3": S3, "companion": COMPANION | {"specs": {"companion": "x"}}}, "companion"),
         ({"s3": {"accessKey": "AKIA"}}, "secretKey"),
         ({"s3": {"secretKey": "shh"}}, "secretKey"),
         ({"s3": KEYS | {"existingSecret": True}}, "accessKey"),

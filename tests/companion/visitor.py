@@ -14,7 +14,7 @@ import uvicorn
 
 from quorate.companion.app import Companion
 from quorate.companion.running import Running
-from quorate.companion.serving import at_work
+from quorate.companion.serving import at_work, hooked
 from quorate.companion.settings import Settings
 from tests.cvat.server import PASSWORD, USER
 from tests.waiting import until
@@ -23,7 +23,11 @@ from tests.waiting import until
 @contextmanager
 def companion(settings: Settings) -> Iterator[tuple[str, Running]]:
     """A companion in this process: its address, and its runs."""
-    with at_work(settings) as running, answering(Companion(settings, running).application()) as url:
+    with (
+        at_work(settings) as running,
+        hooked(settings, running) as hooks,
+        answering(Companion(settings, running, hooks).application()) as url,
+    ):
         running.resume()
         yield url, running
 

@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.cvat import annotations, exports
+from tests.cvat.around import Around
 from tests.cvat.talk import RefusedError, Talk
 
 PAGE = 3
@@ -69,6 +70,7 @@ class Cvat:
         self._ids = 1000
         self._lock = threading.RLock()
         self.talk = Talk(self.next_id)
+        self.around = Around()
 
     def next_id(self) -> int:
         self._ids += 1
@@ -94,7 +96,7 @@ class Cvat:
         self.tasks[number] = {
             "id": number, "name": f"Task {number}", "dimension": "2d", "subset": "",
             "mode": "interpolation" if video else "annotation", "project_id": project,
-            "size": len(files),
+            "size": len(files), "bug_tracker": "", "owner": {"id": 1}, "assignee": None,
         }  # fmt: skip
         self.tasks[number]["_meta"] = {
             "names": names or [file.name for file in files], "deleted": list(deleted),
@@ -128,7 +130,8 @@ class Cvat:
         number = self.next_id()
         self.jobs[number] = {
             "id": number, "task_id": task, "start_frame": first, "stop_frame": last,
-            "type": type, "state": "new", "dimension": "2d",
+            "type": type, "state": "new", "stage": "annotation", "dimension": "2d",
+            "assignee": None, "organization": None,
             "project_id": self.tasks[task]["project_id"],
         }  # fmt: skip
         self.shapes[number], self.tracks[number] = [], []
@@ -210,6 +213,8 @@ class Cvat:
                 self.exporting -= 1
                 raise RefusedError(409, "Export process is already in progress")
             if (said := exports.answer(self, method, path, query)) is not None:
+                return said
+            if (said := self.around.answer(self, method, path, query, body)) is not None:
                 return said
             if path == "server/about":
                 return {"name": "CVAT", "version": "2.73.0"}

@@ -23,10 +23,13 @@ class Talk:
         self.comments: dict[int, dict[str, Any]] = {}
         self._next_id = next_id
 
-    def say(self, issue: int, message: str) -> int:
+    def say(self, issue: int, message: str, owner: int | None = None) -> int:
         """Somebody answers on an issue."""
         number = self._next_id()
-        self.comments[number] = {"id": number, "issue": issue, "message": message}
+        who = {"id": owner, "username": f"user {owner}"} if owner else None
+        self.comments[number] = {
+            "id": number, "issue": issue, "message": message, "owner": who,
+        }  # fmt: skip
         return int(number)
 
     def open(self, body: dict[str, Any], job: dict[str, Any] | None) -> dict[str, Any]:

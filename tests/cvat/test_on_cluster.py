@@ -318,6 +318,20 @@ def test_boxes_on_other_pictures_are_left_out_and_counted(
     assert len(cvat.drawn(number)) == 2
 
 
+def test_an_ending_is_left_off_only_where_that_means_one_picture(
+    cvat, client, tmp_path, files, s3_prefix
+):
+    names = ["a.png", "a.jpg", "b.png", "c.png", "d.png", "e.png"]
+    number = cvat.add_task(files, LABELS, names=names, size=(64, 48))
+    given = ["a.bmp", "b.bmp", "c.png", "c.bmp", "d.jpg", "d.bmp", "e.jpg"]
+    place = f"{s3_prefix}/left"
+    done = bring_back(
+        client, the_task(client, number), left_by_another(files, given, tmp_path, place)
+    )
+    assert [shape["frame"] for shape in cvat.drawn(number)] == [2, 3, 5]
+    assert any("4 pictures are not among" in note for note in done.notes)
+
+
 def test_nothing_to_import_says_where_was_looked(cvat, client, files, names, s3_prefix):
     task = the_task(client, cvat.add_task(files, LABELS, names=names))
     write_bytes(f"{s3_prefix}/left/model.onnx", b"weights")

@@ -354,7 +354,7 @@ def test_who_asks(cvat, monkeypatch):
     monkeypatch.setenv("CVAT_URL", cvat.url)
     monkeypatch.setenv("CVAT_USERNAME", USER)
     monkeypatch.setenv("CVAT_PASSWORD", PASSWORD)
-    with pytest.raises(InputError, match="there is no tasks 1"):
+    with pytest.raises(InputError, match="there is no task 1"):
         Client.connect().get("tasks/1", dict)
 
 

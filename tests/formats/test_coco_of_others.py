@@ -113,6 +113,20 @@ def test_what_has_no_place_is_left_out_and_counted(parse):
     assert any("2 annotations have neither bbox nor segmentation" in note for note in found.notes)
 
 
+def test_keypoints_are_counted_and_their_files_are_subsets(tmp_path):
+    person = {**BOX, "keypoints": [10, 10, 2, 30, 40, 2], "num_keypoints": 2}
+    unseen = {**BOX, "keypoints": [0, 0, 0, 0, 0, 0], "num_keypoints": 0}
+    told = {**COCO, "annotations": [person, unseen]}
+    put(
+        tmp_path,
+        **{f"annotations__person_keypoints_{s}.json": told for s in ("Train", "My set")},
+    )
+    found = read(tmp_path)
+    assert {image.subset for image in found.images} == {"Train", "My set"}
+    assert len(found.annotations) == 4
+    assert any("2 annotations have keypoints, which are left out" in n for n in found.notes)
+
+
 def test_points_as_lists_of_two_are_one_polygon(parse):
     points = [[10, 10], [30, 10], [30, 40]]
     found = parse(

@@ -227,6 +227,40 @@ def test_the_number_of_a_track_is_left_out_and_told(layout):
     assert "4 lines have the number of a track" in found.notes[0]
 
 
+def test_the_number_of_a_track_in_the_place_of_a_score_is_no_score(layout):
+    """CVAT's "Ultralytics YOLO Detection Track" ends the lines of tracks so, and no other."""
+    box = "0 0.5 0.5 0.2 0.4"
+    found = read(layout(f"{box} 0\n{box} 7\n{box}\n"))
+    assert len(found.annotations) == 6
+    assert "score" not in found.annotations.attributes
+    assert "4 lines have the number of a track" in found.notes[0]
+    # A track is in a picture once; scores of 100 % are no tracks either.
+    with pytest.raises(FormatError, match="a score that is not within"):
+        read(layout(f"{box} 87\n{box} 87\n"))
+    assert read(layout(f"{box} 1\n")).annotations.numbers("score").tolist() == [1, 1]
+
+
+def test_cvats_lists_name_pictures_below_a_folder_of_their_subset(tmp_path):
+    """As CVAT 2.23 and 2.73 export a project with the subsets Train and My set."""
+    for subset in ("Train", "My set"):
+        names = [f"north/{n}.png" for n in range(2)]
+        for name in names:
+            picture(tmp_path / f"images/{subset}/{name}")
+            label = tmp_path / f"labels/{subset}/{name[:-4]}.txt"
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_text("0 0.5 0.5 0.2 0.4\n")
+        listed = "".join(f"data/images/{subset}/{name}\n" for name in names)
+        (tmp_path / f"{subset}.txt").write_text(listed)
+    lists = {subset: f"{subset}.txt" for subset in ("Train", "My set")}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": {0: "car"}} | lists))
+    found = read(tmp_path)
+    assert {(image.subset, image.name) for image in found.images} == {
+        (subset, name) for subset in lists for name in ("north/0.png", "north/1.png")
+    }
+    assert len(found.annotations) == 4
+    assert not found.notes
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_what_notepad_saves_is_read(tmp_path, encoding):
     for name, text in (

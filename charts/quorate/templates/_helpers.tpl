@@ -43,9 +43,29 @@ subjects:
 {{- if or .Values.s3.existingSecret .Values.s3.accessKey }}true{{ end }}
 {{- end }}
 
-{{- /* The port of the S3 store, where its address names one. */ -}}
-{{- define "quorate.s3Port" -}}
-{{- $host := trimSuffix "/" .Values.s3.endpoint | trimPrefix "https://" | trimPrefix "http://" -}}
+{{- /* The port of an address; nothing where it is that of https, or there is no address. */ -}}
+{{- define "quorate.port" -}}
+{{- $host := trimSuffix "/" . | trimPrefix "https://" | trimPrefix "http://" -}}
 {{- if regexMatch ":[0-9]+$" $host }}{{ regexFind "[0-9]+$" $host }}
-{{- else if hasPrefix "http://" .Values.s3.endpoint }}80{{ end }}
+{{- else if hasPrefix "http://" . }}80{{ end }}
+{{- end }}
+
+{{- /* The host of an address. */ -}}
+{{- define "quorate.host" -}}
+{{- regexReplaceAll ":[0-9]+$" (trimSuffix "/" . | trimPrefix "https://" | trimPrefix "http://") "" -}}
+{{- end }}
+
+{{- /* What all pods may reach. */ -}}
+{{- define "quorate.egress" -}}
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+    {{- $ports := .Values.networkPolicy.ports }}
+    {{- with include "quorate.port" .Values.s3.endpoint }}{{ $ports = append $ports (int .) }}{{ end }}
+    {{- range $ports | uniq }}
+    - {protocol: TCP, port: {{ int . }}}
+    {{- end }}
+{{- with .Values.networkPolicy.egress }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}

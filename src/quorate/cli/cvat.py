@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli import cvat_cluster
+from quorate.cli import cvat_cluster, cvat_register
 from quorate.cli.arguments import count
 from quorate.cli.serve import port
 
@@ -119,6 +119,7 @@ def add_commands(commands: Any) -> None:
         "--port", type=port, default=8090, help="port to listen at (default: 8090); 0: any"
     )
     companion.set_defaults(command=_companion)
+    cvat_register.add_command(below)
 
 
 def _rule(text: str) -> Rule:

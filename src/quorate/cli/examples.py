@@ -28,6 +28,10 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
         "--cvat https://cvat.example.org --spec street.yaml",
         "companion.yaml --host 0.0.0.0",
     ),
+    "cvat register": (
+        "project:5 --companion https://quorate.example.org --links",
+        "--org vision --companion https://quorate.example.org",
+    ),
     "render": ("spec.yaml -o template.yaml",),
     "submit": ("spec.yaml --watch", "spec.yaml --data pictures/ --upload -o runs/today"),
     "watch": ("street-x7k2p",),

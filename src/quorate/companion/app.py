@@ -21,6 +21,7 @@ from quorate.companion import pages, run_page
 from quorate.companion.forms import FormError, Template
 from quorate.companion.frame import Around
 from quorate.companion.guard import Guard, Refused, answers, ours
+from quorate.companion.hooks import Hooks
 from quorate.companion.people import (
     Person,
     Seen,
@@ -65,10 +66,12 @@ class Companion:
 
     settings  CVAT's address, and the companion's own
     running   the runs
+    hooks     CVAT's webhooks; None: they are not taken
     """
 
     settings: Settings
     running: Running
+    hooks: Hooks | None = None
     sessions: Sessions = field(default_factory=Sessions)
 
     def application(self) -> Starlette:
@@ -88,6 +91,8 @@ class Companion:
             Route("/healthz", _well, methods=get),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
+        if self.hooks is not None:
+            routes.append(Route("/hooks", self.hooks.receive, methods=post))
         for what in ("/tasks/{number:int}", "/jobs/{number:int}"):
             routes += [
                 Route(what, self._task, methods=get),

@@ -6,9 +6,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quorate.companion.forms import Template, find
 from quorate.companion.people import Person, jobs_of, may_edit
@@ -26,13 +26,17 @@ GO_ON = "let it go on: what is finished is kept, and no box is created twice"
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be started: on a task or one job of it, with answers, for somebody."""
+    """What is to be started: on a task or one job of it, with answers, for somebody.
+
+    facts  what the run keeps beside, by name
+    """
 
     template: str
     task: int
     job: int | None
     values: Mapping[str, str]
     who: Person
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Running:
@@ -40,10 +44,12 @@ class Running:
 
     server   CVAT
     runners  by name, as templates name them
+    at_end   told each run that has ended
     """
 
     def __init__(self, store: Store, server: str, runners: Mapping[str, Runner]) -> None:
         self.store, self.server, self.runners = store, server, runners
+        self.at_end: Callable[[Run], None] = lambda run: None
         self._pools = {
             name: ThreadPoolExecutor(one.at_once, thread_name_prefix=f"run-{name}")
             for name, one in runners.items()
@@ -89,6 +95,7 @@ class Running:
             person=order.who.id,
             who=order.who.name,
             made=time.time(),
+            facts=dict(order.facts),
         )
         self._allowed(order.who, run.target)
         self._runner(run).check(template, values)
@@ -163,7 +170,8 @@ class Running:
         self._runner(run)
         self._allowed(who, run.target)
         run.doing = doing
-        run.state, run.error, run.hint, run.ended, run.steps = "waiting", "", "", None, []
+        run.state, run.error, run.hint, run.steps = "waiting", "", "", []
+        run.began = run.ended = None
         self.store.claim(run, who.client.headers)
         self._go(run, who.client)
 
@@ -178,7 +186,7 @@ class Running:
         run, runner = work.run, self.runners[work.run.runner]
         try:
             work.check()
-            run.state, run.began = "working", time.time()
+            run.state, run.began = "working", run.began or time.time()
             self.store.save(run)
             if run.doing == "undo":
                 done = undo(run.facts[NAME], task=run.task, job=run.job, client=work.client)
@@ -221,3 +229,4 @@ class Running:
             LOG.warning("run %s on task %d: %s", run.id, run.task, run.error)
         run.state, run.ended = state, time.time()
         self.store.release(run)
+        self.at_end(run)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from quorate.companion.events import Events
 from quorate.companion.here import Here
 from quorate.companion.running import Running
-from quorate.companion.settings import Cluster, Settings
+from quorate.companion.settings import Cluster, Settings, own_token, webhook_secret
 from quorate.companion.store import Store
 from quorate.companion.work import Runner
 from quorate.cvat.listening import bound, listen
 from quorate.errors import MissingExtraError
 from quorate.storage.owner import owned
+
+if TYPE_CHECKING:
+    from quorate.companion.hooks import Hooks
 
 
 def serve(
@@ -27,6 +32,7 @@ def serve(
     Raises:
         MissingExtraError: starlette or uvicorn is not installed.
         InputError: the address cannot be had, or a file of the state is no such file.
+        AccessError: webhooks are wanted, and the environment lacks their secrets.
         BusyError: another companion has the state's folder.
         SpecError: a spec that is wrong.
     """
@@ -38,8 +44,12 @@ def serve(
         if error.name not in ("uvicorn", "starlette"):
             raise
         raise MissingExtraError("The companion", "serve") from None
-    with at_work(settings) as running, bound(host, port) as listening:
-        application = Companion(settings, running).application()
+    with (
+        at_work(settings) as running,
+        hooked(settings, running) as hooks,
+        bound(host, port) as listening,
+    ):
+        application = Companion(settings, running, hooks).application()
         running.resume()
         listen(application, listening, host=host, ready=ready)
 
@@ -62,6 +72,27 @@ def at_work(settings: Settings) -> Iterator[Running]:
         finally:
             running.close()
             store.close()
+
+
+@contextmanager
+def hooked(settings: Settings, running: Running) -> Iterator[Hooks | None]:
+    """CVAT's webhooks, taken while the block runs; None where the settings want none.
+
+    AccessError where the environment lacks their secret or a token.
+    """
+    if settings.hooks is None:
+        yield None
+        return
+    from quorate.companion.hooks import Hooks
+
+    hooks = Hooks(running.store, Events(settings, running, own_token()), webhook_secret())
+    running.at_end = hooks.ended
+    hooks.start()
+    try:
+        yield hooks
+    finally:
+        running.close()  # so that the runs that end now are answered
+        hooks.close()
 
 
 def _there(cluster: Cluster, storage: str) -> Runner:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from quorate.errors import InputError, file_error
+from quorate.errors import AccessError, InputError, SpecError, file_error
 from quorate.spec.base import Location, SpecModel, load_yaml
 from quorate.spec.text import Name
 from quorate.spec.words import patterned
 from quorate.storage import is_s3
+
+OWN_SECRET, OWN_TOKEN = "QUORATE_WEBHOOK_SECRET", "QUORATE_CVAT_TOKEN"
+"""What the environment has for webhooks: secrets do not stand in files of settings."""
+SHORTEST = 16
 
 
 def _alone(value: str) -> str:
@@ -30,11 +35,85 @@ Site = Annotated[
 ]
 
 
+class _Site(SpecModel):
+    site: Site
+
+
+def site(address: str) -> str:
+    """An address without a path; InputError where it is none."""
+    try:
+        return _Site(site=address).site
+    except SpecError:
+        raise InputError(
+            f"{address}: is no address without a path, such as https://quorate.example.org."
+        ) from None
+
+
+def webhook_secret() -> str:
+    """The secret that webhooks are signed with; AccessError where the environment has none."""
+    secret = os.environ.get(OWN_SECRET, "").strip()
+    if len(secret) < SHORTEST:
+        raise AccessError(
+            f"Webhooks need a secret of {SHORTEST} characters or more in {OWN_SECRET}.",
+            hint="such as that of `openssl rand -hex 32`",
+        )
+    return secret
+
+
+def own_token() -> str:
+    """The token of the companion's own account; AccessError where the environment has none."""
+    token = os.environ.get(OWN_TOKEN, "").strip()
+    if not token:
+        raise AccessError(
+            f"Webhooks need a token in {OWN_TOKEN}.",
+            hint="a personal access token of an account of CVAT's that is the companion's own",
+        )
+    return token
+
+
 class Cluster(SpecModel):
     """Where templates are looked for, and runs are submitted to."""
 
     namespace: Name | None = Field(None, description="Default: that of the kubeconfig or pod.")
     server: str | None = Field(None, description="argo-server as HOST:PORT; else Kubernetes' API.")
+
+
+class When(SpecModel):
+    """What a job has to reach; what is not said may be anything."""
+
+    stage: Literal["annotation", "validation", "acceptance"] | None = Field(
+        None, description="The job's stage."
+    )
+    state: Literal["new", "in progress", "completed", "rejected"] | None = Field(
+        None, description="The job's state."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.stage is None and self.state is None:
+            raise PydanticCustomError("when", "say a stage or a state, such as {state: completed}")
+        return self
+
+
+class StageRule(SpecModel):
+    """A run that begins when a job reaches a stage or a state."""
+
+    when: When = Field(description="What the job has to reach.")
+    run: str = Field(description="The template, by its name.")
+    project: int | None = Field(None, ge=1, description="Jobs of this project alone.")
+    values: dict[str, str] = Field(
+        {}, description="Answers to the template's form; default: its own."
+    )
+
+
+class Hooks(SpecModel):
+    """What is done about CVAT's webhooks; see also `OWN_TOKEN` and `OWN_SECRET`."""
+
+    links: bool = Field(
+        False, description="Make the companion the link of new tasks that have none."
+    )
+    comments: bool = Field(True, description="Take /run NAME in comments on issues.")
+    rules: tuple[StageRule, ...] = Field((), description="Runs when jobs reach a stage or state.")
 
 
 class Settings(SpecModel):
@@ -55,6 +134,7 @@ class Settings(SpecModel):
     storage: str | None = Field(
         None, description="Where tasks are handed over to a cluster: s3://BUCKET/FOLDER."
     )
+    hooks: Hooks | None = Field(None, description="What is done about CVAT's webhooks.")
     few_shapes: int = Field(
         100, ge=0, description="Fewer shapes in a task than this are asked about before training."
     )
@@ -98,7 +178,16 @@ class Settings(SpecModel):
                 "Nothing says where tasks are handed over to the cluster.",
                 hint="--storage s3://BUCKET/FOLDER, or `storage:` in the settings",
             )
+        if settings.hooks is not None and settings.hooks.links and settings.url is None:
+            raise InputError(
+                "`hooks: {links: true}` needs the address that the links lead to.",
+                hint="--url https://quorate.example.org, or `url:` in the settings",
+            )
         return settings
+
+    def link(self, task: int) -> str:
+        """The companion's page of a task, for browsers."""
+        return f"{self.url}/tasks/{task}"
 
     @property
     def folder(self) -> Path:

@@ -43,7 +43,7 @@ CREATE INDEX IF NOT EXISTS of_person ON runs (person, made);
 CREATE TABLE IF NOT EXISTS lines (
     n INTEGER PRIMARY KEY, run TEXT NOT NULL, time REAL NOT NULL, text TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS of_run ON lines (run, n);
-CREATE TABLE IF NOT EXISTS deliveries (key TEXT PRIMARY KEY, time REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS deliveries (key TEXT PRIMARY KEY, time REAL NOT NULL, body BLOB);
 """
 
 
@@ -266,13 +266,29 @@ class Store:
             ).fetchall()
         return rows[::-1]
 
-    def delivered(self, key: str) -> bool:
-        """Whether a delivery came before; it is remembered from now on."""
+    def delivered(self, key: str, body: bytes) -> bool:
+        """Whether a delivery came before; it is remembered from now on.
+
+        Its body is kept until it is `handled`, over a restart.
+        """
         now = time.time()
         with self._lock:
             self._db.execute("DELETE FROM deliveries WHERE time < ?", (now - REMEMBERED,))
-            self._db.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?)", (key, now))
+            row = (key, now, body)
+            self._db.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?)", row)
             return not self._db.execute("SELECT changes()").fetchone()[0]
+
+    def handled(self, key: str) -> None:
+        """Nothing is left to be done about a delivery."""
+        with self._lock:
+            self._db.execute("UPDATE deliveries SET body = NULL WHERE key = ?", (key,))
+
+    def unhandled(self) -> list[tuple[str, bytes]]:
+        """Key and body of what is not handled yet, the oldest first."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT key, body FROM deliveries WHERE body IS NOT NULL ORDER BY time, key"
+            ).fetchall()
 
 
 def new_id() -> str:

@@ -136,12 +136,12 @@ def _folders(where: str) -> Iterator[str]:
 
 def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], list[str]]:
     """The boxes, polygons and masks on frames of the task, the frame of each picture, and notes."""
-    match = _Frames(task.frames)
+    known = _matches(found.images, task.frames)
     frames: dict[int, int] = {}
     other: list[Image] = []
     resized: list[Image] = []
     for image in found.images:
-        frame = match(image.name)
+        frame = known.get(image.id)
         if frame is None:
             other.append(image)
         elif image.width and frame.width and (image.width, image.height) != frame[2:4]:
@@ -150,7 +150,7 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
             frames[image.id] = frame.number
     rows = found.annotations or Annotations.empty()
     here = np.isin(rows.image_id, list(frames))
-    known = np.isin(rows.kind, [int(kind) for kind in TYPES])
+    drawn = np.isin(rows.kind, [int(kind) for kind in TYPES])
     notes = [*found.notes]
     for images, what in (
         (other, "are not among the task's"),
@@ -167,24 +167,30 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
             f"None of the {len(found.images):,} pictures of the results is one of task {task.id}'s "
             f"{len(task.frames):,}: " + " ".join(notes)
         )
-    for kind, count in Counter(rows.kind[here & ~known].tolist()).items():
+    for kind, count in Counter(rows.kind[here & ~drawn].tolist()).items():
         what = Kind(kind).name.lower().removesuffix("s")
         notes.append(f"{count:,} {what}s are left out: boxes, polygons and masks are imported.")
-    return rows.take(here & known), frames, notes
+    return rows.take(here & drawn), frames, notes
 
 
-class _Frames:
-    """Finds the frame that has a picture's name, else the only one that has it but for the end."""
+def _matches(images: Sequence[Image], frames: Sequence[Frame]) -> dict[int, Frame]:
+    """The frame of each picture that has one, by `Image.id`; no two have the same.
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        self._by_name = {frame.name: frame for frame in frames}
-        count = Counter(without_ending(frame.name) for frame in frames)
-        self._by_stem = {
-            stem: frame for frame in frames if count[stem := without_ending(frame.name)] == 1
-        }
-
-    def __call__(self, name: str) -> Frame | None:
-        return self._by_name.get(name) or self._by_stem.get(without_ending(name))
+    It has the picture's name, else its name but for the ending, where no other picture or frame has
+    that.
+    """
+    by_name = {frame.name: frame for frame in frames}
+    found = {image.id: by_name[image.name] for image in images if image.name in by_name}
+    taken = {frame.number for frame in found.values()}
+    free = [frame for frame in frames if frame.number not in taken]
+    by_stem = {without_ending(frame.name): frame for frame in free}
+    stems = Counter(without_ending(frame.name) for frame in free)
+    stems.update(without_ending(image.name) for image in images if image.id not in found)
+    for image in images:
+        stem = without_ending(image.name)
+        if image.id not in found and stem in by_stem and stems[stem] == 2:  # the two of them
+            found[image.id] = by_stem[stem]
+    return found
 
 
 def run_of(workflow: Mapping[str, Any]) -> tuple[str, str]:

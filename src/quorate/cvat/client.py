@@ -125,6 +125,15 @@ class Client:
         known |= {"X-Organization": organization} if organization else {}
         return cls(origin(server), {**who, **known}, organization, tries)
 
+    def within(self, organization: int | None) -> dict[str, int]:
+        """What a list, or what is made anew, has to be told of the organization it belongs to.
+
+        CVAT takes one word on that alone: nothing where the client names an organization already.
+        """
+        if organization is None or self.organization is not None:
+            return {}
+        return {"org_id": organization}
+
     def version(self) -> str:
         """The server's version; InputError where nothing there answers as CVAT does."""
         return self.get("server/about", _About).version
@@ -244,8 +253,10 @@ class Client:
             yield answer
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
+            inner = error.args[-1] if error.args else error  # urllib3 wraps the reason in a tuple
+            told = inner if isinstance(inner, OSError | urllib3.exceptions.HTTPError) else error
             raise Busy(
-                short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
+                short(str(told)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
 
     def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:
@@ -259,7 +270,8 @@ class Client:
         return self._refused(path, status, said, answer.headers.get("Location", ""))
 
     def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
-        what = path.rstrip("/").replace("/", " ")
+        what = _called(path)
+        of = f" in the organization '{self.organization}'" if self.organization else ""
         if status < 400:
             return InputError(
                 f"{self.server}: leads elsewhere, to {short(location) or 'nowhere'}.",
@@ -271,15 +283,18 @@ class Client:
                 hint="is the token expired or revoked, or the password another?",
             )
         if status == 403:
-            of = f" in the organization '{self.organization}'" if self.organization else ""
             return AccessError(
                 f"{self.server}: you may not do that with {what}{of} ({said or 'HTTP 403'}).",
-                hint="ask its owner, or name the organization that it belongs to (--org)",
+                hint="ask its owner, or name the organization that it belongs to (--org); a token "
+                "that is for reading alone changes nothing",
             )
         if status == 404:
             return InputError(
-                f"{self.server}: there is no {what}, or you may not see it.",
-                hint="is it in an organization? Name that with --org",
+                f"{self.server}: there is no {what.rpartition(' of ')[2]}{of}, or you may not see "
+                "it.",
+                hint="is the organization's short name right?"
+                if of
+                else "is it in an organization? Name that with --org",
             )
         if status == 409:
             return BusyError(f"{self.server}: {what}: {said or 'is at work already'}.")
@@ -301,6 +316,15 @@ def origin(address: str) -> str:
     if split.scheme not in ("http", "https") or not split.hostname:
         raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
     return f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
+
+
+def _called(path: str) -> str:
+    """What a path below `/api/` is in words: 'task 12', 'annotations of job 34'."""
+    head, _, rest = path.strip("/").partition("/")
+    number, _, part = rest.partition("/")
+    if not number.isdecimal():
+        return path.strip("/").replace("/", " ")
+    return f"{part.replace('/', ' ')} of {head[:-1]} {number}".removeprefix(" of ")
 
 
 def _reason(body: bytes) -> str:

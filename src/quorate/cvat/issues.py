@@ -150,7 +150,8 @@ def _open(client: Client, job: Job, frame: Frame, doubt: Doubt, run: str) -> Non
         return any(one.frame == frame.number for one in ours)
 
     body = _body(job, frame, doubt, run)
-    once(lambda: client.send("POST", "issues", body, msgspec.Raw), arrived)
+    within = client.within(job.organization)
+    once(lambda: client.send("POST", "issues", body, msgspec.Raw, **within), arrived)
 
 
 def _body(job: Job, frame: Frame, doubt: Doubt, run: str) -> dict[str, Any]:

@@ -127,7 +127,9 @@ def _planned(
     """Where pictures go, the ensemble if it is one, the template; what cannot run is refused."""
     ensemble: EnsembleSpec | None = None
     if not isinstance(what, str):
-        ensemble = what.model_copy(update={"data": None})
+        # What is handed over has the task's own names.
+        publish = what.publish.model_copy(update={"folder": ""})
+        ensemble = what.model_copy(update={"data": None, "publish": publish})
     bucket = s3.split(on.to)[0] if on.to and is_s3(on.to) else None
     if bucket is None:
         bucket = bucket_of(ensemble) if ensemble else os.environ.get("QUORATE_BUCKET")

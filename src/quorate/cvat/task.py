@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from quorate.cvat.client import Client, SignedOutError
+from quorate.cvat.client import Client, SignedOutError, origin
 from quorate.errors import AccessError, InputError
 
 What = Literal["task", "job", "project"]
-_PLACES = re.compile(r"/(projects|tasks|jobs)/(\d+)")
+_PLACES = re.compile(r"/(projects|tasks|jobs)/([0-9]+)")
+_NUMBER = re.compile("[0-9]+")
+_RANGE = re.compile("([0-9]+)(?:-([0-9]+))?")
 
 
 class Place(NamedTuple):
@@ -33,7 +35,7 @@ class Place(NamedTuple):
         InputError for other text.
         """
         word, _, number = text.rpartition(":")
-        if number.isdigit() and word in ("", "task", "job", "project"):
+        if _NUMBER.fullmatch(number) and word in ("", "task", "job", "project"):
             return cls(word or "task", int(number))  # type: ignore[arg-type]
         split = urlsplit(text)
         found = _PLACES.findall(split.path)
@@ -47,6 +49,14 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.what} {self.id}"
+
+    def check(self, client: Client) -> None:
+        """Raise InputError where the address is one of another server than is asked."""
+        if self.server is not None and origin(self.server) != client.server:
+            raise InputError(
+                f"{self} is named by an address of {self.server}, and {client.server} is asked.",
+                hint="leave --server away, or name the task by its number",
+            )
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -81,7 +91,9 @@ class Job(msgspec.Struct, frozen=True):
     type: str = "annotation"
     state: str = "new"
     project_id: int | None = None
+    organization: int | None = None
     dimension: str = "2d"
+    task_name: str = ""
     mode: str = ""
     media_type: str = ""
 
@@ -122,24 +134,29 @@ class Task:
     def only(self, ranges: str | None) -> Task:
         """The same with the frames of ranges such as '0-99,150', as the API numbers them.
 
-        Raises InputError for text that is no range, or frames of which the task has none.
+        Of a range of which the task has no frame a note tells. Raises InputError for text that is
+        no range, or frames of which the task has none.
         """
         if ranges is None:
             return self
         wanted: set[int] = set()
+        there = {frame.number for frame in self.frames}
         end = self.frames[-1].number + 1
+        nowhere = []
         for part in ranges.split(","):
-            first, dash, last = part.strip().partition("-")
-            if not first.isdigit() or (dash and not last.isdigit()):
+            found = _RANGE.fullmatch(part.strip())
+            if not found:
                 raise InputError(f"--frames {ranges}: '{part}' is no range, such as 0-99.")
-            wanted.update(range(int(first), min(int(last if dash else first) + 1, end)))
+            numbers = range(int(found[1]), min(int(found[2] or found[1]) + 1, end))
+            if there.isdisjoint(numbers):
+                nowhere.append(part.strip())
+            wanted.update(numbers)
         frames = tuple(frame for frame in self.frames if frame.number in wanted)
+        own = f"its frames are {self.frames[0].number} to {end - 1}, without deleted ones"
         if not frames:
-            raise InputError(
-                f"--frames {ranges}: task {self.id} has none of them.",
-                hint=f"its frames are {self.frames[0].number} to {self.frames[-1].number}",
-            )
-        return replace(self, frames=frames, whole=False)
+            raise InputError(f"--frames {ranges}: task {self.id} has none of them.", hint=own)
+        notes = [f"task {self.id}: it has no frame {part}; {own}." for part in nowhere]
+        return replace(self, frames=frames, notes=(*self.notes, *notes), whole=False)
 
 
 class _Task(msgspec.Struct):
@@ -170,8 +187,9 @@ def tasks(client: Client, place: Place) -> Iterator[Task]:
     """The tasks at a place, one after the other: a project's, in order of their numbers.
 
     Raises InputError for what cannot be annotated: no pictures, 3D data, audio, a job that is not
-    one of annotation.
+    one of annotation, a place of another server.
     """
+    place.check(client)
     if place.what == "project":
         found = sorted(task.id for task in client.all("tasks", _Task, project_id=place.id))
         if not found:
@@ -198,12 +216,14 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
             "and is left to people.",
             hint=f"name the task ({number}), or one of its jobs of annotation",
         )
-    jobs = [only] if only else [*client.all("jobs", Job, task_id=number)]
-    own = sorted((job for job in jobs if job.type == "annotation"), key=lambda j: j.start_frame)
+    jobs = [only] if only else jobs_of(client, number)
+    own = [job for job in jobs if job.type == "annotation"]
     others = Counter(job.type.replace("_", " ") for job in jobs if job.type != "annotation")
-    notes = [f"{name}: {count} jobs of {kind} are left alone." for kind, count in others.items()]
-    where = {"job_id": only.id} if only else {"task_id": number}
-    labels = [label for label in client.all("labels", Label, **where) if not label.has_parent]
+    notes = [
+        f"{name}: {count} {'job' if count == 1 else 'jobs'} of {kind} left to people."
+        for kind, count in others.items()
+    ]
+    labels = labels_of(client, only or about)
     frames: dict[int, Frame] = {}
     gone = 0
     for job in own:
@@ -216,7 +236,7 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
     if not frames:
         raise InputError(
             f"{name} has no pictures" + (" that are not deleted." if gone else "."),
-            hint=None if gone else "are they still being uploaded? Try again when it is ready",
+            hint=None if gone else _why_none(client),
         )
     own_names = tuple(frames[n] for n in sorted(frames))
     named = _named(own_names)
@@ -225,7 +245,7 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         name=about.name,
         project=about.project_id,
         subset=about.subset,
-        labels=tuple(labels),
+        labels=labels,
         jobs=tuple(own),
         frames=named,
         video=about.mode == "interpolation",
@@ -243,9 +263,26 @@ def _about(client: Client, number: int, only: Job | None) -> _Task:
     except AccessError:
         if only is None:
             raise
-        return _Task(
-            number, f"task {number}", only.mode, only.dimension, media_type=only.media_type
-        )
+        name = only.task_name or f"task {number}"
+        kind = only.media_type
+        return _Task(number, name, only.mode, only.dimension, only.project_id, media_type=kind)
+
+
+def jobs_of(client: Client, task: int) -> list[Job]:
+    """The jobs of a task that may be seen, of every type, by rising frames."""
+    return sorted(client.all("jobs", Job, task_id=task), key=lambda job: (job.start_frame, job.id))
+
+
+def labels_of(client: Client, of: Job | _Task) -> tuple[Label, ...]:
+    """The labels of a task, asked for by the task or by one of its jobs; not parts of skeletons."""
+    where = {"job_id" if isinstance(of, Job) else "task_id": of.id}
+    return tuple(one for one in client.all("labels", Label, **where) if not one.has_parent)
+
+
+def _why_none(client: Client) -> str:
+    if client.organization:
+        return f"does it belong to the organization '{client.organization}'? Name another (--org)"
+    return "are they still being uploaded? Try again when it is ready"
 
 
 def _frames(meta: _Meta, job: Job, *, video: bool) -> Iterator[Frame]:

@@ -25,6 +25,9 @@ NORMALISED = 1.5
 _ROOT = re.compile(r"^(?:[A-Za-z]:)?[/\\]+")
 """How an absolute name begins, on whichever system."""
 
+_MASKS = re.compile(r"/Segmentation(Class|Object)/")
+"""Where Pascal VOC has masks, which are called like the pictures."""
+
 
 def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, ...], list[str]]:
     """The root of the pictures, the pictures with their place below it, and notes.
@@ -40,7 +43,7 @@ def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, .
     stated = [image.file_name for image in images]
     images = [_with_slashes(image) for image in images]
     root, names = _searched(source)
-    there = {name for name in names if is_picture(name)}
+    there = {name for name in names if is_picture(name) and not _MASKS.search(f"/{name}")}
     called = _called(there)
     expected = [_expected(image, called) for image in images]
     found, notes = expected, list[str]()

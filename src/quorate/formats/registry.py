@@ -11,7 +11,7 @@ from typing import Any
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
-from quorate.formats import coco, cvat, datumaro, folder, voc, yolo
+from quorate.formats import coco, cvat, datumaro, folder, unread, voc, yolo
 from quorate.formats.base import Format, Source, Written, open_source
 from quorate.formats.coco.json_faults import keys_of
 from quorate.formats.places import checked
@@ -86,6 +86,8 @@ def write(
 
 def _recognised(source: Source) -> Format:
     for entry in FORMATS.values():
+        if entry is FORMATS["folder"]:
+            unread.refuse(source)
         if entry.recognise(source):
             return entry
     looked_for = "; ".join(f"{e.name}: {e.looked_for}" for e in FORMATS.values())

@@ -38,7 +38,8 @@ from quorate.labels import Labels
 _FOLDER = "Annotations/"
 _OF_FILES = re.compile(r"^(?:.*/)?Annotations/|^labels/")
 """The folder of the XML files, FiftyOne's too, which is no part of a picture's name."""
-_ROOT = re.compile(r"<annotation[\s>]")
+_ROOT = re.compile(r"<annotation[\s>](?!.*<(imagesize|sourceImage)\b)", re.DOTALL)
+"""LabelMe's files have the same root."""
 
 
 def recognise(source: Source) -> bool:

@@ -28,7 +28,6 @@ METHODS = ("affirmative", "consensus", "unanimous", "wbf")
 DUMPS = (
     "CVAT for images 1.1",
     "COCO 1.0",
-    "Datumaro 1.0",
     "PASCAL VOC 1.1",
     "YOLO 1.1",
     "Ultralytics YOLO Detection 1.0",

@@ -29,6 +29,7 @@ from quorate.labels import Labels
 from quorate.masks import shapes as masks
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
+_SUBSET = re.compile(r"(?:.*/)?(?:instances|person_keypoints)_(?P<subset>[^/]+)\.json$")
 _ROBOFLOW = "_annotations.coco.json"
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
 MANY_CROWDS = 0.05
@@ -62,6 +63,7 @@ class _Annotation(msgspec.Struct, gc=False):
     iscrowd: bool | int | float | str | None = None
     score: float | None = None
     attributes: Any = None
+    num_keypoints: Any = None
 
 
 class _File(msgspec.Struct):
@@ -104,11 +106,11 @@ def _is_coco(data: bytes) -> bool:
 
 
 def _subsets(files: Sequence[str]) -> list[str]:
-    """A subset for each of several files: its name behind `instances_`, its folder, or its stem.
+    """A subset for each of several files: as it is called, its folder, or its stem.
 
     The first of these that tells all of them apart, as Roboflow's `train/_annotations.coco.json`.
     """
-    instances = [found["subset"] if (found := _INSTANCES.match(f)) else "" for f in files]
+    instances = [found["subset"] if (found := _SUBSET.match(f)) else "" for f in files]
     folders = [name.partition("/")[0] if "/" in name else "" for name in files]
     stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in files]
     several = (told for told in (instances, folders, stems) if len(set(told)) == len(files))
@@ -319,6 +321,8 @@ class _Shapes:
             if box is None:
                 told["annotations have neither bbox nor segmentation and are left out"] += 1
                 continue
+            if shape.num_keypoints:
+                told["annotations have keypoints, which are left out"] += 1
             attributes = _attributes(shape, told)
             crowd = bool(shape.iscrowd) and _true(shape.iscrowd, where)
             sure = crowd and bool(attributes.pop("is_crowd", False))

@@ -44,7 +44,8 @@ class _Block(NamedTuple):
 class Lines:
     """Gathers the lines of label files; `built` makes the columns.
 
-    A line is `class cx cy w h`, then a detector's score, then the number of a track; or
+    A line is `class cx cy w h`, then a detector's score or the number of a track (whole numbers in
+    all lines, as CVAT writes them), or both; or
     `class x y x y x y …`, a polygon, with its score last where the numbers are odd. With
     `keypoints`, data.yaml's `kpt_shape`, it is a box with them, which are left out. Without it,
     where lines look like such boxes, it is asked for.
@@ -102,7 +103,7 @@ class Lines:
                 f"{place}, line {lines[row]}: not relative to the picture's size ('{shown[:60]}').",
                 hint="YOLO's coordinates are from 0 to 1; these look like pixels",
             )
-        if width == 6:
+        if width == 6 and not _whole(block[:, 5]):
             block[:, 5] = checked_scores(
                 block[:, 5], lambda row: f"{place}, line {lines[row]}: the box"
             )
@@ -115,7 +116,9 @@ class Lines:
         """
         if not self._blocks:
             return Annotations.empty()
-        self._put_scores_last()
+        tracks = self._sixth_is_a_track()
+        if not tracks:
+            self._put_scores_last()
         counts = [len(block.values) for block in self._blocks]
         n = sum(counts)
         size = np.repeat([block.size for block in self._blocks], counts, axis=0)
@@ -126,7 +129,7 @@ class Lines:
         kind = np.full(n, Kind.BOX, np.int8)
         score = np.full(n, np.nan)
         points: list[Floats] = [np.empty(0)] * n
-        extra = self._box_widths()
+        extra = self._box_widths() | ({6: 0} if tracks else {})
         start = 0
         for block, count in zip(self._blocks, counts, strict=True):
             values, rows = block.values, slice(start, start + count)
@@ -157,6 +160,25 @@ class Lines:
             sources=("file",),
             attributes={} if np.isnan(score).all() else {"score": score},
         )
+
+    def _sixth_is_a_track(self) -> bool:
+        """Whether the sixth number of each line of six is the number of a track, and not a score.
+
+        A track is once in a picture.
+
+        Raises FormatError for scores beyond 1, where others show that they are scores.
+        """
+        blocks = [block for block in self._blocks if block.values.shape[1] == 6]
+        if not blocks:
+            return False
+        numbers = np.concatenate([block.values[:, 5] for block in blocks])
+        apart = all(len(set(block.values[:, 5].tolist())) == len(block.values) for block in blocks)
+        if apart and _whole(numbers) and (numbers.max() > 1 or numbers.min() == 0):
+            self._tell(len(numbers), "lines have the number of a track, which is left out")
+            return True
+        for block in blocks:
+            checked_scores(block.values[:, 5], lambda row, at=block.place: f"{at}: a box")  # type: ignore[misc]
+        return False
 
     def _put_scores_last(self) -> None:
         """Turn lines of `class score cx cy w h` into ours, where ours would leave the pictures.
@@ -211,6 +233,10 @@ class Lines:
             self.notes.append(f"{lines:,} {what}.")
 
 
+def _whole(values: Floats) -> bool:
+    return bool(((values % 1 == 0) & (values >= 0) & (values < 1 << 31)).all())
+
+
 def _outside(boxes: Floats) -> NDArray[np.bool_]:
     """Which boxes (k, 4), centre and size, leave the picture by more than a hair."""
     reach: Floats = (np.abs(boxes[:, :2] - 0.5) + boxes[:, 2:] / 2).max(axis=1)
@@ -236,9 +262,8 @@ def _are_tracks(values: Floats) -> bool:
     Ultralytics writes so while it tracks.
     """
     score, track = values[:, 5], values[:, 6]
-    whole = (track % 1 == 0).all() and (track >= 0).all()
-    return bool(
-        whole and ((score >= 0) & (score <= 1)).all() and (track.max() > 1 or len(track) > 2)
+    return _whole(track) and bool(
+        ((score >= 0) & (score <= 1)).all() and (track.max() > 1 or len(track) > 2)
     )
 
 

@@ -206,7 +206,9 @@ def _ultralytics(
         notes.append(f"{place}: `nc` is {data['nc']}, but it names {len(labels)} classes.")
     below = sorted(name for name in names if is_picture(name))
     splits: _Splits = {}
-    for key, subset in SPLITS.items():
+    # CVAT has subsets of any name, each with a list.
+    own = [key for key, value in data.items() if f"{value}".endswith(".txt") and key not in SPLITS]
+    for key, subset in (*SPLITS.items(), *((key, key) for key in own)):
         entries = data.get(key)
         found: list[tuple[str, str]] = []
         for entry in entries if isinstance(entries, list) else [entries]:
@@ -285,7 +287,12 @@ def _listed(
             f"{source.place(entry)}: {len(lines) - len(found)} of {len(lines)} pictures are not "
             f"there, the first '{lines[listed.index(None)]}'."
         )
-    return [(path, path.partition("images/")[2] or path) for path in found]
+    named = [(path, path.partition("images/")[2] or path) for path in found]
+    # CVAT's `train.txt` lists `data/images/train/NAME`.
+    folder = entry.rpartition("/")[2].removesuffix(".txt") + "/"
+    if all(name.startswith(folder) for _, name in named):
+        named = [(path, name[len(folder) :]) for path, name in named]
+    return named
 
 
 def _darknet(source: Source, notes: list[str]) -> tuple[Labels, _Splits]:

@@ -1,0 +1,225 @@
+"""What is done about an event of CVAT's: a task's link, a command in a comment, a job's stage.
+
+All of it is asked of CVAT with the companion's own account, and what an event says is looked up
+again: a comment may be gone, a job may have been reset.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import msgspec
+
+from quorate.companion.commands import command
+from quorate.companion.deliveries import Delivery
+from quorate.companion.people import Person, by_token
+from quorate.companion.rights import may_annotate
+from quorate.companion.running import Order, Running
+from quorate.companion.settings import Settings, StageRule, When
+from quorate.companion.store import Run
+from quorate.cvat.client import Client
+from quorate.errors import AccessError, QuorateError, ServerError
+from quorate.report.markup import short
+
+LOG = logging.getLogger("quorate.companion")
+EVENTS = ("completed:request[create:task]", "create:comment", "create:task", "update:job")
+"""Those that a webhook has to tell; a server that lacks one does without it."""
+THREAD = "thread"
+"""The fact of a run that says in which issue it is answered."""
+
+
+class _Who(msgspec.Struct):
+    id: int
+    username: str = ""
+
+
+class _Comment(msgspec.Struct):
+    id: int
+    issue: int
+    message: str
+    owner: _Who | None = None
+
+
+class _Issue(msgspec.Struct):
+    id: int
+    job: int
+
+
+class _Job(msgspec.Struct):
+    id: int
+    task_id: int
+    project_id: int | None = None
+    organization: int | None = None
+    type: str = "annotation"
+    stage: str = ""
+    state: str = ""
+
+
+class _Task(msgspec.Struct):
+    id: int
+    bug_tracker: str | None = ""
+
+
+class _Thread(NamedTuple):
+    """Where a command was given."""
+
+    issue: int
+    job: _Job
+
+
+class Events:
+    """Acts on events; calls come from one thread."""
+
+    def __init__(self, settings: Settings, running: Running, token: str) -> None:
+        assert settings.hooks is not None, "asked for where there are hooks"
+        self._settings, self._hooks, self._running = settings, settings.hooks, running
+        self._token = token
+        self._own: Person | None = None
+
+    @property
+    def own(self) -> Person:
+        """The companion's own account; errors are those of `by_token`."""
+        if self._own is None:
+            found = by_token(self._settings.cvat, self._token)
+            # Nobody waits for this: a server that is away is asked longer than for a page.
+            client = Client.of(found.client.server, found.client.headers)
+            self._own = Person(found.id, found.name, client)
+        return self._own
+
+    def concerns(self, delivery: Delivery) -> bool:
+        """Whether an event may lead to something; CVAT is not asked."""
+        hooks, job = self._hooks, delivery.job
+        if delivery.request is not None or delivery.event == "create:task":
+            return hooks.links and _new_task(delivery) is not None
+        if delivery.event == "create:comment" and delivery.comment is not None:
+            return hooks.comments and "/run" in delivery.comment.message
+        return delivery.event == "update:job" and job is not None and bool(self._rules(delivery))
+
+    def handle(self, delivery: Delivery) -> None:
+        """Do what an event asks for.
+
+        Raises BusyError where a run is at work on the task and the event has to wait for it,
+        ServerError where CVAT is away, other errors where it asks for what cannot be done.
+        """
+        if delivery.sender is not None and delivery.sender.id == self.own.id:
+            return
+        if (task := _new_task(delivery)) is not None:
+            self.link(task)
+        elif delivery.comment is not None:
+            self._commanded(delivery.comment.id)
+        else:
+            for rule in self._rules(delivery):
+                self._reached(delivery, rule)
+
+    def ended(self, run: Run) -> None:
+        """Answer in the thread that asked for a run."""
+        if run.facts.get(THREAD, "").isdecimal():
+            issue = self.own.client.get(f"issues/{run.facts[THREAD]}", _Issue)
+            job = self.own.client.get(f"jobs/{issue.job}", _Job)
+            self._answer(_Thread(issue.id, job), self._told(run))
+
+    def link(self, task: int) -> bool:
+        """Make the companion's page the link of a task that has none; whether it was made."""
+        return set_link(self.own.client, task, self._settings.link(task))
+
+    # A command in a comment.
+
+    def _commanded(self, number: int) -> None:
+        client = self.own.client
+        comment = client.get(f"comments/{number}", _Comment)
+        issue = client.get(f"issues/{comment.issue}", _Issue)
+        thread = _Thread(issue.id, client.get(f"jobs/{issue.job}", _Job))
+        try:
+            self._start(comment, thread)
+        except ServerError:
+            raise
+        except QuorateError as error:
+            self._answer(thread, f"{error.message} {error.hint or ''}".strip())
+
+    def _start(self, comment: _Comment, thread: _Thread) -> None:
+        asked = command(comment.message)
+        if asked is None:
+            return
+        who, job = comment.owner, thread.job
+        if who is None or not may_annotate(self.own.client, who.id, job.id):
+            raise AccessError("You may not change what is drawn in this job, so you may not run.")
+        person = Person(who.id, f"{who.username} (comment)", self.own.client)
+        facts = {THREAD: str(thread.issue)}
+        self._running.start(Order(asked.template, job.task_id, job.id, asked.values, person, facts))
+
+    def _answer(self, thread: _Thread, message: str) -> None:
+        self.own.client.send(
+            "POST",
+            "comments",
+            {"issue": thread.issue, "message": short(message, 900)},
+            msgspec.Raw,
+            **self.own.client.within(thread.job.organization),
+        )
+
+    def _told(self, run: Run) -> str:
+        done, words = run.result, []
+        if run.error:
+            words.append(f"{run.title}: {run.error} {run.hint}".strip())
+        elif run.state == "done" and done is not None:
+            counts = ((done.created, "created"), (done.there, "there already"),
+                      (done.removed, "of earlier runs removed"))  # fmt: skip
+            told = ", ".join(f"{number:,} {what}" for number, what in counts if number)
+            words.append(f"{run.title}: boxes: {told or 'none'}.")
+        else:
+            words.append(f"{run.title}: {run.state}.")
+        if self._settings.url is not None:
+            words.append(f"{self._settings.url}/runs/{run.id}")
+        return " ".join(words)
+
+    # A job that reaches a stage.
+
+    def _rules(self, delivery: Delivery) -> list[StageRule]:
+        """The rules that a job fits now and did not fit before."""
+        job = delivery.job
+        if job is None or delivery.event != "update:job" or job.type != "annotation":
+            return []
+        was = {name: delivery.before_update.get(name, getattr(job, name))
+               for name in ("stage", "state")}  # fmt: skip
+        return [
+            rule
+            for rule in self._hooks.rules
+            if rule.project in (None, job.project_id)
+            and _fits(rule.when, job.stage, job.state)
+            and not _fits(rule.when, was["stage"], was["state"])
+        ]
+
+    def _reached(self, delivery: Delivery, rule: StageRule) -> None:
+        assert delivery.job is not None, "rules are of jobs"
+        own = self.own
+        job = own.client.get(f"jobs/{delivery.job.id}", _Job)
+        if not _fits(rule.when, job.stage, job.state):
+            LOG.info("job %d has moved on before '%s' could begin", job.id, rule.run)
+            return
+        person = Person(own.id, f"{own.name} (rule)", own.client)
+        self._running.start(Order(rule.run, job.task_id, job.id, rule.values, person))
+
+
+def _new_task(delivery: Delivery) -> int | None:
+    """The task that an event tells of as new."""
+    if delivery.event == "create:task" and delivery.task is not None:
+        return delivery.task.id
+    request = delivery.request
+    if request is not None and request.operation.type == "create:task":
+        return request.operation.task_id if request.status == "finished" else None
+    return None
+
+
+def _fits(when: When, stage: object, state: object) -> bool:
+    return when.stage in (None, stage) and when.state in (None, state)
+
+
+def set_link(client: Client, task: int, link: str) -> bool:
+    """Make a page the link of a task, where it has none; whether it was made.
+
+    In CVAT it is the task's 'issue tracker', which its menu opens.
+    """
+    if client.get(f"tasks/{task}", _Task).bug_tracker:
+        return False
+    client.send("PATCH", f"tasks/{task}", {"bug_tracker": link}, msgspec.Raw)
+    return True
