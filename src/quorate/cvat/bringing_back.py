@@ -15,7 +15,7 @@ from quorate.argo.runs.runs import left, place
 from quorate.argo.runs.submit import OUT
 from quorate.cvat.client import Client
 from quorate.cvat.issues import open_issues
-from quorate.cvat.journal import Journal, begun, lock
+from quorate.cvat.journal import begun, lock
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.shapes import TYPES, Shape, by_frame, shapes
 from quorate.cvat.task import Frame, Task
@@ -70,7 +70,7 @@ def bring_back(
     kept, frames, more = _matched(found, task)
     ensemble, name = run_of(workflow)
     with lock(client.server, task.id):
-        journal = begun(Journal(name, ensemble, client.server, task.id))
+        journal = begun(name, ensemble, client.server, task.id)
         wanted = by_frame(shapes(kept, found.labels, task.labels, frames, run=name))
         objects: list[list[Shape]] = []
         if tracks:
