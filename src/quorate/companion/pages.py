@@ -70,12 +70,7 @@ def task(
 ) -> str:
     """What can be started on a task or job, and what was."""
     at_work = next((run for run in runs if run.at_work), None)
-    cards = "".join(
-        f'<li><a href="{path(seen)}/start/{quote(one.name, safe="")}"><b>{text(one.title)}</b>'
-        f"<span>{text(one.description)}</span></a>"
-        f"{alarm('This cannot be started.', one.wrong) if one.wrong else ''}</li>"
-        for one in templates
-    )
+    cards = "".join(_card(seen, one) for one in templates)
     parts = [about(around, seen)]
     if why_not is not None:
         hint = "ask its owner, or sign in with a token that is not for reading only"
@@ -98,6 +93,18 @@ def task(
     if total > len(runs):
         parts.append(f'<p><a href="/tasks/{seen.task}/history">All {counted(total, "run")}</a></p>')
     return around.page(seen.name or f"Task {seen.task}", "".join(parts))
+
+
+def _card(seen: Seen, one: Template) -> str:
+    if one.wrong:
+        return (
+            f'<li class="off"><b>{text(one.title)}</b> <span>cannot be started; whoever wrote it '
+            f"should know: {text(one.wrong)}</span></li>"
+        )
+    return (
+        f'<li><a href="{path(seen)}/start/{quote(one.name, safe="")}"><b>{text(one.title)}</b>'
+        f"<span>{text(one.description)}</span></a></li>"
+    )
 
 
 def jobs(around: Around, task: int, mine: Sequence[Seen]) -> str:

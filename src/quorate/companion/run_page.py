@@ -12,7 +12,10 @@ from quorate.companion.store import LOOK, Run, Step
 from quorate.report.markup import count, duration, name, short, text
 
 PARTS = {
+    "export": "CVAT exports the task",
+    "fetch MB": "Fetch what it exported",
     "download": "Get the pictures",
+    "upload": "Hand the pictures over",
     "prepare": "Look at the pictures",
     "detect": "Find objects",
     "publish": "Put the boxes into the task",
@@ -59,16 +62,18 @@ def live(around: Around, one: Run, lines: Sequence[tuple[float, str]], *, now: f
         parts.append(alarm(one.error, one.hint))
     if one.result is not None and not one.at_work:
         parts.append(_result(around, one))
-    if one.steps:
-        parts.append(f'<ol class="steps">{"".join(map(_step, one.steps))}</ol>')
+    steps = "".join(_step(step, at_work=one.at_work) for step in one.steps)
+    if steps:
+        parts.append(f'<ol class="steps">{steps}</ol>')
     log = "".join(f"<li><time>{_clock(at)}</time> {text(said)}</li>" for at, said in lines)
     if log:
-        parts.append(f'<details open class="log"><summary>Log</summary><ol>{log}</ol></details>')
+        shown = "" if one.state in ("done", "undone") else " open"
+        parts.append(f'<details{shown} class="log"><summary>Log</summary><ol>{log}</ol></details>')
     return "".join(parts)
 
 
-def _step(step: Step) -> str:
-    known = text(PARTS.get(step.name, step.name))
+def _step(step: Step, *, at_work: bool) -> str:
+    known = text(step.name if step.key else PARTS.get(step.name, step.name))
     bar = ""
     if step.total > 1:
         bar = (
@@ -77,7 +82,8 @@ def _step(step: Step) -> str:
             f"<span>{count(step.done)} of {count(step.total)}</span>"
         )
     said = f'<span class="said">{text(step.message)}</span>' if step.message else ""
-    word = {"done": "done", "working": "at work", "failed": "failed"}.get(step.state, "waits")
+    waits = "waits" if at_work else "not begun"
+    word = {"done": "done", "working": "at work", "failed": "failed"}.get(step.state, waits)
     return (
         f'<li class="{step.state} d{min(step.depth, 4)}"><span class="what"><b>{known}</b> '
         f'<span class="word">{word}</span></span>{bar}{said}</li>'

@@ -170,7 +170,8 @@ class Running:
         self._runner(run)
         self._allowed(who, run.target)
         run.doing = doing
-        run.state, run.error, run.hint, run.ended, run.steps = "waiting", "", "", None, []
+        run.state, run.error, run.hint, run.steps = "waiting", "", "", []
+        run.began = run.ended = None
         self.store.claim(run, who.client.headers)
         self._go(run, who.client)
 
@@ -185,7 +186,7 @@ class Running:
         run, runner = work.run, self.runners[work.run.runner]
         try:
             work.check()
-            run.state, run.began = "working", time.time()
+            run.state, run.began = "working", run.began or time.time()
             self.store.save(run)
             if run.doing == "undo":
                 done = undo(run.facts[NAME], task=run.task, job=run.job, client=work.client)

@@ -124,6 +124,9 @@ class There:
             replace=run.values.get(REPLACE) == YES,
             progress=work.progress,
         )
+        for note in published.notes:
+            work.say(note)
+        published.notes = [note for note in published.notes if not note.startswith("s3://")]
         run.result = result(published)
 
     def _try_again(self, work: Work, cluster: Cluster) -> None:
