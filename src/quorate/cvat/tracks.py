@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from quorate.cvat.shapes import DECIMALS, Shape, Value, digest, run_specs
+from quorate.cvat.shapes import DECIMALS, Shape, Specs, Value, digest, marks
 from quorate.cvat.task import Job, Label
 from quorate.cvat.tracking import objects
 
@@ -25,6 +25,7 @@ class Keyframe(msgspec.Struct, kw_only=True, omit_defaults=True):
     outside: bool = False
     occluded: bool = False
     rotation: float = 0.0
+    z_order: int = 0
     attributes: list[Value] = []
 
 
@@ -42,6 +43,7 @@ class Track(msgspec.Struct, kw_only=True, omit_defaults=True):
     label_id: int
     shapes: list[Keyframe] = []
     source: str = "manual"
+    group: int | None = None
     attributes: list[Value] = []
     id: int | None = None
 
@@ -67,6 +69,14 @@ class Track(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Frame, attribute and value of all attributes; -1 for those of the whole track."""
         return [(-1, v.spec_id, v.value) for v in self.attributes] + [
             (one.frame, v.spec_id, v.value) for one in self.shapes for v in one.attributes
+        ]
+
+    @property
+    def marks(self) -> list[tuple[object, ...]]:
+        """What else people set on it or its keyframes, where they did."""
+        own = marks(-1, False, 0, self.group)
+        return own + [
+            m for one in self.shapes for m in marks(one.frame, one.occluded, one.z_order, 0)
         ]
 
 
@@ -113,14 +123,15 @@ def track_of(boxes: Sequence[Shape], job: Job, labels: Sequence[Label], run: str
         if box.frame + 1 < end:
             keyframes.append(msgspec.structs.replace(one, frame=box.frame + 1, outside=True))
     surest = max(boxes, key=lambda box: box.score or 0.0)
-    specs = run_specs([label]) - changing
+    specs = Specs.of([label])
+    telling = specs.run - changing
     track = Track(
         frame=own[0].frame,
         label_id=label.id,
         shapes=keyframes,
         source="auto",
-        attributes=[v for v in surest.attributes if v.spec_id not in changing | specs],
+        attributes=[v for v in surest.attributes if v.spec_id not in changing | telling],
     )
     made = f"{run}/{digest(track, specs)}"
-    track.attributes = [*track.attributes, *(Value(spec, made) for spec in specs)]
+    track.attributes = [*track.attributes, *(Value(spec, made) for spec in telling)]
     return track
