@@ -253,8 +253,10 @@ class Client:
             yield answer
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
+            inner = error.args[-1] if error.args else error  # urllib3 wraps the reason in a tuple
+            told = inner if isinstance(inner, OSError | urllib3.exceptions.HTTPError) else error
             raise Busy(
-                short(str(error)).rpartition("] ")[2].lower() or "it did not answer"
+                short(str(told)).rpartition("] ")[2].lower() or "it did not answer"
             ) from None
 
     def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:

@@ -19,6 +19,7 @@ from quorate.cvat.pictures import check_labels
 from quorate.cvat.publishing import Published
 from quorate.cvat.run import with_labels
 from quorate.cvat.task import Place, Task, tasks
+from quorate.cvat.tracks import check_video
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from quorate.progress import Progress, silent
@@ -61,6 +62,7 @@ def submit(
     client: Client | None = None,
     frames: str | None = None,
     add_labels: bool = False,
+    tracks: bool = False,
     progress: Progress = silent,
 ) -> list[Submitted]:
     """Start a run on a cluster for a task, a job, or each task of a project; one run a task.
@@ -72,6 +74,7 @@ def submit(
         client: default: of the place's address and the environment, see `Client.connect`.
         frames: ranges such as '0-99,150' of a task's frames, as the API numbers them.
         add_labels: as for `annotate`; with an ensemble alone.
+        tracks: as for `annotate`, when the boxes come back.
         progress: told how far the pictures' way is.
 
     Raises:
@@ -89,6 +92,8 @@ def submit(
             task = with_labels(client, task, ensemble, place) if add_labels else task
             check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
         task = task.only(frames)
+        if tracks:
+            check_video(task)
         known = dag.parameters_of(template)
         handed = None
         if DATA in known:
@@ -106,6 +111,7 @@ def submit(
             f"job:{place.id}" if place.what == "job" else f"task:{task.id}",
             frames,
             handed and handed.location,
+            tracks,
         )
         runs.append(
             dag.start(
@@ -192,6 +198,7 @@ def import_run(
         workflow,
         bucket=dag.bucket_in(origin) or os.environ.get("QUORATE_BUCKET"),
         replace=replace,
+        tracks=origin.tracks,
         progress=progress,
     )
     return client, task, published

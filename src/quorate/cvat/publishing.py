@@ -102,7 +102,7 @@ def publish(
             job,
             task.labels,
             known,
-            lambda run: run != journal.run and ensemble_of(run) == journal.ensemble,
+            lambda run: journal.run == run or ensemble_of(run) == journal.ensemble,
         )
         keys, wanted = {one.key for one in there}, {one.key for one in here}
         missing = [one for one in here if one.key not in keys]
@@ -111,7 +111,8 @@ def publish(
         counts.touched += touched
         counts.created += count(missing)
         counts.there += count(here) - count(missing)
-        for created in create(client, job, kind, missing, journal, task.labels):
+        own = all_of.of(kind)
+        for created in create(client, job, kind, missing, journal, task.labels, there=own):
             progress(done + created, total)
         if replace:
             delete(client, job, kind, old)
@@ -122,11 +123,11 @@ def publish(
 
     for job in task.jobs:
         own = [n for n in range(job.start_frame, job.stop_frame + 1) if n in frames]
-        there = drawn(client, job)
+        all_of = drawn(client, job)
         shapes = [shape for number in own for shape in wanted.get(number, ())]
-        settle("shapes", job, shapes, [shape for shape in there.shapes if shape.frame in frames])
+        settle("shapes", job, shapes, [shape for shape in all_of.shapes if shape.frame in frames])
         parts = [track_of(boxes, job, task.labels, journal.run) for boxes in tracks]
-        settle("tracks", job, [one for one in parts if one], _within(there.tracks, frames))
+        settle("tracks", job, [one for one in parts if one], _within(all_of.tracks, frames))
         seen |= {*own}
         progress(done, total)
     progress(total, total)

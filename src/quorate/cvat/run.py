@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 from quorate.annotations import Annotations
 from quorate.cvat.client import Client
 from quorate.cvat.issues import open_issues, remove_issues
-from quorate.cvat.journal import Journal, begun, ensemble_of, find, forget, lock, run_name
+from quorate.cvat.journal import Journal, begun, ended, ensemble_of, find, forget, lock
 from quorate.cvat.pictures import check_labels, download
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
 from quorate.cvat.task import Job, Place, Task, jobs_of, labels_of, tasks
-from quorate.cvat.tracks import joined
+from quorate.cvat.tracks import check_video, joined, told
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import AccessError, InputError
+from quorate.errors import AccessError, InputError, QuorateError
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.steps import Summary, Work
@@ -76,7 +76,8 @@ def annotate(
         tracks: whether boxes of a video are joined to tracks; needs the extra `tracks`.
         workers: threads; default: one for each processor.
         name: of the run, as `journal.run_name` makes one; the same again goes on with a run, so
-            that it is undone as one. Default: a new one.
+            that it is undone as one. Default: that of the last run, where it did not come to its
+            end, else a new one.
         progress: told how far it is.
 
     Raises:
@@ -94,17 +95,13 @@ def annotate(
             task = with_labels(client, task, ensemble, place)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
         task = task.only(frames)
-        if tracks and not task.video:
-            raise InputError(
-                f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
-                hint="leave --tracks away: each picture then has its own boxes",
-            )
+        if tracks:
+            check_video(task)
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
-            run = name or run_name(ensemble.name)
-            how = _How(run, replace, review or Rule.of(ensemble), tracks, workers)
+            how = _How(name, replace, review or Rule.of(ensemble), tracks, workers)
             done.append(_annotate(client, task, ensemble, folder, how, progress))
     return done
 
@@ -112,7 +109,7 @@ def annotate(
 class _How(NamedTuple):
     """What `annotate` was asked for."""
 
-    run: str
+    run: str | None
     replace: bool
     review: Rule | None
     tracks: bool
@@ -135,32 +132,41 @@ def _annotate(
     )
     summary = ensemble.run(pictures.folder, folder, workers=how.workers, progress=progress)
     kept, results = decided(ensemble, Work(folder / "work"))
-    journal = begun(Journal(how.run, ensemble.name, client.server, task.id))
+    journal = begun(how.run, ensemble.name, client.server, task.id)
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
     found = by_frame(shapes(kept, results.labels, task.labels, frames, run=journal.run))
     tracks: list[list[Shape]] = []
     if how.tracks:
         found, tracks = joined(found, [frame.number for frame in task.frames])
-    published = publish(
-        client,
-        task,
-        found,
-        journal,
-        tracks=tracks,
-        replace=how.replace,
-        progress=lambda done, total: progress("publish", done, total),
-    )
-    if how.review:
-        doubtful = {frames[d.image.id]: d for d in doubts(results, ensemble, how.review)}
-        published.issues = open_issues(client, task, doubtful, journal.run, replace=how.replace)
+    try:
+        published = publish(
+            client,
+            task,
+            found,
+            journal,
+            tracks=tracks,
+            replace=how.replace,
+            progress=lambda done, total: progress("publish", done, total),
+        )
+        if how.review:
+            doubtful = {frames[d.image.id]: d for d in doubts(results, ensemble, how.review)}
+            published.issues = open_issues(client, task, doubtful, journal.run, replace=how.replace)
+    except QuorateError as error:
+        if journal.made or journal.tracks or journal.sent:
+            error.hint = "; ".join(filter(None, (error.hint, _half(journal))))
+        raise
+    ended(journal)
     published.notes += task.notes
     if how.tracks:
-        boxes, single = sum(map(len, tracks)), sum(map(len, found.values()))
-        published.notes.append(
-            f"task {task.id}: {boxes:,} boxes are joined to {len(tracks):,} tracks; {single:,} "
-            "join with no other, or have a mask, and stay by themselves."
-        )
+        published.notes.append(told(task.id, found, tracks))
     return Annotated(task.id, published, summary)
+
+
+def _half(journal: Journal) -> str:
+    return (
+        "a part of the boxes is in the task: the same command again adds the rest, `quorate cvat "
+        f"undo {journal.run} --server {journal.server}` takes them back"
+    )
 
 
 def decided(ensemble: EnsembleSpec, work: Work) -> tuple[Annotations, Results]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -51,6 +51,8 @@ class Shape(msgspec.Struct, kw_only=True, omit_defaults=True):
     source: str = "manual"
     rotation: float = 0.0
     occluded: bool = False
+    z_order: int = 0
+    group: int | None = None
     attributes: list[Value] = []
     id: int | None = None
     score: float | None = None
@@ -65,6 +67,11 @@ class Shape(msgspec.Struct, kw_only=True, omit_defaults=True):
     def values(self) -> list[tuple[int, int, str]]:
         """-1, attribute and value of each attribute."""
         return [(-1, v.spec_id, v.value) for v in self.attributes]
+
+    @property
+    def marks(self) -> list[tuple[object, ...]]:
+        """What else people set on it, where they did."""
+        return marks(-1, self.occluded, self.z_order, self.group)
 
 
 class Key(NamedTuple):
@@ -91,6 +98,31 @@ class Made(Protocol):
     def values(self) -> list[tuple[int, int, str]]:
         """What its attributes say: frame or -1, attribute, value."""
 
+    @property
+    def marks(self) -> list[tuple[object, ...]]:
+        """What people set on it beside place, label and attributes."""
+
+
+class Specs(NamedTuple):
+    """What labels declare of attributes: the ids of those called 'run', and each one's default."""
+
+    run: frozenset[int]
+    defaults: Mapping[int, str]
+
+    @classmethod
+    def of(cls, labels: Iterable[Label]) -> Self:
+        """Those of labels."""
+        known = [spec for label in labels for spec in label.attributes]
+        return cls(
+            frozenset(s.id for s in known if s.name == RUN and s.input_type == "text"),
+            {spec.id: spec.default_value for spec in known},
+        )
+
+
+def marks(frame: int, occluded: bool, z_order: int, group: int | None) -> list[tuple[object, ...]]:
+    """What is set of these, with the frame; empty where nothing is."""
+    return [(frame, occluded, z_order, group or 0)] if occluded or z_order or group else []
+
 
 def shapes(
     annotations: Annotations,
@@ -116,7 +148,7 @@ def shapes(
     Raises:
         LabelError: a word that is no label of the task, or a label that takes no such shape.
     """
-    by_name = {label.name: (label, run_specs([label])) for label in labels}
+    by_name = {label.name: (label, Specs.of([label])) for label in labels}
     texts = values_of(annotations)
     scores = annotations.numbers("score").tolist()
     turned, hidden = annotations.rotation.tolist(), annotations.occluded.tolist()
@@ -149,7 +181,7 @@ def shapes(
             if text is None or (spec.input_type == "select" and text not in spec.values):
                 # CVAT gives what lacks its default in each answer, and the digest must hold then.
                 text = spec.default_value
-            if spec.id not in specs:
+            if spec.id not in specs.run:
                 values.append(Value(spec.id, text))
         for points in points_of(annotations, row):
             shape = Shape(
@@ -163,33 +195,32 @@ def shapes(
                 occluded=hidden[row],
                 score=None if scores[row] != scores[row] else round(scores[row], 4),
             )
-            if specs:
+            if specs.run:
                 made = f"{run}/{digest(shape, specs)}"
-                shape.attributes = [*values, *(Value(spec, made) for spec in specs)]
+                shape.attributes = [*values, *(Value(spec, made) for spec in specs.run)]
             found.append(shape)
     return found
 
 
-def run_specs(labels: Iterable[Label]) -> set[int]:
-    """The ids of the attributes 'run' of labels."""
-    return {
-        spec.id
-        for label in labels
-        for spec in label.attributes
-        if spec.name == RUN and spec.input_type == "text"
-    }
+def digest(made: Made, specs: Specs) -> str:
+    """A short digest of all that a shape or a track is, but for its attributes 'run'.
+
+    Values that are an attribute's default do not count: CVAT gives them to whatever lacks one, also
+    where the label has got the attribute since.
+    """
+    values = sorted(
+        (frame, spec, value)
+        for frame, spec, value in made.values
+        if spec not in specs.run and value != specs.defaults.get(spec)
+    )
+    told = (made.key, values, *([made.marks] if made.marks else []))
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
-def digest(made: Made, specs: set[int]) -> str:
-    """A short digest of all that a shape or a track is, but for its attributes `specs`."""
-    values = sorted(value for value in made.values if value[1] not in specs)
-    return hashlib.sha256(repr((made.key, values)).encode()).hexdigest()[:12]
-
-
-def maker(made: Made, specs: set[int]) -> tuple[str, str] | None:
+def maker(made: Made, specs: Specs) -> tuple[str, str] | None:
     """The run that made it and the digest that it then had, as its attribute 'run' says."""
     for value in made.attributes:
-        if value.spec_id in specs and (match := _MADE.fullmatch(value.value)):
+        if value.spec_id in specs.run and (match := _MADE.fullmatch(value.value)):
             return match[1], match[2]
     return None
 

@@ -93,7 +93,7 @@ class Job(msgspec.Struct, frozen=True):
     project_id: int | None = None
     organization: int | None = None
     dimension: str = "2d"
-    task_name: str = ""
+    task_name: str | None = None
     mode: str = ""
     media_type: str = ""
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from quorate.cvat.shapes import DECIMALS, Shape, Value, digest, run_specs
-from quorate.cvat.task import Job, Label
+from quorate.cvat.shapes import DECIMALS, Shape, Specs, Value, digest, marks
+from quorate.cvat.task import Job, Label, Task
 from quorate.cvat.tracking import objects
+from quorate.errors import InputError
 
 
 class Keyframe(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -25,6 +26,7 @@ class Keyframe(msgspec.Struct, kw_only=True, omit_defaults=True):
     outside: bool = False
     occluded: bool = False
     rotation: float = 0.0
+    z_order: int = 0
     attributes: list[Value] = []
 
 
@@ -42,6 +44,7 @@ class Track(msgspec.Struct, kw_only=True, omit_defaults=True):
     label_id: int
     shapes: list[Keyframe] = []
     source: str = "manual"
+    group: int | None = None
     attributes: list[Value] = []
     id: int | None = None
 
@@ -69,6 +72,14 @@ class Track(msgspec.Struct, kw_only=True, omit_defaults=True):
             (one.frame, v.spec_id, v.value) for one in self.shapes for v in one.attributes
         ]
 
+    @property
+    def marks(self) -> list[tuple[object, ...]]:
+        """What else people set on it or its keyframes, where they did."""
+        own = marks(-1, False, 0, self.group)
+        return own + [
+            m for one in self.shapes for m in marks(one.frame, one.occluded, one.z_order, 0)
+        ]
+
 
 class Joined(NamedTuple):
     """What became of boxes: the shapes that stay by themselves, and the boxes of each track."""
@@ -86,6 +97,26 @@ def joined(shapes: Mapping[int, Sequence[Shape]], frames: Iterable[int]) -> Join
         for frame, own in shapes.items()
     }
     return Joined(single, [[shapes[frame][n] for frame, n in places] for places in found])
+
+
+def told(
+    task: int, single: Mapping[int, Sequence[Shape]], tracks: Sequence[Sequence[Shape]]
+) -> str:
+    """How many boxes were joined, in a sentence."""
+    boxes, alone = sum(map(len, tracks)), sum(map(len, single.values()))
+    return (
+        f"task {task}: {boxes:,} boxes are joined to {len(tracks):,} tracks; {alone:,} "
+        "join with no other, or have a mask, and stay by themselves."
+    )
+
+
+def check_video(task: Task) -> None:
+    """InputError for a task of pictures, of which no tracks can be made."""
+    if not task.video:
+        raise InputError(
+            f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
+            hint="leave --tracks away: each picture then has its own boxes",
+        )
 
 
 def track_of(boxes: Sequence[Shape], job: Job, labels: Sequence[Label], run: str) -> Track | None:
@@ -113,14 +144,15 @@ def track_of(boxes: Sequence[Shape], job: Job, labels: Sequence[Label], run: str
         if box.frame + 1 < end:
             keyframes.append(msgspec.structs.replace(one, frame=box.frame + 1, outside=True))
     surest = max(boxes, key=lambda box: box.score or 0.0)
-    specs = run_specs([label]) - changing
+    specs = Specs.of([label])
+    telling = specs.run - changing
     track = Track(
         frame=own[0].frame,
         label_id=label.id,
         shapes=keyframes,
         source="auto",
-        attributes=[v for v in surest.attributes if v.spec_id not in changing | specs],
+        attributes=[v for v in surest.attributes if v.spec_id not in changing | telling],
     )
     made = f"{run}/{digest(track, specs)}"
-    track.attributes = [*track.attributes, *(Value(spec, made) for spec in specs)]
+    track.attributes = [*track.attributes, *(Value(spec, made) for spec in telling)]
     return track

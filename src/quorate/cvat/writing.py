@@ -12,8 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from quorate.cvat.client import Client, once
-from quorate.cvat.journal import Journal, Kind, add
-from quorate.cvat.shapes import Made, Shape, digest, maker, run_specs
+from quorate.cvat.journal import Journal, Kind, Line, Sent, add
+from quorate.cvat.shapes import Made, Shape, Specs, digest, maker
 from quorate.cvat.task import Job, Label
 from quorate.cvat.tracks import Track
 from quorate.errors import InputError
@@ -57,13 +57,14 @@ def made_by(
         known: journals of runs.
         meant: whether a run of this name is asked for.
     """
-    specs = run_specs(labels)
+    specs = Specs.of(labels)
     by_id = {
         number: (one.run, form) for one in known for number, form in one.of(kind, job.id).items()
     }
+    sent = [(one.run, asked) for one in known if (asked := one.asked(kind, job.id))]
     ours, touched = [], 0
     for thing in things:
-        made = maker(thing, specs) or by_id.get(thing.id or 0)
+        made = maker(thing, specs) or by_id.get(thing.id or 0) or _arrived(thing, sent, specs)
         if made is None or not meant(made[0]):
             continue
         if digest(thing, specs) == made[1]:
@@ -73,6 +74,15 @@ def made_by(
     return ours, touched
 
 
+def _arrived(thing: Made, sent: Iterable[tuple[str, Sent]], specs: Specs) -> tuple[str, str] | None:
+    """The run that asked for it, and its digest, where the run was ended before the answer."""
+    form = digest(thing, specs)
+    return next(
+        ((run, form) for run, one in sent if (thing.id or 0) > one.after and form in one.digests),
+        None,
+    )
+
+
 def create(
     client: Client,
     job: Job,
@@ -80,10 +90,24 @@ def create(
     things: Sequence[Made],
     journal: Journal,
     labels: Sequence[Label],
+    *,
+    there: Sequence[Made],
 ) -> Iterator[int]:
-    """Create shapes or tracks; gives how many are done, from request to request."""
+    """Create shapes or tracks; gives how many are done, from request to request.
+
+    What is asked for is in the journal first: a run that is killed can be undone whole. `there` is
+    all of the kind that the job has.
+    """
     done = 0
+    specs = Specs.of(labels)
+    if asked := journal.asked(kind, job.id):
+        sent = [(journal.run, asked)]
+        came = [(one.id, found[1]) for one in there if (found := _arrived(one, sent, specs))]
+        add(journal, Line(kind, job.id, made={number: form for number, form in came if number}))
+    after = max((one.id or 0 for one in there), default=0)
     for part in _parts(things):
+        asked = Sent(after, frozenset(digest(thing, specs) for thing in part))
+        add(journal, Line(kind, job.id, sent=asked))
         _create(client, job, kind, part, journal, labels)
         done += len(part)
         yield done
@@ -97,11 +121,11 @@ def _create(
     journal: Journal,
     labels: Sequence[Label],
 ) -> None:
-    specs = run_specs(labels)
+    specs = Specs.of(labels)
 
     def write(made: Iterable[Made]) -> None:
         ids = {thing.id: digest(thing, specs) for thing in made if thing.id is not None}
-        add(journal, kind, job.id, ids)
+        add(journal, Line(kind, job.id, made=ids))
 
     def send() -> None:
         body = _body(kind, missing)

@@ -1,0 +1,116 @@
+"""A publish that ends half-way: killed, or without its answer; what is there can be taken back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from quorate.cvat import Client, annotate, undo, writing
+from quorate.errors import ServerError
+from tests.cvat.server import TOKEN, Cvat, serving
+from tests.cvat.servers import ROOT
+from tests.cvat.test_run import LABELS, TELLING, boxes, ensemble
+from tests.spots import pool
+from tests.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
+
+
+@pytest.fixture
+def cvat():
+    with serving(Cvat()) as server:
+        yield server
+
+
+@pytest.fixture
+def client(cvat):
+    return Client.connect(cvat.url, access_token=TOKEN)
+
+
+@pytest.fixture(params=[LABELS, TELLING], ids=["journal", "attribute"])
+def half(request, cvat, client, tmp_path, monkeypatch):
+    """A task in which the first request of a run arrived, and its answer did not; the error."""
+    files = sorted(pool(tmp_path / "pool", 6).rglob("*.png"))
+    task = cvat.add_task(files, request.param)
+    with monkeypatch.context() as now:
+        now.setattr(writing, "AT_ONCE", 4)
+        now.setattr("quorate.cvat.client.TRIES", 0)
+        cvat.lose_answers = 1
+        with pytest.raises(ServerError) as told:
+            annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+    assert len(cvat.drawn(task)) == 4
+    return task, told.value
+
+
+def name(error):
+    return error.hint.partition("undo ")[2].split()[0]
+
+
+def test_what_arrived_is_undone(cvat, client, half):
+    task, error = half
+    assert undo(name(error), client=client).removed == 4
+    assert cvat.drawn(task) == []
+
+
+def test_the_same_command_again_goes_on_with_the_run(cvat, client, half, tmp_path):
+    task, error = half
+    mine = cvat.draw(task, frame=1, label_id=min(cvat.labels), points=[1.0, 2.0, 3.0, 4.0])
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+    assert done.published.run == name(error)
+    drawn = boxes(cvat.drawn(task))
+    assert len(drawn) == len(set(drawn)) == 4 + done.published.created + 1
+    (third,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+    assert third.published.run != done.published.run
+    assert undo(done.published.run, client=client).removed == len(drawn) - 1
+    assert cvat.drawn(task) == [mine]
+
+
+def test_replace_takes_what_the_half_run_left(cvat, client, half, tmp_path):
+    task, _ = half
+    (done,) = annotate(str(task), ensemble(3.0), client=client, out=tmp_path / "out", replace=True)
+    assert done.published.removed == 4
+    assert len(cvat.drawn(task)) == done.published.created
+
+
+KILLED = """
+import sys
+from quorate.cvat import Client, annotate, writing
+from tests.cvat.test_run import ensemble
+writing.AT_ONCE = 2
+url, task, out = sys.argv[1:]
+annotate(task, ensemble(), client=Client.connect(url), out=out)
+"""
+
+
+def test_a_killed_run_is_undone_whole(cvat, client, tmp_path, monkeypatch):
+    files = sorted(pool(tmp_path / "pool", 6).rglob("*.png"))
+    task = cvat.add_task(files, LABELS)
+    answer = cvat.answer
+
+    def slowly(method, path, query, body):
+        said = answer(method, path, query, body)
+        if method == "PATCH" and len(cvat.drawn(task)) >= 4:
+            until(lambda: process.poll() is not None)  # carried out, and never answered
+        return said
+
+    cvat.answer = slowly
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, cvat.url, str(task), str(tmp_path / "out")],
+        env=os.environ | {"CVAT_ACCESS_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)},
+    )
+    until(lambda: len(cvat.drawn(task)) >= 4)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    cvat.answer = answer
+    assert len(cvat.drawn(task)) == 4
+    (journal,) = (tmp_path / "state").rglob("spots-*.json")
+    assert undo(journal.stem, client=client).removed == 4
+    assert cvat.drawn(task) == []
