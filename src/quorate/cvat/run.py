@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from quorate.annotations import Annotations
 from quorate.cvat.client import Client
 from quorate.cvat.issues import open_issues, remove_issues
 from quorate.cvat.journal import Journal, begun, ended, ensemble_of, find, forget, lock
-from quorate.cvat.pictures import check_labels, download
+from quorate.cvat.pictures import IMAGES, Pictures, check_labels, download
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
@@ -137,6 +137,7 @@ def _annotate(
     kept, results = decided(ensemble, Work(folder / "work"))
     journal = begun(how.run, ensemble.name, client.server, task.id)
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
+    task = _seen(task, pictures, results)
     found = by_frame(shapes(kept, results.labels, task.labels, frames, run=journal.run))
     tracks: list[list[Shape]] = []
     if how.tracks:
@@ -167,6 +168,27 @@ def _annotate(
             "join with no other, or have a mask, and stay by themselves."
         )
     return Annotated(task.id, published, summary)
+
+
+def _seen(task: Task, pictures: Pictures, results: Results) -> Task:
+    """The task with the frames that were looked at: the others keep what is on them.
+
+    A picture that could not be read is thrown away: it is asked for again by the next run.
+    """
+    skipped = {one.file_name for one in results.skipped}
+    seen = {image.name for image in results.images if image.file_name not in skipped}
+    lost = [name for name in pictures.frames if name not in seen]
+    for name in lost:
+        (pictures.folder / IMAGES / name).unlink(missing_ok=True)
+    if not lost:
+        return task
+    numbers = {pictures.frames[name].number for name in seen}
+    note = (
+        f"task {task.id}: {len(lost):,} of {len(task.frames):,} frames could not be read and keep "
+        f"what is on them, the first {pictures.frames[lost[0]].number}."
+    )
+    frames = tuple(frame for frame in task.frames if frame.number in numbers)
+    return replace(task, frames=frames, notes=(*task.notes, note))
 
 
 def _half(journal: Journal) -> str:
