@@ -2,7 +2,7 @@ import pytest
 
 from quorate.errors import SpecError
 from quorate.spec import EnsembleSpec, Pool
-from quorate.spec.workflow import seconds
+from quorate.spec.text import seconds
 
 SPEC = """\
 name: street

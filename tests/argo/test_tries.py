@@ -30,7 +30,7 @@ def test_a_pool_says_where_a_pod_goes_and_what_it_gets():
     ]
     resources = found["container"]["resources"]
     assert resources["requests"] == {"cpu": "3500m", "memory": "8Gi", "nvidia.com/gpu": "1"}
-    assert resources["limits"] == {"memory": "8Gi", "nvidia.com/gpu": "1"}
+    assert resources["limits"] == {"cpu": "8", "memory": "8Gi", "nvidia.com/gpu": "1"}
     assert found["container"]["command"][-2:] == ["--workers", "4"]  # not those of the node
     assert found["metadata"]["labels"]["quorate/pool"] == "spot"
 

@@ -12,7 +12,7 @@ import yaml
 
 from quorate import DetectionEnsemble
 from quorate.argo.render import SHIPPED, shipped
-from quorate.argo.rendering.children import BESIDE_SPEC, OF_DETECTOR
+from quorate.argo.rendering.children import shards_per_workflow
 from quorate.spec import WorkflowSettings
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
@@ -45,13 +45,12 @@ def test_a_shipped_template_has_a_page_that_tells_its_parameters(name):
         assert f"`{parameter['name']}`" in page
 
 
-def test_what_a_template_is_reckoned_to_weigh_it_does():
-    """`children.most` reckons with this, since a template cannot be weighed while it is made."""
+def test_how_many_shards_a_workflow_holds_follows_from_its_templates_weight():
     template = yaml.safe_load((WORKFLOWS / "ensemble" / "template.yaml").read_text("utf-8"))
-    spec = next(t for t in template["spec"]["templates"] if t["name"] == "prepare")
-    given = spec["inputs"]["artifacts"][0]["raw"]["data"]
+    entry = next(t for t in template["spec"]["templates"] if t["name"] == "ensemble")
+    (when,) = (t["when"] for t in entry["dag"]["tasks"] if t["name"] == "shards")
     weight = len(json.dumps(template["spec"], separators=(",", ":")))
-    assert weight <= BESIDE_SPEC + 2 * len(given) + 3 * OF_DETECTOR
+    assert int(re.findall("[0-9]+", when)[-1]) == shards_per_workflow(3, weight)
 
 
 def quorate(*arguments):

@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from quorate.errors import AccessError, InputError, SpecError, file_error
 from quorate.spec.base import Location, SpecModel, load_yaml
+from quorate.spec.text import Name
 from quorate.spec.words import patterned
-from quorate.spec.workflow import Name
 from quorate.storage import is_s3
 
 OWN_SECRET, OWN_TOKEN = "QUORATE_WEBHOOK_SECRET", "QUORATE_CVAT_TOKEN"

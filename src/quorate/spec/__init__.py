@@ -1,7 +1,8 @@
 """The ensemble's description: vocabulary, defaults, validation, JSON Schema.
 
 In the order to read: `base` is what all parts share, `ensemble` the whole; `detector`, `fusion`,
-`calibration`, `tta`, `notify` and `workflow` are its parts.
+`calibration`, `tta`, `notify`, `pods` and `workflow` are its parts; `kubernetes` knows the fields
+of pods.
 """
 
 from quorate.spec.base import Location, SpecModel
@@ -31,7 +32,8 @@ from quorate.spec.fusion import (
     with_method,
 )
 from quorate.spec.notify import Email, Notifications, SecretKey, Slack, Webhook, secret_keys
-from quorate.spec.workflow import Git, Images, Pool, Toleration, WorkflowSettings
+from quorate.spec.pods import Pool, Step, Steps, Toleration
+from quorate.spec.workflow import Git, Images, WorkflowSettings
 
 __all__ = [
     "Affirmative",
@@ -59,6 +61,8 @@ __all__ = [
     "Slack",
     "SoftNms",
     "SpecModel",
+    "Step",
+    "Steps",
     "Temperature",
     "TemperatureCalibration",
     "Toleration",

@@ -24,9 +24,9 @@ from quorate.errors import did_you_mean
 from quorate.labels import VOCABULARIES
 from quorate.spec.base import SpecModel
 from quorate.spec.calibration import CalibrationField
+from quorate.spec.text import Duration, Name
 from quorate.spec.tta import Tiles, Views
 from quorate.spec.words import problem
-from quorate.spec.workflow import Duration, Name
 
 if TYPE_CHECKING:
     from quorate.detectors.base import Predictor

@@ -15,8 +15,10 @@ from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
 from quorate.spec.fusion import Consensus, Fusion, FusionField
 from quorate.spec.notify import Notifications, secret_keys
+from quorate.spec.pods import Pool
+from quorate.spec.text import Name
 from quorate.spec.words import patterned, problem
-from quorate.spec.workflow import Name, Pool, WorkflowSettings
+from quorate.spec.workflow import WorkflowSettings
 
 _FOLDER = r"^([^/\\.][^/\\]*(/[^/\\.][^/\\]*)*/?)?$"
 Folder = Annotated[str, patterned(_FOLDER, "a folder such as street/day")]
@@ -126,6 +128,10 @@ class EnsembleSpec(SpecModel):
     def _pools_fit(self) -> Self:
         named: list[tuple[Place, str | None]] = [
             (("workflow", "pool"), self.workflow.pool),
+            *(
+                (("workflow", "steps", step, "pool"), name)
+                for step, name in self.workflow.pools.items()
+            ),
             *((("detectors", i, "pool"), one.pool) for i, one in enumerate(self.detectors)),
             *((("pools", name, "fallback"), pool.fallback) for name, pool in self.pools.items()),
         ]

@@ -1,98 +1,29 @@
-"""Where an ensemble runs on a cluster: its pools of nodes, and what all its workflows share.
+"""What all workflows of an ensemble share on a cluster.
 
 None of it changes a box: the same ensemble gives the same bytes here and there.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from quorate._version import __version__
 from quorate.spec.base import SpecModel
-from quorate.spec.words import patterned, problem
-
-_BUCKET = r"^[a-z0-9][-a-z0-9.]{1,61}[a-z0-9]$"
-_CONFIG_MAP = r"^[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]+)?$"
-# RFC 1123's label: it can name a folder, a task of a DAG and the value of a Kubernetes label.
-_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_LABEL_NAME = rf"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL}$"
-_TIME = r"^([1-9]\d*h(\d+m)?(\d+s)?|[1-9]\d*m(\d+s)?|[1-9]\d*s)$"
-_QUANTITY = r"^(\d*[1-9]\d*(\.\d+)?|0+\.\d*[1-9]\d*)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-
-
-def seconds(duration: str) -> int:
-    """How long `1h30m` is, in seconds."""
-    found = _DURATION.fullmatch(duration)
-    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    return (hours * 60 + minutes) * 60 + rest
-
-
-def _as_yaml_writes_it(value: Any) -> Any:
-    """Kubernetes takes only text here; YAML reads `true` and `2` as other types."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, (int, float)) else value
-
-
-Word = Annotated[str, BeforeValidator(_as_yaml_writes_it)]
-Name = Annotated[str, patterned(_NAME, "at most 63 of a-z, 0-9 and -, the first and the last no -")]
-Bucket = Annotated[str, patterned(_BUCKET, "a bucket's name: a-z, 0-9, - and .")]
-ConfigMap = Annotated[str, patterned(_CONFIG_MAP, "CONFIGMAP or CONFIGMAP/KEY")]
-Duration = Annotated[str, patterned(_TIME, "a duration such as 90s, 10m or 1h30m")]
-Quantity = Annotated[Word, patterned(_QUANTITY, "a quantity such as 500m, 4 or 8Gi")]
-_VALUE = "a label's value: at most 63 of letters, digits, -, _ and ."
-LabelValue = Annotated[Word, patterned(rf"^({_LABEL})?$", _VALUE)]
-_KEY = "a label's name such as gpu or nvidia.com/gpu.present"
-LabelName = Annotated[str, patterned(_LABEL_NAME, _KEY)]
-
-
-class Toleration(SpecModel):
-    """A taint of nodes that pods of a pool put up with, in Kubernetes' own words."""
-
-    key: LabelName | None = None
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: LabelValue | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Toleration:
-        if self.operator == "Exists" and self.value is not None:
-            raise ValueError("with operator Exists a toleration has no value")
-        if self.operator == "Equal" and self.key is None:
-            raise ValueError("a toleration needs a key, or operator Exists")
-        return self
-
-
-class Pool(SpecModel):
-    """A set of nodes that detectors run on."""
-
-    node_selector: dict[LabelName, LabelValue] = Field(
-        default_factory=dict,
-        description="Labels that its nodes bear.",
-        examples=[{"nvidia.com/gpu.present": "true"}],
-    )
-    tolerations: tuple[Toleration, ...] = Field(
-        (),
-        description="Taints that its nodes may have.",
-        examples=[[{"key": "nvidia.com/gpu", "operator": "Exists"}]],
-    )
-    gpus: int = Field(0, ge=0, le=64, description="nvidia.com/gpu of each pod.")
-    cpu: Quantity | None = Field(None, description="Processors of each pod: 4, or 500m.")
-    memory: Quantity | None = Field(None, description="Memory of each pod: 8Gi.")
-    parallelism: int | None = Field(
-        None, ge=1, description="Most shards at once on it, over all workflows of the namespace."
-    )
-    fallback: Name | None = Field(
-        None, description="The pool of the next try, when a pod was evicted or never scheduled."
-    )
-    pending_timeout: Duration | None = Field(
-        None, description="How long a pod may wait for a node: 10m."
-    )
+from quorate.spec.kubernetes import Claim, MainContainer, Pod
+from quorate.spec.pods import Steps
+from quorate.spec.text import (
+    Bucket,
+    ConfigMap,
+    Duration,
+    LabelName,
+    LabelValue,
+    Name,
+    ParameterName,
+    Word,
+)
+from quorate.spec.words import problem
 
 
 class Images(SpecModel):
@@ -124,6 +55,26 @@ class Git(SpecModel):
         if ".." in parts or "" in parts:
             said = "it is relative to the repository and stays inside it"
             raise problem("path", said, ("path",))
+        return self
+
+
+class ParameterField(SpecModel):
+    """A further parameter of the workflow: what its form asks for."""
+
+    value: Word | None = Field(None, description="Its default; without one it must be given.")
+    enum: tuple[Word, ...] = Field((), description="The values to choose from.")
+    description: str = Field("", description="The form's tooltip.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | cls) else {"value": value}
+
+    @model_validator(mode="after")
+    def _is_a_choice(self) -> ParameterField:
+        if self.enum and self.value is not None and self.value not in self.enum:
+            said = f"'{self.value}' is none of {', '.join(self.enum)}"
+            raise problem("value", said, ("value",))
         return self
 
 
@@ -161,6 +112,29 @@ class WorkflowSettings(SpecModel):
     )
     parallelism: int | None = Field(64, ge=1, description="Most pods of one workflow at once.")
     priority: int | None = Field(None, description="Higher goes first, where pools are full.")
+    pod: Pod = Field(
+        default_factory=dict,
+        description="Any field of a Kubernetes pod, for all pods.",
+        examples=[{"priorityClassName": "batch"}],
+    )
+    container: MainContainer = Field(
+        default_factory=dict,
+        description="Any field of a Kubernetes container, for the container of every step.",
+        examples=[{"env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]}],
+    )
+    steps: Steps = Field(
+        Steps(),
+        description="Image, size and pod of single steps.",
+        examples=[{"publish": {"memory": "8Gi"}}],
+    )
+    volume_claim_templates: tuple[Claim, ...] = Field(
+        (), description="Volumes that a run makes for itself, and that go with it."
+    )
+    parameters: dict[ParameterName, ParameterField] = Field(
+        default_factory=dict,
+        description="Further parameters of a run, for `{{workflow.parameters.…}}`.",
+        examples=[{"sys-node-pool": "Standard_NC6"}],
+    )
     restricted: bool = Field(
         True,
         description="Argo's own containers run without rights that they do not need; false for a "
@@ -179,3 +153,18 @@ class WorkflowSettings(SpecModel):
         description="A repository that pods get.",
         examples=[{"repo": "https://git.example/specs.git"}],
     )
+
+    @field_validator("pod")
+    @classmethod
+    def _accounts_stay(cls, pod: dict[str, Any]) -> dict[str, Any]:
+        for key in ("serviceAccountName", "serviceAccount"):
+            if key in pod:
+                said = "write `workflow: {service_account: …}`; fuse and exit have their own"
+                raise problem("account", said, (key,))
+        return pod
+
+    @property
+    def pools(self) -> dict[str, str]:
+        """The pools that single steps name, by step."""
+        steps = {name: getattr(self.steps, name) for name in ("prepare", "fuse", "publish", "exit")}
+        return {name: step.pool for name, step in steps.items() if step.pool}

@@ -27,7 +27,7 @@ from quorate.dataset import Image
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import DetectorError, InputError, QuorateError
 from quorate.spec import Detector
-from quorate.spec.workflow import seconds
+from quorate.spec.text import seconds
 from quorate.steps.container_output import GIVEN, RULES, Left
 from quorate.steps.prefetch import READERS
 from quorate.steps.voter import contents as bytes_of

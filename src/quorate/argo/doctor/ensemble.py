@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quorate.argo.cluster.pools import fitting, nearest, node_groups
 from quorate.argo.cluster.registry import HUB, has, parts
+from quorate.argo.doctor import pods
 from quorate.argo.doctor.finding import (
     GROUP,
     Finding,
@@ -46,6 +47,7 @@ def examine(kube: Kube | None, ensemble: EnsembleSpec) -> Findings:
         return
     if template is not None:
         yield from guarded("template", _dry_run, kube, template)
+        yield from guarded("pods", pods.admitted, kube, template)
     try:
         nodes = kube.rest.items("/api/v1/nodes")
     except QuorateError as error:
@@ -135,7 +137,8 @@ def _to_pull(image: str) -> Finding:
 def _images_of(template: Json) -> set[str]:
     found = set()
     for one in template["spec"]["templates"]:
-        containers = [one.get("container"), *(one.get("initContainers") or ())]
+        containers = [one.get("container")]
+        containers += [*(one.get("initContainers") or ()), *(one.get("sidecars") or ())]
         found |= {part["image"] for part in containers if part and part.get("image")}
     return {image for image in found if "{{" not in image}
 

@@ -25,10 +25,6 @@ from quorate.spec import EnsembleSpec
 SHARDS = "{{inputs.parameters.shards}}"
 AT_ONCE = 4
 """How many children run at the same time: while one ends, others keep the pools busy."""
-BESIDE_SPEC = 15_800
-"""Characters of a template without its spec and its detectors …"""
-OF_DETECTOR = 2_800
-"""… and of each try of a detector."""
 STATUS_BYTES = 1 << 20
 """The largest status that Argo does not compress (its MAX_WORKFLOW_SIZE)."""
 NODE_BYTES = 1700
@@ -39,12 +35,10 @@ TEMPLATES = 2
 """How often a status holds the template: whole as the run began, and part by part."""
 
 
-def most(ensemble: EnsembleSpec, given: str) -> int:
-    """The most shards of one workflow."""
-    number = len(ensemble.detectors)
+def most(ensemble: EnsembleSpec, template_bytes: int) -> int:
+    """The most shards of one workflow, whose template weighs so much."""
     tries = max(len(pods.tries(ensemble, detector)) for detector in ensemble.detectors)
-    size = BESIDE_SPEC + 2 * len(given) + OF_DETECTOR * number * tries
-    return shards_per_workflow(number, size, tries)
+    return shards_per_workflow(len(ensemble.detectors), template_bytes, tries)
 
 
 def shard_bytes(detectors: int, tries: int = 1) -> int:
@@ -95,6 +89,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
         executor=m.ExecutorConfig(service_account_name=account),
         retry_strategy=pods.retries(ensemble.workflow) if ensemble.workflow.retries else None,
     )
+    pods.of_executor(ensemble.workflow, one)
     return [dag, one, Suspend(name=QUIET, duration="0")]
 
 
@@ -105,8 +100,9 @@ def _manifest(ensemble: EnsembleSpec, start: str, count: str) -> str:
         "start": f"{{{{={start}}}}}",
         "count": f"{{{{={count}}}}}",
         "fuse": "true",
-        "cvat-annotation-path": "{{workflow.parameters.cvat-annotation-path}}",
-    }
+        **{name: f"{{{{workflow.parameters.{name}}}}}"
+           for name in ("cvat-annotation-path", *ensemble.workflow.parameters)},
+    }  # fmt: skip
     spec: dict[str, Any] = {
         "workflowTemplateRef": {"name": ensemble.name},
         "entrypoint": "shards",

@@ -17,13 +17,13 @@ from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
 from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchronization
 
 from quorate.argo.names import SEMAPHORES
-from quorate.argo.rendering import files, pods
+from quorate.argo.rendering import files, overlay, pods
 from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SCRATCH, SHARD, WORK
 from quorate.argo.rendering.pods import Place
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
 from quorate.spec import Detector, EnsembleSpec, Pool
-from quorate.spec.workflow import seconds
+from quorate.spec.text import seconds
 
 INPUTS = ("run", "shard")
 PASSED: Any = {key: f"{{{{inputs.parameters.{key}}}}}" for key in INPUTS}
@@ -86,7 +86,7 @@ def _try(
     return pods.container(
         ensemble.workflow,
         name,
-        run=pods.Run(image, pool, pods.HEAVY, ours, retried),
+        run=pods.Run(image, (pool,), overlay.HEAVY, ours, retried),
         inputs=inputs,
         outputs=[files.left("detections", left, optional=True)],
         labels={"quorate/detector": detector.name} | ({"quorate/pool": at} if at else {}),
@@ -130,5 +130,5 @@ def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, An
         "command": detector.command,
         "args": list(detector.args) or None,
         "env": [Env(name=name, value=value) for name, value in env.items()],
-        "init_containers": [pods.beside(ensemble.workflow, "stage", stage)],
+        "init_containers": [pods.stage(ensemble.workflow, stage)],
     }

@@ -45,7 +45,7 @@ def _tell(ensemble: EnsembleSpec, given: str) -> Container:
         ensemble.workflow,
         TELL,
         [*command, "--results", f"{files.PREFIX}/results/"],
-        pods.Run(ensemble.workflow.images.cpu),
+        pods.step(ensemble, "exit"),
         env=secrets or None,
         inputs=[files.spec(given), summary],
         service_account_name=ensemble.workflow.exit_service_account,

@@ -106,10 +106,12 @@ def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, S3Artifact]
         if not isinstance(location, str) or location not in detector.files:
             continue
         if not location.startswith("s3://"):
+            scheme, elsewhere, _ = location.partition("://")
+            where = f"at {scheme}://" if elsewhere else "on this machine"
+            upload = "" if elsewhere else "`quorate submit --upload` uploads it; or "
             raise SpecError(
-                f"{detector.name}: {field}: {location} is on this machine: no pod can read it.",
-                hint="`quorate submit --upload` uploads it; or copy it to S3 and write "
-                "s3://BUCKET/KEY",
+                f"{detector.name}: {field}: {location} is {where}: no pod can read it.",
+                hint=f"{upload}copy it to S3 and write s3://BUCKET/KEY",
             )
         bucket, _, key = location.removeprefix("s3://").partition("/")
         if bucket == settings.bucket:
@@ -131,10 +133,18 @@ def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, S3Artifact]
 
 
 def as_in_pods(ensemble: EnsembleSpec) -> EnsembleSpec:
-    """The spec that steps read: with the paths that artifacts have in their pod."""
-    detectors = tuple(
-        one.model_copy(update={field: file.path for field, file in weights(ensemble, one).items()})
-        for one in ensemble.detectors
-    )
-    data = ensemble.data if ensemble.data and ensemble.data.startswith("s3://") else None
-    return ensemble.model_copy(update={"detectors": detectors, "data": data})
+    """The spec that steps read: with the paths of their pods, without what only Argo looks at."""
+    detectors = []
+    for one in ensemble.detectors:
+        said = {name: getattr(one, name) for name in one.model_fields_set - {"pool"}}
+        said |= {field: file.path for field, file in weights(ensemble, one).items()}
+        if one.kind == "container":
+            # Argo would put a parameter's value into the text, where it may break the YAML.
+            held = {name for name in ("command", "args", "env") if "{{" in str(said.get(name))}
+            said = {name: value for name, value in said.items() if name not in held}
+            said["image"] = str(one.image).replace("{{", "$(").replace("}}", ")")
+        detectors.append(type(one).model_validate(said))
+    local = ensemble.data is not None and not ensemble.data.startswith("s3://")
+    gone = {"pools", "workflow"} | ({"data"} if local else set())
+    said = {name: getattr(ensemble, name) for name in ensemble.model_fields_set - gone}
+    return type(ensemble).model_validate(said | {"detectors": tuple(detectors)})

@@ -19,7 +19,7 @@ from quorate._version import __version__
 from quorate.argo.names import ENSEMBLE
 from quorate.argo.rendering import pods
 from quorate.spec import EnsembleSpec, WorkflowSettings
-from quorate.spec.workflow import seconds
+from quorate.spec.text import seconds
 
 GIVEN = "{{workflow.parameters.%s}}"
 """What a run was given for a parameter."""
@@ -107,9 +107,13 @@ def manifest(
         service_account_name=settings.service_account,
         automount_service_account_token=False,
         executor=m.ExecutorConfig(service_account_name=settings.service_account),
-        security_context=pods.POD_SECURITY,
+        security_context=pods.POD_SECURITY.model_copy(deep=True),
         image_pull_secrets=secrets or None,
         volumes=[EmptyDirVolume(name="scratch"), EmptyDirVolume(name="tmp")],
+        volume_claim_templates=[
+            m.PersistentVolumeClaim.model_validate(one) for one in settings.volume_claim_templates
+        ]
+        or None,
         artifact_repository_ref=reference if repository else None,
         artifact_gc=m.WorkflowLevelArtifactGC(
             strategy="Never", service_account_name=settings.artifact_gc_service_account
@@ -166,4 +170,17 @@ def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
             description="Pictures of each shard: the pictures that one pod of a detector looks "
             "at. auto chooses from their number.",
         ),
+        *further(ensemble.workflow),
     ]
+
+
+def further(settings: WorkflowSettings) -> list[Parameter]:
+    """The parameters that a spec adds."""
+    found = []
+    for name, one in settings.parameters.items():
+        parameter = Parameter(name=name, enum=list(one.enum) or None)
+        parameter.description = one.description or None
+        if one.value is not None:
+            parameter.value = one.value
+        found.append(parameter)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hera.workflows import Parameter
 
-from quorate.argo.rendering import files, pods
+from quorate.argo.rendering import files, overlay, pods
 from quorate.argo.rendering.manifest import GIVEN, METHODS, Template, manifest, output_path
 from quorate.spec import WorkflowSettings
 
@@ -98,7 +98,7 @@ def _one(
         settings,
         name,
         command,
-        pods.Run(settings.images.cpu),
+        pods.Run(settings.images.cpu, size=overlay.LARGE),
         outputs=[files.left("results", "results", run=files.PREFIX)],
     )
     return manifest(

@@ -11,22 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from hera.workflows import (
     Artifact,
     ConfigMapEnvFrom,
     Container,
     Parameter,
-    Resources,
+    Resource,
     RetryStrategy,
     SecretEnvFrom,
 )
 from hera.workflows import models as m
 
 from quorate.argo.names import CONFIG, SECRET
+from quorate.argo.rendering import overlay
 from quorate.argo.rendering.files import RESOLVED, SCRATCH, WORK
+from quorate.argo.rendering.overlay import Layer, Size, laid, sized
 from quorate.detectors.torch.spec import TorchDetector
-from quorate.spec import Detector, EnsembleSpec, Pool, WorkflowSettings
+from quorate.spec import Detector, EnsembleSpec, Pool, Step, WorkflowSettings
+from quorate.spec.kubernetes import CONTAINER
+from quorate.spec.pods import Sized
 
 USER = 65532
 """The user of our images; any other would do as well."""
@@ -43,26 +46,20 @@ SECURITY = m.SecurityContext(
     read_only_root_filesystem=True,
     capabilities=m.Capabilities(drop=["ALL"]),
 )
-RESTRICTED = yaml.safe_dump(
-    {
-        kind: [
-            {
-                "name": name,
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }
-        ]
-        for kind, name in (("initContainers", "init"), ("containers", "wait"))
-    },
-    sort_keys=False,
-)
-"""The rights of Argo's own two containers, which it leaves open; as a patch of a pod."""
+RIGHTS = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""Those of containers that are not ours: Argo leaves its own two open."""
+COMMON: dict[str, Any] = {
+    "securityContext": overlay.plain(POD_SECURITY),
+    "volumes": [{"name": name, "emptyDir": {}} for name in ("scratch", "tmp")],
+}
+"""What every pod of a workflow has."""
 MOUNTS = [
     m.VolumeMount(name="scratch", mount_path=SCRATCH),
     m.VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108  an emptyDir of the pod's own
 ]
+
+OWN_ACCOUNT = ("fuse", "exit")
+"""Steps that ask the API server."""
 
 Place = tuple[str | None, Pool | None]
 """The name of a pool and the pool; both None where any node will do."""
@@ -81,10 +78,6 @@ WORTH_A_RETRY = (
     " || lastRetry.message matches"
     " 'pod deleted|OOMKilled|[Ee]vict|[Pp]reempt|low on resource|[Nn]ode .*shut'"
 )
-LIGHT = ("100m", "256Mi")
-"""Processors and memory that a step requests where its pool does not say: one without pixels …"""
-HEAVY = ("500m", "1Gi")
-"""… and one that runs a network."""
 WORTH_ANOTHER_POOL = ("-1", "75", "137", "143")
 """Exit codes: the pod never ran or is gone; storage; killed; told to end."""
 
@@ -93,14 +86,15 @@ WORTH_ANOTHER_POOL = ("-1", "75", "137", "143")
 class Run:
     """Where and how a container runs.
 
-    least    processors and memory that it requests where its pool does not say
+    of       the pool and the step that say more of it, in this order
+    size     how much it gets where nothing is said
     ours     whether the image is ours; another one is not told of the store
     retried  whether Argo itself tries again
     """
 
     image: str
-    pool: Pool | None = None
-    least: tuple[str, str] = LIGHT
+    of: tuple[Sized | None, ...] = ()
+    size: Size = overlay.LIGHT
     ours: bool = True
     retried: bool = True
 
@@ -132,10 +126,20 @@ def command(step: str, *more: str, spec: str = RESOLVED) -> list[str]:
     return ["quorate", "step", step, spec, "--work", WORK, *more]
 
 
-def step(ensemble: EnsembleSpec) -> Run:
+def step(ensemble: EnsembleSpec, name: str, size: Size = overlay.LIGHT) -> Run:
     """How a step runs that shows no picture to a detector."""
-    pools = chain(ensemble, ensemble.workflow.pool)
-    return Run(ensemble.workflow.images.cpu, pools[0][1] if pools else None)
+    settings = ensemble.workflow
+    own: Step = getattr(settings.steps, name)
+    pools = chain(ensemble, own.pool or settings.pool)
+    pool = pools[0][1] if pools else None
+    if pool and name in OWN_ACCOUNT:
+        pool = pool.model_copy(update={"pod": without_account(pool.pod)})
+    return Run(own.image or settings.images.cpu, (pool, own), size)
+
+
+def without_account(pod: dict[str, Any]) -> dict[str, Any]:
+    """A pool's pod without its account, for a step that needs the rights of its own."""
+    return {key: value for key, value in pod.items() if not key.startswith("serviceAccount")}
 
 
 def image(ensemble: EnsembleSpec, detector: Detector) -> str:
@@ -143,7 +147,7 @@ def image(ensemble: EnsembleSpec, detector: Detector) -> str:
     if detector.image:
         return detector.image
     images = ensemble.workflow.images
-    accelerated = any(pool.gpus for _, pool in chain(ensemble, pool_of(ensemble, detector)))
+    accelerated = any(pool.accelerated for _, pool in chain(ensemble, pool_of(ensemble, detector)))
     return images.cuda if accelerated or isinstance(detector, TorchDetector) else images.cpu
 
 
@@ -197,9 +201,7 @@ def container(
 
     A pod that requested no processors and memory would be put on a node however many pods it has.
     """
-    pool = run.pool or Pool()
-    tolerations = [m.Toleration(**one.model_dump(exclude_none=True)) for one in pool.tolerations]
-    return Newer(
+    one = Newer(
         name=name,
         image=run.image,
         image_pull_policy=m.ImagePullPolicy(settings.image_pull_policy),
@@ -207,32 +209,54 @@ def container(
         inputs=list(inputs) or None,
         outputs=list(outputs) or None,
         env_from=store() if run.ours else None,
-        security_context=SECURITY,
+        security_context=SECURITY.model_copy(deep=True),
         # Of a container that crashes without a word, the end of its log is told.
         termination_message_policy="FallbackToLogsOnError",
-        volume_mounts=MOUNTS,
+        volume_mounts=[one.model_copy() for one in MOUNTS],
         retry_strategy=retries(settings) if run.retried and settings.retries else None,
-        node_selector=dict(pool.node_selector) or None,
-        tolerations=tolerations or None,
-        resources=Resources(
-            cpu_request=pool.cpu or run.least[0],
-            memory_request=pool.memory or run.least[1],
-            memory_limit=pool.memory,
-            gpus=pool.gpus or None,
-        ),
-        pod_spec_patch=RESTRICTED if settings.restricted else None,
         **more,
     )
+    layers = [Layer(settings.pod, settings.container), *map(overlay.layer, run.of)]
+    foreign = {"securityContext": RIGHTS} if settings.restricted else {}
+    overlay.lay_over(one, COMMON, layers, run.size, foreign)
+    if settings.restricted:
+        overlay.add_patch(one, executor(settings))
+    return one
 
 
-def beside(settings: WorkflowSettings, name: str, command: Sequence[str]) -> m.UserContainer:
-    """A container of ours that runs before a template's own."""
-    return m.UserContainer(
-        name=name,
-        image=settings.images.cpu,
-        image_pull_policy=settings.image_pull_policy,
-        command=list(command),
-        env_from=[one.build() for one in store()],
-        security_context=SECURITY,
-        volume_mounts=MOUNTS,
-    )
+def executor(settings: WorkflowSettings) -> dict[str, Any]:
+    """A patch for Argo's own two containers: rights, sizes, and what the spec says of them."""
+    own = overlay.layer(settings.steps.executor).container
+
+    def patched(name: str) -> dict[str, Any]:
+        base = {"name": name, "securityContext": RIGHTS}
+        return sized(laid(base, [own], CONTAINER, name), overlay.BESIDE)
+
+    return {"initContainers": [patched("init")], "containers": [patched("wait")]}
+
+
+def of_executor(settings: WorkflowSettings, resource: Resource) -> None:
+    """What all pods have, for a template whose work Argo's own container does."""
+    own = overlay.layer(settings.steps.executor).container
+    brings = ("containers", "initContainers", "volumes")
+    pod = {key: value for key, value in settings.pod.items() if key not in brings}
+    rights = {"securityContext": RIGHTS} if settings.restricted else {}
+    layers = [Layer(pod, rights), Layer({}, own)]
+    overlay.lay_over(resource, COMMON, layers, overlay.BESIDE, {})
+
+
+def stage(settings: WorkflowSettings, command: Sequence[str]) -> m.UserContainer:
+    """The container of ours that runs before one that is not."""
+    own = settings.steps.stage
+    plain = {
+        "name": "stage",
+        "image": own.image or settings.images.cpu,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": list(command),
+        "envFrom": [overlay.plain(one.build()) for one in store()],
+        "securityContext": overlay.plain(SECURITY),
+        "volumeMounts": [overlay.plain(one) for one in MOUNTS],
+    }
+    layers = [settings.container, overlay.layer(own).container]
+    found = sized(laid(plain, layers, CONTAINER, "stage"), overlay.LIGHT)
+    return m.UserContainer.model_validate(found)

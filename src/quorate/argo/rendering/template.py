@@ -12,12 +12,15 @@ that a child runs too have the parameter `run`: the run that the child belongs t
 
 from __future__ import annotations
 
+import json
+import re
+
 from hera.workflows import DAG, Artifact, Container, Parameter, Task
 from hera.workflows import models as m
 
-from quorate.argo.rendering import children, detectors, exits, files, pods
+from quorate.argo.rendering import children, detectors, exits, files, overlay, pods
 from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
-from quorate.errors import SpecError
+from quorate.errors import SpecError, did_you_mean
 from quorate.spec import EnsembleSpec
 
 NAME_LIMIT = 63
@@ -41,6 +44,14 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
             hint=f"choose one of at most {longest} characters",
         )
     given = _text(ensemble)
+    # How many shards a workflow holds depends on the weight of its template, once it is made.
+    draft = json.dumps(_template(ensemble, given, 1).to_dict()["spec"], separators=(",", ":"))
+    _check_parameters(ensemble, draft)
+    return _template(ensemble, given, children.most(ensemble, len(draft)))
+
+
+def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
+    """The WorkflowTemplate whose workflows hold at `most` so many shards."""
     return manifest(
         ensemble.workflow,
         ensemble.name,
@@ -52,7 +63,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
         title=f"Ensemble {ensemble.name}",
         description=_description(ensemble),
         templates=[
-            *_run(ensemble, given),
+            *_run(ensemble, given, most),
             _shard(ensemble),
             *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
             _fuse(ensemble),
@@ -60,6 +71,24 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
             *exits.templates(ensemble, given),
         ],
     )
+
+
+def _check_parameters(ensemble: EnsembleSpec, text: str) -> None:
+    """SpecError where the template asks for a parameter that no run of it has."""
+    known = [str(one.name) for one in parameters(ensemble)]
+    for name in known:
+        if known.count(name) > 1:
+            said = (
+                f"The spec of '{ensemble.name}' adds the parameter '{name}', which every run has."
+            )
+            raise SpecError(said, hint="give it another name")
+    for name in re.findall(r"\{\{=?[^}]*?workflow\.parameters\.([-\w]+)", text):
+        if name not in known:
+            raise SpecError(
+                f"The spec of '{ensemble.name}' uses the parameter '{name}', which its runs do not "
+                "have.",
+                hint=did_you_mean(name, known) or f"add `workflow: {{parameters: {{{name}: …}}}}`",
+            )
 
 
 def _text(ensemble: EnsembleSpec) -> str:
@@ -87,9 +116,8 @@ def _description(ensemble: EnsembleSpec) -> str:
     )
 
 
-def _run(ensemble: EnsembleSpec, given: str) -> list[Container | DAG]:
+def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]:
     """The entrypoint, prepare, and the shards, in this workflow or in its children."""
-    most = children.most(ensemble, given)
     count = "asInt(tasks['prepare'].outputs.parameters.shards)"
     run = {"run": files.PREFIX}
     entry = DAG(
@@ -156,7 +184,7 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
         ensemble.workflow,
         "prepare",
         command,
-        pods.step(ensemble),
+        pods.step(ensemble, "prepare"),
         inputs=[spec],
         outputs=[*found, files.left("work", "work", run=files.PREFIX, passing=True)],
     )
@@ -206,7 +234,7 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
         ensemble.workflow,
         "fuse",
         command,
-        pods.step(ensemble),
+        pods.step(ensemble, "fuse"),
         inputs=inputs,
         outputs=[files.left("fused", f"work/{files.OF_SHARD}/fused")],
         service_account_name=ensemble.workflow.fuse_service_account,
@@ -221,7 +249,7 @@ def _publish(ensemble: EnsembleSpec) -> Container:
         ensemble.workflow,
         "publish",
         pods.command("publish", "--out", files.RESULTS, "--degraded", file),
-        pods.step(ensemble),
+        pods.step(ensemble, "publish", overlay.LARGE),
         inputs=[files.taken("work", "work/")],
         outputs=[said, files.left("results", "results", run=files.PREFIX)],
     )
