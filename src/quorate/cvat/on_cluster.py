@@ -62,6 +62,8 @@ def submit(
     frames: str | None = None,
     add_labels: bool = False,
     progress: Progress = silent,
+    done: list[Submitted] | None = None,
+    left: list[str] | None = None,
 ) -> list[Submitted]:
     """Start a run on a cluster for a task, a job, or each task of a project; one run a task.
 
@@ -73,6 +75,10 @@ def submit(
         frames: ranges such as '0-99,150' of a task's frames, as the API numbers them.
         add_labels: as for `annotate`; with an ensemble alone.
         progress: told how far the pictures' way is.
+        done: a list that has the runs of a project that are started, where an error ends it; it is
+            returned.
+        left: where it is given, tasks of a project that cannot be annotated do not keep the others
+            from it: why they are left out is added here.
 
     Raises:
         LabelError: labels that do not fit, before any work.
@@ -83,12 +89,11 @@ def submit(
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
     to, ensemble, template = _planned(what, on, progress)
-    runs: list[Submitted] = []
-    for task in tasks(client, place):
+    runs = [] if done is None else done
+    for task in tasks(client, place, frames, left):
         if ensemble is not None:
-            task = with_labels(client, task, ensemble, place) if add_labels else task
+            task = with_labels(client, task, ensemble) if add_labels else task
             check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
-        task = task.only(frames)
         known = dag.parameters_of(template)
         handed = None
         if DATA in known:
@@ -118,6 +123,8 @@ def submit(
                 applied=applied,
             )
         )
+    if left and not runs:
+        raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
     return runs
 
 

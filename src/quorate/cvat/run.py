@@ -54,6 +54,7 @@ def annotate(
     workers: int | None = None,
     name: str | None = None,
     progress: Progress = silent,
+    done: list[Annotated] | None = None,
 ) -> list[Annotated]:
     """Let an ensemble annotate a task, a job, or each task of a project; one `Annotated` a task.
 
@@ -79,6 +80,9 @@ def annotate(
             that it is undone as one. Default: that of the last run, where it did not come to its
             end, else a new one.
         progress: told how far it is.
+        done: a list that has what is done of a project, where an error ends it; it is returned.
+
+    Tasks of a project that cannot be annotated are left out; the last one's notes say so.
 
     Raises:
         LabelError: labels that do not fit, before any work.
@@ -89,23 +93,28 @@ def annotate(
     """
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
-    done = []
-    for task in tasks(client, place):
+    done = [] if done is None else done
+    left: list[str] = []
+    for task in tasks(client, place, frames, left):
         if add_labels:
-            task = with_labels(client, task, ensemble, place)
+            task = with_labels(client, task, ensemble)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
-        task = task.only(frames)
         if tracks and not task.video:
-            raise InputError(
-                f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
-                hint="leave --tracks away: each picture then has its own boxes",
-            )
+            said = f"task {task.id} ({task.name}) holds pictures, and tracks are for videos."
+            if place.what == "project":
+                left.append(said)
+                continue
+            raise InputError(said, hint="leave --tracks away: each picture then has its own boxes")
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
             how = _How(name, replace, review or Rule.of(ensemble), tracks, workers)
             done.append(_annotate(client, task, ensemble, folder, how, progress))
+    if left and not done:
+        raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
+    for said in left:
+        done[-1].published.notes.append(f"left out: {said}")
     return done
 
 
@@ -254,7 +263,7 @@ def undo(
     return result
 
 
-def with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place) -> Task:
+def with_labels(client: Client, task: Task, ensemble: EnsembleSpec) -> Task:
     """The task with the labels and attributes that the ensemble gives, added where they lack."""
     known = {label.name: label for label in task.labels}
     change: list[dict[str, Any]] = []
@@ -276,7 +285,7 @@ def with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place
             f"You may not change the labels of {owner[:-1].replace('s/', ' ')} ({error.message})",
             hint="ask its owner to add them, or leave --add-labels away",
         ) from None
-    return next(tasks(client, place if place.what != "project" else Place("task", task.id)))
+    return replace(task, labels=labels_of(client, task.jobs[0]))
 
 
 def _attribute(name: str) -> dict[str, Any]:

@@ -183,8 +183,17 @@ class _Meta(msgspec.Struct):
     deleted_frames: list[int] = []
 
 
-def tasks(client: Client, place: Place) -> Iterator[Task]:
+def tasks(
+    client: Client, place: Place, frames: str | None = None, left: list[str] | None = None
+) -> Iterator[Task]:
     """The tasks at a place, one after the other: a project's, in order of their numbers.
+
+    Args:
+        client: the server.
+        place: a task, a job or a project.
+        frames: ranges of frames, see `Task.only`; default: all.
+        left: where it is given, a task of a project that cannot be annotated does not keep the
+            others from it: why it is left out is added here.
 
     Raises InputError for what cannot be annotated: no pictures, 3D data, audio, a job that is not
     one of annotation, a place of another server.
@@ -196,12 +205,19 @@ def tasks(client: Client, place: Place) -> Iterator[Task]:
             client.get(f"projects/{place.id}", dict)  # one that is not there is told as such
             raise InputError(f"project {place.id} has no tasks.")
         for number in found:
-            yield _task(client, number, None)
+            try:
+                task = _task(client, number, None).only(frames)
+            except InputError as error:
+                if left is None:
+                    raise
+                left.append(error.message)
+                continue
+            yield task
     elif place.what == "job":
         job = client.get(f"jobs/{place.id}", Job)
-        yield _task(client, job.task_id, job)
+        yield _task(client, job.task_id, job).only(frames)
     else:
-        yield _task(client, place.id, None)
+        yield _task(client, place.id, None).only(frames)
 
 
 def _task(client: Client, number: int, only: Job | None) -> Task:
