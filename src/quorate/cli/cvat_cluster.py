@@ -130,10 +130,14 @@ def run(
     from quorate.cli.output import note, notes, print_json, progress_bars
     from quorate.cvat import OnCluster, submit
 
-    for name in ("out", "workers", "review", "tracks"):
+    instead = {
+        "out": "-p cvat-output-path=FOLDER says where results go",
+        "workers": "the spec's pools say how much each pod has",
+        "review": "`publish: {review: disagreement}` of the spec counts",
+    }
+    for name, hint in instead.items():
         if getattr(arguments, name):
-            said = "-p cvat-output-path=FOLDER says where results go"
-            raise InputError(f"--{name} is of a run here.", hint=said if name == "out" else None)
+            raise InputError(f"--{name} is of a run here.", hint=hint)
     cluster = _cluster(arguments, ensemble.workflow.namespace if ensemble else None)
     runs: list[Submitted] = []
     left: list[str] = []
@@ -152,6 +156,7 @@ def run(
                 client=client,
                 frames=arguments.frames,
                 add_labels=arguments.add_labels,
+                tracks=arguments.tracks,
                 progress=progress,
                 done=runs,
                 left=left,

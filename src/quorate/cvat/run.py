@@ -15,7 +15,7 @@ from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
 from quorate.cvat.task import Job, Place, Task, jobs_of, labels_of, tasks
-from quorate.cvat.tracks import joined
+from quorate.cvat.tracks import check_video, joined, told
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError, QuorateError
@@ -95,16 +95,11 @@ def annotate(
     client = client or Client.connect(place.server)
     done = [] if done is None else done
     left: list[str] = []
-    for task in tasks(client, place, frames, left):
+    fits = check_video if tracks else None
+    for task in tasks(client, place, frames, left, fits):
         if add_labels:
             task = with_labels(client, task, ensemble)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
-        if tracks and not task.video:
-            said = f"task {task.id} ({task.name}) holds pictures, and tracks are for videos."
-            if place.what == "project":
-                left.append(said)
-                continue
-            raise InputError(said, hint="leave --tracks away: each picture then has its own boxes")
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
@@ -171,11 +166,7 @@ def _annotate(
     ended(journal)
     published.notes += task.notes
     if how.tracks:
-        boxes, single = sum(map(len, tracks)), sum(map(len, found.values()))
-        published.notes.append(
-            f"task {task.id}: {boxes:,} boxes are joined to {len(tracks):,} tracks; {single:,} "
-            "join with no other, or have a mask, and stay by themselves."
-        )
+        published.notes.append(told(task.id, found, tracks))
     return Annotated(task.id, published, summary)
 
 
