@@ -6,7 +6,7 @@ sent again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -108,7 +108,8 @@ def create(
     for part in _parts(things):
         asked = Sent(after, frozenset(digest(thing, specs) for thing in part))
         add(journal, Line(kind, job.id, sent=asked))
-        _create(client, job, kind, part, journal, labels)
+        if _create(client, job, kind, part, journal, labels) > 1:
+            add(journal, Line(kind, job.id, sent=asked))  # the first request may still come
         done += len(part)
         yield done
 
@@ -120,14 +121,18 @@ def _create(
     missing: Sequence[Made],
     journal: Journal,
     labels: Sequence[Label],
-) -> None:
+) -> int:
+    """Create them; how often they were asked for."""
     specs = Specs.of(labels)
+    times = 0
 
     def write(made: Iterable[Made]) -> None:
         ids = {thing.id: digest(thing, specs) for thing in made if thing.id is not None}
         add(journal, Line(kind, job.id, made=ids))
 
     def send() -> None:
+        nonlocal times
+        times += 1
         body = _body(kind, missing)
         path = f"jobs/{job.id}/annotations"
         try:
@@ -148,6 +153,18 @@ def _create(
         return not missing
 
     once(send, arrived)
+    return times
+
+
+def doubled(things: Iterable[M]) -> list[M]:
+    """Those of which there is an older one that is the same."""
+    seen: set[Hashable] = set()
+    found = []
+    for one in sorted(things, key=lambda thing: thing.id or 0):
+        if one.key in seen:
+            found.append(one)
+        seen.add(one.key)
+    return found
 
 
 def delete(client: Client, job: Job, kind: Kind, things: Sequence[Made]) -> None:
