@@ -39,6 +39,18 @@ def drawn(client: Client, job: Job) -> Drawn:
     return client.get(f"jobs/{job.id}/annotations", Drawn, slow=True)
 
 
+def check_rights(client: Client, jobs: Iterable[Job]) -> None:
+    """Raise AccessError where shapes of a job may not be changed, before any work.
+
+    CVAT is asked to create nothing: it checks the right, and changes nothing, not even the time of
+    the last change.
+    """
+    for job in jobs:
+        path = f"jobs/{job.id}/annotations"
+        body = _body("shapes", [])
+        once(lambda p=path, b=body: client.send("PATCH", p, b, msgspec.Raw, action="create"))  # type: ignore[misc]
+
+
 def made_by(
     things: Iterable[M],
     kind: Kind,
