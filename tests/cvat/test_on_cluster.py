@@ -20,6 +20,7 @@ from quorate.cvat.task import Place, tasks
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError, LabelError, ServerError, StorageError
 from quorate.formats import read, write
+from quorate.spec import Publish
 from quorate.storage import open_tree, read_bytes, s3, write_bytes
 from tests.cvat.exports import FORMATS
 from tests.cvat.server import TOKEN, Cvat, serving
@@ -237,6 +238,31 @@ def test_a_run_here_replaces_one_of_the_cluster(cvat, client, files, names, tmp_
     )
     assert second.published.removed == first.created
     assert len(cvat.drawn(number)) == second.published.created
+
+
+def test_frames_that_a_run_there_finds_doubtful_get_an_issue(
+    cvat, client, files, names, tmp_path, s3_prefix
+):
+    here, there = (cvat.add_task(files, LABELS, names=names, segment=4) for _ in range(2))
+    spots = (Spots(name="a", kind="spots"), Spots(name="b", kind="spots", blind="green"))
+    asked = Publish(formats=("cvat",), review="disagreement", review_share=0.5)
+    given = DetectionEnsemble(name="spots", detectors=spots, publish=asked)
+    (local,) = annotate(str(here), given, client=client, out=tmp_path / "here")
+    task = the_task(client, there)
+    handed = hand_over(client, task, s3_prefix)
+    workflow = ran(given, handed, tmp_path / "there", f"{s3_prefix}/results")
+    done = bring_back(client, task, workflow)
+    assert done.issues.opened == local.published.issues.opened == 3
+    assert not [note for note in done.notes if "left out" in note]
+    numbers = [
+        {one["frame"] for one in cvat.talk.issues.values() if cvat.jobs[one["job"]]["task_id"] == n}
+        for n in (here, there)
+    ]
+    assert numbers[0] == numbers[1]
+    said = [comment["message"] for comment in cvat.talk.comments.values()]
+    assert f"Detectors disagree on this frame, 32% [quorate run {done.run}]" in said
+    assert bring_back(client, task, workflow).issues.there == 3
+    assert undo(done.run, client=client).issues.removed == 3
 
 
 @pytest.mark.parametrize("dump_format", [None, *FORMATS])

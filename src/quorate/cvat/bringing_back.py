@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.annotations import Annotations, Kind
 from quorate.argo.runs.runs import left, place
 from quorate.argo.runs.submit import OUT
 from quorate.cvat.client import Client
+from quorate.cvat.issues import open_issues
 from quorate.cvat.journal import Journal, journals, lock
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.shapes import TYPES, by_frame, shapes
@@ -22,6 +24,7 @@ from quorate.errors import FormatError, InputError
 from quorate.formats import FORMATS, read
 from quorate.formats.base import without_ending
 from quorate.progress import Progress, silent
+from quorate.steps.review import DISAGREEMENT, REVIEW, Doubt
 from quorate.storage import join, open_tree
 
 MOST_FOLDERS = 50
@@ -41,7 +44,8 @@ def bring_back(
 
     A picture of the results is a frame of the task where it has the frame's name; the ending does
     not count, as for CVAT. Boxes on other pictures, or on pictures of another size, are left out
-    with a note. The same run again creates nothing twice.
+    with a note. A picture with our tag `review` gets an issue instead. The same run again creates
+    nothing twice.
 
     Args:
         client: the server.
@@ -72,6 +76,8 @@ def bring_back(
             replace=replace,
             progress=lambda done, total: progress("publish", done, total),
         )
+        if doubtful := _doubts(found, frames):
+            published.issues = open_issues(client, task, doubtful, name, replace=replace)
     published.notes += [*notes, *more, *task.notes]
     return published
 
@@ -151,6 +157,7 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
     rows = found.annotations or Annotations.empty()
     here = np.isin(rows.image_id, list(frames))
     drawn = np.isin(rows.kind, [int(kind) for kind in TYPES])
+    told = drawn | _reviews(found)
     notes = [*found.notes]
     for images, what in (
         (other, "are not among the task's"),
@@ -167,10 +174,35 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
             f"None of the {len(found.images):,} pictures of the results is one of task {task.id}'s "
             f"{len(task.frames):,}: " + " ".join(notes)
         )
-    for kind, count in Counter(rows.kind[here & ~drawn].tolist()).items():
+    for kind, count in Counter(rows.kind[here & ~told].tolist()).items():
         what = Kind(kind).name.lower().removesuffix("s")
         notes.append(f"{count:,} {what}s are left out: boxes, polygons and masks are imported.")
     return rows.take(here & drawn), frames, notes
+
+
+def _reviews(found: Dataset) -> NDArray[np.bool_]:
+    """Which rows are our tags on pictures that need a person."""
+    rows = found.annotations or Annotations.empty()
+    known = REVIEW in found.labels and DISAGREEMENT in rows.attributes
+    if not known:
+        return np.zeros(len(rows), dtype=np.bool_)
+    of_review = rows.category_id == found.labels.id_of(REVIEW)
+    return np.logical_and(of_review, rows.kind == int(Kind.TAG))
+
+
+def _doubts(found: Dataset, frames: Mapping[int, int]) -> dict[int, Doubt]:
+    """The frames that need a person; what of them is in doubt is not among the results."""
+    rows, images = found.annotations, {image.id: image for image in found.images}
+    if rows is None:
+        return {}
+    tags = rows.take(_reviews(found) & np.isin(rows.image_id, list(frames)))
+    return {
+        frames[image]: Doubt(images[image], float(percent) / 100)
+        for image, percent in zip(
+            tags.image_id.tolist(), tags.attributes.get(DISAGREEMENT, ()), strict=True
+        )
+        if percent is not None
+    }
 
 
 def _matches(images: Sequence[Image], frames: Sequence[Frame]) -> dict[int, Frame]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REVIEW = "review"
 """The label of the tag that says how far the detectors disagree about a picture."""
+DISAGREEMENT = "disagreement"
+"""The tag's attribute: how far, in percent."""
 
 
 class Group(NamedTuple):
@@ -35,11 +37,11 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Doubt:
-    """A picture that needs a person; `groups` has the greatest doubt first."""
+    """A picture that needs a person; `groups`, where known, has the greatest doubt first."""
 
     image: Image
     disagreement: float
-    groups: tuple[Group, ...]
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,9 +173,9 @@ def with_review(
         xyxy=np.zeros((len(doubtful), 4)),
         kind=Kind.TAG,
         sources=("auto",),
-        attributes={"disagreement": _percent(agreement.disagreement)[doubtful]},
+        attributes={DISAGREEMENT: _percent(agreement.disagreement)[doubtful]},
     )
-    percentage = AttributeSpec("disagreement", "number", default="0", values=("0", "100", "1"))
+    percentage = AttributeSpec(DISAGREEMENT, "number", default="0", values=("0", "100", "1"))
     info = LabelInfo(type="tag", attributes=(percentage,))
     return (
         replace(dataset, labels=labels, label_info={**dataset.label_info, REVIEW: info}),
