@@ -15,13 +15,14 @@ from quorate.argo.names import PARENT
 from quorate.argo.render import workflow_template
 from quorate.argo.rendering import children
 from tests.argo.test_pods import EXPECTED, needs, spec_of
-from tests.cluster.conftest import images_of_nodes
+from tests.cluster.conftest import ROOT, images_of_nodes
 from tests.cluster.runs import PARTS, Bucket, Runs, messages
 from tests.cluster.strict import Strict
 from tests.steps.test_containers import IMAGE, SCRIPT
 
 pytestmark = pytest.mark.usefixtures("argo")
 
+EXAMPLE = ROOT / "docs/examples/repository"
 # Runs before the detector itself, and ends it where something has not reached its container.
 LOOK = """
 import os, sys
@@ -178,6 +179,37 @@ def test_children_are_admitted_too(strict, strict_runs, monkeypatch):
     assert len(json.loads(strict("get", "workflows", f"--selector={PARENT}={name}", "-ojson"))[
         "items"
     ]) == 2  # fmt: skip
+
+
+def test_detectors_from_a_git_repository(strict, strict_runs, repository):
+    """docs/examples/repository as it stands, but for names of this cluster's own."""
+    files = {name: (EXAMPLE / name).read_text("utf-8") for name in ("predict.py", "from_voc.py")}
+    text = (EXAMPLE / "spec.yaml").read_text(encoding="utf-8")
+    for name in ("darknet:2", "keras-retinanet:1"):
+        text = text.replace(f"registry.example/{name}", IMAGE)
+    text = text.replace("https://git.example/detectors.git", repository(files))
+    text = text.replace("revision: v1", "revision: v3").replace("bucket: pool", "bucket: quorate")
+    text = text.replace("Standard_NC6", "linux").replace(
+        "beta.kubernetes.io/instance-type", "kubernetes.io/os"
+    )
+    spec = yaml.safe_load(text)
+    spec["workflow"]["images"] = {"cpu": strict.image}
+    path = strict_runs.folder / "repository.yaml"
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    name = strict_runs.create(
+        strict_runs.template(path),
+        cvat_annotation_path=f"{strict_runs.prefix}/images/",
+        cvat_output_path="street",
+        ensemble_option="unanimous",
+    )
+    ended = strict_runs.wait(name)
+    assert ended["status"]["phase"] == "Succeeded", messages(ended)
+    prefix = f"{strict.namespace}/street/{name}/results/"
+    published = strict_runs.bucket.folder(prefix)
+    summary = json.loads(published["summary.json"])
+    assert [one["boxes"] for one in summary["detectors"]] == [60, 60]
+    assert published["cvat/annotations.xml"].count(b"<box ") == 60
+    strict_runs.bucket.remove(prefix)
 
 
 @pytest.mark.parametrize("need", EXPECTED)
