@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from quorate.storage import RESULTS
 from tests.cluster.runs import nodes
 
 pytestmark = pytest.mark.usefixtures("argo", "installed")
@@ -60,4 +61,4 @@ def test_a_spec_is_read_from_its_repository_when_the_run_starts(runs, repository
     ended = runs.wait(runs.create(runs.template(path)))
     assert ended["status"]["phase"] == "Succeeded", ended["status"]
     published = runs.results(ended["metadata"]["name"])
-    assert {name.partition("/")[0] for name in published} == {"voc", "summary.json"}
+    assert {name.partition("/")[0] for name in published} == {"voc", "summary.json", RESULTS}

@@ -18,7 +18,7 @@ from quorate.errors import AccessError, InputError
 from tests.companion.visitor import companion
 from tests.cvat.around import sealed
 from tests.cvat.local import PARTS
-from tests.cvat.server import Someone
+from tests.cvat.server import Cvat, Someone, serving
 from tests.waiting import until
 
 SECRET = "a secret of the tests, long enough"
@@ -184,6 +184,18 @@ def test_ten_megabytes_a_slow_body_and_no_json(site, monkeypatch):
     for body in (b"[1]", b"\xff", b'{"event": 3}', b'{"event": "update:job", "job": {"id": "x"}}'):
         mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
         assert post(site, body, {"X-Signature-256": f"sha256={mac}"})[0] == 400
+
+
+def test_addresses_in_an_event_are_never_asked(cvat, task, site):
+    with serving(Cvat()) as other:
+        job = jobs(cvat, task)[0]
+        issue, payload = commented(cvat, job, "/run nothing")
+        owner = {"id": LABELLER, "url": f"{other.url}/api/users/{LABELLER}"}
+        payload["comment"] |= {"url": f"{other.url}/api/comments/1", "owner": owner}
+        payload |= {"sender": owner, "url": other.url, "webhook": {"target_url": other.url}}
+        deliver(site, payload)
+        until(lambda: answers(cvat, issue))
+        assert other.requests == []
 
 
 def test_a_ping_is_answered(site):

@@ -7,7 +7,8 @@ has one entry for all frames; `PATCH …/annotations?action=create` refuses an i
 request where a label, an attribute or a coordinate is unknown; shapes get ids that rise; an
 unknown field (`score` before 2.56) is dropped; an attribute that was not sent has its default in
 answers; points keep their digits; deleting what is gone does
-nothing; a shape that a person moves keeps its id. What it does on request is what networks
+nothing; a shape that a person moves keeps its id; a job does not tell the name of its task to those
+who may not see that. What it does on request is what networks
 do: `lose_answers` (carried out, no answer), `busy` (503), `slow`.
 """
 
@@ -131,7 +132,7 @@ class Cvat:
         self.jobs[number] = {
             "id": number, "task_id": task, "start_frame": first, "stop_frame": last,
             "type": type, "state": "new", "stage": "annotation", "dimension": "2d",
-            "assignee": None, "organization": None,
+            "assignee": None, "organization": None, "task_name": None,
             "project_id": self.tasks[task]["project_id"],
         }  # fmt: skip
         self.shapes[number], self.tracks[number] = [], []

@@ -72,7 +72,8 @@ def test_an_issue_names_what_is_in_doubt_and_where(cvat, client, files, tmp_path
         assert issue["position"] == green[issue["frame"]]
         (comment,) = [c for c in cvat.talk.comments.values() if c["issue"] == issue["id"]]
         assert comment["message"] == (
-            f"Detectors disagree, 16%: green 2 of 3 votes [quorate run {done.run}]"
+            "green? 2 of 3 votes. Detectors disagree on this frame, 16%: 1 × green "
+            f"[quorate run {done.run}]"
         )
 
 

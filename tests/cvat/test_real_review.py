@@ -48,7 +48,8 @@ def test_issues_are_opened_once_and_go_again(real, tmp_path):
     first = issues()[0]
     said = real.get(f"comments?issue_id={first['id']}")["results"]
     assert [comment["message"] for comment in said] == [
-        f"Detectors disagree, 32%: green 1 of 2 votes [quorate run {done.run}]"
+        "green? 1 of 2 votes. Detectors disagree on this frame, 32%: 1 × green "
+        f"[quorate run {done.run}]"
     ]
     assert run().issues.there == 3
     real.send("PATCH", f"issues/{first['id']}", body={"resolved": True})

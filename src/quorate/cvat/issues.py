@@ -10,7 +10,7 @@ An issue's first comment says what is in doubt and names the run, so any machine
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +23,8 @@ from quorate.cvat.shapes import DECIMALS
 from quorate.cvat.task import Frame, Job, Task
 from quorate.steps.review import Doubt
 
-NAMED = 3
-"""Groups that an issue names; the list in CVAT shows two lines."""
+NAMED = 5
+"""Labels that an issue counts."""
 _RUN = re.compile(r"\[quorate run ([^\s\]]+)\]\Z")
 
 
@@ -166,9 +166,14 @@ def _body(job: Job, frame: Frame, doubt: Doubt, run: str) -> dict[str, Any]:
 
 
 def message(doubt: Doubt, run: str) -> str:
-    """What an issue says: how far the detectors disagree, and about what."""
-    told = [f"{g.label} {g.votes} of {g.of} votes" for g in doubt.groups[:NAMED]]
-    more = len(doubt.groups) - NAMED
-    if more > 0:
-        told.append(f"{more} more")
-    return f"Detectors disagree, {doubt.disagreement:.0%}: {', '.join(told)} [quorate run {run}]"
+    """What an issue says: what the box in most doubt may be, and what else is in doubt.
+
+    CVAT shows the first few letters on the picture, and two lines in its list.
+    """
+    worst, counts = doubt.groups[0], Counter(group.label for group in doubt.groups)
+    told = [f"{number} × {label}" for label, number in counts.most_common(NAMED)]
+    told += ["…"] if len(counts) > NAMED else []
+    return (
+        f"{worst.label}? {worst.votes} of {worst.of} votes. Detectors disagree on this frame, "
+        f"{doubt.disagreement:.0%}: {', '.join(told)} [quorate run {run}]"
+    )
