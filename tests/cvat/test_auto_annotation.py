@@ -212,3 +212,12 @@ def test_without_the_sdk_the_extra_is_named(monkeypatch):
     with pytest.raises(MissingExtraError) as caught:
         detection_function(puppets())
     assert caught.value.hint == "pip install 'quorate[cvat]'"
+
+
+def test_a_context_of_an_older_sdk_knows_neither_threshold_nor_polygons(tmp_path):
+    draw(tmp_path / "a.png", 1)
+    function = detection_function(puppets())
+    picture = Image.open(tmp_path / "a.png")
+    newer = SimpleNamespace(frame_name="a.png", conf_threshold=None, conv_mask_to_poly=False)
+    older = SimpleNamespace(frame_name="a.png")
+    assert function.detect(older, picture) == function.detect(newer, picture) != []

@@ -1,7 +1,7 @@
 """An ensemble as a detection function of CVAT's own SDK: `cvat-cli task auto-annotate`, and agents.
 
 The interface is `cvat_sdk.auto_annotation.DetectionFunction`, as its 2.80 states it; older ones,
-back to 2.40, are a part of that.
+back to 2.15, are a part of that.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class DetectionFunction:
             masks = "polygon"
         # Groups are numbers of the whole task, so each frame counts from a number of its own.
         base = zlib.crc32(name.encode()) >> 1
-        shapes = self._function.shapes(found.boxes, context.conf_threshold, masks=masks)
+        # SDKs of before 2.25 know no threshold.
+        threshold = getattr(context, "conf_threshold", None)
+        shapes = self._function.shapes(found.boxes, threshold, masks=masks)
         return [
             self._models.LabeledShapeRequest(
                 frame=0,

@@ -155,16 +155,12 @@ def _open(client: Client, job: Job, frame: Frame, doubt: Doubt, run: str) -> Non
 
 
 def _body(job: Job, frame: Frame, doubt: Doubt, run: str) -> dict[str, Any]:
-    """An issue at the group in most doubt, else at the middle of the frame.
-
-    CVAT draws four numbers as a rectangle, two as a spot.
-    """
-    middle = (doubt.image.width or frame.width) / 2, (doubt.image.height or frame.height) / 2
-    where = doubt.groups[0].xyxy if doubt.groups else middle
+    """An issue at the group in most doubt; CVAT draws four numbers as a rectangle."""
+    worst = doubt.groups[0]
     return {
         "job": job.id,
         "frame": frame.number,
-        "position": [round(value, DECIMALS) for value in where],
+        "position": [round(value, DECIMALS) for value in worst.xyxy],
         "message": message(doubt, run),
     }
 
@@ -174,10 +170,10 @@ def message(doubt: Doubt, run: str) -> str:
 
     CVAT shows the first few letters on the picture, and two lines in its list.
     """
-    about = f"Detectors disagree on this frame, {doubt.disagreement:.0%}"
-    if doubt.groups:
-        worst, counts = doubt.groups[0], Counter(group.label for group in doubt.groups)
-        told = [f"{number} × {label}" for label, number in counts.most_common(NAMED)]
-        told += ["…"] if len(counts) > NAMED else []
-        about = f"{worst.label}? {worst.votes} of {worst.of} votes. {about}: {', '.join(told)}"
-    return f"{about} [quorate run {run}]"
+    worst, counts = doubt.groups[0], Counter(group.label for group in doubt.groups)
+    told = [f"{number} × {label}" for label, number in counts.most_common(NAMED)]
+    told += ["…"] if len(counts) > NAMED else []
+    return (
+        f"{worst.label}? {worst.votes} of {worst.of} votes. Detectors disagree on this frame, "
+        f"{doubt.disagreement:.0%}: {', '.join(told)} [quorate run {run}]"
+    )

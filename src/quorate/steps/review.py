@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 REVIEW = "review"
 """The label of the tag that says how far the detectors disagree about a picture."""
-DISAGREEMENT = "disagreement"
-"""The tag's attribute: how far, in percent."""
 
 
 class Group(NamedTuple):
@@ -37,11 +35,11 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Doubt:
-    """A picture that needs a person; `groups`, where known, has the greatest doubt first."""
+    """A picture that needs a person; `groups` has the greatest doubt first."""
 
     image: Image
     disagreement: float
-    groups: tuple[Group, ...] = ()
+    groups: tuple[Group, ...]
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,8 @@ def _percent(disagreement: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.rint(100 * disagreement).astype(np.int64)
 
 
-def doubts(results: Results, ensemble: EnsembleSpec, rule: Rule) -> list[Doubt]:
-    """The pictures of a run that need a person, the worst first."""
+def agreed(results: Results, ensemble: EnsembleSpec) -> Agreement:
+    """How far the detectors of a run agree, picture by picture."""
     from quorate.evaluation.agreement import Agreement, agreement
 
     parts: list[Agreement] = []
@@ -108,7 +106,14 @@ def doubts(results: Results, ensemble: EnsembleSpec, rule: Rule) -> list[Doubt]:
         names = results.fusions[shard].detectors
         found = results.detections(shard)
         parts.append(agreement(found, dataset, detectors=names, iou=ensemble.fusion.iou))
-    whole = Agreement.concat(parts)
+    return Agreement.concat(parts)
+
+
+def doubts(
+    results: Results, ensemble: EnsembleSpec, rule: Rule, whole: Agreement | None = None
+) -> list[Doubt]:
+    """The pictures of a run that need a person, the worst first; `whole` is its agreement."""
+    whole = whole or agreed(results, ensemble)
     taken = rule.takes(whole.disagreement)
     wanted = whole.image_id[taken]
     groups = dict(_groups(results, ensemble, wanted))
@@ -173,9 +178,9 @@ def with_review(
         xyxy=np.zeros((len(doubtful), 4)),
         kind=Kind.TAG,
         sources=("auto",),
-        attributes={DISAGREEMENT: _percent(agreement.disagreement)[doubtful]},
+        attributes={"disagreement": _percent(agreement.disagreement)[doubtful]},
     )
-    percentage = AttributeSpec(DISAGREEMENT, "number", default="0", values=("0", "100", "1"))
+    percentage = AttributeSpec("disagreement", "number", default="0", values=("0", "100", "1"))
     info = LabelInfo(type="tag", attributes=(percentage,))
     return (
         replace(dataset, labels=labels, label_info={**dataset.label_info, REVIEW: info}),
