@@ -6,7 +6,7 @@ import argparse
 
 from quorate import TYPE_CHECKING
 from quorate.cli.arguments import count, pairs
-from quorate.errors import InputError
+from quorate.errors import InputError, QuorateError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,6 +228,12 @@ def _brought(
                     f"the task, quorate stop {left}{cluster.options} ends it"
                 )
             raise SystemExit(130) from None
+        except WorkflowError:
+            raise
+        except QuorateError as error:  # what the run decided is in S3, and is not lost
+            later = f"once that is mended: {_again(arguments, name, client)}"
+            error.hint = "; ".join(filter(None, (error.hint, later)))
+            raise
         if not arguments.json:
             shown(client_, task.id, published)
         done.append({"task": task.id, "workflow": name, **asdict(published)})
