@@ -20,6 +20,7 @@ from quorate.cvat.task import Place, tasks
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError, LabelError, ServerError, StorageError
 from quorate.formats import read, write
+from quorate.spec import Publish
 from quorate.storage import open_tree, read_bytes, s3, write_bytes
 from tests.cvat.exports import FORMATS
 from tests.cvat.server import TOKEN, Cvat, serving
@@ -224,6 +225,48 @@ def test_boxes_over_s3_are_those_of_a_run_here(
     assert done.run == "spots-20260929-093000-x7k2p".replace("0929", "1129")
     assert undo(done.run, client=client).removed == done.created
     assert cvat.drawn(there) == [mine]
+
+
+def told_issues(cvat, task):
+    """Frame, place and words of a task's issues, but for the run."""
+    own = {n for n, job in cvat.jobs.items() if job["task_id"] == task}
+    said = {c["issue"]: c["message"].partition(" [")[0] for c in cvat.talk.comments.values()}
+    issues = [one for one in cvat.talk.issues.values() if one["job"] in own]
+    return sorted((one["frame"], one["position"], said[one["id"]]) for one in issues)
+
+
+def test_frames_that_need_a_person_have_an_issue(cvat, client, files, names, tmp_path, s3_prefix):
+    here, there = (cvat.add_task(files, LABELS, names=names, segment=4) for _ in range(2))
+    detectors = [Spots(name=n, kind="spots", blind="green" if n == "b" else "") for n in "abc"]
+    publish = Publish(review="disagreement", review_share=0.5)
+    spec = DetectionEnsemble(name="spots", detectors=tuple(detectors), publish=publish)
+    annotate(str(here), spec, client=client, out=tmp_path / "here")
+    task = the_task(client, there)
+    workflow = ran(spec, hand_over(client, task, s3_prefix), tmp_path / "there", f"{s3_prefix}/r")
+    done = bring_back(client, task, workflow)
+    assert told_issues(cvat, there) == told_issues(cvat, here)
+    assert done.issues.opened == len(told_issues(cvat, there)) == 3
+    assert not [note for note in done.notes if "tag" in note]
+    assert bring_back(client, task, workflow).issues.there == 3
+    assert undo(done.run, client=client).issues.removed == 3
+
+
+def test_boxes_of_a_video_come_back_as_tracks(cvat, client, files, tmp_path, s3_prefix):
+    same = [files[0]] * 6  # what does not move is one object
+    here, there = (cvat.add_task(same, TELLING, video=True, segment=3) for _ in range(2))
+    annotate(str(here), ensemble(), client=client, out=tmp_path / "here", tracks=True)
+    task = the_task(client, there)
+    handed = hand_over(client, task, s3_prefix, dump_format=FORMATS[0])
+    workflow = ran(ensemble(), handed, tmp_path / "there", f"{s3_prefix}/results")
+    done = bring_back(client, task, workflow, tracks=True)
+    told = [
+        [(one["frame"], [(s["frame"], s["points"]) for s in one["shapes"]])
+         for job, about in cvat.jobs.items() if about["task_id"] == number
+         for one in cvat.tracks[job]] for number in (there, here)
+    ]  # fmt: skip
+    assert told[0] == told[1] != []
+    assert cvat.drawn(there) == []
+    assert any("boxes are joined to 2 tracks" in note for note in done.notes)
 
 
 def test_a_run_here_replaces_one_of_the_cluster(cvat, client, files, names, tmp_path, s3_prefix):

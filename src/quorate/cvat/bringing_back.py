@@ -7,22 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from quorate.annotations import Annotations, Kind
 from quorate.argo.runs.runs import left, place
 from quorate.argo.runs.submit import OUT
 from quorate.cvat.client import Client
-from quorate.cvat.journal import Journal, journals, lock
+from quorate.cvat.issues import open_issues
+from quorate.cvat.journal import begun, lock
 from quorate.cvat.publishing import Published, publish
-from quorate.cvat.shapes import TYPES, by_frame, shapes
+from quorate.cvat.shapes import TYPES, Shape, by_frame, shapes
 from quorate.cvat.task import Frame, Task
+from quorate.cvat.tracks import joined, told
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
 from quorate.formats import FORMATS, read
 from quorate.formats.base import without_ending
 from quorate.progress import Progress, silent
-from quorate.storage import join, open_tree
+from quorate.steps.publish import REVIEW
+from quorate.steps.review import REVIEW as TAG
+from quorate.steps.review import Doubt
+from quorate.storage import exists, join, open_tree, read_bytes
 
 MOST_FOLDERS = 50
 """Folders of a run's output that are looked into."""
@@ -35,13 +41,15 @@ def bring_back(
     *,
     bucket: str | None = None,
     replace: bool = False,
+    tracks: bool = False,
     progress: Progress = silent,
 ) -> Published:
     """Create the boxes that a run decided in the task that it was started for.
 
     A picture of the results is a frame of the task where it has the frame's name; the ending does
     not count, as for CVAT. Boxes on other pictures, or on pictures of another size, are left out
-    with a note. The same run again creates nothing twice.
+    with a note. The same run again creates nothing twice. Frames that a run of ours says need a
+    person have an issue.
 
     Args:
         client: the server.
@@ -49,6 +57,7 @@ def bring_back(
         workflow: the run, which must have ended well.
         bucket: the cluster's own, in which `cvat-output-path` is a key.
         replace: as for `annotate`.
+        tracks: likewise.
         progress: told how many shapes are done.
 
     Raises:
@@ -61,19 +70,38 @@ def bring_back(
     kept, frames, more = _matched(found, task)
     ensemble, name = run_of(workflow)
     with lock(client.server, task.id):
-        known = {one.run: one for one in journals(client.server, task.id)}
-        journal = known.get(name) or Journal(name, ensemble, client.server, task.id)
-        wanted = shapes(kept, found.labels, task.labels, frames, run=name)
+        journal = begun(name, ensemble, client.server, task.id)
+        wanted = by_frame(shapes(kept, found.labels, task.labels, frames, run=name))
+        objects: list[list[Shape]] = []
+        if tracks:
+            wanted, objects = joined(wanted, [frame.number for frame in task.frames])
+            more.append(told(task.id, wanted, objects))
         published = publish(
             client,
             task,
-            by_frame(wanted),
+            wanted,
             journal,
+            tracks=objects,
             replace=replace,
             progress=lambda done, total: progress("publish", done, total),
         )
+        names = {image.name: frames[image.id] for image in found.images if image.id in frames}
+        if doubtful := _doubts(workflow, names):
+            published.issues = open_issues(client, task, doubtful, name, replace=replace)
     published.notes += [*notes, *more, *task.notes]
     return published
+
+
+def _doubts(workflow: Mapping[str, Any], frames: Mapping[str, int]) -> dict[int, Doubt]:
+    """What a run of ours says of frames that need a person, by the frame's number."""
+    own = place(workflow)
+    if own is None or not exists(join(own, REVIEW)):
+        return {}
+    try:
+        found = msgspec.json.decode(read_bytes(join(own, REVIEW)), type=list[Doubt])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{join(own, REVIEW)}: is not what publish writes ({error}).") from None
+    return {frames[one.image.name]: one for one in found if one.image.name in frames}
 
 
 def results(workflow: Mapping[str, Any], bucket: str | None = None) -> tuple[Dataset, list[str]]:
@@ -167,7 +195,9 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
             f"None of the {len(found.images):,} pictures of the results is one of task {task.id}'s "
             f"{len(task.frames):,}: " + " ".join(notes)
         )
-    for kind, count in Counter(rows.kind[here & ~drawn].tolist()).items():
+    # Tags for review are told as issues.
+    marks = np.isin(rows.category_id, found.labels.id_of(TAG)) if TAG in found.labels else False
+    for kind, count in Counter(rows.kind[here & ~drawn & ~marks].tolist()).items():
         what = Kind(kind).name.lower().removesuffix("s")
         notes.append(f"{count:,} {what}s are left out: boxes, polygons and masks are imported.")
     return rows.take(here & drawn), frames, notes

@@ -33,12 +33,14 @@ class Origin(msgspec.Struct, frozen=True):
     place   such as 'task:12' or 'job:34'
     frames  ranges of them, as `quorate cvat run --frames` takes them; None: all
     data    where its pictures were handed over
+    tracks  whether boxes shall be joined to tracks when they come back
     """
 
     server: str
     place: str
     frames: str | None = None
     data: str | None = None
+    tracks: bool = False
 
     @classmethod
     def of(cls, workflow: Mapping[str, Any]) -> Origin:

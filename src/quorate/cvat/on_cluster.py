@@ -19,6 +19,7 @@ from quorate.cvat.pictures import check_labels
 from quorate.cvat.publishing import Published
 from quorate.cvat.run import with_labels
 from quorate.cvat.task import Place, Task, tasks
+from quorate.cvat.tracks import check_video
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from quorate.progress import Progress, silent
@@ -61,7 +62,10 @@ def submit(
     client: Client | None = None,
     frames: str | None = None,
     add_labels: bool = False,
+    tracks: bool = False,
     progress: Progress = silent,
+    done: list[Submitted] | None = None,
+    left: list[str] | None = None,
 ) -> list[Submitted]:
     """Start a run on a cluster for a task, a job, or each task of a project; one run a task.
 
@@ -72,7 +76,12 @@ def submit(
         client: default: of the place's address and the environment, see `Client.connect`.
         frames: ranges such as '0-99,150' of a task's frames, as the API numbers them.
         add_labels: as for `annotate`; with an ensemble alone.
+        tracks: as for `annotate`, when the boxes come back.
         progress: told how far the pictures' way is.
+        done: a list that has the runs of a project that are started, where an error ends it; it is
+            returned.
+        left: where it is given, tasks of a project that cannot be annotated do not keep the others
+            from it: why they are left out is added here.
 
     Raises:
         LabelError: labels that do not fit, before any work.
@@ -83,12 +92,12 @@ def submit(
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
     to, ensemble, template = _planned(what, on, progress)
-    runs: list[Submitted] = []
-    for task in tasks(client, place):
+    runs = [] if done is None else done
+    fits = check_video if tracks else None
+    for task in tasks(client, place, frames, left, fits):
         if ensemble is not None:
-            task = with_labels(client, task, ensemble, place) if add_labels else task
+            task = with_labels(client, task, ensemble) if add_labels else task
             check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
-        task = task.only(frames)
         known = dag.parameters_of(template)
         handed = None
         if DATA in known:
@@ -106,6 +115,7 @@ def submit(
             f"job:{place.id}" if place.what == "job" else f"task:{task.id}",
             frames,
             handed and handed.location,
+            tracks,
         )
         runs.append(
             dag.start(
@@ -118,6 +128,8 @@ def submit(
                 applied=applied,
             )
         )
+    if left and not runs:
+        raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
     return runs
 
 
@@ -192,6 +204,7 @@ def import_run(
         workflow,
         bucket=dag.bucket_in(origin) or os.environ.get("QUORATE_BUCKET"),
         replace=replace,
+        tracks=origin.tracks,
         progress=progress,
     )
     return client, task, published

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import msgspec
 
 from quorate.cvat.shapes import DECIMALS, Shape, Specs, Value, digest, marks
-from quorate.cvat.task import Job, Label
+from quorate.cvat.task import Job, Label, Task
 from quorate.cvat.tracking import objects
+from quorate.errors import InputError
 
 
 class Keyframe(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -96,6 +97,26 @@ def joined(shapes: Mapping[int, Sequence[Shape]], frames: Iterable[int]) -> Join
         for frame, own in shapes.items()
     }
     return Joined(single, [[shapes[frame][n] for frame, n in places] for places in found])
+
+
+def told(
+    task: int, single: Mapping[int, Sequence[Shape]], tracks: Sequence[Sequence[Shape]]
+) -> str:
+    """How many boxes were joined, in a sentence."""
+    boxes, alone = sum(map(len, tracks)), sum(map(len, single.values()))
+    return (
+        f"task {task}: {boxes:,} boxes are joined to {len(tracks):,} tracks; {alone:,} "
+        "join with no other, or have a mask, and stay by themselves."
+    )
+
+
+def check_video(task: Task) -> None:
+    """InputError for a task of pictures, of which no tracks can be made."""
+    if not task.video:
+        raise InputError(
+            f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
+            hint="leave --tracks away: each picture then has its own boxes",
+        )
 
 
 def track_of(boxes: Sequence[Shape], job: Job, labels: Sequence[Label], run: str) -> Track | None:

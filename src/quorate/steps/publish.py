@@ -18,15 +18,17 @@ from quorate.spec import EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
-from quorate.steps.review import Rule, with_review
+from quorate.steps.review import Rule, doubts, with_review
 from quorate.steps.summary import Summary, summarise
 from quorate.steps.work import Work, read_json, write_json
-from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
+from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256, write_bytes
 
 if TYPE_CHECKING:
     from quorate.formats.base import Written
 
 SUMMARY = "summary.json"
+REVIEW = "review.json"
+"""The pictures that need a person, the worst first: a list of `Doubt`."""
 STAGE = ".publishing"
 """Where files are written before they are moved to their places."""
 
@@ -48,7 +50,7 @@ def publish(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
-    """Write the annotation files, `summary.json` and `report.html` below `out`.
+    """Write the annotation files, `summary.json`, `review.json` and `report.html` below `out`.
 
     Every shard must be fused. Where the data set has annotations of its own they are the truth
     that each detector and the ensemble are measured against. Files that an earlier publish wrote
@@ -80,6 +82,10 @@ def publish(
         written = _write(name, ensemble, findings, boxes, stage)
         files += [Path(file).relative_to(stage).as_posix() for file in written.files]
         notes += [note for note in written.notes if note not in notes]
+    if rule := Rule.of(ensemble):
+        found = doubts(results, ensemble, rule, findings.agreement)
+        write_bytes(stage / REVIEW, msgspec.json.encode(found))
+        files.append(REVIEW)
     if asked.report:
         progress(total - 1, total)
         files += _write_report(stage / "report.html", ensemble, results, findings, notes)

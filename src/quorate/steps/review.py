@@ -96,8 +96,8 @@ def _percent(disagreement: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.rint(100 * disagreement).astype(np.int64)
 
 
-def doubts(results: Results, ensemble: EnsembleSpec, rule: Rule) -> list[Doubt]:
-    """The pictures of a run that need a person, the worst first."""
+def agreed(results: Results, ensemble: EnsembleSpec) -> Agreement:
+    """How far the detectors of a run agree, picture by picture."""
     from quorate.evaluation.agreement import Agreement, agreement
 
     parts: list[Agreement] = []
@@ -106,7 +106,14 @@ def doubts(results: Results, ensemble: EnsembleSpec, rule: Rule) -> list[Doubt]:
         names = results.fusions[shard].detectors
         found = results.detections(shard)
         parts.append(agreement(found, dataset, detectors=names, iou=ensemble.fusion.iou))
-    whole = Agreement.concat(parts)
+    return Agreement.concat(parts)
+
+
+def doubts(
+    results: Results, ensemble: EnsembleSpec, rule: Rule, whole: Agreement | None = None
+) -> list[Doubt]:
+    """The pictures of a run that need a person, the worst first; `whole` is its agreement."""
+    whole = whole or agreed(results, ensemble)
     taken = rule.takes(whole.disagreement)
     wanted = whole.image_id[taken]
     groups = dict(_groups(results, ensemble, wanted))
