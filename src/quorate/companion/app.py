@@ -245,7 +245,11 @@ class Companion:
 
     def _form(self, request: Request) -> Response:
         seen, template = self._seen(request), self._template(request)
-        page = pages.form(self._around(request), seen, template, template.defaults())
+        values = template.defaults()
+        like = self.running.store.run(request.query_params.get("like", ""))
+        if like is not None and (like.target, like.template) == (seen.place, template.name):
+            values |= {one.name: like.values.get(one.name, one.value) for one in template.asked}
+        page = pages.form(self._around(request), seen, template, values)
         return HTMLResponse(page)
 
     def _start(self, request: Request, form: Form) -> Response:
@@ -336,6 +340,9 @@ class Companion:
             status, sentence, hint = error.status, error.sentence, ""
         elif isinstance(error, HTTPException):
             status, sentence, hint = error.status_code, f"{error.detail}.", ""
+            if status == 404:  # no page of ours has looked who asks
+                sentence = "There is no page at this address."
+                request.state.session = self.sessions.get(request.cookies.get(COOKIE, ""))
         else:
             assert isinstance(error, QuorateError)
             status, sentence, hint = _status(error), error.message, error.hint or ""
