@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -157,3 +159,46 @@ def runs(request, kubectl, bucket, image, tmp_path_factory):
         runs.bucket.put_folder(PARTS / name, f"{runs.prefix}/{name}")
     yield runs
     runs.clear()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A git server on this machine, at the address where the store is; its URL."""
+    host = urlsplit(os.environ["AWS_ENDPOINT_URL"]).hostname
+    with socket.socket() as free:
+        try:
+            free.bind((host, 0))
+        except OSError:
+            pytest.skip(f"pods reach {host}, which is not this machine: no place for a git server")
+        port = free.getsockname()[1]
+    work = tmp_path / "vision"
+
+    def git(*arguments):
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *who, "-C", str(work), *arguments], check=True, capture_output=True)
+
+    def commit(files):
+        work.mkdir()
+        git("init", "--initial-branch=main")
+        for name, text in files.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_text(text, encoding="utf-8")
+        git("add", ".")
+        git("commit", "--message=spec")
+        git("tag", "v3")
+        return f"git://{host}:{port}/vision"
+
+    daemon = subprocess.Popen(
+        ["git", "daemon", f"--listen={host}", f"--port={port}", "--export-all", "--reuseaddr",
+         f"--base-path={tmp_path}", str(tmp_path)]
+    )  # fmt: skip
+    try:
+        for _ in range(100):
+            with socket.socket() as ready:
+                if ready.connect_ex((host, port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield commit
+    finally:
+        daemon.terminate()
+        daemon.wait()

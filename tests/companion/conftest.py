@@ -1,3 +1,4 @@
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from quorate.companion.settings import Settings
 from quorate.cvat import client
 from tests.companion.visitor import Visitor, companion
+from tests.cvat import puppets
 from tests.cvat.local import PARTS, WORDS
 from tests.cvat.server import Cvat, Someone, serving
 
@@ -52,6 +54,22 @@ def site(settings):
     """The companion's address, and its runs."""
     with companion(settings) as both:
         yield both
+
+
+@pytest.fixture
+def command(cvat, tmp_path):
+    """A companion of an ensemble that waits while the file `switch` says so."""
+    puppets.install(tmp_path / "plugins")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        textwrap.dedent(f"""
+        name: puppets
+        detectors:
+          - {{name: a, kind: puppet, switch: {tmp_path}/switch}}
+          - {{name: b, kind: puppet, shift: 1}}
+        """)
+    )
+    return ["--cvat", cvat.url, "--spec", str(spec), "--state", str(tmp_path / "companion")]
 
 
 @pytest.fixture

@@ -1,10 +1,6 @@
 """The process and its files: killed, started again, started twice; settings that are wrong."""
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -12,52 +8,9 @@ from quorate.companion.serving import at_work
 from quorate.companion.settings import Settings
 from quorate.companion.store import Store
 from quorate.errors import BusyError, InputError, SpecError
-from tests.companion.visitor import Visitor
-from tests.cvat import puppets
-from tests.cvat.servers import ROOT, Server
+from tests.companion.visitor import Process, Visitor
 from tests.spots import pool
 from tests.waiting import until
-
-
-class Process(Server):
-    """`quorate cvat companion` in a process of its own."""
-
-    def __init__(self, command, plugins):
-        path = f"{plugins}{os.pathsep}{ROOT}"
-        super().__init__(
-            subprocess.Popen(
-                [sys.executable, "-m", "quorate", "cvat", "companion", *command, "--port", "0"],
-                env=os.environ | {"PYTHONPATH": path},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-
-    def end(self, how):
-        self.process.send_signal(how)
-        return self.ended()
-
-    def ended(self):
-        status = self.process.wait(60)
-        self._reader.join()
-        self.process.stderr.close()
-        return status
-
-
-@pytest.fixture
-def command(cvat, tmp_path):
-    """A companion of an ensemble that waits while the file `switch` says so."""
-    puppets.install(tmp_path / "plugins")
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(
-        textwrap.dedent(f"""
-        name: puppets
-        detectors:
-          - {{name: a, kind: puppet, switch: {tmp_path}/switch}}
-          - {{name: b, kind: puppet, shift: 1}}
-        """)
-    )
-    return ["--cvat", cvat.url, "--spec", str(spec), "--state", str(tmp_path / "companion")]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from quorate.companion.running import Running
 from quorate.companion.serving import at_work, hooked
 from quorate.companion.settings import Settings
 from tests.cvat.server import PASSWORD, USER
+from tests.cvat.servers import ROOT, Server
 from tests.waiting import until
 
 
@@ -44,6 +48,31 @@ def answering(application) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+class Process(Server):
+    """`quorate cvat companion` in a process of its own."""
+
+    def __init__(self, command, plugins):
+        path = f"{plugins}{os.pathsep}{ROOT}"
+        super().__init__(
+            subprocess.Popen(
+                [sys.executable, "-m", "quorate", "cvat", "companion", *command, "--port", "0"],
+                env=os.environ | {"PYTHONPATH": path},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+
+    def end(self, how):
+        self.process.send_signal(how)
+        return self.ended()
+
+    def ended(self):
+        status = self.process.wait(60)
+        self._reader.join()
+        self.process.stderr.close()
+        return status
 
 
 class Visitor:

@@ -1,11 +1,17 @@
 """Which task, frames and run are meant: what is misspelt, elsewhere or not all of it is told."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from quorate.cvat import Client, annotate, undo
 from quorate.cvat.task import Place
 from quorate.errors import InputError
+from tests.cvat.puppets import install
 from tests.cvat.server import TOKEN, Cvat, Someone, serving
+from tests.cvat.servers import ROOT
 from tests.cvat.test_run import LABELS, TELLING, ensemble
 from tests.spots import pool
 
@@ -114,3 +120,39 @@ def test_no_pictures_in_an_organization_may_be_a_task_of_none(cvat, run):
     other = Client.connect(cvat.url, access_token=TOKEN, organization="elsewhere")
     with pytest.raises(InputError, match="organization 'elsewhere'"):
         run(task, client=other)
+
+
+def test_what_cannot_be_annotated_keeps_no_other_task_of_a_project_from_it(
+    cvat, files, run, client, tmp_path
+):
+    one, empty, three = (cvat.add_task(some, LABELS, project=7) for some in (files, [], files[:1]))
+    done = annotate("project:7", ensemble(), client=client, out=tmp_path / "out")
+    assert [each.task for each in done] == [one, three]
+    assert done[-1].published.notes == [f"left out: task {empty} has no pictures."]
+    done = annotate("project:7", ensemble(), client=client, out=tmp_path / "out", frames="2-3")
+    assert [each.task for each in done] == [one]
+    assert len(done[-1].published.notes) == 2
+    with pytest.raises(InputError, match="project 7 has no task that can be annotated"):
+        run("project:7", frames="40")
+
+
+def test_what_is_done_of_a_project_before_an_error_is_told(cvat, files, client, tmp_path):
+    one, two = (cvat.add_task(files, LABELS, project=7) for _ in range(2))
+    (job,) = (n for n, about in cvat.jobs.items() if about["task_id"] == two)
+    cvat.forbidden.add(f"jobs/{job}")
+    spec = tmp_path / "spec.yaml"
+    install(tmp_path / "plugins")
+    spec.write_text("{kind: DetectionEnsemble, name: spots, detectors: [{name: a, kind: puppet}]}")
+    command = ["cvat", "run", f"{cvat.url}/projects/7", str(spec), "-o", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "quorate", *command],
+        env=os.environ
+        | {"CVAT_ACCESS_TOKEN": TOKEN, "PYTHONPATH": f"{tmp_path / 'plugins'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    told = ended.stderr
+    assert ended.returncode == 2
+    assert f"task {one}: boxes: 8 created" in told
+    name = told.partition("quorate cvat undo ")[2].split()[0]
+    assert undo(name, client=client).removed == 8

@@ -114,3 +114,26 @@ def test_a_killed_run_is_undone_whole(cvat, client, tmp_path, monkeypatch):
     (journal,) = (tmp_path / "state").rglob("spots-*.json")
     assert undo(journal.stem, client=client).removed == 4
     assert cvat.drawn(task) == []
+
+
+def test_frames_that_cannot_be_read_keep_what_is_there_and_are_asked_for_again(
+    cvat, client, tmp_path
+):
+    files = sorted(pool(tmp_path / "pool", 4).rglob("*.png"))
+    task = cvat.add_task(files, TELLING)
+    (first,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+    answer = cvat.answer
+
+    def cut(method, path, query, body):
+        said = answer(method, path, query, body)
+        return said[:99] if query.get("number") == "1" else said
+
+    cvat.answer = cut
+    how = {"client": client, "out": tmp_path / "two", "replace": True}
+    (second,) = annotate(str(task), ensemble(3.0), **how)
+    on = [shape for shape in cvat.drawn(task) if shape["frame"] == 1]
+    assert second.published.removed == first.published.created - len(on) > 0 < len(on)
+    assert any("1 of 4 frames could not be read" in note for note in second.published.notes)
+    cvat.answer = answer
+    (third,) = annotate(str(task), ensemble(3.0), **how)
+    assert (third.published.created, third.published.removed) == (len(on), len(on))

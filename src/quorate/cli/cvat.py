@@ -145,8 +145,7 @@ def _client(arguments: argparse.Namespace, server: str | None) -> Client:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from quorate.cli.output import note, print_json, progress_bars
-    from quorate.cli.summary import print_summary
+    from quorate.cli.output import note, progress_bars
     from quorate.cvat import annotate
     from quorate.cvat.task import Place
     from quorate.ensemble import DetectionEnsemble
@@ -162,20 +161,34 @@ def _run(arguments: argparse.Namespace) -> None:
         cvat_cluster.run(arguments, client, place, ensemble, _shown)
         return
     cvat_cluster.refuse(arguments)
-    with progress_bars() as progress:
-        done = annotate(
-            place,
-            ensemble,
-            client=client,
-            out=arguments.out,
-            frames=arguments.frames,
-            replace=arguments.replace,
-            add_labels=arguments.add_labels,
-            review=arguments.review,
-            tracks=arguments.tracks,
-            workers=arguments.workers,
-            progress=progress,
-        )
+    done: list[Annotated] = []
+    try:
+        with progress_bars() as progress:
+            annotate(
+                place,
+                ensemble,
+                client=client,
+                out=arguments.out,
+                frames=arguments.frames,
+                replace=arguments.replace,
+                add_labels=arguments.add_labels,
+                review=arguments.review,
+                tracks=arguments.tracks,
+                workers=arguments.workers,
+                progress=progress,
+                done=done,
+            )
+    except BaseException:  # of a project, what is done before is told: it can be undone
+        if done:
+            _told_all(arguments, client, done)
+        raise
+    _told_all(arguments, client, done)
+
+
+def _told_all(arguments: argparse.Namespace, client: Client, done: list[Annotated]) -> None:
+    from quorate.cli.output import print_json
+    from quorate.cli.summary import print_summary
+
     if arguments.json:
         print_json([_told(one) for one in done])
         return

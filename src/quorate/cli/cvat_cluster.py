@@ -6,13 +6,14 @@ import argparse
 
 from quorate import TYPE_CHECKING
 from quorate.cli.arguments import count, pairs
-from quorate.errors import InputError
+from quorate.errors import InputError, QuorateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from quorate.argo.cluster.client import Cluster
+    from quorate.argo.runs.submit import Submitted
     from quorate.cvat import Client, Published
     from quorate.cvat.task import Place
     from quorate.ensemble import DetectionEnsemble
@@ -126,7 +127,7 @@ def run(
     shown: Shown,
 ) -> None:
     """`quorate cvat run` on a cluster."""
-    from quorate.cli.output import note, print_json, progress_bars
+    from quorate.cli.output import note, notes, print_json, progress_bars
     from quorate.cvat import OnCluster, submit
 
     instead = {
@@ -138,24 +139,33 @@ def run(
         if getattr(arguments, name):
             raise InputError(f"--{name} is of a run here.", hint=hint)
     cluster = _cluster(arguments, ensemble.workflow.namespace if ensemble else None)
-    with progress_bars() as progress:
-        runs = submit(
-            place,
-            ensemble or arguments.template,
-            OnCluster(
-                cluster,
-                to=arguments.to,
-                parameters=pairs("-p", arguments.parameter, "NAME=VALUE"),
-                cloud_storage=arguments.cloud_storage,
-                upload=arguments.upload,
-            ),
-            client=client,
-            frames=arguments.frames,
-            add_labels=arguments.add_labels,
-            tracks=arguments.tracks,
-            progress=progress,
-        )
+    runs: list[Submitted] = []
+    left: list[str] = []
+    try:
+        with progress_bars() as progress:
+            submit(
+                place,
+                ensemble or arguments.template,
+                OnCluster(
+                    cluster,
+                    to=arguments.to,
+                    parameters=pairs("-p", arguments.parameter, "NAME=VALUE"),
+                    cloud_storage=arguments.cloud_storage,
+                    upload=arguments.upload,
+                ),
+                client=client,
+                frames=arguments.frames,
+                add_labels=arguments.add_labels,
+                tracks=arguments.tracks,
+                progress=progress,
+                done=runs,
+                left=left,
+            )
+    except (QuorateError, KeyboardInterrupt):
+        _go_on(arguments, [one.name for one in runs], client, cluster)
+        raise
     names = [one.name for one in runs]
+    notes([f"left out: {said}" for said in left])
     note(f"through {cluster.where}")
     if not arguments.detach:
         _brought(arguments, cluster, names, client, None, shown)
@@ -164,7 +174,8 @@ def run(
     else:
         for name in names:
             print(name)
-        note(f"{_again(arguments, names[-1], client)} brings the boxes into the task")
+        for name in names:
+            note(f"{_again(arguments, name, client)} brings the boxes into the task")
 
 
 def bring(arguments: argparse.Namespace, client: Client | None, shown: Shown) -> None:
@@ -185,6 +196,19 @@ def _again(arguments: argparse.Namespace, run: str, client: Client | None) -> st
     }
     told = (f" {name} {value}" for name, value in options.items() if value)
     return f"quorate cvat import {run}" + "".join(told)
+
+
+def _go_on(
+    arguments: argparse.Namespace, names: list[str], client: Client | None, cluster: Cluster
+) -> None:
+    """Say of runs that nobody waits for how their boxes come into the task."""
+    from quorate.cli.output import note
+
+    for name in names:
+        note(
+            f"\n{name} goes on; {_again(arguments, name, client)} brings its boxes into "
+            f"the task, quorate stop {name}{cluster.options} ends it"
+        )
 
 
 def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Cluster:
@@ -208,7 +232,7 @@ def _brought(
     from quorate.cli.output import note, print_json
     from quorate.cvat import import_run
 
-    done = []
+    done: list[dict[str, Any]] = []
     for number, name in enumerate(names):
         note(f"run: {name}")
         try:
@@ -222,12 +246,13 @@ def _brought(
                     show=show,
                 )
         except KeyboardInterrupt:
-            for left in names[number:]:
-                note(
-                    f"\n{left} goes on; {_again(arguments, left, client)} brings its boxes into "
-                    f"the task, quorate stop {left}{cluster.options} ends it"
-                )
+            _go_on(arguments, names[number:], client, cluster)
             raise SystemExit(130) from None
+        except QuorateError:
+            _go_on(arguments, names[number + 1 :], client, cluster)
+            if arguments.json and done:
+                print_json(done)
+            raise
         if not arguments.json:
             shown(client_, task.id, published)
         done.append({"task": task.id, "workflow": name, **asdict(published)})

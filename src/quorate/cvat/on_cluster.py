@@ -64,6 +64,8 @@ def submit(
     add_labels: bool = False,
     tracks: bool = False,
     progress: Progress = silent,
+    done: list[Submitted] | None = None,
+    left: list[str] | None = None,
 ) -> list[Submitted]:
     """Start a run on a cluster for a task, a job, or each task of a project; one run a task.
 
@@ -76,6 +78,10 @@ def submit(
         add_labels: as for `annotate`; with an ensemble alone.
         tracks: as for `annotate`, when the boxes come back.
         progress: told how far the pictures' way is.
+        done: a list that has the runs of a project that are started, where an error ends it; it is
+            returned.
+        left: where it is given, tasks of a project that cannot be annotated do not keep the others
+            from it: why they are left out is added here.
 
     Raises:
         LabelError: labels that do not fit, before any work.
@@ -86,14 +92,12 @@ def submit(
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
     to, ensemble, template = _planned(what, on, progress)
-    runs: list[Submitted] = []
-    for task in tasks(client, place):
+    runs = [] if done is None else done
+    fits = check_video if tracks else None
+    for task in tasks(client, place, frames, left, fits):
         if ensemble is not None:
-            task = with_labels(client, task, ensemble, place) if add_labels else task
+            task = with_labels(client, task, ensemble) if add_labels else task
             check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
-        task = task.only(frames)
-        if tracks:
-            check_video(task)
         known = dag.parameters_of(template)
         handed = None
         if DATA in known:
@@ -124,6 +128,8 @@ def submit(
                 applied=applied,
             )
         )
+    if left and not runs:
+        raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
     return runs
 
 

@@ -25,7 +25,7 @@ AT_ONCE = 6
 """Frames that are asked for together: a server makes a video's out of parts of the video."""
 DRAWN = ("any", "rectangle", "polygon", "mask")
 """Types of label that what detectors find can bear."""
-SOURCE = "source.json"
+SOURCE, IMAGES = "source.json", "images"
 _ENDINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp"}
 
 
@@ -87,7 +87,7 @@ def download(
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / SOURCE, _told(source))
-    images = folder / "images"
+    images = folder / IMAGES
 
     def fetch(frame: Frame) -> str:
         name = safe_name(frame.name, origin=f"task {task.id}")

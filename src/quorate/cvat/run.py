@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from quorate.annotations import Annotations
 from quorate.cvat.client import Client
 from quorate.cvat.issues import open_issues, remove_issues
 from quorate.cvat.journal import Journal, begun, ended, ensemble_of, find, forget, lock
-from quorate.cvat.pictures import check_labels, download
+from quorate.cvat.pictures import IMAGES, Pictures, check_labels, download
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
@@ -54,6 +54,7 @@ def annotate(
     workers: int | None = None,
     name: str | None = None,
     progress: Progress = silent,
+    done: list[Annotated] | None = None,
 ) -> list[Annotated]:
     """Let an ensemble annotate a task, a job, or each task of a project; one `Annotated` a task.
 
@@ -79,6 +80,9 @@ def annotate(
             that it is undone as one. Default: that of the last run, where it did not come to its
             end, else a new one.
         progress: told how far it is.
+        done: a list that has what is done of a project, where an error ends it; it is returned.
+
+    Tasks of a project that cannot be annotated are left out; the last one's notes say so.
 
     Raises:
         LabelError: labels that do not fit, before any work.
@@ -89,20 +93,23 @@ def annotate(
     """
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
-    done = []
-    for task in tasks(client, place):
+    done = [] if done is None else done
+    left: list[str] = []
+    fits = check_video if tracks else None
+    for task in tasks(client, place, frames, left, fits):
         if add_labels:
-            task = with_labels(client, task, ensemble, place)
+            task = with_labels(client, task, ensemble)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
-        task = task.only(frames)
-        if tracks:
-            check_video(task)
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
             how = _How(name, replace, review or Rule.of(ensemble), tracks, workers)
             done.append(_annotate(client, task, ensemble, folder, how, progress))
+    if left and not done:
+        raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
+    for said in left:
+        done[-1].published.notes.append(f"left out: {said}")
     return done
 
 
@@ -134,6 +141,7 @@ def _annotate(
     kept, results = decided(ensemble, Work(folder / "work"))
     journal = begun(how.run, ensemble.name, client.server, task.id)
     frames = {image.id: pictures.frames[image.name].number for image in results.images}
+    task = _seen(task, pictures, results)
     found = by_frame(shapes(kept, results.labels, task.labels, frames, run=journal.run))
     tracks: list[list[Shape]] = []
     if how.tracks:
@@ -160,6 +168,27 @@ def _annotate(
     if how.tracks:
         published.notes.append(told(task.id, found, tracks))
     return Annotated(task.id, published, summary)
+
+
+def _seen(task: Task, pictures: Pictures, results: Results) -> Task:
+    """The task with the frames that were looked at: the others keep what is on them.
+
+    A picture that could not be read is thrown away: it is asked for again by the next run.
+    """
+    skipped = {one.file_name for one in results.skipped}
+    seen = {image.name for image in results.images if image.file_name not in skipped}
+    lost = [name for name in pictures.frames if name not in seen]
+    for name in lost:
+        (pictures.folder / IMAGES / name).unlink(missing_ok=True)
+    if not lost:
+        return task
+    numbers = {pictures.frames[name].number for name in seen}
+    note = (
+        f"task {task.id}: {len(lost):,} of {len(task.frames):,} frames could not be read and keep "
+        f"what is on them, the first {pictures.frames[lost[0]].number}."
+    )
+    frames = tuple(frame for frame in task.frames if frame.number in numbers)
+    return replace(task, frames=frames, notes=(*task.notes, note))
 
 
 def _half(journal: Journal) -> str:
@@ -225,7 +254,7 @@ def undo(
     return result
 
 
-def with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place) -> Task:
+def with_labels(client: Client, task: Task, ensemble: EnsembleSpec) -> Task:
     """The task with the labels and attributes that the ensemble gives, added where they lack."""
     known = {label.name: label for label in task.labels}
     change: list[dict[str, Any]] = []
@@ -247,7 +276,7 @@ def with_labels(client: Client, task: Task, ensemble: EnsembleSpec, place: Place
             f"You may not change the labels of {owner[:-1].replace('s/', ' ')} ({error.message})",
             hint="ask its owner to add them, or leave --add-labels away",
         ) from None
-    return next(tasks(client, place if place.what != "project" else Place("task", task.id)))
+    return replace(task, labels=labels_of(client, task.jobs[0]))
 
 
 def _attribute(name: str) -> dict[str, Any]:

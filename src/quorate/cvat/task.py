@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -186,25 +186,53 @@ class _Meta(msgspec.Struct):
     deleted_frames: list[int] = []
 
 
-def tasks(client: Client, place: Place) -> Iterator[Task]:
+def tasks(
+    client: Client,
+    place: Place,
+    frames: str | None = None,
+    left: list[str] | None = None,
+    fits: Callable[[Task], None] | None = None,
+) -> Iterator[Task]:
     """The tasks at a place, one after the other: a project's, in order of their numbers.
+
+    Args:
+        client: the server.
+        place: a task, a job or a project.
+        frames: ranges of frames, see `Task.only`; default: all.
+        left: where it is given, a task of a project that cannot be annotated does not keep the
+            others from it: why it is left out is added here.
+        fits: raises InputError for a task that cannot be annotated either.
 
     Raises InputError for what cannot be annotated: no pictures, 3D data, audio, a job that is not
     one of annotation, a place of another server.
     """
     place.check(client)
+
+    def made(number: int, only: Job | None = None) -> Task:
+        task = _task(client, number, only).only(frames)
+        if fits is not None:
+            fits(task)
+        return task
+
     if place.what == "project":
         found = sorted(task.id for task in client.all("tasks", _Task, project_id=place.id))
         if not found:
             client.get(f"projects/{place.id}", dict)  # one that is not there is told as such
             raise InputError(f"project {place.id} has no tasks.")
         for number in found:
-            yield _task(client, number, None)
+            try:
+                task = made(number)
+            except InputError as error:
+                if left is None:
+                    raise
+                left.append(error.message)
+                continue
+            yield task
     elif place.what == "job":
         job = client.get(f"jobs/{place.id}", Job)
-        yield _task(client, job.task_id, job)
+        yield made(job.task_id, job)
     else:
-        yield _task(client, place.id, None)
+        yield made(place.id)
 
 
 def _task(client: Client, number: int, only: Job | None) -> Task:

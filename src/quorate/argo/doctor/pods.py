@@ -53,10 +53,10 @@ def _pod(spec: Json, template: Json) -> Json:
     ]
     volumes = [*(spec.get("volumes") or ()), *claims, *(template.get("volumes") or ())]
     main = {"image": EXECUTOR, **template.get("container", {}), "name": "main"}
-    containers, init = [main], list(template.get("initContainers") or ())
+    init = [{"name": "init", "image": EXECUTOR}, *(template.get("initContainers") or ())]
+    containers = [main]
     if "container" in template:
         containers += [{"name": "wait", "image": EXECUTOR}, *(template.get("sidecars") or ())]
-        init = [{"name": "init", "image": EXECUTOR}, *init]
     pod: Json = {**shared, **own, "volumes": volumes, "containers": containers}
     pod |= {"initContainers": init, "restartPolicy": "Never"}
     if patch := template.get("podSpecPatch"):

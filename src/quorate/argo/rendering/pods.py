@@ -220,19 +220,23 @@ def container(
     foreign = {"securityContext": RIGHTS} if settings.restricted else {}
     overlay.lay_over(one, COMMON, layers, run.size, foreign)
     if settings.restricted:
-        overlay.add_patch(one, executor(settings))
+        patch = executor(settings, initContainers="init", containers="wait")
+        overlay.add_patch(one, patch)
     return one
 
 
-def executor(settings: WorkflowSettings) -> dict[str, Any]:
-    """A patch for Argo's own two containers: rights, sizes, and what the spec says of them."""
+def executor(settings: WorkflowSettings, **named: str) -> dict[str, Any]:
+    """A patch for Argo's own containers: rights, sizes, and what the spec says of them.
+
+    `named` has their names by the lists of a pod that they are in.
+    """
     own = overlay.layer(settings.steps.executor).container
 
     def patched(name: str) -> dict[str, Any]:
         base = {"name": name, "securityContext": RIGHTS}
         return sized(laid(base, [own], CONTAINER, name), overlay.BESIDE)
 
-    return {"initContainers": [patched("init")], "containers": [patched("wait")]}
+    return {kind: [patched(name)] for kind, name in named.items()}
 
 
 def of_executor(settings: WorkflowSettings, resource: Resource) -> None:
@@ -243,6 +247,8 @@ def of_executor(settings: WorkflowSettings, resource: Resource) -> None:
     rights = {"securityContext": RIGHTS} if settings.restricted else {}
     layers = [Layer(pod, rights), Layer({}, own)]
     overlay.lay_over(resource, COMMON, layers, overlay.BESIDE, {})
+    if settings.restricted:
+        overlay.add_patch(resource, executor(settings, initContainers="init"))
 
 
 def stage(settings: WorkflowSettings, command: Sequence[str]) -> m.UserContainer:

@@ -1,0 +1,54 @@
+"""A namespace as a platform's people keep it: pod security enforced, quotas, the chart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+
+from tests.cluster.conftest import ROOT, Kubectl
+
+QUOTA = {"requests.cpu": "8", "requests.memory": "20Gi", "limits.cpu": "64",
+         "limits.memory": "64Gi", "pods": "30"}  # fmt: skip
+
+
+class Strict(Kubectl):
+    """kubectl in a namespace of its own, that enforces "restricted" and has a quota."""
+
+    def __init__(self, image, bucket):
+        super().__init__(f"strict-{uuid.uuid4().hex[:6]}")
+        self.image, self.bucket = image, bucket
+
+    def __call__(self, *arguments, given=None, check=True):
+        return super().__call__(
+            f"--namespace={self.namespace}", *arguments, given=given, check=check
+        )
+
+    def make(self):
+        self("create", "namespace", self.namespace)
+        self("label", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
+        self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "all"},
+                    "spec": {"hard": QUOTA}})  # fmt: skip
+        values = {
+            "images": {"cpu": self.image},
+            "s3": {
+                "bucket": self.bucket,
+                "endpoint": os.environ["AWS_ENDPOINT_URL"],
+                "region": os.environ.get("AWS_REGION", "us-east-1"),
+                "accessKey": os.environ["AWS_ACCESS_KEY_ID"],
+                "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"],
+            },
+            "artifactRepository": {"create": True},
+        }
+        helm = ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
+        done = subprocess.run(
+            [*helm, "--namespace", self.namespace, "--values=-"],
+            input=json.dumps(values),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def remove(self):
+        super().__call__("delete", "namespace", self.namespace, "--wait=false")
