@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -95,6 +96,31 @@ def test_any_kind_of_picture_gives_the_same(tmp_path):
         for picture in (str(tmp_path / "a.png"), data, image, image.convert("RGBA"),
                         np.array(image), pictures.decode(data, name="x")):  # fmt: skip
             assert same(loaded.look(picture), expected)
+
+
+class Meeting(Spots):
+    """Answers once another detector looks at the same time."""
+
+    def load(self):
+        predictor = super().load()
+        alone = predictor.predict
+
+        def predict(shown):
+            TOGETHER.wait(60)
+            return alone(shown)
+
+        predictor.predict = predict
+        return predictor
+
+
+TOGETHER = threading.Barrier(2)
+
+
+def test_the_detectors_look_at_a_picture_at_the_same_time(tmp_path):
+    draw(tmp_path / "a.png", 3)
+    detectors = tuple(Meeting(name=name, kind="spots") for name in "ab")
+    with DetectionEnsemble(name="e", labels=("red", "green"), detectors=detectors).load() as loaded:
+        assert loaded.look(tmp_path / "a.png").votes.tolist() == [2, 2]
 
 
 def test_files_are_looked_at_upright_and_pixels_as_they_stand(tmp_path):

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
 from quorate import pictures
 from quorate.detections import Detections
@@ -18,7 +18,7 @@ from quorate.pictures import Picture, pixels
 from quorate.spec import EnsembleSpec
 from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
-from quorate.steps.voter import Seen
+from quorate.steps.voter import Seen, Voter
 from quorate.steps.whole import Loaded
 from quorate.storage import read_bytes
 from quorate.workers import processors
@@ -58,6 +58,9 @@ class LoadedEnsemble:
         self._tell = on_failure or _warn
         self._servers_may_fail = servers_may_fail
         self._pool = ThreadPoolExecutor(workers or processors(), thread_name_prefix="look")
+        self._asking = ThreadPoolExecutor(
+            max(processors(), len(self._voters)), thread_name_prefix="ask"
+        )
         # What is wrong with the fusion is said now, and its kernels are compiled now.
         voters = [name for voter in self._voters for name in voter.detector.voters]
         decide(Detections.empty(voters), ensemble, self.labels)
@@ -66,7 +69,8 @@ class LoadedEnsemble:
         """The fused boxes of one picture, by falling score; `image_id` is 0.
 
         `detectors` names the voters that took part, `votes` how many carried each box. A detector
-        that fails on the picture costs its votes, and `on_failure` is told.
+        that fails on the picture costs its votes, and `on_failure` is told. The detectors look at
+        it at the same time, for a picture that comes alone leaves processors idle.
 
         Raises:
             ImageError: a file or bytes that are no picture.
@@ -74,7 +78,7 @@ class LoadedEnsemble:
             QuorumError: fewer detectors than the quorum answered.
             StorageError: a file's store or a model server did not answer.
         """
-        return self._decided(0, self._seen(0, [picture])[0])
+        return self._decided(0, self._seen(0, [picture], self._asking.map)[0])
 
     def look_many(self, pictures: Iterable[Picture]) -> list[Detections]:
         """Likewise of each picture, in order; `image_id` is its place in `pictures`, from 0.
@@ -94,6 +98,7 @@ class LoadedEnsemble:
     def close(self) -> None:
         """End the threads; what is at work is finished first."""
         self._pool.shutdown()
+        self._asking.shutdown()
 
     def __repr__(self) -> str:
         names = [detector.name for detector in self.ensemble.detectors]
@@ -105,21 +110,26 @@ class LoadedEnsemble:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _seen(self, start: int, given: Sequence[Picture]) -> list[dict[str, Seen]]:
-        """What each detector, by its name, sees in each of a few pictures."""
+    def _seen(
+        self, start: int, given: Sequence[Picture], each: Callable[..., Iterable[Any]] = map
+    ) -> list[dict[str, Seen]]:
+        """What each detector, by its name, sees in each of a few pictures; `each` calls them."""
         names = [_named(picture, start + i) for i, picture in enumerate(given)]
         shown = [
             pixels(picture, name=name, read=read_bytes)
             for picture, name in zip(given, names, strict=True)
         ]
-        answers: list[dict[str, Seen]] = [{} for _ in shown]
-        for voter in self._voters:
+
+        def ask(voter: Voter) -> Sequence[Seen]:
             try:
-                found = voter.answers(names, shown)
+                return voter.answers(names, shown)
             except StorageError as error:
                 if not self._servers_may_fail:
                     raise
-                found = [error] * len(shown)
+                return [error] * len(shown)
+
+        answers: list[dict[str, Seen]] = [{} for _ in shown]
+        for voter, found in zip(self._voters, each(ask, self._voters), strict=True):
             for answer, seen in zip(answers, found, strict=True):
                 answer[voter.detector.name] = seen
         return answers
