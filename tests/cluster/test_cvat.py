@@ -145,7 +145,11 @@ def test_a_template_of_others_goes_on_after_ctrl_c_and_is_imported_later(runs, c
     task = a_task(cvat)
     command = [sys.executable, "-m", "quorate", "cvat", "run", str(task), "--from", theirs]
     process = subprocess.Popen(
-        [*command, "--to", to, "-p", "seconds=20"], stderr=subprocess.PIPE, text=True
+        [*command, "--to", to, "-p", "seconds=20"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell in the background ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     said = []
     while not (said and "Running" in said[-1]):
@@ -183,5 +187,12 @@ def test_a_run_without_waiting_names_what_is_to_be_imported(runs, cvat, to, thei
     runs.made.append(f"workflow/{name}")
     assert f"quorate cvat import {name} --server {cvat.url}" in begun.stderr
     assert runs.wait(name)["status"]["phase"] == "Succeeded"
+    nut = next(label for label in cvat.labels.values() if label["name"] == "nut")
+    nut["name"] = "dowel"
+    refused = quorate("cvat", "import", name, check=False)
+    assert "has no label 'nut' any more" in refused.stderr
+    assert f"once that is mended: quorate cvat import {name}" in refused.stderr
+    assert cvat.drawn(task) == []
+    nut["name"] = "nut"
     quorate("cvat", "import", name)
     assert len(cvat.drawn(task)) == len(PICTURES)

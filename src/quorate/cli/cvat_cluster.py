@@ -6,7 +6,7 @@ import argparse
 
 from quorate import TYPE_CHECKING
 from quorate.cli.arguments import count, pairs
-from quorate.errors import InputError, QuorateError
+from quorate.errors import InputError, QuorateError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,7 +248,10 @@ def _brought(
         except KeyboardInterrupt:
             _go_on(arguments, names[number:], client, cluster)
             raise SystemExit(130) from None
-        except QuorateError:
+        except QuorateError as error:
+            if not isinstance(error, WorkflowError):  # what the run decided is in S3, not lost
+                later = f"once that is mended: {_again(arguments, name, client)}"
+                error.hint = "; ".join(filter(None, (error.hint, later)))
             _go_on(arguments, names[number + 1 :], client, cluster)
             if arguments.json and done:
                 print_json(done)

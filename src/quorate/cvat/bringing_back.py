@@ -15,7 +15,7 @@ from quorate.argo.runs.runs import left, place
 from quorate.argo.runs.submit import OUT
 from quorate.cvat.client import Client
 from quorate.cvat.issues import open_issues
-from quorate.cvat.journal import begun, lock
+from quorate.cvat.journal import begun, ended, lock
 from quorate.cvat.publishing import Published, publish
 from quorate.cvat.shapes import TYPES, Shape, by_frame, shapes
 from quorate.cvat.task import Frame, Task
@@ -88,6 +88,7 @@ def bring_back(
         names = {image.name: frames[image.id] for image in found.images if image.id in frames}
         if doubtful := _doubts(workflow, names):
             published.issues = open_issues(client, task, doubtful, name, replace=replace)
+        ended(journal)
     published.notes += [*notes, *more, *task.notes]
     return published
 

@@ -20,6 +20,7 @@ from quorate.cvat.publishing import Published
 from quorate.cvat.run import with_labels
 from quorate.cvat.task import Place, Task, tasks
 from quorate.cvat.tracks import check_video
+from quorate.cvat.writing import check_rights
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from quorate.progress import Progress, silent
@@ -98,6 +99,7 @@ def submit(
         if ensemble is not None:
             task = with_labels(client, task, ensemble) if add_labels else task
             check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
+        check_rights(client, task.jobs)
         known = dag.parameters_of(template)
         handed = None
         if DATA in known:
