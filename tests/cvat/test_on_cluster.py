@@ -216,6 +216,7 @@ def test_boxes_over_s3_are_those_of_a_run_here(
     workflow = ran(ensemble(), handed, tmp_path / "there", f"{s3_prefix}/results")
     done = bring_back(client, task, workflow)
     assert done.created == local.published.created > 5
+    assert not [note for note in done.notes if "left out" in note]
     before = shapes(cvat, there)
     assert before - shapes(cvat, here) == Counter(
         {(0, "blue", "rectangle", 1.0, 2.0, 3.0, 4.0, 1, "manual"): 1}

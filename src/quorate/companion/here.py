@@ -62,6 +62,7 @@ class Here:
             out=folder,
             frames=values.get("frames") or None,
             replace=values.get("replace") == YES,
+            tracks=values.get("tracks") == YES,
             add_labels=values.get("add-labels") == YES,
             progress=progress,
         )
@@ -132,6 +133,12 @@ def _template(ensemble: DetectionEnsemble) -> Template:
                 widget="number",
                 least=0,
                 most=1,
+            ),
+            Field(
+                "tracks",
+                "Join the boxes of a video to tracks",
+                "For tasks of a video.",
+                widget="checkbox",
             ),
             Field(
                 "add-labels",

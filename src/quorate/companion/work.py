@@ -19,6 +19,7 @@ OFTEN = 0.5
 
 
 ON_A_PAGE = {
+    "map the detectors' words onto its labels (`labels: {theirs: yours}`), or let": "let",
     "--add-labels": "'Add labels that the task lacks'",
     "--frames": "Frames",
     " (`publish: {min_score: …}`)": " (Lowest score)",

@@ -20,6 +20,7 @@ from quorate.cvat.publishing import Published
 from quorate.cvat.run import with_labels
 from quorate.cvat.task import Place, Task, tasks
 from quorate.cvat.tracks import check_video
+from quorate.cvat.writing import check_rights
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from quorate.progress import Progress, silent
@@ -101,6 +102,7 @@ def submit(
         if spec is not None:
             task = with_labels(client, task, spec) if add_labels else task
             check_labels(spec, task.labels, where=f"Task {task.id} ({task.name})")
+        check_rights(client, task.jobs)
         known = dag.parameters_of(template)
         handed = None
         if DATA in known:

@@ -16,6 +16,7 @@ from quorate.cvat.publishing import undo as undo_published
 from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
 from quorate.cvat.task import Job, Place, Task, jobs_of, labels_of, tasks
 from quorate.cvat.tracks import check_video, joined, told
+from quorate.cvat.writing import check_rights
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError, QuorateError
@@ -100,6 +101,7 @@ def annotate(
         if add_labels:
             task = with_labels(client, task, ensemble)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
+        check_rights(client, task.jobs)
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )

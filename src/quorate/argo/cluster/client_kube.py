@@ -23,6 +23,8 @@ from quorate.errors import AccessError, InputError, MissingExtraError, QuorateEr
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod has its account's token and namespace, and the API server's certificate authority."""
 RENEW = "log in again as your cluster's provider asks; `kubectl get workflows` must work"
+CONNECTIONS = 16
+"""Kept to the API server: who follows a run reads the logs of its pods beside."""
 NEW_PODS = 2.0
 """Seconds between two looks for new pods while logs are followed."""
 
@@ -56,7 +58,7 @@ class Kube(Cluster):
 
         port = os.environ.get("KUBERNETES_SERVICE_PORT_HTTPS", "443")
         rest = Rest(
-            urllib3.PoolManager(ca_certs=str(ACCOUNT / "ca.crt")),
+            urllib3.PoolManager(maxsize=CONNECTIONS, ca_certs=str(ACCOUNT / "ca.crt")),
             f"https://{f'[{host}]' if ':' in host else host}:{port}",
             # Read for each request: a token is valid for an hour and is replaced before that.
             authorization=lambda: f"Bearer {token.read_text(encoding='utf-8').strip()}",

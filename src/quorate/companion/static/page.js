@@ -14,7 +14,8 @@ let wait = 1000;
 async function follow() {
   if (document.hidden) return void setTimeout(follow, 1000);
   try {
-    const answer = await fetch(live.dataset.from, { redirect: "error" });
+    const answer = await fetch(live.dataset.from, { redirect: "manual" });
+    if (answer.type === "opaqueredirect") return void location.reload(); // to sign in again
     if (!answer.ok) throw new Error(answer.status);
     if (!working(answer.headers.get("x-state"))) return void location.reload();
     const open = live.querySelector("details")?.open;
