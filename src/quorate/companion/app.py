@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from quorate.companion import pages, run_page
-from quorate.companion.entrance import Entrance, Form, Unknown, posted, status_of
+from quorate.companion.entrance import COOKIE, Entrance, Form, Unknown, posted, status_of
 from quorate.companion.forms import FormError, Template
 from quorate.companion.guard import Guard, Refused
 from quorate.companion.hooks import Hooks
@@ -153,7 +153,11 @@ class Companion(Entrance):
 
     def _form(self, request: Request) -> Response:
         seen, template = self._seen(request), self._template(request)
-        page = pages.form(self.around(request), seen, template, template.defaults())
+        values = template.defaults()
+        like = self.running.store.run(request.query_params.get("like", ""))
+        if like is not None and (like.target, like.template) == (seen.place, template.name):
+            values |= {one.name: like.values.get(one.name, one.value) for one in template.asked}
+        page = pages.form(self.around(request), seen, template, values)
         return HTMLResponse(page)
 
     def _start(self, request: Request, form: Form) -> Response:
@@ -236,6 +240,9 @@ class Companion(Entrance):
             status, sentence, hint = error.status, error.sentence, ""
         elif isinstance(error, HTTPException):
             status, sentence, hint = error.status_code, f"{error.detail}.", ""
+            if status == 404:  # no page of ours has looked who asks
+                sentence = "There is no page at this address."
+                request.state.session = self.sessions.get(request.cookies.get(COOKIE, ""))
         else:
             assert isinstance(error, QuorateError)
             status, sentence, hint = status_of(error), error.message, error.hint or ""

@@ -45,7 +45,8 @@ class Here:
         if (name := run.facts.get("planned")) is None:
             name = run_name(ensemble.name)
             work.reached("planned", name)
-        work.show([Step(part) for part in ("download", "prepare", "detect", "publish")])
+        later = [Step(part) for part in ("prepare", "detect", "publish")]
+        work.show([Step("download", "working"), *later])
 
         def progress(task: str, done: int, total: int) -> None:
             if task == "publish" and NAME not in run.facts:

@@ -41,7 +41,7 @@ LABELS = {
     FORMAT: "Format that CVAT exports the task in",
     CHECKPOINT: "Checkpoint to go on from",
     "ensemble-option": "Which boxes count",
-    "shard-size": "Pictures a shard",
+    "shard-size": "Pictures in a shard",
 }
 """What parameters are called that many templates share, where the template does not say."""
 _KEYS = {"displayName", "hint", "type", "label", "visibility", "required", "options", "value"}

@@ -314,7 +314,10 @@ class Client:
 
 def origin(address: str) -> str:
     """Scheme, host and port of a server's address; InputError where it is none."""
-    split = urlsplit(address if "//" in address else f"https://{address}")
+    try:
+        split = urlsplit(address if "//" in address else f"https://{address}")
+    except ValueError:  # such as http://[::1
+        split = urlsplit("")
     if split.scheme not in ("http", "https") or not split.hostname:
         raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
     return f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
