@@ -65,13 +65,17 @@ class Step(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What a run, or undoing it, did to the task's shapes; and issues that it opened or removed."""
+    """What a run, or undoing it, did to the task's shapes.
+
+    tracks, issues  how many it made, or removed where it made none
+    """
 
     created: int = 0
     there: int = 0
     removed: int = 0
     touched: int = 0
     earlier: int = 0
+    tracks: int = 0
     issues: int = 0
     notes: list[str] = []
 

@@ -25,6 +25,7 @@ ON_A_PAGE = {
     "--add-labels": "'Add labels that the task lacks'",
     "--frames": "Frames",
     " (`publish: {min_score: …}`)": " (Lowest score)",
+    "leave --tracks away": "leave 'Join the boxes of a video to tracks' unticked",
     " (--org)": "",
     "Name that with --org": "ask who owns it",
 }
@@ -137,13 +138,14 @@ def on_a_page(sentence: str) -> str:
 
 def result(published: Published, extra: Sequence[str] = ()) -> Result:
     """What publishing did, as a run's page shows it."""
-    issues = published.issues
+    issues, tracks = published.issues, published.tracks
     return Result(
         published.created,
         published.there,
         published.removed,
         published.touched,
         published.earlier,
+        tracks.created or tracks.removed,
         (issues.opened or issues.removed) if issues else 0,
         [*extra, *published.notes],
     )
