@@ -65,19 +65,16 @@ class Step(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What a run, or undoing it, did to the task's shapes.
-
-    tracks, issues  how many it made, or removed where it made none
-    """
+    """What a run, or undoing it, did to the task's shapes; tracks and issues made, or removed."""
 
     created: int = 0
     there: int = 0
     removed: int = 0
     touched: int = 0
     earlier: int = 0
-    tracks: int = 0
     issues: int = 0
     notes: list[str] = []
+    tracks: int = 0
 
 
 class Run(msgspec.Struct, kw_only=True):

@@ -138,14 +138,14 @@ def on_a_page(sentence: str) -> str:
 
 def result(published: Published, extra: Sequence[str] = ()) -> Result:
     """What publishing did, as a run's page shows it."""
-    issues, tracks = published.issues, published.tracks
+    issues = published.issues
     return Result(
         published.created,
         published.there,
         published.removed,
         published.touched,
         published.earlier,
-        tracks.created or tracks.removed,
         (issues.opened or issues.removed) if issues else 0,
         [*extra, *published.notes],
+        published.tracks.created or published.tracks.removed,
     )
