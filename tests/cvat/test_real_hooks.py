@@ -2,7 +2,7 @@
 
 import urllib3
 
-from quorate.companion.registering import register
+from quorate.companion.hooks.registering import register
 from quorate.companion.settings import Settings
 from tests.companion.visitor import companion
 from tests.cvat.local import PARTS, WORDS

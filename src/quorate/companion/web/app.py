@@ -17,11 +17,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from quorate.companion import pages, run_page
 from quorate.companion.forms import FormError, Template
-from quorate.companion.frame import Around
-from quorate.companion.guard import Guard, Refused, answers, ours
-from quorate.companion.hooks import Hooks
+from quorate.companion.hooks.receiving import Hooks
 from quorate.companion.people import (
     Person,
     Seen,
@@ -39,6 +36,9 @@ from quorate.companion.people import (
 from quorate.companion.running import Order, Running
 from quorate.companion.settings import Settings
 from quorate.companion.store import Run
+from quorate.companion.web import pages, run_page
+from quorate.companion.web.frame import Around
+from quorate.companion.web.guard import Guard, Refused, answers, ours
 from quorate.cvat.client import SignedOutError, origin
 from quorate.cvat.task import Place, What
 from quorate.errors import (
