@@ -33,6 +33,7 @@ OPTIONS = {
     "formats.shapes.add": "likewise, of one row",
     "cvat.run.annotate": "the options of `quorate cvat run`",
     "cvat.cluster.on_cluster.submit": "likewise, over a cluster",
+    "ensemble.submit": "the options of `quorate submit`",
     "fusion.ensemble_boxes.nms_method": "the signature of ensemble-boxes",
     "fusion.ensemble_boxes.soft_nms": "likewise",
     "fusion.ensemble_boxes.weighted_boxes_fusion": "likewise",

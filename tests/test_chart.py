@@ -10,6 +10,7 @@ import yaml
 
 import quorate
 from quorate.argo import names
+from quorate.argo.doctor.examine import USERS
 from quorate.companion.settings import Settings
 from quorate.spec import Images, WorkflowSettings
 
@@ -76,6 +77,17 @@ def test_each_account_has_the_least_rights():
         ("workflowartifactgctasks/status", "patch"),
     }
     assert not [kind for kind, _ in made if kind.startswith("ClusterRole")]
+
+
+def test_people_may_do_what_doctor_asks_for_and_are_bound_where_they_are_named():
+    made = render()
+    wanted = {(resource, verb) for verb, _, resource, _ in USERS}
+    assert rules(made, "quorate-user") == wanted
+    assert ("RoleBinding", "quorate-user") not in made
+    team = {"kind": "Group", "name": "vision", "apiGroup": "rbac.authorization.k8s.io"}
+    made = render({"users": [team]})
+    assert made["RoleBinding", "quorate-user"]["subjects"] == [team]
+    assert helm("template", "x", values={"users": [{"kind": "Group"}]}, check=False).returncode
 
 
 def test_its_names_are_those_that_workflows_refer_to():

@@ -111,6 +111,7 @@ class DetectionEnsemble(EnsembleSpec):
         out: str | None = None,
         parameters: Mapping[str, str] | None = None,
         upload: bool = False,
+        overwrite: bool = False,
         watch: bool = False,
         namespace: str | None = None,
         server: str | None = None,
@@ -124,6 +125,7 @@ class DetectionEnsemble(EnsembleSpec):
             out: folder of the cluster's bucket for the results.
             parameters: further parameters of the template.
             upload: put weights and data that lie here into the cluster's bucket first.
+            overwrite: put this template in the place of one that somebody has changed there.
             watch: show the run on standard error, and come back when it has ended.
             namespace: default: the spec's, else ARGO_NAMESPACE, else the kubeconfig's.
             server: argo-server as HOST:PORT; default ARGO_SERVER, else the kubeconfig is used.
@@ -145,6 +147,7 @@ class DetectionEnsemble(EnsembleSpec):
             out=out,
             parameters=parameters,
             upload=upload,
+            overwrite=overwrite,
             progress=progress,
         )
         if watch:

@@ -172,7 +172,7 @@ def test_a_template_that_is_there_keeps_what_others_put_on_it(
         "argo": "/api/v1/workflow-templates/vision/street",
     }[way]
     there = {"labels": {"a": "old", "b": "theirs"}, "resourceVersion": "7", "generation": 3}
-    server.answers["GET", path] = {"metadata": there}
+    server.answers["GET", path] = {"metadata": there, "spec": {}}
     server.answers["PUT", path] = {"metadata": {"generation": generation}}
     assert cluster.apply(TEMPLATE) == became
     ((verb, where, _, body),) = changes(server)

@@ -40,6 +40,7 @@ class Strict(Kubectl):
                 "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"],
             },
             "artifactRepository": {"create": True},
+            "users": [{"kind": "ServiceAccount", "name": "person", "namespace": self.namespace}],
         }
         helm = ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
         done = subprocess.run(
@@ -49,6 +50,18 @@ class Strict(Kubectl):
             text=True,
         )
         assert done.returncode == 0, done.stderr
+
+    def as_person(self, folder):
+        """A kubeconfig of somebody who may start runs, and nothing else."""
+        self("create", "serviceaccount", "person")
+        token = self("create", "token", "person").strip()
+        view = ("config", "view", "--raw", "--minify", "--output=json")
+        config = json.loads(self(*view))
+        config["users"][0]["user"] = {"token": token}
+        config["contexts"][0]["context"]["namespace"] = self.namespace
+        path = folder / "person.kubeconfig"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return path
 
     def remove(self):
         super().__call__("delete", "namespace", self.namespace, "--wait=false")

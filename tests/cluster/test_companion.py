@@ -1,162 +1,67 @@
-"""The companion's story on a cluster: form, hand-over, workflow, boxes; stopped, killed, undone."""
+"""The companion that the chart installs: it comes up, answers, and may do what it needs alone."""
 
-import html
 import json
-import re
-import secrets
-import uuid
+import os
 
 import pytest
 import yaml
 
-from quorate.argo.cluster.connect import connect
-from quorate.argo.runs.upload import uploaded
-from quorate.companion.settings import Settings
-from quorate.ensemble import DetectionEnsemble
-from tests.cluster.runs import PARTS, Bucket
-from tests.companion.conftest import TOLD
-from tests.companion.visitor import Visitor, companion
-from tests.cvat.local import WORDS, local_run
-from tests.cvat.server import TOKEN, Cvat, serving
-from tests.waiting import until
+from tests.cluster.test_chart import may
+from tests.test_chart import helm
 
-pytestmark = pytest.mark.usefixtures("argo", "installed")
-FORM = {
-    "shard-size": {"visibility": "private"},
-    "pool": {"displayName": "Where it runs", "type": "select.nodepool"},
-    "cvat-finetune-checkpoint": {"displayName": "Checkpoint"},
-}
+VALUES = {"enabled": True, "cvat": "http://cvat.invalid:8080", "url": "https://quorate.invalid"}
+PAGES = "services/quorate-companion:http/proxy"
 
 
 @pytest.fixture(scope="module")
-def template(bucket, image, kubectl):
-    """The demo as a template with a form; its name."""
-    name = f"companion-{uuid.uuid4().hex[:6]}"
-    cluster = connect(namespace=kubectl.namespace)
-    demo = DetectionEnsemble.from_yaml(PARTS / "spec.yaml")
-    where = demo.workflow.model_copy(update={"images": {"cpu": image}, "bucket": bucket})
-    demo = demo.model_copy(update={"name": name, "workflow": where, "data": None})
-    made = uploaded(demo, None, bucket).workflow_template().to_dict()
-    made["metadata"]["annotations"]["quorate/form"] = yaml.safe_dump(FORM)
-    made["spec"]["arguments"]["parameters"] += [
-        {"name": "pool"},
-        {"name": "cvat-finetune-checkpoint", "value": ""},
-    ]
-    cluster.apply(made)
-    yield name
-    for workflow in cluster.workflows(f"workflows.argoproj.io/workflow-template={name}"):
-        cluster.delete(workflow["metadata"]["name"])
-    cluster.delete(name, "workflow-templates")
-    Bucket(bucket).remove(f"quorate-tests/{name}/")
+def companion(kubectl, installed, image, bucket):
+    """The companion beside the installed chart, until these tests have ended."""
+    values = {
+        "images": {"cpu": image},
+        "s3": {"bucket": bucket, "endpoint": os.environ["AWS_ENDPOINT_URL"]},
+        "companion": VALUES,
+    }
+    text = helm(
+        "template",
+        "companion",
+        f"--namespace={kubectl.namespace}",
+        "--show-only=templates/companion.yaml",
+        values=values,
+    ).stdout
+    made = [one for one in yaml.safe_load_all(text) if one]
+    kubectl.apply(*made)
+    try:
+        kubectl("rollout", "status", "deployment/quorate-companion", "--timeout=240s")
+        yield
+    finally:
+        given = "\n---\n".join(map(json.dumps, made))
+        kubectl("delete", "--filename=-", "--wait=false", given=given)
 
 
-@pytest.fixture
-def cvat(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with serving(Cvat()) as server:
-        server._ids = secrets.randbelow(1 << 30)  # workflows bear a task's number
-        yield server
+def page(kubectl, path):
+    return kubectl("get", f"--raw=/api/v1/namespaces/{kubectl.namespace}/{PAGES}{path}")
 
 
-@pytest.fixture
-def task(cvat):
-    pictures = sorted((PARTS / "images").rglob("*.jpg"))[:6]
-    labels = [{"name": name, "attributes": TOLD} for name in WORDS]
-    names = [path.relative_to(PARTS / "images").as_posix() for path in pictures]
-    return cvat.add_task(pictures, labels, names=names, segment=3)
+def test_it_answers(kubectl, companion):
+    assert page(kubectl, "/healthz") == "ok"
+    assert "http://cvat.invalid:8080" in page(kubectl, "/sign-in")
 
 
-@pytest.fixture
-def settings(cvat, kubectl, bucket, template, tmp_path):
-    return Settings.read(
-        None, cvat=cvat.url, state=str(tmp_path / "companion"), few_shapes=0,
-        cluster={"namespace": kubectl.namespace},
-        storage=f"s3://{bucket}/quorate-tests/{template}",
-    )  # fmt: skip
+def test_it_may_do_what_its_runs_need_and_nothing_else(kubectl, companion):
+    assert may(kubectl, "quorate-companion") == {
+        *(("workflows", verb) for verb in ("create", "get", "list", "patch")),
+        ("workflowtemplates", "get"),
+        ("workflowtemplates", "list"),
+        ("pods", "list"),
+        ("events", "list"),
+        ("pods/log", "get"),
+    }
 
 
-def begun(url, task, template):
-    """Somebody who has started a run on the first pool that the form offers."""
-    visitor = Visitor(url)
-    visitor.send("/sign-in", {"token": TOKEN}).get(f"/tasks/{task}/start/{template}")
-    return visitor, visitor.start(task, template, pool=pool(visitor))
-
-
-def pool(visitor):
-    """The first pool that an open form offers."""
-    offered = visitor.page.partition('name="p.pool"')[2].partition("</select>")[0]
-    return html.unescape(re.search(r'option value="([^"]+)"', offered)[1])
-
-
-def workflows(kubectl, task):
-    found = json.loads(kubectl("get", "workflows", f"--selector=cvat-task-id={task}", "-o=json"))
-    return {one["metadata"]["name"]: one for one in found["items"]}
-
-
-def boxes(cvat, task):
-    words = {n: label["name"] for n, label in cvat.labels.items()}
-    return sorted((s["frame"], words[s["label_id"]], *s["points"]) for s in cvat.drawn(task))
-
-
-def test_boxes_of_a_workflow_arrive_though_the_companion_was_away(
-    cvat, task, settings, template, kubectl, tmp_path
-):
-    with companion(settings) as (url, _):
-        visitor = Visitor(url)
-        visitor.send("/sign-in", {"token": TOKEN})
-        path = f"/tasks/{task}/start/{template}"
-        assert "Where it runs" in visitor.get(path).text
-        assert "shard-size" not in visitor.page
-        visitor.send(path, {"p.pool": "nowhere"})
-        assert "'nowhere' is not among" in visitor.text
-        answers = {"p.pool": pool(visitor), "p.cvat-finetune-checkpoint": "nothing/there.ckpt"}
-        visitor.send(path, answers)
-        assert "there is no such file or folder" in visitor.text
-        assert workflows(kubectl, task) == {}
-        visitor, run = begun(url, task, template)
-        until(lambda: workflows(kubectl, task))
-        until(lambda: "detect-yolo" in visitor.get(f"/runs/{run}").text)
-    with companion(settings) as (url, _):
-        visitor = Visitor(url)
-        visitor.send("/sign-in", {"token": TOKEN})
-        assert "done" in visitor.ended(run).text
-    (workflow,) = workflows(kubectl, task).values()
-    labels = workflow["metadata"]["labels"]
-    assert (labels["cvat-task-id"], labels["cvat-job-id"]) == (str(task), str(task))
-    given = {p["name"]: p["value"] for p in workflow["spec"]["arguments"]["parameters"]}
-    assert given["dump-format"] == "CVAT for images 1.1"
-    assert given["shard-size"] == "auto"
-    names, here = local_run(tmp_path)
-    at = {name: n for n, name in enumerate(sorted(names)[:6])}
-    wanted = sorted(
-        (at[name], label, *box) for name, shapes in here.items() if name in at
-        for label, box, _ in shapes
-    )  # fmt: skip
-    assert boxes(cvat, task) == wanted
-
-
-def test_a_workflow_is_stopped_begun_anew_and_undone(cvat, task, settings, template, kubectl):
-    with companion(settings) as (url, _):
-        visitor, run = begun(url, task, template)
-        until(lambda: workflows(kubectl, task))
-        (first,) = workflows(kubectl, task)
-        visitor.get(f"/runs/{run}").send(f"/runs/{run}/cancel", {})
-        assert "cancelled" in visitor.ended(run).text
-        assert cvat.drawn(task) == []
-        until(lambda: workflows(kubectl, task)[first]["status"].get("phase") == "Failed")
-        visitor.send(f"/runs/{run}/again", {})
-        assert "done" in visitor.ended(run).text
-        assert len(workflows(kubectl, task)) == 2
-        assert cvat.drawn(task)
-        visitor.send(f"/runs/{run}/undo", {})
-        assert "undone" in visitor.ended(run).text
-        assert cvat.drawn(task) == []
-
-
-def test_a_workflow_that_fails_says_why_and_can_go_on(cvat, task, settings, template, kubectl):
-    cvat.labels = {n: label | {"name": f"{label['name']}s"} for n, label in cvat.labels.items()}
-    with companion(settings) as (url, _):
-        visitor, run = begun(url, task, template)
-        assert "failed" in visitor.ended(run).text
-        assert "bolt" in visitor.text
-        assert "Let it go on" in visitor.text
+def test_what_it_knows_outlives_its_pod(kubectl, companion):
+    kubectl("exec", "deployment/quorate-companion", "--", "ls", "/state/companion.db")
+    kubectl("exec", "deployment/quorate-companion", "--", "touch", "/state/mark")
+    kubectl("rollout", "restart", "deployment/quorate-companion")
+    kubectl("rollout", "status", "deployment/quorate-companion", "--timeout=240s")
+    assert page(kubectl, "/healthz") == "ok"
+    kubectl("exec", "deployment/quorate-companion", "--", "ls", "/state/mark")

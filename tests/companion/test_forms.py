@@ -42,7 +42,7 @@ def test_the_shipped_template_asks_what_a_person_knows():
     assert (shipped.title, shipped.trains) == ("Ensemble ensemble", False)
     assert "2 of 3 detectors must finish" in shipped.description
     asked = {one.name: one for one in shipped.asked}
-    assert list(asked) == ["dump-format", "ensemble-option", "shard-size", "@replace"]
+    assert list(asked) == ["dump-format", "ensemble-option", "shard-size", "@replace", "@tracks"]
     assert asked["dump-format"].widget == "select"
     assert asked["dump-format"].options[0] == "CVAT for images 1.1"
     assert asked["ensemble-option"].value == "consensus"
@@ -72,10 +72,20 @@ def test_widgets_labels_and_visibility_come_from_the_annotation():
     }
     found = of(template(parameters, form), pools)
     asked = {one.name: one for one in found.asked}
-    assert list(asked) == ["rounds", "pool", "kind", "script", "fast", "plain", "@replace"]
+    assert list(asked) == [
+        "rounds",
+        "pool",
+        "kind",
+        "script",
+        "fast",
+        "plain",
+        "@replace",
+        "@tracks",
+    ]
     assert {name: one.widget for name, one in asked.items()} == {
         "rounds": "number", "pool": "nodepool", "kind": "select", "script": "textarea",
         "fast": "checkbox", "plain": "text", "@replace": "checkbox",
+        "@tracks": "checkbox",
     }  # fmt: skip
     assert asked["rounds"].shown == "Rounds"
     assert asked["pool"].options == ("big", "small")

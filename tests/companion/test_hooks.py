@@ -296,6 +296,9 @@ def test_in_an_organization_its_active_members_alone(cvat, task, site):
     assert "You may not" in said(STRANGER)
     cvat.around.users[STRANGER] |= {"is_superuser": True, "is_active": False}
     assert "You may not" in said(STRANGER)
+    cvat.around.shows_users = False  # the companion's account is no administrator
+    assert "There is no template" in said(LABELLER)
+    assert "You may not" in said(STRANGER)
 
 
 def test_the_companions_own_events_and_other_comments_are_ignored(cvat, task, site):

@@ -107,16 +107,6 @@ def test_a_file_that_is_no_store_is_told(tmp_path):
         Store(tmp_path / "db")
 
 
-def test_deliveries_are_known_again_after_a_restart(tmp_path):
-    store = Store(tmp_path / "db")
-    assert not store.delivered("a")
-    store.close()
-    store = Store(tmp_path / "db")
-    assert store.delivered("a")
-    assert not store.delivered("b")
-    store.close()
-
-
 def test_a_log_keeps_its_last_lines(tmp_path):
     store = Store(tmp_path / "db")
     for n in range(1100):

@@ -1,7 +1,8 @@
 """What surrounds tasks on the small CVAT: users, members, projects, webhooks, links; after 2.73.
 
-Details of a user are for administrators, so whoever asks here is one; lists of members are of one
-organization; a webhook's secret is never told; a ping is sent at once, and its status is told.
+Details of a user are for administrators: where `shows_users` is off, none asks; lists of members
+are of one organization; a webhook's secret is never told; a ping is sent at once, and its status is
+told.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Around:
         self.hooks: dict[int, dict[str, Any]] = {}
         self.organizations: dict[int, str] = {}
         self.events = list(EVENTS)
+        self.shows_users = True
 
     def add_user(self, number: int, name: str, **more: Any) -> None:
         base = {"is_superuser": False, "is_active": True, "groups": ["user"]}
@@ -35,6 +37,8 @@ class Around:
     def answer(self, cvat: Any, method: str, path: str, query: Any, body: Any) -> Any:
         """What is at a path; None where it is another's."""
         if match := re.fullmatch(r"users/(\d+)", path):
+            if not self.shows_users:
+                raise RefusedError(403, {"detail": "You do not have permission"})
             return self._found(self.users, match[1])
         if path == "memberships":
             of, name = int(query["org_id"]), query["user"]

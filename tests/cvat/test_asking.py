@@ -8,7 +8,7 @@ import pytest
 
 from quorate.cvat import Client, annotate, undo
 from quorate.cvat.task import Place
-from quorate.errors import InputError
+from quorate.errors import AccessError, InputError
 from tests.cvat.puppets import install
 from tests.cvat.server import TOKEN, Cvat, Someone, serving
 from tests.cvat.servers import ROOT
@@ -156,3 +156,12 @@ def test_what_is_done_of_a_project_before_an_error_is_told(cvat, files, client, 
     assert f"task {one}: boxes: 8 created" in told
     name = told.partition("quorate cvat undo ")[2].split()[0]
     assert undo(name, client=client).removed == 8
+
+
+def test_who_may_not_write_is_told_before_any_picture_is_asked_for(cvat, files, run):
+    task = cvat.add_task(files, LABELS)
+    cvat.people["guest"] = Someone(2, "a password", "guest", frozenset(), reads=frozenset({task}))
+    guest = Client.connect(cvat.url, access_token="guest")
+    with pytest.raises(AccessError, match="annotations of job"):
+        run(task, client=guest)
+    assert not [request for request in cvat.requests if request.endswith("/data")]

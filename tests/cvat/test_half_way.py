@@ -13,6 +13,7 @@ from quorate.cvat.publishing import writing
 from quorate.errors import ServerError
 from tests.cvat.server import TOKEN, Cvat, serving
 from tests.cvat.servers import ROOT
+from tests.cvat.talk import RefusedError
 from tests.cvat.test_run import LABELS, TELLING, boxes, ensemble
 from tests.spots import pool
 from tests.waiting import until
@@ -139,3 +140,40 @@ def test_frames_that_cannot_be_read_keep_what_is_there_and_are_asked_for_again(
     cvat.answer = answer
     (third,) = annotate(str(task), ensemble(3.0), **how)
     assert (third.published.created, third.published.removed) == (len(on), len(on))
+
+
+@pytest.mark.parametrize("labels", [LABELS, TELLING], ids=["journal", "attribute"])
+@pytest.mark.parametrize("looks", [1, 5])
+def test_a_request_that_a_proxy_gave_up_and_comes_late(
+    cvat, client, tmp_path, monkeypatch, labels, looks
+):
+    files = sorted(pool(tmp_path / "pool", 4).rglob("*.png"))
+    task = cvat.add_task(files, labels)
+    monkeypatch.setattr("quorate.cvat.client.LOOKS", looks)
+    answer, late, looked = cvat.answer, [], []
+
+    def through_a_proxy(method, path, query, body):
+        if query.get("action") == "create" and body["shapes"] and not late:
+            late.append((method, path, query, body))
+            raise RefusedError(504, "gateway timeout")
+        if late and method == "GET" and path.endswith("/annotations"):
+            looked.append(path)
+            if len(looked) == 3:
+                answer(*late[0])
+        return answer(method, path, query, body)
+
+    cvat.answer = through_a_proxy
+    (done,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+    cvat.answer = answer
+    if looks == 1:
+        assert len(looked) == 1
+        answer(*late[0])
+    twice = 2 if looks == 1 else 1
+    drawn = boxes(cvat.drawn(task))
+    assert len(drawn) == twice * len(set(drawn)) == 8 * twice
+    if twice == 2:
+        (again,) = annotate(str(task), ensemble(), client=client, out=tmp_path / "out")
+        assert "8 shapes of earlier runs that were there twice" in again.published.notes[0]
+        assert len(cvat.drawn(task)) == 8
+    assert undo(done.published.run, client=client).removed == 8
+    assert cvat.drawn(task) == []

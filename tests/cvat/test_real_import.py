@@ -91,6 +91,17 @@ def test_a_zip_keeps_the_folders_and_so_do_our_files(real, pictures, tmp_path):
     assert brought(real, task, files) == [(12, 0), (12, 0)]
 
 
+def test_jobs_that_share_frames_and_one_job_alone(real, pictures, tmp_path):
+    files = run(pictures, tmp_path / "out")
+    task = real.task(files=[zipped(pictures)], segment_size=4, overlap=2)
+    assert brought(real, task, files) == [(12, 0), (12, 0)]
+    job = real.get(f"jobs?task_id={task}")["results"][0]["id"]
+    for format, file in files.items():
+        with pytest.raises(Refused, match=UNMATCHED):
+            real.bring(f"jobs/{job}", format, file)
+    assert right_and_wrong(real, task, 0.01) == (12, 0)  # what was there stays
+
+
 def test_files_lose_their_folders_so_the_run_must_be_over_one_folder(
     real,
     pictures,

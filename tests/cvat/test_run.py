@@ -337,7 +337,10 @@ def test_places(text, place):
     assert Place.parse(text) == Place(*place)
 
 
-@pytest.mark.parametrize("text", ["", "x", "job:", "task:x", "https://h/", "file:///tasks/1", "-1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "job:", "task:x", "https://h/", "file:///tasks/1", "-1", "http://[::1/tasks/1"],
+)
 def test_what_is_no_place(text):
     with pytest.raises(InputError, match="names no task"):
         Place.parse(text)

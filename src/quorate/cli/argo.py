@@ -48,6 +48,8 @@ def add_commands(commands: Any) -> None:
                         help="a parameter of the template; may be repeated")  # fmt: skip
     submit.add_argument("--upload", action="store_true", help="put weights and data that are on "
                         "this machine into the cluster's bucket first")  # fmt: skip
+    submit.add_argument("--overwrite", action="store_true", help="put the spec's template in the "
+                        "place of one that somebody has changed on the cluster")  # fmt: skip
     submit.add_argument("-w", "--watch", action="store_true",
                         help="show the run until it ends, then what it came to")  # fmt: skip
     submit.add_argument("--json", action="store_true", help="print JSON")
@@ -152,6 +154,7 @@ def _submit(arguments: argparse.Namespace) -> None:
                 cluster,
                 parameters=parameters,
                 upload=arguments.upload,
+                overwrite=arguments.overwrite,
                 progress=progress,
                 **given,
             )

@@ -45,7 +45,8 @@ class Here:
         if (name := run.facts.get("planned")) is None:
             name = run_name(ensemble.name)
             work.reached("planned", name)
-        work.show([Step(part) for part in ("download", "prepare", "detect", "publish")])
+        later = [Step(part) for part in ("prepare", "detect", "publish")]
+        work.show([Step("download", "working"), *later])
 
         def progress(task: str, done: int, total: int) -> None:
             if task == "publish" and NAME not in run.facts:
@@ -62,6 +63,7 @@ class Here:
             out=folder,
             frames=values.get("frames") or None,
             replace=values.get("replace") == YES,
+            tracks=values.get("tracks") == YES,
             add_labels=values.get("add-labels") == YES,
             progress=progress,
         )
@@ -132,6 +134,12 @@ def _template(ensemble: DetectionEnsemble) -> Template:
                 widget="number",
                 least=0,
                 most=1,
+            ),
+            Field(
+                "tracks",
+                "Join the boxes of a video to tracks",
+                "For tasks of a video.",
+                widget="checkbox",
             ),
             Field(
                 "add-labels",

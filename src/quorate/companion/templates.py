@@ -35,13 +35,13 @@ FORM = "quorate/form"
 TITLE, DESCRIPTION = "workflows.argoproj.io/title", "workflows.argoproj.io/description"
 FILLED = (DATA, OUT, CLASSES, TASK)
 """Parameters that are filled in and never asked for."""
-REPLACE = "@replace"
-"""The field that is not the template's; no parameter of Argo's can have the name."""
+REPLACE, TRACKS = "@replace", "@tracks"
+"""The fields that are not the template's; no parameter of Argo's can have such a name."""
 LABELS = {
     FORMAT: "Format that CVAT exports the task in",
     CHECKPOINT: "Checkpoint to go on from",
     "ensemble-option": "Which boxes count",
-    "shard-size": "Pictures a shard",
+    "shard-size": "Pictures in a shard",
 }
 """What parameters are called that many templates share, where the template does not say."""
 _KEYS = {"displayName", "hint", "type", "label", "visibility", "required", "options", "value"}
@@ -70,6 +70,14 @@ def of(template: Json, pools: Pools) -> Template:
             REPLACE,
             "Let boxes of earlier runs make way",
             "Only those that nobody has touched since. What people drew stays in any case.",
+            widget="checkbox",
+        )
+    )
+    fields.append(
+        Field(
+            TRACKS,
+            "Join the boxes of a video to tracks",
+            "For tasks of a video.",
             widget="checkbox",
         )
     )

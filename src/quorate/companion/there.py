@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from quorate.argo.runs.tree import FAILED, Branch, failure, shown
 from quorate.argo.runs.watch import OVER, explained, remedies
 from quorate.companion.forms import Template
 from quorate.companion.store import NAME, Step
-from quorate.companion.templates import FILLED, REPLACE, is_offered, of
+from quorate.companion.templates import FILLED, REPLACE, TRACKS, is_offered, of
 from quorate.companion.work import YES, Cancelled, Work, result
 from quorate.cvat.cluster import dag
 from quorate.cvat.cluster.bringing_back import bring_back, run_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
     from quorate.argo.cluster.rest import Json
 
+LOG = logging.getLogger("quorate.companion")
 LOOK = 2.0
 """Seconds between two looks at a workflow."""
 PATIENCE = 900.0
@@ -122,6 +124,7 @@ class There:
             workflow,
             bucket=s3.split(self._storage)[0],
             replace=run.values.get(REPLACE) == YES,
+            tracks=run.values.get(TRACKS) == YES,
             progress=work.progress,
         )
         for note in published.notes:
@@ -183,7 +186,7 @@ def _offered(template: Json, pools: Callable[[str | None], tuple[str, ...]]) -> 
 
 def _given(values: Mapping[str, str]) -> dict[str, str]:
     """What is submitted: the template's own parameters but those that are filled in."""
-    return {n: value for n, value in values.items() if n not in FILLED and n != REPLACE}
+    return {n: value for n, value in values.items() if n not in (*FILLED, REPLACE, TRACKS)}
 
 
 def _pools() -> Callable[[str | None], tuple[str, ...]]:
@@ -191,8 +194,10 @@ def _pools() -> Callable[[str | None], tuple[str, ...]]:
     nodes: list[Json] = []
 
     def pools(label: str | None) -> tuple[str, ...]:
-        if not nodes:
-            nodes.extend(Kube.of_kubeconfig().rest.items("/api/v1/nodes"))
+        try:
+            nodes[:] = nodes or Kube.of_kubeconfig().rest.items("/api/v1/nodes")
+        except QuorateError as error:  # then a pool is asked for as text
+            LOG.warning("the nodes are not known: %s", error.message)
         if label is None:
             return tuple(dict.fromkeys(group.name for group in node_groups(nodes)))
         labels = (node["metadata"].get("labels") or {} for node in nodes)

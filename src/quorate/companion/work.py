@@ -19,6 +19,9 @@ OFTEN = 0.5
 
 
 ON_A_PAGE = {
+    "map the detectors' words onto its labels (`labels: {theirs: yours}`), or let --add-labels add "
+    "them to it": "start it anew with 'Add labels that the task lacks', or ask who runs this "
+    "companion which labels a task should have",
     "--add-labels": "'Add labels that the task lacks'",
     "--frames": "Frames",
     " (`publish: {min_score: …}`)": " (Lowest score)",

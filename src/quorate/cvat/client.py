@@ -23,6 +23,8 @@ TRIES = 4
 """How many more times a request is sent, of those that `once` sends too."""
 FIRST_WAIT = 1.0
 """Seconds before `once` sends again; they double."""
+LOOKS = 5
+"""How often `once` looks whether a change was carried out; the waits before double."""
 BUSY = (429, 502, 503, 504)
 LARGEST = 1 << 31
 """Bytes of an answer; more is refused."""
@@ -312,7 +314,10 @@ class Client:
 
 def origin(address: str) -> str:
     """Scheme, host and port of a server's address; InputError where it is none."""
-    split = urlsplit(address if "//" in address else f"https://{address}")
+    try:
+        split = urlsplit(address if "//" in address else f"https://{address}")
+    except ValueError:  # such as http://[::1
+        split = urlsplit("")
     if split.scheme not in ("http", "https") or not split.hostname:
         raise InputError(f"{address}: is no address of a CVAT server, such as https://HOST.")
     return f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
@@ -349,11 +354,12 @@ def _reason(body: bytes) -> str:
     return short("; ".join(told[:3]))
 
 
-def once(send: Callable[[], object], arrived: Callable[[], bool] = lambda: False) -> None:
+def once(send: Callable[[], object], arrived: Callable[[], bool] | None = None) -> None:
     """Have a change carried out once, though answers are lost.
 
     `send` is called again where it raises ServerError, unless `arrived` finds on the server that
-    the change was carried out. The default is for changes that may be carried out twice.
+    the change was carried out. It looks `LOOKS` times, for a server may be at work on what a proxy
+    has given up. Without it the change is one that may be carried out twice.
     """
     wait = FIRST_WAIT
     for left in range(TRIES, -1, -1):
@@ -363,7 +369,13 @@ def once(send: Callable[[], object], arrived: Callable[[], bool] = lambda: False
         except ServerError:
             if not left:
                 raise
+        if arrived is None:
             time.sleep(wait)
             wait *= 2
-            if arrived():
-                return
+        elif any(_later(look, arrived) for look in range(LOOKS)):
+            return
+
+
+def _later(look: int, arrived: Callable[[], bool]) -> bool:
+    time.sleep(FIRST_WAIT * 2**look)
+    return arrived()

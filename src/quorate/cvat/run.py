@@ -15,6 +15,7 @@ from quorate.cvat.publishing.publish import Published, publish
 from quorate.cvat.publishing.publish import undo as undo_published
 from quorate.cvat.publishing.shapes import ADDED, Shape, by_frame, shapes
 from quorate.cvat.publishing.tracks import check_video, joined, told
+from quorate.cvat.publishing.writing import check_rights
 from quorate.cvat.task import Job, Place, Task, jobs_of, labels_of, tasks
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
@@ -100,6 +101,7 @@ def annotate(
         if add_labels:
             task = with_labels(client, task, ensemble)
         check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
+        check_rights(client, task.jobs)
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )

@@ -37,7 +37,10 @@ class Place(NamedTuple):
         word, _, number = text.rpartition(":")
         if _NUMBER.fullmatch(number) and word in ("", "task", "job", "project"):
             return cls(word or "task", int(number))  # type: ignore[arg-type]
-        split = urlsplit(text)
+        try:
+            split = urlsplit(text)
+        except ValueError:  # such as http://[::1
+            split = urlsplit("")
         found = _PLACES.findall(split.path)
         if split.scheme in ("http", "https") and split.netloc and found:
             name, number = found[-1]

@@ -14,7 +14,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from quorate.argo.cluster.changes import digest, generation_after
 from quorate.argo.cluster.rest import Json, Rest
+from quorate.argo.names import APPLIED
 from quorate.errors import ClusterError, InputError
 
 WATCHED = 15
@@ -101,21 +103,29 @@ class Cluster(ABC):
 
     # What does not.
 
-    def apply(self, template: Mapping[str, object]) -> str:
+    def apply(self, template: Mapping[str, object], *, overwrite: bool = False) -> str:
         """Create or update a WorkflowTemplate: "created", "updated" or "unchanged".
 
-        Labels and annotations that others have put on it stay.
+        Labels and annotations that others have put on it stay. InputError where somebody else has
+        changed its spec since, unless that may be overwritten.
         """
         kind, given = "workflow-templates", self._placed(template)
         own = given["metadata"]
         path = self._path(kind, own["name"])
         try:
-            there = self.rest("GET", path)["metadata"]
+            whole = self.rest("GET", path)
         except InputError:
+            if digest(given):
+                own["annotations"] = (own.get("annotations") or {}) | {APPLIED: "1"}
             self.rest("POST", self._path(kind), self._wrapped(kind, given))
             return "created"
+        there = whole["metadata"]
+        after = generation_after(given, whole, overwrite=overwrite)
         for key in ("labels", "annotations"):
             own[key] = (there.get(key) or {}) | (own.get(key) or {})
+        own["annotations"].pop(APPLIED, None)
+        if after is not None:
+            own["annotations"][APPLIED] = after
         own["resourceVersion"] = there["resourceVersion"]
         answer = self.rest("PUT", path, self._wrapped(kind, given))
         # Only the server knows which spellings of a spec mean the same. Labels do not count.

@@ -54,13 +54,17 @@ TOO_MUCH = (("create", "", "pods"), ("get", "", "secrets"), ("list", "", "secret
 # What the user of each command may do: verb, group, resource, purpose.
 USERS = (
     ("get", GROUP, "workflowtemplates", "submit"),
+    ("list", GROUP, "workflowtemplates", "submit"),
     ("create", GROUP, "workflowtemplates", "submit"),
     ("update", GROUP, "workflowtemplates", "submit"),
     ("create", GROUP, "workflows", "submit"),
+    ("delete", GROUP, "workflows", "submit"),
     ("get", GROUP, "workflows", "status"),
     ("list", GROUP, "workflows", "list"),
     ("watch", GROUP, "workflows", "watch"),
     ("patch", GROUP, "workflows", "stop"),
+    ("update", GROUP, "workflows", "retry"),
+    ("delete", "", "pods", "retry"),
     ("list", "", "pods", "logs"),
     ("get", "", "pods/log", "logs"),
     ("list", "", "events", "the reason why a pod waits"),
@@ -171,7 +175,7 @@ def _user(kube: Kube) -> Findings:
         if not allowed(kube, verb, group, resource)
     ]
     said, here = "you may not {}", f" in {kube.namespace}"
-    remedy = "ask for a Role with these, for example Argo's `argo-aggregate-to-edit`"
+    remedy = "ask to be bound to the Role quorate-user: `users` in the chart's values"
     well = "you may submit, watch, stop and read logs" + here
     yield judged("you", missing, said + here, remedy, well)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from glob import has_magic, iglob
 from typing import TYPE_CHECKING, Any
 
+from quorate.argo.names import DIGEST
 from quorate.argo.runs.upload import bucket_of, uploaded
 from quorate.errors import ClusterError, InputError, SpecError, did_you_mean
 from quorate.progress import Progress, silent
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 DATA, OUT = "cvat-annotation-path", "cvat-output-path"
 OF_TEMPLATE = "workflows.argoproj.io/workflow-template"
 """The label by which Argo's user interface finds a template's workflows."""
-DIGEST = "quorate/template-digest"
-"""The annotation of a workflow that says with which state of its template it started."""
 _PATH = re.compile(r"[/~\\]|\.\.?(?:[/\\]|$)|[A-Za-z]:[/\\]|[a-z]+://", re.IGNORECASE)
 """How a path of a machine begins, or an address, but never a key of a bucket."""
 BEGUN = 10.0
@@ -54,6 +53,7 @@ def submit(
     out: str | None = None,
     parameters: Mapping[str, str] | None = None,
     upload: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Submitted:
     """Render an ensemble, create or update its template, and start a run of it.
@@ -68,7 +68,7 @@ def submit(
     _refuse_local(data)
     template = rendered(ensemble)
     given = arguments(template, data=data, out=out, parameters=parameters)
-    applied = cluster.apply(template)
+    applied = cluster.apply(template, overwrite=overwrite)
     return start(cluster, template, given, applied=applied)
 
 

@@ -142,7 +142,7 @@ class Events:
         if asked is None:
             return
         who, job = comment.owner, thread.job
-        if who is None or not may_annotate(self.own.client, who.id, job.id):
+        if who is None or not may_annotate(self.own.client, who.id, who.username, job.id):
             raise AccessError("You may not change what is drawn in this job, so you may not run.")
         person = Person(who.id, f"{who.username} (comment)", self.own.client)
         facts = {THREAD: str(thread.issue)}

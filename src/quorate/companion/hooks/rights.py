@@ -36,7 +36,6 @@ class _Owned(msgspec.Struct):
 
 
 class _User(msgspec.Struct):
-    username: str = ""
     is_superuser: bool = False
     is_active: bool = True
     groups: list[str] = []
@@ -49,13 +48,14 @@ class _Member(msgspec.Struct):
     is_active: bool = False
 
 
-def may_annotate(client: Client, user: int, job: int) -> bool:
+def may_annotate(client: Client, user: int, name: str, job: int) -> bool:
     """Whether a user of CVAT's may change the shapes of a job.
 
     Args:
         client: of an account that sees the job, its task and its organization; what it does not
             see speaks for nobody.
         user: whose right is asked for.
+        name: the user's name, by which CVAT finds members.
         job: the job.
     """
     about = client.get(f"jobs/{job}", _Job)
@@ -75,7 +75,7 @@ def may_annotate(client: Client, user: int, job: int) -> bool:
         (
             one
             for one in client.all(
-                "memberships", _Member, user=who.username, **client.within(about.organization)
+                "memberships", _Member, user=name, **client.within(about.organization)
             )
             if one.user.id == user and one.organization == about.organization and one.is_active
         ),

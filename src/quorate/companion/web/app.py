@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -19,60 +17,34 @@ from starlette.staticfiles import StaticFiles
 
 from quorate.companion.forms import FormError, Template
 from quorate.companion.hooks.receiving import Hooks
-from quorate.companion.people import (
-    Person,
-    Seen,
-    Session,
-    Sessions,
-    by_password,
-    by_token,
-    jobs_of,
-    look,
-    may_edit,
-    same,
-    shapes_up_to,
-    sign_out,
-)
-from quorate.companion.running import Order, Running
-from quorate.companion.settings import Settings
+from quorate.companion.people import Seen, jobs_of, look, may_edit, shapes_up_to
+from quorate.companion.running import Order
 from quorate.companion.store import Run
 from quorate.companion.web import pages, run_page
-from quorate.companion.web.frame import Around
-from quorate.companion.web.guard import Guard, Refused, answers, ours
+from quorate.companion.web.entrance import COOKIE, Entrance, Form, Unknown, posted, status_of
+from quorate.companion.web.guard import Guard, Refused
 from quorate.cvat.client import SignedOutError, origin
 from quorate.cvat.task import Place, What
 from quorate.errors import (
     AccessError,
-    BusyError,
-    ClusterError,
     InputError,
     QuorateError,
-    StorageError,
 )
+from quorate.report.markup import plain
 
+LOG = logging.getLogger("quorate.companion")
 STATIC = Path(__file__).parent / "static"
-COOKIE = "quorate"
 LATEST = 10
-Form = dict[str, str]
-
-
-class _Unknown(Exception):  # noqa: N818 - an answer, not a fault
-    """Nobody is signed in."""
 
 
 @dataclass
-class Companion:
+class Companion(Entrance):
     """Answers browsers.
 
-    settings  CVAT's address, and the companion's own
-    running   the runs
-    hooks     CVAT's webhooks; None: they are not taken
+    hooks  CVAT's webhooks; None: they are not taken
     """
 
-    settings: Settings
-    running: Running
     hooks: Hooks | None = None
-    sessions: Sessions = field(default_factory=Sessions)
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -81,13 +53,13 @@ class Companion:
         routes = [
             Route("/", self._home, methods=get),
             Route("/open", self._open, methods=get),
-            Route("/sign-in", self._sign_in_page, methods=get),
-            Route("/sign-in", _posted(self._sign_in), methods=post),
-            Route("/sign-out", _posted(self._sign_out), methods=post),
+            Route("/sign-in", self.sign_in_page, methods=get),
+            Route("/sign-in", posted(self.sign_in), methods=post),
+            Route("/sign-out", posted(self.sign_out), methods=post),
             Route("/tasks/{number:int}/history", self._history, methods=get),
             Route("/runs/{run}", self._run, methods=get),
             Route("/runs/{run}/live", self._live, methods=get),
-            Route("/runs/{run}/{what}", _posted(self._act), methods=post),
+            Route("/runs/{run}/{what}", posted(self._act), methods=post),
             Route("/healthz", _well, methods=get),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
@@ -97,93 +69,29 @@ class Companion:
             routes += [
                 Route(what, self._task, methods=get),
                 Route(what + start, self._form, methods=get),
-                Route(what + start, _posted(self._start), methods=post),
+                Route(what + start, posted(self._start), methods=post),
             ]
         return Starlette(
             routes=routes,
             middleware=[Middleware(Guard)],
             exception_handlers={
-                _Unknown: self._to_sign_in,
-                SignedOutError: self._to_sign_in,
+                Unknown: self.to_sign_in,
+                SignedOutError: self.to_sign_in,
                 QuorateError: self._problem,
                 Refused: self._problem,
                 HTTPException: self._problem,
             },
         )
 
-    # Who asks.
-
-    def _session(self, request: Request) -> Session:
-        found = self.sessions.get(request.cookies.get(COOKIE, ""))
-        if found is None:
-            raise _Unknown
-        request.state.session = found
-        return found
-
-    def _around(self, request: Request) -> Around:
-        session: Session | None = getattr(request.state, "session", None)
-        return Around(self.settings.cvat_shown or self.settings.cvat, session)
-
-    def _sender(self, request: Request, form: Form) -> Person:
-        """Who sent a form; Refused where our page did not."""
-        session = self._session(request)
-        if not same(form.get("csrf", ""), session.csrf):
-            raise Refused(403, "This form is not of this visit. Go back, load the page again.")
-        return session.person
-
-    def _sign_in_page(self, request: Request) -> Response:
-        return HTMLResponse(
-            pages.sign_in(self._around(request), request.query_params.get("to", "/"))
-        )
-
-    def _sign_in(self, request: Request, form: Form) -> Response:
-        to, server = ours(form.get("to", "/")), self.settings.cvat
-        username = form.get("username", "")
-        try:
-            if form.get("token"):
-                somebody = by_token(server, form["token"].strip())
-            elif username and form.get("password"):
-                self.sessions.try_again(username)
-                somebody = by_password(server, username, form["password"])
-            else:
-                raise AccessError("Give a name and a password, or a token.")
-        except QuorateError as error:
-            status = 401 if isinstance(error, AccessError) else _status(error)
-            if username and status == 401:
-                self.sessions.failed(username)
-            page = pages.sign_in(
-                self._around(request), to, wrong=error.message, hint=error.hint or ""
-            )
-            return HTMLResponse(page, status)
-        answer = RedirectResponse(to, 303)
-        answer.set_cookie(
-            COOKIE,
-            self.sessions.begin(somebody),
-            httponly=True,
-            samesite="lax",
-            secure=(self.settings.url or "").startswith("https:"),
-            path="/",
-        )
-        return answer
-
-    def _sign_out(self, request: Request, form: Form) -> Response:
-        who = self._sender(request, form)
-        self.sessions.end(request.cookies.get(COOKIE, ""))
-        if not any(run.person == who.id for run in self.running.store.at_work()):
-            sign_out(who)  # else its run needs what the password was exchanged for
-        answer = RedirectResponse("/sign-in", 303)
-        answer.delete_cookie(COOKIE, path="/")
-        return answer
-
     # What there is.
 
     def _home(self, request: Request) -> Response:
-        session = self._session(request)
+        session = self.session(request)
         runs = self.running.store.of_person(session.person.id)
-        return HTMLResponse(pages.home(self._around(request), runs))
+        return HTMLResponse(pages.home(self.around(request), runs))
 
     def _open(self, request: Request) -> Response:
-        session = self._session(request)
+        session = self.session(request)
         given = request.query_params.get("task", "").strip()[:500]
         try:
             place = Place.parse(given)
@@ -194,7 +102,7 @@ class Companion:
                 raise InputError("A project has many tasks: name one of them.")
         except InputError as error:
             runs = self.running.store.of_person(session.person.id)
-            page = pages.home(self._around(request), runs, wrong=str(error.message), given=given)
+            page = pages.home(self.around(request), runs, wrong=str(error.message), given=given)
             return HTMLResponse(page, 400)
         return RedirectResponse(f"/{place.what}s/{place.id}", 303)
 
@@ -202,10 +110,10 @@ class Companion:
         """The task or job of the address, where this person may see it."""
         what: What = "job" if request.url.path.startswith("/jobs/") else "task"
         place = Place(what, request.path_params["number"])
-        return look(self._session(request).person.client, place)
+        return look(self.session(request).person.client, place)
 
     def _task(self, request: Request) -> Response:
-        client, store = self._session(request).person.client, self.running.store
+        client, store = self.session(request).person.client, self.running.store
         try:
             seen = self._seen(request)
         except SignedOutError:
@@ -218,10 +126,10 @@ class Companion:
                 raise
             if len(mine) == 1:
                 return RedirectResponse(f"/jobs/{mine[0].job}", 303)
-            return HTMLResponse(pages.jobs(self._around(request), task, mine))
+            return HTMLResponse(pages.jobs(self.around(request), task, mine))
         templates, troubles = self.running.offered()
         page = pages.task(
-            self._around(request),
+            self.around(request),
             seen,
             templates,
             store.of_task(seen.task, seen.job, size=LATEST),
@@ -236,7 +144,7 @@ class Companion:
         given = request.query_params.get("page", "1")
         page = int(given) if given.isdecimal() and 0 < len(given) < 7 else 1
         runs, total = store.of_task(seen.task, page=max(page, 1)), store.count(seen.task)
-        return HTMLResponse(pages.history(self._around(request), seen, runs, max(page, 1), total))
+        return HTMLResponse(pages.history(self.around(request), seen, runs, max(page, 1), total))
 
     # What can be started.
 
@@ -245,11 +153,15 @@ class Companion:
 
     def _form(self, request: Request) -> Response:
         seen, template = self._seen(request), self._template(request)
-        page = pages.form(self._around(request), seen, template, template.defaults())
+        values = template.defaults()
+        like = self.running.store.run(request.query_params.get("like", ""))
+        if like is not None and (like.target, like.template) == (seen.place, template.name):
+            values |= {one.name: like.values.get(one.name, one.value) for one in template.asked}
+        page = pages.form(self.around(request), seen, template, values)
         return HTMLResponse(page)
 
     def _start(self, request: Request, form: Form) -> Response:
-        who = self._sender(request, form)
+        who = self.sender(request, form)
         seen, template = self._seen(request), self._template(request)
         given = {
             name.removeprefix(pages.PREFIX): value
@@ -258,7 +170,7 @@ class Companion:
         }
         # A box that is not ticked is not sent.
         ticked = {one.name: "" for one in template.asked if one.widget == "checkbox"}
-        around, ask, wrong = self._around(request), "", {}
+        around, ask, wrong = self.around(request), "", {}
         try:
             values = template.checked(ticked | given)
             least = self.settings.few_shapes if template.trains and "sure" not in form else 0
@@ -282,7 +194,7 @@ class Companion:
 
     def _one(self, request: Request) -> tuple[Run, Seen]:
         """The run of the address, where this person may see its task or job."""
-        session = self._session(request)
+        session = self.session(request)
         one = self.running.store.run(request.path_params["run"])
         if one is None:
             raise InputError("There is no such run.")
@@ -292,7 +204,7 @@ class Companion:
         one, seen = self._one(request)
         known = {template.name: template for template in self.running.offered()[0]}
         page = run_page.run(
-            self._around(request),
+            self.around(request),
             seen,
             one,
             self.running.store.lines(one.id),
@@ -304,11 +216,11 @@ class Companion:
     def _live(self, request: Request) -> Response:
         one, _ = self._one(request)
         lines = self.running.store.lines(one.id)
-        part = run_page.live(self._around(request), one, lines, now=time.time())
+        part = run_page.live(self.around(request), one, lines, now=time.time())
         return HTMLResponse(part, headers={"x-state": one.state})
 
     def _act(self, request: Request, form: Form) -> Response:
-        who = self._sender(request, form)
+        who = self.sender(request, form)
         one, _ = self._one(request)
         acts = {
             "cancel": self.running.cancel,
@@ -323,49 +235,31 @@ class Companion:
 
     # What is no page.
 
-    async def _to_sign_in(self, request: Request, error: Exception) -> Response:
-        if request.method == "GET":
-            query = f"?{request.url.query}" if request.url.query else ""
-            to = quote(request.url.path + query, safe="")
-            return RedirectResponse(f"/sign-in?to={to}", 303)
-        page = pages.sign_in(self._around(request), "/", wrong="You are not signed in any more.")
-        return HTMLResponse(page, 401)
-
     async def _problem(self, request: Request, error: Exception) -> Response:
         if isinstance(error, Refused):
             status, sentence, hint = error.status, error.sentence, ""
         elif isinstance(error, HTTPException):
             status, sentence, hint = error.status_code, f"{error.detail}.", ""
+            if status == 404:  # no page of ours has looked who asks
+                sentence = "There is no page at this address."
+                request.state.session = self.sessions.get(request.cookies.get(COOKIE, ""))
         else:
             assert isinstance(error, QuorateError)
-            status, sentence, hint = _status(error), error.message, error.hint or ""
+            status, sentence, hint = status_of(error), error.message, error.hint or ""
+            who = getattr(request.state, "session", None)
+            LOG.warning(
+                "%s: %s %s: %s",
+                plain(who.person.name if who else "somebody"),
+                request.method,
+                plain(request.url.path),
+                plain(sentence),
+            )
         title = {403: "Not allowed", 404: "Not here", 409: "Somebody is at work"}
         title |= {502: "No answer"}
         page = pages.problem(
-            self._around(request), title.get(status, "That did not work"), sentence, hint
+            self.around(request), title.get(status, "That did not work"), sentence, hint
         )
         return HTMLResponse(page, status)
-
-
-def _status(error: QuorateError) -> int:
-    if isinstance(error, FormError):
-        return 422
-    if isinstance(error, InputError):
-        return 404
-    kinds = ((AccessError, 403), (BusyError, 409), (StorageError, 502), (ClusterError, 502))
-    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
-
-
-def _posted(
-    handler: Callable[[Request, Form], Response],
-) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint for a form: it is read here, and looked at by a thread."""
-
-    async def endpoint(request: Request) -> Response:
-        form = await answers(request)
-        return await run_in_threadpool(handler, request, form)
-
-    return endpoint
 
 
 def _well(request: Request) -> Response:

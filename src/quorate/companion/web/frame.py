@@ -67,7 +67,8 @@ def button(words: str, kind: str = "") -> str:
 
 def alarm(sentence: str, hint: str = "") -> str:
     """Something that went wrong, and what to do."""
-    more = f"<p>{text(hint[:1].upper() + hint[1:])}.</p>" if hint else ""
+    end = "" if hint.endswith((".", "?")) else "."
+    more = f"<p>{text(hint[:1].upper() + hint[1:])}{end}</p>" if hint else ""
     return f'<div class="alarm" role="alert"><p>{text(sentence)}</p>{more}</div>'
 
 
@@ -94,14 +95,13 @@ def table(runs: Sequence[Run], *, with_task: bool = False) -> str:
         f'<td><span class="mark {one.state}">{WORDS[one.state]}</span></td>'
         f'<td class="n">{_boxes(one)}</td>'
         + (f'<td><a href="/{one.target.what}s/{one.target.id}">{one.target}</a></td>' * with_task)
-        + (f"<td>{f'job {one.job}' if one.job else 'all'}</td>" * (not with_task))
+        + (f"<td>{f'job {one.job}' if one.job else 'the task'}</td>" * (not with_task))
         + f"<td>{name(one.who)}</td><td>{when(one.made)}</td></tr>"
         for one in runs
     )
-    where = "where" if with_task else "frames of"
     return (
         '<div class="scroll"><table><thead><tr><th scope="col">what</th><th scope="col">state</th>'
-        f'<th scope="col" class="n">boxes</th><th scope="col">{where}</th>'
+        '<th scope="col" class="n">boxes</th><th scope="col">on</th>'
         '<th scope="col">by</th><th scope="col">when</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )

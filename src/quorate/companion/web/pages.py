@@ -27,8 +27,8 @@ def sign_in(around: Around, to: str, *, wrong: str = "", hint: str = "") -> str:
     security = f'<a href="{text(around.cvat)}/profile">CVAT, Profile, Security</a>'
     body = [
         alarm(wrong, hint) if wrong else "",
-        f"<p>You are signed in with your account of CVAT at {name(around.cvat)}. What you may do "
-        "there, you may do here.</p>"
+        f"<p>Sign in with your account of CVAT at {name(around.cvat)}. What you may change there, "
+        "you may let an ensemble annotate here.</p>"
         '<div class="ways"><form method="post" action="/sign-in">'
         f"<h2>With your name and password</h2>{to}"
         '<label>User name<input name="username" autocomplete="username" required></label>'
@@ -192,4 +192,6 @@ def history(around: Around, seen: Seen, runs: Sequence[Run], page: int, total: i
         if 1 <= number <= last
     ]
     turn = f'<p class="turn">Page {page} of {last} {" ".join(ways)}</p>' if last > 1 else ""
-    return around.page(f"Runs on {seen.name}", f"{about(around, seen)}{table(runs)}{turn}")
+    return around.page(
+        f"Runs on {seen.name}", f"{about(around, seen, named=True)}{table(runs)}{turn}"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from quorate.companion.forms import Template
 from quorate.companion.people import Seen
@@ -43,7 +44,7 @@ def run(
         about(around, seen, named=True),
         f'<div id="live" data-from="/runs/{one.id}/live" data-state="{one.state}">'
         f"{live(around, one, lines, now=now)}</div>",
-        _actions(around, one),
+        _actions(around, one, template),
         f"<h2>What was asked</h2><dl>{said}</dl>" if said else "",
     ]
     return around.page(one.title, "".join(body), live=one.at_work)
@@ -105,7 +106,8 @@ def _result(around: Around, one: Run) -> str:
     )
     if done.issues:
         word = "removed" if one.state == "undone" else "to look at first"
-        shown += f"<li><b>{count(done.issues)}</b> issues {word}</li>"
+        noun = "issue" if done.issues == 1 else "issues"
+        shown += f"<li><b>{count(done.issues)}</b> {noun} {word}</li>"
     notes = "".join(f"<li>{text(note)}</li>" for note in done.notes)
     look = "Open in CVAT" if one.state == "undone" else "Look at them in CVAT"
     job = one.job or one.facts.get(LOOK)
@@ -118,7 +120,7 @@ def _result(around: Around, one: Run) -> str:
     )
 
 
-def _actions(around: Around, one: Run) -> str:
+def _actions(around: Around, one: Run, template: Template | None) -> str:
     acts = []
     if one.at_work:
         acts.append(("cancel", "Stop", ""))
@@ -131,6 +133,9 @@ def _actions(around: Around, one: Run) -> str:
         "</form>"
         for what, words, kind in acts
     )
+    if template is not None and not one.at_work:
+        form = f"/{one.target.what}s/{one.target.id}/start/{quote(one.template, safe='')}"
+        forms += f'<a href="{form}?like={one.id}">Start anew, with other answers</a>'
     return f'<div class="act">{forms}</div>' if forms else ""
 
 

@@ -18,6 +18,7 @@ from quorate.cvat.cluster.handing_over import hand_over
 from quorate.cvat.pictures import check_labels
 from quorate.cvat.publishing.publish import Published
 from quorate.cvat.publishing.tracks import check_video
+from quorate.cvat.publishing.writing import check_rights
 from quorate.cvat.run import with_labels
 from quorate.cvat.task import Place, Task, tasks
 from quorate.ensemble import DetectionEnsemble
@@ -98,6 +99,7 @@ def submit(
         if ensemble is not None:
             task = with_labels(client, task, ensemble) if add_labels else task
             check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
+        check_rights(client, task.jobs)
         known = dag.parameters_of(template)
         handed = None
         if DATA in known:

@@ -18,7 +18,7 @@ from quorate.cvat.publishing.issues import Issues
 from quorate.cvat.publishing.journal import Journal, Kind, ensemble_of, journals
 from quorate.cvat.publishing.shapes import Made, Shape
 from quorate.cvat.publishing.tracks import Track, track_of
-from quorate.cvat.publishing.writing import create, delete, drawn, made_by
+from quorate.cvat.publishing.writing import create, delete, doubled, drawn, made_by
 from quorate.cvat.task import Job, Label, Task
 
 
@@ -104,6 +104,13 @@ def publish(
             known,
             lambda run: journal.run == run or ensemble_of(run) == journal.ensemble,
         )
+        if twice := doubled(ours):
+            delete(client, job, kind, twice)
+            ours = [one for one in ours if one not in twice]
+            result.notes.append(
+                f"job {job.id}: {len(twice):,} {kind} of earlier runs that were there twice are "
+                "removed: a request of theirs came late, or two machines were at work."
+            )
         keys, wanted = {one.key for one in there}, {one.key for one in here}
         missing = [one for one in here if one.key not in keys]
         old = [one for one in ours if one.key not in wanted]

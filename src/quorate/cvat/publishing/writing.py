@@ -6,7 +6,7 @@ sent again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -37,6 +37,18 @@ class Drawn(msgspec.Struct):
 def drawn(client: Client, job: Job) -> Drawn:
     """What is in a job."""
     return client.get(f"jobs/{job.id}/annotations", Drawn, slow=True)
+
+
+def check_rights(client: Client, jobs: Iterable[Job]) -> None:
+    """Raise AccessError where shapes of a job may not be changed, before any work.
+
+    CVAT is asked to create nothing: it checks the right, and changes nothing, not even the time of
+    the last change.
+    """
+    for job in jobs:
+        path = f"jobs/{job.id}/annotations"
+        body = _body("shapes", [])
+        once(lambda p=path, b=body: client.send("PATCH", p, b, msgspec.Raw, action="create"))  # type: ignore[misc]
 
 
 def made_by(
@@ -108,7 +120,8 @@ def create(
     for part in _parts(things):
         asked = Sent(after, frozenset(digest(thing, specs) for thing in part))
         add(journal, Line(kind, job.id, sent=asked))
-        _create(client, job, kind, part, journal, labels)
+        if _create(client, job, kind, part, journal, labels) > 1:
+            add(journal, Line(kind, job.id, sent=asked))  # the first request may still come
         done += len(part)
         yield done
 
@@ -120,14 +133,18 @@ def _create(
     missing: Sequence[Made],
     journal: Journal,
     labels: Sequence[Label],
-) -> None:
+) -> int:
+    """Create them; how often they were asked for."""
     specs = Specs.of(labels)
+    times = 0
 
     def write(made: Iterable[Made]) -> None:
         ids = {thing.id: digest(thing, specs) for thing in made if thing.id is not None}
         add(journal, Line(kind, job.id, made=ids))
 
     def send() -> None:
+        nonlocal times
+        times += 1
         body = _body(kind, missing)
         path = f"jobs/{job.id}/annotations"
         try:
@@ -148,6 +165,18 @@ def _create(
         return not missing
 
     once(send, arrived)
+    return times
+
+
+def doubled(things: Iterable[M]) -> list[M]:
+    """Those of which there is an older one that is the same."""
+    seen: set[Hashable] = set()
+    found = []
+    for one in sorted(things, key=lambda thing: thing.id or 0):
+        if one.key in seen:
+            found.append(one)
+        seen.add(one.key)
+    return found
 
 
 def delete(client: Client, job: Job, kind: Kind, things: Sequence[Made]) -> None:

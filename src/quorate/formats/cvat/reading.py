@@ -287,7 +287,9 @@ class _Reader:
         if not self._track_count:
             self._convert()  # what is gathered from here on are tracks
         if self._track_count and values.get("task_id") != self._task:
-            raise self._fault("tracks of several tasks; export each task by itself")
+            raise self._fault(
+                "tracks of several tasks; export each by itself, or as 'CVAT for images 1.1'"
+            )
         self._task = values.get("task_id")
         self._track_count += 1
         self._track = {name: values[name] for name in _OF_A_TRACK if name in values}

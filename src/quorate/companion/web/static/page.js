@@ -14,13 +14,17 @@ let wait = 1000;
 async function follow() {
   if (document.hidden) return void setTimeout(follow, 1000);
   try {
-    const answer = await fetch(live.dataset.from, { redirect: "error" });
+    const answer = await fetch(live.dataset.from, { redirect: "manual" });
+    if (answer.type === "opaqueredirect") return void location.reload(); // to sign in again
     if (!answer.ok) throw new Error(answer.status);
     if (!working(answer.headers.get("x-state"))) return void location.reload();
     const open = live.querySelector("details")?.open;
-    live.innerHTML = await answer.text();
+    const part = await answer.text();
+    const held = live.querySelector("summary") === document.activeElement;
+    live.innerHTML = part;
     const log = live.querySelector("details");
     if (log && open === false) log.open = false;
+    if (held) live.querySelector("summary")?.focus(); // else the keyboard begins anew at the top
     tail();
     times(live);
     wait = 1000;
