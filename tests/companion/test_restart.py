@@ -7,6 +7,7 @@ import pytest
 from quorate.companion.serving import at_work
 from quorate.companion.settings import Settings
 from quorate.companion.store import Store
+from quorate.cvat import writing
 from quorate.errors import BusyError, InputError, SpecError
 from tests.companion.visitor import Process, Visitor
 from tests.spots import pool
@@ -84,6 +85,25 @@ def test_cvat_that_goes_away_is_told_and_the_run_goes_on(cvat, task, visitor, mo
     visitor.send(f"/runs/{run}/again", {})
     assert "done" in visitor.ended(run).text
     assert len(cvat.drawn(task)) == drawn > 0
+
+
+def test_a_publish_that_failed_half_way_is_undone_as_one(cvat, task, visitor, monkeypatch):
+    monkeypatch.setattr(writing, "AT_ONCE", 4)
+    monkeypatch.setattr("quorate.cvat.client.TRIES", 0)
+    first = min(job for job, one in cvat.jobs.items() if one["task_id"] == task)
+    visitor.sign_in()
+    cvat.lose_answers = 1
+    run = visitor.start(task, "parts", frames="0,5")
+    assert "failed" in visitor.ended(run).text
+    assert "Undo" in visitor.text
+    half = len(cvat.shapes[first])
+    assert half == 4
+    visitor.send(f"/runs/{run}/again", {})
+    assert f"{half} there already" in visitor.ended(run).text
+    assert len(cvat.drawn(task)) > half
+    visitor.send(f"/runs/{run}/undo", {})
+    assert "undone" in visitor.ended(run).text
+    assert cvat.drawn(task) == []
 
 
 def test_a_task_that_is_deleted_during_the_run(cvat, task, site, visitor, monkeypatch):
