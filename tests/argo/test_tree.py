@@ -17,6 +17,7 @@ from quorate.argo.runs import reasons
 from quorate.argo.runs.finish import detector_failures
 from quorate.argo.runs.reasons import duration, remedy
 from quorate.argo.runs.tree import Branch, failure, shown, tree
+from quorate.argo.runs.tree import nodes as tree_nodes
 from quorate.argo.runs.watch import Lines, check, drawing
 from quorate.errors import WorkflowError
 
@@ -332,3 +333,16 @@ def test_the_drawing_has_each_branch_in_a_line():
     assert "✖ detect-b ×2" in said
     assert "✔ shard" in said
     assert "2/2" in said
+
+
+def test_a_file_that_is_not_in_the_store_is_named_with_its_bucket_and_key():
+    said = "init: Error (exit code 64): artifact weights failed to load: key does not exist"
+    node = {"id": "x-1", "name": "x", "type": "Pod", "phase": "Failed", "message": said}
+    node["inputs"] = {"artifacts": [{"name": "weights", "s3": {"key": "models/yolo.onnx"}}]}
+    store = {"artifactRepository": {"s3": {"bucket": "pool"}}}
+    status = {"nodes": {"x-1": node}, "artifactRepositoryRef": store}
+    (found,) = tree_nodes({"metadata": {"name": "x"}, "status": status})
+    assert reasons.plain(found.message) == (
+        "its files could not be fetched: weights, s3://pool/models/yolo.onnx, cannot be read: "
+        "key does not exist"
+    )

@@ -5,9 +5,12 @@ import uuid
 
 import boto3
 import pytest
+import yaml
 
+from quorate.argo.rendering.template import workflow_template
 from quorate.argo.runs.upload import uploaded
-from quorate.errors import InputError
+from quorate.cli import main
+from quorate.errors import InputError, SpecError
 from quorate.spec import EnsembleSpec
 from quorate.storage import read_bytes, remove_tree, write_bytes
 
@@ -139,3 +142,38 @@ def test_a_file_of_another_size_is_sent_again_and_no_other(weights):
         assert read_bytes(f"{place}b.bin") == same_size
     finally:
         remove_tree(place)
+
+
+def test_a_template_is_rendered_with_what_is_uploaded(files, s3_bucket, capsys):
+    path = files / "spec.yaml"
+    given = {"name": "x", "data": "pool", "workflow": {"bucket": s3_bucket},
+             "detectors": [{"name": "a", "kind": "onnx", "weights": "a.onnx"}]}  # fmt: skip
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    assert main(["render", str(path)]) == 2
+    assert "on this machine" in capsys.readouterr().err
+    assert main(["render", str(path), "--upload"]) == 0
+    template = yaml.safe_load(capsys.readouterr().out)
+    parameters = {
+        one["name"]: one.get("value") for one in template["spec"]["arguments"]["parameters"]
+    }
+    data = parameters["cvat-annotation-path"]
+    detect = next(t for t in template["spec"]["templates"] if t["name"] == "detect-a")
+    (key,) = [a["s3"]["key"] for a in detect["inputs"]["artifacts"] if a["name"] == "weights"]
+    try:
+        assert set(below(data)) == {"1.jpg", "north/2.jpg"}
+        assert below(f"s3://{s3_bucket}/{key}")
+        assert main(["render", "fuse-files", "--upload"]) == 2
+    finally:
+        remove(data)
+        remove(f"s3://{s3_bucket}/{key}")
+
+
+@pytest.mark.parametrize("location", ["https://models.example/a.onnx", "gs://models/a.onnx"])
+def test_weights_that_are_elsewhere_are_said_to_be_there(location, s3_bucket):
+    detector = {"name": "a", "kind": "onnx", "weights": location}
+    given = EnsembleSpec.model_validate({"name": "x", "detectors": [detector]})
+    for ensemble in (given, uploaded(given, None, s3_bucket)):
+        with pytest.raises(SpecError) as caught:
+            workflow_template(ensemble)
+        assert f"is at {location.partition('//')[0]}//: no pod" in caught.value.message
+        assert "--upload" not in caught.value.hint

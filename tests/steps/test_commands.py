@@ -234,6 +234,20 @@ def test_a_detector_that_left_nothing_is_told_by_its_status(example, capsys, sta
     assert said in summary["detectors"][0]["failed"]
 
 
+def test_without_a_token_it_is_told_what_is_missing(example, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    spec, work = example / "spec.yaml", Work(example / "work")
+    spec.write_text(yaml.safe_dump(yaml.safe_load(spec.read_text()) | {"quorum": 1}))
+    step("prepare", spec, "--work", work.root)
+    step("detect", spec, "--work", work.root, "--shard", 0, "--detector", "detr")
+    said = ["--status", "yolo=Failed", "--workflow", "street-x", "--namespace", "vision"]
+    step("fuse", spec, "--work", work.root, "--shard", 0, *said)
+    reason = json.loads((work.fused(0) / "manifest.json").read_text())["failed"]["yolo"]
+    assert reason.endswith(
+        "no token is mounted in this pod; its account needs `get` on workflows and `list` on events"
+    )
+
+
 def test_what_the_cluster_knows_of_a_detector_that_left_nothing_is_told(example, monkeypatch):
     def pod(task, kind, **more):
         return {"id": task, "name": task, "displayName": task, "type": kind, **more}

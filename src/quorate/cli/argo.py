@@ -31,6 +31,8 @@ def add_commands(commands: Any) -> None:
         "spec", help="spec file (YAML); or fuse-files, evaluate: templates that need none"
     )
     render.add_argument("-o", "--out", metavar="FILE", help="write to a file (default: print)")
+    render.add_argument("--upload", action="store_true", help="put weights and data that are on "
+                        "this machine into the cluster's bucket first")  # fmt: skip
     render.set_defaults(command=_render)
 
     submit = _command(
@@ -123,9 +125,17 @@ def _render(arguments: argparse.Namespace) -> None:
     from quorate.storage import write_bytes
 
     if arguments.spec in SHIPPED:
+        if arguments.upload:
+            raise InputError(f"--upload needs a spec: {arguments.spec} names no files.")
         template = shipped(arguments.spec, WorkflowSettings())
     else:
-        template = workflow_template(EnsembleSpec.from_yaml(arguments.spec))
+        ensemble = EnsembleSpec.from_yaml(arguments.spec)
+        if arguments.upload:
+            from quorate.argo.runs.upload import bucket_of, uploaded
+
+            with progress_bars() as progress:
+                ensemble = uploaded(ensemble, None, bucket_of(ensemble), progress=progress)
+        template = workflow_template(ensemble)
     if arguments.out in (None, "-"):
         print(template.to_yaml(), end="")
     else:

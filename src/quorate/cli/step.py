@@ -235,14 +235,14 @@ def _fuse(arguments: argparse.Namespace) -> None:
     workflow, shard = arguments.workflow, arguments.shard
 
     def ask() -> dict[str, str]:
-        """Why detectors failed, by name; where the API server does not answer, a note."""
+        """Why detectors failed, by name; by "" why that cannot be asked."""
         from quorate.argo.runs.finish import detector_failures
 
         try:
             return detector_failures(arguments.namespace, workflow, shard) if workflow else {}
         except QuorateError as error:
             note(f"note: why a detector failed cannot be asked: {error.message}")
-            return {}
+            return {"": f"the API server cannot be asked: {error.message.rstrip('.')}"}
 
     print(fuse(work, shard, ensemble, statuses=statuses, ask=ask).detections)
 

@@ -146,4 +146,5 @@ def result(published: Published, extra: Sequence[str] = ()) -> Result:
         published.earlier,
         (issues.opened or issues.removed) if issues else 0,
         [*extra, *published.notes],
+        published.tracks.created or published.tracks.removed,
     )

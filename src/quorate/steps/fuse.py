@@ -38,7 +38,8 @@ def fuse(
     A detector takes part if it has a manifest and `failed` does not name it. What containers left
     is adopted first; one that breaks the step contract takes no part. Why a detector takes no part
     is told by `failed`, else by its `failed.json`, else by `ask` (what the runner knows of it),
-    else by the status of its task in `statuses`. The detectors' own files keep the scores that they
+    else by the status of its task in `statuses`, with what `ask` gives for "": why it knows
+    nothing. The detectors' own files keep the scores that they
     gave: calibrations are applied here.
 
     Raises QuorumError, with each reason, where fewer than the quorum take part.
@@ -58,8 +59,9 @@ def fuse(
     }
     if not all(absent.values()):
         known = ask()
+        unasked = f"; {known['']}" if known.get("") else ""
         absent = {
-            name: reason or known.get(name) or _worded((statuses or {}).get(name, ""))
+            name: reason or known.get(name) or _worded((statuses or {}).get(name, "")) + unasked
             for name, reason in absent.items()
         }
     refuse_too_few(ensemble, absent, where=f"Shard {shard}: ")

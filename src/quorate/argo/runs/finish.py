@@ -20,6 +20,7 @@ from quorate.argo.cluster.rest import Json
 from quorate.argo.names import DEGRADED, ENSEMBLE, PARENT
 from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
+from quorate.errors import AccessError
 from quorate.notifications import Counts, Failure, Link, Notice, notify
 from quorate.spec import EnsembleSpec
 from quorate.spec.notify import Event
@@ -90,11 +91,14 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
 def detector_failures(namespace: str, workflow: str, shard: int) -> dict[str, str]:
     """Why detectors failed on a shard, by name, as the pod's own API server knows it.
 
-    Empty outside a pod. Raises what `Kube` raises.
+    Raises what `Kube` raises, and AccessError where the pod has no token.
     """
     kube = Kube.of_pod(namespace)
     if kube is None:
-        return {}
+        raise AccessError(
+            "no token is mounted in this pod; its account needs `get` on workflows and `list` on "
+            "events"
+        )
     top = tree(kube.workflow(workflow), warnings(kube.events(workflow), workflow))
     found = {}
     for path, one in top.paths():

@@ -43,6 +43,7 @@ _NO_CAUSE = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrIm
 _FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
 _EXIT = re.compile(r"main: (\w+) \(exit code (\d+)\)(?:: (.+))?")
 _OF_ARGO = re.compile(r"(init|wait): Error \(exit code \d+\): (.+?)[.; ]*")
+_ARTIFACT = re.compile(r"artifact ([-\w]+) failed to load")
 _FILES = {"init": "its files could not be fetched", "wait": "its files could not be kept"}
 _KILLED = {"137": "it was killed", "143": "it was told to end"}
 _IMAGE = re.compile(
@@ -133,6 +134,20 @@ def plain(message: str) -> str:
         return f"{OUT_OF_MEMORY} (OOMKilled)"
     said = told or _KILLED.get(status)
     return f"{said} (exit status {status})" if said else f"ended with exit status {status}"
+
+
+def with_place(message: str, node: Json, bucket: str) -> str:
+    """Argo's message that an artifact cannot be fetched, with the place that it was looked for."""
+    keys = {
+        one.get("name"): (one.get("s3") or {}).get("key")
+        for one in (node.get("inputs") or {}).get("artifacts") or ()
+    }
+
+    def placed(found: re.Match[str]) -> str:
+        key = keys.get(found[1])
+        return f"{found[1]}, s3://{bucket}/{key}, cannot be read" if key else found[0]
+
+    return _ARTIFACT.sub(placed, message)
 
 
 def why(message: str, warning: str, limit: int | None = None) -> str:

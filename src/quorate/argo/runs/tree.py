@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from quorate.argo.runs.reasons import plain, why
+from quorate.argo.runs.reasons import plain, why, with_place
 
 Json = Mapping[str, Any]
 
@@ -78,8 +78,14 @@ class Node(msgspec.Struct, frozen=True):
 
 def nodes(workflow: Json) -> list[Node]:
     """All nodes of a workflow."""
-    found = (workflow.get("status") or {}).get("nodes") or {}
-    return msgspec.convert(list(found.values()), list[Node])
+    status = workflow.get("status") or {}
+    kept = (status.get("artifactRepositoryRef") or {}).get("artifactRepository") or {}
+    bucket = str((kept.get("s3") or {}).get("bucket") or "…")
+    found = [
+        one | {"message": with_place(one["message"], one, bucket)} if one.get("message") else one
+        for one in (status.get("nodes") or {}).values()
+    ]
+    return msgspec.convert(found, list[Node])
 
 
 @dataclass(frozen=True)

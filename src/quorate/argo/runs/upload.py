@@ -69,7 +69,8 @@ def _moved(
         here = {
             field: place(one, field, location)
             for field, location in fields.items()
-            if isinstance(location, str) and location in one.files and not is_s3(location)
+            # What is at https:// or gs:// is not here: the renderer says so.
+            if isinstance(location, str) and location in one.files and "://" not in location
         }
         detectors.append(one.model_copy(update=here))
     settings = ensemble.workflow.model_copy(update={"bucket": ensemble.workflow.bucket or bucket})

@@ -104,6 +104,10 @@ def _result(around: Around, one: Run) -> str:
     shown = "".join(
         f"<li><b>{count(number)}</b> {what}</li>" for what, number in told.items() if number
     )
+    if done.tracks:
+        word = "removed" if one.state == "undone" else "created"
+        noun = "track" if done.tracks == 1 else "tracks"
+        shown += f"<li><b>{count(done.tracks)}</b> {noun} {word}</li>"
     if done.issues:
         word = "removed" if one.state == "undone" else "to look at first"
         noun = "issue" if done.issues == 1 else "issues"

@@ -197,7 +197,8 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
             f"{len(task.frames):,}: " + " ".join(notes)
         )
     # Tags for review are told as issues.
-    marks = np.isin(rows.category_id, found.labels.id_of(TAG)) if TAG in found.labels else False
+    tags = [found.labels.id_of(TAG)] if TAG in found.labels else []
+    marks = np.isin(rows.category_id, tags)
     for kind, count in Counter(rows.kind[here & ~drawn & ~marks].tolist()).items():
         what = Kind(kind).name.lower().removesuffix("s")
         notes.append(f"{count:,} {what}s are left out: boxes, polygons and masks are imported.")
