@@ -25,6 +25,7 @@ ON_A_PAGE = {
     "--add-labels": "'Add labels that the task lacks'",
     "--frames": "Frames",
     " (`publish: {min_score: …}`)": " (Lowest score)",
+    "leave --tracks away": "leave 'Join the boxes of a video to tracks' unticked",
     " (--org)": "",
     "Name that with --org": "ask who owns it",
 }

@@ -164,8 +164,10 @@ class Events:
         elif run.state == "done" and done is not None:
             counts = ((done.created, "created"), (done.there, "there already"),
                       (done.removed, "of earlier runs removed"))  # fmt: skip
-            told = ", ".join(f"{number:,} {what}" for number, what in counts if number)
-            words.append(f"{run.title}: boxes: {told or 'none'}.")
+            told = ", ".join(f"{number:,} {what}" for number, what in counts if number) or "none"
+            more = ((done.tracks, "tracks"), (done.issues, "issues for review"))
+            told += "".join(f"; {what}: {number:,}" for number, what in more if number)
+            words.append(f"{run.title}: boxes: {told}.")
         else:
             words.append(f"{run.title}: {run.state}.")
         if self._settings.url is not None:
