@@ -241,7 +241,10 @@ def test_the_companion_is_alone_and_has_the_least_rights():
         ("events", "list"),
         ("pods/log", "get"),
     }
-    secrets = {one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"]}
+    env = {one["name"]: one for one in container["env"]}
+    # The journal of what runs made outlives the pod, as the file of runs does.
+    assert env.pop("XDG_STATE_HOME")["value"] == "/state"
+    secrets = {one["valueFrom"]["secretKeyRef"]["name"] for one in env.values()}
     assert secrets == {"hooks"}
     named = json.dumps([one for (kind, _), one in made.items() if kind != "Secret"])
     assert "shh" not in named

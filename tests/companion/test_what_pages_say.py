@@ -1,10 +1,12 @@
 """What pages say when somebody came to a wrong place, or wants the same with other answers."""
 
 import re
+import shutil
 
 import pytest
 
 from tests.companion.visitor import Visitor
+from tests.cvat.local import WORDS
 
 
 def test_an_address_that_is_none_is_told_so(visitor):
@@ -56,3 +58,41 @@ def test_labels_that_do_not_fit_are_told_in_words_of_the_pages(cvat, task, visit
     visitor.ended(visitor.start(other, "parts"))
     assert "start it anew with 'Add labels that the task lacks'" in visitor.text
     assert "{theirs: yours}" not in visitor.text
+
+
+def test_a_run_that_created_nothing_has_nothing_to_undo(cvat, task, visitor):
+    visitor.sign_in()
+    visitor.ended(visitor.start(task, "parts", frames="0"))
+    assert "Undo" in visitor.text
+    visitor.ended(run := visitor.start(task, "parts", frames="0"))
+    assert "there already" in visitor.text
+    assert "Undo" not in visitor.text
+    visitor.send(f"/runs/{run}/undo", {})
+    assert "There is nothing of this run to undo." in visitor.text
+
+
+def test_boxes_that_nothing_tells_of_any_more_are_not_told_undone(
+    cvat, visitor, pictures, tmp_path
+):
+    task = cvat.add_task(pictures[:1], list(WORDS))  # labels without an attribute `run`
+    visitor.sign_in()
+    visitor.ended(run := visitor.start(task, "parts"))
+    made = len(cvat.drawn(task))
+    shutil.rmtree(tmp_path / "state")
+    visitor.send(f"/runs/{run}/undo", {}).ended(run)
+    assert "failed" in visitor.text
+    assert "undone" not in visitor.text
+    assert len(cvat.drawn(task)) == made > 0
+
+
+def test_boxes_that_somebody_deleted_are_counted_when_the_rest_is_undone(cvat, task, visitor):
+    visitor.sign_in()
+    visitor.ended(run := visitor.start(task, "parts", frames="0"))
+    made = len(cvat.drawn(task))
+    for shapes in cvat.shapes.values():
+        if shapes:
+            shapes.pop()
+    visitor.send(f"/runs/{run}/undo", {}).ended(run)
+    assert f"1 of the {made} boxes that it made are not found" in visitor.text
+    assert "undone" in visitor.text
+    assert cvat.drawn(task) == []

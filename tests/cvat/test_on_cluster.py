@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from quorate.argo.names import CVAT, ENSEMBLE
-from quorate.cvat import Client, annotate, dag, exporting, undo
-from quorate.cvat.bringing_back import bring_back
-from quorate.cvat.dag import Origin
-from quorate.cvat.handing_over import Handed, hand_over
-from quorate.cvat.on_cluster import OnCluster, import_run, submit
+from quorate.argo.runs.submit import rendered
+from quorate.cvat import Client, annotate, undo
+from quorate.cvat.cluster import dag, exporting
+from quorate.cvat.cluster.bringing_back import bring_back
+from quorate.cvat.cluster.dag import Origin
+from quorate.cvat.cluster.handing_over import Handed, hand_over
+from quorate.cvat.cluster.on_cluster import OnCluster, import_run, submit
 from quorate.cvat.task import Place, tasks
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError, LabelError, ServerError, StorageError
@@ -215,6 +217,7 @@ def test_boxes_over_s3_are_those_of_a_run_here(
     workflow = ran(ensemble(), handed, tmp_path / "there", f"{s3_prefix}/results")
     done = bring_back(client, task, workflow)
     assert done.created == local.published.created > 5
+    assert not [note for note in done.notes if "left out" in note]
     before = shapes(cvat, there)
     assert before - shapes(cvat, here) == Counter(
         {(0, "blue", "rectangle", 1.0, 2.0, 3.0, 4.0, 1, "manual"): 1}
@@ -415,6 +418,10 @@ class Known:
     def template(self, name):
         return {"metadata": {"name": name, "labels": self.labels}, "spec": self.spec}
 
+    def apply(self, template):
+        self.applied = template
+        return "unchanged"
+
     def create(self, workflow):
         self.created.append(workflow)
         return {"metadata": {"name": f"{workflow['metadata']['generateName']}abcde"}}
@@ -457,6 +464,39 @@ def test_a_template_is_told_of_the_task(cvat, client, files, names, s3_prefix, s
     )
     assert json.loads(again["annotations"][CVAT])["place"] == f"job:{job}"
     assert json.loads(again["annotations"][CVAT])["frames"] == "1-2"
+
+
+def test_a_template_of_ours_has_its_labels_checked_too(cvat, client, files, s3_prefix):
+    number = cvat.add_task(files, LABELS)
+    on = OnCluster(cluster := Known(DATA), to=s3_prefix)
+
+    def given(**changes):
+        detector = {"name": "a", "kind": "onnx", "weights": "s3://models/a.onnx"}
+        return DetectionEnsemble.model_validate(
+            {"name": "spots", "detectors": [detector], **changes}
+        )
+
+    whole = given(publish={"folder": "street"}, labels=["red"])
+    submit(str(number), whole, on, client=client)
+    assert "street" not in json.dumps(cluster.applied)
+    cluster.spec, cluster.labels = cluster.applied["spec"], cluster.applied["metadata"]["labels"]
+    submit(str(number), "spots", on, client=client)
+    before = len(cvat.requests)
+    for changes, error in (
+        ({"labels": ["red", "purple"]}, r"lacks 1 of the spec's labels: purple"),
+        ({"publish": {"folder": "street"}}, "puts the folder 'street' before names"),
+    ):
+        cluster.spec = rendered(given(**changes))["spec"]
+        with pytest.raises(InputError, match=error):
+            submit(str(number), "spots", on, client=client)
+    assert not [r for r in cvat.requests[before:] if "export" in r]
+    cluster.spec = rendered(given(labels=["red", "purple"]))["spec"]
+    submit(str(number), "spots", on, client=client, add_labels=True)
+    assert "purple" in {label["name"] for label in cvat.labels.values()}
+    cluster.labels = {}
+    with pytest.raises(InputError, match="does not say which it needs"):
+        submit(str(number), "spots", on, client=client, add_labels=True)
+    assert len(cluster.created) == 3
 
 
 def test_a_template_of_ours_gets_the_whole_location(cvat, client, files, s3_prefix):

@@ -15,6 +15,7 @@ from quorate.companion.people import Person, jobs_of, may_edit
 from quorate.companion.store import LOOK, NAME, Doing, Run, State, Store, new_id
 from quorate.companion.work import Cancelled, Runner, Work, on_a_page, result
 from quorate.cvat.client import Client
+from quorate.cvat.publishing.publish import Published
 from quorate.cvat.run import undo
 from quorate.cvat.task import Place
 from quorate.errors import AccessError, InputError, QuorateError, file_error
@@ -190,9 +191,12 @@ class Running:
             self.store.save(run)
             if run.doing == "undo":
                 done = undo(run.facts[NAME], task=run.task, job=run.job, client=work.client)
-                run.result = result(done)
+                run.result = result(done, _missed(run, done))
             else:
+                before = NAME in run.facts  # an earlier try may have created boxes
                 runner.carry_out(work)
+                if not before and not _made(run):
+                    run.facts.pop(NAME, None)
                 self._point(work)
             work.ended(well=True)
             self._end(run, "undone" if run.doing == "undo" else "done")
@@ -230,3 +234,23 @@ class Running:
         run.state, run.ended = state, time.time()
         self.store.release(run)
         self.at_end(run)
+
+
+def _made(run: Run) -> int:
+    """How many shapes and issues a run is known to have made."""
+    return run.result.created + run.result.tracks + run.result.issues if run.result else 0
+
+
+def _missed(run: Run, done: Published) -> list[str]:
+    """What to say of shapes that a run made and undoing it did not find; InputError if all."""
+    made = run.result.created + run.result.tracks if run.result else 0
+    found = sum(one.removed + one.touched for one in (done, done.tracks))
+    if found >= made:
+        return []
+    why = "somebody deleted them, or nothing tells any more which they were"
+    if not found:
+        raise InputError(
+            f"None of the {made:,} boxes that this run made is found: {why}.",
+            hint="labels with a text attribute 'run' tell it; else a file that may be lost does",
+        )
+    return [f"{made - found:,} of the {made:,} boxes that it made are not found: {why}."]

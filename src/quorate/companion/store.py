@@ -65,7 +65,7 @@ class Step(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What a run, or undoing it, did to the task's shapes; and issues that it opened or removed."""
+    """What a run, or undoing it, did to the task's shapes; tracks and issues made, or removed."""
 
     created: int = 0
     there: int = 0
@@ -74,6 +74,7 @@ class Result(msgspec.Struct):
     earlier: int = 0
     issues: int = 0
     notes: list[str] = []
+    tracks: int = 0
 
 
 class Run(msgspec.Struct, kw_only=True):

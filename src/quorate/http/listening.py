@@ -20,8 +20,9 @@ def bound(host: str, port: int) -> socket.socket:
     """A socket that has its address, and does not listen yet; InputError where it cannot be had."""
     with _refused(host, port):
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, *_, address = found[0]
-        one = socket.socket(family, kind)
+        family, kind, protocol, _, address = found[0]
+        # asyncio lets small answers go at once (TCP_NODELAY) only where the protocol is named.
+        one = socket.socket(family, kind, protocol)
         try:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(address)

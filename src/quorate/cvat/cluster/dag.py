@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from pydantic import ValidationError
 
 from quorate.argo.names import CVAT, ENSEMBLE
 from quorate.argo.runs import submit
 from quorate.argo.runs.submit import DATA, OUT, Submitted
-from quorate.cvat.handing_over import Handed
+from quorate.cvat.cluster.handing_over import Handed
 from quorate.cvat.pictures import DRAWN
 from quorate.cvat.task import Task
-from quorate.errors import InputError
+from quorate.errors import InputError, SpecError
+from quorate.spec import EnsembleSpec
+from quorate.spec.base import load_yaml
 from quorate.storage import exists, is_s3, join, open_tree, s3
 
 if TYPE_CHECKING:
@@ -64,11 +69,26 @@ def parameters_of(template: Mapping[str, Any]) -> dict[str, str | None]:
     return {str(one["name"]): one.get("value", one.get("default")) for one in found}
 
 
+def spec_of(template: Mapping[str, Any]) -> EnsembleSpec | None:
+    """The ensemble of a template of ours, as far as it can be read here; None in others."""
+    if ENSEMBLE not in (template["metadata"].get("labels") or {}):
+        return None
+    for one in template["spec"].get("templates") or ():
+        for artifact in (one.get("inputs") or {}).get("artifacts") or ():
+            text = (artifact.get("raw") or {}).get("data")
+            if artifact["name"] == "spec" and text:
+                # A kind of detector that is not installed here, or another version's field.
+                with suppress(SpecError, ValidationError):
+                    value = load_yaml(text, origin=template["metadata"]["name"])
+                    return EnsembleSpec.parsed(value, context={"folder": Path("/")})
+    return None
+
+
 def check(template: Mapping[str, Any], parameters: Mapping[str, str], bucket: str) -> None:
     """Raise InputError for what keeps a template from being run for a task, before any work.
 
     A parameter that it does not have or cannot have that value; a checkpoint that is not in the
-    bucket; no parameter that tells it of the task.
+    bucket; no parameter that tells it of the task; names that would not be the task's.
     """
     known = parameters_of(template)
     if not {DATA, TASK} & known.keys():
@@ -76,6 +96,13 @@ def check(template: Mapping[str, Any], parameters: Mapping[str, str], bucket: st
             f"The template {template['metadata']['name']} knows no task: it has no parameter "
             f"{DATA}.",
             hint="templates for CVAT are labelled used-by=cvat",
+        )
+    spec = spec_of(template)
+    if spec is not None and spec.publish.folder:
+        raise InputError(
+            f"The template {template['metadata']['name']} puts the folder '{spec.publish.folder}' "
+            "before names, and what is handed over has the task's own.",
+            hint="render it without `publish: {folder: …}`, or give the spec: --submit",
         )
     filled = {name: "" for name in (DATA, OUT, CLASSES, TASK) if name in known}
     submit.arguments(template, parameters=filled | dict(parameters))

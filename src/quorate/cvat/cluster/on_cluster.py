@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from quorate.argo.runs.submit import DATA, Submitted, rendered, template_of
 from quorate.argo.runs.upload import bucket_of, uploaded
 from quorate.argo.runs.watch import Show, check, follow
-from quorate.cvat import dag
-from quorate.cvat.bringing_back import bring_back
 from quorate.cvat.client import Client
-from quorate.cvat.dag import FORMAT, Origin
-from quorate.cvat.handing_over import hand_over
+from quorate.cvat.cluster import dag
+from quorate.cvat.cluster.bringing_back import bring_back
+from quorate.cvat.cluster.dag import FORMAT, Origin
+from quorate.cvat.cluster.handing_over import hand_over
 from quorate.cvat.pictures import check_labels
-from quorate.cvat.publishing import Published
+from quorate.cvat.publishing.publish import Published
+from quorate.cvat.publishing.tracks import check_video
+from quorate.cvat.publishing.writing import check_rights
 from quorate.cvat.run import with_labels
 from quorate.cvat.task import Place, Task, tasks
-from quorate.cvat.tracks import check_video
-from quorate.cvat.writing import check_rights
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from quorate.progress import Progress, silent
@@ -76,7 +76,7 @@ def submit(
         on: where and how it runs.
         client: default: of the place's address and the environment, see `Client.connect`.
         frames: ranges such as '0-99,150' of a task's frames, as the API numbers them.
-        add_labels: as for `annotate`; with an ensemble alone.
+        add_labels: as for `annotate`; with an ensemble, or a template that was rendered of one.
         tracks: as for `annotate`, when the boxes come back.
         progress: told how far the pictures' way is.
         done: a list that has the runs of a project that are started, where an error ends it; it is
@@ -93,12 +93,15 @@ def submit(
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
     to, ensemble, template = _planned(what, on, progress)
+    spec = ensemble or dag.spec_of(template)
+    if add_labels and spec is None:
+        raise InputError(f"--add-labels: the template {what} does not say which it needs.")
     runs = [] if done is None else done
     fits = check_video if tracks else None
     for task in tasks(client, place, frames, left, fits):
-        if ensemble is not None:
-            task = with_labels(client, task, ensemble) if add_labels else task
-            check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
+        if spec is not None:
+            task = with_labels(client, task, spec) if add_labels else task
+            check_labels(spec, task.labels, where=f"Task {task.id} ({task.name})")
         check_rights(client, task.jobs)
         known = dag.parameters_of(template)
         handed = None
