@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import urllib3
 
-from quorate.companion import deliveries, hooks
-from quorate.companion.commands import command
+from quorate.companion.hooks import deliveries
+from quorate.companion.hooks import receiving as hooks
+from quorate.companion.hooks.commands import command
 from quorate.companion.settings import Settings
 from quorate.errors import AccessError, InputError
 from tests.companion.visitor import companion
@@ -398,8 +399,12 @@ def test_what_cvat_prevented_is_done_later(cvat, task, site):
 
 
 def test_what_was_taken_is_done_after_a_restart(cvat, task, settings, monkeypatch):
-    monkeypatch.setattr("quorate.companion.hooks.Hooks.start", lambda self: self._thread.start())
-    monkeypatch.setattr("quorate.companion.hooks.Hooks._act", lambda self, name, body: None)
+    monkeypatch.setattr(
+        "quorate.companion.hooks.receiving.Hooks.start", lambda self: self._thread.start()
+    )
+    monkeypatch.setattr(
+        "quorate.companion.hooks.receiving.Hooks._act", lambda self, name, body: None
+    )
     job = jobs(cvat, task)[0]
     with companion(settings) as site:
         assert deliver(site, changed(job, state="completed")) == (200, "Taken.")

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import urllib3
 
-from quorate.companion.registering import register
+from quorate.companion.hooks.registering import register
 from quorate.companion.settings import Settings
 from quorate.cvat import Client
 from tests.companion.visitor import companion

@@ -9,7 +9,7 @@ from pathlib import Path
 from quorate.companion.forms import Field, Template
 from quorate.companion.store import NAME, Step
 from quorate.companion.work import YES, Work, result
-from quorate.cvat.journal import run_name
+from quorate.cvat.publishing.journal import run_name
 from quorate.cvat.run import annotate
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import SpecError

@@ -10,7 +10,7 @@ from typing import Protocol
 from quorate.companion.forms import Template
 from quorate.companion.store import Result, Run, Step, Store
 from quorate.cvat.client import Client
-from quorate.cvat.publishing import Published
+from quorate.cvat.publishing.publish import Published
 
 YES = "yes"
 """The value of a box that is ticked."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from quorate.companion.forms import Template
-from quorate.companion.frame import WORDS, Around, about, alarm, button, when
 from quorate.companion.people import Seen
 from quorate.companion.store import LOOK, Run, Step
+from quorate.companion.web.frame import WORDS, Around, about, alarm, button, when
 from quorate.report.markup import count, duration, name, short, text
 
 PARTS = {

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from quorate.companion.commands import command
-from quorate.companion.deliveries import Delivery
+from quorate.companion.hooks.commands import command
+from quorate.companion.hooks.deliveries import Delivery
+from quorate.companion.hooks.rights import may_annotate
 from quorate.companion.people import Person, by_token
-from quorate.companion.rights import may_annotate
 from quorate.companion.running import Order, Running
 from quorate.companion.settings import Settings, StageRule, When
 from quorate.companion.store import Run
