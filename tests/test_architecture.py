@@ -32,7 +32,7 @@ OPTIONS = {
     "detections.build": "the columns of a table, each by its name",
     "formats.shapes.add": "likewise, of one row",
     "cvat.run.annotate": "the options of `quorate cvat run`",
-    "cvat.on_cluster.submit": "likewise, over a cluster",
+    "cvat.cluster.on_cluster.submit": "likewise, over a cluster",
     "ensemble.submit": "the options of `quorate submit`",
     "fusion.ensemble_boxes.nms_method": "the signature of ensemble-boxes",
     "fusion.ensemble_boxes.soft_nms": "likewise",

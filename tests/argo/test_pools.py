@@ -73,6 +73,7 @@ def test_pools_of_the_providers(labels, name, accelerator):
         ({}, "the taint nvidia.com/gpu=present:NoSchedule is not tolerated"),
         ({"gpus": 1}, None),
         ({"node_selector": {"disk": "hdd"}}, "no label disk"),
+        ({"node_selector": {"disk": "{{workflow.parameters.disk}}"}, "gpus": 1}, None),
         ({"node_selector": {"cloud.google.com/gke-nodepool": "l4"}},
          "cloud.google.com/gke-nodepool is 'l4-spot', not 'l4'"),
         ({"tolerations": [{"operator": "Exists"}], "gpus": 4}, "1 GPUs a node, 4 asked for"),

@@ -32,9 +32,9 @@ from PIL import Image
 
 from quorate.annotations import Annotations
 from quorate.cvat.client import Client
-from quorate.cvat.journal import Journal, run_name
-from quorate.cvat.publishing import publish, undo
-from quorate.cvat.shapes import by_frame, shapes
+from quorate.cvat.publishing.journal import Journal, run_name
+from quorate.cvat.publishing.publish import publish, undo
+from quorate.cvat.publishing.shapes import by_frame, shapes
 from quorate.cvat.task import Place, Task, tasks
 from quorate.labels import Labels
 from tests.cvat.real import Real, labels

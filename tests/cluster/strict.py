@@ -64,4 +64,6 @@ class Strict(Kubectl):
         return path
 
     def remove(self):
+        # A namespace that ends admits no pods, so nothing would clean up after its workflows.
+        self("delete", "workflows", "--all", "--wait", "--timeout=120s")
         super().__call__("delete", "namespace", self.namespace, "--wait=false")

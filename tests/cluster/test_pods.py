@@ -165,6 +165,21 @@ def test_a_run_goes_through_under_a_quota_and_every_need_reaches_its_pod(strict,
     assert not summary["degraded"]
 
 
+def test_a_deleted_run_is_cleaned_up_after(strict, strict_runs):
+    path = strict_runs.spec("gone", quorum=1, fusion="wbf")
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(spec | {"detectors": spec["detectors"][:1]}), encoding="utf-8")
+    name = strict_runs.create(strict_runs.template(path))
+    ended = strict_runs.wait(name)
+    assert ended["status"]["phase"] == "Succeeded", messages(ended)
+    prefix = f"{strict.namespace}/quorate/{name}/"
+    plan = f"{prefix}work/plan.json"
+    assert strict_runs.bucket.keys(plan)
+    strict("delete", "workflow", name, "--wait", "--timeout=120s")
+    assert not strict_runs.bucket.keys(plan)
+    assert strict_runs.bucket.keys(f"{prefix}results/")
+
+
 def test_children_are_admitted_too(strict, strict_runs, monkeypatch):
     monkeypatch.setattr(children, "most", lambda ensemble, weight: 1)
     path = strict_runs.spec("split", quorum=1, fusion="wbf")

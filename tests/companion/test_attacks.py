@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from quorate.companion.guard import LARGEST
 from quorate.companion.store import Run, new_id
+from quorate.companion.web.guard import LARGEST
 from tests.companion.visitor import Visitor
 
 MARKUP = '"><img src=x onerror=alert(1)>\u202e&lt;'

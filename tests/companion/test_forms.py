@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quorate.companion.app import Companion
 from quorate.companion.forms import Field, FormError, Template
 from quorate.companion.running import Running
 from quorate.companion.settings import Settings
 from quorate.companion.store import Result, Store
 from quorate.companion.templates import of
+from quorate.companion.web.app import Companion
 from quorate.errors import SpecError
 from tests.companion.visitor import Visitor, answering
 from tests.cvat.server import TOKEN

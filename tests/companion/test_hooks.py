@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import urllib3
 
-from quorate.companion import deliveries, hooks
-from quorate.companion.commands import command
+from quorate.companion.hooks import deliveries
+from quorate.companion.hooks import receiving as hooks
+from quorate.companion.hooks.commands import command
 from quorate.companion.settings import Settings
 from quorate.errors import AccessError, InputError
 from tests.companion.visitor import companion
 from tests.cvat.around import sealed
-from tests.cvat.local import PARTS
+from tests.cvat.local import PARTS, WORDS
 from tests.cvat.server import Cvat, Someone, serving
 from tests.waiting import until
 
@@ -243,9 +244,33 @@ def test_a_command_runs_and_its_result_is_answered(cvat, task, site):
     assert cvat.shapes[jobs(cvat, task)[1]["id"]] == []
 
 
+def test_a_video_is_tracked_and_doubtful_frames_get_issues(cvat, task, site, pictures, visitor):
+    labels = [{"name": name} for name in WORDS]
+    clip = cvat.add_task(pictures[:1] * 3, labels, video=True)
+    job = jobs(cvat, clip)[0]
+    job["assignee"] = {"id": LABELLER}
+    issue, payload = commented(cvat, job, "/run parts tracks=yes review=2")
+    deliver(site, payload)
+    until(lambda: answers(cvat, issue))
+    tracks = len(cvat.tracks[job["id"]])
+    assert tracks > 3
+    assert f"boxes: none; tracks: {tracks}; issues for review: 2." in answers(cvat, issue)[0]
+    visitor.get("/").sign_in().get(f"/tasks/{clip}")
+    assert f"0, {tracks} tracks" in visitor.text
+    (run,) = site[1].store.of_task(clip)
+    assert f"{tracks} tracks created" in visitor.get(f"/runs/{run.id}").text
+
+    issue, payload = commented(cvat, jobs(cvat, task)[0], "/run parts tracks=yes")
+    deliver(site, payload)
+    until(lambda: answers(cvat, issue))
+    assert "tracks are for videos" in answers(cvat, issue)[0]
+    assert "'Join the boxes of a video to tracks' unticked" in answers(cvat, issue)[0]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("/run parts review=often", "is not a number such as 20 or 0.3"),
         ("/run", "a name is missing"),
         ("/run nothing", "There is no template 'nothing'"),
         ("/run parts weights=s3://evil", "has no field 'weights'"),
@@ -374,8 +399,12 @@ def test_what_cvat_prevented_is_done_later(cvat, task, site):
 
 
 def test_what_was_taken_is_done_after_a_restart(cvat, task, settings, monkeypatch):
-    monkeypatch.setattr("quorate.companion.hooks.Hooks.start", lambda self: self._thread.start())
-    monkeypatch.setattr("quorate.companion.hooks.Hooks._act", lambda self, name, body: None)
+    monkeypatch.setattr(
+        "quorate.companion.hooks.receiving.Hooks.start", lambda self: self._thread.start()
+    )
+    monkeypatch.setattr(
+        "quorate.companion.hooks.receiving.Hooks._act", lambda self, name, body: None
+    )
     job = jobs(cvat, task)[0]
     with companion(settings) as site:
         assert deliver(site, changed(job, state="completed")) == (200, "Taken.")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from quorate.companion.registering import project_of, register
+from quorate.companion.hooks.registering import project_of, register
 from quorate.companion.settings import Settings, site
 from quorate.cvat import Client
 from quorate.errors import AccessError, InputError

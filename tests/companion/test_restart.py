@@ -7,7 +7,7 @@ import pytest
 from quorate.companion.serving import at_work
 from quorate.companion.settings import Settings
 from quorate.companion.store import Store
-from quorate.cvat import writing
+from quorate.cvat.publishing import writing
 from quorate.errors import BusyError, InputError, SpecError
 from tests.companion.visitor import Process, Visitor
 from tests.spots import pool

@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 import urllib3
 import uvicorn
 
-from quorate.companion.app import Companion
 from quorate.companion.running import Running
 from quorate.companion.serving import at_work, hooked
 from quorate.companion.settings import Settings
+from quorate.companion.web.app import Companion
 from tests.cvat.server import PASSWORD, USER
 from tests.cvat.servers import ROOT, Server
 from tests.waiting import until

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from quorate.cvat import Client, annotate, undo, writing
+from quorate.cvat import Client, annotate, undo
+from quorate.cvat.publishing import writing
 from quorate.errors import ServerError
 from tests.cvat.server import TOKEN, Cvat, serving
 from tests.cvat.servers import ROOT
@@ -82,7 +83,8 @@ def test_replace_takes_what_the_half_run_left(cvat, client, half, tmp_path):
 
 KILLED = """
 import sys
-from quorate.cvat import Client, annotate, writing
+from quorate.cvat import Client, annotate
+from quorate.cvat.publishing import writing
 from tests.cvat.test_run import ensemble
 writing.AT_ONCE = 2
 url, task, out = sys.argv[1:]

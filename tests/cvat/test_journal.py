@@ -2,7 +2,7 @@
 
 import pytest
 
-from quorate.cvat.journal import Journal, Line, Sent, add, begun, ended, find, journals
+from quorate.cvat.publishing.journal import Journal, Line, Sent, add, begun, ended, find, journals
 from quorate.errors import InputError
 
 SERVER = "http://cvat:8080"

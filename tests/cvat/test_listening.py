@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from quorate.cvat.listening import bound
+from quorate.http.listening import bound
 
 
 def test_small_answers_are_sent_at_once():

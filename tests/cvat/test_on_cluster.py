@@ -12,11 +12,12 @@ import pytest
 
 from quorate.argo.names import CVAT, ENSEMBLE
 from quorate.argo.runs.submit import rendered
-from quorate.cvat import Client, annotate, dag, exporting, undo
-from quorate.cvat.bringing_back import bring_back
-from quorate.cvat.dag import Origin
-from quorate.cvat.handing_over import Handed, hand_over
-from quorate.cvat.on_cluster import OnCluster, import_run, submit
+from quorate.cvat import Client, annotate, undo
+from quorate.cvat.cluster import dag, exporting
+from quorate.cvat.cluster.bringing_back import bring_back
+from quorate.cvat.cluster.dag import Origin
+from quorate.cvat.cluster.handing_over import Handed, hand_over
+from quorate.cvat.cluster.on_cluster import OnCluster, import_run, submit
 from quorate.cvat.task import Place, tasks
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError, LabelError, ServerError, StorageError

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import urllib3
 
-from quorate.cvat import Client, annotate, client, undo, writing
+from quorate.cvat import Client, annotate, client, undo
+from quorate.cvat.publishing import writing
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError, ServerError
 from tests.cvat.real import Real, labels, needs_cvat, unique, zipped

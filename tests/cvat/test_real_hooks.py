@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import urllib3
 
-from quorate.companion.registering import register
+from quorate.companion.hooks.registering import register
 from quorate.companion.settings import Settings
 from quorate.cvat import Client
 from tests.companion.visitor import companion
@@ -94,7 +94,7 @@ def test_a_link_a_command_and_a_stage(real, tmp_path, monkeypatch):
             until(said)
             boxes = len(real.get(f"jobs/{first}/annotations")["shapes"])
             assert boxes > 0
-            assert said()[0].startswith(f"parts: boxes: {boxes} created.")
+            assert said()[0].startswith(f"parts: boxes: {boxes} created; issues for review: 1.")
             (run,) = running.store.of_task(task)
             assert (run.job, run.person, run.who) == (first, who, f"{name} (comment)")
 
@@ -124,7 +124,7 @@ def test_in_an_organization_where_the_companion_is_a_maintainer(real, tmp_path, 
             said = asked(vision, job["id"], "/run parts", theirs)
             until(said)
             boxes = len(vision.get(f"jobs/{job['id']}/annotations")["shapes"])
-            assert said()[0].startswith(f"parts: boxes: {boxes} created.")
+            assert said()[0].startswith(f"parts: boxes: {boxes} created; issues for review: 1.")
             # The demo's spec asks for issues on what is in doubt.
             assert running.store.of_task(task)[0].result.issues == 1
         vision.close()

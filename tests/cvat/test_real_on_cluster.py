@@ -2,8 +2,8 @@
 
 from quorate.argo.rendering.manifest import DUMPS
 from quorate.cvat import annotate, undo
-from quorate.cvat.bringing_back import bring_back
-from quorate.cvat.handing_over import hand_over
+from quorate.cvat.cluster.bringing_back import bring_back
+from quorate.cvat.cluster.handing_over import hand_over
 from quorate.cvat.task import Place, tasks
 from tests.cvat.real import needs_cvat, zipped
 from tests.cvat.test_on_cluster import ensemble, ran

@@ -9,8 +9,9 @@ import pytest
 
 from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
-from quorate.cvat import Client, annotate, undo, writing
-from quorate.cvat.shapes import shapes
+from quorate.cvat import Client, annotate, undo
+from quorate.cvat.publishing import writing
+from quorate.cvat.publishing.shapes import shapes
 from quorate.cvat.task import Attribute, Label, Place
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError, LabelError, ServerError

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quorate.cvat import Client, annotate, undo, writing
-from quorate.cvat.shapes import Shape
-from quorate.cvat.tracking import LIFE, objects
+from quorate.cvat import Client, annotate, undo
+from quorate.cvat.publishing import writing
+from quorate.cvat.publishing.shapes import Shape
+from quorate.cvat.publishing.tracking import LIFE, objects
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from tests.cvat.server import TOKEN, Cvat, serving

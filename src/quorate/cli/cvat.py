@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from quorate.cvat import Annotated, Client, Published
-    from quorate.cvat.publishing import Counts
+    from quorate.cvat.publishing.publish import Counts
     from quorate.steps.review import Rule
 
 

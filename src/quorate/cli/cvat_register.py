@@ -41,7 +41,7 @@ def _register(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from quorate.cli.output import note, notes, print_json, progress_bars
-    from quorate.companion.registering import project_of, register
+    from quorate.companion.hooks.registering import project_of, register
     from quorate.companion.settings import site, webhook_secret
     from quorate.cvat import Client
     from quorate.cvat.task import Place

@@ -2,11 +2,9 @@
 
 Read `settings` (what an administrator says), `forms` (what can be started, and what it asks),
 `templates` (which there are), `people` (who is here, and what CVAT lets them do), `store` (runs,
-kept over a restart), `work` and `running` (the life of a run), `here` (runs on this machine), then
-`app` and `pages` (what a browser asks and gets).
-
-CVAT's webhooks: `deliveries` (what arrives), `hooks` (taken, kept, acted on), `events` (what is
-done), `commands` and `rights` (comments); `registering` tells CVAT of the companion.
+kept over a restart), `work` and `running` (the life of a run), `here` (runs on this machine) and
+`there` (on a cluster); then the room `web` (what a browser asks and gets) and the room `hooks`
+(CVAT's webhooks).
 
 It keeps no accounts of its own: who is signed in, is so with CVAT, and every request about a task
 is sent to CVAT with that person's own credentials.

@@ -9,11 +9,12 @@ from pathlib import Path
 from quorate.companion.forms import Field, Template
 from quorate.companion.store import NAME, Step
 from quorate.companion.work import YES, Work, result
-from quorate.cvat.journal import run_name
+from quorate.cvat.publishing.journal import run_name
 from quorate.cvat.run import annotate
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import SpecError
 from quorate.spec.fusion import METHODS, with_method
+from quorate.steps.review import Rule
 
 AS_WRITTEN = "as the spec says"
 
@@ -63,6 +64,7 @@ class Here:
             out=folder,
             frames=values.get("frames") or None,
             replace=values.get("replace") == YES,
+            review=Rule.parse(asked) if (asked := values.get("review")) else None,
             tracks=values.get("tracks") == YES,
             add_labels=values.get("add-labels") == YES,
             progress=progress,
@@ -88,6 +90,11 @@ def _as_asked(ensemble: DetectionEnsemble, values: dict[str, str]) -> DetectionE
     if least := values.get("min-score"):
         change["publish"] = ensemble.publish.model_copy(update={"min_score": float(least)})
     return ensemble.model_copy(update=change)
+
+
+def _review(ensemble: DetectionEnsemble) -> str:
+    rule = Rule.of(ensemble)
+    return f"at most {rule.share:.0%} of them" if rule else "none"
 
 
 def _template(ensemble: DetectionEnsemble) -> Template:
@@ -134,6 +141,13 @@ def _template(ensemble: DetectionEnsemble) -> Template:
                 widget="number",
                 least=0,
                 most=1,
+            ),
+            Field(
+                "review",
+                "Frames to look at first",
+                "They get an issue. 20: the 20 on which the detectors disagree most; 0.3: those "
+                f"whose disagreement is .3 or more. Empty: {_review(ensemble)}.",
+                pattern=(r"\d{1,9}|0?\.\d{0,8}[1-9]\d{0,8}", "a number such as 20 or 0.3"),
             ),
             Field(
                 "tracks",

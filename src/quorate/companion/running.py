@@ -15,7 +15,7 @@ from quorate.companion.people import Person, jobs_of, may_edit
 from quorate.companion.store import LOOK, NAME, Doing, Run, State, Store, new_id
 from quorate.companion.work import Cancelled, Runner, Work, on_a_page, result
 from quorate.cvat.client import Client
-from quorate.cvat.publishing import Published
+from quorate.cvat.publishing.publish import Published
 from quorate.cvat.run import undo
 from quorate.cvat.task import Place
 from quorate.errors import AccessError, InputError, QuorateError, file_error

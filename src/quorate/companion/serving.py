@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from quorate.companion.events import Events
 from quorate.companion.here import Here
+from quorate.companion.hooks.events import Events
 from quorate.companion.running import Running
 from quorate.companion.settings import Cluster, Settings, own_token, webhook_secret
 from quorate.companion.store import Store
 from quorate.companion.work import Runner
-from quorate.cvat.listening import bound, listen
 from quorate.errors import MissingExtraError
+from quorate.http.listening import bound, listen
 from quorate.storage.owner import owned
 
 if TYPE_CHECKING:
-    from quorate.companion.hooks import Hooks
+    from quorate.companion.hooks.receiving import Hooks
 
 
 def serve(
@@ -39,7 +39,7 @@ def serve(
     try:
         import uvicorn  # noqa: F401 - asked for before any work
 
-        from quorate.companion.app import Companion
+        from quorate.companion.web.app import Companion
     except ImportError as error:
         if error.name not in ("uvicorn", "starlette"):
             raise
@@ -83,7 +83,7 @@ def hooked(settings: Settings, running: Running) -> Iterator[Hooks | None]:
     if settings.hooks is None:
         yield None
         return
-    from quorate.companion.hooks import Hooks
+    from quorate.companion.hooks.receiving import Hooks
 
     hooks = Hooks(running.store, Events(settings, running, own_token()), webhook_secret())
     running.at_end = hooks.ended

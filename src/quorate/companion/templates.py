@@ -24,7 +24,7 @@ from typing import Any, get_args
 
 from quorate.argo.runs.submit import DATA, OUT
 from quorate.companion.forms import Field, Template, Visibility, Widget
-from quorate.cvat.dag import CHECKPOINT, CLASSES, FORMAT, TASK
+from quorate.cvat.cluster.dag import CHECKPOINT, CLASSES, FORMAT, TASK
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import load_yaml
 

@@ -19,10 +19,10 @@ from quorate.companion.forms import Template
 from quorate.companion.store import NAME, Step
 from quorate.companion.templates import FILLED, REPLACE, TRACKS, is_offered, of
 from quorate.companion.work import YES, Cancelled, Work, result
-from quorate.cvat import dag
-from quorate.cvat.bringing_back import bring_back, run_of
-from quorate.cvat.dag import FORMAT, Origin
-from quorate.cvat.handing_over import Handed, hand_over
+from quorate.cvat.cluster import dag
+from quorate.cvat.cluster.bringing_back import bring_back, run_of
+from quorate.cvat.cluster.dag import FORMAT, Origin
+from quorate.cvat.cluster.handing_over import Handed, hand_over
 from quorate.cvat.task import tasks
 from quorate.errors import ClusterError, InputError, QuorateError, WorkflowError
 from quorate.storage import s3

@@ -10,7 +10,7 @@ from typing import Protocol
 from quorate.companion.forms import Template
 from quorate.companion.store import Result, Run, Step, Store
 from quorate.cvat.client import Client
-from quorate.cvat.publishing import Published
+from quorate.cvat.publishing.publish import Published
 
 YES = "yes"
 """The value of a box that is ticked."""
@@ -25,6 +25,7 @@ ON_A_PAGE = {
     "--add-labels": "'Add labels that the task lacks'",
     "--frames": "Frames",
     " (`publish: {min_score: …}`)": " (Lowest score)",
+    "leave --tracks away": "leave 'Join the boxes of a video to tracks' unticked",
     " (--org)": "",
     "Name that with --org": "ask who owns it",
 }

@@ -1,13 +1,8 @@
 """A CVAT server and ensembles.
 
 Annotating a task from here: read `client` (how the server is asked), `task` (what a task, job or
-project holds), `pictures` (its frames as a data set), `shapes` (boxes as CVAT's API takes them),
-`tracks` (those of a video joined), `writing` (what is in a job), `publishing` (creating, replacing
-and undoing), `journal` (what runs made), `issues` (frames that need a person) and `run`, which does
-it all.
-
-Over a cluster: `exporting` and `handing_over` (pictures to where pods read them), `dag` (a run for
-a task), `bringing_back` (its results into the task) and `on_cluster`, which does it all.
+project holds), `pictures` (its frames as a data set), the room `publishing` (boxes into the task),
+and `run`, which does it all. The room `cluster` does the same on Argo Workflows.
 
 Where CVAT asks: `functions` is an ensemble as a function of CVAT's; `nuclio` serves such functions
 to CVAT's dialog, `auto_annotation` gives them to CVAT's own SDK and command line (`function` is the
@@ -25,8 +20,8 @@ from quorate import lazily
 _HOMES = {
     "auto_annotation": ("DetectionFunction", "detection_function"),
     "client": ("Client",),
-    "on_cluster": ("OnCluster", "import_run", "submit"),
-    "publishing": ("Published",),
+    "cluster.on_cluster": ("OnCluster", "import_run", "submit"),
+    "publishing.publish": ("Published",),
     "run": ("Annotated", "annotate", "undo"),
 }
 
@@ -46,8 +41,8 @@ __all__ = [
 if TYPE_CHECKING:
     from quorate.cvat.auto_annotation import DetectionFunction, detection_function
     from quorate.cvat.client import Client
-    from quorate.cvat.on_cluster import OnCluster, import_run, submit
-    from quorate.cvat.publishing import Published
+    from quorate.cvat.cluster.on_cluster import OnCluster, import_run, submit
+    from quorate.cvat.publishing.publish import Published
     from quorate.cvat.run import Annotated, annotate, undo
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from quorate.annotations import Annotations, Kind, MaskShape
-from quorate.cvat.shapes import KNOWN_AS, TYPES, numbers, points_of, values_of
+from quorate.cvat.publishing.shapes import KNOWN_AS, TYPES, numbers, points_of, values_of
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.formats.shapes import one_ring

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from quorate.annotations import Annotations
 from quorate.cvat.client import Client
-from quorate.cvat.issues import open_issues, remove_issues
-from quorate.cvat.journal import Journal, begun, ended, ensemble_of, find, forget, lock
 from quorate.cvat.pictures import IMAGES, Pictures, check_labels, download
-from quorate.cvat.publishing import Published, publish
-from quorate.cvat.publishing import undo as undo_published
-from quorate.cvat.shapes import ADDED, Shape, by_frame, shapes
+from quorate.cvat.publishing.issues import open_issues, remove_issues
+from quorate.cvat.publishing.journal import Journal, begun, ended, ensemble_of, find, forget, lock
+from quorate.cvat.publishing.publish import Published, publish
+from quorate.cvat.publishing.publish import undo as undo_published
+from quorate.cvat.publishing.shapes import ADDED, Shape, by_frame, shapes
+from quorate.cvat.publishing.tracks import check_video, joined, told
+from quorate.cvat.publishing.writing import check_rights
 from quorate.cvat.task import Job, Place, Task, jobs_of, labels_of, tasks
-from quorate.cvat.tracks import check_video, joined, told
-from quorate.cvat.writing import check_rights
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError, QuorateError

@@ -1,1 +1,1 @@
-"""What asking any server over HTTP takes: time limits for whole answers, and trying again."""
+"""HTTP: whole answers within a time limit, trying again, and listening at an address."""

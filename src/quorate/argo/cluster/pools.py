@@ -107,6 +107,8 @@ def node_groups(nodes: Iterable[Json]) -> list[NodeGroup]:
 def misfit(pool: Pool, group: NodeGroup) -> str | None:
     """Why no pod of a spec's pool can run on a group's nodes; None where it can."""
     for key, value in pool.node_selector.items():
+        if "{{" in value:  # a parameter, which a run is given
+            continue
         if key not in group.every_label:
             near = did_you_mean(key, group.every_label)
             return f"no label {key}" + (f", {near}" if near else "")

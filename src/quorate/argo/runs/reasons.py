@@ -96,7 +96,7 @@ def remedy(message: str) -> str | None:
             "`quorate doctor` looks at it"
         )
     if message.startswith(OUT_OF_MEMORY):
-        return "give the detector's pool more `memory`"
+        return "give the detector's pool, or the step, more `memory`: `workflow: {steps: …}`"
     if message.startswith(TOO_LONG):
         return "give the detector a longer `timeout`, or its shards fewer pictures"
     return None

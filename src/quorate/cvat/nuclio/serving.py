@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from quorate.cvat.functions import Function
-from quorate.cvat.listening import bound, listen
 from quorate.cvat.nuclio.served import Served
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import MissingExtraError, SpecError
+from quorate.http.listening import bound, listen
 from quorate.workers import processors
 
 PORT = 8070

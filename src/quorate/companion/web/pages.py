@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from quorate.companion.forms import Field, Template
-from quorate.companion.frame import Around, about, alarm, button, path, table
 from quorate.companion.people import Seen
 from quorate.companion.store import PAGE, Run
+from quorate.companion.web.frame import Around, about, alarm, button, path, table
 from quorate.errors import QuorateError
 from quorate.report.markup import counted, name, text
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from quorate.cvat.shapes import Shape
+from quorate.cvat.publishing.shapes import Shape
 from quorate.errors import MissingExtraError
 
 OVERLAP = 0.3

@@ -110,7 +110,12 @@ def table(runs: Sequence[Run], *, with_task: bool = False) -> str:
 def _boxes(one: Run) -> str:
     if one.result is None:
         return ""
-    return f"−{count(one.result.removed)}" if one.state == "undone" else count(one.result.created)
+    done, undone = one.result, one.state == "undone"
+    boxes = f"−{count(done.removed)}" if undone else count(done.created)
+    if not done.tracks:
+        return boxes
+    word = "track" if done.tracks == 1 else "tracks"
+    return f"{boxes}, {'−' if undone else ''}{count(done.tracks)} {word}"
 
 
 def when(seconds: float) -> str:

@@ -12,10 +12,10 @@ from typing import TypeVar
 import msgspec
 
 from quorate.cvat.client import Client, once
-from quorate.cvat.journal import Journal, Kind, Line, Sent, add
-from quorate.cvat.shapes import Made, Shape, Specs, digest, maker
+from quorate.cvat.publishing.journal import Journal, Kind, Line, Sent, add
+from quorate.cvat.publishing.shapes import Made, Shape, Specs, digest, maker
+from quorate.cvat.publishing.tracks import Track
 from quorate.cvat.task import Job, Label
-from quorate.cvat.tracks import Track
 from quorate.errors import InputError
 
 AT_ONCE = 5000

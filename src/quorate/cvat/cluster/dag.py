@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from quorate.argo.names import CVAT, ENSEMBLE
 from quorate.argo.runs import submit
 from quorate.argo.runs.submit import DATA, OUT, Submitted
-from quorate.cvat.handing_over import Handed
+from quorate.cvat.cluster.handing_over import Handed
 from quorate.cvat.pictures import DRAWN
 from quorate.cvat.task import Task
 from quorate.errors import InputError, SpecError

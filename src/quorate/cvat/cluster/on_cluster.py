@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from quorate.argo.runs.submit import DATA, Submitted, rendered, template_of
 from quorate.argo.runs.upload import bucket_of, uploaded
 from quorate.argo.runs.watch import Show, check, follow
-from quorate.cvat import dag
-from quorate.cvat.bringing_back import bring_back
 from quorate.cvat.client import Client
-from quorate.cvat.dag import FORMAT, Origin
-from quorate.cvat.handing_over import hand_over
+from quorate.cvat.cluster import dag
+from quorate.cvat.cluster.bringing_back import bring_back
+from quorate.cvat.cluster.dag import FORMAT, Origin
+from quorate.cvat.cluster.handing_over import hand_over
 from quorate.cvat.pictures import check_labels
-from quorate.cvat.publishing import Published
+from quorate.cvat.publishing.publish import Published
+from quorate.cvat.publishing.tracks import check_video
+from quorate.cvat.publishing.writing import check_rights
 from quorate.cvat.run import with_labels
 from quorate.cvat.task import Place, Task, tasks
-from quorate.cvat.tracks import check_video
-from quorate.cvat.writing import check_rights
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from quorate.progress import Progress, silent

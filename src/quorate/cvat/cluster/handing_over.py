@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quorate.cvat.client import Client
-from quorate.cvat.exporting import check_format, check_storage, export, export_to
+from quorate.cvat.cluster.exporting import check_format, check_storage, export, export_to
 from quorate.cvat.pictures import SOURCE, download
 from quorate.cvat.task import Task
 from quorate.errors import InputError, StorageError

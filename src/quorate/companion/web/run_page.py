@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from quorate.companion.forms import Template
-from quorate.companion.frame import WORDS, Around, about, alarm, button, when
 from quorate.companion.people import Seen
 from quorate.companion.store import LOOK, Run, Step
+from quorate.companion.web.frame import WORDS, Around, about, alarm, button, when
 from quorate.report.markup import count, duration, name, short, text
 
 PARTS = {
@@ -104,14 +104,15 @@ def _result(around: Around, one: Run) -> str:
     shown = "".join(
         f"<li><b>{count(number)}</b> {what}</li>" for what, number in told.items() if number
     )
-    if done.tracks:
-        word = "removed" if one.state == "undone" else "created"
-        noun = "track" if done.tracks == 1 else "tracks"
-        shown += f"<li><b>{count(done.tracks)}</b> {noun} {word}</li>"
-    if done.issues:
-        word = "removed" if one.state == "undone" else "to look at first"
-        noun = "issue" if done.issues == 1 else "issues"
-        shown += f"<li><b>{count(done.issues)}</b> {noun} {word}</li>"
+    undone = one.state == "undone"
+    further = (
+        (done.tracks, "track", "removed" if undone else "created"),
+        (done.issues, "issue", "removed" if undone else "to look at first"),
+    )
+    for number, noun, word in further:
+        if number:
+            nouns = noun if number == 1 else f"{noun}s"
+            shown += f"<li><b>{count(number)}</b> {nouns} {word}</li>"
     notes = "".join(f"<li>{text(note)}</li>" for note in done.notes)
     look = "Open in CVAT" if one.state == "undone" else "Look at them in CVAT"
     job = one.job or one.facts.get(LOOK)

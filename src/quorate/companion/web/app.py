@@ -15,14 +15,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from quorate.companion import pages, run_page
-from quorate.companion.entrance import COOKIE, Entrance, Form, Unknown, posted, status_of
 from quorate.companion.forms import FormError, Template
-from quorate.companion.guard import Guard, Refused
-from quorate.companion.hooks import Hooks
+from quorate.companion.hooks.receiving import Hooks
 from quorate.companion.people import Seen, jobs_of, look, may_edit, shapes_up_to
 from quorate.companion.running import Order
 from quorate.companion.store import Run
+from quorate.companion.web import pages, run_page
+from quorate.companion.web.entrance import COOKIE, Entrance, Form, Unknown, posted, status_of
+from quorate.companion.web.guard import Guard, Refused
 from quorate.cvat.client import SignedOutError, origin
 from quorate.cvat.task import Place, What
 from quorate.errors import (

@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from quorate.cvat.client import Client, once
-from quorate.cvat.journal import ensemble_of
-from quorate.cvat.shapes import DECIMALS
+from quorate.cvat.publishing.journal import ensemble_of
+from quorate.cvat.publishing.shapes import DECIMALS
 from quorate.cvat.task import Frame, Job, Task
 from quorate.steps.review import Doubt
 

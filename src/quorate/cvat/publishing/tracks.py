@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from quorate.cvat.shapes import DECIMALS, Shape, Specs, Value, digest, marks
+from quorate.cvat.publishing.shapes import DECIMALS, Shape, Specs, Value, digest, marks
+from quorate.cvat.publishing.tracking import objects
 from quorate.cvat.task import Job, Label, Task
-from quorate.cvat.tracking import objects
 from quorate.errors import InputError
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from quorate.cvat.client import Client
-from quorate.cvat.issues import Issues
-from quorate.cvat.journal import Journal, Kind, ensemble_of, journals
-from quorate.cvat.shapes import Made, Shape
+from quorate.cvat.publishing.issues import Issues
+from quorate.cvat.publishing.journal import Journal, Kind, ensemble_of, journals
+from quorate.cvat.publishing.shapes import Made, Shape
+from quorate.cvat.publishing.tracks import Track, track_of
+from quorate.cvat.publishing.writing import create, delete, doubled, drawn, made_by
 from quorate.cvat.task import Job, Label, Task
-from quorate.cvat.tracks import Track, track_of
-from quorate.cvat.writing import create, delete, doubled, drawn, made_by
 
 
 @dataclass(kw_only=True)

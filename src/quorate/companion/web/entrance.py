@@ -10,10 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from quorate.companion import pages
 from quorate.companion.forms import FormError
-from quorate.companion.frame import Around
-from quorate.companion.guard import Refused, answers, ours
 from quorate.companion.people import (
     Person,
     Session,
@@ -25,6 +22,9 @@ from quorate.companion.people import (
 )
 from quorate.companion.running import Running
 from quorate.companion.settings import Settings
+from quorate.companion.web import pages
+from quorate.companion.web.frame import Around
+from quorate.companion.web.guard import Refused, answers, ours
 from quorate.errors import (
     AccessError,
     BusyError,

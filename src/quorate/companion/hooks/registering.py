@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from quorate.companion.events import EVENTS, set_link
+from quorate.companion.hooks.events import EVENTS, set_link
 from quorate.cvat.client import Client
 from quorate.cvat.task import Place
 from quorate.errors import AccessError, InputError

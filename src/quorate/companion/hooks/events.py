@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from quorate.companion.commands import command
-from quorate.companion.deliveries import Delivery
+from quorate.companion.hooks.commands import command
+from quorate.companion.hooks.deliveries import Delivery
+from quorate.companion.hooks.rights import may_annotate
 from quorate.companion.people import Person, by_token
-from quorate.companion.rights import may_annotate
 from quorate.companion.running import Order, Running
 from quorate.companion.settings import Settings, StageRule, When
 from quorate.companion.store import Run
@@ -164,8 +164,10 @@ class Events:
         elif run.state == "done" and done is not None:
             counts = ((done.created, "created"), (done.there, "there already"),
                       (done.removed, "of earlier runs removed"))  # fmt: skip
-            told = ", ".join(f"{number:,} {what}" for number, what in counts if number)
-            words.append(f"{run.title}: boxes: {told or 'none'}.")
+            told = ", ".join(f"{number:,} {what}" for number, what in counts if number) or "none"
+            more = ((done.tracks, "tracks"), (done.issues, "issues for review"))
+            told += "".join(f"; {what}: {number:,}" for number, what in more if number)
+            words.append(f"{run.title}: boxes: {told}.")
         else:
             words.append(f"{run.title}: {run.state}.")
         if self._settings.url is not None:

@@ -14,12 +14,12 @@ from quorate.annotations import Annotations, Kind
 from quorate.argo.runs.runs import left, place
 from quorate.argo.runs.submit import OUT
 from quorate.cvat.client import Client
-from quorate.cvat.issues import open_issues
-from quorate.cvat.journal import begun, ended, lock
-from quorate.cvat.publishing import Published, publish
-from quorate.cvat.shapes import TYPES, Shape, by_frame, shapes
+from quorate.cvat.publishing.issues import open_issues
+from quorate.cvat.publishing.journal import begun, ended, lock
+from quorate.cvat.publishing.publish import Published, publish
+from quorate.cvat.publishing.shapes import TYPES, Shape, by_frame, shapes
+from quorate.cvat.publishing.tracks import joined, told
 from quorate.cvat.task import Frame, Task
-from quorate.cvat.tracks import joined, told
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
 from quorate.formats import FORMATS, read

@@ -17,8 +17,8 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
-from quorate.companion import deliveries
-from quorate.companion.events import Events
+from quorate.companion.hooks import deliveries
+from quorate.companion.hooks.events import Events
 from quorate.companion.store import Run, Store
 from quorate.cvat.client import SignedOutError
 from quorate.errors import BusyError, ClusterError, QuorateError, ServerError
