@@ -74,7 +74,7 @@ def test_from_the_tasks_link_to_its_boxes(cvat, tmp_path, command, chromium):
                 sign_in(one)
             one.wait_for_url(f"{server.url}/tasks/{task}")
         one.get_by_role("link", name="puppets").click()
-        one.get_by_label("Frames").fill("0-3")
+        one.get_by_label("Frames", exact=True).fill("0-3")
         one.get_by_label("Lowest score").fill("0.1")
         one.get_by_role("button", name="Run").click()
         api.expect(one.get_by_text("Find objects")).to_be_visible(timeout=60_000)
@@ -120,7 +120,7 @@ def test_without_scripts_and_by_keyboard_alone(cvat, tmp_path, command, chromium
                 break
         assert card.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
         one.keyboard.press("Enter")
-        one.get_by_label("Frames").focus()
+        one.get_by_label("Frames", exact=True).focus()
         one.keyboard.press("Enter")
         # The page of a run loads itself again until it has ended.
         api.expect(one.locator(".mark.done")).to_be_visible(timeout=60_000)
