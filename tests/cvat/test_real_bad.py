@@ -203,7 +203,7 @@ def test_a_server_that_stops_while_boxes_are_published(real, pictures, run, monk
     monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
     task = real.task(files=[pictures])
     mine = drawn_by_hand(real, task)
-    stopping = Stopping(changes=2)
+    stopping = Stopping(changes=3)  # the first asks whether one may, and creates nothing
     try:
         with pytest.raises(ServerError, match="no answer"):
             run(task, Client(stopping.url, real.client.headers))
