@@ -10,26 +10,10 @@ from quorate.cvat import Client, annotate, undo
 from quorate.cvat.task import Place
 from quorate.errors import AccessError, InputError
 from tests.cvat.puppets import install
-from tests.cvat.server import TOKEN, Cvat, Someone, serving
+from tests.cvat.server import TOKEN, Someone
 from tests.cvat.servers import ROOT
 from tests.cvat.test_run import LABELS, TELLING, ensemble
 from tests.spots import pool
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def cvat():
-    with serving(Cvat()) as server:
-        yield server
-
-
-@pytest.fixture
-def client(cvat):
-    return Client.connect(cvat.url, access_token=TOKEN)
 
 
 @pytest.fixture

@@ -8,32 +8,15 @@ import time
 
 import pytest
 
-from quorate.cvat import Client, annotate, undo
+from quorate.cvat import annotate, undo
 from quorate.cvat.publishing import writing
 from quorate.errors import ServerError
-from tests.cvat.server import TOKEN, Cvat, serving
+from tests.cvat.server import TOKEN
 from tests.cvat.servers import ROOT
 from tests.cvat.talk import RefusedError
 from tests.cvat.test_run import LABELS, TELLING, boxes, ensemble
 from tests.spots import pool
 from tests.waiting import until
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def cvat():
-    with serving(Cvat()) as server:
-        yield server
-
-
-@pytest.fixture
-def client(cvat):
-    return Client.connect(cvat.url, access_token=TOKEN)
 
 
 @pytest.fixture(params=[LABELS, TELLING], ids=["journal", "attribute"])

@@ -5,28 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from quorate.cvat import Client, annotate, undo
+from quorate.cvat import annotate, undo
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from quorate.spec import Publish
 from quorate.steps.review import Rule
-from tests.cvat.server import TOKEN, Cvat, serving
 from tests.spots import Spots, pool
 
 LABELS = ["red", "green", "blue"]
 ALL = Rule()
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def cvat():
-    with serving(Cvat()) as server:
-        yield server
 
 
 @pytest.fixture
@@ -34,11 +21,6 @@ def files(tmp_path):
     """Six pictures; detector b fails to see green, and sees nothing red on two of them."""
     folder = pool(tmp_path / "pool", 6)
     return sorted(path for path in Path(folder).rglob("*") if path.is_file())
-
-
-@pytest.fixture
-def client(cvat):
-    return Client.connect(cvat.url, access_token=TOKEN)
 
 
 def ensemble(blind="green", **publish):

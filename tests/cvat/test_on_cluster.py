@@ -12,7 +12,7 @@ import pytest
 
 from quorate.argo.names import CVAT, ENSEMBLE
 from quorate.argo.runs.submit import rendered
-from quorate.cvat import Client, annotate, undo
+from quorate.cvat import annotate, undo
 from quorate.cvat.cluster import dag, exporting
 from quorate.cvat.cluster.bringing_back import bring_back
 from quorate.cvat.cluster.dag import Origin
@@ -25,7 +25,6 @@ from quorate.formats import read, write
 from quorate.spec import Publish
 from quorate.storage import open_tree, read_bytes, s3, write_bytes
 from tests.cvat.exports import FORMATS
-from tests.cvat.server import TOKEN, Cvat, serving
 from tests.spots import Spots, pool
 
 LABELS = ["red", "green", "blue"]
@@ -34,18 +33,8 @@ TELLING = [{"name": name, "attributes": TOLD} for name in LABELS]
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    for name in ("CVAT_URL", "CVAT_ACCESS_TOKEN", "CVAT_USERNAME", "CVAT_ORGANIZATION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
+def _quick(monkeypatch):
     monkeypatch.setattr(exporting, "ASK_AGAIN", 0.01)
-
-
-@pytest.fixture
-def cvat():
-    with serving(Cvat()) as server:
-        yield server
 
 
 @pytest.fixture
@@ -57,11 +46,6 @@ def files(tmp_path):
 @pytest.fixture
 def names(files, tmp_path):
     return [path.relative_to(tmp_path / "pool").as_posix() for path in files]
-
-
-@pytest.fixture
-def client(cvat):
-    return Client.connect(cvat.url, access_token=TOKEN)
 
 
 def ensemble(shift=0.0):

@@ -17,7 +17,7 @@ from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError, LabelError, ServerError
 from quorate.formats import read
 from quorate.labels import Labels
-from tests.cvat.server import PASSWORD, TOKEN, USER, Cvat, serving
+from tests.cvat.server import PASSWORD, USER
 from tests.spots import Spots, pool
 
 LABELS = ["red", "green", "blue"]
@@ -25,29 +25,10 @@ TOLD = [{"name": name} for name in ("votes", "confidence", "run")]
 TELLING = [{"name": name, "attributes": TOLD} for name in LABELS]
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    for name in ("CVAT_URL", "CVAT_ACCESS_TOKEN", "CVAT_USERNAME", "CVAT_ORGANIZATION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def cvat():
-    with serving(Cvat()) as server:
-        yield server
-
-
 @pytest.fixture
 def files(tmp_path):
     folder = pool(tmp_path / "pool", 6)
     return sorted(path for path in Path(folder).rglob("*") if path.is_file())
-
-
-@pytest.fixture
-def client(cvat):
-    return Client.connect(cvat.url, access_token=TOKEN)
 
 
 def ensemble(shift=0.0, **more):

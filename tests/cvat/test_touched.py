@@ -3,20 +3,9 @@
 import pytest
 
 from quorate.cvat import Client, annotate, undo
-from tests.cvat.server import TOKEN, Cvat, serving
+from tests.cvat.server import TOKEN
 from tests.cvat.test_run import LABELS, TELLING, ensemble
 from tests.spots import pool
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def cvat():
-    with serving(Cvat()) as server:
-        yield server
 
 
 @pytest.fixture

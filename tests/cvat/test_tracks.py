@@ -6,35 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quorate.cvat import Client, annotate, undo
+from quorate.cvat import annotate, undo
 from quorate.cvat.publishing import writing
 from quorate.cvat.publishing.shapes import Shape
 from quorate.cvat.publishing.tracking import LIFE, objects
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
-from tests.cvat.server import TOKEN, Cvat, serving
 from tests.spots import Spots
 
 TOLD = [{"name": name} for name in ("votes", "confidence", "run")]
 PLAIN = [{"name": name} for name in ("red", "green")]
 TELLING = [{"name": name, "attributes": TOLD} for name in ("red", "green")]
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("quorate.cvat.client.FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def cvat():
-    with serving(Cvat()) as server:
-        yield server
-
-
-@pytest.fixture
-def client(cvat):
-    return Client.connect(cvat.url, access_token=TOKEN)
 
 
 @pytest.fixture
