@@ -6,11 +6,11 @@ import json
 import signal
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 
 from tests.cluster.runs import PARTS, quorate
+from tests.cvat.local import shapes
 from tests.cvat.server import TOKEN, Cvat, serving
 
 pytestmark = pytest.mark.usefixtures("argo", "installed")
@@ -38,20 +38,6 @@ def a_task(cvat):
     labels = [{"name": word, "attributes": TOLD} for word in WORDS]
     names = [path.relative_to(PARTS / "images").as_posix() for path in PICTURES]
     return cvat.add_task(PICTURES, labels, names=names, segment=5)
-
-
-def shapes(cvat, task):
-    specs = {a["id"]: a["name"] for label in cvat.labels.values() for a in label["attributes"]}
-    words = {number: label["name"] for number, label in cvat.labels.items()}
-    return Counter(
-        (
-            *(shape["frame"], words[shape["label_id"]], shape["type"], *shape["points"]),
-            *(shape["score"], shape["source"]),
-            *sorted((specs[v["spec_id"]], v["value"]) for v in shape["attributes"]
-                    if specs[v["spec_id"]] != "run"),
-        )
-        for shape in cvat.drawn(task)
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dump_format", ["CVAT for images 1.1", "COCO 1.0"])

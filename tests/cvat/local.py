@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from quorate.ensemble import DetectionEnsemble
@@ -28,3 +29,18 @@ def local_run(folder: Path, **changes) -> tuple[list[str], dict[str, list]]:
         shapes[image].append((label, boxes.xyxy[row].tolist(), told))
     names = [image.file_name for image in found.images]
     return names, {image.file_name: shapes[image.id] for image in found.images}
+
+
+def shapes(cvat, task):
+    """The shapes of a task but for what tells runs apart."""
+    specs = {a["id"]: a["name"] for label in cvat.labels.values() for a in label["attributes"]}
+    words = {number: label["name"] for number, label in cvat.labels.items()}
+    return Counter(
+        (
+            *(shape["frame"], words[shape["label_id"]], shape["type"], *shape["points"]),
+            *(shape["score"], shape["source"]),
+            *sorted((specs[v["spec_id"]], v["value"]) for v in shape["attributes"]
+                    if specs[v["spec_id"]] != "run"),
+        )
+        for shape in cvat.drawn(task)
+    )  # fmt: skip

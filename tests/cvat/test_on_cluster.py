@@ -25,6 +25,7 @@ from quorate.formats import read, write
 from quorate.spec import Publish
 from quorate.storage import open_tree, read_bytes, s3, write_bytes
 from tests.cvat.exports import FORMATS
+from tests.cvat.local import shapes
 from tests.spots import Spots, pool
 
 LABELS = ["red", "green", "blue"]
@@ -86,21 +87,6 @@ def ran(given, handed, folder, results):
         if path.is_file() and not name.startswith("work/"):
             write_bytes(f"{results}/{name}", path.read_bytes())
     return finished(f"{results}/")
-
-
-def shapes(cvat, task):
-    """The shapes of a task but for what tells runs apart."""
-    specs = {a["id"]: a["name"] for label in cvat.labels.values() for a in label["attributes"]}
-    words = {number: label["name"] for number, label in cvat.labels.items()}
-    return Counter(
-        (
-            *(shape["frame"], words[shape["label_id"]], shape["type"], *shape["points"]),
-            *(shape["score"], shape["source"]),
-            *sorted((specs[v["spec_id"]], v["value"]) for v in shape["attributes"]
-                    if specs[v["spec_id"]] != "run"),
-        )
-        for shape in cvat.drawn(task)
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dump_format", [None, *FORMATS])

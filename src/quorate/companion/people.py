@@ -19,6 +19,7 @@ import msgspec
 import urllib3
 
 from quorate.cvat.client import Client, SignedOutError
+from quorate.cvat.publishing.writing import ask_right
 from quorate.cvat.task import Place
 from quorate.errors import AccessError, BusyError, InputError, ServerError
 from quorate.http.timed import pool_manager
@@ -30,7 +31,6 @@ IDLE = 12 * 3600.0
 """Seconds after which a session that nobody uses has ended."""
 TRIED, WITHIN = 10, 600.0
 """Wrong passwords that one name may try within these seconds."""
-NOTHING = {"version": 0, "tags": [], "shapes": [], "tracks": []}
 
 
 @dataclass(frozen=True)
@@ -180,15 +180,9 @@ def jobs_of(client: Client, task: int) -> list[Seen]:
 
 
 def may_edit(client: Client, place: Place) -> str | None:
-    """None where this person may change the shapes there, else CVAT's reason.
-
-    CVAT is asked to create nothing: it checks the right, and changes nothing, not even the time
-    of the last change.
-    """
+    """None where this person may change the shapes there, else CVAT's reason."""
     try:
-        client.send(
-            "PATCH", f"{place.what}s/{place.id}/annotations", NOTHING, msgspec.Raw, action="create"
-        )
+        ask_right(client, f"{place.what}s/{place.id}")
     except SignedOutError:
         raise
     except (AccessError, InputError) as error:

@@ -98,12 +98,13 @@ def submit(
         raise InputError(f"--add-labels: the template {what} does not say which it needs.")
     runs = [] if done is None else done
     fits = check_video if tracks else None
+    known = dag.parameters_of(template)
+    applied = ""
     for task in tasks(client, place, frames, left, fits):
         if spec is not None:
             task = with_labels(client, task, spec) if add_labels else task
             check_labels(spec, task.labels, where=f"Task {task.id} ({task.name})")
         check_rights(client, task.jobs)
-        known = dag.parameters_of(template)
         handed = None
         if DATA in known:
             handed = hand_over(
@@ -114,7 +115,8 @@ def submit(
                 cloud_storage=on.cloud_storage,
                 progress=progress,
             )
-        applied = "" if ensemble is None else on.cluster.apply(template)
+        if ensemble is not None:
+            applied = "unchanged" if applied else on.cluster.apply(template)
         origin = Origin(
             client.server,
             f"job:{place.id}" if place.what == "job" else f"task:{task.id}",

@@ -7,6 +7,7 @@ sent again.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -39,16 +40,20 @@ def drawn(client: Client, job: Job) -> Drawn:
     return client.get(f"jobs/{job.id}/annotations", Drawn, slow=True)
 
 
-def check_rights(client: Client, jobs: Iterable[Job]) -> None:
-    """Raise AccessError where shapes of a job may not be changed, before any work.
+def ask_right(client: Client, place: str) -> None:
+    """Raise AccessError where shapes may not be changed in a place such as `jobs/34`.
 
     CVAT is asked to create nothing: it checks the right, and changes nothing, not even the time of
     the last change.
     """
+    body = _body("shapes", [])
+    client.send("PATCH", f"{place}/annotations", body, msgspec.Raw, action="create")
+
+
+def check_rights(client: Client, jobs: Iterable[Job]) -> None:
+    """Raise AccessError where shapes of a job may not be changed, before any work."""
     for job in jobs:
-        path = f"jobs/{job.id}/annotations"
-        body = _body("shapes", [])
-        once(lambda p=path, b=body: client.send("PATCH", p, b, msgspec.Raw, action="create"))  # type: ignore[misc]
+        once(partial(ask_right, client, f"jobs/{job.id}"))
 
 
 def made_by(
@@ -120,7 +125,7 @@ def create(
     for part in _parts(things):
         asked = Sent(after, frozenset(digest(thing, specs) for thing in part))
         add(journal, Line(kind, job.id, sent=asked))
-        if _create(client, job, kind, part, journal, labels) > 1:
+        if _create(client, job, kind, part, journal, specs) > 1:
             add(journal, Line(kind, job.id, sent=asked))  # the first request may still come
         done += len(part)
         yield done
@@ -132,10 +137,9 @@ def _create(
     kind: Kind,
     missing: Sequence[Made],
     journal: Journal,
-    labels: Sequence[Label],
+    specs: Specs,
 ) -> int:
     """Create them; how often they were asked for."""
-    specs = Specs.of(labels)
     times = 0
 
     def write(made: Iterable[Made]) -> None:
