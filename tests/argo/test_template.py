@@ -220,7 +220,8 @@ def test_a_container_that_is_not_ours_gets_pictures_and_no_keys():
     assert "envFrom" not in container
     env = {variable["name"]: variable["value"] for variable in container["env"]}
     assert env["MODE"] == "all"
-    assert env["HOME"] == "/scratch"
+    assert env["HOME"] == env["TMPDIR"] == "/scratch"
+    assert env["USER"]
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert env["QUORATE_WEIGHTS"] == "/scratch/weights/legacy/mmdet.pth"
     assert env["QUORATE_OUTPUT"] == artifacts(found, "outputs")["detections"]["path"]
