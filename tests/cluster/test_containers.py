@@ -88,3 +88,30 @@ def test_the_last_lines_of_a_crash_are_told_everywhere(runs):
     assert said.encode() in published["report.html"]
     status = quorate("status", name, "--namespace", runs.kubectl.namespace).stdout
     assert said in " ".join(status.split())
+
+
+def without_token(templates):
+    templates["fuse"]["automountServiceAccountToken"] = False
+
+
+def without_rights(templates):
+    templates["fuse"]["serviceAccountName"] = "quorate-artifact-gc"
+
+
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        (without_token, "no token is mounted in this pod; its account needs `get` on workflows"),
+        (without_rights, 'cannot get resource "workflows"'),
+    ],
+)
+def test_where_the_api_server_cannot_be_asked_the_missing_right_is_told(runs, change, right):
+    script = "import os; os._exit(3)"
+    path = with_theirs(runs.spec("silent"), image=IMAGE, script=script)
+    name = runs.create(runs.template(path, change))
+    finished = runs.wait(name)
+    assert finished["status"]["phase"] == "Succeeded", messages(finished)
+    summary = json.loads(runs.results(name)["summary.json"])
+    said = {one["name"]: one["failed"] for one in summary["detectors"]}["theirs"]
+    assert "could not say why (its task: Failed); the API server cannot be asked: " in said
+    assert right in said
