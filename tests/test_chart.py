@@ -13,11 +13,32 @@ from quorate.argo import names
 from quorate.argo.doctor.examine import USERS
 from quorate.companion.settings import Settings
 from quorate.spec import Images, WorkflowSettings
+from tests.argo.published import problems
 
 ROOT = Path(__file__).parents[1]
 CHART, WORKFLOWS = ROOT / "charts" / "quorate", ROOT / "workflows"
 S3 = {"bucket": "pool", "endpoint": "http://minio.example:9000"}
 KEYS = {"accessKey": "AKIA", "secretKey": "shh"}
+EVERYTHING = {
+    "s3": S3 | KEYS,
+    "pools": {"gpu": 4},
+    "argoUrl": "https://argo.example",
+    "serviceAccounts": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/q"}},
+    "artifactRepository": {"create": True, "name": "quorate-test-repositories"},
+    "companion": {
+        "enabled": True,
+        "cvat": "http://cvat:8080",
+        "url": "https://quorate.example",
+        "argoServer": "argo:2746",
+        "specs": {"street": "kind: DetectionEnsemble"},
+        "hooks": {"links": True},
+        "secret": "hooks",
+        "nodes": True,
+        "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "quorate-tls"},
+        "from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+    },
+    "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
+}
 
 pytestmark = pytest.mark.skipif(shutil.which("helm") is None, reason="there is no helm")
 
@@ -52,6 +73,12 @@ def rules(made, account):
 
 def test_it_lints():
     helm("lint", "--strict")
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_every_field_of_what_it_makes_is_published(values):
+    made = render(values)
+    assert {kind: problems(one) for kind, one in made.items()} == {key: [] for key in made}
 
 
 def test_it_installs_the_images_of_its_version():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import uuid
 
-from tests.cluster.conftest import ROOT, Kubectl
+from tests.cluster.chart import install
+from tests.cluster.conftest import Kubectl
 
 QUOTA = {"requests.cpu": "8", "requests.memory": "20Gi", "limits.cpu": "64",
          "limits.memory": "64Gi", "pods": "30"}  # fmt: skip
@@ -30,26 +29,9 @@ class Strict(Kubectl):
         self("label", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
         self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "all"},
                     "spec": {"hard": QUOTA}})  # fmt: skip
-        values = {
-            "images": {"cpu": self.image},
-            "s3": {
-                "bucket": self.bucket,
-                "endpoint": os.environ["AWS_ENDPOINT_URL"],
-                "region": os.environ.get("AWS_REGION", "us-east-1"),
-                "accessKey": os.environ["AWS_ACCESS_KEY_ID"],
-                "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"],
-            },
-            "artifactRepository": {"create": True},
-            "users": [{"kind": "ServiceAccount", "name": "person", "namespace": self.namespace}],
-        }
-        helm = ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
-        done = subprocess.run(
-            [*helm, "--namespace", self.namespace, "--values=-"],
-            input=json.dumps(values),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        person = {"kind": "ServiceAccount", "name": "person", "namespace": self.namespace}
+        own = {"artifactRepository": {"create": True}, "users": [person]}
+        install(self.namespace, self.image, self.bucket, **own)
 
     def as_person(self, folder):
         """A kubeconfig of somebody who may start runs, and nothing else."""
