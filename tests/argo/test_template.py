@@ -74,6 +74,22 @@ def test_shards_are_counted_by_prepare_and_told_by_their_number():
     assert entry["publish"]["depends"] == "shards.Succeeded || children.Succeeded"
 
 
+def test_shards_are_measured_first_where_prepare_left_that_to_them():
+    found = templates(ensemble())
+    shard = tasks(found["shard"])
+    assert shard["measure"]["when"] == "{{=inputs.parameters.measure == 'true'}}"
+    for name in NAMES:
+        assert shard[f"detect-{name}"]["depends"] == "(measure.Succeeded || measure.Skipped)"
+    assert shard["fuse"]["depends"].startswith("(measure.Succeeded || measure.Skipped) && ")
+    (into,), taken = artifacts(found["measure"], "outputs").values(), artifacts(found["measure"])
+    assert (into["path"], into["s3"]) == (taken["images"]["path"], taken["images"]["s3"])
+    asked = "{{tasks.prepare.outputs.parameters.measure}}"
+    for name in ("shards", "children"):
+        given = tasks(found["ensemble"])[name]["arguments"]["parameters"]
+        assert {"name": "measure", "value": asked} in given
+    assert "measure" in [p["name"] for p in found["prepare"]["outputs"]["parameters"]]
+
+
 def test_fusion_comes_when_all_detectors_have_ended_however_they_ended():
     shard = templates(ensemble())["shard"]
     assert shard["dag"]["failFast"] is False
