@@ -72,8 +72,8 @@ class Plane:
         served = self.served.get(name.partition(".")[0])
         if served is None or name not in served.models:
             known = ", ".join(self.models())
-            hint = did_you_mean(name, self.models()) or f"there are {known or 'none yet'}"
-            raise Refused(Why.UNKNOWN, f"No model is called '{name[:80]}': {hint}.")
+            hint = did_you_mean(name, self.models()) or f"there are {known or 'none yet'}."
+            raise Refused(Why.UNKNOWN, f"No model is called '{name[:80]}': {hint}")
         if version not in ("", VERSION):
             raise Refused(
                 Why.UNKNOWN, f"'{name}' has no version '{version[:80]}'; it has {VERSION}."
