@@ -46,8 +46,8 @@ test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where th
 	  -r requirements/servers.txt
 	touch $@
 
-test-remote: .venv-remote/done ## run the tests of remote detectors against real model servers
-	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py
+test-remote: .venv-remote/done ## run the tests against real model servers, and with other clients
+	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py tests/serving/test_clients.py
 
 test-cluster: .venv/dev ## run the tests that need a cluster, on that of KUBECONFIG, and those of S3
 	$(BIN)/python -m pytest -m "cluster or s3"

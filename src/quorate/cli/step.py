@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
         one.add_argument("spec", help="spec file (YAML), as given or as prepare resolved it")
         one.add_argument("--work", required=True, help="the work folder")
         one.set_defaults(command=command)
-        if name in ("detect", "stage", "fuse"):
+        if name in ("measure", "detect", "stage", "fuse"):
             one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
         return one.add_argument
 
@@ -51,6 +51,12 @@ def add_commands(commands: Any) -> None:
         help="write true to a file where the shards are worth a fusion step each, or false",
     )
     option(
+        "--measure",
+        metavar="FILE",
+        help="leave the sizes of pictures to `measure` where each shard is worth a step for it; "
+        "write true to a file then, else false",
+    )
+    option(
         "--one-pod",
         metavar="N",
         type=int,
@@ -69,6 +75,7 @@ def add_commands(commands: Any) -> None:
     option("-o", "--out", help="with --one-pod: folder for the results")
     option("--workers", type=int, help="with --one-pod: threads (default: one per processor)")
     option("--degraded", metavar="FILE", help="with --one-pod: as of publish")
+    add("measure", _measure, "read how large the pictures of one shard are")
     option = add("detect", _detect, "run one detector over one shard")
     option("--detector", required=True, help="which detector of the spec")
     option("--workers", type=int, help="threads (default: one per processor)")
@@ -151,7 +158,7 @@ def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
 
 def _prepare(arguments: argparse.Namespace) -> None:
     from quorate.spec import with_method
-    from quorate.steps import check_shards, fused_apart, prepare
+    from quorate.steps import check_shards, prepare, worth_pods
     from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
@@ -167,15 +174,24 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.method:
         fusion, lost = with_method(ensemble.fusion, arguments.method)
         ensemble = ensemble.model_copy(update={"fusion": fusion})
-    plan = prepare(ensemble, work, shard_size=size, notes=lost, progress=Progress())
+    plan = prepare(
+        ensemble,
+        work,
+        shard_size=size,
+        apart=bool(arguments.measure),
+        notes=lost,
+        progress=Progress(),
+    )
     notes(plan.notes)
     alone = arguments.tries == 0 and plan.shards == 1 and plan.images <= arguments.one_pod
-    alone = alone and not any(d.kind == "container" for d in ensemble.detectors)
+    alone = alone and not plan.apart and not any(d.kind == "container" for d in ensemble.detectors)
     if arguments.count:
         check_shards(plan.images, plan.shards)
         write_bytes(arguments.count, b"0" if alone else f"{plan.shards}".encode())
     if arguments.fuse:
-        write_bytes(arguments.fuse, b"true" if fused_apart(plan.images) else b"false")
+        write_bytes(arguments.fuse, b"true" if worth_pods(plan.images) else b"false")
+    if arguments.measure:
+        write_bytes(arguments.measure, b"true" if plan.apart else b"false")
     print(plan.shards)
     if alone:
         _finish_here(arguments, ensemble, work)
@@ -196,6 +212,16 @@ def _finish_here(arguments: argparse.Namespace, ensemble: DetectionEnsemble, wor
     out = Path(arguments.out)
     summary = finish(ensemble, work, out, workers=workers, progress=Progress())
     _tell(arguments, summary)
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    from quorate.steps import measure
+
+    _, work = _given(arguments)
+    contents = measure(work, arguments.shard, progress=Progress())
+    for skipped in contents.skipped:
+        note(f"note: {skipped.file_name}: {skipped.reason}")
+    print(len(contents.images))
 
 
 def _detect(arguments: argparse.Namespace) -> None:

@@ -119,8 +119,9 @@ def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, An
             f"{detector.name}: a command alone runs on this machine; a cluster needs an image.",
             hint="add `image: NAME` to the detector",
         )
-    # Its user has no folder of its own, and HOME would be /, which cannot be written to.
-    env = {"HOME": SCRATCH} | detector.env
+    # Its user has no name and no folder of its own: HOME would be /, which cannot be written to,
+    # and programs that ask who they are (getpass, and so torch) would end.
+    env = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "USER": "quorate"} | detector.env
     env |= {
         "QUORATE_IMAGES_JSON": f"{WORK}/{OF_SHARD}/images.json",
         "QUORATE_IMAGES": IMAGES,

@@ -261,6 +261,7 @@ def stage(settings: WorkflowSettings, command: Sequence[str]) -> m.UserContainer
         "command": list(command),
         "envFrom": [overlay.plain(one.build()) for one in store()],
         "securityContext": overlay.plain(SECURITY),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [overlay.plain(one) for one in MOUNTS],
     }
     layers = [settings.container, overlay.layer(own).container]

@@ -1,10 +1,11 @@
 """An ensemble as a WorkflowTemplate: a pure function, the same bytes for the same spec.
 
-    ensemble ─┬─ prepare ─┬─ shards ──── shard(00000) ─┬─ detect-A ─┬─ fuse     ─┬─ publish
-              │           │              shard(00001)  └─ detect-B ─┘            │
-              │           └─ children ── workflows of a range of shards each ────┘
+    ensemble ─┬─ prepare ─┬─ shards ── shard(00000) ── measure ─┬─ detect-A ─┬─ fuse ─┬─ publish
+              │           │            shard(00001)             └─ detect-B ─┘        │
+              │           └─ children ── workflows of a range of shards each ─────────┘
               └─ exit
 
+Where the pictures' sizes are known, or are few, `measure` is left out and prepare reads them.
 Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: one pod
 fewer is faster. Where pictures are few, `prepare` does it all (`one_pod.py`) and gives 0 shards.
 `children` replaces `shards` where these are too many for one workflow. Templates that a child runs
@@ -34,6 +35,7 @@ TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
 SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
 DEGRADED = f"{files.SCRATCH}/degraded"
 FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
+MEASURE = "{{tasks.prepare.outputs.parameters.measure}}"
 
 
 def workflow_template(ensemble: EnsembleSpec) -> Template:
@@ -66,6 +68,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
         description=_description(ensemble),
         templates=[
             *_run(ensemble, given, most),
+            _measure(ensemble),
             _shard(ensemble),
             *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
             _fuse(ensemble),
@@ -131,14 +134,14 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
                 template="shards",
                 depends="prepare",
                 when=f"{{{{={count} > 0 && {count} <= {most}}}}}",
-                arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE},
+                arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE, "measure": MEASURE},
             ),
             Task(
                 name="children",
                 template="children",
                 depends="prepare",
                 when=f"{{{{={count} > {most}}}}}",
-                arguments={**run, "shards": SHARDS},
+                arguments={**run, "shards": SHARDS, "measure": MEASURE},
             ),
             Task(
                 name="publish",
@@ -152,7 +155,7 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
     )
     shards = DAG(
         name="shards",
-        inputs=[Parameter(name=name) for name in ("run", "start", "count", "fuse")],
+        inputs=[Parameter(name=name) for name in ("run", "start", "count", "fuse", "measure")],
         tasks=[
             Task(
                 name="shard",
@@ -161,6 +164,7 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
                     "run": files.RUN,
                     "shard": "{{item}}",
                     "fuse": "{{inputs.parameters.fuse}}",
+                    "measure": "{{inputs.parameters.measure}}",
                 },
                 with_sequence=m.Sequence(
                     start=m.IntOrString(root="{{inputs.parameters.start}}"),
@@ -181,7 +185,7 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     command = pods.command("prepare", "--data", GIVEN % "cvat-annotation-path", spec=path)
     command += ["--method", GIVEN % "ensemble-option", "--shard-size", GIVEN % "shard-size"]
     found: list[Parameter | Artifact] = []
-    for option, name in (("--count", "shards"), ("--fuse", "fuse")):
+    for option, name in (("--count", "shards"), ("--fuse", "fuse"), ("--measure", "measure")):
         file = f"{files.SCRATCH}/{name}"
         command += [option, file]
         found.append(Parameter(name=name, value_from=m.ValueFrom(path=file)))
@@ -204,15 +208,39 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     return prepare
 
 
+def _measure(ensemble: EnsembleSpec) -> Container:
+    return pods.container(
+        ensemble.workflow,
+        "measure",
+        pods.command("measure", "--shard", files.SHARD),
+        pods.step(ensemble, "prepare"),
+        inputs=[*(Parameter(name=key) for key in detectors.INPUTS), *files.of_shard()],
+        outputs=[files.measured()],
+    )
+
+
 def _shard(ensemble: EnsembleSpec) -> DAG:
-    """One shard: all detectors side by side, then fusion, however they ended."""
+    """One shard: measured, then all detectors side by side, then fusion, however they ended."""
+    measure = Task(
+        name="measure",
+        template="measure",
+        when="{{=inputs.parameters.measure == 'true'}}",
+        arguments=detectors.PASSED,
+    )
+    ready = "(measure.Succeeded || measure.Skipped)"
     tasks = [
-        Task(name=f"detect-{d.name}", template=f"detect-{d.name}", arguments=detectors.PASSED)
+        Task(
+            name=f"detect-{d.name}",
+            template=f"detect-{d.name}",
+            arguments=detectors.PASSED,
+            depends=ready,
+        )
         for d in ensemble.detectors
     ]
-    ended = (
+    # Where the shard could not be measured, that is its failure, and nobody's votes are counted.
+    ended = [ready] + [
         "(" + " || ".join(f"{task.name}.{result}" for result in TOLERATED) + ")" for task in tasks
-    )
+    ]
     # Only the status of a task that may fail can be used: Argo would wait for ever for its outputs.
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
                 for d in ensemble.detectors}  # fmt: skip
@@ -229,9 +257,9 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     )
     return DAG(
         name="shard",
-        inputs=[Parameter(name=key) for key in (*detectors.INPUTS, "fuse")],
+        inputs=[Parameter(name=key) for key in (*detectors.INPUTS, "fuse", "measure")],
         fail_fast=False,
-        tasks=[*tasks, fuse],
+        tasks=[measure, *tasks, fuse],
     )
 
 

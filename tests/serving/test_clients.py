@@ -1,0 +1,57 @@
+"""Clients that no one here wrote: tritonclient and KServe's."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from tests.detectors.servers.real import PYTHON
+from tests.serving.conftest import PICTURES
+from tests.serving.test_rest import check
+
+WORDS = ("labels", "voters")
+
+
+def asked(client: str, url: str) -> dict:
+    """What a client of .venv-remote says."""
+    if not PYTHON.exists():
+        pytest.skip("needs .venv-remote: make test-remote")
+    script = __file__.replace("test_clients", "clients")
+    command = [PYTHON, script, client, url, *PICTURES]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def found(said: dict) -> dict:
+    kinds = {"boxes": "<f4", "scores": "<f4", "yolo.boxes": "<f4"}
+    return {
+        name: value if name in WORDS else np.array(value, kinds.get(name, "<i4"))
+        for name, value in said["outputs"].items()
+    }
+
+
+def test_tritons_client_over_http(parts, here):
+    loaded, answers = here
+    said = asked("triton_http", parts.url)
+    assert said["live"] is said["ready"] is said["model ready"] is True
+    assert said["not there"] is False
+    assert said["server"]["name"] == "quorate"
+    assert said["model"]["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
+    assert said["answer"]["id"] == "mine"
+    assert said["answer"]["parameters"] == {"degraded": False, "voted": "yolo,detr,frcnn"}
+    register, status, nobody = said["refused"]
+    assert "Shared memory is not offered" in register
+    assert "Shared memory is not offered" in status
+    assert "No model is called 'nobody'" in nobody
+    check(found(said), answers, loaded)
+    own = np.concatenate([one.own["yolo"].xyxy for one in answers])
+    assert found(said)["yolo.boxes"].tobytes() == own.tobytes()
+
+
+def test_kserves_client_over_http(parts, here):
+    loaded, answers = here
+    said = asked("kserve", parts.url)
+    assert said["live"] is said["ready"] is said["model ready"] is True
+    check(found(said), answers, loaded)
