@@ -71,11 +71,11 @@ bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 # takes, with the extras that locked packages ask of each other, and without addresses.
 LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers
 lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra remote --extra serve \
-  --extra tracks pyproject.toml
+  --extra traces --extra tracks pyproject.toml
 lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
 lock-torch: FROM = -c requirements/dev.txt --group test --group build --extra torch pyproject.toml
 lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra heif --extra remote \
-  --extra serve pyproject.toml
+  --extra serve --extra traces pyproject.toml
 lock-cuda: FROM = -c requirements/torch.txt --override requirements/cuda-overrides.txt \
   --group wheel --extra darknet --extra heif --extra remote --extra torch pyproject.toml \
   requirements/cuda.in

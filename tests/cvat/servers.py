@@ -45,6 +45,11 @@ class Server:
         found = re.search(r"at (http://\S+)", self.log)
         return found[1] if found else ""
 
+    @property
+    def rpc(self) -> str:
+        found = re.search(r"and (grpc://\S+)", self.log)
+        return found[1] if found else ""
+
 
 def serving(
     *specs: Path | str, options: tuple[str, ...] = (), plugins: Path | None = None
@@ -59,7 +64,7 @@ def started(*words: str, plugins: Path | None = None) -> Iterator[Server]:
     command = [sys.executable, "-m", "quorate", "serve", *words]
     path = {"PYTHONPATH": f"{plugins}{os.pathsep}{ROOT}"} if plugins else {}
     process = subprocess.Popen(
-        [*command, "--port", "0"],
+        [*command, "--port", "0", *([] if "--cvat" in words else ["--grpc-port", "0"])],
         env=os.environ | path,
         stderr=subprocess.PIPE,
         text=True,

@@ -31,6 +31,7 @@ def triton(module, url, files):
         lambda: client.register_system_shared_memory("a", "/a", 64),
         lambda: client.get_cuda_shared_memory_status(),
         lambda: client.get_model_metadata("nobody"),
+        lambda: client.is_model_ready("nobody") or 1 / 0,
     ):
         try:
             call()
@@ -40,7 +41,6 @@ def triton(module, url, files):
         "live": client.is_server_live(),
         "ready": client.is_server_ready(),
         "model ready": client.is_model_ready("parts"),
-        "not there": client.is_model_ready("nobody"),
         "server": client.get_server_metadata(**about),
         "model": client.get_model_metadata("parts", **about),
         "index": client.get_model_repository_index(**about),
@@ -62,7 +62,7 @@ def triton_grpc(url, files):
     return triton(tritonclient.grpc, url.removeprefix("grpc://"), files)
 
 
-def kserve(url, files):
+def kserve_http(url, files):
     from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
     from kserve.protocol.infer_type import RequestedOutput
 

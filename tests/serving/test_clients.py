@@ -32,16 +32,25 @@ def found(said: dict) -> dict:
     }
 
 
-def test_tritons_client_over_http(parts, here):
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_tritons_client(parts, here, way):
     loaded, answers = here
-    said = asked("triton_http", parts.url)
+    said = asked(f"triton_{way}", parts.url if way == "http" else parts.rpc)
     assert said["live"] is said["ready"] is said["model ready"] is True
-    assert said["not there"] is False
     assert said["server"]["name"] == "quorate"
-    assert said["model"]["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
+    names = ["parts", "parts.yolo", "parts.detr", "parts.frcnn"]
+    if way == "http":
+        assert said["model"]["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
+        assert said["answer"]["parameters"] == {"degraded": False, "voted": "yolo,detr,frcnn"}
+        assert [one["name"] for one in said["index"]] == names
+    else:
+        assert said["model"]["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": ["-1"]}]
+        assert said["answer"]["parameters"]["voted"] == {"string_param": "yolo,detr,frcnn"}
+        assert [one["name"] for one in said["index"]["models"]] == names
     assert said["answer"]["id"] == "mine"
-    assert said["answer"]["parameters"] == {"degraded": False, "voted": "yolo,detr,frcnn"}
-    register, status, nobody = said["refused"]
+    register, status, nobody, ready = said["refused"]
+    # Triton's client makes a plain no of HTTP's 404.
+    assert "division by zero" in ready if way == "http" else "No model is called" in ready
     assert "Shared memory is not offered" in register
     assert "Shared memory is not offered" in status
     assert "No model is called 'nobody'" in nobody
@@ -50,8 +59,9 @@ def test_tritons_client_over_http(parts, here):
     assert found(said)["yolo.boxes"].tobytes() == own.tobytes()
 
 
-def test_kserves_client_over_http(parts, here):
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_kserves_client(parts, here, way):
     loaded, answers = here
-    said = asked("kserve", parts.url)
+    said = asked(f"kserve_{way}", parts.url if way == "http" else parts.rpc)
     assert said["live"] is said["ready"] is said["model ready"] is True
     check(found(said), answers, loaded)

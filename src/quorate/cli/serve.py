@@ -36,6 +36,9 @@ def add_commands(commands: Any) -> None:
         help="port to listen at (default: 8080, with --cvat 8070); 0: any",
     )
     serve.add_argument(
+        "--grpc-port", type=port, help="port to listen at for gRPC (default: 8081); 0: any"
+    )
+    serve.add_argument(
         "--timeout",
         type=seconds,
         help="seconds after which a request is given up (default: 60, with --cvat 110, where a "
@@ -96,14 +99,15 @@ def _serve(arguments: argparse.Namespace) -> None:
             ready=lambda url: note(f"{counted(len(ensembles), 'model')} for CVAT at {url}"),
         )
         return
-    from quorate.serving.serve import PORT as OPEN
-    from quorate.serving.serve import serve
+    from quorate.serving.serve import PORT as REST_PORT
+    from quorate.serving.serve import RPC_PORT, serve
     from quorate.serving.values import Limits
 
     serve(
         ensembles,
         host=arguments.host,
-        port=OPEN if arguments.port is None else arguments.port,
+        port=REST_PORT if arguments.port is None else arguments.port,
+        rpc_port=RPC_PORT if arguments.grpc_port is None else arguments.grpc_port,
         limits=Limits(seconds=arguments.timeout or Limits.seconds),
-        ready=lambda url: note(f"{counted(len(ensembles), 'ensemble')} at {url}"),
+        ready=lambda rest, rpc: note(f"{counted(len(ensembles), 'ensemble')} at {rest} and {rpc}"),
     )

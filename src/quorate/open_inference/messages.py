@@ -21,6 +21,8 @@ except ImportError as error:
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
+PUSHBACK = "grpc-retry-pushback-ms"
+"""The trailing metadata that say after how many milliseconds another try makes sense."""
 _PARAMETERS = (4, "%InferParameter")
 _FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "InferParameter": {

@@ -15,9 +15,13 @@ from quorate.serving.plane import Plane
 from quorate.serving.values import Limits
 
 if TYPE_CHECKING:
+    import grpc
     from starlette.applications import Starlette
 
 PORT = 8080
+RPC_PORT = 8081
+GRACE = 20.0
+"""Seconds that calls at work have to be finished in when the process is told to end."""
 
 
 def serve(
@@ -25,8 +29,9 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = PORT,
+    rpc_port: int = RPC_PORT,
     limits: Limits | None = None,
-    ready: Callable[[str], None] = lambda url: None,
+    ready: Callable[[str, str], None] = lambda rest, rpc: None,
 ) -> None:
     """Answer the Open Inference Protocol; returns when the process is told to end.
 
@@ -37,21 +42,23 @@ def serve(
         ensembles: each becomes a model, called as it is, and each of its detectors another.
         host: address to listen at.
         port: for HTTP; 0 for any that is free.
+        rpc_port: for gRPC; likewise.
         limits: what one client may ask for.
-        ready: told the address once all is loaded.
+        ready: told the addresses, http://… and grpc://…, once all is loaded.
 
     Raises:
-        MissingExtraError: starlette or uvicorn is not installed.
-        InputError: the address cannot be had.
+        MissingExtraError: starlette, uvicorn, grpcio or protobuf is not installed.
+        InputError: an address cannot be had.
         SpecError: two ensembles have one name.
         DetectorError, LabelError, QuorumError, StorageError: an ensemble that cannot work.
     """
     try:
         import uvicorn  # noqa: F401 - asked for before any work
 
+        from quorate.serving import rpc
         from quorate.serving.rest import Rest
     except ImportError as error:
-        if error.name not in ("uvicorn", "starlette"):
+        if error.name not in ("uvicorn", "starlette", "grpc", "google"):
             raise
         raise MissingExtraError("Serving", "serve") from None
 
@@ -63,21 +70,37 @@ def serve(
     address = ""
     ends: Future[None] = Future()
 
-    async def load() -> None:
+    async def begin() -> grpc.aio.Server | None:
+        """Answer at once, then load; what goes wrong ends the server."""
         try:
-            await plane.load(ensembles)
+            server, at = await rpc.start(plane, host=host, port=rpc_port)
         except Exception as error:
             ends.set_exception(error)
-        else:
-            ready(address)
+            return None
+
+        async def load() -> None:
+            try:
+                await plane.load(ensembles)
+            except Exception as error:
+                ends.set_exception(error)
+            else:
+                ready(address, f"grpc://{rpc.named(host)}:{at}")
+
+        loading.append(asyncio.create_task(load()))
+        return server
+
+    loading: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        loading = asyncio.create_task(load())
+        server = await begin()
         try:
             yield
         finally:
-            loading.cancel()
+            for task in loading:
+                task.cancel()
+            if server is not None:
+                await server.stop(GRACE)
             plane.close()
 
     def listening(url: str) -> None:

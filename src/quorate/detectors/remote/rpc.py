@@ -14,7 +14,7 @@ from quorate.detectors.remote.client import LARGEST, Refused
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.http.retrying import Busy, short
 from quorate.networks import Graph
-from quorate.open_inference.messages import MESSAGES, SERVICE
+from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import (
     CONTENTS,
     datatype_of,
@@ -38,7 +38,6 @@ OPTIONS = (
     # Retries are counted in one place, for both ways to a server.
     ("grpc.enable_retries", 0),
 )
-PUSHBACK = "grpc-retry-pushback-ms"
 
 
 @dataclass
