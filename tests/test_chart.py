@@ -1,6 +1,7 @@
 """The Helm chart, rendered; tests/cluster/test_chart.py installs it."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -58,7 +59,8 @@ def render(values=None):
     """Everything the chart makes of some values, by kind and name."""
     text = helm("template", "release", "--namespace=vision", values=values).stdout
     found = [one for one in yaml.safe_load_all(text) if one]
-    assert {one["metadata"]["namespace"] for one in found} == {"vision"}
+    for one in found:
+        assert one["kind"].startswith("Cluster") or one["metadata"]["namespace"] == "vision"
     return {(one["kind"], one["metadata"]["name"]): one for one in found}
 
 
@@ -104,6 +106,34 @@ def test_each_account_has_the_least_rights():
         ("workflowartifactgctasks/status", "patch"),
     }
     assert not [kind for kind, _ in made if kind.startswith("ClusterRole")]
+
+
+VERBS = "create|delete|get|list|patch|update|watch"
+GRANT = re.compile(rf"`([a-z/]+)` (?:\| )?((?:{VERBS})(?:, (?:{VERBS}))*)")
+
+
+def granted(text):
+    """The rights that a line of a page tells: `resource` verb, verb."""
+    found = {(resource, verb) for resource, verbs in GRANT.findall(text)
+             for verb in verbs.split(", ")}  # fmt: skip
+    results = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
+    return found | (results if "that of `quorate`" in text else set())
+
+
+def test_the_pages_tell_the_rights_that_are_given():
+    made = render({"s3": S3, "companion": COMPANION})
+    lines = (CHART / "README.md").read_text(encoding="utf-8").splitlines()
+    told = {
+        name: granted(line)
+        for line in lines
+        for name in re.findall(r"ServiceAccount `([-a-z]+)` \|", line)
+    }
+    told["quorate-companion"] -= {("nodes", "list")}  # of a ClusterRole
+    given = {name: rules(made, name) for kind, name in made if kind == "ServiceAccount"}
+    assert told == given
+    guide = (ROOT / "docs/guides/install-on-kubernetes.md").read_text(encoding="utf-8")
+    table = guide.partition("## Who may start runs")[2].partition("\n## ")[0]
+    assert granted(table) == rules(made, "quorate-user")
 
 
 def test_people_may_do_what_doctor_asks_for_and_are_bound_where_they_are_named():

@@ -12,12 +12,11 @@ QUOTA = {"requests.cpu": "8", "requests.memory": "20Gi", "limits.cpu": "64",
          "limits.memory": "64Gi", "pods": "30"}  # fmt: skip
 
 
-class Strict(Kubectl):
-    """kubectl in a namespace of its own, that enforces "restricted" and has a quota."""
+class Own(Kubectl):
+    """kubectl in a namespace of its own, which is not the context's."""
 
-    def __init__(self, image, bucket):
-        super().__init__(f"strict-{uuid.uuid4().hex[:6]}")
-        self.image, self.bucket = image, bucket
+    def __init__(self, prefix):
+        super().__init__(f"{prefix}-{uuid.uuid4().hex[:6]}")
 
     def __call__(self, *arguments, given=None, check=True):
         return super().__call__(
@@ -26,6 +25,22 @@ class Strict(Kubectl):
 
     def make(self):
         self("create", "namespace", self.namespace)
+
+    def remove(self):
+        # A namespace that ends admits no pods, so nothing would clean up after its workflows.
+        self("delete", "workflows", "--all", "--wait", "--timeout=120s")
+        self("delete", "namespace", self.namespace, "--wait=false")
+
+
+class Strict(Own):
+    """A namespace that enforces "restricted" and has a quota, and the chart in it."""
+
+    def __init__(self, image, bucket):
+        super().__init__("strict")
+        self.image, self.bucket = image, bucket
+
+    def make(self):
+        super().make()
         self("label", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
         self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "all"},
                     "spec": {"hard": QUOTA}})  # fmt: skip
@@ -44,8 +59,3 @@ class Strict(Kubectl):
         path = folder / "person.kubeconfig"
         path.write_text(json.dumps(config), encoding="utf-8")
         return path
-
-    def remove(self):
-        # A namespace that ends admits no pods, so nothing would clean up after its workflows.
-        self("delete", "workflows", "--all", "--wait", "--timeout=120s")
-        super().__call__("delete", "namespace", self.namespace, "--wait=false")

@@ -116,6 +116,12 @@ class WorkflowSettings(SpecModel):
     shard_size: int | None = Field(
         None, ge=1, description="Pictures a shard; default: chosen from their number."
     )
+    one_pod: int | None = Field(
+        None,
+        ge=0,
+        description="Up to this many pictures one pod does the whole run; 0: never; default: 100, "
+        "where one pool serves all.",
+    )
     parallelism: int | None = Field(64, ge=1, description="Most pods of one workflow at once.")
     priority: int | None = Field(None, description="Higher goes first, where pools are full.")
     pod: Pod = Field(

@@ -17,7 +17,8 @@ runner call these same functions.
     publish.py       the files and the report: results.py reads the work folder, findings.py
                      measures, review.py tags for a person, summary.py counts
     whole.py         the steps one after the other, as run, tune and calibrate take them
-    look.py          the same for one picture that is given, without a work folder
+    look.py          the same for one picture that is given, without a work folder; asking.py
+                     shows it to all detectors at once
 
 A step that starts in a pod of its own loads only what it needs: readers and writers of formats,
 fusion and test-time augmentation are imported where they are used.

@@ -100,11 +100,16 @@ def _try(
 def _ours(detector: Detector, pool: Pool | None) -> list[str]:
     command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
     command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
-    if pool and pool.cpu:
-        # A pod sees all processors of its node, not only those it requested.
-        asked = float(pool.cpu[:-1]) / 1000 if pool.cpu.endswith("m") else float(pool.cpu)
-        command += ["--workers", str(math.ceil(asked))]
-    return command
+    return command + workers(pool)
+
+
+def workers(pool: Pool | None) -> list[str]:
+    """The option that says how many threads look at pictures; none where the container's does."""
+    if pool is None or not pool.cpu:
+        return []
+    # A pod sees all processors of its node, not only those it requested.
+    asked = float(pool.cpu[:-1]) / 1000 if pool.cpu.endswith("m") else float(pool.cpu)
+    return ["--workers", str(math.ceil(asked))]
 
 
 def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, Any]:

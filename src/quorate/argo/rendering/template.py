@@ -7,8 +7,9 @@
 
 Where the pictures' sizes are known, or are few, `measure` is left out and prepare reads them.
 Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: one pod
-fewer is faster. `children` replaces `shards` where these are too many for one workflow. Templates
-that a child runs too have the parameter `run`: the run that the child belongs to (`files.py`).
+fewer is faster. Where pictures are few, `prepare` does it all (`one_pod.py`) and gives 0 shards.
+`children` replaces `shards` where these are too many for one workflow. Templates that a child runs
+too have the parameter `run`: the run that the child belongs to (`files.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 from hera.workflows import DAG, Artifact, Container, Parameter, Task
 from hera.workflows import models as m
 
-from quorate.argo.rendering import children, detectors, exits, files, overlay, pods
+from quorate.argo.rendering import children, detectors, exits, files, one_pod, overlay, pods
 from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec import EnsembleSpec
@@ -32,6 +33,7 @@ LARGEST_SPEC = 100_000
 """The most characters of a spec in a template: the status of each run repeats it."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
 SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
+DEGRADED = f"{files.SCRATCH}/degraded"
 FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
 MEASURE = "{{tasks.prepare.outputs.parameters.measure}}"
 
@@ -131,7 +133,7 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
                 name="shards",
                 template="shards",
                 depends="prepare",
-                when=f"{{{{={count} <= {most}}}}}",
+                when=f"{{{{={count} > 0 && {count} <= {most}}}}}",
                 arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE, "measure": MEASURE},
             ),
             Task(
@@ -144,7 +146,10 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
             Task(
                 name="publish",
                 template="publish",
-                depends="shards.Succeeded || children.Succeeded",
+                # One of them is skipped, and this one where both are.
+                depends="(shards.Succeeded || shards.Skipped) && "
+                "(children.Succeeded || children.Skipped)",
+                when=f"{{{{={count} > 0}}}}",
             ),
         ],
     )
@@ -184,14 +189,23 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
         file = f"{files.SCRATCH}/{name}"
         command += [option, file]
         found.append(Parameter(name=name, value_from=m.ValueFrom(path=file)))
-    return pods.container(
+    found.append(files.left("work", "work", run=files.PREFIX, passing=True))
+    alone = one_pod.pictures(ensemble) is not None
+    if alone:
+        command += [*one_pod.options(ensemble), "--degraded", DEGRADED]
+        found += _published(optional=True)
+    prepare = pods.container(
         ensemble.workflow,
         "prepare",
         command,
-        pods.step(ensemble, "prepare"),
-        inputs=[spec],
-        outputs=[*found, files.left("work", "work", run=files.PREFIX, passing=True)],
+        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare"),
+        inputs=[spec, *(one_pod.weights(ensemble) if alone else ())],
+        outputs=found,
     )
+    if alone:
+        prepare.synchronization = detectors.semaphore(one_pod.place(ensemble))
+        prepare.retry_strategy = pods.retries(ensemble.workflow, or_if=one_pod.CRASHED)
+    return prepare
 
 
 def _measure(ensemble: EnsembleSpec) -> Container:
@@ -271,13 +285,20 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
 
 
 def _publish(ensemble: EnsembleSpec) -> Container:
-    file = f"{files.SCRATCH}/degraded"
-    said = Parameter(name="degraded", value_from=m.ValueFrom(path=file), global_name="degraded")
     return pods.container(
         ensemble.workflow,
         "publish",
-        pods.command("publish", "--out", files.RESULTS, "--degraded", file),
+        pods.command("publish", "--out", files.RESULTS, "--degraded", DEGRADED),
         pods.step(ensemble, "publish", overlay.LARGE),
         inputs=[files.taken("work", "work/")],
-        outputs=[said, files.left("results", "results", run=files.PREFIX)],
+        outputs=_published(),
     )
+
+
+def _published(*, optional: bool = False) -> list[Parameter | Artifact]:
+    """What a pod that publishes leaves; of two of them, the later says whether it is degraded."""
+    said = m.ValueFrom(path=DEGRADED)
+    return [
+        Parameter(name="degraded", value_from=said, global_name="degraded"),
+        files.left("results", "results", run=files.PREFIX, optional=optional),
+    ]
