@@ -203,7 +203,7 @@ def _takes(kind: type[Fusion], name: str, value: Any) -> bool:
     return True
 
 
-def _named(value: Any) -> Any:
+def by_method(value: Any) -> Any:
     """`fusion: wbf` is short for `fusion: {method: wbf}`; `soft-nms` is `soft_nms`."""
     value = {"method": value} if isinstance(value, str) else value
     if isinstance(value, dict) and isinstance(value.get("method"), str):
@@ -211,4 +211,6 @@ def _named(value: Any) -> Any:
     return value
 
 
-FusionField = Annotated[Annotated[Fusion, Field(discriminator="method")], BeforeValidator(_named)]
+FusionField = Annotated[
+    Annotated[Fusion, Field(discriminator="method")], BeforeValidator(by_method)
+]

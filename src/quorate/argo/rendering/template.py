@@ -21,7 +21,7 @@ from hera.workflows import models as m
 from quorate.argo.rendering import children, detectors, exits, files, overlay, pods
 from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
 from quorate.errors import SpecError, did_you_mean
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble
 
 NAME_LIMIT = 63
 """The most characters of a workflow's name, which is the value of a label."""
@@ -34,7 +34,7 @@ SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
 FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
 
 
-def workflow_template(ensemble: EnsembleSpec) -> Template:
+def workflow_template(ensemble: Ensemble) -> Template:
     """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
     longest = NAME_LIMIT - ADDED
     if len(ensemble.name) > longest:
@@ -50,7 +50,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
     return _template(ensemble, given, children.most(ensemble, len(draft)))
 
 
-def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
+def _template(ensemble: Ensemble, given: str, most: int) -> Template:
     """The WorkflowTemplate whose workflows hold at `most` so many shards."""
     return manifest(
         ensemble.workflow,
@@ -65,7 +65,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
         templates=[
             *_run(ensemble, given, most),
             _shard(ensemble),
-            *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
+            *(one for d in ensemble.members for one in detectors.templates(ensemble, d)),
             _fuse(ensemble),
             _publish(ensemble),
             *exits.templates(ensemble, given),
@@ -73,7 +73,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
     )
 
 
-def _check_parameters(ensemble: EnsembleSpec, text: str) -> None:
+def _check_parameters(ensemble: Ensemble, text: str) -> None:
     """SpecError where the template asks for a parameter that no run of it has."""
     known = [str(one.name) for one in parameters(ensemble)]
     for name in known:
@@ -91,7 +91,7 @@ def _check_parameters(ensemble: EnsembleSpec, text: str) -> None:
             )
 
 
-def _text(ensemble: EnsembleSpec) -> str:
+def _text(ensemble: Ensemble) -> str:
     """The spec as the steps read it; SpecError where it cannot be part of a template."""
     text = files.as_in_pods(ensemble).to_yaml()
     if "{{" in text:
@@ -108,15 +108,15 @@ def _text(ensemble: EnsembleSpec) -> str:
     return text
 
 
-def _description(ensemble: EnsembleSpec) -> str:
-    names = ", ".join(detector.name for detector in ensemble.detectors)
+def _description(ensemble: Ensemble) -> str:
+    names = ", ".join(detector.name for detector in ensemble.members)
     return (
-        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.detectors)} detectors "
-        f"must finish. Writes {', '.join(ensemble.publish.formats)}."
+        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.members)} "
+        f"{ensemble.noun}s must finish. Writes {', '.join(ensemble.publish.formats)}."
     )
 
 
-def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]:
+def _run(ensemble: Ensemble, given: str, most: int) -> list[Container | DAG]:
     """The entrypoint, prepare, and the shards, in this workflow or in its children."""
     count = "asInt(tasks['prepare'].outputs.parameters.shards)"
     run = {"run": files.PREFIX}
@@ -168,7 +168,7 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
     return [entry, _prepare(ensemble, given), shards, *children.templates(ensemble, most)]
 
 
-def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
+def _prepare(ensemble: Ensemble, given: str) -> Container:
     git = ensemble.workflow.git
     spec, path = files.spec(given), files.GIVEN
     if git and git.path:
@@ -190,18 +190,18 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     )
 
 
-def _shard(ensemble: EnsembleSpec) -> DAG:
+def _shard(ensemble: Ensemble) -> DAG:
     """One shard: all detectors side by side, then fusion, however they ended."""
     tasks = [
         Task(name=f"detect-{d.name}", template=f"detect-{d.name}", arguments=detectors.PASSED)
-        for d in ensemble.detectors
+        for d in ensemble.members
     ]
     ended = (
         "(" + " || ".join(f"{task.name}.{result}" for result in TOLERATED) + ")" for task in tasks
     )
     # Only the status of a task that may fail can be used: Argo would wait for ever for its outputs.
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
-                for d in ensemble.detectors}  # fmt: skip
+                for d in ensemble.members}  # fmt: skip
     failed = [f"tasks['{task.name}'].status != 'Succeeded'" for task in tasks]
     fuse = Task(
         name="fuse",
@@ -221,11 +221,11 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     )
 
 
-def _fuse(ensemble: EnsembleSpec) -> Container:
+def _fuse(ensemble: Ensemble) -> Container:
     command = pods.command("fuse", "--shard", files.SHARD)
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
-    for name in (detector.name for detector in ensemble.detectors):
+    for name in (detector.name for detector in ensemble.members):
         inputs.append(Parameter(name=f"status-{name}"))
         command += ["--status", f"{name}={{{{inputs.parameters.status-{name}}}}}"]
     boxes = f"work/{files.OF_SHARD}/detections/"
@@ -242,7 +242,7 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
     )
 
 
-def _publish(ensemble: EnsembleSpec) -> Container:
+def _publish(ensemble: Ensemble) -> Container:
     file = f"{files.SCRATCH}/degraded"
     said = Parameter(name="degraded", value_from=m.ValueFrom(path=file), global_name="degraded")
     return pods.container(

@@ -23,7 +23,7 @@ from quorate.networks import Graph
 from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
 
 if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
+    from quorate.detectors.remote.server import ModelServer
 
 BINARY = "binary_tensor_data"
 """The extension's name among those that a server announces."""
@@ -86,7 +86,7 @@ class _Response(NamedTuple):
 class RestClient:
     """A model of a server over HTTP; see `quorate.detectors.remote.client.Client`."""
 
-    spec: RemoteDetector
+    spec: ModelServer
     headers: Mapping[str, str] = field(repr=False)
     base: str
     model: str
@@ -94,7 +94,7 @@ class RestClient:
     binary: Literal["auto"] | bool
 
     @classmethod
-    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RestClient:
+    def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RestClient:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
         base = f"{spec.url.rstrip('/')}/v2"
         model = f"{base}/models/{quote(spec.model, safe='')}"
@@ -226,7 +226,7 @@ def _unpacked(data: bytes | bytearray, encoding: str) -> bytes | bytearray:
     raise Refused(f"its packed answer holds more than {LARGEST_UNPACKED >> 20} MiB")
 
 
-def _tls(spec: RemoteDetector) -> ssl.SSLContext | None:
+def _tls(spec: ModelServer) -> ssl.SSLContext | None:
     """How the server's certificate is checked; None for the system's authorities."""
     if spec.tls_verify and spec.tls_ca is None:
         return None
