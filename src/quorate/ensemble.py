@@ -119,6 +119,7 @@ class DetectionEnsemble(EnsembleSpec, RunnableEnsemble):
         workers: int | None = None,
         on_failure: Callable[[str, str], None] | None = None,
         servers_may_fail: bool = False,
+        patience: float | None = None,
     ) -> LoadedEnsemble:
         """Load the detectors, to be asked picture by picture: `with street.load() as loaded: …`.
 
@@ -132,6 +133,8 @@ class DetectionEnsemble(EnsembleSpec, RunnableEnsemble):
             servers_may_fail: a model server that does not answer costs its detector's votes, as
                 another failure does; by default it is a StorageError, for the same call may
                 succeed later.
+            patience: seconds in which a detector has to look at a picture in `look`; one that
+                takes longer costs its votes. By default there is no limit.
 
         Raises:
             DetectorError: weights that cannot be read; a detector of `kind: container`, which sees
@@ -146,6 +149,7 @@ class DetectionEnsemble(EnsembleSpec, RunnableEnsemble):
             workers=workers,
             on_failure=on_failure,
             servers_may_fail=servers_may_fail,
+            patience=patience,
         )
 
     def _repr_html_(self) -> str:
@@ -173,6 +177,7 @@ class ClassificationEnsemble(ClassificationSpec, RunnableEnsemble):
         workers: int | None = None,
         on_failure: Callable[[str, str], None] | None = None,
         servers_may_fail: bool = False,
+        patience: float | None = None,
     ) -> LoadedClassification:
         """Load the classifiers, to be asked picture by picture: `with street.load() as loaded: …`.
 
@@ -186,6 +191,8 @@ class ClassificationEnsemble(ClassificationSpec, RunnableEnsemble):
             servers_may_fail: a model server that does not answer costs its classifier's votes, as
                 another failure does; by default it is a StorageError, for the same call may
                 succeed later.
+            patience: seconds in which a classifier has to look at a picture in `look`; one that
+                takes longer costs its votes. By default there is no limit.
 
         Raises:
             DetectorError: weights that cannot be read, or that do not classify pictures.
@@ -199,6 +206,7 @@ class ClassificationEnsemble(ClassificationSpec, RunnableEnsemble):
             workers=workers,
             on_failure=on_failure,
             servers_may_fail=servers_may_fail,
+            patience=patience,
         )
 
     def _repr_html_(self) -> str:

@@ -62,8 +62,10 @@ CLASS_METHODS: dict[str, type[ClassFusion]] = {
     for name in get_args(kind.model_fields["method"].annotation)
 }
 """Every way to decide on a label, by its name."""
+_WRITTEN: Any = Annotated[ClassFusion, Field(discriminator="method")] | str
 ClassFusionField = Annotated[
-    Annotated[ClassFusion, Field(discriminator="method")], BeforeValidator(by_method)
+    Annotated[ClassFusion, Field(discriminator="method")],
+    BeforeValidator(by_method, json_schema_input_type=_WRITTEN),
 ]
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from quorate.errors import SpecError, did_you_mean, nearest_file
+from quorate.spec import kubernetes
 from quorate.spec.base import Location, SpecModel, load_yaml, plain, spec_error
 from quorate.spec.calibration import Calibration
 from quorate.spec.member import Member
@@ -206,7 +207,7 @@ def check_known(place: Place, what: str, name: str, known: Collection[str], are:
 
 
 def schema_of(model: type[Ensemble], kinds: Mapping[str, EntryPoint]) -> dict[str, Any]:
-    """The JSON Schema of a spec file, with the fields of every installed kind of member."""
+    """The JSON Schema of specs, with the installed kinds of members, and Kubernetes' types."""
     schema = model.model_json_schema()
     definitions = schema["$defs"]
     choices = []
@@ -218,4 +219,9 @@ def schema_of(model: type[Ensemble], kinds: Mapping[str, EntryPoint]) -> dict[st
         kind.setdefault("required", []).append("kind")
         kind["properties"]["kind"] = {"const": name, "title": "Kind"}
     schema["properties"][model.members_field]["items"] = {"oneOf": choices}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **kubernetes.referred(schema),
+    }
+    schema["$defs"] |= kubernetes.definitions()
+    return schema

@@ -211,6 +211,8 @@ def by_method(value: Any) -> Any:
     return value
 
 
+_WRITTEN: Any = Annotated[Fusion, Field(discriminator="method")] | str
 FusionField = Annotated[
-    Annotated[Fusion, Field(discriminator="method")], BeforeValidator(by_method)
+    Annotated[Fusion, Field(discriminator="method")],
+    BeforeValidator(by_method, json_schema_input_type=_WRITTEN),
 ]

@@ -78,6 +78,8 @@ class BoxesOf:
     def columns(self, image_ids: Sequence[int], found: Sequence[tuple[Boxes, ...]]) -> Detections:
         """The boxes of some pictures as columns: picture by picture, in each voter by voter."""
         boxes = [one for views in found for one in views]
+        if not boxes:
+            return Detections.empty(self.detector.voters)
         return as_columns(boxes, image_ids, self.detector.voters)
 
     def known(self, rows: Detections) -> tuple[Boxes, ...]:

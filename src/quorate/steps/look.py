@@ -4,37 +4,55 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from quorate import pictures
-from quorate.classifications import Decision
+from quorate.classifications import Classifications, Decision
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
 from quorate.display import of_field
-from quorate.errors import QuorateError, StorageError
+from quorate.errors import DetectorError, QuorateError
 from quorate.labels import Labels
 from quorate.pictures import Picture, pixels
 from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
+from quorate.steps.asking import Members, Unwanted, always
 from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
-from quorate.steps.voter import Seen, Voter
+from quorate.steps.voter import Seen
 from quorate.steps.whole import Loaded
 from quorate.storage import read_bytes
 from quorate.workers import processors
 
+
+class Answer(NamedTuple):
+    """What an ensemble says of one picture; `image_id` is 0 everywhere.
+
+    boxes   what the quorum decided, by falling score
+    own     each detector's own boxes, before calibration, by its name; of those that took part
+    failed  why the others took no part, by their names
+    """
+
+    boxes: Detections
+    own: Mapping[str, Detections]
+    failed: Mapping[str, str]
+
+
 E = TypeVar("E", bound=Ensemble)
+A = TypeVar("A", Answer, Decision)
 D = TypeVar("D")
 
 
-class LoadedMembers(Generic[E, D]):
-    """What all loaded ensembles have in common: members that are asked at the same time.
-
-    Any number of threads may call it at once. Use it as a context manager, or call `close`.
+class LoadedMembers(Generic[E, A, D]):
+    """What every loaded ensemble does, whatever its members say of a picture.
 
     ensemble  the description
     labels    the vocabulary that `category_id` refers to
+    batch     how many pictures its members like to be shown at once
     """
 
     def __init__(
@@ -45,6 +63,7 @@ class LoadedMembers(Generic[E, D]):
         workers: int | None = None,
         on_failure: Callable[[str, str], None] | None = None,
         servers_may_fail: bool = False,
+        patience: float | None = None,
     ) -> None:
         """See `DetectionEnsemble.load`."""
         for member in ensemble.members:
@@ -55,16 +74,15 @@ class LoadedMembers(Generic[E, D]):
         self.ensemble = ensemble
         self.labels = _labels(ensemble, loaded) if labels is None else labels
         self._voters = loaded.voters(self.labels)
-        self._size = max(voter.batch for voter in self._voters)
+        self.batch = max(voter.batch for voter in self._voters)
         self._tell = on_failure or _warn
-        self._servers_may_fail = servers_may_fail
         self._pool = ThreadPoolExecutor(workers or processors(), thread_name_prefix="look")
-        self._asking = ThreadPoolExecutor(
-            max(processors(), len(self._voters)), thread_name_prefix="ask"
-        )
+        self._members = Members(self._voters, patience=patience, servers_may_fail=servers_may_fail)
+        # What is wrong with the fusion is said now, and its kernels are compiled now.
+        decide([voter.says.columns([], []) for voter in self._voters], ensemble, self.labels)
 
     def look(self, picture: Picture) -> D:
-        """What is decided on one picture.
+        """What is decided on one picture; `image_id` is 0.
 
         A member that fails on the picture costs its votes, and `on_failure` is told. The members
         look at it at the same time, for a picture that comes alone leaves processors idle.
@@ -75,7 +93,52 @@ class LoadedMembers(Generic[E, D]):
             QuorumError: fewer members than the quorum answered.
             StorageError: a file's store or a model server did not answer.
         """
-        return self._decided(0, self._seen(0, [picture], self._asking.map)[0])
+        [answer] = self.answers([picture])
+        if isinstance(answer, Exception):
+            raise answer
+        return self._told(answer)
+
+    def answers(
+        self,
+        given: Sequence[Picture],
+        *,
+        only: str | None = None,
+        wanted: Callable[[], bool] = always,
+    ) -> list[A | QuorateError]:
+        """Of each picture what is decided, with what each member says; or why there is nothing.
+
+        The pictures are decoded one after the other, and the members look at them at the same
+        time. A picture's answer does not depend on the others.
+
+        Args:
+            given: pictures.
+            only: the name of one member, whose own word is then the answer.
+            wanted: asked before each part of the work whether anybody waits for the answers.
+
+        Raises:
+            StorageError: a model server did not answer, where that costs more than its votes.
+            Unwanted: `wanted` said no.
+        """
+        shown: list[NDArray[np.uint8] | QuorateError] = []
+        for i, picture in enumerate(given):
+            if not wanted():
+                raise Unwanted
+            shown.append(self._shown(picture, _named(picture, i)))
+        there = [i for i, one in enumerate(shown) if not isinstance(one, QuorateError)]
+        names = [_named(given[i], i) for i in there]
+        voters = [v for v in self._voters if only in (None, v.name)]
+        pixels = [one for one in shown if not isinstance(one, QuorateError)]
+        seen = self._members.ask(voters, names, pixels, wanted) if there else []
+
+        def answer(position: int) -> A | QuorateError:
+            by_name = {v.name: s[position] for v, s in zip(voters, seen, strict=True)}
+            try:
+                return self._answer(0, by_name, only)
+            except QuorateError as error:
+                return error
+
+        answers = iter([answer(position) for position in range(len(there))])
+        return [one if isinstance(one, QuorateError) else next(answers) for one in shown]
 
     def look_many(self, pictures: Iterable[Picture]) -> list[D]:
         """Likewise of each picture, in order; `image_id` is its place in `pictures`, from 0.
@@ -84,18 +147,28 @@ class LoadedMembers(Generic[E, D]):
         neighbours together. The answers are those of `look`.
         """
         pictures = [*pictures]
-        starts = range(0, len(pictures), self._size)
+        starts = range(0, len(pictures), self.batch)
 
         def decided(start: int) -> list[D]:
-            seen = self._seen(start, pictures[start : start + self._size])
-            return [self._decided(start + i, answers) for i, answers in enumerate(seen)]
+            given = pictures[start : start + self.batch]
+            names = [_named(picture, start + i) for i, picture in enumerate(given)]
+            shown = [
+                pixels(picture, name=name, read=read_bytes)
+                for picture, name in zip(given, names, strict=True)
+            ]
+            seen = [self._members.answers(voter, names, shown) for voter in self._voters]
+            found = []
+            for i, each in enumerate(zip(*seen, strict=True)):
+                by_name = {v.name: s for v, s in zip(self._voters, each, strict=True)}
+                found.append(self._told(self._answer(start + i, by_name)))
+            return found
 
         return [found for together in self._pool.map(decided, starts) for found in together]
 
     def close(self) -> None:
         """End the threads; what is at work is finished first."""
         self._pool.shutdown()
-        self._asking.shutdown()
+        self._members.close()
 
     def __repr__(self) -> str:
         names = [member.name for member in self.ensemble.members]
@@ -108,57 +181,52 @@ class LoadedMembers(Generic[E, D]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _seen(
-        self, start: int, given: Sequence[Picture], each: Callable[..., Iterable[Any]] = map
-    ) -> list[dict[str, Seen]]:
-        """What each member, by its name, sees in each of a few pictures; `each` calls them."""
-        names = [_named(picture, start + i) for i, picture in enumerate(given)]
-        shown = [
-            pixels(picture, name=name, read=read_bytes)
-            for picture, name in zip(given, names, strict=True)
-        ]
+    def _shown(self, picture: Picture, name: str) -> NDArray[np.uint8] | QuorateError:
+        """A picture's pixels, or why it has none."""
+        try:
+            with self._members.permit():
+                return pixels(picture, name=name, read=read_bytes)
+        except QuorateError as error:
+            return error
 
-        def ask(voter: Voter) -> Sequence[Seen]:
-            try:
-                return voter.answers(names, shown)
-            except StorageError as error:
-                if not self._servers_may_fail:
-                    raise
-                return [error] * len(shown)
-
-        answers: list[dict[str, Seen]] = [{} for _ in shown]
-        for voter, found in zip(self._voters, each(ask, self._voters), strict=True):
-            for answer, seen in zip(answers, found, strict=True):
-                answer[voter.name] = seen
-        return answers
-
-    def _took_part(
-        self, position: int, answers: dict[str, Seen]
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """The tables of the members that answered, and why the others did not.
-
-        QuorumError where these are too few.
-        """
-        failed = {n: seen.message for n, seen in answers.items() if isinstance(seen, QuorateError)}
-        refuse_too_few(self.ensemble, failed)
-        for name, reason in failed.items():
-            self._tell(name, reason)
-        tables = {
-            voter.name: voter.says.columns([position], [seen])
+    def _answer(self, position: int, seen: Mapping[str, Seen], only: str | None = None) -> A:
+        """What is made of what the members saw in one picture; QuorumError for too few."""
+        failed = {n: one.message for n, one in seen.items() if isinstance(one, QuorateError)}
+        own: dict[str, Any] = {
+            voter.name: voter.says.columns([position], [one])
             for voter in self._voters
-            if isinstance(seen := answers[voter.name], tuple)
+            if isinstance(one := seen.get(voter.name), tuple)
         }
-        return tables, failed
+        if only is not None:
+            if only in failed:
+                raise DetectorError(f"{only}: {failed[only]}")
+            return self._made(own[only], own, failed)
+        refuse_too_few(self.ensemble, failed)
+        fused = decide([*own.values()], self.ensemble, self.labels, threads=1)
+        return self._made(self._published(fused), own, failed)
 
-    def _decided(self, position: int, answers: dict[str, Seen]) -> D:
+    def _told(self, answer: A) -> D:
+        """What `look` gives of an answer; failures are told."""
+        for name, reason in answer.failed.items():
+            self._tell(name, reason)
+        return self._given(answer)
+
+    def _published(self, fused: Any) -> Any:
+        return fused
+
+    def _made(self, decided: Any, own: Mapping[str, Any], failed: Mapping[str, str]) -> A:
+        raise NotImplementedError
+
+    def _given(self, answer: A) -> D:
         raise NotImplementedError
 
 
-class LoadedEnsemble(LoadedMembers[EnsembleSpec, Detections]):
+class LoadedEnsemble(LoadedMembers[EnsembleSpec, Answer, Detections]):
     """An ensemble whose detectors are loaded; `DetectionEnsemble.load` makes one.
 
     `look` gives the fused boxes of a picture, by falling score: `detectors` names the voters that
-    took part, `votes` how many carried each box, and `image_id` is 0.
+    took part, `votes` how many carried each box, and `image_id` is 0. `answers` gives an `Answer`,
+    with the detectors' own boxes.
 
     Its boxes are those that `run` publishes for the same picture, to the last bit: the same views
     and tiles, limits of each detector, labels, calibrations, fusion, quorum and
@@ -167,36 +235,22 @@ class LoadedEnsemble(LoadedMembers[EnsembleSpec, Detections]):
 
     ensemble  the description
     labels    the vocabulary that `category_id` refers to
+    batch     how many pictures its detectors like to be shown at once
     """
 
-    def __init__(
-        self,
-        ensemble: EnsembleSpec,
-        *,
-        labels: Labels | None = None,
-        workers: int | None = None,
-        on_failure: Callable[[str, str], None] | None = None,
-        servers_may_fail: bool = False,
-    ) -> None:
-        """See `DetectionEnsemble.load`."""
-        super().__init__(
-            ensemble,
-            labels=labels,
-            workers=workers,
-            on_failure=on_failure,
-            servers_may_fail=servers_may_fail,
-        )
-        # What is wrong with the fusion is said now, and its kernels are compiled now.
-        voters = [name for voter in self._voters for name in voter.member.voters]
-        decide([Detections.empty(voters)], ensemble, self.labels)
-
-    def _decided(self, position: int, answers: dict[str, Seen]) -> Detections:
-        tables, _ = self._took_part(position, answers)
-        fused: Detections = decide([*tables.values()], self.ensemble, self.labels, threads=1)
+    def _published(self, fused: Detections) -> Detections:
         return fused.take(fused.score >= self.ensemble.publish.min_score)
 
+    def _made(
+        self, decided: Detections, own: Mapping[str, Detections], failed: Mapping[str, str]
+    ) -> Answer:
+        return Answer(decided, own, failed)
 
-class LoadedClassification(LoadedMembers[ClassificationSpec, Decision]):
+    def _given(self, answer: Answer) -> Detections:
+        return answer.boxes
+
+
+class LoadedClassification(LoadedMembers[ClassificationSpec, Decision, Decision]):
     """An ensemble whose classifiers are loaded; `ClassificationEnsemble.load` makes one.
 
     `look` gives a `Decision`: the label, its probability and its position in the vocabulary, the
@@ -206,11 +260,19 @@ class LoadedClassification(LoadedMembers[ClassificationSpec, Decision]):
 
     ensemble  the description
     labels    the vocabulary
+    batch     how many pictures its classifiers like to be shown at once
     """
 
-    def _decided(self, position: int, answers: dict[str, Seen]) -> Decision:
-        tables, failed = self._took_part(position, answers)
-        return Decision(decide([*tables.values()], self.ensemble, self.labels), failed)
+    def _made(
+        self,
+        decided: Classifications,
+        own: Mapping[str, Classifications],
+        failed: Mapping[str, str],
+    ) -> Decision:
+        return Decision(decided, failed)
+
+    def _given(self, answer: Decision) -> Decision:
+        return answer
 
 
 def _labels(ensemble: Ensemble, loaded: Loaded) -> Labels:

@@ -131,7 +131,8 @@ class Task:
             )
         table: Any = self.voter.says.table
         paths = [self._part(start).with_suffix(".parquet") for start in starts]
-        found = table.concat([table.from_parquet(path) for path in paths])
+        parts = [table.from_parquet(path) for path in paths] or [self.voter.says.columns([], [])]
+        found = table.concat(parts)
         write_table(self.folder / table.FILE, found, self.contents)
         manifest = Manifest(
             fingerprint=self.fingerprint,
@@ -154,7 +155,7 @@ class Task:
         (self.folder / "failed.json").unlink(missing_ok=True)
         if self.checkpoint:
             self.checkpoint.clear()
-        shutil.rmtree(self.folder / "parts")
+        shutil.rmtree(self.folder / "parts", ignore_errors=not paths)
 
     def _read(self, start: int) -> Part | None:
         """The part that begins at a picture; None where it is not whole, or of another input."""

@@ -12,9 +12,9 @@ import msgspec
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Image
-from quorate.errors import InputError
+from quorate.errors import InputError, SpecError
 from quorate.pictures import decode
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
@@ -44,7 +44,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def publish(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     work: Work,
     out: Path,
     *,
@@ -57,6 +57,8 @@ def publish(
     to `out` and that are written no more are removed; one that was changed since stays, with a
     note. All files are complete before the first of them is moved to its place.
     """
+    if not isinstance(ensemble, EnsembleSpec):
+        raise SpecError("What a classification ensemble decided cannot be published yet.")
     out.mkdir(parents=True, exist_ok=True)
     stage = out / STAGE
     remove_tree(stage)

@@ -23,6 +23,7 @@ from quorate.argo.rendering.files import RUN
 from quorate.spec import Ensemble
 
 SHARDS = "{{inputs.parameters.shards}}"
+MEASURE = "{{inputs.parameters.measure}}"
 AT_ONCE = 4
 """How many children run at the same time: while one ends, others keep the pools busy."""
 STATUS_BYTES = 1 << 20
@@ -42,12 +43,12 @@ def most(ensemble: Ensemble, template_bytes: int) -> int:
 
 
 def shard_bytes(detectors: int, tries: int = 1) -> int:
-    """The bytes of one shard in a status: its DAG, every try of each detector, its fusion.
+    """The bytes of one shard in a status: its DAG, measuring, every try of each detector, fusion.
 
     A try that Argo itself repeats is counted as a group and one pod; further pods use the reserve
     that `shards_per_workflow` leaves.
     """
-    return GROUP_BYTES + (detectors * tries + 1) * 2 * NODE_BYTES
+    return GROUP_BYTES + (detectors * tries + 2) * 2 * NODE_BYTES
 
 
 def shards_per_workflow(detectors: int, template_bytes: int, tries: int = 1) -> int:
@@ -64,13 +65,18 @@ def templates(ensemble: Ensemble, most: int) -> list[Any]:
     start = f"asInt(inputs.parameters.child) * {most}"
     dag = DAG(
         name="children",
-        inputs=[Parameter(name="run"), Parameter(name="shards")],
+        inputs=[Parameter(name=name) for name in ("run", "shards", "measure")],
         parallelism=AT_ONCE,
         tasks=[
             Task(
                 name="child",
                 template="child",
-                arguments={"run": RUN, "shards": SHARDS, "child": "{{item}}"},
+                arguments={
+                    "run": RUN,
+                    "shards": SHARDS,
+                    "measure": MEASURE,
+                    "child": "{{item}}",
+                },
                 with_sequence=m.Sequence(count=m.IntOrString(root=count), format="%05d"),
             )
         ],
@@ -78,7 +84,7 @@ def templates(ensemble: Ensemble, most: int) -> list[Any]:
     account = ensemble.workflow.children_service_account
     one = Resource(
         name="child",
-        inputs=[Parameter(name=name) for name in ("run", "shards", "child")],
+        inputs=[Parameter(name=name) for name in ("run", "shards", "measure", "child")],
         action="apply",
         manifest=_manifest(ensemble, start, f"min({most}, {shards} - {start})"),
         set_owner_reference=True,
@@ -100,6 +106,7 @@ def _manifest(ensemble: Ensemble, start: str, count: str) -> str:
         "start": f"{{{{={start}}}}}",
         "count": f"{{{{={count}}}}}",
         "fuse": "true",
+        "measure": MEASURE,
         **{name: f"{{{{workflow.parameters.{name}}}}}"
            for name in ("cvat-annotation-path", *ensemble.workflow.parameters)},
     }  # fmt: skip
