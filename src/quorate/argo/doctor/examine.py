@@ -185,6 +185,7 @@ def _namespace(kube: Kube, ensemble: EnsembleSpec | None) -> Findings:
     settings = ensemble.workflow if ensemble else WorkflowSettings()
     results = [(verb, GROUP, "workflowtaskresults") for verb in ("create", "patch")]
     creates = [(verb, GROUP, "workflows") for verb in ("create", "get", "patch", "watch")]
+    creates += [(verb, GROUP, "workflowtemplates") for verb in ("create", "get")]
     accounts = {
         settings.service_account: results,
         settings.fuse_service_account: [("get", GROUP, "workflows"), ("list", "", "events")],

@@ -8,6 +8,11 @@
 Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: one pod
 fewer is faster. `children` replaces `shards` where these are too many for one workflow. Templates
 that a child runs too have the parameter `run`: the run that the child belongs to (`files.py`).
+
+The entrypoint is a template of steps, not a DAG, because a stopped run must be able to go on. Argo
+fails a DAG that is told to stop before the pods in it have ended; in a DAG around it, publish would
+be omitted at that moment, as the successor of nothing. A retry takes away what came after the pods
+that failed, would leave publish as it is, and would wait for ever: a DAG is executed from its end.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from __future__ import annotations
 import json
 import re
 
-from hera.workflows import DAG, Artifact, Container, Parameter, Task
+from hera.workflows import DAG, Artifact, Container, Parameter, Step, Steps, Task
 from hera.workflows import models as m
 
 from quorate.argo.rendering import children, detectors, exits, files, overlay, pods
@@ -30,8 +35,8 @@ ADDED = len("-xxxxx") + len("-00000")
 LARGEST_SPEC = 100_000
 """The most characters of a spec in a template: the status of each run repeats it."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
-SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
-FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
+SHARDS = "{{steps.prepare.outputs.parameters.shards}}"
+FUSE = "{{steps.prepare.outputs.parameters.fuse}}"
 
 
 def workflow_template(ensemble: EnsembleSpec) -> Template:
@@ -116,33 +121,29 @@ def _description(ensemble: EnsembleSpec) -> str:
     )
 
 
-def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]:
+def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG | Steps]:
     """The entrypoint, prepare, and the shards, in this workflow or in its children."""
-    count = "asInt(tasks['prepare'].outputs.parameters.shards)"
+    count = "asInt(steps['prepare'].outputs.parameters.shards)"
     run = {"run": files.PREFIX}
-    entry = DAG(
+    entry = Steps(
         name="ensemble",
-        tasks=[
-            Task(name="prepare", template="prepare"),
-            Task(
-                name="shards",
-                template="shards",
-                depends="prepare",
-                when=f"{{{{={count} <= {most}}}}}",
-                arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE},
-            ),
-            Task(
-                name="children",
-                template="children",
-                depends="prepare",
-                when=f"{{{{={count} > {most}}}}}",
-                arguments={**run, "shards": SHARDS},
-            ),
-            Task(
-                name="publish",
-                template="publish",
-                depends="shards.Succeeded || children.Succeeded",
-            ),
+        sub_steps=[
+            Step(name="prepare", template="prepare"),
+            [
+                Step(
+                    name="shards",
+                    template="shards",
+                    when=f"{{{{={count} <= {most}}}}}",
+                    arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE},
+                ),
+                Step(
+                    name="children",
+                    template="children",
+                    when=f"{{{{={count} > {most}}}}}",
+                    arguments={**run, "shards": SHARDS},
+                ),
+            ],
+            Step(name="publish", template="publish"),
         ],
     )
     shards = DAG(
