@@ -21,7 +21,7 @@ import yaml
 from hera.workflows import DAG, Container, Parameter, Resource, Suspend, Task
 from hera.workflows import models as m
 
-from quorate.argo.names import CHILD, PARENT, QUIET
+from quorate.argo.names import CHILD, CHILDREN, PARENT, QUIET
 from quorate.argo.rendering import exits, pods
 from quorate.argo.rendering.files import RUN
 from quorate.spec import EnsembleSpec
@@ -81,7 +81,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
     wanted = f"{{{{=min({shards}, {few} * int(ceil({shards} / {few * most}.0)))}}}}"
     start, end = (f"int(({child} + {more}) * {shards} / {count})" for more in (0, 1))
     dag = DAG(
-        name="children",
+        name=CHILDREN,
         inputs=[Parameter(name="run"), Parameter(name="shards")],
         parallelism=few,
         tasks=[

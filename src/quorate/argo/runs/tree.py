@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from quorate.argo.names import CHILD, SHARD, pod_name
+from quorate.argo.names import CHILD, CHILDREN, SHARD, pod_name
 from quorate.argo.runs.reasons import plain, why, with_place
 
 Json = Mapping[str, Any]
@@ -267,7 +267,8 @@ class _Maker:
             progress=progress,
             pods=pods,
             key=node.id,
-            loop=loop,
+            # Its tasks are named as if they stood beside prepare.
+            loop=loop or node.template == CHILDREN,
             below=tuple(below),
         )
 
