@@ -1,5 +1,6 @@
 """A run and its children, seen and told as one."""
 
+import io
 import re
 import zlib
 from datetime import UTC, datetime
@@ -168,9 +169,9 @@ def test_a_child_is_seen_with_its_shards_while_it_is_at_work_or_failed(failed):
     assert "child 00002/shard 00003/detect-a" in paths
     assert paths["prepare"].phase == "Succeeded"
     assert not [path for path in paths if "[" in path or "exit" in path]
-    console = Console(width=100, color_system=None, record=True, quiet=True)
+    console = Console(width=100, color_system=None, file=io.StringIO())
     console.print(drawing(branch, datetime(2026, 1, 1, tzinfo=UTC)))
-    assert "shard 00003" in console.export_text()
+    assert "shard 00003" in console.file.getvalue()
 
 
 def test_a_run_says_what_its_child_failed_of(failed):
