@@ -46,8 +46,8 @@ test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where th
 	  -r requirements/servers.txt
 	touch $@
 
-test-remote: .venv-remote/done ## run the tests of remote detectors against real model servers
-	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py
+test-remote: .venv-remote/done ## run the tests against real model servers, and with other clients
+	$(BIN)/python -m pytest tests/detectors/test_remote_servers.py tests/serving/test_clients.py
 
 test-cluster: .venv/dev ## run the tests that need a cluster, on that of KUBECONFIG, and those of S3
 	$(BIN)/python -m pytest -m "cluster or s3"
@@ -71,11 +71,11 @@ bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 # takes, with the extras that locked packages ask of each other, and without addresses.
 LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers
 lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra remote --extra serve \
-  --extra tracks pyproject.toml
+  --extra traces --extra tracks pyproject.toml
 lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
 lock-torch: FROM = -c requirements/dev.txt --group test --group build --extra torch pyproject.toml
 lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra heif --extra remote \
-  --extra serve pyproject.toml
+  --extra serve --extra traces pyproject.toml
 lock-cuda: FROM = -c requirements/torch.txt --override requirements/cuda-overrides.txt \
   --group wheel --extra darknet --extra heif --extra remote --extra torch pyproject.toml \
   requirements/cuda.in

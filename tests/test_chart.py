@@ -1,6 +1,7 @@
 """The Helm chart, rendered; tests/cluster/test_chart.py installs it."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,11 +14,32 @@ from quorate.argo import names
 from quorate.argo.doctor.examine import USERS
 from quorate.companion.settings import Settings
 from quorate.spec import Images, WorkflowSettings
+from tests.argo.published import problems
 
 ROOT = Path(__file__).parents[1]
 CHART, WORKFLOWS = ROOT / "charts" / "quorate", ROOT / "workflows"
 S3 = {"bucket": "pool", "endpoint": "http://minio.example:9000"}
 KEYS = {"accessKey": "AKIA", "secretKey": "shh"}
+EVERYTHING = {
+    "s3": S3 | KEYS,
+    "pools": {"gpu": 4},
+    "argoUrl": "https://argo.example",
+    "serviceAccounts": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/q"}},
+    "artifactRepository": {"create": True, "name": "quorate-test-repositories"},
+    "companion": {
+        "enabled": True,
+        "cvat": "http://cvat:8080",
+        "url": "https://quorate.example",
+        "argoServer": "argo:2746",
+        "specs": {"street": "kind: DetectionEnsemble"},
+        "hooks": {"links": True},
+        "secret": "hooks",
+        "nodes": True,
+        "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "quorate-tls"},
+        "from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+    },
+    "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
+}
 
 pytestmark = pytest.mark.skipif(shutil.which("helm") is None, reason="there is no helm")
 
@@ -37,7 +59,8 @@ def render(values=None):
     """Everything the chart makes of some values, by kind and name."""
     text = helm("template", "release", "--namespace=vision", values=values).stdout
     found = [one for one in yaml.safe_load_all(text) if one]
-    assert {one["metadata"]["namespace"] for one in found} == {"vision"}
+    for one in found:
+        assert one["kind"].startswith("Cluster") or one["metadata"]["namespace"] == "vision"
     return {(one["kind"], one["metadata"]["name"]): one for one in found}
 
 
@@ -52,6 +75,12 @@ def rules(made, account):
 
 def test_it_lints():
     helm("lint", "--strict")
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_every_field_of_what_it_makes_is_published(values):
+    made = render(values)
+    assert {kind: problems(one) for kind, one in made.items()} == {key: [] for key in made}
 
 
 def test_it_installs_the_images_of_its_version():
@@ -78,6 +107,34 @@ def test_each_account_has_the_least_rights():
         ("workflowartifactgctasks/status", "patch"),
     }
     assert not [kind for kind, _ in made if kind.startswith("ClusterRole")]
+
+
+VERBS = "create|delete|get|list|patch|update|watch"
+GRANT = re.compile(rf"`([a-z/]+)` (?:\| )?((?:{VERBS})(?:, (?:{VERBS}))*)")
+
+
+def granted(text):
+    """The rights that a line of a page tells: `resource` verb, verb."""
+    found = {(resource, verb) for resource, verbs in GRANT.findall(text)
+             for verb in verbs.split(", ")}  # fmt: skip
+    results = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
+    return found | (results if "that of `quorate`" in text else set())
+
+
+def test_the_pages_tell_the_rights_that_are_given():
+    made = render({"s3": S3, "companion": COMPANION})
+    lines = (CHART / "README.md").read_text(encoding="utf-8").splitlines()
+    told = {
+        name: granted(line)
+        for line in lines
+        for name in re.findall(r"ServiceAccount `([-a-z]+)` \|", line)
+    }
+    told["quorate-companion"] -= {("nodes", "list")}  # of a ClusterRole
+    given = {name: rules(made, name) for kind, name in made if kind == "ServiceAccount"}
+    assert told == given
+    guide = (ROOT / "docs/guides/install-on-kubernetes.md").read_text(encoding="utf-8")
+    table = guide.partition("## Who may start runs")[2].partition("\n## ")[0]
+    assert granted(table) == rules(made, "quorate-user")
 
 
 def test_people_may_do_what_doctor_asks_for_and_are_bound_where_they_are_named():

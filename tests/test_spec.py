@@ -153,6 +153,7 @@ def test_the_schema_accepts_what_the_model_accepts_and_knows_each_kinds_fields()
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(yaml.safe_load(SPEC), schema)
+    jsonschema.validate(yaml.safe_load(SPEC) | {"fusion": "wbf"}, schema)
     for wrong in (changed("quorum: 1", "qorum: 1"), changed("weights: models", "wieghts: models")):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(yaml.safe_load(wrong), schema)

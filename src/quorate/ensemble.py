@@ -51,6 +51,7 @@ class DetectionEnsemble(EnsembleSpec):
         workers: int | None = None,
         on_failure: Callable[[str, str], None] | None = None,
         servers_may_fail: bool = False,
+        patience: float | None = None,
     ) -> LoadedEnsemble:
         """Load the detectors, to be asked picture by picture: `with street.load() as loaded: …`.
 
@@ -64,6 +65,8 @@ class DetectionEnsemble(EnsembleSpec):
             servers_may_fail: a model server that does not answer costs its detector's votes, as
                 another failure does; by default it is a StorageError, for the same call may
                 succeed later.
+            patience: seconds in which a detector has to look at a picture in `look`; one that
+                takes longer costs its votes. By default there is no limit.
 
         Raises:
             DetectorError: weights that cannot be read; a detector of `kind: container`, which sees
@@ -78,6 +81,7 @@ class DetectionEnsemble(EnsembleSpec):
             workers=workers,
             on_failure=on_failure,
             servers_may_fail=servers_may_fail,
+            patience=patience,
         )
 
     def _repr_html_(self) -> str:

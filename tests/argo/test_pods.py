@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -10,7 +11,7 @@ from quorate import DetectionEnsemble
 from quorate.argo.doctor.pods import pods
 from quorate.argo.rendering.template import workflow_template
 from quorate.errors import SpecError
-from quorate.spec import Pool, WorkflowSettings
+from quorate.spec import Pool, WorkflowSettings, json_schema
 from tests.argo.test_template import detector, ensemble, rendered, templates
 
 PAGE = (Path(__file__).parents[2] / "docs/guides/pods.md").read_text(encoding="utf-8")
@@ -299,3 +300,28 @@ def test_an_image_for_a_step():
     )
     assert (main(found["publish"])["image"], stage["image"]) == ("mine:2", "mine:3")
     assert main(found["fuse"])["image"] == WorkflowSettings().images.cpu
+
+
+SPEC_SCHEMA = json_schema()
+
+
+@pytest.mark.parametrize("need", EXPECTED)
+def test_an_editor_that_has_the_specs_schema_accepts_a_need(need):
+    jsonschema.validate(spec_of(needs()[need]), SPEC_SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pools: {a: {pod: {node_selector: {a: b}}}}",
+        "pools: {a: {pod: {volumes: [{name: a, emptyDir: {sizelimit: 1Gi}}]}}}",
+        "workflow: {container: {envFrom: {configMapRef: {name: site}}}}",
+        "workflow: {steps: {publish: {container: {imagePullPolicy: always}}}}",
+        "workflow: {volume_claim_templates: [{metadata: {name: a}, specs: {}}]}",
+    ],
+)
+def test_an_editor_that_has_the_specs_schema_finds_what_is_no_field_of_kubernetes(text):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(spec_of(text), SPEC_SCHEMA)
+    with pytest.raises(SpecError):
+        DetectionEnsemble.model_validate(spec_of(text))

@@ -30,7 +30,7 @@ def scale(images, detectors, template_bytes, tries=1):
         size=size,
         shards=shards,
         children=children,
-        nodes=held * (1 + detectors * 2 * tries + 2),
+        nodes=held * (1 + detectors * 2 * tries + 4),
         bytes=TEMPLATES * template_bytes + held * shard_bytes(detectors, tries),
     )
 

@@ -156,6 +156,23 @@ def test_what_a_pod_got_over_is_no_reason():
             "ModuleNotFoundError: No module named 'mmdet'\n",
             "ModuleNotFoundError: No module named 'mmdet' (exit status 1)",
         ),
+        (
+            'main: Error (exit code 1): Traceback (most recent call last):\n  File "a.py", line 1\n'
+            "    run()\n    ~~~^^\nValueError: 2 errors\nbox\n    not a number\n",
+            "ValueError: 2 errors / box / not a number (exit status 1)",
+        ),
+        (
+            "main: Error (exit code 1): Collecting mmdet\n\n"
+            "ERROR: Could not install: [Errno 30] Read-only file system: '/usr'\n"
+            "Consider using the `--user` option.\n",
+            "Collecting mmdet / ERROR: Could not install: [Errno 30] Read-only file system: '/usr'"
+            " / Consider using the `--user` option. (exit status 1)",
+        ),
+        (
+            "main: Error (exit code 134): loading\nstill loading\nterminate called\n"
+            "  what():  CUDA error\nAborted (core dumped)",
+            "terminate called / what(): CUDA error / Aborted (core dumped) (exit status 134)",
+        ),
         ("main: Error (exit code 137)", "it was killed (exit status 137)"),
         ("main: OOMKilled (exit code 137)", "it ran out of memory (OOMKilled)"),
         ("pod deleted", "its pod was deleted"),

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.cluster.chart import install
 from tests.cluster.runs import PARTS, Bucket, Runs
 
 ROOT = Path(__file__).parents[2]
@@ -125,24 +126,7 @@ def argo(kubectl):
 @pytest.fixture(scope="session")
 def installed(kubectl, bucket, image):
     """The Helm chart, installed with the store's address and keys; stays for the next run."""
-    values = {
-        "images": {"cpu": image},
-        "s3": {
-            "bucket": bucket,
-            "endpoint": os.environ["AWS_ENDPOINT_URL"],
-            "region": os.environ.get("AWS_REGION", "us-east-1"),
-            "accessKey": os.environ["AWS_ACCESS_KEY_ID"],
-            "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"],
-        },
-    }
-    helm = ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
-    done = subprocess.run(
-        [*helm, "--namespace", kubectl.namespace, "--values=-"],
-        input=json.dumps(values),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    install(kubectl.namespace, image, bucket)
 
 
 @pytest.fixture(scope="module")

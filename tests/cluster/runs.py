@@ -97,7 +97,8 @@ class Runs:
         where = f"s3://{self.bucket.name}/{self.prefix}"
         for detector in spec["detectors"]:
             detector["weights"] = f"{where}/{detector['weights']}"
-        workflow = {"images": {"cpu": self.image}, "bucket": self.bucket.name}
+        # The demo is small enough for one pod, and most tests are about several.
+        workflow = {"images": {"cpu": self.image}, "bucket": self.bucket.name, "one_pod": 0}
         spec |= {"name": name, "data": f"{where}/images/"}
         spec |= {"workflow": workflow | changes.pop("workflow", {})}
         path = self.folder / f"{name}.yaml"

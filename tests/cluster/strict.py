@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import uuid
 
-from tests.cluster.conftest import ROOT, Kubectl
+from tests.cluster.chart import install
+from tests.cluster.conftest import Kubectl
 
 QUOTA = {"requests.cpu": "8", "requests.memory": "20Gi", "limits.cpu": "64",
          "limits.memory": "64Gi", "pods": "30"}  # fmt: skip
 
 
-class Strict(Kubectl):
-    """kubectl in a namespace of its own, that enforces "restricted" and has a quota."""
+class Own(Kubectl):
+    """kubectl in a namespace of its own, which is not the context's."""
 
-    def __init__(self, image, bucket):
-        super().__init__(f"strict-{uuid.uuid4().hex[:6]}")
-        self.image, self.bucket = image, bucket
+    def __init__(self, prefix):
+        super().__init__(f"{prefix}-{uuid.uuid4().hex[:6]}")
 
     def __call__(self, *arguments, given=None, check=True):
         return super().__call__(
@@ -27,29 +25,28 @@ class Strict(Kubectl):
 
     def make(self):
         self("create", "namespace", self.namespace)
+
+    def remove(self):
+        # A namespace that ends admits no pods, so nothing would clean up after its workflows.
+        self("delete", "workflows", "--all", "--wait", "--timeout=120s")
+        self("delete", "namespace", self.namespace, "--wait=false")
+
+
+class Strict(Own):
+    """A namespace that enforces "restricted" and has a quota, and the chart in it."""
+
+    def __init__(self, image, bucket):
+        super().__init__("strict")
+        self.image, self.bucket = image, bucket
+
+    def make(self):
+        super().make()
         self("label", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
         self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "all"},
                     "spec": {"hard": QUOTA}})  # fmt: skip
-        values = {
-            "images": {"cpu": self.image},
-            "s3": {
-                "bucket": self.bucket,
-                "endpoint": os.environ["AWS_ENDPOINT_URL"],
-                "region": os.environ.get("AWS_REGION", "us-east-1"),
-                "accessKey": os.environ["AWS_ACCESS_KEY_ID"],
-                "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"],
-            },
-            "artifactRepository": {"create": True},
-            "users": [{"kind": "ServiceAccount", "name": "person", "namespace": self.namespace}],
-        }
-        helm = ["helm", "upgrade", "--install", "quorate", str(ROOT / "charts" / "quorate")]
-        done = subprocess.run(
-            [*helm, "--namespace", self.namespace, "--values=-"],
-            input=json.dumps(values),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        person = {"kind": "ServiceAccount", "name": "person", "namespace": self.namespace}
+        own = {"artifactRepository": {"create": True}, "users": [person]}
+        install(self.namespace, self.image, self.bucket, **own)
 
     def as_person(self, folder):
         """A kubeconfig of somebody who may start runs, and nothing else."""
@@ -62,8 +59,3 @@ class Strict(Kubectl):
         path = folder / "person.kubeconfig"
         path.write_text(json.dumps(config), encoding="utf-8")
         return path
-
-    def remove(self):
-        # A namespace that ends admits no pods, so nothing would clean up after its workflows.
-        self("delete", "workflows", "--all", "--wait", "--timeout=120s")
-        super().__call__("delete", "namespace", self.namespace, "--wait=false")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.test_chart import KEYS, S3, helm
+from tests.test_chart import EVERYTHING, helm
 
 RESULTS = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
 RIGHTS = {
@@ -19,26 +19,6 @@ RIGHTS = {
         ("workflowartifactgctasks", "watch"),
         ("workflowartifactgctasks/status", "patch"),
     },
-}
-EVERYTHING = {
-    "s3": S3 | KEYS,
-    "pools": {"gpu": 4},
-    "argoUrl": "https://argo.example",
-    "serviceAccounts": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/q"}},
-    "artifactRepository": {"create": True, "name": "quorate-test-repositories"},
-    "companion": {
-        "enabled": True,
-        "cvat": "http://cvat:8080",
-        "url": "https://quorate.example",
-        "argoServer": "argo:2746",
-        "specs": {"street": "kind: DetectionEnsemble"},
-        "hooks": {"links": True},
-        "secret": "hooks",
-        "nodes": True,
-        "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "quorate-tls"},
-        "from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
-    },
-    "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
 }
 
 

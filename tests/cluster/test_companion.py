@@ -1,11 +1,11 @@
 """The companion that the chart installs: it comes up, answers, and may do what it needs alone."""
 
 import json
-import os
 
 import pytest
 import yaml
 
+from tests.cluster.chart import values
 from tests.cluster.test_chart import may
 from tests.test_chart import helm
 
@@ -16,17 +16,12 @@ PAGES = "services/quorate-companion:http/proxy"
 @pytest.fixture(scope="module")
 def companion(kubectl, installed, image, bucket):
     """The companion beside the installed chart, until these tests have ended."""
-    values = {
-        "images": {"cpu": image},
-        "s3": {"bucket": bucket, "endpoint": os.environ["AWS_ENDPOINT_URL"]},
-        "companion": VALUES,
-    }
     text = helm(
         "template",
         "companion",
         f"--namespace={kubectl.namespace}",
         "--show-only=templates/companion.yaml",
-        values=values,
+        values=values(image, bucket, companion=VALUES),
     ).stdout
     made = [one for one in yaml.safe_load_all(text) if one]
     kubectl.apply(*made)

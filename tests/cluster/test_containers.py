@@ -58,3 +58,60 @@ def test_one_that_breaks_the_contract_costs_its_vote(runs):
     assert summary["degraded"]
     failed = {one["name"]: one["failed"] for one in summary["detectors"]}
     assert "counts 1 pictures, but images.json has" in failed["theirs"]
+
+
+# What an image that knows nothing of clusters does, before it finds that its model is not there.
+CRASH = """
+import getpass, os, subprocess, sys, tempfile
+from pathlib import Path
+
+getpass.getuser()
+Path.home().joinpath("note").write_text("a home")
+assert tempfile.NamedTemporaryFile().name.startswith("/scratch/")
+
+def load(path):
+    raise FileNotFoundError(f"no checkpoint at {path}")
+
+load("/models/epoch_50.pth")
+"""
+
+
+def test_the_last_lines_of_a_crash_are_told_everywhere(runs):
+    said = "FileNotFoundError: no checkpoint at /models/epoch_50.pth (exit status 1)"
+    path = with_theirs(runs.spec("crash"), image=IMAGE, script=CRASH)
+    name = runs.create(runs.template(path))
+    finished = runs.wait(name)
+    assert finished["status"]["phase"] == "Succeeded", messages(finished)
+    published = runs.results(name)
+    summary = json.loads(published["summary.json"])
+    assert {one["name"]: one["failed"] for one in summary["detectors"]}["theirs"] == said
+    assert said.encode() in published["report.html"]
+    status = quorate("status", name, "--namespace", runs.kubectl.namespace).stdout
+    assert said in " ".join(status.split())
+
+
+def without_token(templates):
+    templates["fuse"]["automountServiceAccountToken"] = False
+
+
+def without_rights(templates):
+    templates["fuse"]["serviceAccountName"] = "quorate-artifact-gc"
+
+
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        (without_token, "no token is mounted in this pod; its account needs `get` on workflows"),
+        (without_rights, 'cannot get resource "workflows"'),
+    ],
+)
+def test_where_the_api_server_cannot_be_asked_the_missing_right_is_told(runs, change, right):
+    script = "import os; os._exit(3)"
+    path = with_theirs(runs.spec("silent"), image=IMAGE, script=script)
+    name = runs.create(runs.template(path, change))
+    finished = runs.wait(name)
+    assert finished["status"]["phase"] == "Succeeded", messages(finished)
+    summary = json.loads(runs.results(name)["summary.json"])
+    said = {one["name"]: one["failed"] for one in summary["detectors"]}["theirs"]
+    assert "could not say why (its task: Failed); the API server cannot be asked: " in said
+    assert right in said

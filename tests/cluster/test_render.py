@@ -45,12 +45,15 @@ def test_weights_that_are_missing_are_named_and_not_asked_for_again(runs):
     path, spec = of_one_detector(runs, "render-missing")
     spec["detectors"][0]["weights"] += ".old"
     path.write_text(yaml.safe_dump(spec), encoding="utf-8")
-    ended = runs.wait(runs.create(runs.template(path)))
+    name = runs.create(runs.template(path))
+    ended = runs.wait(name)
     assert ended["status"]["phase"] in ("Failed", "Error")
     tried = [node for node in nodes(ended) if node["templateName"] == "detect-yolo"]
     assert len(tried) == 1
     assert "artifact weights failed to load" in tried[0]["message"]
     assert "key does not exist" in tried[0]["message"]
+    said = " ".join(quorate("status", name, check=False).stdout.split())
+    assert f"weights, {spec['detectors'][0]['weights']}, cannot be read: " in said
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a spec may say of pods is what Kubernetes publishes: `UPDATE=1` rewrites the file."""
+"""The schemas that we carry are those that a cluster publishes: `UPDATE=1` rewrites the files."""
 
 import json
 import os
@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from quorate.argo.cluster.connect import connect
 from quorate.spec import kubernetes
+from tests.argo import published
 
 HOMES = ("io.k8s.api.core.v1.", "io.k8s.apimachinery.pkg.apis.meta.v1.")
 MADE_BY_THE_CLUSTER = {"status", "managedFields", "ephemeralContainers"}
@@ -67,3 +69,22 @@ def test_the_shipped_schema_is_what_the_cluster_publishes(kubectl):
     if json.loads(shipped)["version"] != version:
         pytest.skip(f"the cluster is of another version: {version}")
     assert shipped == text
+
+
+def test_argos_schema_is_that_of_its_resource_definition(kubectl):
+    name = "workflowtemplates.argoproj.io"
+    if kubectl("get", "crd", name, check=False).returncode:
+        pytest.skip("the cluster has no definition of WorkflowTemplate")
+    there = published.plain(kubectl.get("crd", name))
+    if "templates" not in there["properties"]["spec"].get("properties", {}):
+        pytest.skip("the cluster has Argo's minimal definitions, which name no field")
+    shipped = published.shipped()
+    if not os.environ.get("ARGO_SERVER"):
+        pytest.skip("which version of Argo it is, its server tells: ARGO_SERVER is not set")
+    version = connect(namespace=kubectl.namespace).version()
+    if os.environ.get("UPDATE"):
+        published.SCHEMA.write_bytes(published.packed(version, there))
+        shipped = published.shipped()
+    if shipped["argo"] != version:
+        pytest.skip(f"the cluster's Argo is of another version: {version}")
+    assert shipped["schema"] == there

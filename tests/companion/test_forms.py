@@ -42,7 +42,8 @@ def test_the_shipped_template_asks_what_a_person_knows():
     assert (shipped.title, shipped.trains) == ("Ensemble ensemble", False)
     assert "2 of 3 detectors must finish" in shipped.description
     asked = {one.name: one for one in shipped.asked}
-    assert list(asked) == ["dump-format", "ensemble-option", "shard-size", "@replace", "@tracks"]
+    own = ["dump-format", "ensemble-option", "shard-size", "one-pod"]
+    assert list(asked) == [*own, "@replace", "@tracks"]
     assert asked["dump-format"].widget == "select"
     assert asked["dump-format"].options[0] == "CVAT for images 1.1"
     assert asked["ensemble-option"].value == "consensus"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.waiting import until
@@ -45,16 +45,26 @@ class Server:
         found = re.search(r"at (http://\S+)", self.log)
         return found[1] if found else ""
 
+    @property
+    def rpc(self) -> str:
+        found = re.search(r"and (grpc://\S+)", self.log)
+        return found[1] if found else ""
 
-@contextmanager
+
 def serving(
     *specs: Path | str, options: tuple[str, ...] = (), plugins: Path | None = None
-) -> Iterator[Server]:
-    """The server of some specs, on a port of its own; it has ended in the end."""
-    command = [sys.executable, "-m", "quorate", "serve", "--cvat", *map(str, specs)]
+) -> AbstractContextManager[Server]:
+    """CVAT's server of some specs, on a port of its own; it has ended in the end."""
+    return started("--cvat", *map(str, specs), *options, plugins=plugins)
+
+
+@contextmanager
+def started(*words: str, plugins: Path | None = None) -> Iterator[Server]:
+    """`quorate serve` with some words, on a port of its own; it has ended in the end."""
+    command = [sys.executable, "-m", "quorate", "serve", *words]
     path = {"PYTHONPATH": f"{plugins}{os.pathsep}{ROOT}"} if plugins else {}
     process = subprocess.Popen(
-        [*command, "--port", "0", *options],
+        [*command, "--port", "0", *([] if "--cvat" in words else ["--grpc-port", "0"])],
         env=os.environ | path,
         stderr=subprocess.PIPE,
         text=True,

@@ -177,6 +177,70 @@ def test_few_pictures_are_fused_by_publish(example, monkeypatch):
     assert Path("apart", name).read_bytes() == Path("here", name).read_bytes()
 
 
+def one_by_one(out):
+    """The steps as pods of their own run them; the files that are published."""
+    step("prepare", "spec.yaml", "--work", f"{out}-work")
+    for name in ("yolo", "detr"):
+        words = ["--work", f"{out}-work", "--shard", "0", "--detector", name]
+        main(["step", "detect", "spec.yaml", *words])
+    step("publish", "spec.yaml", "--work", f"{out}-work", "--out", out, "--degraded", "degraded")
+    return published(out), Path("degraded").read_text()
+
+
+def published(out):
+    return {
+        path.relative_to(out): path.read_bytes() for path in Path(out).rglob("*") if path.is_file()
+    }
+
+
+def alone(out, *more, status=0):
+    said = ["--one-pod", "6", "--out", out, "--degraded", "degraded", "--count", "count"]
+    step("prepare", "spec.yaml", "--work", f"{out}-work", *said, *more, status=status)
+    return Path("count").read_text()
+
+
+@pytest.mark.parametrize("broken", [None, "gone", "garbage"])
+def test_one_pod_publishes_what_several_do(example, monkeypatch, broken):
+    """Of a detector that cannot be loaded, too: that costs its votes, not the run."""
+    monkeypatch.chdir(example)
+    monkeypatch.setenv("ARGO_PROGRESS_FILE", "progress")
+    if broken:
+        spec = yaml.safe_load(Path("spec.yaml").read_text()) | {"quorum": 1}
+        Path("spec.yaml").write_text(yaml.safe_dump(spec))
+        Path("yolo.onnx").unlink()
+        if broken == "garbage":
+            Path("yolo.onnx").write_bytes(b"no network")
+    files, degraded = one_by_one("several")
+    assert alone("one") == "0"
+    assert Path("progress").read_text() == "6/6\n"
+    assert Path("degraded").read_text() == degraded == ("true" if broken else "false")
+    assert published("one") == files
+    assert len(files) > 3
+
+
+@pytest.mark.parametrize("more", [("--one-pod", 5), ("--try", 1), ("--shard-size", 3)])
+def test_one_pod_leaves_the_rest_to_others(example, monkeypatch, more):
+    """More pictures, a second try (the first may have died of it), several shards."""
+    monkeypatch.chdir(example)
+    assert alone("one", *more) == ("2" if "--shard-size" in more else "1")
+    assert Path("degraded").read_text() == "false"
+    assert not Path("one").exists()
+    assert not (Work(Path("one-work")).shard(0) / "detections").exists()
+
+
+def test_one_pod_needs_a_place_for_the_results(example, monkeypatch, capsys):
+    monkeypatch.chdir(example)
+    step("prepare", "spec.yaml", "--work", "work", "--one-pod", 6, status=2)
+    assert "add `--out FOLDER`" in capsys.readouterr().err
+
+
+def test_one_pod_ends_where_the_quorum_is_lost(example, monkeypatch, capsys):
+    monkeypatch.chdir(example)
+    Path("yolo.onnx").unlink()
+    alone("one", status=3)
+    assert "1 of 2 detectors succeeded, need 2: yolo: " in capsys.readouterr().err
+
+
 def test_a_lost_quorum_is_said_by_publish_too(example, monkeypatch, capsys):
     monkeypatch.chdir(example)
     step("prepare", "spec.yaml", "--work", "work")

@@ -43,6 +43,7 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "pools": ("", "spec.yaml"),
     "doctor": ("spec.yaml",),
     "step prepare": ("spec.yaml --work out/work",),
+    "step measure": ("out/work/spec.yaml --work out/work --shard 0",),
     "step detect": ("out/work/spec.yaml --work out/work --shard 0 --detector yolo",),
     "step stage": ("out/work/spec.yaml --work out/work --shard 0 --to pictures",),
     "step fuse": ("out/work/spec.yaml --work out/work --shard 0",),

@@ -1,4 +1,4 @@
-"""quorate serve: ensembles as the models of CVAT's automatic annotation."""
+"""quorate serve: ensembles behind a server, for any client or for CVAT."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 
 from quorate import TYPE_CHECKING
 from quorate.cli.arguments import count, number
+from quorate.errors import InputError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -15,14 +16,14 @@ def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     serve = commands.add_parser(
         "serve",
-        description="Answer as the Nuclio dashboard that CVAT asks: every ensemble is a model in "
-        "CVAT's automatic annotation, and its boxes are those of `quorate run`. CVAT's server and "
-        "its annotation worker need CVAT_NUCLIO_HOST, CVAT_NUCLIO_PORT and "
-        "CVAT_NUCLIO_INVOKE_METHOD=dashboard. The page at / shows what went wrong.",
+        description="Answer the Open Inference Protocol, version 2, as KServe and Triton do: every "
+        "ensemble is a model, and each of its detectors one, called ENSEMBLE.DETECTOR. A picture "
+        "goes in, and the boxes of `quorate run` come out. With --cvat, answer as the Nuclio "
+        "dashboard that CVAT asks: every ensemble is a model in CVAT's automatic annotation. "
+        "CVAT's server and its annotation worker need CVAT_NUCLIO_HOST, CVAT_NUCLIO_PORT and "
+        "CVAT_NUCLIO_INVOKE_METHOD=dashboard; the page at / shows what went wrong.",
     )
-    serve.add_argument(
-        "--cvat", nargs="+", required=True, metavar="SPEC", help="spec files (YAML), a model each"
-    )
+    serve.add_argument("specs", nargs="*", help="spec files (YAML), a model each")
     serve.add_argument(
         "--host",
         default="127.0.0.1",
@@ -30,20 +31,26 @@ def add_commands(commands: Any) -> None:
         "CVAT alone reach it",
     )
     serve.add_argument(
-        "--port", type=port, default=8070, help="port to listen at (default: 8070); 0: any"
+        "--port",
+        type=port,
+        help="port to listen at (default: 8080, with --cvat 8070); 0: any",
     )
     serve.add_argument(
-        "--workers", type=count, help="frames looked at at once (default: one for each processor)"
-    )
-    serve.add_argument(
-        "--upstream", metavar="URL", help="a real Nuclio dashboard, for what is not served here"
+        "--grpc-port", type=port, help="port to listen at for gRPC (default: 8081); 0: any"
     )
     serve.add_argument(
         "--timeout",
         type=seconds,
-        default=110,
-        help="seconds after which a frame is given up, without boxes (default: 110; CVAT's own "
-        "limit is 120)",
+        help="seconds after which a request is given up (default: 60, with --cvat 110, where a "
+        "frame has no boxes then; CVAT's own limit is 120)",
+    )
+    cvat = serve.add_argument_group("for CVAT")
+    cvat.add_argument("--cvat", nargs="+", metavar="SPEC", help="spec files (YAML), a model each")
+    cvat.add_argument(
+        "--workers", type=count, help="frames looked at at once (default: one for each processor)"
+    )
+    cvat.add_argument(
+        "--upstream", metavar="URL", help="a real Nuclio dashboard, for what is not served here"
     )
     serve.set_defaults(command=_serve)
 
@@ -66,18 +73,41 @@ def _serve(arguments: argparse.Namespace) -> None:
     import logging
 
     from quorate.cli.output import note
-    from quorate.cvat.nuclio.serving import serve
     from quorate.ensemble import DetectionEnsemble
     from quorate.report.markup import counted
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, force=True)
-    ensembles = [DetectionEnsemble.from_yaml(spec) for spec in arguments.cvat]
+    if bool(arguments.specs) == bool(arguments.cvat):
+        raise InputError(
+            "Nothing says what is served."
+            if not arguments.specs
+            else "One server answers either CVAT or everybody.",
+            hint="quorate serve spec.yaml, or quorate serve --cvat spec.yaml",
+        )
+    ensembles = [DetectionEnsemble.from_yaml(spec) for spec in arguments.specs or arguments.cvat]
+    if arguments.cvat:
+        from quorate.cvat.nuclio.serving import PORT, TIMEOUT
+        from quorate.cvat.nuclio.serving import serve as serve_cvat
+
+        serve_cvat(
+            ensembles,
+            host=arguments.host,
+            port=PORT if arguments.port is None else arguments.port,
+            workers=arguments.workers,
+            upstream=arguments.upstream,
+            timeout=arguments.timeout or TIMEOUT,
+            ready=lambda url: note(f"{counted(len(ensembles), 'model')} for CVAT at {url}"),
+        )
+        return
+    from quorate.serving.serve import PORT as REST_PORT
+    from quorate.serving.serve import RPC_PORT, serve
+    from quorate.serving.values import Limits
+
     serve(
         ensembles,
         host=arguments.host,
-        port=arguments.port,
-        workers=arguments.workers,
-        upstream=arguments.upstream,
-        timeout=arguments.timeout,
-        ready=lambda url: note(f"{counted(len(ensembles), 'model')} for CVAT at {url}"),
+        port=REST_PORT if arguments.port is None else arguments.port,
+        rpc_port=RPC_PORT if arguments.grpc_port is None else arguments.grpc_port,
+        limits=Limits(seconds=arguments.timeout or Limits.seconds),
+        ready=lambda rest, rpc: note(f"{counted(len(ensembles), 'ensemble')} at {rest} and {rpc}"),
     )

@@ -14,7 +14,7 @@ from quorate.errors import DetectorError, InputError, QuorateError, did_you_mean
 if TYPE_CHECKING:
     from quorate.ensemble import DetectionEnsemble
     from quorate.spec import Detector
-    from quorate.steps import Checkpoint, Work
+    from quorate.steps import Checkpoint, Summary, Work
 
 
 def add_commands(commands: Any) -> None:
@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
         one.add_argument("spec", help="spec file (YAML), as given or as prepare resolved it")
         one.add_argument("--work", required=True, help="the work folder")
         one.set_defaults(command=command)
-        if name in ("detect", "stage", "fuse"):
+        if name in ("measure", "detect", "stage", "fuse"):
             one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
         return one.add_argument
 
@@ -44,12 +44,38 @@ def add_commands(commands: Any) -> None:
         default="auto",
         help="pictures in each shard (default: auto, chosen from their number)",
     )
-    option("--count", metavar="FILE", help="write the number of shards to a file")
+    option("--count", metavar="FILE", help="write the number of shards that are left to a file")
     option(
         "--fuse",
         metavar="FILE",
         help="write true to a file where the shards are worth a fusion step each, or false",
     )
+    option(
+        "--measure",
+        metavar="FILE",
+        help="leave the sizes of pictures to `measure` where each shard is worth a step for it; "
+        "write true to a file then, else false",
+    )
+    option(
+        "--one-pod",
+        metavar="N",
+        type=int,
+        default=0,
+        help="do the other steps too where there are no more pictures than this, in one shard, and "
+        "no detector is a container; 0 shards are left then (default: 0)",
+    )
+    option(
+        "--try",
+        dest="tries",
+        metavar="K",
+        type=int,
+        default=0,
+        help="which try this is, from 0: a later one leaves the other steps to others",
+    )
+    option("-o", "--out", help="with --one-pod: folder for the results")
+    option("--workers", type=int, help="with --one-pod: threads (default: one per processor)")
+    option("--degraded", metavar="FILE", help="with --one-pod: as of publish")
+    add("measure", _measure, "read how large the pictures of one shard are")
     option = add("detect", _detect, "run one detector over one shard")
     option("--detector", required=True, help="which detector of the spec")
     option("--workers", type=int, help="threads (default: one per processor)")
@@ -137,7 +163,7 @@ def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
 
 def _prepare(arguments: argparse.Namespace) -> None:
     from quorate.spec import with_method
-    from quorate.steps import check_shards, fused_apart, prepare
+    from quorate.steps import check_shards, prepare, worth_pods
     from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
@@ -153,14 +179,54 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.method:
         fusion, lost = with_method(ensemble.fusion, arguments.method)
         ensemble = ensemble.model_copy(update={"fusion": fusion})
-    plan = prepare(ensemble, work, shard_size=size, notes=lost, progress=Progress())
+    plan = prepare(
+        ensemble,
+        work,
+        shard_size=size,
+        apart=bool(arguments.measure),
+        notes=lost,
+        progress=Progress(),
+    )
     notes(plan.notes)
+    alone = arguments.tries == 0 and plan.shards == 1 and plan.images <= arguments.one_pod
+    alone = alone and not plan.apart and not any(d.kind == "container" for d in ensemble.detectors)
     if arguments.count:
         check_shards(plan.images, plan.shards)
-        write_bytes(arguments.count, f"{plan.shards}".encode())
+        write_bytes(arguments.count, b"0" if alone else f"{plan.shards}".encode())
     if arguments.fuse:
-        write_bytes(arguments.fuse, b"true" if fused_apart(plan.images) else b"false")
+        write_bytes(arguments.fuse, b"true" if worth_pods(plan.images) else b"false")
+    if arguments.measure:
+        write_bytes(arguments.measure, b"true" if plan.apart else b"false")
     print(plan.shards)
+    if alone:
+        _finish_here(arguments, ensemble, work)
+    elif arguments.degraded:
+        write_bytes(arguments.degraded, b"false")
+
+
+def _finish_here(arguments: argparse.Namespace, ensemble: DetectionEnsemble, work: Work) -> None:
+    """The steps after prepare, in this process."""
+    from pathlib import Path
+
+    from quorate.steps.whole import finish
+    from quorate.workers import processors
+
+    if not arguments.out:
+        raise InputError("Where are the results to go?", hint="add `--out FOLDER` to --one-pod")
+    workers = arguments.workers or processors()
+    out = Path(arguments.out)
+    summary = finish(ensemble, work, out, workers=workers, progress=Progress())
+    _tell(arguments, summary)
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    from quorate.steps import measure
+
+    _, work = _given(arguments)
+    contents = measure(work, arguments.shard, progress=Progress())
+    for skipped in contents.skipped:
+        note(f"note: {skipped.file_name}: {skipped.reason}")
+    print(len(contents.images))
 
 
 def _detect(arguments: argparse.Namespace) -> None:
@@ -256,13 +322,18 @@ def _publish(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from quorate.steps import fuse, publish
-    from quorate.storage import write_bytes
 
     ensemble, work = _given(arguments)
     for shard in range(work.plan().shards):
         if not work.fused(shard).joinpath("manifest.json").exists():
             fuse(work, shard, ensemble)
-    summary = publish(ensemble, work, Path(arguments.out), progress=Progress())
+    _tell(arguments, publish(ensemble, work, Path(arguments.out), progress=Progress()))
+
+
+def _tell(arguments: argparse.Namespace, summary: Summary) -> None:
+    """What was published, here and where it was asked for."""
+    from quorate.storage import write_bytes
+
     if arguments.degraded:
         write_bytes(arguments.degraded, b"true" if summary.degraded else b"false")
     print_summary(summary)

@@ -41,6 +41,7 @@ LABELS = {
     FORMAT: "Format that CVAT exports the task in",
     CHECKPOINT: "Checkpoint to go on from",
     "ensemble-option": "Which boxes count",
+    "one-pod": "Pictures that one pod does alone",
     "shard-size": "Pictures in a shard",
 }
 """What parameters are called that many templates share, where the template does not say."""

@@ -6,7 +6,6 @@ function's boxes are those that `quorate run` publishes for the same picture.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
@@ -16,6 +15,7 @@ from quorate.annotations import Annotations, Kind, MaskShape
 from quorate.cvat.publishing.shapes import KNOWN_AS, TYPES, numbers, points_of, values_of
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
+from quorate.errors import QuorateError
 from quorate.formats.shapes import one_ring
 from quorate.pictures import Picture
 
@@ -72,13 +72,9 @@ class Function:
 
     def __init__(self, ensemble: DetectionEnsemble) -> None:
         self.ensemble = ensemble
-        self._failed = threading.local()
         # A labeller may ask for less than is published, so the boxes are filtered here.
         publish = ensemble.publish.model_copy(update={"min_score": 0.0})
-        self._loaded = ensemble.model_copy(update={"publish": publish}).load(
-            on_failure=lambda name, reason: self._failed.all.append((name, reason)),
-            servers_may_fail=True,
-        )
+        self._loaded = ensemble.model_copy(update={"publish": publish}).load(servers_may_fail=True)
         self.labels = self._loaded.labels.names
         names = [KNOWN_AS.get(name, name) for name in ensemble.publish.attributes]
         self.attributes = tuple(Attribute(name, "1" * (name in NUMBERS)) for name in names)
@@ -86,9 +82,10 @@ class Function:
 
     def look(self, picture: Picture) -> Found:
         """What the quorum decides on a picture. Raises ImageError or QuorumError."""
-        self._failed.all = []
-        boxes = self._loaded.look(picture)
-        return Found(boxes, tuple(self._failed.all))
+        [answer] = self._loaded.answers([picture])
+        if isinstance(answer, QuorateError):
+            raise answer
+        return Found(answer.boxes, tuple(answer.failed.items()))
 
     def shapes(
         self,

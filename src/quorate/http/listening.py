@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from quorate.errors import InputError
 
@@ -32,8 +33,26 @@ def bound(host: str, port: int) -> socket.socket:
     return one
 
 
-def listen(application: Any, at: socket.socket, *, host: str, ready: Callable[[str], None]) -> None:
-    """Answer at a bound socket; `ready` is told the address. Returns when told to end."""
+class Tls(NamedTuple):
+    """The files of a certificate, with those that vouch for it, and of its key; both PEM."""
+
+    certificate: str
+    key: str
+
+
+def listen(
+    application: Any,
+    at: socket.socket,
+    *,
+    host: str,
+    ready: Callable[[str], None],
+    ends: Future[None] | None = None,
+    tls: Tls | None = None,
+) -> None:
+    """Answer at a bound socket; `ready` is told the address. Returns when told to end.
+
+    `ends` tells so from within the process: an error that it holds is raised.
+    """
     import uvicorn
 
     config = uvicorn.Config(
@@ -44,12 +63,21 @@ def listen(application: Any, at: socket.socket, *, host: str, ready: Callable[[s
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=SHUTDOWN,
         backlog=BACKLOG,
+        # Written in Python, it holds the headers of a request to a length.
+        http="h11",
+        ssl_certfile=tls and tls.certificate,
+        ssl_keyfile=tls and tls.key,
     )
     port = at.getsockname()[1]
     with _refused(host, port):
         at.listen(BACKLOG)
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    uvicorn.Server(config).run(sockets=[at])
+    server = uvicorn.Server(config)
+    if ends is not None:
+        ends.add_done_callback(lambda _: setattr(server, "should_exit", True))
+    ready(f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}")
+    server.run(sockets=[at])
+    if ends is not None and ends.done():
+        ends.result()
 
 
 @contextmanager

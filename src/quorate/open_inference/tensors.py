@@ -36,6 +36,26 @@ DTYPES = {
     datatype: np.dtype({"float": "f4", "double": "f8"}.get(kind, kind)).newbyteorder("<")
     for datatype, kind in KINDS.items()
 }
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+"""The field of InferTensorContents that holds the numbers of a datatype."""
+BINARY = "binary_tensor_data"
+"""The name of the extension of binary tensors among those that a server announces."""
+JSON_LENGTH = "Inference-Header-Content-Length"
+"""The header that says where, in such a body, the JSON ends."""
 _DATATYPES = {dtype.newbyteorder("="): datatype for datatype, dtype in DTYPES.items()}
 
 
@@ -74,44 +94,80 @@ def _tensors(described: Iterable[Described]) -> tuple[Tensor, ...]:
 
 
 def from_bytes(
-    name: str, datatype: str, shape: Sequence[int], data: bytes | memoryview
+    whose: str, datatype: str, shape: Sequence[int], data: bytes | memoryview
 ) -> NDArray[Any]:
-    """An array of its own from little-endian, row-major bytes."""
-    dtype = _dtype(name, datatype, shape)
+    """An array of its own from little-endian, row-major bytes.
+
+    `whose` tensor it is begins the sentence of the DetectorError where they are of another length.
+    """
+    dtype = _dtype(whose, datatype, shape)
     if len(data) != dtype.itemsize * prod(shape):
         raise DetectorError(
-            f"the server's '{name}' of {datatype} {list(shape)} has {len(data)} bytes, not "
+            f"{whose} of {datatype} {list(shape)} has {len(data)} bytes, not "
             f"{dtype.itemsize * prod(shape)}."
         )
     return np.frombuffer(data, dtype=dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def from_list(name: str, datatype: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
-    """An array from JSON's numbers, flat or nested, in row-major order."""
-    dtype = _dtype(name, datatype, shape)
-    while isinstance(data, list) and data and isinstance(data[0], list):
-        data = list(chain.from_iterable(data))
+def from_list(whose: str, datatype: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
+    """An array from JSON's numbers, flat or nested, in row-major order.
+
+    DetectorError where they are not of the datatype, or not as many as the shape says.
+    """
+    dtype = _dtype(whose, datatype, shape)
+    data = flat(data)
     if not isinstance(data, list) or None in data:
         raise DetectorError(
-            f"the server's '{name}' holds {'null' if isinstance(data, list) else 'no list'} "
+            f"{whose} holds {'null' if isinstance(data, list) else 'no list'} "
             "where numbers belong.",
             hint="JSON has no NaN, and some servers write null for it; half precision overflows so",
         )
     try:
+        if dtype.kind in "iu" and data and np.asarray(data).dtype.kind not in "iub":
+            raise ValueError("they are no whole numbers")  # numpy would cut them off
         return np.array(data, dtype=dtype.newbyteorder("=")).reshape(shape)
     except (ValueError, TypeError, OverflowError) as error:
-        raise DetectorError(
-            f"the server's '{name}' is not {datatype} {list(shape)}: {error}."
-        ) from None
+        raise DetectorError(f"{whose} is not {datatype} {list(shape)}: {error}.") from None
 
 
-def _dtype(name: str, datatype: str, shape: Sequence[int]) -> np.dtype[Any]:
+def flat(data: Any) -> Any:
+    """A nested list without its nesting; anything else as it is."""
+    while isinstance(data, list) and data and isinstance(data[0], list):
+        if not all(isinstance(row, list) for row in data):
+            break
+        data = list(chain.from_iterable(data))
+    return data
+
+
+def elements(whose: str, shape: Sequence[int], data: bytes | memoryview) -> list[bytes]:
+    """The elements of a tensor of BYTES: each with its length before it, 4 bytes little-endian.
+
+    DetectorError where the lengths do not fit, or there are not as many as the shape says.
+    """
+    found: list[bytes] = []
+    at, count = 0, prod(shape) if all(size >= 0 for size in shape) else -1
+    while at < len(data) and len(found) <= count:
+        size = int.from_bytes(data[at : at + 4], "little")
+        if at + 4 + size > len(data):
+            raise DetectorError(f"{whose} of BYTES {list(shape)} is cut short.")
+        found.append(bytes(data[at + 4 : at + 4 + size]))
+        at += 4 + size
+    if len(found) != count:
+        more = "more" if len(found) > count else "fewer"
+        raise DetectorError(f"{whose} of BYTES {list(shape)} has {more} elements than its shape.")
+    return found
+
+
+def packed(elements: Iterable[bytes]) -> bytes:
+    """The bytes of a tensor of BYTES; see `elements`."""
+    return b"".join(part for one in elements for part in (len(one).to_bytes(4, "little"), one))
+
+
+def _dtype(whose: str, datatype: str, shape: Sequence[int]) -> np.dtype[Any]:
     if any(size < 0 for size in shape):
-        raise DetectorError(f"the server's '{name}' has the shape {list(shape)}.")
+        raise DetectorError(f"{whose} has the shape {list(shape)}.")
     if datatype not in DTYPES:
-        raise DetectorError(
-            f"the server's '{name}' is of datatype {datatype}, of which no boxes can be made."
-        )
+        raise DetectorError(f"{whose} is of datatype {datatype}, of which no boxes can be made.")
     return DTYPES[datatype]
 
 

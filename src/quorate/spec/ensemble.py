@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from quorate.errors import SpecError, did_you_mean, nearest_file
+from quorate.spec import kubernetes
 from quorate.spec.base import Location, SpecModel, load_yaml, plain, spec_error
 from quorate.spec.calibration import Calibration
 from quorate.spec.detector import DetectorField, detector_kinds
@@ -250,7 +251,7 @@ def _check_known(place: Place, what: str, name: str, known: Collection[str], are
 
 
 def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:
-    """The JSON Schema of a spec file, with the fields of every installed kind of detector."""
+    """The JSON Schema of specs, with the installed kinds of detectors, and Kubernetes' types."""
     schema = model.model_json_schema()
     definitions = schema["$defs"]
     choices = []
@@ -262,4 +263,9 @@ def json_schema(model: type[EnsembleSpec] = EnsembleSpec) -> dict[str, Any]:
         kind.setdefault("required", []).append("kind")
         kind["properties"]["kind"] = {"const": name, "title": "Kind"}
     schema["properties"]["detectors"]["items"] = {"oneOf": choices}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **kubernetes.referred(schema),
+    }
+    schema["$defs"] |= kubernetes.definitions()
+    return schema

@@ -211,4 +211,8 @@ def _named(value: Any) -> Any:
     return value
 
 
-FusionField = Annotated[Annotated[Fusion, Field(discriminator="method")], BeforeValidator(_named)]
+_WRITTEN: Any = Annotated[Fusion, Field(discriminator="method")] | str
+FusionField = Annotated[
+    Annotated[Fusion, Field(discriminator="method")],
+    BeforeValidator(_named, json_schema_input_type=_WRITTEN),
+]

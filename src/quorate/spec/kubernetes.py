@@ -19,7 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from quorate.errors import did_you_mean
 from quorate.spec.words import problem
@@ -45,6 +45,15 @@ _WORDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "quantity": ("a quantity such as 500m, 4 or 8Gi", (str, int, float)),
     "number or text": ("a number or text", (int, str)),
 }
+_KINDS = {
+    "text": ("string", "number", "boolean"),
+    "whole": ("integer",),
+    "truth": ("boolean",),
+    "quantity": ("string", "number"),
+    "number or text": ("integer", "string"),
+}
+"""The same in a JSON Schema's words."""
+_PREFIX, _MARK = "Kubernetes", "kubernetes"
 
 
 @cache
@@ -58,6 +67,48 @@ def types() -> dict[str, dict[str, Any]]:
     found["PodMetadata"] = {"fields": METADATA, "required": []}
     found[POD] = {"fields": pod, "required": []}
     return found
+
+
+def definitions() -> dict[str, Any]:
+    """Every type as a definition of a JSON Schema that `referred` leads to.
+
+    It takes all that `checked` takes of a part that is merged, and some that it refuses: which
+    fields must be there, and how a quantity is written, it does not say.
+    """
+    return {
+        _PREFIX + name: {
+            "type": ["object", "null"],
+            "properties": {key: _schema(form) for key, form in one["fields"].items()},
+            "additionalProperties": False,
+        }
+        for name, one in types().items()
+        if name != "PodSpec"
+    }
+
+
+def referred(schema: Any) -> Any:
+    """A JSON Schema in which fields that hold a type of Kubernetes refer to its definition."""
+    if isinstance(schema, list):
+        return [referred(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(name := schema.get(_MARK), str):
+        said = {key: one for key, one in schema.items() if key not in (_MARK, "type")}
+        return {"$ref": f"#/$defs/{_PREFIX}{name}", **said}
+    return {key: referred(one) for key, one in schema.items()}
+
+
+def _schema(form: Form) -> dict[str, Any]:
+    if isinstance(form, str):
+        kinds = _KINDS.get(form)
+        return {"type": [*kinds, "null"]} if kinds else {"$ref": f"#/$defs/{_PREFIX}{form}"}
+    if "one of" in form:
+        return {
+            "anyOf": [{"enum": [*form["one of"], None]}, {"pattern": r"\{\{", "type": "string"}]
+        }
+    if "keys" in form:
+        return {"type": ["object", "null"], "additionalProperties": _schema(form["keys"])}
+    return {"type": ["array", "null"], "items": _schema(form["list"])}
 
 
 def checked(value: Any, form: Form, *, whole: bool = True, place: Place = ()) -> Any:
@@ -215,9 +266,15 @@ def _part(name: str, value: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-Pod = Annotated[dict[str, Any], AfterValidator(partial(_part, POD))]
+def _shown_as(name: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "object", _MARK: name})
+
+
+Pod = Annotated[dict[str, Any], AfterValidator(partial(_part, POD)), _shown_as(POD)]
 """Fields of a pod's spec, and `metadata` with labels and annotations; merged into ours."""
-MainContainer = Annotated[dict[str, Any], AfterValidator(partial(_part, CONTAINER))]
+MainContainer = Annotated[
+    dict[str, Any], AfterValidator(partial(_part, CONTAINER)), _shown_as(CONTAINER)
+]
 """Fields of a container; merged into ours."""
-Claim = Annotated[dict[str, Any], AfterValidator(partial(checked, form=CLAIM))]
+Claim = Annotated[dict[str, Any], AfterValidator(partial(checked, form=CLAIM)), _shown_as(CLAIM)]
 """A PersistentVolumeClaim, whole."""

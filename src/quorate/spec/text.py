@@ -35,7 +35,9 @@ def _as_yaml_writes_it(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-Word = Annotated[str, BeforeValidator(_as_yaml_writes_it)]
+Word = Annotated[
+    str, BeforeValidator(_as_yaml_writes_it, json_schema_input_type=str | bool | int | float)
+]
 Name = Annotated[str, patterned(_NAME, "at most 63 of a-z, 0-9 and -, the first and the last no -")]
 Bucket = Annotated[str, patterned(_BUCKET, "a bucket's name: a-z, 0-9, - and .")]
 ConfigMap = Annotated[str, patterned(_CONFIG_MAP, "CONFIGMAP or CONFIGMAP/KEY")]

@@ -5,9 +5,9 @@ None of it changes a box: the same ensemble gives the same bytes here and there.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from quorate._version import __version__
 from quorate.spec.base import SpecModel
@@ -65,17 +65,23 @@ class ParameterField(SpecModel):
     enum: tuple[Word, ...] = Field((), description="The values to choose from.")
     description: str = Field("", description="The form's tooltip.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return value if isinstance(value, dict | cls) else {"value": value}
-
     @model_validator(mode="after")
     def _is_a_choice(self) -> ParameterField:
         if self.enum and self.value is not None and self.value not in self.enum:
             said = f"'{self.value}' is none of {', '.join(self.enum)}"
             raise problem("value", said, ("value",))
         return self
+
+
+def _short(value: Any) -> Any:
+    return value if isinstance(value, dict | ParameterField) else {"value": value}
+
+
+ParameterOrDefault = Annotated[
+    ParameterField,
+    BeforeValidator(_short, json_schema_input_type=ParameterField | str | bool | int | float),
+]
+"""A parameter, or its default alone."""
 
 
 class WorkflowSettings(SpecModel):
@@ -110,6 +116,12 @@ class WorkflowSettings(SpecModel):
     shard_size: int | None = Field(
         None, ge=1, description="Pictures a shard; default: chosen from their number."
     )
+    one_pod: int | None = Field(
+        None,
+        ge=0,
+        description="Up to this many pictures one pod does the whole run; 0: never; default: 100, "
+        "where one pool serves all.",
+    )
     parallelism: int | None = Field(64, ge=1, description="Most pods of one workflow at once.")
     priority: int | None = Field(None, description="Higher goes first, where pools are full.")
     pod: Pod = Field(
@@ -130,7 +142,7 @@ class WorkflowSettings(SpecModel):
     volume_claim_templates: tuple[Claim, ...] = Field(
         (), description="Volumes that a run makes for itself, and that go with it."
     )
-    parameters: dict[ParameterName, ParameterField] = Field(
+    parameters: dict[ParameterName, ParameterOrDefault] = Field(
         default_factory=dict,
         description="Further parameters of a run, for `{{workflow.parameters.…}}`.",
         examples=[{"sys-node-pool": "Standard_NC6"}],

@@ -1,11 +1,12 @@
-"""The four steps: prepare, detect, fuse, publish.
+"""The steps: prepare, detect, fuse, publish; and measure, where pictures are many.
 
 Each is a plain function over a work folder, does nothing twice, and is safe to kill: what it
 had finished is kept, and the same call goes on from there. The local runner and every other
 runner call these same functions.
 
     work.py          the work folder that all of them share: read this first
-    prepare.py       the data set to shards; sharding.py says how large they are
+    prepare.py       the data set to shards; sharding.py says how large they are, measure.py reads
+                     the sizes of their pictures
     detect.py        one or more detectors over a shard: voter.py is a detector that is ready,
                      parts.py what it has done so far, checkpoint.py keeps that for another
                      machine, prefetch.py reads pictures before they are wanted
@@ -16,7 +17,8 @@ runner call these same functions.
     publish.py       the files and the report: results.py reads the work folder, findings.py
                      measures, review.py tags for a person, summary.py counts
     whole.py         the steps one after the other, as run, tune and calibrate take them
-    look.py          the same for one picture that is given, without a work folder
+    look.py          the same for one picture that is given, without a work folder; asking.py
+                     shows it to all detectors at once
 
 A step that starts in a pod of its own loads only what it needs: readers and writers of formats,
 fusion and test-time augmentation are imported where they are used.
@@ -26,9 +28,10 @@ from quorate.steps.checkpoint import Checkpoint
 from quorate.steps.container import Runner, stage
 from quorate.steps.detect import detect
 from quorate.steps.fuse import fuse
+from quorate.steps.measure import measure
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish
-from quorate.steps.sharding import check_shards, fused_apart
+from quorate.steps.sharding import check_shards, worth_pods
 from quorate.steps.summary import Summary
 from quorate.steps.voter import Voter
 from quorate.steps.work import Work
@@ -42,8 +45,9 @@ __all__ = [
     "check_shards",
     "detect",
     "fuse",
-    "fused_apart",
+    "measure",
     "prepare",
     "publish",
     "stage",
+    "worth_pods",
 ]

@@ -40,7 +40,7 @@ def fuse(
     is told by `failed`, else by its `failed.json`, else by `ask` (what the runner knows of it),
     else by the status of its task in `statuses`, with what `ask` gives for "": why it knows
     nothing. The detectors' own files keep the scores that they
-    gave: calibrations are applied here.
+    gave: calibrations are applied here. Of a shard without a readable picture nobody is missed.
 
     Raises QuorumError, with each reason, where fewer than the quorum take part.
     """
@@ -55,7 +55,7 @@ def fuse(
     absent = {
         name: failed.get(name) or _own_reason(folder)
         for name, folder in folders.items()
-        if name not in manifests
+        if name not in manifests and contents.images
     }
     if not all(absent.values()):
         known = ask()

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from quorate import pictures
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
 from quorate.display import of_field
-from quorate.errors import QuorateError, StorageError
+from quorate.errors import DetectorError, QuorateError
 from quorate.labels import Labels
 from quorate.pictures import Picture, pixels
 from quorate.spec import EnsembleSpec
+from quorate.steps.asking import Members, Unwanted, always
 from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
-from quorate.steps.voter import Seen, Voter
+from quorate.steps.voter import Seen
 from quorate.steps.whole import Loaded
 from quorate.storage import read_bytes
 from quorate.workers import processors
+
+
+class Answer(NamedTuple):
+    """What an ensemble says of one picture; `image_id` is 0 everywhere.
+
+    boxes   what the quorum decided, by falling score
+    own     each detector's own boxes, before calibration, by its name; of those that took part
+    failed  why the others took no part, by their names
+    """
+
+    boxes: Detections
+    own: Mapping[str, Detections]
+    failed: Mapping[str, str]
 
 
 class LoadedEnsemble:
@@ -34,6 +51,7 @@ class LoadedEnsemble:
 
     ensemble  the description
     labels    the vocabulary that `category_id` refers to
+    batch     how many pictures its detectors like to be shown at once
     """
 
     def __init__(
@@ -44,6 +62,7 @@ class LoadedEnsemble:
         workers: int | None = None,
         on_failure: Callable[[str, str], None] | None = None,
         servers_may_fail: bool = False,
+        patience: float | None = None,
     ) -> None:
         """See `DetectionEnsemble.load`."""
         for detector in ensemble.detectors:
@@ -54,13 +73,10 @@ class LoadedEnsemble:
         self.ensemble = ensemble
         self.labels = _labels(ensemble, loaded) if labels is None else labels
         self._voters = loaded.voters(self.labels)
-        self._size = max(voter.batch for voter in self._voters)
+        self.batch = max(voter.batch for voter in self._voters)
         self._tell = on_failure or _warn
-        self._servers_may_fail = servers_may_fail
         self._pool = ThreadPoolExecutor(workers or processors(), thread_name_prefix="look")
-        self._asking = ThreadPoolExecutor(
-            max(processors(), len(self._voters)), thread_name_prefix="ask"
-        )
+        self._members = Members(self._voters, patience=patience, servers_may_fail=servers_may_fail)
         # What is wrong with the fusion is said now, and its kernels are compiled now.
         voters = [name for voter in self._voters for name in voter.detector.voters]
         decide(Detections.empty(voters), ensemble, self.labels)
@@ -78,7 +94,54 @@ class LoadedEnsemble:
             QuorumError: fewer detectors than the quorum answered.
             StorageError: a file's store or a model server did not answer.
         """
-        return self._decided(0, self._seen(0, [picture], self._asking.map)[0])
+        [answer] = self.answers([picture])
+        if isinstance(answer, Exception):
+            raise answer
+        for name, reason in answer.failed.items():
+            self._tell(name, reason)
+        return answer.boxes
+
+    def answers(
+        self,
+        given: Sequence[Picture],
+        *,
+        only: str | None = None,
+        wanted: Callable[[], bool] = always,
+    ) -> list[Answer | QuorateError]:
+        """Of each picture what `look` says, with what each detector says; or why there is nothing.
+
+        The pictures are decoded one after the other, and the detectors look at them at the same
+        time. A picture's answer does not depend on the others.
+
+        Args:
+            given: pictures.
+            only: the name of one detector, whose own boxes are then the answer.
+            wanted: asked before each part of the work whether anybody waits for the answers.
+
+        Raises:
+            StorageError: a model server did not answer, where that costs more than its votes.
+            Unwanted: `wanted` said no.
+        """
+        shown: list[NDArray[np.uint8] | QuorateError] = []
+        for i, picture in enumerate(given):
+            if not wanted():
+                raise Unwanted
+            shown.append(self._shown(picture, _named(picture, i)))
+        there = [i for i, one in enumerate(shown) if not isinstance(one, QuorateError)]
+        names = [_named(given[i], i) for i in there]
+        voters = [v for v in self._voters if only in (None, v.detector.name)]
+        pixels = [one for one in shown if not isinstance(one, QuorateError)]
+        seen = self._members.ask(voters, names, pixels, wanted) if there else []
+
+        def answer(position: int) -> Answer | QuorateError:
+            by_name = {v.detector.name: s[position] for v, s in zip(voters, seen, strict=True)}
+            try:
+                return self._answer(0, by_name, only)
+            except QuorateError as error:
+                return error
+
+        answers = iter([answer(position) for position in range(len(there))])
+        return [one if isinstance(one, QuorateError) else next(answers) for one in shown]
 
     def look_many(self, pictures: Iterable[Picture]) -> list[Detections]:
         """Likewise of each picture, in order; `image_id` is its place in `pictures`, from 0.
@@ -87,18 +150,31 @@ class LoadedEnsemble:
         neighbours together. The boxes are those of `look`.
         """
         pictures = [*pictures]
-        starts = range(0, len(pictures), self._size)
+        starts = range(0, len(pictures), self.batch)
 
         def decided(start: int) -> list[Detections]:
-            seen = self._seen(start, pictures[start : start + self._size])
-            return [self._decided(start + i, answers) for i, answers in enumerate(seen)]
+            given = pictures[start : start + self.batch]
+            names = [_named(picture, start + i) for i, picture in enumerate(given)]
+            shown = [
+                pixels(picture, name=name, read=read_bytes)
+                for picture, name in zip(given, names, strict=True)
+            ]
+            seen = [self._members.answers(voter, names, shown) for voter in self._voters]
+            found = []
+            for i, each in enumerate(zip(*seen, strict=True)):
+                by_name = {v.detector.name: s for v, s in zip(self._voters, each, strict=True)}
+                answer = self._answer(start + i, by_name)
+                for name, reason in answer.failed.items():
+                    self._tell(name, reason)
+                found.append(answer.boxes)
+            return found
 
         return [found for together in self._pool.map(decided, starts) for found in together]
 
     def close(self) -> None:
         """End the threads; what is at work is finished first."""
         self._pool.shutdown()
-        self._asking.shutdown()
+        self._members.close()
 
     def __repr__(self) -> str:
         names = [detector.name for detector in self.ensemble.detectors]
@@ -110,42 +186,30 @@ class LoadedEnsemble:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _seen(
-        self, start: int, given: Sequence[Picture], each: Callable[..., Iterable[Any]] = map
-    ) -> list[dict[str, Seen]]:
-        """What each detector, by its name, sees in each of a few pictures; `each` calls them."""
-        names = [_named(picture, start + i) for i, picture in enumerate(given)]
-        shown = [
-            pixels(picture, name=name, read=read_bytes)
-            for picture, name in zip(given, names, strict=True)
-        ]
+    def _shown(self, picture: Picture, name: str) -> NDArray[np.uint8] | QuorateError:
+        """A picture's pixels, or why it has none."""
+        try:
+            with self._members.permit():
+                return pixels(picture, name=name, read=read_bytes)
+        except QuorateError as error:
+            return error
 
-        def ask(voter: Voter) -> Sequence[Seen]:
-            try:
-                return voter.answers(names, shown)
-            except StorageError as error:
-                if not self._servers_may_fail:
-                    raise
-                return [error] * len(shown)
-
-        answers: list[dict[str, Seen]] = [{} for _ in shown]
-        for voter, found in zip(self._voters, each(ask, self._voters), strict=True):
-            for answer, seen in zip(answers, found, strict=True):
-                answer[voter.detector.name] = seen
-        return answers
-
-    def _decided(self, position: int, answers: dict[str, Seen]) -> Detections:
-        failed = {n: seen.message for n, seen in answers.items() if isinstance(seen, QuorateError)}
-        refuse_too_few(self.ensemble, failed)
-        for name, reason in failed.items():
-            self._tell(name, reason)
-        found = [
-            voter.columns([position], [seen])
+    def _answer(self, position: int, seen: Mapping[str, Seen], only: str | None = None) -> Answer:
+        """What is made of what the detectors saw in one picture; QuorumError for too few."""
+        failed = {n: one.message for n, one in seen.items() if isinstance(one, QuorateError)}
+        own = {
+            voter.detector.name: voter.columns([position], [one])
             for voter in self._voters
-            if isinstance(seen := answers[voter.detector.name], tuple)
-        ]
-        fused = decide(Detections.concat(found), self.ensemble, self.labels, threads=1)
-        return fused.take(fused.score >= self.ensemble.publish.min_score)
+            if isinstance(one := seen.get(voter.detector.name), tuple)
+        }
+        if only is not None:
+            if only in failed:
+                raise DetectorError(f"{only}: {failed[only]}")
+            return Answer(own[only], own, failed)
+        refuse_too_few(self.ensemble, failed)
+        found = Detections.concat([*own.values()])
+        fused = decide(found, self.ensemble, self.labels, threads=1)
+        return Answer(fused.take(fused.score >= self.ensemble.publish.min_score), own, failed)
 
 
 def _labels(ensemble: EnsembleSpec, loaded: Loaded) -> Labels:

@@ -139,9 +139,10 @@ class Task:
                 "whole part",
             )
         boxes = [self._part(start).with_suffix(".parquet") for start in starts]
-        detections = Detections.concat([Detections.from_parquet(path) for path in boxes])
-        write_detections(self.folder / "detections.parquet", detections, self.contents)
         voters = self.detector.voters
+        found = [Detections.from_parquet(path) for path in boxes] or [Detections.empty(voters)]
+        detections = Detections.concat(found)
+        write_detections(self.folder / "detections.parquet", detections, self.contents)
         counts = np.bincount(detections.detector, minlength=len(voters))
         manifest = Manifest(
             fingerprint=self.fingerprint,
@@ -163,7 +164,7 @@ class Task:
         (self.folder / "failed.json").unlink(missing_ok=True)
         if self.checkpoint:
             self.checkpoint.clear()
-        shutil.rmtree(self.folder / "parts")
+        shutil.rmtree(self.folder / "parts", ignore_errors=not boxes)
 
     def _read(self, start: int) -> Part | None:
         """The part that begins at a picture; None where it is not whole, or of another input."""

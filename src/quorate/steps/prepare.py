@@ -5,24 +5,16 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from quorate import pictures
 from quorate.dataset import Image
-from quorate.errors import (
-    AccessError,
-    InputError,
-    LabelError,
-    QuorateError,
-    SpecError,
-    StorageError,
-    did_you_mean,
-)
+from quorate.errors import InputError, LabelError, SpecError, did_you_mean
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
 from quorate.steps import sharding
+from quorate.steps.measure import measured, misstated, refuse_none, unknown
 from quorate.steps.work import (
     Category,
     Earlier,
@@ -35,9 +27,7 @@ from quorate.steps.work import (
     read_json,
     write_json,
 )
-from quorate.storage import Tree, open_tree, write_bytes
-
-HEADER_READERS = 32  # storage, not the processor, bounds the reading of headers
+from quorate.storage import open_tree, write_bytes
 
 
 def prepare(
@@ -46,13 +36,15 @@ def prepare(
     *,
     labels: Labels | None = None,
     shard_size: int | None = None,
+    apart: bool = False,
     notes: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """Read the data set; write `plan.json`, `spec.yaml` and each shard's `images.json`.
 
     Pictures keep the data set's order; a shard is a contiguous part of it. A picture whose size
-    is not known is asked for it; one that is no picture is left out and listed in the plan.
+    is not known is asked for it; one that is no picture is left out and listed in the plan. With
+    `apart`, and where they are many, that is left to `measure`, a shard at a time (`Plan.apart`).
     Shards of an earlier plan that are not the same now are set aside, for detect to take from them
     what is known of pictures whose files have not changed since.
     `labels` is the vocabulary of last resort, for a plain folder and a spec that names none;
@@ -69,12 +61,13 @@ def prepare(
     words = vocabulary(ensemble, dataset.labels, labels)
     notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
     with open_tree(dataset.root) as tree:
-        images, skipped, odd = _measured(tree, dataset.images, progress)
-        if not images:
-            raise InputError(
-                f"{ensemble.data}: not one readable picture.",
-                hint=f"the first: {skipped[0].reason}" if skipped else None,
-            )
+        odd = misstated(tree, dataset.images)
+        apart = apart and sharding.worth_pods(unknown(dataset.images))
+        images: tuple[Image, ...] = dataset.images
+        skipped: tuple[Skipped, ...] = ()
+        if not apart:
+            images, skipped = measured(tree, images, progress)
+        refuse_none(len(images), skipped, ensemble.data)
         stamps = tree.stamps(image.file_name for image in images)
     categories = tuple(Category(i, n) for i, n in zip(words.ids, words.names, strict=True))
     size = shard_size or sharding.shard_size(len(images))
@@ -87,8 +80,9 @@ def prepare(
         root=dataset.root,
         shards=len(shards),
         images=len(images),
-        skipped=tuple(skipped),
+        skipped=skipped,
         notes=(*notes, *odd, *dataset.notes),
+        apart=apart,
     )
     _set_aside(work, shards)
     for number, shard in enumerate(shards):
@@ -173,50 +167,3 @@ def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -
                 hint=did_you_mean(name, known.names),
             )
     return Labels(names=ensemble.labels, ids=tuple(known.id_of(n) for n in ensemble.labels))
-
-
-def _measured(
-    tree: Tree, images: Sequence[Image], progress: Callable[[int, int], None]
-) -> tuple[tuple[Image, ...], list[Skipped], list[str]]:
-    """The pictures with their sizes, those that have none because they are no pictures, and notes.
-
-    Of those whose size the data set says, some are looked at, and a note tells where it is another.
-    """
-    stated = {image.id for image in images if image.width and image.height}
-    looked = [image for image in images if image.id in stated][:: len(images) // 16 or 1]
-
-    def measure(image: Image) -> Image | QuorateError:
-        try:
-            with tree.open(image.file_name) as file:
-                width, height = pictures.size(file, name=image.file_name)
-        except (AccessError, StorageError):
-            raise
-        except QuorateError as error:
-            return error
-        return msgspec.structs.replace(image, width=width, height=height)
-
-    asked = [*looked, *(image for image in images if image.id not in stated)]
-    found: dict[int, Image | QuorateError] = {}
-    with ThreadPoolExecutor(HEADER_READERS) as pool:
-        for image, one in zip(asked, pool.map(measure, asked), strict=True):
-            found[image.id] = one
-            progress(len(found), len(asked))
-    others = [
-        f"{image.name} is {one.width}x{one.height}, not {image.width}x{image.height}"
-        for image in looked
-        if isinstance(one := found[image.id], Image) and one != image
-    ]
-    notes = [
-        f"{len(others)} of {len(looked)} pictures looked at are of another size than the data set "
-        f"says, the first: {first}; boxes are in pixels of the picture itself, turned as EXIF says."
-        for first in others[:1]
-    ]
-    measured: list[Image] = []
-    skipped: list[Skipped] = []
-    for image in images:
-        one = image if image.id in stated else found[image.id]
-        if isinstance(one, Image):
-            measured.append(one)
-        else:
-            skipped.append(Skipped(image.file_name, one.message))
-    return tuple(measured), skipped, notes

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quorate.dataset import Image
 from quorate.detections import Detections
 from quorate.labels import Labels
+from quorate.steps.measure import refuse_none
 from quorate.steps.work import Manifest, Skipped, Work, read_json
 
 
@@ -21,16 +22,20 @@ class Results:
     plan       what prepare found
     labels     the vocabulary
     detectors  the names that boxes bear: the ensemble's detectors, and the views that vote
-    shards     the shards' numbers
+    shards     the numbers of the shards that have a picture which can be read
     """
 
     def __init__(self, work: Work, voters: Mapping[str, Sequence[str]]) -> None:
         """Of a work folder, and each detector's voters (see `Detector.voters`)."""
         self.plan = work.plan()
         self.detectors = tuple(voter for names in voters.values() for voter in names)
-        self.shards = range(self.plan.shards)
         self._work = work
         self._folders = tuple(voters)
+        every = range(self.plan.shards)
+        listed = {k: work.images(k) for k in every} if self.plan.apart else {}
+        self._unmeasured = tuple(one for found in listed.values() for one in found.skipped)
+        self.shards = [k for k in every if not listed or listed[k].images]
+        refuse_none(len(self.shards), self._unmeasured, self.plan.data)
 
     @cached_property
     def images(self) -> tuple[Image, ...]:
@@ -44,14 +49,15 @@ class Results:
     @cached_property
     def labels(self) -> Labels:
         """The vocabulary."""
-        return self._work.images(0).labels
+        return self._work.listed(0).labels
 
     @cached_property
-    def fusions(self) -> tuple[Manifest, ...]:
+    def fusions(self) -> dict[int, Manifest]:
         """What fusion said of each shard."""
-        return tuple(
-            read_json(self._work.fused(shard) / "manifest.json", Manifest) for shard in self.shards
-        )
+        return {
+            shard: read_json(self._work.fused(shard) / "manifest.json", Manifest)
+            for shard in self.shards
+        }
 
     @cached_property
     def manifests(self) -> dict[str, tuple[Manifest, ...]]:
@@ -78,7 +84,7 @@ class Results:
     @cached_property
     def skipped(self) -> tuple[Skipped, ...]:
         """Each picture that some step could not read, once."""
-        found = [*self.plan.skipped]
+        found = [*self.plan.skipped, *self._unmeasured]
         found += [s for shards in self.manifests.values() for one in shards for s in one.skipped]
         return tuple({skipped.file_name: skipped for skipped in reversed(found)}.values())[::-1]
 
@@ -86,7 +92,7 @@ class Results:
     def failed(self) -> dict[str, str]:
         """The detectors that failed in some shard, and why they did in the first such."""
         failed: dict[str, str] = {}
-        for fusion in self.fusions:
+        for fusion in self.fusions.values():
             failed = fusion.failed | failed
         return failed
 
@@ -120,7 +126,7 @@ class Results:
     @property
     def decided(self) -> int:
         """How many boxes the quorum made in all."""
-        return sum(manifest.detections for manifest in self.fusions)
+        return sum(manifest.detections for manifest in self.fusions.values())
 
     def on(self, image_ids: NDArray[np.int64], read: Callable[[int], Detections]) -> Detections:
         """What `read` (`detections` or `fused`) gives on a few pictures of any shards."""
@@ -129,6 +135,7 @@ class Results:
             for shard in self.shards
             if np.isin([image.id for image in self.shard_images(shard)], image_ids).any()
         ]
+        found = map(read, shards or self.shards[:1])
         return Detections.concat(
-            [boxes.take(np.isin(boxes.image_id, image_ids)) for boxes in map(read, shards or [0])]
+            [boxes.take(np.isin(boxes.image_id, image_ids)) for boxes in found]
         )

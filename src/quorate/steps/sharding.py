@@ -13,8 +13,9 @@ SHARD_SIZE = 1536
 enough to try again."""
 MOST_SHARDS = 4096
 """Shards of one run: beyond this many, shards grow rather than their number."""
-FUSED_TOGETHER = 8192
-"""Up to this many pictures are fused in less time than a pod takes to start."""
+TOGETHER = 8192
+"""Up to this many pictures are fused, and almost measured, in less time than a pod takes to start.
+"""
 
 
 def shard_size(images: int) -> int:
@@ -27,9 +28,12 @@ def shard_size(images: int) -> int:
     return max(1, -(-images // shards))
 
 
-def fused_apart(images: int) -> bool:
-    """Whether each shard of a data set is worth a fusion step of its own; else publish fuses."""
-    return images > FUSED_TOGETHER
+def worth_pods(images: int) -> bool:
+    """Whether each shard is worth a step of its own for fusing, or measuring, so many pictures.
+
+    Else publish fuses, and prepare measures.
+    """
+    return images > TOGETHER
 
 
 def check_shards(images: int, shards: int) -> None:

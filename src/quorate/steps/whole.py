@@ -1,13 +1,15 @@
 """The one orchestration: load, prepare, then detect shard by shard.
 
 `run` fuses each shard as it comes and then publishes; `tune` and `calibrate` take the boxes as they
-are. All of them run containers too.
+are. All of them run containers too. `finish` is what is left after `prepare`, as pods do it: there
+a detector that cannot even be loaded costs its votes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from quorate.detectors.base import Predictor
@@ -18,9 +20,13 @@ from quorate.progress import Progress
 from quorate.spec import Detector, EnsembleSpec
 from quorate.steps.container import Runner
 from quorate.steps.detect import detect
+from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
+from quorate.steps.publish import publish
+from quorate.steps.summary import Summary
 from quorate.steps.voter import Voter, load_all
 from quorate.steps.work import Work
+from quorate.workers import in_threads
 
 
 @dataclass(frozen=True)
@@ -98,3 +104,49 @@ class Loaded:
             except QuorateError as error:
                 failed[runner.detector.name] = error.message
         return failed
+
+
+def finish(
+    ensemble: EnsembleSpec,
+    work: Work,
+    out: Path,
+    *,
+    workers: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
+    """Detect, fuse and publish what is prepared; no detector may be a container.
+
+    What is written is what the steps write that run one by one, of detectors that fail too.
+    Raises StorageError or AccessError where pictures or weights cannot be reached, QuorumError
+    where too few detectors are left.
+    """
+    plan, detectors = work.plan(), ensemble.detectors
+    labels = work.images(0).labels
+    loaded = in_threads(lambda one: _loaded(one, labels), detectors)
+    voters = [one for one in loaded if isinstance(one, Voter)]
+    finished = 0
+
+    def advance(pictures: int) -> None:
+        nonlocal finished
+        finished += pictures
+        progress(finished, plan.images)
+
+    for shard in range(plan.shards):
+        for detector, one in zip(detectors, loaded, strict=True):
+            if isinstance(one, str):
+                work.failed(shard, detector.name, one)
+        failed = detect(work, shard, voters, workers=workers, progress=advance)
+        for name, reason in failed.items():
+            work.failed(shard, name, f"{name}: {reason}")
+        fuse(work, shard, ensemble)
+    return publish(ensemble, work, out)
+
+
+def _loaded(detector: Detector, labels: Labels) -> Voter | str:
+    """A detector that is ready, or why it cannot be loaded."""
+    try:
+        return Voter.load(detector, labels)
+    except (StorageError, MemoryError):  # another try may help
+        raise
+    except Exception as error:  # whatever it was, fusion and the report tell it
+        return error.message if isinstance(error, QuorateError) else repr(error)

@@ -68,12 +68,14 @@ Key = tuple[str, int, int, str]
 class ShardImages(msgspec.Struct, frozen=True, omit_defaults=True):
     """A shard's `images.json`: the input of the step contract.
 
-    stamps  what tells the contents of each picture's file from those of another (`Tree.stamps`)
+    stamps   what tells the contents of each picture's file from those of another (`Tree.stamps`)
+    skipped  pictures of the shard that `measure` left out
     """
 
     images: tuple[Image, ...]
     categories: tuple[Category, ...]
     stamps: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     __repr__ = brief
 
@@ -102,7 +104,12 @@ class Earlier(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What prepare found; the other steps start from it."""
+    """What prepare found; the other steps start from it.
+
+    images   how many there are; with `apart`, those that are no pictures among them
+    skipped  those that could not be read; with `apart`, each shard lists its own
+    apart    whether each shard is still to be measured
+    """
 
     data: str
     root: str
@@ -110,6 +117,7 @@ class Plan(msgspec.Struct, frozen=True):
     images: int
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    apart: bool = False
 
     __repr__ = brief
 
@@ -186,7 +194,17 @@ class Work:
         return self.root / "shards" / f"{shard:05d}"
 
     def images(self, shard: int) -> ShardImages:
-        """The pictures of one shard."""
+        """The pictures of one shard; InputError where it is still to be measured."""
+        found = self.listed(shard)
+        if any(not image.width for image in found.images):
+            raise InputError(
+                f"{self.shard(shard)}: the sizes of its pictures are not known.",
+                hint=f"run `quorate step measure --shard {shard}` first",
+            )
+        return found
+
+    def listed(self, shard: int) -> ShardImages:
+        """The pictures of one shard, their sizes known or not."""
         path = self.shard(shard) / "images.json"
         if not path.exists():
             raise InputError(f"{path}: there is no such shard; prepare made {self.plan().shards}.")

@@ -28,6 +28,7 @@ from quorate.spec import EnsembleSpec
 
 KEEP = "keep"
 SHARDS = "{{inputs.parameters.shards}}"
+MEASURE = "{{inputs.parameters.measure}}"
 AT_ONCE = 4
 """The most children at the same time: while one begins, others keep the pools busy."""
 IDLE = 0.1
@@ -49,12 +50,12 @@ def most(ensemble: EnsembleSpec, template_bytes: int) -> int:
 
 
 def shard_bytes(detectors: int, tries: int = 1) -> int:
-    """The bytes of one shard in a status: its DAG, every try of each detector, its fusion.
+    """The bytes of one shard in a status: its DAG, measuring, every try of each detector, fusion.
 
     A try that Argo itself repeats is counted as a group and one pod; further pods use the reserve
     that `shards_per_workflow` leaves.
     """
-    return GROUP_BYTES + (detectors * tries + 1) * 2 * NODE_BYTES
+    return GROUP_BYTES + (detectors * tries + 2) * 2 * NODE_BYTES
 
 
 def shards_per_workflow(detectors: int, template_bytes: int, tries: int = 1) -> int:
@@ -82,7 +83,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
     start, end = (f"int(({child} + {more}) * {shards} / {count})" for more in (0, 1))
     dag = DAG(
         name=CHILDREN,
-        inputs=[Parameter(name="run"), Parameter(name="shards")],
+        inputs=[Parameter(name=name) for name in ("run", "shards", "measure")],
         parallelism=few,
         tasks=[
             Task(name=KEEP, template=KEEP),
@@ -90,7 +91,13 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
                 name=CHILD,
                 template=CHILD,
                 depends=KEEP,
-                arguments={"run": RUN, "shards": SHARDS, "count": wanted, "child": "{{item}}"},
+                arguments={
+                    "run": RUN,
+                    "shards": SHARDS,
+                    "measure": MEASURE,
+                    "count": wanted,
+                    "child": "{{item}}",
+                },
                 with_sequence=m.Sequence(count=m.IntOrString(root=wanted), format="%05d"),
             ),
         ],
@@ -98,7 +105,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
     account = ensemble.workflow.children_service_account
     one = Resource(
         name=CHILD,
-        inputs=[Parameter(name=name) for name in ("run", "shards", "count", "child")],
+        inputs=[Parameter(name=name) for name in ("run", "shards", "measure", "count", "child")],
         action="apply",
         manifest=_manifest(ensemble, few, start, f"{end} - {start}"),
         set_owner_reference=True,
@@ -133,6 +140,7 @@ def _manifest(ensemble: EnsembleSpec, few: int, start: str, count: str) -> str:
         "start": f"{{{{={start}}}}}",
         "count": f"{{{{={count}}}}}",
         "fuse": "true",
+        "measure": MEASURE,
         **{name: f"{{{{workflow.parameters.{name}}}}}"
            for name in ("cvat-annotation-path", *ensemble.workflow.parameters)},
     }  # fmt: skip

@@ -110,11 +110,16 @@ def _try(
 def _ours(detector: Detector, pool: Pool | None) -> list[str]:
     command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
     command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
-    if pool and pool.cpu:
-        # A pod sees all processors of its node, not only those it requested.
-        asked = float(pool.cpu[:-1]) / 1000 if pool.cpu.endswith("m") else float(pool.cpu)
-        command += ["--workers", str(math.ceil(asked))]
-    return command
+    return command + workers(pool)
+
+
+def workers(pool: Pool | None) -> list[str]:
+    """The option that says how many threads look at pictures; none where the container's does."""
+    if pool is None or not pool.cpu:
+        return []
+    # A pod sees all processors of its node, not only those it requested.
+    asked = float(pool.cpu[:-1]) / 1000 if pool.cpu.endswith("m") else float(pool.cpu)
+    return ["--workers", str(math.ceil(asked))]
 
 
 def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, Any]:
@@ -124,8 +129,9 @@ def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, An
             f"{detector.name}: a command alone runs on this machine; a cluster needs an image.",
             hint="add `image: NAME` to the detector",
         )
-    # Its user has no folder of its own, and HOME would be /, which cannot be written to.
-    env = {"HOME": SCRATCH} | detector.env
+    # Its user has no name and no folder of its own: HOME would be /, which cannot be written to,
+    # and programs that ask who they are (getpass, and so torch) would end.
+    env = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "USER": "quorate"} | detector.env
     env |= {
         "QUORATE_IMAGES_JSON": f"{WORK}/{OF_SHARD}/images.json",
         "QUORATE_IMAGES": IMAGES,

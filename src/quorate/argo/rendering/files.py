@@ -52,6 +52,18 @@ def of_shard() -> list[Artifact]:
     return [taken(name, f"work/{inside}", run=RUN) for name, inside in found.items()]
 
 
+def measured() -> Artifact:
+    """The list of a shard's pictures as output, which takes the place of the one that it was."""
+    images = f"work/{OF_SHARD}/images.json"
+    return S3Artifact(
+        name="measured",
+        key=f"{RUN}/{images}",
+        path=f"{SCRATCH}/{images}",
+        archive=NoneArchiveStrategy(),
+        artifact_gc=ArtifactGC(strategy="Never"),
+    )
+
+
 def left(
     name: str, inside: str, *, run: str = RUN, optional: bool = False, passing: bool = False
 ) -> Artifact:

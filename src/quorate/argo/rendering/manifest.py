@@ -17,7 +17,7 @@ from hera.workflows.volume import EmptyDirVolume
 
 from quorate._version import __version__
 from quorate.argo.names import ENSEMBLE
-from quorate.argo.rendering import pods
+from quorate.argo.rendering import one_pod, pods
 from quorate.spec import EnsembleSpec, WorkflowSettings
 from quorate.spec.text import seconds
 
@@ -170,7 +170,22 @@ def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
             description="Pictures of each shard: the pictures that one pod of a detector looks "
             "at. auto chooses from their number.",
         ),
+        *_one_pod(ensemble),
         *further(ensemble.workflow),
+    ]
+
+
+def _one_pod(ensemble: EnsembleSpec) -> list[Parameter]:
+    pictures = one_pod.pictures(ensemble)
+    if pictures is None:
+        return []
+    return [
+        Parameter(
+            name="one-pod",
+            value=str(pictures),
+            description="Up to this many pictures one pod does the whole run, which is faster; 0 "
+            "for a pod for each detector in any case.",
+        )
     ]
 
 

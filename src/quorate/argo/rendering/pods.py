@@ -177,12 +177,12 @@ def tries(ensemble: EnsembleSpec, detector: Detector) -> list[Place]:
     return pools or [(None, None)]
 
 
-def retries(settings: WorkflowSettings) -> RetryStrategy:
+def retries(settings: WorkflowSettings, *, or_if: str = "") -> RetryStrategy:
     """Further tries by Argo itself; see WORTH_A_RETRY."""
     return RetryStrategy(
         limit=settings.retries,
         retry_policy="Always",
-        expression=WORTH_A_RETRY,
+        expression=WORTH_A_RETRY + (f" || {or_if}" if or_if else ""),
         backoff=m.Backoff(duration="10s", factor=m.IntOrString(root=2), cap="5m"),
     )
 
@@ -261,6 +261,7 @@ def stage(settings: WorkflowSettings, command: Sequence[str]) -> m.UserContainer
         "command": list(command),
         "envFrom": [overlay.plain(one.build()) for one in store()],
         "securityContext": overlay.plain(SECURITY),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [overlay.plain(one) for one in MOUNTS],
     }
     layers = [settings.container, overlay.layer(own).container]

@@ -1,13 +1,15 @@
 """An ensemble as a WorkflowTemplate: a pure function, the same bytes for the same spec.
 
-    ensemble ─┬─ prepare ─┬─ shards ──── shard(00000) ─┬─ detect-A ─┬─ fuse     ─┬─ publish
-              │           │              shard(00001)  └─ detect-B ─┘            │
-              │           └─ children ── workflows of a range of shards each ────┘
+    ensemble ─┬─ prepare ─┬─ shards ── shard(00000) ── measure ─┬─ detect-A ─┬─ fuse ─┬─ publish
+              │           │            shard(00001)             └─ detect-B ─┘        │
+              │           └─ children ── workflows of a range of shards each ─────────┘
               └─ exit
 
+Where the pictures' sizes are known, or are few, `measure` is left out and prepare reads them.
 Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: one pod
-fewer is faster. `children` replaces `shards` where these are too many for one workflow. Templates
-that a child runs too have the parameter `run`: the run that the child belongs to (`files.py`).
+fewer is faster. Where pictures are few, `prepare` does it all (`one_pod.py`) and gives 0 shards.
+`children` replaces `shards` where these are too many for one workflow. Templates that a child runs
+too have the parameter `run`: the run that the child belongs to (`files.py`).
 
 The entrypoint is a template of steps, not a DAG, because a stopped run must be able to go on. Argo
 fails a DAG that is told to stop before the pods in it have ended; in a DAG around it, publish would
@@ -23,7 +25,7 @@ import re
 from hera.workflows import DAG, Artifact, Container, Parameter, Step, Steps, Task
 from hera.workflows import models as m
 
-from quorate.argo.rendering import children, detectors, exits, files, overlay, pods
+from quorate.argo.rendering import children, detectors, exits, files, one_pod, overlay, pods
 from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec import EnsembleSpec
@@ -36,7 +38,9 @@ LARGEST_SPEC = 100_000
 """The most characters of a spec in a template: the status of each run repeats it."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
 SHARDS = "{{steps.prepare.outputs.parameters.shards}}"
+DEGRADED = f"{files.SCRATCH}/degraded"
 FUSE = "{{steps.prepare.outputs.parameters.fuse}}"
+MEASURE = "{{steps.prepare.outputs.parameters.measure}}"
 
 
 def workflow_template(ensemble: EnsembleSpec) -> Template:
@@ -69,6 +73,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
         description=_description(ensemble),
         templates=[
             *_run(ensemble, given, most),
+            _measure(ensemble),
             _shard(ensemble),
             *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
             _fuse(ensemble),
@@ -133,22 +138,28 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG 
                 Step(
                     name="shards",
                     template="shards",
-                    when=f"{{{{={count} <= {most}}}}}",
-                    arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE},
+                    when=f"{{{{={count} > 0 && {count} <= {most}}}}}",
+                    arguments={
+                        **run,
+                        "start": "0",
+                        "count": SHARDS,
+                        "fuse": FUSE,
+                        "measure": MEASURE,
+                    },
                 ),
                 Step(
                     name="children",
                     template="children",
                     when=f"{{{{={count} > {most}}}}}",
-                    arguments={**run, "shards": SHARDS},
+                    arguments={**run, "shards": SHARDS, "measure": MEASURE},
                 ),
             ],
-            Step(name="publish", template="publish"),
+            Step(name="publish", template="publish", when=f"{{{{={count} > 0}}}}"),
         ],
     )
     shards = DAG(
         name="shards",
-        inputs=[Parameter(name=name) for name in ("run", "start", "count", "fuse")],
+        inputs=[Parameter(name=name) for name in ("run", "start", "count", "fuse", "measure")],
         tasks=[
             Task(
                 name="shard",
@@ -157,6 +168,7 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG 
                     "run": files.RUN,
                     "shard": "{{item}}",
                     "fuse": "{{inputs.parameters.fuse}}",
+                    "measure": "{{inputs.parameters.measure}}",
                 },
                 with_sequence=m.Sequence(
                     start=m.IntOrString(root="{{inputs.parameters.start}}"),
@@ -177,29 +189,62 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     command = pods.command("prepare", "--data", GIVEN % "cvat-annotation-path", spec=path)
     command += ["--method", GIVEN % "ensemble-option", "--shard-size", GIVEN % "shard-size"]
     found: list[Parameter | Artifact] = []
-    for option, name in (("--count", "shards"), ("--fuse", "fuse")):
+    for option, name in (("--count", "shards"), ("--fuse", "fuse"), ("--measure", "measure")):
         file = f"{files.SCRATCH}/{name}"
         command += [option, file]
         found.append(Parameter(name=name, value_from=m.ValueFrom(path=file)))
-    return pods.container(
+    found.append(files.left("work", "work", run=files.PREFIX, passing=True))
+    alone = one_pod.pictures(ensemble) is not None
+    if alone:
+        command += [*one_pod.options(ensemble), "--degraded", DEGRADED]
+        found += _published(optional=True)
+    prepare = pods.container(
         ensemble.workflow,
         "prepare",
         command,
+        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare"),
+        inputs=[spec, *(one_pod.weights(ensemble) if alone else ())],
+        outputs=found,
+    )
+    if alone:
+        prepare.synchronization = detectors.semaphore(one_pod.place(ensemble))
+        prepare.retry_strategy = pods.retries(ensemble.workflow, or_if=one_pod.CRASHED)
+    return prepare
+
+
+def _measure(ensemble: EnsembleSpec) -> Container:
+    return pods.container(
+        ensemble.workflow,
+        "measure",
+        pods.command("measure", "--shard", files.SHARD),
         pods.step(ensemble, "prepare"),
-        inputs=[spec],
-        outputs=[*found, files.left("work", "work", run=files.PREFIX, passing=True)],
+        inputs=[*(Parameter(name=key) for key in detectors.INPUTS), *files.of_shard()],
+        outputs=[files.measured()],
     )
 
 
 def _shard(ensemble: EnsembleSpec) -> DAG:
-    """One shard: all detectors side by side, then fusion, however they ended."""
+    """One shard: measured, then all detectors side by side, then fusion, however they ended."""
+    measure = Task(
+        name="measure",
+        template="measure",
+        when="{{=inputs.parameters.measure == 'true'}}",
+        arguments=detectors.PASSED,
+    )
+    ready = "(measure.Succeeded || measure.Skipped)"
     tasks = [
-        Task(name=f"detect-{d.name}", template=f"detect-{d.name}", arguments=detectors.PASSED)
+        Task(
+            name=f"detect-{d.name}",
+            template=f"detect-{d.name}",
+            arguments=detectors.PASSED,
+            depends=ready,
+        )
         for d in ensemble.detectors
     ]
-    ended = (
+    # Where the shard could not be measured, that is its failure, and nobody's votes are counted.
+    ended = [ready] + [
         "(" + " || ".join(f"{task.name}.{result}" for result in TOLERATED) + ")" for task in tasks
-    )
+    ]
     # Only the status of a task that may fail can be used: Argo would wait for ever for its outputs.
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
                 for d in ensemble.detectors}  # fmt: skip
@@ -216,9 +261,9 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     )
     return DAG(
         name="shard",
-        inputs=[Parameter(name=key) for key in (*detectors.INPUTS, "fuse")],
+        inputs=[Parameter(name=key) for key in (*detectors.INPUTS, "fuse", "measure")],
         fail_fast=False,
-        tasks=[*tasks, fuse],
+        tasks=[measure, *tasks, fuse],
     )
 
 
@@ -244,13 +289,20 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
 
 
 def _publish(ensemble: EnsembleSpec) -> Container:
-    file = f"{files.SCRATCH}/degraded"
-    said = Parameter(name="degraded", value_from=m.ValueFrom(path=file), global_name="degraded")
     return pods.container(
         ensemble.workflow,
         "publish",
-        pods.command("publish", "--out", files.RESULTS, "--degraded", file),
+        pods.command("publish", "--out", files.RESULTS, "--degraded", DEGRADED),
         pods.step(ensemble, "publish", overlay.LARGE),
         inputs=[files.taken("work", "work/")],
-        outputs=[said, files.left("results", "results", run=files.PREFIX)],
+        outputs=_published(),
     )
+
+
+def _published(*, optional: bool = False) -> list[Parameter | Artifact]:
+    """What a pod that publishes leaves; of two of them, the later says whether it is degraded."""
+    said = m.ValueFrom(path=DEGRADED)
+    return [
+        Parameter(name="degraded", value_from=said, global_name="degraded"),
+        files.left("results", "results", run=files.PREFIX, optional=optional),
+    ]

@@ -19,6 +19,8 @@ UNSCHEDULED = "cannot be scheduled"
 NOT_PULLED = "cannot be pulled"
 TOO_LONG = "it took longer than its timeout"
 OUT_OF_MEMORY = "it ran out of memory"
+LINES, LONGEST = 3, 400
+"""Of a container that crashed: the last lines that are told, and the characters of them."""
 # The reasons of events that say what is wrong with a pod …
 _TROUBLE = {
     "FailedScheduling",
@@ -42,6 +44,7 @@ _OVER = {"Scheduled", "Pulled", "Started"}
 _NO_CAUSE = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 _FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
 _EXIT = re.compile(r"main: (\w+) \(exit code (\d+)\)(?:: (.+))?")
+_CRASH = re.compile(r"(main: \w+ \(exit code \d+\): )(.+\n.+)", re.DOTALL)
 _OF_ARGO = re.compile(r"(init|wait): Error \(exit code \d+\): (.+?)[.; ]*")
 _ARTIFACT = re.compile(r"artifact ([-\w]+) failed to load")
 _FILES = {"init": "its files could not be fetched", "wait": "its files could not be kept"}
@@ -105,13 +108,11 @@ def remedy(message: str) -> str | None:
 def plain(message: str) -> str:
     """One of Argo's messages in plain words: the step's own sentence where it left one.
 
-    Of a container that left none, Argo has the end of its log: its last line is told.
+    Of a container that left none, Argo has the end of its log: its last lines are told.
     """
-    first, *more = [line.strip() for line in message.splitlines() if line.strip()] or [""]
-    if more and (crash := _EXIT.match(first)):
-        first = f"main: {crash[1]} (exit code {crash[2]}): {more[-1]}"
-        more = []
-    message = " ".join(" ".join([first, *more]).split())
+    if crash := _CRASH.fullmatch(message.strip()):
+        message = crash[1] + _last_lines(crash[2])
+    message = " ".join(message.split())
     if message in _STARTING:
         return ""
     if message == "timeout":
@@ -134,6 +135,17 @@ def plain(message: str) -> str:
         return f"{OUT_OF_MEMORY} (OOMKilled)"
     said = told or _KILLED.get(status)
     return f"{said} (exit status {status})" if said else f"ended with exit status {status}"
+
+
+def _last_lines(log: str) -> str:
+    """How a log ends, in one line; of a traceback of Python, what was raised."""
+    lines = [line.rstrip() for line in log.splitlines() if line.strip()]
+    frames = [i for i, line in enumerate(lines) if line.startswith(("Traceback ", "  File "))]
+    if frames:
+        raised = (i for i in range(frames[-1] + 1, len(lines)) if not lines[i].startswith("    "))
+        lines = lines[next(raised, -1) :]
+    told = " / ".join(line.strip() for line in lines[-LINES:])
+    return told if len(told) <= LONGEST else f"… {told[-LONGEST:]}"
 
 
 def with_place(message: str, node: Json, bucket: str) -> str:

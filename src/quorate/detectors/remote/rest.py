@@ -20,14 +20,18 @@ from quorate.errors import DetectorError
 from quorate.http.retrying import REASON, Busy, retry_after, short
 from quorate.http.timed import pool_manager
 from quorate.networks import Graph
-from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
+from quorate.open_inference.tensors import (
+    BINARY,
+    JSON_LENGTH,
+    datatype_of,
+    from_bytes,
+    from_list,
+    signature,
+)
 
 if TYPE_CHECKING:
     from quorate.detectors.remote.spec import RemoteDetector
 
-BINARY = "binary_tensor_data"
-"""The extension's name among those that a server announces."""
-JSON_LENGTH = "Inference-Header-Content-Length"
 WORTH_A_RETRY = (429, 502, 503, 504)
 LARGEST_UNPACKED = 1 << 27
 """Bytes that a packed answer may hold. It is not asked for, so no honest one needs more."""
@@ -247,13 +251,14 @@ def _arrays(response: _Response) -> dict[str, NDArray[Any]]:
     rest = memoryview(response.body)[start:]
     found = {}
     for tensor in _read(response.body[:start], _Answer).outputs:
+        whose = f"the server's '{tensor.name}'"
         size = (tensor.parameters or {}).get("binary_data_size")
         if isinstance(size, int):
             data, rest = rest[:size], rest[size:]
-            found[tensor.name] = from_bytes(tensor.name, tensor.datatype, tensor.shape, data)
+            found[tensor.name] = from_bytes(whose, tensor.datatype, tensor.shape, data)
         else:
             numbers = _read(bytes(tensor.data) or b"null", object)
-            found[tensor.name] = from_list(tensor.name, tensor.datatype, tensor.shape, numbers)
+            found[tensor.name] = from_list(whose, tensor.datatype, tensor.shape, numbers)
     return found
 
 

@@ -14,8 +14,14 @@ from quorate.detectors.remote.client import LARGEST, Refused
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.http.retrying import Busy, short
 from quorate.networks import Graph
-from quorate.open_inference.messages import MESSAGES, SERVICE
-from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, signature
+from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
+from quorate.open_inference.tensors import (
+    CONTENTS,
+    datatype_of,
+    from_bytes,
+    from_list,
+    signature,
+)
 
 try:
     import grpc
@@ -32,21 +38,6 @@ OPTIONS = (
     # Retries are counted in one place, for both ways to a server.
     ("grpc.enable_retries", 0),
 )
-PUSHBACK = "grpc-retry-pushback-ms"
-CONTENTS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
 
 
 @dataclass
@@ -104,7 +95,7 @@ class RpcClient:
         raw = answer.raw_output_contents
         found = {}
         for position, tensor in enumerate(answer.outputs):
-            about = tensor.name, tensor.datatype, list(tensor.shape)
+            about = f"the server's '{tensor.name}'", tensor.datatype, list(tensor.shape)
             if position < len(raw):
                 found[tensor.name] = from_bytes(*about, raw[position])
             else:

@@ -1,0 +1,89 @@
+"""A detection ensemble as models of the protocol: its tensors, and those of each detector.
+
+    boxes       FP32   [m, 4]  x1, y1, x2, y2 in pixels of the picture as shown; x2, y2 exclusive
+    scores      FP32   [m]     0..1
+    categories  INT32  [m]     the category ids of the ensemble's vocabulary
+    labels      BYTES  [m]     their names
+    votes       INT32  [m]     how many carried the box; of the ensemble alone
+    counts      INT32  [n]     how many of the m boxes are each picture's, picture after picture
+    voters      BYTES  [n]     who took part in each picture, with commas; of the ensemble alone
+
+By falling score within a picture. A detector's own boxes, before calibration, are the outputs
+`NAME.boxes` and so on of the ensemble, where they are asked for, and those of the model
+ENSEMBLE.NAME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from quorate.detections import Detections
+from quorate.labels import Labels
+from quorate.serving.values import Parameters, TensorInfo, Told
+from quorate.steps.look import Answer
+
+OWN = {
+    "boxes": ("FP32", (-1, 4)),
+    "scores": ("FP32", (-1,)),
+    "categories": ("INT32", (-1,)),
+    "labels": ("BYTES", (-1,)),
+    "counts": ("INT32", (-1,)),
+}
+"""The outputs of a detector: datatype and shape."""
+DECIDED = {**OWN, "votes": ("INT32", (-1,)), "voters": ("BYTES", (-1,))}
+"""Those of an ensemble."""
+
+
+def outputs_of(detectors: Sequence[str]) -> list[TensorInfo]:
+    """An ensemble's outputs: those of the decision, then those of each detector."""
+    own = [TensorInfo(f"{d}.{name}", *about) for d in detectors for name, about in OWN.items()]
+    return [TensorInfo(name, *about) for name, about in DECIDED.items()] + own
+
+
+def own_outputs() -> list[TensorInfo]:
+    """A detector's outputs."""
+    return [TensorInfo(name, *about) for name, about in OWN.items()]
+
+
+def tensors(answers: Sequence[Answer], wanted: Sequence[str], labels: Labels) -> list[Told]:
+    """The outputs wanted, by the names of `outputs_of`; a detector that failed has no boxes."""
+    known = {"": _columns([one.boxes for one in answers], labels)}
+    told = []
+    for name in wanted:
+        detector, _, column = name.rpartition(".")
+        if detector not in known:
+            own = [one.own.get(detector, Detections.empty((detector,))) for one in answers]
+            known[detector] = _columns(own, labels)
+        if name == "voters":
+            voters = [",".join(one.own).encode() for one in answers]
+            told.append(Told(name, "BYTES", voters))
+        else:
+            told.append(Told(name, DECIDED[column][0], known[detector][column]))
+    return told
+
+
+def parameters(answers: Sequence[Answer]) -> Parameters:
+    """Whether an answer is degraded, who voted on all pictures, and why the others did not."""
+    failed: dict[str, str] = {}
+    for answer in answers:
+        failed |= answer.failed
+    voted = [name for name in answers[0].own if name not in failed]
+    said: dict[str, bool | str] = {"degraded": bool(failed), "voted": ",".join(voted)}
+    if failed:
+        said["failed"] = "; ".join(f"{name}: {why}" for name, why in failed.items())
+    return said
+
+
+def _columns(found: Sequence[Detections], labels: Labels) -> Mapping[str, np.ndarray | list[bytes]]:
+    together = Detections.concat(found) if len(found) > 1 else found[0]
+    names = dict(zip(labels.ids, labels.names, strict=True))
+    return {
+        "boxes": np.ascontiguousarray(together.xyxy, np.float32),
+        "scores": together.score,
+        "categories": together.category_id,
+        "labels": [names[i].encode() for i in together.category_id.tolist()],
+        "votes": together.votes.astype(np.int32),
+        "counts": np.array([len(one) for one in found], np.int32),
+    }

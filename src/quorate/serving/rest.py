@@ -1,0 +1,296 @@
+"""The protocol over HTTP: requests to values, values to answers. It decides nothing.
+
+Source: open_inference_rest.yaml, github.com/kserve/open-inference-protocol; the binary tensor data
+and model repository extensions as Triton's documentation describes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Lifespan
+
+from quorate.open_inference.tensors import JSON_LENGTH
+from quorate.serving import values
+from quorate.serving.plane import Plane
+from quorate.serving.values import VERSION, Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
+
+LOG = logging.getLogger("quorate.serving")
+ARRIVAL = 60.0
+"""Seconds in which a request's body has to arrive."""
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] = {}
+    data: Any = None
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Infer(msgspec.Struct):
+    """The JSON of a request; `id` and `parameters` are the client's own."""
+
+    inputs: list[_Input]
+    outputs: list[_Output] = []
+    parameters: dict[str, Any] = {}
+    id: str = ""
+
+
+class Rest:
+    """The routes of the protocol on a data plane."""
+
+    def __init__(self, plane: Plane) -> None:
+        self.plane = plane
+
+    def application(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+        """The ASGI application."""
+        routes = [
+            Route("/v2", self._about),
+            Route("/v2/health/live", self._live),
+            Route("/v2/health/ready", self._ready),
+            Route("/v2/models", self._models),
+            Route("/v2/repository/index", self._index, methods=["POST"]),
+        ]
+        for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            routes += [
+                Route(base, self._model),
+                Route(f"{base}/ready", self._model_ready),
+                Route(f"{base}/infer", self._infer, methods=["POST"]),
+            ]
+        routes += [
+            Route(f"/v2/{kind}sharedmemory/{{rest:path}}", self._shared, methods=["GET", "POST"])
+            for kind in ("system", "cuda")
+        ]
+        return Starlette(
+            routes=routes,
+            lifespan=lifespan,
+            exception_handlers={
+                Refused: refusal,
+                HTTPException: _http,
+                Exception: _fault,
+            },
+        )
+
+    async def _about(self, request: Request) -> Response:
+        return JSONResponse(self.plane.about())
+
+    async def _live(self, request: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def _ready(self, request: Request) -> Response:
+        ready = self.plane.ready
+        return JSONResponse({"ready": ready}, 200 if ready else 503)
+
+    async def _models(self, request: Request) -> Response:
+        return JSONResponse({"models": self.plane.models()})
+
+    async def _index(self, request: Request) -> Response:
+        return JSONResponse(self.plane.index())
+
+    async def _model(self, request: Request) -> Response:
+        return JSONResponse(_told_model(self.plane.model(*_named(request))))
+
+    async def _model_ready(self, request: Request) -> Response:
+        name, version = _named(request)
+        self.plane.find(name, version)
+        return JSONResponse({"name": name, "ready": True})
+
+    async def _shared(self, request: Request) -> Response:
+        raise Refused(
+            Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request."
+        )
+
+    async def _infer(self, request: Request) -> Response:
+        name, version = _named(request)
+        # What will be refused anyway is refused before a byte of the body is read.
+        self.plane.find(name, version).line.check()
+        body = await _body(request, self.plane.limits.request_bytes)
+        asked, binary = await asyncio.to_thread(
+            _parsed, body, request.headers.get(JSON_LENGTH), name, version
+        )
+        reply = await _unless_gone(request, self.plane.infer(asked))
+        return await asyncio.to_thread(_answer, reply, binary)
+
+
+def _named(request: Request) -> tuple[str, str]:
+    return request.path_params["model"], request.path_params.get("version", "")
+
+
+def _told_model(about: ModelInfo) -> dict[str, Any]:
+    def told(tensors: Sequence[TensorInfo]) -> list[dict[str, Any]]:
+        return [
+            {"name": one.name, "datatype": one.datatype, "shape": [*one.shape]} for one in tensors
+        ]
+
+    return {
+        "name": about.name,
+        "versions": [VERSION],
+        "platform": about.platform,
+        "inputs": told(about.inputs),
+        "outputs": told(about.outputs),
+    }
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """A request's body; Refused where it is too long or does not arrive."""
+    too_long = Refused(Why.TOO_LARGE, f"A request of more than {most:,} bytes is not read.")
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and int(told) > most:
+        raise too_long
+    if "content-encoding" in request.headers:
+        raise Refused(Why.INVALID, "A packed request is not read; send it without encoding.")
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(ARRIVAL):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    raise too_long
+    except TimeoutError:
+        raise Refused(
+            Why.SLOW_SENDER, f"The request did not arrive within {ARRIVAL:g} s."
+        ) from None
+    except ClientDisconnect:
+        raise Refused(Why.INVALID, "The request was broken off.") from None
+    return b"".join(parts)
+
+
+def _parsed(
+    body: bytes, length: str | None, model: str, version: str
+) -> tuple[values.Request, Callable[[str], bool]]:
+    """A request, and which of its outputs are wanted as bytes behind the JSON."""
+    rest = memoryview(body)
+    if length is not None:
+        if not length.isdigit() or int(length) > len(body):
+            raise Refused(
+                Why.INVALID, f"{JSON_LENGTH} is '{length[:40]}', the body has {len(body)} bytes."
+            )
+        rest = rest[: int(length)]
+    try:
+        said = msgspec.json.decode(rest, type=_Infer)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise Refused(
+            Why.INVALID, f"This is no request for inference: {error or 'nested too deeply'}."
+        ) from None
+    behind = memoryview(body)[len(rest) :]
+    inputs = []
+    for one in said.inputs:
+        size = one.parameters.get("binary_data_size")
+        data = one.data
+        if size is not None:
+            if type(size) is not int or not 0 <= size <= len(behind) or data is not None:
+                raise Refused(
+                    Why.INVALID,
+                    f"'{one.name[:80]}' cannot have {str(size)[:40]} bytes: {len(behind)} are left "
+                    f"behind the JSON, whose length {JSON_LENGTH} tells; and such a tensor has no "
+                    "`data`.",
+                )
+            data, behind = behind[:size], behind[size:]
+        given = Given(one.name, one.datatype, tuple(one.shape), data, one.parameters)
+        inputs.append(given)
+    if behind:
+        raise Refused(Why.INVALID, f"{len(behind)} bytes behind the JSON belong to no input.")
+    wanted = {one.name: one.parameters.get("binary_data") for one in said.outputs}
+    all_binary = said.parameters.get("binary_data_output") is True
+
+    def binary(name: str) -> bool:
+        one = wanted.get(name)
+        return all_binary if one is None else one is True
+
+    asked = values.Request(model, inputs, [*wanted], said.parameters, version, said.id)
+    return asked, binary
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Reply:
+    """The answer; where the client breaks off before, the work is cancelled."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Refused(Why.INVALID, "The client has gone.")
+        return await working
+    finally:
+        gone.cancel()
+        working.cancel()
+
+
+def _answer(reply: Reply, binary: Callable[[str], bool]) -> Response:
+    outputs, behind = [], []
+    for told in reply.outputs:
+        one = {"name": told.name, "datatype": told.datatype, "shape": [*told.shape]}
+        if binary(told.name):
+            behind.append(told.raw)
+            outputs.append({**one, "parameters": {"binary_data_size": len(behind[-1])}})
+        else:
+            outputs.append({**one, "data": _listed(told)})
+    said = {
+        "model_name": reply.model,
+        "model_version": VERSION,
+        **({"id": reply.id} if reply.id else {}),
+        "parameters": reply.parameters,
+        "outputs": outputs,
+    }
+    start = msgspec.json.encode(said)
+    if not behind:
+        return Response(start, media_type="application/json")
+    return Response(
+        b"".join([start, *behind]),
+        media_type="application/octet-stream",
+        headers={JSON_LENGTH: str(len(start))},
+    )
+
+
+def _listed(told: Told) -> list[Any]:
+    if isinstance(told.data, list):
+        return [one.decode() for one in told.data]
+    listed: list[Any] = told.data.reshape(-1).tolist()
+    return listed
+
+
+def refused(refusal: Refused) -> Response:
+    """A refusal as the protocol has it."""
+    headers: Mapping[str, str] = {}
+    if refusal.retry_after is not None:
+        headers = {"Retry-After": f"{refusal.retry_after:g}"}
+    return JSONResponse({"error": refusal.sentence}, refusal.why.status, headers=headers)
+
+
+async def refusal(request: Request, error: Exception) -> Response:
+    """Starlette's handler of refusals."""
+    assert isinstance(error, Refused)
+    return refused(error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    said = {
+        404: f"There is nothing at {path}; models are at /v2/models.",
+        405: f"{path} takes no {request.method}.",
+    }
+    return JSONResponse(
+        {"error": said.get(error.status_code, error.detail)},
+        error.status_code,
+        headers=error.headers,
+    )
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "A fault of the server's own; its log has it."}, 500)

@@ -1,0 +1,224 @@
+"""The protocol over gRPC: messages to values, values to messages. It decides nothing.
+
+Source: open_inference_grpc.proto, github.com/kserve/open-inference-protocol; RepositoryIndex,
+RepositoryModelLoad and RepositoryModelUnload from Triton's model repository extension. Triton's
+calls for memory that client and server share are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from quorate.errors import InputError
+from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
+from quorate.open_inference.tensors import CONTENTS
+from quorate.serving.plane import Plane
+from quorate.serving.values import VERSION, Given, Refused, Reply, Request, TensorInfo, Told, Why
+
+LOG = logging.getLogger("quorate.serving")
+SHARED = tuple(
+    f"{kind}SharedMemory{what}"
+    for kind in ("System", "Cuda")
+    for what in ("Status", "Register", "Unregister")
+)
+BESIDE = 16
+"""Calls at once beside those that wait for an answer to pictures."""
+Context: TypeAlias = grpc.aio.ServicerContext
+
+
+class Rpc:
+    """The calls of the protocol on a data plane."""
+
+    def __init__(self, plane: Plane) -> None:
+        self.plane = plane
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What grpcio calls."""
+        calls = {
+            name: grpc.unary_unary_rpc_method_handler(self._answering(name, call))
+            for name, call in {
+                "ServerLive": self._live,
+                "ServerReady": self._ready,
+                "ServerMetadata": self._about,
+                "ModelReady": self._model_ready,
+                "ModelMetadata": self._model,
+                "ModelInfer": self._infer,
+                "RepositoryIndex": self._index,
+            }.items()
+        }
+        calls |= {name: grpc.unary_unary_rpc_method_handler(_shared) for name in SHARED}
+        return grpc.method_handlers_generic_handler(SERVICE, calls)
+
+    def _answering(
+        self, name: str, call: Callable[[Any, Context], Awaitable[Any]]
+    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        """A call from bytes to bytes, whose refusals are statuses."""
+        request_kind = MESSAGES[f"{name}Request"]
+
+        async def answer(data: bytes, context: Context) -> bytes:
+            try:
+                try:
+                    request = request_kind.FromString(data)
+                except DecodeError:
+                    raise Refused(Why.INVALID, f"This is no {name}Request.") from None
+                said: bytes = (await call(request, context)).SerializeToString()
+                return said
+            except Refused as refusal:
+                await _abort(context, refusal)
+            except Exception:
+                LOG.exception("%s: a fault of the server's own", name)
+                fault = Refused(Why.FAULT, "A fault of the server's own; its log has it.")
+                await _abort(context, fault)
+            raise AssertionError("abort raises")
+
+        return answer
+
+    async def _live(self, request: Any, context: Context) -> Any:
+        return MESSAGES["ServerLiveResponse"](live=True)
+
+    async def _ready(self, request: Any, context: Context) -> Any:
+        return MESSAGES["ServerReadyResponse"](ready=self.plane.ready)
+
+    async def _about(self, request: Any, context: Context) -> Any:
+        return MESSAGES["ServerMetadataResponse"](**self.plane.about())
+
+    async def _model_ready(self, request: Any, context: Context) -> Any:
+        self.plane.find(request.name, request.version)
+        return MESSAGES["ModelReadyResponse"](ready=True)
+
+    async def _model(self, request: Any, context: Context) -> Any:
+        about = self.plane.model(request.name, request.version)
+        return MESSAGES["ModelMetadataResponse"](
+            name=about.name,
+            versions=[VERSION],
+            platform=about.platform,
+            inputs=_told_tensors(about.inputs),
+            outputs=_told_tensors(about.outputs),
+        )
+
+    async def _index(self, request: Any, context: Context) -> Any:
+        models = [one for one in self.plane.index() if one["state"] == "READY" or not request.ready]
+        return MESSAGES["RepositoryIndexResponse"](models=models)
+
+    async def _infer(self, request: Any, context: Context) -> Any:
+        asked = Request(
+            request.model_name,
+            _inputs(request),
+            [one.name for one in request.outputs],
+            _parameters(request.parameters),
+            request.model_version,
+            request.id,
+        )
+        reply = await self.plane.infer(asked, seconds=context.time_remaining())
+        return _answer(reply, raw=bool(request.raw_input_contents))
+
+
+async def start(plane: Plane, *, host: str, port: int) -> tuple[grpc.aio.Server, int]:
+    """A server that answers, and its port; InputError where the address cannot be had."""
+    limits = plane.limits
+    server = grpc.aio.server(
+        handlers=[Rpc(plane).handlers()],
+        options=[
+            ("grpc.max_receive_message_length", limits.request_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ],
+        # Each may hold a message of the largest size.
+        maximum_concurrent_rpcs=limits.waiting + BESIDE,
+    )
+    try:
+        port = server.add_insecure_port(f"{named(host)}:{port}")
+    except RuntimeError:
+        raise InputError(
+            f"{named(host)}:{port}: cannot be listened at for gRPC.",
+            hint="--host and --grpc-port choose another address",
+        ) from None
+    await server.start()
+    return server, port
+
+
+def named(host: str) -> str:
+    """A host as addresses have it."""
+    return f"[{host}]" if ":" in host else host
+
+
+async def _shared(data: bytes, context: Context) -> bytes:
+    await _abort(
+        context,
+        Refused(Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request."),
+    )
+    raise AssertionError("abort raises")
+
+
+async def _abort(context: Context, refusal: Refused) -> None:
+    trailing: tuple[tuple[str, str], ...] = ()
+    if refusal.retry_after is not None:
+        trailing = ((PUSHBACK, str(round(1000 * refusal.retry_after))),)
+    await context.abort(grpc.StatusCode[refusal.why.code], refusal.sentence, trailing)
+
+
+def _told_tensors(tensors: Iterable[TensorInfo]) -> list[dict[str, Any]]:
+    return [one._asdict() for one in tensors]
+
+
+def _parameters(said: Any) -> dict[str, Any]:
+    return {
+        name: getattr(value, kind)
+        for name, value in said.items()
+        if (kind := value.WhichOneof("parameter_choice"))
+    }
+
+
+def _inputs(request: Any) -> list[Given]:
+    raw: Sequence[bytes] = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise Refused(
+            Why.INVALID, f"{len(request.inputs)} inputs have {len(raw)} raw_input_contents."
+        )
+    found = []
+    for position, one in enumerate(request.inputs):
+        data: bytes | list[Any] | None = None
+        if raw:
+            if one.HasField("contents"):
+                raise Refused(
+                    Why.INVALID, f"'{one.name[:80]}' has contents beside raw_input_contents."
+                )
+            data = raw[position]
+        elif one.datatype in CONTENTS:
+            data = [*getattr(one.contents, CONTENTS[one.datatype])]
+        shape, parameters = tuple(one.shape), _parameters(one.parameters)
+        found.append(Given(one.name, one.datatype, shape, data, parameters))
+    return found
+
+
+def _answer(reply: Reply, *, raw: bool) -> Any:
+    """The message, with tensors in the form in which those of the request came."""
+    outputs = []
+    for told in reply.outputs:
+        one: dict[str, Any] = {"name": told.name, "datatype": told.datatype, "shape": told.shape}
+        if not raw:
+            one["contents"] = {CONTENTS[told.datatype]: _listed(told)}
+        outputs.append(one)
+    return MESSAGES["ModelInferResponse"](
+        model_name=reply.model,
+        model_version=VERSION,
+        id=reply.id,
+        parameters={name: _parameter(value) for name, value in reply.parameters.items()},
+        outputs=outputs,
+        raw_output_contents=[told.raw for told in reply.outputs] if raw else [],
+    )
+
+
+def _parameter(value: Any) -> dict[str, Any]:
+    kind = "bool_param" if isinstance(value, bool) else "string_param"
+    return {kind: value}
+
+
+def _listed(told: Told) -> Sequence[Any] | NDArray[Any]:
+    return told.data if isinstance(told.data, list) else told.data.reshape(-1)

@@ -1,0 +1,155 @@
+"""What the data plane takes and gives, whichever way it came: requests, answers, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from quorate.open_inference.tensors import packed
+
+VERSION = "1"
+"""The one version of every model."""
+
+Parameters = Mapping[str, Any]
+"""Words of the protocol's `parameters`: texts, numbers, truths."""
+
+
+class Why(Enum):
+    """Why there is no answer: the status of HTTP, and the code of gRPC."""
+
+    INVALID = 400, "INVALID_ARGUMENT"
+    WHO = 401, "UNAUTHENTICATED"
+    UNKNOWN = 404, "NOT_FOUND"
+    SLOW_SENDER = 408, "DEADLINE_EXCEEDED"
+    TOO_LARGE = 413, "RESOURCE_EXHAUSTED"
+    BUSY = 429, "RESOURCE_EXHAUSTED"
+    HEADERS = 431, "RESOURCE_EXHAUSTED"
+    FAULT = 500, "INTERNAL"
+    NOT_OFFERED = 501, "UNIMPLEMENTED"
+    NOT_NOW = 503, "UNAVAILABLE"
+    TOO_LATE = 504, "DEADLINE_EXCEEDED"
+
+    @property
+    def status(self) -> int:
+        """The status of HTTP."""
+        return self.value[0]
+
+    @property
+    def code(self) -> str:
+        """The name of the code of gRPC."""
+        return self.value[1]
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """A request that is not answered, with a sentence for the one who asks.
+
+    retry_after  seconds after which another try makes sense
+    """
+
+    def __init__(self, why: Why, sentence: str, *, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.why, self.sentence, self.retry_after = why, sentence, retry_after
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may ask for, and what waits.
+
+    request_bytes   of a request's body
+    pictures        in one request
+    pixels          of one picture, before it is decoded
+    waiting         pictures that wait for one ensemble; what comes then is refused
+    memory          bytes of all requests that are being read or looked at
+    seconds         for a whole request, and the most that a client can ask for
+    member_seconds  for one detector's look at a picture; longer costs its vote
+    headers         of a request
+    """
+
+    request_bytes: int = 64 << 20
+    pictures: int = 32
+    pixels: int = 50_000_000
+    waiting: int = 64
+    memory: int = 1 << 30
+    seconds: float = 60.0
+    member_seconds: float = 30.0
+    headers: int = 64
+
+
+class Given(NamedTuple):
+    """A tensor of a request, as it came.
+
+    data  its bytes in the binary form; a list of numbers, texts (of base64) or bytes; None
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview | Sequence[Any] | None
+    parameters: Parameters = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request for inference.
+
+    outputs  the names of the tensors asked for; none: those that a model gives by itself
+    """
+
+    model: str
+    inputs: Sequence[Given]
+    outputs: Sequence[str] = ()
+    parameters: Parameters = field(default_factory=dict)
+    version: str = ""
+    id: str = ""
+
+
+class Told(NamedTuple):
+    """A tensor of an answer: an array, or of BYTES a list of elements."""
+
+    name: str
+    datatype: str
+    data: NDArray[Any] | list[bytes]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+        return (len(self.data),) if isinstance(self.data, list) else self.data.shape
+
+    @property
+    def raw(self) -> bytes:
+        """The binary form: little-endian, row-major; elements with their lengths before them."""
+        if isinstance(self.data, list):
+            return packed(self.data)
+        return self.data.astype(self.data.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer to a request for inference."""
+
+    model: str
+    outputs: Sequence[Told]
+    parameters: Parameters
+    id: str = ""
+
+
+class TensorInfo(NamedTuple):
+    """A tensor as metadata tell it; a size of -1 is open."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class ModelInfo(NamedTuple):
+    """A model's metadata."""
+
+    name: str
+    platform: str
+    inputs: Sequence[TensorInfo]
+    outputs: Sequence[TensorInfo]

@@ -1,0 +1,147 @@
+"""A person bound to the chart's Role `quorate-user`, with a token of their own, both ways."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+import yaml
+
+from quorate.argo.doctor.examine import USERS
+from tests.cluster.runs import PARTS, Bucket, Runs, quorate
+from tests.cluster.strict import Strict
+from tests.cluster.test_chart import may
+
+pytestmark = pytest.mark.usefixtures("argo")
+
+
+@pytest.fixture(scope="module")
+def strict(kubectl, image, bucket):
+    found = Strict(image, bucket)
+    found.make()
+    yield found
+    found.remove()
+
+
+@pytest.fixture(scope="module")
+def argo_server(kubectl, tmp_path_factory):
+    """An argo-server that lets everybody do what their own token may; HOST:PORT."""
+    if shutil.which("argo") is None:
+        pytest.skip("the executable `argo` is not there")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    environment = {key: one for key, one in os.environ.items() if not key.startswith("ARGO_")}
+    with log.open("wb") as written:
+        server = subprocess.Popen(
+            ["argo", "server", "--auth-mode=client", "--secure=false", f"--port={port}",
+             f"--namespace={kubectl.namespace}", f"--kubeconfig={os.environ['KUBECONFIG']}"],
+            stdout=written, stderr=written, env=environment,
+        )  # fmt: skip
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.5)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def person(strict, tmp_path_factory):
+    """The kubeconfig of somebody whom the chart's values name."""
+    return strict.as_person(tmp_path_factory.mktemp("person"))
+
+
+@pytest.fixture(params=["argo-server", "kubeconfig"])
+def way(request, strict, person, monkeypatch):
+    """One of the two ways to the cluster, with that person's own token."""
+    for name in [one for one in os.environ if one.startswith("ARGO_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ARGO_NAMESPACE", strict.namespace)
+    if request.param == "kubeconfig":
+        monkeypatch.setenv("KUBECONFIG", str(person))
+        return request.param
+    monkeypatch.setenv("ARGO_SERVER", request.getfixturevalue("argo_server"))
+    monkeypatch.setenv("ARGO_SECURE", "false")
+    user = yaml.safe_load(person.read_text(encoding="utf-8"))["users"][0]["user"]
+    monkeypatch.setenv("ARGO_TOKEN", user["token"])
+    monkeypatch.setenv("KUBECONFIG", str(person.with_name("there-is-none")))
+    return request.param
+
+
+def test_what_the_role_gives_and_nothing_more(strict, person):
+    assert may(strict, "person") == {(resource, verb) for verb, _, resource, _ in USERS}
+    config = f"--kubeconfig={person}"
+    for what in (
+        ("get", "secrets"),
+        ("get", "configmaps"),
+        ("get", "nodes"),
+        ("get", "workflows", "--all-namespaces"),
+        ("delete", "workflowtemplates", "--all"),
+        ("run", "one", "--image=localhost/one"),
+        ("create", "token", "quorate"),
+    ):
+        refused = strict(config, *what, check=False)
+        assert "forbidden" in refused.stderr, what
+
+
+def test_runs_are_started_seen_stopped_and_tried_again(strict, way, tmp_path, monkeypatch):
+    runs = Runs(strict, Bucket(strict.bucket), strict.image,
+                prefix=f"quorate-tests/person-{os.getpid()}", folder=tmp_path)  # fmt: skip
+    try:
+        runs.bucket.put_folder(PARTS / "models", f"{runs.prefix}/models")
+        name = f"by-{way}"
+        path = runs.spec(name, quorum=1, fusion="wbf")
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec["detectors"] = spec["detectors"][:1]
+        path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+
+        # The pictures are late: the run fails, and is tried again when they are there.
+        failed = quorate("submit", path, "--watch", check=False)
+        assert failed.returncode == 1, failed.stderr
+        assert f"/{runs.prefix}/images/" in failed.stderr
+        (run,) = re.findall(r"^run: (\S+)", failed.stderr, re.M)
+        runs.bucket.put_folder(PARTS / "images", f"{runs.prefix}/images")
+        again = quorate("retry", run, check=False)
+        if way == "argo-server":
+            assert again.returncode == 0, again.stderr
+        else:
+            run = quorate("submit", path).stdout.strip()
+        watched = quorate("watch", run)
+        assert "published:" in watched.stderr + watched.stdout
+
+        assert run in quorate("list").stdout
+        assert "✔ publish" in quorate("status", run).stdout
+        assert quorate("logs", run, "publish").returncode == 0
+        stopped = quorate("submit", path).stdout.strip()
+        assert quorate("stop", stopped, "--now").returncode == 0
+        assert quorate("watch", stopped, check=False).returncode == 1
+    finally:
+        monkeypatch.undo()
+        runs.clear()
+
+
+def test_somebody_else_is_told_which_right_is_missing(strict, argo_server, tmp_path, monkeypatch):
+    strict("create", "serviceaccount", "somebody")
+    token = strict("create", "token", "somebody").strip()
+    said = {"SERVER": argo_server, "SECURE": "false", "NAMESPACE": strict.namespace, "TOKEN": token}
+    for key, value in said.items():
+        monkeypatch.setenv(f"ARGO_{key}", value)
+    refused = quorate("list", check=False)
+    assert refused.returncode == 2
+    assert "cannot list resource" in refused.stderr
+    monkeypatch.setenv("ARGO_TOKEN", "")
+    unknown = quorate("list", check=False)
+    assert unknown.returncode == 2
+    assert "does not know who you are" in unknown.stderr
