@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from quorate.argo.cluster.client import LogLine
+from quorate.argo.cluster.rest import ConflictError
 from quorate.argo.names import pod_name
 from quorate.argo.runs import family
 from quorate.argo.runs.logs import Logs
@@ -215,6 +216,23 @@ def test_what_has_ended_whole_is_not_stopped():
 def test_a_child_that_failed_is_tried_again_before_its_run(failed):
     assert family.retry(failed, "w") == ["w-00001", "w"]
     assert failed.told == [("retry", "w-00001"), ("retry", "w")]
+
+
+def test_a_retry_is_asked_for_again_where_the_workflow_changed_meanwhile(failed, monkeypatch):
+    monkeypatch.setattr(family.time, "sleep", lambda seconds: None)
+    refused, plain = [ConflictError("modified")] * 2, failed.retry
+
+    def retry(workflow):
+        if refused:
+            raise refused.pop()
+        plain(workflow)
+
+    monkeypatch.setattr(failed, "retry", retry)
+    assert family.retry(failed, "w") == ["w-00001", "w"]
+    assert failed.told == [("retry", "w-00001"), ("retry", "w")]
+    refused += [ConflictError("modified")] * 9
+    with pytest.raises(ConflictError):
+        family.retry(failed, "w")
 
 
 def test_no_child_is_tried_again_where_its_run_goes_on(failed):

@@ -10,10 +10,9 @@ from quorate._version import __version__
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import ImageError, InputError, QuorateError, did_you_mean
 from quorate.open_inference.tensors import BINARY
-from quorate.serving import detection
-from quorate.serving.inputs import names_wanted, pictures_of
+from quorate.serving.servable import Servable
 from quorate.serving.served import Served
-from quorate.serving.values import VERSION, Limits, ModelInfo, Refused, Reply, Request, Why
+from quorate.serving.values import Limits, ModelInfo, Refused, Reply, Request, Why
 
 LOG = logging.getLogger("quorate.serving")
 NAME = "quorate"
@@ -28,7 +27,7 @@ class Plane:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.served: dict[str, Served] = {}
+        self.served: dict[str, Servable] = {}
         self.ready = False
 
     async def load(self, ensembles: Sequence[DetectionEnsemble]) -> None:
@@ -59,25 +58,24 @@ class Plane:
     def index(self) -> list[dict[str, str]]:
         """Every model with its state, as Triton's repository extension tells it."""
         return [
-            {"name": name, "version": VERSION, "state": "READY", "reason": ""}
-            for name in self.models()
+            {"name": about.name, "version": version, "state": "READY", "reason": ""}
+            for served in self.served.values()
+            for about in served.models.values()
+            for version in about.versions
         ]
 
     def model(self, name: str, version: str = "") -> ModelInfo:
         """A model's metadata; Refused where it is not there."""
-        return self.find(name, version).models[name]
+        return self.find(name, version).info(name, version)
 
-    def find(self, name: str, version: str = "") -> Served:
-        """The ensemble that a model is, or is of; Refused where it is not there."""
-        served = self.served.get(name.partition(".")[0])
-        if served is None or name not in served.models:
+    def find(self, name: str, version: str = "") -> Servable:
+        """What a model belongs to; Refused where it is not there."""
+        served = next((one for one in self.served.values() if name in one.models), None)
+        if served is None:
             known = ", ".join(self.models())
             hint = did_you_mean(name, self.models()) or f"there are {known or 'none yet'}."
             raise Refused(Why.UNKNOWN, f"No model is called '{name[:80]}': {hint}")
-        if version not in ("", VERSION):
-            raise Refused(
-                Why.UNKNOWN, f"'{name}' has no version '{version[:80]}'; it has {VERSION}."
-            )
+        served.info(name, version)
         return served
 
     async def infer(self, request: Request, *, seconds: float | None = None) -> Reply:
@@ -86,16 +84,11 @@ class Plane:
         seconds  what is left of the time that the client gives it; at most the server's own limit
         """
         served = self.find(request.model, request.version)
-        only = request.model.partition(".")[2] or None
         limit = min([self.limits.seconds, *self._asked(request), *([seconds] if seconds else [])])
         served.users += 1
         try:
             async with asyncio.timeout(limit):
-                known = served.models[request.model].outputs
-                default = len(known) if only else len(detection.DECIDED)
-                wanted = names_wanted(request, known, default)
-                given = await asyncio.to_thread(pictures_of, request, self.limits)
-                answers = await served.line.ask(given, only)
+                return await served.answer(request)
         except TimeoutError:
             raise Refused(Why.TOO_LATE, f"No answer within {limit:g} s.") from None
         except (ImageError, InputError) as error:
@@ -104,8 +97,6 @@ class Plane:
             raise Refused(Why.NOT_NOW, f"{error.message}") from None
         finally:
             served.users -= 1
-        outputs = detection.tensors(answers, wanted, served.loaded.labels)
-        return Reply(request.model, outputs, detection.parameters(answers), request.id)
 
     def _asked(self, request: Request) -> list[float]:
         """The time limit that a request names itself: `timeout`, in microseconds, as Triton's."""

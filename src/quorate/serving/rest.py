@@ -22,7 +22,7 @@ from starlette.types import Lifespan
 from quorate.open_inference.tensors import JSON_LENGTH
 from quorate.serving import values
 from quorate.serving.plane import Plane
-from quorate.serving.values import VERSION, Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
+from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
 
 LOG = logging.getLogger("quorate.serving")
 ARRIVAL = 60.0
@@ -118,7 +118,7 @@ class Rest:
     async def _infer(self, request: Request) -> Response:
         name, version = _named(request)
         # What will be refused anyway is refused before a byte of the body is read.
-        self.plane.find(name, version).line.check()
+        self.plane.find(name, version).check()
         body = await _body(request, self.plane.limits.request_bytes)
         asked, binary = await asyncio.to_thread(
             _parsed, body, request.headers.get(JSON_LENGTH), name, version
@@ -139,7 +139,7 @@ def _told_model(about: ModelInfo) -> dict[str, Any]:
 
     return {
         "name": about.name,
-        "versions": [VERSION],
+        "versions": [*about.versions],
         "platform": about.platform,
         "inputs": told(about.inputs),
         "outputs": told(about.outputs),
@@ -242,7 +242,7 @@ def _answer(reply: Reply, binary: Callable[[str], bool]) -> Response:
             outputs.append({**one, "data": _listed(told)})
     said = {
         "model_name": reply.model,
-        "model_version": VERSION,
+        "model_version": reply.version,
         **({"id": reply.id} if reply.id else {}),
         "parameters": reply.parameters,
         "outputs": outputs,

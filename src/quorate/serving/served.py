@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,9 +11,9 @@ from quorate.ensemble import DetectionEnsemble
 from quorate.errors import QuorateError
 from quorate.pictures import Picture
 from quorate.serving import detection
-from quorate.serving.inputs import INPUTS
+from quorate.serving.inputs import INPUTS, names_wanted, pictures_of
 from quorate.serving.line import Answered, Line
-from quorate.serving.values import Limits, ModelInfo
+from quorate.serving.values import VERSION, Limits, ModelInfo, Refused, Reply, Request, Why
 from quorate.workers import processors
 
 PLATFORM = "quorate"
@@ -31,7 +32,7 @@ class Served:
     """
 
     def __init__(self, ensemble: DetectionEnsemble, limits: Limits) -> None:
-        self.ensemble, self.name = ensemble, ensemble.name
+        self.ensemble, self.name, self.limits = ensemble, ensemble.name, limits
         self.users = 0
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
         detectors = [one.name for one in ensemble.detectors]
@@ -48,6 +49,28 @@ class Served:
             batch=self.loaded.batch,
             limit=limits.waiting,
         )
+
+    def info(self, name: str, version: str) -> ModelInfo:
+        """See `Servable`."""
+        if version not in ("", VERSION):
+            raise Refused(
+                Why.UNKNOWN, f"'{name}' has no version '{version[:80]}'; it has {VERSION}."
+            )
+        return self.models[name]
+
+    def check(self) -> None:
+        """See `Servable`."""
+        self.line.check()
+
+    async def answer(self, request: Request) -> Reply:
+        """See `Servable`: the boxes that a run finds, as `detection` says."""
+        only = request.model.partition(".")[2] or None
+        known = self.models[request.model].outputs
+        wanted = names_wanted(request, known, len(known) if only else len(detection.DECIDED))
+        given = await asyncio.to_thread(pictures_of, request, self.limits)
+        answers = await self.line.ask(given, only)
+        outputs = detection.tensors(answers, wanted, self.loaded.labels)
+        return Reply(request.model, outputs, detection.parameters(answers), request.id)
 
     def warm(self) -> None:
         """Look at a grey picture; QuorumError where too few detectors answer."""

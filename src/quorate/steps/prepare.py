@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from quorate import pictures
-from quorate.dataset import Image
+from quorate.dataset import Dataset, Image
 from quorate.errors import InputError, LabelError, SpecError, did_you_mean
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps import sharding
 from quorate.steps.measure import measured, misstated, refuse_none, unknown
 from quorate.steps.work import (
@@ -22,6 +22,7 @@ from quorate.steps.work import (
     Plan,
     ShardImages,
     Skipped,
+    Source,
     Work,
     fingerprint,
     read_json,
@@ -31,7 +32,7 @@ from quorate.storage import open_tree, write_bytes
 
 
 def prepare(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     work: Work,
     *,
     labels: Labels | None = None,
@@ -83,6 +84,7 @@ def prepare(
         skipped=skipped,
         notes=(*notes, *odd, *dataset.notes),
         apart=apart,
+        source=_source(dataset),
     )
     _set_aside(work, shards)
     for number, shard in enumerate(shards):
@@ -90,6 +92,15 @@ def prepare(
     write_bytes(work.spec_file, ensemble.to_yaml().encode())
     write_json(work.plan_file, plan)
     return plan
+
+
+def _source(dataset: Dataset) -> Source:
+    return Source(
+        annotated=dataset.annotations is not None and len(dataset.annotations) > 0,
+        name=dataset.name,
+        label_info=dict(dataset.label_info),
+        info=dict(dataset.info),
+    )
 
 
 def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
@@ -125,7 +136,7 @@ def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
 
 
 def check_publishable(
-    ensemble: EnsembleSpec, images: Iterable[Image], labels: Labels | None
+    ensemble: Ensemble, images: Sequence[Image], labels: Labels | None
 ) -> list[str]:
     """What publishing will change, a sentence each, before any work is done.
 
@@ -136,14 +147,14 @@ def check_publishable(
 
     formats = set(ensemble.publish.formats)
     if {"cvat", "voc"} & formats:
-        check_names(tuple(images), labels.names if labels else ())
-    if labels and "coco" in formats:
+        check_names(lambda: images, labels.names if labels else ())
+    if labels and "coco" in formats and isinstance(ensemble, EnsembleSpec):
         said = renumbering(labels, always=ensemble.publish.renumber)
         return [said] if said else []
     return []
 
 
-def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -> Labels:
+def vocabulary(ensemble: Ensemble, known: Labels, fallback: Labels | None) -> Labels:
     """The spec's labels with the ids `known` of the data set; else the data set's; else `fallback`.
 
     Raises SpecError where there are none, LabelError for one that the data set lacks.

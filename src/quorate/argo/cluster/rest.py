@@ -23,6 +23,10 @@ ANSWER = 60.0
 """Seconds until a server that does not answer is given up."""
 
 
+class ConflictError(ClusterError):
+    """Somebody else has changed the object since it was read: nothing was done."""
+
+
 @dataclass(frozen=True)
 class Rest:
     """One server.
@@ -174,7 +178,7 @@ def refusal(status: int, body: bytes, *, where: str, renew: str) -> QuorateError
             hint="install Argo Workflows 4, then `quorate doctor`",
         )
     if status == 409:
-        return ClusterError(message, hint="somebody else changed it at the same time: try again")
+        return ConflictError(message, hint="somebody else changed it at the same time: try again")
     if status == 429 or status >= 500:
         return ClusterError(f"{where} could not answer ({status}): {said}.")
     return InputError(message, hint="`quorate list` shows what is there" if status == 404 else None)

@@ -24,7 +24,7 @@ from hera.workflows import models as m
 from quorate.argo.names import CHILD, CHILDREN, PARENT, QUIET
 from quorate.argo.rendering import exits, pods
 from quorate.argo.rendering.files import RUN
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble
 
 KEEP = "keep"
 SHARDS = "{{inputs.parameters.shards}}"
@@ -43,10 +43,10 @@ TEMPLATES = 2
 """How often a status holds the template: whole as the run began, and part by part."""
 
 
-def most(ensemble: EnsembleSpec, template_bytes: int) -> int:
+def most(ensemble: Ensemble, template_bytes: int) -> int:
     """The most shards of one workflow, whose template weighs so much."""
-    tries = max(len(pods.tries(ensemble, detector)) for detector in ensemble.detectors)
-    return shards_per_workflow(len(ensemble.detectors), template_bytes, tries)
+    tries = max(len(pods.tries(ensemble, detector)) for detector in ensemble.members)
+    return shards_per_workflow(len(ensemble.members), template_bytes, tries)
 
 
 def shard_bytes(detectors: int, tries: int = 1) -> int:
@@ -72,7 +72,7 @@ def at_once(parallelism: int | None) -> int:
     return max(n for n, pods in used.items() if pods >= (1 - IDLE) * parallelism)
 
 
-def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
+def templates(ensemble: Ensemble, most: int) -> list[Any]:
     """The DAG of the children, its two tasks, and the children's exit handler."""
     few = at_once(ensemble.workflow.parallelism)
     shards, count, child = (
@@ -120,7 +120,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
     return [dag, _keep(ensemble), one, Suspend(name=QUIET, duration="0")]
 
 
-def _keep(ensemble: EnsembleSpec) -> Container:
+def _keep(ensemble: Ensemble) -> Container:
     """The step that makes the children's WorkflowTemplate."""
     return pods.container(
         ensemble.workflow,
@@ -133,7 +133,7 @@ def _keep(ensemble: EnsembleSpec) -> Container:
     )  # fmt: skip
 
 
-def _manifest(ensemble: EnsembleSpec, few: int, start: str, count: str) -> str:
+def _manifest(ensemble: Ensemble, few: int, start: str, count: str) -> str:
     parallelism = ensemble.workflow.parallelism
     values = {
         "run": RUN,

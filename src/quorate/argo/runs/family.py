@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quorate.argo.cluster.client_kube import Kube
+from quorate.argo.cluster.rest import ConflictError
 from quorate.argo.names import PARENT
 from quorate.argo.runs.tree import ENDED, children
 from quorate.errors import InputError
@@ -25,6 +26,8 @@ COMPLETED = "workflows.argoproj.io/completed"
 """Labels that Argo keeps on a workflow."""
 LAST = 30.0
 """Seconds in which pods that are told to end may still create a child."""
+AGAIN = 3
+"""How often a retry is asked for again where the workflow changed meanwhile."""
 NOT_KEPT = ("workflowTemplateRef", "shutdown", "suspend")
 """What a workflow's stored spec says of the workflow alone."""
 
@@ -89,12 +92,20 @@ def retry(cluster: Cluster, name: str) -> list[str]:
 
     InputError where it has not failed.
     """
-    workflow = cluster.retriable(name)
+    cluster.retriable(name)
     failed = names(cluster, name, f"{PHASE} in (Failed,Error)")
-    for child in failed:
-        cluster.retry(cluster.retriable(child))
-    cluster.retry(workflow)
+    for one in (*failed, name):
+        _retry(cluster, one)
     return [*failed, name]
+
+
+def _retry(cluster: Cluster, name: str) -> None:
+    # The controller marks a workflow once more a moment after it has ended.
+    for _ in range(AGAIN):
+        with suppress(ConflictError):
+            return cluster.retry(cluster.retriable(name))
+        time.sleep(1)
+    return cluster.retry(cluster.retriable(name))
 
 
 def keep(namespace: str, run: str) -> bool:
