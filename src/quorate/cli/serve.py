@@ -23,7 +23,12 @@ def add_commands(commands: Any) -> None:
         "CVAT's server and its annotation worker need CVAT_NUCLIO_HOST, CVAT_NUCLIO_PORT and "
         "CVAT_NUCLIO_INVOKE_METHOD=dashboard; the page at / shows what went wrong.",
     )
-    serve.add_argument("specs", nargs="*", help="spec files (YAML), a model each")
+    serve.add_argument(
+        "specs",
+        nargs="*",
+        help="spec files (YAML), a model each; or a config.json of OpenVINO Model Server, whose "
+        "models and pipelines are served",
+    )
     serve.add_argument(
         "--host",
         default="127.0.0.1",
@@ -84,8 +89,8 @@ def _serve(arguments: argparse.Namespace) -> None:
             else "One server answers either CVAT or everybody.",
             hint="quorate serve spec.yaml, or quorate serve --cvat spec.yaml",
         )
-    ensembles = [DetectionEnsemble.from_yaml(spec) for spec in arguments.specs or arguments.cvat]
     if arguments.cvat:
+        ensembles = [DetectionEnsemble.from_yaml(spec) for spec in arguments.cvat]
         from quorate.cvat.nuclio.serving import PORT, TIMEOUT
         from quorate.cvat.nuclio.serving import serve as serve_cvat
 
@@ -99,15 +104,22 @@ def _serve(arguments: argparse.Namespace) -> None:
             ready=lambda url: note(f"{counted(len(ensembles), 'model')} for CVAT at {url}"),
         )
         return
+    from quorate.serving.ovms.config import Configuration
     from quorate.serving.serve import PORT as REST_PORT
     from quorate.serving.serve import RPC_PORT, serve
     from quorate.serving.values import Limits
 
+    sources = [
+        Configuration.from_json(path)
+        if path.endswith(".json")
+        else DetectionEnsemble.from_yaml(path)
+        for path in arguments.specs
+    ]
     serve(
-        ensembles,
+        sources,
         host=arguments.host,
         port=REST_PORT if arguments.port is None else arguments.port,
         rpc_port=RPC_PORT if arguments.grpc_port is None else arguments.grpc_port,
         limits=Limits(seconds=arguments.timeout or Limits.seconds),
-        ready=lambda rest, rpc: note(f"{counted(len(ensembles), 'ensemble')} at {rest} and {rpc}"),
+        ready=lambda rest, rpc: note(f"{counted(len(sources), 'ensemble')} at {rest} and {rpc}"),
     )

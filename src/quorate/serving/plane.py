@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from quorate._version import __version__
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import ImageError, InputError, QuorateError, did_you_mean
+from quorate.errors import ImageError, InputError, QuorateError, SpecError, did_you_mean
 from quorate.open_inference.tensors import BINARY
+from quorate.serving.ovms.config import Configuration
 from quorate.serving.servable import Servable
 from quorate.serving.served import Served
 from quorate.serving.values import Limits, ModelInfo, Refused, Reply, Request, Why
@@ -19,8 +20,12 @@ NAME = "quorate"
 EXTENSIONS = (BINARY, "parameters", "model_repository")
 
 
+Source = DetectionEnsemble | Configuration
+"""What can be served: an ensemble, or a configuration of OpenVINO Model Server."""
+
+
 class Plane:
-    """Answers for the ensembles that are served. All methods belong to the event loop.
+    """Answers for what is served. All methods belong to the event loop.
 
     served  those that are loaded, by name
     """
@@ -30,13 +35,16 @@ class Plane:
         self.served: dict[str, Servable] = {}
         self.ready = False
 
-    async def load(self, ensembles: Sequence[DetectionEnsemble]) -> None:
-        """Load ensembles, one after the other, and let each look at a picture; then be ready.
+    async def load(self, sources: Sequence[Source]) -> None:
+        """Load one after the other, and let each compute something; then be ready.
 
-        Raises as `Served`.
+        Raises as `Served` and `ServedConfiguration`, and SpecError where two have one name.
         """
-        for ensemble in ensembles:
-            served = await asyncio.to_thread(Served, ensemble, self.limits)
+        for source in sources:
+            served = await asyncio.to_thread(_opened, source, self.limits)
+            for name in served.models:
+                if name in self.models():
+                    raise SpecError(f"Two models are called '{name}': models are told by name.")
             await asyncio.to_thread(served.warm)
             self.served[served.name] = served
         self.ready = True
@@ -104,3 +112,11 @@ class Plane:
         if type(said) is not int or said < 0:
             raise Refused(Why.INVALID, "The parameter `timeout` is a number of microseconds.")
         return [said / 1e6] if said else []
+
+
+def _opened(source: Source, limits: Limits) -> Servable:
+    if isinstance(source, Configuration):
+        from quorate.serving.ovms.served import ServedConfiguration
+
+        return ServedConfiguration(source, limits)
+    return Served(source, limits)

@@ -8,10 +8,9 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from quorate.ensemble import DetectionEnsemble
 from quorate.errors import MissingExtraError, SpecError
 from quorate.http.listening import bound, listen
-from quorate.serving.plane import Plane
+from quorate.serving.plane import Plane, Source
 from quorate.serving.values import Limits
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ GRACE = 20.0
 
 
 def serve(
-    ensembles: Sequence[DetectionEnsemble],
+    sources: Sequence[Source],
     *,
     host: str = "127.0.0.1",
     port: int = PORT,
@@ -39,7 +38,8 @@ def serve(
     picture.
 
     Args:
-        ensembles: each becomes a model, called as it is, and each of its detectors another.
+        sources: each ensemble becomes a model, called as it is, and each of its detectors another;
+            of a configuration of OpenVINO Model Server, each model and each pipeline.
         host: address to listen at.
         port: for HTTP; 0 for any that is free.
         rpc_port: for gRPC; likewise.
@@ -62,7 +62,7 @@ def serve(
             raise
         raise MissingExtraError("Serving", "serve") from None
 
-    names = [ensemble.name for ensemble in ensembles]
+    names = [source.name for source in sources]
     for name in names:
         if names.count(name) > 1:
             raise SpecError(f"Two specs have the name '{name}': models are told by name.")
@@ -80,7 +80,7 @@ def serve(
 
         async def load() -> None:
             try:
-                await plane.load(ensembles)
+                await plane.load(sources)
             except Exception as error:
                 ends.set_exception(error)
             else:
