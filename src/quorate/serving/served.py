@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -27,12 +29,12 @@ class Served:
     name     the ensemble's, which is the model's
     models   what can be asked for: the ensemble, and each detector as ENSEMBLE.DETECTOR
     line     the pictures that wait
-    users    requests that are being answered
     """
 
     def __init__(self, ensemble: DetectionEnsemble, limits: Limits) -> None:
         self.ensemble, self.name = ensemble, ensemble.name
-        self.users = 0
+        self._users = 0
+        self._unused: asyncio.Future[None] | None = None
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
         detectors = [one.name for one in ensemble.detectors]
         outputs = detection.outputs_of(detectors)
@@ -54,6 +56,23 @@ class Served:
         [answer] = self.loaded.answers([_PROBE])
         if isinstance(answer, QuorateError):
             raise answer
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """While a request is answered; a method of the event loop, as the next one."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._unused is not None and not self._users and not self._unused.done():
+                self._unused.set_result(None)
+
+    async def unused(self) -> None:
+        """Return when no request is being answered; none must come any more."""
+        if self._users:
+            self._unused = asyncio.get_running_loop().create_future()
+            await self._unused
 
     def close(self) -> None:
         """Give back threads and weights, once nobody is answered any more."""
