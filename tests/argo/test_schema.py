@@ -80,7 +80,7 @@ def child(template):
     for one in template["spec"]["templates"]:
         if one["name"] == "child":
             made = yaml.safe_load(one["resource"]["manifest"])
-            return made | {"metadata": made["metadata"] | {"name": "everything-abcde-00000"}}
+            return made | {"metadata": {"name": "everything-abcde-00000"}}  # it holds placeholders
     return None
 
 

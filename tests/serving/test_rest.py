@@ -104,7 +104,7 @@ def test_the_server_and_its_models_say_what_they_are(parts):
 def test_what_is_not_there_is_told_in_a_sentence(parts, path, status):
     answer = requests.get(parts.url + path)
     assert answer.status_code == status
-    assert answer.json()["error"].endswith(".")
+    assert answer.json()["error"].endswith((".", "?"))
 
 
 def as_base64(data):

@@ -8,8 +8,6 @@ import logging
 from quorate._version import __version__
 from quorate.errors import ImageError, InputError, QuorateError
 from quorate.open_inference.tensors import BINARY
-from quorate.serving import detection
-from quorate.serving.inputs import names_wanted, pictures_of
 from quorate.serving.memory import Memory
 from quorate.serving.repository import Repository
 from quorate.serving.values import Limits, ModelInfo, Refused, Reply, Request, Why
@@ -45,11 +43,11 @@ class Plane:
 
     def model(self, name: str, version: str = "") -> ModelInfo:
         """A model's metadata; Refused where it cannot be asked."""
-        return self.repository.find(name, version).models[name]
+        return self.repository.find(name, version).info(name, version)
 
     def admit(self, name: str, version: str = "") -> None:
         """Refused where a request would be, whatever it holds: before its body is read."""
-        self.repository.find(name, version).line.check()
+        self.repository.find(name, version).check()
 
     async def load(self, name: str) -> None:
         """Load an ensemble, or load it anew; Refused where that is not allowed, or fails."""
@@ -74,24 +72,17 @@ class Plane:
 
         seconds  what is left of the time that the client gives it; at most the server's own limit
         """
-        served = self.repository.find(request.model, request.version)
-        only = request.model.partition(".")[2] or None
         limit = min([self.limits.seconds, *self._asked(request), *([seconds] if seconds else [])])
-        known = served.models[request.model].outputs
-        wanted = names_wanted(request, known, len(known) if only else len(detection.DECIDED))
-        with served.used():
+        with self.repository.using(request.model, request.version) as served:
             try:
                 async with asyncio.timeout(limit):
-                    given = await asyncio.to_thread(pictures_of, request, self.limits)
-                    answers = await served.line.ask(given, only)
+                    return await served.answer(request)
             except TimeoutError:
                 raise Refused(Why.TOO_LATE, f"No answer within {limit:g} s.") from None
             except (ImageError, InputError) as error:
                 raise Refused(Why.INVALID, error.message) from None
             except QuorateError as error:
                 raise Refused(Why.NOT_NOW, error.message) from None
-            outputs = detection.tensors(answers, wanted, served.loaded.labels)
-        return Reply(request.model, outputs, detection.parameters(answers), request.id)
 
     def _asked(self, request: Request) -> list[float]:
         """The time limit that a request names itself: `timeout`, in microseconds, as Triton's."""

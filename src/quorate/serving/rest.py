@@ -23,7 +23,7 @@ from quorate.open_inference.tensors import JSON_LENGTH
 from quorate.serving import values
 from quorate.serving.access import Access
 from quorate.serving.plane import Plane
-from quorate.serving.values import VERSION, Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
+from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
 
 LOG = logging.getLogger("quorate.serving")
 ARRIVAL = 60.0
@@ -166,7 +166,7 @@ def _told_model(about: ModelInfo) -> dict[str, Any]:
 
     return {
         "name": about.name,
-        "versions": [VERSION],
+        "versions": [*about.versions],
         "platform": about.platform,
         "inputs": told(about.inputs),
         "outputs": told(about.outputs),
@@ -273,7 +273,7 @@ def _answer(reply: Reply, binary: Callable[[str], bool]) -> Response:
             outputs.append({**one, "data": _listed(told)})
     said = {
         "model_name": reply.model,
-        "model_version": VERSION,
+        "model_version": reply.version,
         **({"id": reply.id} if reply.id else {}),
         "parameters": reply.parameters,
         "outputs": outputs,

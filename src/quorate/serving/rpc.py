@@ -21,7 +21,7 @@ from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import CONTENTS
 from quorate.serving.access import Access
 from quorate.serving.plane import Plane
-from quorate.serving.values import VERSION, Given, Refused, Reply, Request, TensorInfo, Told, Why
+from quorate.serving.values import Given, Refused, Reply, Request, TensorInfo, Told, Why
 
 LOG = logging.getLogger("quorate.serving")
 SHARED = tuple(
@@ -109,7 +109,7 @@ class Rpc:
         about = self.plane.model(request.name, request.version)
         return MESSAGES["ModelMetadataResponse"](
             name=about.name,
-            versions=[VERSION],
+            versions=[*about.versions],
             platform=about.platform,
             inputs=_told_tensors(about.inputs),
             outputs=_told_tensors(about.outputs),
@@ -238,7 +238,7 @@ def _answer(reply: Reply, *, raw: bool) -> Any:
         outputs.append(one)
     return MESSAGES["ModelInferResponse"](
         model_name=reply.model,
-        model_version=VERSION,
+        model_version=reply.version,
         id=reply.id,
         parameters={name: _parameter(value) for name, value in reply.parameters.items()},
         outputs=outputs,

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import MissingExtraError, SpecError
+from quorate.errors import MissingExtraError
 from quorate.http.listening import bound, listen
 from quorate.serving.access import Access
 from quorate.serving.plane import Plane
-from quorate.serving.repository import Entry, Repository
+from quorate.serving.repository import Repository
+from quorate.serving.served import EnsembleSource
 from quorate.serving.values import Limits
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def serve(
     Raises:
         MissingExtraError: starlette, uvicorn, grpcio or protobuf is not installed.
         InputError: an address cannot be had.
-        SpecError: two ensembles have one name.
+        SpecError: a spec is wrong, or two models have one name.
         DetectorError, LabelError, QuorumError, StorageError: an ensemble that cannot work.
     """
     try:
@@ -68,13 +69,8 @@ def serve(
             raise
         raise MissingExtraError("Serving", "serve") from None
 
-    entries = [_entry(spec) for spec in specs]
-    names = [entry.name for entry in entries]
-    for name in names:
-        if names.count(name) > 1:
-            raise SpecError(f"Two specs have the name '{name}': models are told by name.")
     limits = limits or Limits()
-    repository = Repository(entries, limits)
+    repository = Repository([EnsembleSource.of(spec) for spec in specs], limits)
     plane = Plane(repository, limits)
     address = ""
     ends: Future[None] = Future()
@@ -120,9 +116,3 @@ def serve(
     with bound(host, port) as socket:
         application = Rest(plane, access).application(lifespan)
         listen(application, socket, host=host, ready=listening, ends=ends, tls=access.tls)
-
-
-def _entry(spec: str | Path | DetectionEnsemble) -> Entry:
-    if isinstance(spec, DetectionEnsemble):
-        return Entry(spec)
-    return Entry(DetectionEnsemble.from_yaml(spec), Path(spec))

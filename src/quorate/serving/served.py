@@ -3,22 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import QuorateError
+from quorate.errors import QuorateError, SpecError
 from quorate.pictures import Picture
 from quorate.serving import detection
-from quorate.serving.inputs import INPUTS
+from quorate.serving.inputs import INPUTS, names_wanted, pictures_of
 from quorate.serving.line import Answered, Line
-from quorate.serving.values import Limits, ModelInfo
+from quorate.serving.values import VERSION, Limits, ModelInfo, Refused, Reply, Request, Why
 from quorate.workers import processors
 
 PLATFORM = "quorate"
 _PROBE = np.full((480, 640, 3), 114, np.uint8)
+
+
+@dataclass(frozen=True)
+class EnsembleSource:
+    """An ensemble that was read from a file, or made in Python; see `Source`."""
+
+    ensemble: DetectionEnsemble
+    spec: Path | None = None
+
+    @classmethod
+    def of(cls, spec: str | Path | DetectionEnsemble) -> Self:
+        """Read it; SpecError where that cannot be."""
+        if isinstance(spec, DetectionEnsemble):
+            return cls(spec)
+        return cls(DetectionEnsemble.from_yaml(spec), Path(spec))
+
+    @property
+    def name(self) -> str:
+        """The ensemble's."""
+        return self.ensemble.name
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The ensemble, and each detector."""
+        return [self.name, *(f"{self.name}.{one.name}" for one in self.ensemble.detectors)]
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The spec, and what its detectors are made of."""
+        own = [file for one in self.ensemble.detectors for file in one.files]
+        return own if self.spec is None else [str(self.spec), *own]
+
+    def anew(self) -> Self:
+        """The same as its spec says now; SpecError where it has another name."""
+        if self.spec is None:
+            return self
+        new = type(self).of(self.spec)
+        if new.name != self.name:
+            raise SpecError(f"{self.spec}: its name is now '{new.name}', not '{self.name}'.")
+        return new
+
+    def load(self, limits: Limits) -> Served:
+        """What answers; raises as `DetectionEnsemble.load`."""
+        return Served(self.ensemble, limits)
 
 
 class Served:
@@ -32,9 +78,7 @@ class Served:
     """
 
     def __init__(self, ensemble: DetectionEnsemble, limits: Limits) -> None:
-        self.ensemble, self.name = ensemble, ensemble.name
-        self._users = 0
-        self._unused: asyncio.Future[None] | None = None
+        self.ensemble, self.name, self.limits = ensemble, ensemble.name, limits
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
         detectors = [one.name for one in ensemble.detectors]
         outputs = detection.outputs_of(detectors)
@@ -51,28 +95,33 @@ class Served:
             limit=limits.waiting,
         )
 
+    def info(self, name: str, version: str) -> ModelInfo:
+        """See `Servable`."""
+        if version not in ("", VERSION):
+            raise Refused(
+                Why.UNKNOWN, f"'{name}' has no version '{version[:80]}'; it has {VERSION}."
+            )
+        return self.models[name]
+
+    def check(self) -> None:
+        """See `Servable`."""
+        self.line.check()
+
+    async def answer(self, request: Request) -> Reply:
+        """See `Servable`: the boxes that a run finds, as `detection` says."""
+        only = request.model.partition(".")[2] or None
+        known = self.models[request.model].outputs
+        wanted = names_wanted(request, known, len(known) if only else len(detection.DECIDED))
+        given = await asyncio.to_thread(pictures_of, request, self.limits)
+        answers = await self.line.ask(given, only)
+        outputs = detection.tensors(answers, wanted, self.loaded.labels)
+        return Reply(request.model, outputs, detection.parameters(answers), request.id)
+
     def warm(self) -> None:
         """Look at a grey picture; QuorumError where too few detectors answer."""
         [answer] = self.loaded.answers([_PROBE])
         if isinstance(answer, QuorateError):
             raise answer
-
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """While a request is answered; a method of the event loop, as the next one."""
-        self._users += 1
-        try:
-            yield
-        finally:
-            self._users -= 1
-            if self._unused is not None and not self._users and not self._unused.done():
-                self._unused.set_result(None)
-
-    async def unused(self) -> None:
-        """Return when no request is being answered; none must come any more."""
-        if self._users:
-            self._unused = asyncio.get_running_loop().create_future()
-            await self._unused
 
     def close(self) -> None:
         """Give back threads and weights, once nobody is answered any more."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quorate.open_inference.tensors import packed
 
 VERSION = "1"
-"""The one version of every model."""
+"""The one version of every ensemble, and of its members."""
 
 Parameters = Mapping[str, Any]
 """Words of the protocol's `parameters`: texts, numbers, truths."""
@@ -139,6 +139,7 @@ class Reply:
     outputs: Sequence[Told]
     parameters: Parameters
     id: str = ""
+    version: str = VERSION
 
 
 class TensorInfo(NamedTuple):
@@ -156,3 +157,4 @@ class ModelInfo(NamedTuple):
     platform: str
     inputs: Sequence[TensorInfo]
     outputs: Sequence[TensorInfo]
+    versions: Sequence[str] = (VERSION,)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from quorate import pictures
-from quorate.dataset import Image
+from quorate.dataset import Dataset, Image
 from quorate.errors import InputError, LabelError, SpecError, did_you_mean
 from quorate.labels import Labels
 from quorate.spec import EnsembleSpec
@@ -22,6 +22,7 @@ from quorate.steps.work import (
     Plan,
     ShardImages,
     Skipped,
+    Source,
     Work,
     fingerprint,
     read_json,
@@ -83,6 +84,7 @@ def prepare(
         skipped=skipped,
         notes=(*notes, *odd, *dataset.notes),
         apart=apart,
+        source=_source(dataset),
     )
     _set_aside(work, shards)
     for number, shard in enumerate(shards):
@@ -90,6 +92,15 @@ def prepare(
     write_bytes(work.spec_file, ensemble.to_yaml().encode())
     write_json(work.plan_file, plan)
     return plan
+
+
+def _source(dataset: Dataset) -> Source:
+    return Source(
+        annotated=dataset.annotations is not None and len(dataset.annotations) > 0,
+        name=dataset.name,
+        label_info=dict(dataset.label_info),
+        info=dict(dataset.info),
+    )
 
 
 def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
@@ -125,7 +136,7 @@ def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
 
 
 def check_publishable(
-    ensemble: EnsembleSpec, images: Iterable[Image], labels: Labels | None
+    ensemble: EnsembleSpec, images: Sequence[Image], labels: Labels | None
 ) -> list[str]:
     """What publishing will change, a sentence each, before any work is done.
 
@@ -136,7 +147,7 @@ def check_publishable(
 
     formats = set(ensemble.publish.formats)
     if {"cvat", "voc"} & formats:
-        check_names(tuple(images), labels.names if labels else ())
+        check_names(lambda: images, labels.names if labels else ())
     if labels and "coco" in formats:
         said = renumbering(labels, always=ensemble.publish.renumber)
         return [said] if said else []

@@ -5,30 +5,38 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Image
+from quorate.detections import Detections
 from quorate.errors import InputError
+from quorate.labels import Labels
 from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
-from quorate.steps.review import Rule, doubts, with_review
+from quorate.steps.review import Rule, tags, with_review, write_doubts
 from quorate.steps.summary import Summary, summarise
 from quorate.steps.work import Work, read_json, write_json
-from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256, write_bytes
+from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
 
 if TYPE_CHECKING:
+    from quorate.evaluation.agreement import Agreement
     from quorate.formats.base import Written
+    from quorate.formats.parts import Parts
 
 SUMMARY = "summary.json"
 REVIEW = "review.json"
 """The pictures that need a person, the worst first: a list of `Doubt`."""
+STREAMED = ("cvat", "coco")
+"""The formats that are written shard by shard; only their names bear `publish: {folder: …}`."""
 STAGE = ".publishing"
 """Where files are written before they are moved to their places."""
 
@@ -64,34 +72,30 @@ def publish(
         adopt_all(work, shard, ensemble.detectors)
     results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
     findings = Findings.of(results, ensemble)
-    asked, kept = ensemble.publish, findings.kept
+    asked, kept = ensemble.publish, int(findings.kept.sum())
     total = len(asked.formats) + asked.report
     files: list[str] = []
     notes = [*findings.doubts, *results.notes]
-    if len(kept) < results.decided:
+    if kept < results.decided:
         notes.append(
-            f"{len(kept):,} of {results.decided:,} boxes are published: the others score less than "
+            f"{kept:,} of {results.decided:,} boxes are published: the others score less than "
             f"{asked.min_score:g} (`publish: {{min_score: …}}`)"
             + ("." if ensemble.calibrations else ", as the detectors score: none is calibrated.")
         )
-    boxes = Annotations.from_detections(
-        kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance
-    )
     for number, name in enumerate(asked.formats):
         progress(number, total)
-        written = _write(name, ensemble, findings, boxes, stage)
+        written = _write(name, ensemble, results, findings, stage)
         files += [Path(file).relative_to(stage).as_posix() for file in written.files]
         notes += [note for note in written.notes if note not in notes]
     if rule := Rule.of(ensemble):
-        found = doubts(results, ensemble, rule, findings.agreement)
-        write_bytes(stage / REVIEW, msgspec.json.encode(found))
+        write_doubts(stage / REVIEW, results, ensemble, rule, findings.agreement)
         files.append(REVIEW)
     if asked.report:
         progress(total - 1, total)
         files += _write_report(stage / "report.html", ensemble, results, findings, notes)
     notes += _moved(stage, out, files)
     files.append(SUMMARY)
-    summary = summarise(ensemble, results, findings, published=kept, notes=notes, files=files)
+    summary = summarise(ensemble, results, findings, notes=notes, files=files)
     write_json(out / SUMMARY, summary)
     work.forget_earlier()
     progress(total, total)
@@ -99,22 +103,72 @@ def publish(
 
 
 def _write(
-    name: str, ensemble: EnsembleSpec, findings: Findings, boxes: Annotations, out: Path
+    name: str, ensemble: EnsembleSpec, results: Results, findings: Findings, out: Path
 ) -> Written:
-    """Write one format."""
-    from quorate.formats import write
+    """Write one format: CVAT and COCO shard by shard, any other of all pictures at once."""
+    from quorate.formats import coco, cvat, write
 
-    dataset = replace(findings.dataset, annotations=None)
-    if name in ("cvat", "coco") and ensemble.publish.folder:
-        dataset = replace(dataset, images=_below(ensemble.publish.folder, dataset.images))
-    options: dict[str, Any] = {}
-    if name == "cvat" and (rule := Rule.of(ensemble)):
-        dataset, boxes = with_review(dataset, boxes, findings.agreement, rule)
+    dataset = replace(findings.dataset, images=(), annotations=None)
+    parts = _parts(ensemble, results, ensemble.publish.folder if name in STREAMED else "")
+    target = str(out / name)
+    if name == "cvat":
+        if rule := Rule.of(ensemble):
+            dataset = with_review(dataset)
+            parts = _reviewed(parts, dataset.labels, results, findings.agreement, rule)
+        return cvat.write_parts(dataset, parts, target)
     if name == "coco":
-        options["renumber"] = ensemble.publish.renumber
+        return coco.write_parts(dataset, parts, target, renumber=ensemble.publish.renumber)
+    dataset, boxes = parts.gathered(dataset)
+    options: dict[str, Any] = {}
     if name == "yolo":
         options["polygons"] = bool((boxes.kind == Kind.POLYGON).any())
-    return write(dataset, boxes, out / name, format=name, **options)
+    return write(dataset, boxes, target, format=name, **options)
+
+
+def _parts(ensemble: EnsembleSpec, results: Results, folder: str) -> Parts:
+    """The pictures of each shard, named with a folder that they lie in elsewhere, and the boxes."""
+    from quorate.formats.parts import Parts
+
+    asked = ensemble.publish
+
+    def images_of(shard: int) -> Sequence[Image]:
+        images = results.shard_images(shard)
+        return _below(folder, images) if folder else images
+
+    def shapes_of(kept: Detections) -> Annotations:
+        return Annotations.from_detections(
+            kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance
+        )
+
+    return Parts(
+        lambda: map(images_of, results.shards),
+        lambda: (
+            (images_of(shard), shapes_of(results.kept(shard, asked.min_score)))
+            for shard in results.shards
+        ),
+        shapes_of(Detections.empty(results.detectors)),
+    )
+
+
+def _reviewed(
+    parts: Parts, labels: Labels, results: Results, agreement: Agreement, rule: Rule
+) -> Parts:
+    """The same with a tag on the pictures that need a person."""
+    doubtful = np.sort(rule.takes(agreement.disagreement))
+    ends = np.cumsum([0, *map(len, results.ids.values())])
+    bounds = np.searchsorted(doubtful, ends).tolist()
+
+    def tagged(boxes: Annotations, rows: slice) -> Annotations:
+        return Annotations.concat([boxes, tags(labels, agreement, doubtful[rows])])
+
+    return replace(
+        parts,
+        shapes=lambda: (
+            (images, tagged(boxes, slice(*rows)))
+            for (images, boxes), rows in zip(parts.shapes(), pairwise(bounds), strict=True)
+        ),
+        like=tagged(parts.like, slice(0)),
+    )
 
 
 def _below(folder: str, images: Sequence[Image]) -> tuple[Image, ...]:
@@ -182,11 +236,13 @@ def _write_report(
 
     dataset, metrics, reliability = findings.dataset, findings.metrics, findings.reliability
     hardest = review_order(findings.agreement, most=PICTURES)
-    names = {image.id: image.file_name for image in dataset.images}
+    shown = results.images_on(hardest)
+    names = {image.id: image.file_name for image in shown}
     with open_tree(results.plan.root) as tree:
         report = Report(
             name=ensemble.name,
-            dataset=dataset,
+            dataset=dataset if metrics else replace(dataset, images=shown),
+            total=results.count,
             detections=results.on(hardest, results.detections),
             fused=results.on(hardest, results.fused),
             decided=results.decided,

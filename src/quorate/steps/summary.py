@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from quorate.detections import Detections
 from quorate.display import brief, html_table
 from quorate.spec import EnsembleSpec
 from quorate.steps.findings import Findings
@@ -75,31 +73,31 @@ def summarise(
     results: Results,
     findings: Findings,
     *,
-    published: Detections,
     notes: Sequence[str],
     files: Sequence[str],
 ) -> Summary:
     """Count what was found, and what of it was published."""
     from quorate.evaluation.agreement import review_order
 
-    names = {image.id: image.file_name for image in findings.dataset.images}
-    votes, counts = np.unique(published.votes, return_counts=True)
+    worst = review_order(findings.agreement, most=REVIEWED)
+    names = {image.id: image.file_name for image in results.images_on(worst)}
+    votes = findings.kept.sum(0).tolist()
     return Summary(
         name=ensemble.name,
         method=ensemble.fusion.method,
-        images=len(findings.dataset.images),
+        images=results.count,
         detectors=tuple(
             _voted(voter, results.counts[voter], findings, results.failed.get(detector.name, ""))
             for detector in ensemble.detectors
             for voter in detector.voters
         ),
         ensemble=_voted("ensemble", results.decided, findings),
-        published=len(published),
-        votes=dict(zip(map(str, votes.tolist()), counts.tolist(), strict=True)),
+        published=sum(votes),
+        votes={str(number): count for number, count in enumerate(votes) if count},
         degraded=bool(results.failed),
         skipped=results.skipped,
         notes=tuple(notes),
-        review=tuple(names[int(i)] for i in review_order(findings.agreement, most=REVIEWED)),
+        review=tuple(names[i] for i in worst.tolist()),
         files=tuple(files),
         about=results.about,
     )

@@ -26,11 +26,11 @@ import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from quorate.dataset import Image
+from quorate.dataset import Image, LabelInfo
 from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
@@ -103,12 +103,25 @@ class Earlier(msgspec.Struct, frozen=True):
     folders: tuple[str, ...]
 
 
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a data set says beside its pictures, as `Dataset` has it.
+
+    annotated  whether it says what is on them, so that it is to be read again for that
+    """
+
+    annotated: bool
+    name: str = ""
+    label_info: dict[str, LabelInfo] = {}
+    info: dict[str, Any] = {}
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What prepare found; the other steps start from it.
 
     images   how many there are; with `apart`, those that are no pictures among them
     skipped  those that could not be read; with `apart`, each shard lists its own
     apart    whether each shard is still to be measured
+    source   None in a work folder that an older version has made
     """
 
     data: str
@@ -118,6 +131,7 @@ class Plan(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     apart: bool = False
+    source: Source | None = None
 
     __repr__ = brief
 
