@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from quorate.errors import InputError
+from quorate.errors import InputError, SpecError
 from quorate.progress import Progress, silent
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps import Summary, Work, fuse, publish
 from quorate.steps.publish import mark
 from quorate.steps.whole import Loaded
@@ -16,7 +16,7 @@ from quorate.workers import processors
 
 
 def run(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     out: Path,
     *,
     fresh: bool = False,
@@ -28,6 +28,11 @@ def run(
     All detectors see a picture while it is decoded once. Memory does not grow with the number
     of pictures. See `DetectionEnsemble.run` for errors.
     """
+    if not isinstance(ensemble, EnsembleSpec):
+        raise SpecError(
+            f"The classification ensemble '{ensemble.name}' cannot be run over a data set yet.",
+            hint="ask it picture by picture: `ensemble.load()` and its `look`",
+        )
     data = ensemble.where()  # before anything is loaded
     if os.path.realpath(data) == os.path.realpath(out):
         raise InputError(

@@ -121,7 +121,8 @@ def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Clu
 
 def _render(arguments: argparse.Namespace) -> None:
     from quorate.argo.render import SHIPPED, shipped, workflow_template
-    from quorate.spec import EnsembleSpec, WorkflowSettings
+    from quorate.ensemble import read_ensemble
+    from quorate.spec import WorkflowSettings
     from quorate.storage import write_bytes
 
     if arguments.spec in SHIPPED:
@@ -129,7 +130,7 @@ def _render(arguments: argparse.Namespace) -> None:
             raise InputError(f"--upload needs a spec: {arguments.spec} names no files.")
         template = shipped(arguments.spec, WorkflowSettings())
     else:
-        ensemble = EnsembleSpec.from_yaml(arguments.spec)
+        ensemble = read_ensemble(arguments.spec)
         if arguments.upload:
             from quorate.argo.runs.upload import bucket_of, uploaded
 
@@ -144,7 +145,7 @@ def _render(arguments: argparse.Namespace) -> None:
 
 def _submit(arguments: argparse.Namespace) -> None:
     from quorate.argo.runs.submit import submit, submit_from
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
 
     if (arguments.spec is None) == (arguments.template is None):
         raise InputError("Give a spec, or a template with --from.", hint="quorate submit --help")
@@ -156,7 +157,7 @@ def _submit(arguments: argparse.Namespace) -> None:
         cluster = _cluster(arguments)
         run = submit_from(cluster, arguments.template, parameters=parameters, **given)
     else:
-        ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+        ensemble = read_ensemble(arguments.spec)
         cluster = _cluster(arguments, ensemble.workflow.namespace)
         with progress_bars() as progress:
             run = submit(

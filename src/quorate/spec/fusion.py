@@ -203,7 +203,7 @@ def _takes(kind: type[Fusion], name: str, value: Any) -> bool:
     return True
 
 
-def _named(value: Any) -> Any:
+def by_method(value: Any) -> Any:
     """`fusion: wbf` is short for `fusion: {method: wbf}`; `soft-nms` is `soft_nms`."""
     value = {"method": value} if isinstance(value, str) else value
     if isinstance(value, dict) and isinstance(value.get("method"), str):
@@ -214,5 +214,5 @@ def _named(value: Any) -> Any:
 _WRITTEN: Any = Annotated[Fusion, Field(discriminator="method")] | str
 FusionField = Annotated[
     Annotated[Fusion, Field(discriminator="method")],
-    BeforeValidator(_named, json_schema_input_type=_WRITTEN),
+    BeforeValidator(by_method, json_schema_input_type=_WRITTEN),
 ]

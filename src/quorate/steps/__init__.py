@@ -7,7 +7,8 @@ runner call these same functions.
     work.py          the work folder that all of them share: read this first
     prepare.py       the data set to shards; sharding.py says how large they are, measure.py reads
                      the sizes of their pictures
-    detect.py        one or more detectors over a shard: voter.py is a detector that is ready,
+    detect.py        one or more members over a shard: voter.py is a member that is ready, boxes.py
+                     and probabilities.py what detectors and classifiers say,
                      parts.py what it has done so far, checkpoint.py keeps that for another
                      machine, prefetch.py reads pictures before they are wanted
     container.py     a container, or a command, run here over a shard, and its boxes made ours:

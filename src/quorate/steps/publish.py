@@ -15,10 +15,10 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Image
 from quorate.detections import Detections
-from quorate.errors import InputError
+from quorate.errors import InputError, SpecError
 from quorate.labels import Labels
 from quorate.pictures import decode
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
@@ -52,7 +52,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def publish(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     work: Work,
     out: Path,
     *,
@@ -65,6 +65,8 @@ def publish(
     to `out` and that are written no more are removed; one that was changed since stays, with a
     note. All files are complete before the first of them is moved to its place.
     """
+    if not isinstance(ensemble, EnsembleSpec):
+        raise SpecError("What a classification ensemble decided cannot be published yet.")
     out.mkdir(parents=True, exist_ok=True)
     stage = out / STAGE
     remove_tree(stage)

@@ -20,7 +20,7 @@ from hera.workflows import models as m
 from quorate.argo.names import PARENT, QUIET
 from quorate.argo.rendering import exits, pods
 from quorate.argo.rendering.files import RUN
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble
 
 SHARDS = "{{inputs.parameters.shards}}"
 MEASURE = "{{inputs.parameters.measure}}"
@@ -36,10 +36,10 @@ TEMPLATES = 2
 """How often a status holds the template: whole as the run began, and part by part."""
 
 
-def most(ensemble: EnsembleSpec, template_bytes: int) -> int:
+def most(ensemble: Ensemble, template_bytes: int) -> int:
     """The most shards of one workflow, whose template weighs so much."""
-    tries = max(len(pods.tries(ensemble, detector)) for detector in ensemble.detectors)
-    return shards_per_workflow(len(ensemble.detectors), template_bytes, tries)
+    tries = max(len(pods.tries(ensemble, detector)) for detector in ensemble.members)
+    return shards_per_workflow(len(ensemble.members), template_bytes, tries)
 
 
 def shard_bytes(detectors: int, tries: int = 1) -> int:
@@ -57,7 +57,7 @@ def shards_per_workflow(detectors: int, template_bytes: int, tries: int = 1) -> 
     return max(1, left * 3 // 4 // shard_bytes(detectors, tries))
 
 
-def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
+def templates(ensemble: Ensemble, most: int) -> list[Any]:
     """The DAG of the children, the template that creates one, and their exit handler."""
     shards = "asInt(inputs.parameters.shards)"
     # Expressions have no integer division: the children before the last are full.
@@ -99,7 +99,7 @@ def templates(ensemble: EnsembleSpec, most: int) -> list[Any]:
     return [dag, one, Suspend(name=QUIET, duration="0")]
 
 
-def _manifest(ensemble: EnsembleSpec, start: str, count: str) -> str:
+def _manifest(ensemble: Ensemble, start: str, count: str) -> str:
     parallelism = ensemble.workflow.parallelism
     values = {
         "run": RUN,

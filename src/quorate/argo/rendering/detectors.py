@@ -22,7 +22,8 @@ from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SCRATCH, SHARD, 
 from quorate.argo.rendering.pods import Place
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
-from quorate.spec import Detector, EnsembleSpec, Pool
+from quorate.spec import Ensemble, Pool
+from quorate.spec.member import Member
 from quorate.spec.text import seconds
 
 INPUTS = ("run", "shard")
@@ -30,7 +31,7 @@ PASSED: Any = {key: f"{{{{inputs.parameters.{key}}}}}" for key in INPUTS}
 ANOTHER = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
 
 
-def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DAG]:
+def templates(ensemble: Ensemble, detector: Member) -> list[Container | DAG]:
     """The template `detect-NAME`, and those of its tries where it has several."""
     name = f"detect-{detector.name}"
     places = pods.tries(ensemble, detector)
@@ -63,8 +64,8 @@ def semaphore(place: Place) -> Synchronization | None:
 
 
 def _try(
-    ensemble: EnsembleSpec,
-    detector: Detector,
+    ensemble: Ensemble,
+    detector: Member,
     name: str,
     place: Place,
     synchronization: Synchronization | None,
@@ -97,7 +98,7 @@ def _try(
     )
 
 
-def _ours(detector: Detector, pool: Pool | None) -> list[str]:
+def _ours(detector: Member, pool: Pool | None) -> list[str]:
     command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
     command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
     return command + workers(pool)
@@ -112,7 +113,7 @@ def workers(pool: Pool | None) -> list[str]:
     return ["--workers", str(math.ceil(asked))]
 
 
-def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, Any]:
+def _theirs(ensemble: Ensemble, detector: ContainerDetector) -> dict[str, Any]:
     """What is special about a container that is not ours: ours, before it, fetches the pictures."""
     if not detector.image:
         raise SpecError(

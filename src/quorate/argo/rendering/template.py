@@ -23,7 +23,7 @@ from hera.workflows import models as m
 from quorate.argo.rendering import children, detectors, exits, files, one_pod, overlay, pods
 from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
 from quorate.errors import SpecError, did_you_mean
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble
 
 NAME_LIMIT = 63
 """The most characters of a workflow's name, which is the value of a label."""
@@ -38,7 +38,7 @@ FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
 MEASURE = "{{tasks.prepare.outputs.parameters.measure}}"
 
 
-def workflow_template(ensemble: EnsembleSpec) -> Template:
+def workflow_template(ensemble: Ensemble) -> Template:
     """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
     longest = NAME_LIMIT - ADDED
     if len(ensemble.name) > longest:
@@ -54,7 +54,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
     return _template(ensemble, given, children.most(ensemble, len(draft)))
 
 
-def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
+def _template(ensemble: Ensemble, given: str, most: int) -> Template:
     """The WorkflowTemplate whose workflows hold at `most` so many shards."""
     return manifest(
         ensemble.workflow,
@@ -70,7 +70,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
             *_run(ensemble, given, most),
             _measure(ensemble),
             _shard(ensemble),
-            *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
+            *(one for d in ensemble.members for one in detectors.templates(ensemble, d)),
             _fuse(ensemble),
             _publish(ensemble),
             *exits.templates(ensemble, given),
@@ -78,7 +78,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
     )
 
 
-def _check_parameters(ensemble: EnsembleSpec, text: str) -> None:
+def _check_parameters(ensemble: Ensemble, text: str) -> None:
     """SpecError where the template asks for a parameter that no run of it has."""
     known = [str(one.name) for one in parameters(ensemble)]
     for name in known:
@@ -96,7 +96,7 @@ def _check_parameters(ensemble: EnsembleSpec, text: str) -> None:
             )
 
 
-def _text(ensemble: EnsembleSpec) -> str:
+def _text(ensemble: Ensemble) -> str:
     """The spec as the steps read it; SpecError where it cannot be part of a template."""
     text = files.as_in_pods(ensemble).to_yaml()
     if "{{" in text:
@@ -113,15 +113,15 @@ def _text(ensemble: EnsembleSpec) -> str:
     return text
 
 
-def _description(ensemble: EnsembleSpec) -> str:
-    names = ", ".join(detector.name for detector in ensemble.detectors)
+def _description(ensemble: Ensemble) -> str:
+    names = ", ".join(detector.name for detector in ensemble.members)
     return (
-        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.detectors)} detectors "
-        f"must finish. Writes {', '.join(ensemble.publish.formats)}."
+        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.members)} "
+        f"{ensemble.noun}s must finish. Writes {', '.join(ensemble.publish.formats)}."
     )
 
 
-def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]:
+def _run(ensemble: Ensemble, given: str, most: int) -> list[Container | DAG]:
     """The entrypoint, prepare, and the shards, in this workflow or in its children."""
     count = "asInt(tasks['prepare'].outputs.parameters.shards)"
     run = {"run": files.PREFIX}
@@ -177,7 +177,7 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
     return [entry, _prepare(ensemble, given), shards, *children.templates(ensemble, most)]
 
 
-def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
+def _prepare(ensemble: Ensemble, given: str) -> Container:
     git = ensemble.workflow.git
     spec, path = files.spec(given), files.GIVEN
     if git and git.path:
@@ -208,7 +208,7 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     return prepare
 
 
-def _measure(ensemble: EnsembleSpec) -> Container:
+def _measure(ensemble: Ensemble) -> Container:
     return pods.container(
         ensemble.workflow,
         "measure",
@@ -219,7 +219,7 @@ def _measure(ensemble: EnsembleSpec) -> Container:
     )
 
 
-def _shard(ensemble: EnsembleSpec) -> DAG:
+def _shard(ensemble: Ensemble) -> DAG:
     """One shard: measured, then all detectors side by side, then fusion, however they ended."""
     measure = Task(
         name="measure",
@@ -235,7 +235,7 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
             arguments=detectors.PASSED,
             depends=ready,
         )
-        for d in ensemble.detectors
+        for d in ensemble.members
     ]
     # Where the shard could not be measured, that is its failure, and nobody's votes are counted.
     ended = [ready] + [
@@ -243,7 +243,7 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     ]
     # Only the status of a task that may fail can be used: Argo would wait for ever for its outputs.
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
-                for d in ensemble.detectors}  # fmt: skip
+                for d in ensemble.members}  # fmt: skip
     failed = [f"tasks['{task.name}'].status != 'Succeeded'" for task in tasks]
     fuse = Task(
         name="fuse",
@@ -263,11 +263,11 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     )
 
 
-def _fuse(ensemble: EnsembleSpec) -> Container:
+def _fuse(ensemble: Ensemble) -> Container:
     command = pods.command("fuse", "--shard", files.SHARD)
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
-    for name in (detector.name for detector in ensemble.detectors):
+    for name in (detector.name for detector in ensemble.members):
         inputs.append(Parameter(name=f"status-{name}"))
         command += ["--status", f"{name}={{{{inputs.parameters.status-{name}}}}}"]
     boxes = f"work/{files.OF_SHARD}/detections/"
@@ -284,7 +284,7 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
     )
 
 
-def _publish(ensemble: EnsembleSpec) -> Container:
+def _publish(ensemble: Ensemble) -> Container:
     return pods.container(
         ensemble.workflow,
         "publish",

@@ -22,7 +22,7 @@ from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
 from quorate.errors import AccessError
 from quorate.notifications import Counts, Failure, Link, Notice, notify
-from quorate.spec import EnsembleSpec
+from quorate.spec import ClassificationSpec, EnsembleSpec, read_spec
 from quorate.spec.notify import Event
 
 T = TypeVar("T")
@@ -62,7 +62,11 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
             note(f"warning: {purpose}: {said}")
             return None
 
-    ensemble = attempt("the spec cannot be read", EnsembleSpec.from_yaml, spec) if spec else None
+    ensemble = (
+        attempt("the spec cannot be read", read_spec, spec, EnsembleSpec, ClassificationSpec)
+        if spec
+        else None
+    )
     kube = attempt("the API server cannot be asked", Kube.of_pod, run.namespace)
     workflow, events = None, None
     if kube is not None:
