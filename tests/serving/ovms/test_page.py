@@ -1,4 +1,4 @@
-"""The walk of docs/guides/openvino-model-server.md: its code makes the third model, its file runs."""
+"""The walk of docs/guides/openvino-model-server.md: its code and its file run as they stand."""
 
 import json
 

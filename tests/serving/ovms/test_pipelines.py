@@ -1,6 +1,7 @@
 """Pipelines of nodes: aliases, demultiplexing and gathering, and graphs that cannot be run."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -212,6 +213,32 @@ def test_a_graph_that_cannot_be_run_is_told(tmp_path, models, said, words):
     with pytest.raises(SpecError, match=words) as told:
         ServedConfiguration(Configuration.from_json(path), Limits())
     assert told.value.message.startswith(f"{path}: the pipeline 'p' ")
+
+
+def test_branches_are_run_at_once(tmp_path, models):
+    """Both networks wait until the other runs, which they never would one after the other."""
+    nodes = [
+        node("a", "add", PAIR, {"output": "y"}),
+        node("b", "twice", PAIR, {"output": "y"}),
+    ]
+    said = pipeline(nodes, {"u": "a y", "v": "b y"})
+    found = served(write(tmp_path / "config.json", models, said))
+    meeting = threading.Barrier(2)
+
+    class Meeting:
+        def __init__(self, network):
+            self.graph, self._network = network.graph, network
+
+        def run(self, outputs, feed):
+            meeting.wait(30)
+            return self._network.run(outputs, feed)
+
+    for name in ("add", "twice"):
+        model = found.versions[name][1]
+        object.__setattr__(model, "network", Meeting(model.network))
+    request = Request("p", [Given("x", "FP32", (1, 2), row(1, 2).tobytes())])
+    told = {one.name: one.data.tolist() for one in asyncio.run(found.answer(request)).outputs}
+    assert told == {"u": [[2, 3]], "v": [[2, 4]]}
 
 
 def test_a_model_that_fails_ends_the_others(tmp_path, models):

@@ -9,8 +9,9 @@ import pytest
 import requests
 
 from tests.cvat.servers import started
-from tests.serving.ovms.networks import SIZE, walk
+from tests.serving.ovms.networks import SIZE, classifier, walk
 from tests.serving.ovms.published import problems
+from tests.waiting import until
 
 PIPELINE = "image_classification_pipeline"
 RANDOM = np.random.default_rng(3)
@@ -103,30 +104,28 @@ def test_over_grpc_it_says_the_same(server):
         )
         answer = call(request)
     [label] = answer.raw_output_contents
-    assert (
-        np.frombuffer(label, "<i4").tolist() == asked(server, PIPELINE, IMAGES[0], "image")["label"]
-    )
+    [same] = asked(server, PIPELINE, IMAGES[0], "image").values()
+    assert np.frombuffer(label, "<i4").tolist() == same.tolist()
 
 
-def test_both_networks_are_asked_at_once(server):
+def test_the_log_tells_when_each_node_is_asked(server):
     before = len(server.lines)
     for image in IMAGES:
         asked(server, PIPELINE, image, "image")
-    server.says(*["argmax_node has answered"])
-    said = [
-        re.findall(r"(\w+_node) (is asked|has answered)", line) for line in server.lines[before:]
-    ]
-    lines = [found[0] for found in said if found]
-    begun = [lines[start : start + 2] for start in range(0, len(lines) - 5, 6)]
-    assert len(begun) == len(IMAGES)
-    both = {("googlenet_node", "is asked"), ("resnet_node", "is asked")}
-    # On a busy machine one of them may be through before the other's thread runs.
-    assert any(set(one) == both for one in begun), lines
-    for start in range(0, len(lines) - 5, 6):
-        assert lines[start + 4 : start + 6] == [
-            ("argmax_node", "is asked"),
-            ("argmax_node", "has answered"),
+    words = re.compile(r"(\w+)_node (is asked|has answered)")
+    until(lambda: len(words.findall("".join(server.lines[before:]))) == 6 * len(IMAGES))
+    lines = words.findall("".join(server.lines[before:]))
+    for start in range(0, len(lines), 6):
+        both, third = lines[start : start + 4], lines[start + 4 : start + 6]
+        assert sorted(both) == [
+            (name, said)
+            for name in ("googlenet", "resnet")
+            for said in ("has answered", "is asked")
         ]
+        assert third == [("argmax", "is asked"), ("argmax", "has answered")]
+    assert all(
+        re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", one) for one in server.lines[before:]
+    )
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -150,3 +149,14 @@ def test_what_does_not_fit_is_refused(server, changes, words):
     answer = requests.post(f"{server.url}/v2/models/{PIPELINE}/infer", json={"inputs": [given]})
     assert answer.status_code in (400, 501)
     assert words in answer.json()["error"]
+
+
+def test_a_new_version_is_served_without_a_restart(server, folder):
+    """It comes last: the answers are others afterwards."""
+    names = ("input", "InceptionV2/Predictions/Softmax")
+    classifier(folder / "googlenet-v2", 9, version=2, names=names)
+    about = f"{server.url}/v2/models/googlenet-v2"
+    until(lambda: requests.get(about).json().get("versions") == ["2"])
+    [probabilities] = asked(server, "googlenet-v2", IMAGES[0], "input").values()
+    session = onnxruntime.InferenceSession(folder / "googlenet-v2/2/model.onnx")
+    np.testing.assert_allclose(probabilities, session.run(None, {"input": IMAGES[0]})[0], atol=1e-6)

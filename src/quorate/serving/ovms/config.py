@@ -136,7 +136,7 @@ class Library(SpecModel):
 
 
 class Configuration(SpecModel):
-    """The whole file. `origin` is its path, for messages; its file name is what it is known by."""
+    """The whole file; `origin` is its path."""
 
     model_config_list: tuple[ModelEntry, ...]
     pipeline_config_list: tuple[Pipeline, ...] = ()
@@ -147,9 +147,10 @@ class Configuration(SpecModel):
     origin: str = Field("config.json", exclude=True, repr=False)
 
     @property
-    def name(self) -> str:
-        """What it is known by."""
-        return self.origin
+    def names(self) -> list[str]:
+        """Those of the models, then those of the pipelines."""
+        models = [one.config.name for one in self.model_config_list]
+        return models + [one.name for one in self.pipeline_config_list]
 
     @classmethod
     def from_json(cls, path: str | Path) -> Self:

@@ -39,8 +39,7 @@ class ServedConfiguration:
     """
 
     def __init__(self, said: Configuration, limits: Limits) -> None:
-        self.name, self.limits = said.name, limits
-        self.users = 0
+        self.name, self.limits = said.origin, limits
         self._waiting = 0
         cores = processors()
         # What stands side by side shares the processors, so that none waits for another.
@@ -120,7 +119,7 @@ class ServedConfiguration:
 
     def close(self) -> None:
         """See `Servable`."""
-        self._pool.shutdown(wait=False)
+        self._pool.shutdown()
 
     def _newest(self, name: str) -> Loaded:
         versions = self.versions[name]
