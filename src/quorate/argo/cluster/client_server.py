@@ -19,7 +19,7 @@ from quorate.argo.cluster.client import POD_EVENTS, Cluster, LogLine, Shutdown
 from quorate.argo.cluster.client_kube import Kube, current_namespace
 from quorate.argo.cluster.rest import Json, Rest
 from quorate.argo.cluster.retry import selector
-from quorate.errors import ClusterError, InputError, MissingExtraError, QuorateError
+from quorate.errors import AccessError, ClusterError, InputError, MissingExtraError, QuorateError
 
 if TYPE_CHECKING:
     import urllib3
@@ -72,9 +72,10 @@ class ArgoServer(Cluster):
         query, path = self._selected(POD_EVENTS), f"/api/v1/stream/events/{self.namespace}"
         try:
             return list(self._results(path, query, silence=SILENCE))
-        except ClusterError:
-            # argo-server 4.1.2 cannot encode an event (500, "failed to marshal"). A kubeconfig
-            # may lead to the cluster that has the very same workflow.
+        except (AccessError, ClusterError):
+            # It asks for `watch`, which `list` does not give, and argo-server 4.1.2 cannot encode
+            # an event (500, "failed to marshal"). A kubeconfig may lead to the cluster that has the
+            # very same workflow.
             try:
                 kube = Kube.of_kubeconfig(namespace=self.namespace)
                 there, here = kube.workflow(workflow), self.workflow(workflow)
