@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -17,10 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from quorate.open_inference.tensors import JSON_LENGTH
 from quorate.serving import values
+from quorate.serving.access import Access
 from quorate.serving.plane import Plane
 from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
 
@@ -54,10 +55,10 @@ class _Infer(msgspec.Struct):
 class Rest:
     """The routes of the protocol on a data plane."""
 
-    def __init__(self, plane: Plane) -> None:
-        self.plane = plane
+    def __init__(self, plane: Plane, access: Access) -> None:
+        self.plane, self.access = plane, access
 
-    def application(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
         routes = [
             Route("/v2", self._about),
@@ -73,10 +74,14 @@ class Rest:
                 Route(f"{base}/infer", self._infer, methods=["POST"]),
             ]
         routes += [
+            Route(f"/v2/repository/models/{{model}}/{what}", call, methods=["POST"])
+            for what, call in (("load", self._load), ("unload", self._unload))
+        ]
+        routes += [
             Route(f"/v2/{kind}sharedmemory/{{rest:path}}", self._shared, methods=["GET", "POST"])
             for kind in ("system", "cuda")
         ]
-        return Starlette(
+        inner = Starlette(
             routes=routes,
             lifespan=lifespan,
             exception_handlers={
@@ -85,6 +90,19 @@ class Rest:
                 Exception: _fault,
             },
         )
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                headers = [(name.decode("latin-1"), value.decode("latin-1"))
+                           for name, value in scope["headers"]]  # fmt: skip
+                try:
+                    self.access.check(scope["path"], headers, self.plane.limits.headers)
+                except Refused as refusal:
+                    await refused(refusal)(scope, receive, send)
+                    return
+            await inner(scope, receive, send)
+
+        return guarded
 
     async def _about(self, request: Request) -> Response:
         return JSONResponse(self.plane.about())
@@ -100,14 +118,22 @@ class Rest:
         return JSONResponse({"models": self.plane.models()})
 
     async def _index(self, request: Request) -> Response:
-        return JSONResponse(self.plane.index())
+        return JSONResponse(self.plane.repository.index())
+
+    async def _load(self, request: Request) -> Response:
+        await self.plane.load(request.path_params["model"])
+        return JSONResponse({"name": request.path_params["model"], "load": True})
+
+    async def _unload(self, request: Request) -> Response:
+        await self.plane.unload(request.path_params["model"])
+        return JSONResponse({"name": request.path_params["model"], "unload": True})
 
     async def _model(self, request: Request) -> Response:
         return JSONResponse(_told_model(self.plane.model(*_named(request))))
 
     async def _model_ready(self, request: Request) -> Response:
         name, version = _named(request)
-        self.plane.find(name, version)
+        self.plane.model(name, version)
         return JSONResponse({"name": name, "ready": True})
 
     async def _shared(self, request: Request) -> Response:
@@ -118,12 +144,13 @@ class Rest:
     async def _infer(self, request: Request) -> Response:
         name, version = _named(request)
         # What will be refused anyway is refused before a byte of the body is read.
-        self.plane.find(name, version).check()
-        body = await _body(request, self.plane.limits.request_bytes)
-        asked, binary = await asyncio.to_thread(
-            _parsed, body, request.headers.get(JSON_LENGTH), name, version
-        )
-        reply = await _unless_gone(request, self.plane.infer(asked))
+        self.plane.admit(name, version)
+        with self.plane.memory.holding() as take:
+            body = await _body(request, self.plane.limits.request_bytes, take)
+            asked, binary = await asyncio.to_thread(
+                _parsed, body, request.headers.get(JSON_LENGTH), name, version
+            )
+            reply = await _unless_gone(request, self.plane.infer(asked))
         return await asyncio.to_thread(_answer, reply, binary)
 
 
@@ -146,12 +173,14 @@ def _told_model(about: ModelInfo) -> dict[str, Any]:
     }
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """A request's body; Refused where it is too long or does not arrive."""
+async def _body(request: Request, most: int, take: Callable[[int], None]) -> bytes:
+    """A request's body; Refused where it is too long, does not arrive, or `take` refuses it."""
     too_long = Refused(Why.TOO_LARGE, f"A request of more than {most:,} bytes is not read.")
     told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > most:
+    said = int(told) if told.isdigit() else 0
+    if said > most:
         raise too_long
+    take(said)
     if "content-encoding" in request.headers:
         raise Refused(Why.INVALID, "A packed request is not read; send it without encoding.")
     parts, size = [], 0
@@ -162,6 +191,8 @@ async def _body(request: Request, most: int) -> bytes:
                 size += len(part)
                 if size > most:
                     raise too_long
+                if size > said:
+                    take(len(part))
     except TimeoutError:
         raise Refused(
             Why.SLOW_SENDER, f"The request did not arrive within {ARRIVAL:g} s."
@@ -266,7 +297,7 @@ def _listed(told: Told) -> list[Any]:
 
 def refused(refusal: Refused) -> Response:
     """A refusal as the protocol has it."""
-    headers: Mapping[str, str] = {}
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.why is Why.WHO else {}
     if refusal.retry_after is not None:
         headers = {"Retry-After": f"{refusal.retry_after:g}"}
     return JSONResponse({"error": refusal.sentence}, refusal.why.status, headers=headers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from quorate.errors import InputError
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import CONTENTS
+from quorate.serving.access import Access
 from quorate.serving.plane import Plane
 from quorate.serving.values import Given, Refused, Reply, Request, TensorInfo, Told, Why
 
@@ -35,8 +37,8 @@ Context: TypeAlias = grpc.aio.ServicerContext
 class Rpc:
     """The calls of the protocol on a data plane."""
 
-    def __init__(self, plane: Plane) -> None:
-        self.plane = plane
+    def __init__(self, plane: Plane, access: Access) -> None:
+        self.plane, self.access = plane, access
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What grpcio calls."""
@@ -50,6 +52,8 @@ class Rpc:
                 "ModelMetadata": self._model,
                 "ModelInfer": self._infer,
                 "RepositoryIndex": self._index,
+                "RepositoryModelLoad": self._load,
+                "RepositoryModelUnload": self._unload,
             }.items()
         }
         calls |= {name: grpc.unary_unary_rpc_method_handler(_shared) for name in SHARED}
@@ -63,11 +67,15 @@ class Rpc:
 
         async def answer(data: bytes, context: Context) -> bytes:
             try:
-                try:
-                    request = request_kind.FromString(data)
-                except DecodeError:
-                    raise Refused(Why.INVALID, f"This is no {name}Request.") from None
-                said: bytes = (await call(request, context)).SerializeToString()
+                headers = [(str(k), str(v)) for k, v in context.invocation_metadata() or ()]
+                self.access.check(name, headers, self.plane.limits.headers)
+                with self.plane.memory.holding() as take:
+                    take(len(data))
+                    try:
+                        request = request_kind.FromString(data)
+                    except DecodeError:
+                        raise Refused(Why.INVALID, f"This is no {name}Request.") from None
+                    said: bytes = (await call(request, context)).SerializeToString()
                 return said
             except Refused as refusal:
                 await _abort(context, refusal)
@@ -89,7 +97,12 @@ class Rpc:
         return MESSAGES["ServerMetadataResponse"](**self.plane.about())
 
     async def _model_ready(self, request: Any, context: Context) -> Any:
-        self.plane.find(request.name, request.version)
+        try:
+            self.plane.model(request.name, request.version)
+        except Refused as refusal:
+            if refusal.why is not Why.NOT_NOW:
+                raise
+            return MESSAGES["ModelReadyResponse"](ready=False)
         return MESSAGES["ModelReadyResponse"](ready=True)
 
     async def _model(self, request: Any, context: Context) -> Any:
@@ -103,8 +116,19 @@ class Rpc:
         )
 
     async def _index(self, request: Any, context: Context) -> Any:
-        models = [one for one in self.plane.index() if one["state"] == "READY" or not request.ready]
+        index = self.plane.repository.index()
+        models = [one for one in index if one["state"] == "READY" or not request.ready]
         return MESSAGES["RepositoryIndexResponse"](models=models)
+
+    async def _load(self, request: Any, context: Context) -> Any:
+        name = request.model_name or request.repository_name
+        await self.plane.load(name)
+        return MESSAGES["RepositoryModelLoadResponse"](model_name=name, isLoaded=True)
+
+    async def _unload(self, request: Any, context: Context) -> Any:
+        name = request.model_name or request.repository_name
+        await self.plane.unload(name)
+        return MESSAGES["RepositoryModelUnloadResponse"](model_name=name, isUnloaded=True)
 
     async def _infer(self, request: Any, context: Context) -> Any:
         asked = Request(
@@ -119,11 +143,13 @@ class Rpc:
         return _answer(reply, raw=bool(request.raw_input_contents))
 
 
-async def start(plane: Plane, *, host: str, port: int) -> tuple[grpc.aio.Server, int]:
+async def start(
+    plane: Plane, access: Access, *, host: str, port: int
+) -> tuple[grpc.aio.Server, int]:
     """A server that answers, and its port; InputError where the address cannot be had."""
     limits = plane.limits
     server = grpc.aio.server(
-        handlers=[Rpc(plane).handlers()],
+        handlers=[Rpc(plane, access).handlers()],
         options=[
             ("grpc.max_receive_message_length", limits.request_bytes),
             ("grpc.max_send_message_length", -1),
@@ -132,11 +158,16 @@ async def start(plane: Plane, *, host: str, port: int) -> tuple[grpc.aio.Server,
         # Each may hold a message of the largest size.
         maximum_concurrent_rpcs=limits.waiting + BESIDE,
     )
+    at = f"{named(host)}:{port}"
     try:
-        port = server.add_insecure_port(f"{named(host)}:{port}")
+        if access.tls is None:
+            port = server.add_insecure_port(at)
+        else:
+            files = (Path(file).read_bytes() for file in (access.tls.key, access.tls.certificate))
+            port = server.add_secure_port(at, grpc.ssl_server_credentials([tuple(files)]))
     except RuntimeError:
         raise InputError(
-            f"{named(host)}:{port}: cannot be listened at for gRPC.",
+            f"{at}: cannot be listened at for gRPC.",
             hint="--host and --grpc-port choose another address",
         ) from None
     await server.start()

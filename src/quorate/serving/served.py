@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from quorate.ensemble import DetectionEnsemble
-from quorate.errors import QuorateError
+from quorate.errors import QuorateError, SpecError
 from quorate.pictures import Picture
 from quorate.serving import detection
 from quorate.serving.inputs import INPUTS, names_wanted, pictures_of
@@ -20,6 +23,50 @@ PLATFORM = "quorate"
 _PROBE = np.full((480, 640, 3), 114, np.uint8)
 
 
+@dataclass(frozen=True)
+class EnsembleSource:
+    """An ensemble that was read from a file, or made in Python; see `Source`."""
+
+    ensemble: DetectionEnsemble
+    spec: Path | None = None
+
+    @classmethod
+    def of(cls, spec: str | Path | DetectionEnsemble) -> Self:
+        """Read it; SpecError where that cannot be."""
+        if isinstance(spec, DetectionEnsemble):
+            return cls(spec)
+        return cls(DetectionEnsemble.from_yaml(spec), Path(spec))
+
+    @property
+    def name(self) -> str:
+        """The ensemble's."""
+        return self.ensemble.name
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The ensemble, and each detector."""
+        return [self.name, *(f"{self.name}.{one.name}" for one in self.ensemble.detectors)]
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The spec, and what its detectors are made of."""
+        own = [file for one in self.ensemble.detectors for file in one.files]
+        return own if self.spec is None else [str(self.spec), *own]
+
+    def anew(self) -> Self:
+        """The same as its spec says now; SpecError where it has another name."""
+        if self.spec is None:
+            return self
+        new = type(self).of(self.spec)
+        if new.name != self.name:
+            raise SpecError(f"{self.spec}: its name is now '{new.name}', not '{self.name}'.")
+        return new
+
+    def load(self, limits: Limits) -> Served:
+        """What answers; raises as `DetectionEnsemble.load`."""
+        return Served(self.ensemble, limits)
+
+
 class Served:
     """An ensemble that can be asked; make it in any thread, use it in the event loop.
 
@@ -28,12 +75,10 @@ class Served:
     name     the ensemble's, which is the model's
     models   what can be asked for: the ensemble, and each detector as ENSEMBLE.DETECTOR
     line     the pictures that wait
-    users    requests that are being answered
     """
 
     def __init__(self, ensemble: DetectionEnsemble, limits: Limits) -> None:
         self.ensemble, self.name, self.limits = ensemble, ensemble.name, limits
-        self.users = 0
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
         detectors = [one.name for one in ensemble.detectors]
         outputs = detection.outputs_of(detectors)

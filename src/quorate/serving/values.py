@@ -24,6 +24,7 @@ class Why(Enum):
 
     INVALID = 400, "INVALID_ARGUMENT"
     WHO = 401, "UNAUTHENTICATED"
+    FORBIDDEN = 403, "PERMISSION_DENIED"
     UNKNOWN = 404, "NOT_FOUND"
     SLOW_SENDER = 408, "DEADLINE_EXCEEDED"
     TOO_LARGE = 413, "RESOURCE_EXHAUSTED"
@@ -68,6 +69,7 @@ class Limits:
     seconds         for a whole request, and the most that a client can ask for
     member_seconds  for one detector's look at a picture; longer costs its vote
     headers         of a request
+    control         whether clients may load and unload
     """
 
     request_bytes: int = 64 << 20
@@ -78,6 +80,7 @@ class Limits:
     seconds: float = 60.0
     member_seconds: float = 30.0
     headers: int = 64
+    control: bool = False
 
 
 class Given(NamedTuple):

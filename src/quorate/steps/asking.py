@@ -1,4 +1,4 @@
-"""Several detectors that look at the same pictures at the same time, each in threads of its own."""
+"""Several members that look at the same pictures at the same time, each in threads of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detectors.remote import RemoteDetector
+from quorate.detectors.remote.server import ModelServer
 from quorate.errors import DetectorError, StorageError
 from quorate.steps.voter import Seen, Voter
 from quorate.workers import processors
@@ -26,7 +26,7 @@ def always() -> bool:
 
 
 class Members:
-    """Detectors that are asked side by side. Any number of threads may ask at once.
+    """Members that are asked side by side. Any number of threads may ask at once.
 
     As many calls are at work as there are processors, and at least one for each detector: those of
     other requests wait, in the order in which they came. A call of a model server's waits
@@ -47,13 +47,11 @@ class Members:
         self.patience, self.servers_may_fail = patience, servers_may_fail
         self.at_once = max(processors(), len(voters))
         self._permits = threading.Semaphore(self.at_once)
-        self._overdue = dict.fromkeys((voter.detector.name for voter in voters), 0)
+        self._overdue = dict.fromkeys((voter.name for voter in voters), 0)
         self._lock = threading.Lock()
         # Twice as many, so that those overdue leave room for as many that are not.
         self._threads = {
-            voter.detector.name: ThreadPoolExecutor(
-                2 * self.at_once, thread_name_prefix=f"ask-{voter.detector.name}"
-            )
+            voter.name: ThreadPoolExecutor(2 * self.at_once, thread_name_prefix=f"ask-{voter.name}")
             for voter in voters
         }
 
@@ -122,9 +120,9 @@ class _Call:
         self._began: float | None = None
         self._given_up = self._holds = self._ended = False
         self._lock = threading.Lock()
-        self._counts = not isinstance(voter.detector, RemoteDetector)
+        self._counts = not isinstance(voter.member, ModelServer)
         try:
-            self._future = members.submit(voter.detector.name, self._run)
+            self._future = members.submit(voter.name, self._run)
         except DetectorError as error:
             self._future = Future()
             self._future.set_result([error] * len(shown))
@@ -143,7 +141,7 @@ class _Call:
         with self._lock:
             if not self._ended:
                 self._given_up = True
-                self._members.overdue(self._voter.detector.name, 1)
+                self._members.overdue(self._voter.name, 1)
                 self._let_go()
         if self._ended:
             return self._future.result()
@@ -170,7 +168,7 @@ class _Call:
                 self._ended = True
                 self._let_go()
                 if self._given_up:
-                    self._members.overdue(self._voter.detector.name, -1)
+                    self._members.overdue(self._voter.name, -1)
 
     def _let_go(self) -> None:
         if self._holds:

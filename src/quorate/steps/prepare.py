@@ -12,7 +12,7 @@ from quorate import pictures
 from quorate.dataset import Dataset, Image
 from quorate.errors import InputError, LabelError, SpecError, did_you_mean
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps import sharding
 from quorate.steps.measure import measured, misstated, refuse_none, unknown
 from quorate.steps.publish import STREAMED
@@ -36,7 +36,7 @@ MEASURED_BYTES, WRITTEN_BYTES = 12_000, 4_000
 
 
 def prepare(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     work: Work,
     *,
     labels: Labels | None = None,
@@ -160,7 +160,7 @@ def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
 
 
 def check_publishable(
-    ensemble: EnsembleSpec, images: Sequence[Image], labels: Labels | None
+    ensemble: Ensemble, images: Sequence[Image], labels: Labels | None
 ) -> list[str]:
     """What publishing will change, a sentence each, before any work is done.
 
@@ -172,13 +172,13 @@ def check_publishable(
     formats = set(ensemble.publish.formats)
     if {"cvat", "voc"} & formats:
         check_names(lambda: images, labels.names if labels else ())
-    if labels and "coco" in formats:
+    if labels and "coco" in formats and isinstance(ensemble, EnsembleSpec):
         said = renumbering(labels, always=ensemble.publish.renumber)
         return [said] if said else []
     return []
 
 
-def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -> Labels:
+def vocabulary(ensemble: Ensemble, known: Labels, fallback: Labels | None) -> Labels:
     """The spec's labels with the ids `known` of the data set; else the data set's; else `fallback`.
 
     Raises SpecError where there are none, LabelError for one that the data set lacks.

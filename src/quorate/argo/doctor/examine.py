@@ -34,7 +34,7 @@ from quorate.spec import WorkflowSettings
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
-    from quorate.spec import EnsembleSpec
+    from quorate.spec import Ensemble
 
 KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "workflowartifactgctasks")
 REQUEUE = "DEFAULT_REQUEUE_TIME"
@@ -66,12 +66,13 @@ USERS = (
     ("update", GROUP, "workflows", "retry"),
     ("delete", "", "pods", "retry"),
     ("list", "", "pods", "logs"),
+    ("watch", "", "pods", "logs through argo-server"),
     ("get", "", "pods/log", "logs"),
     ("list", "", "events", "the reason why a pod waits"),
 )
 
 
-def examine(cluster: Cluster, ensemble: EnsembleSpec | None = None) -> Findings:
+def examine(cluster: Cluster, ensemble: Ensemble | None = None) -> Findings:
     """Look at a cluster, and at what an ensemble needs of it; one finding at a time.
 
     Most is visible with a kubeconfig only; argo-server shows no more than Argo's own objects.
@@ -180,11 +181,12 @@ def _user(kube: Kube) -> Findings:
     yield judged("you", missing, said + here, remedy, well)
 
 
-def _namespace(kube: Kube, ensemble: EnsembleSpec | None) -> Findings:
+def _namespace(kube: Kube, ensemble: Ensemble | None) -> Findings:
     """Accounts, artifact repository and the store's address, as the pods will find them."""
     settings = ensemble.workflow if ensemble else WorkflowSettings()
     results = [(verb, GROUP, "workflowtaskresults") for verb in ("create", "patch")]
     creates = [(verb, GROUP, "workflows") for verb in ("create", "get", "patch", "watch")]
+    creates += [(verb, GROUP, "workflowtemplates") for verb in ("create", "get")]
     accounts = {
         settings.service_account: results,
         settings.fuse_service_account: [("get", GROUP, "workflows"), ("list", "", "events")],
@@ -204,7 +206,7 @@ def _namespace(kube: Kube, ensemble: EnsembleSpec | None) -> Findings:
     yield from guarded("store", _store_of_pods, kube)
 
 
-def _store(ensemble: EnsembleSpec | None) -> Findings:
+def _store(ensemble: Ensemble | None) -> Findings:
     """Put, get and delete a tiny object in S3 from here, with the environment's credentials."""
     from quorate.storage import s3
 

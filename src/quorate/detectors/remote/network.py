@@ -17,7 +17,7 @@ from quorate.networks import Graph
 from quorate.open_inference.tensors import checked
 
 if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
+    from quorate.detectors.remote.server import ModelServer
 
 SHOWN = 8
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class RemoteNetwork:
 
     graph: Graph
     client: Client
-    spec: RemoteDetector
+    spec: ModelServer
     slots: threading.BoundedSemaphore
 
     def run(
@@ -48,8 +48,8 @@ class RemoteNetwork:
         return checked(self.graph, outputs, found)
 
 
-def open_network(spec: RemoteDetector) -> RemoteNetwork:
-    """Find the model on its server; see `RemoteDetector.load` for errors."""
+def open_network(spec: ModelServer) -> RemoteNetwork:
+    """Find the model on its server; see `ModelServer.load` for errors."""
     client: Client
     if spec.rpc:
         from quorate.detectors.remote.rpc import RpcClient
@@ -69,7 +69,7 @@ def open_network(spec: RemoteDetector) -> RemoteNetwork:
     return RemoteNetwork(graph, client, spec, threading.BoundedSemaphore(spec.concurrency))
 
 
-def _headers(spec: RemoteDetector) -> dict[str, str]:
+def _headers(spec: ModelServer) -> dict[str, str]:
     """The values of the spec's headers, from the environment; they are never repeated."""
     values = {}
     for header, variable in spec.headers.items():
@@ -88,7 +88,7 @@ def _headers(spec: RemoteDetector) -> dict[str, str]:
     return values
 
 
-def _asked(call: Callable[[], T], client: Client, spec: RemoteDetector) -> T:
+def _asked(call: Callable[[], T], client: Client, spec: ModelServer) -> T:
     """Call with retries, and say in one sentence why the server refuses."""
     try:
         return retrying(call, retries=spec.retries, origin=spec.origin)
@@ -96,7 +96,7 @@ def _asked(call: Callable[[], T], client: Client, spec: RemoteDetector) -> T:
         raise _refusal(refusal, client, spec) from None
 
 
-def _refusal(refusal: Refused, client: Client, spec: RemoteDetector) -> DetectorError:
+def _refusal(refusal: Refused, client: Client, spec: ModelServer) -> DetectorError:
     if refusal.access:
         return DetectorError(
             f"{spec.origin}: the server refuses access: {refusal.reason}.",

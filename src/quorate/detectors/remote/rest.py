@@ -30,7 +30,7 @@ from quorate.open_inference.tensors import (
 )
 
 if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
+    from quorate.detectors.remote.server import ModelServer
 
 WORTH_A_RETRY = (429, 502, 503, 504)
 LARGEST_UNPACKED = 1 << 27
@@ -90,7 +90,7 @@ class _Response(NamedTuple):
 class RestClient:
     """A model of a server over HTTP; see `quorate.detectors.remote.client.Client`."""
 
-    spec: RemoteDetector
+    spec: ModelServer
     headers: Mapping[str, str] = field(repr=False)
     base: str
     model: str
@@ -98,7 +98,7 @@ class RestClient:
     binary: Literal["auto"] | bool
 
     @classmethod
-    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RestClient:
+    def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RestClient:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
         base = f"{spec.url.rstrip('/')}/v2"
         model = f"{base}/models/{quote(spec.model, safe='')}"
@@ -230,7 +230,7 @@ def _unpacked(data: bytes | bytearray, encoding: str) -> bytes | bytearray:
     raise Refused(f"its packed answer holds more than {LARGEST_UNPACKED >> 20} MiB")
 
 
-def _tls(spec: RemoteDetector) -> ssl.SSLContext | None:
+def _tls(spec: ModelServer) -> ssl.SSLContext | None:
     """How the server's certificate is checked; None for the system's authorities."""
     if spec.tls_verify and spec.tls_ca is None:
         return None
