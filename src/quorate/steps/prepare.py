@@ -109,9 +109,9 @@ def _source(dataset: Dataset) -> Source:
     )
 
 
-def _held(ensemble: EnsembleSpec, images: int, *, annotated: bool) -> list[str]:
+def _held(ensemble: Ensemble, images: int, *, annotated: bool) -> list[str]:
     """A note where publishing very many pictures will take memory that grows with them."""
-    if images < sharding.MANY:
+    if images < sharding.MANY or not isinstance(ensemble, EnsembleSpec):
         return []
     others = [name for name in ensemble.publish.formats if name not in STREAMED]
     why = ["measures them against their annotations"] * annotated
