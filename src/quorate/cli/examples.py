@@ -49,6 +49,7 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "step fuse": ("out/work/spec.yaml --work out/work --shard 0",),
     "step publish": ("out/work/spec.yaml --work out/work -o out",),
     "step finish": ("spec.yaml --workflow street-x7k2p --status Succeeded",),
+    "step keep": ("--workflow street-x7k2p",),
     "check-container": ("spec.yaml",),
     "serve": (
         "--cvat spec.yaml --host 0.0.0.0",

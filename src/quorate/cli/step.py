@@ -129,6 +129,11 @@ def add_commands(commands: Any) -> None:
     option("--summary", metavar="FILE", help="the summary.json that publish wrote")
     option("--results", metavar="PLACE", help="where the results are, to link to")
     finish.set_defaults(command=_finish)
+    what = "keep a workflow's template as it began, for its children, by the workflow's name"
+    keep = steps.add_parser("keep", help=what, description=what)
+    keep.add_argument("--workflow", required=True, metavar="NAME", help="the workflow's name")
+    keep.add_argument("--namespace", default="", help="the workflow's namespace")
+    keep.set_defaults(command=_keep)
 
 
 def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
@@ -350,3 +355,9 @@ def _finish(arguments: argparse.Namespace) -> None:
         print(notice.title)
         for line in notice.lines:
             print(f"  {line}")
+
+
+def _keep(arguments: argparse.Namespace) -> None:
+    from quorate.argo.runs.family import keep
+
+    print("made" if keep(arguments.namespace, arguments.workflow) else "kept")

@@ -44,7 +44,9 @@ _OVER = {"Scheduled", "Pulled", "Started"}
 _NO_CAUSE = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 _FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
 _EXIT = re.compile(r"main: (\w+) \(exit code (\d+)\)(?:: (.+))?")
-_CRASH = re.compile(r"(main: \w+ \(exit code \d+\): )(.+\n.+)", re.DOTALL)
+_CRASH = re.compile(r"(main: \w+ \(exit code \d+\)): (.+)", re.DOTALL)
+# What Argo's executor writes around what a container prints.
+_NOISE = re.compile(r"time=\S+ .*\bargo=true\b.*|Error: exit status \d+")
 _OF_ARGO = re.compile(r"(init|wait): Error \(exit code \d+\): (.+?)[.; ]*")
 _ARTIFACT = re.compile(r"artifact ([-\w]+) failed to load")
 _FILES = {"init": "its files could not be fetched", "wait": "its files could not be kept"}
@@ -111,7 +113,8 @@ def plain(message: str) -> str:
     Of a container that left none, Argo has the end of its log: its last lines are told.
     """
     if crash := _CRASH.fullmatch(message.strip()):
-        message = crash[1] + _last_lines(crash[2])
+        printed = _last_lines(crash[2])
+        message = f"{crash[1]}: {printed}" if printed else crash[1]
     message = " ".join(message.split())
     if message in _STARTING:
         return ""
@@ -138,8 +141,14 @@ def plain(message: str) -> str:
 
 
 def _last_lines(log: str) -> str:
-    """How a log ends, in one line; of a traceback of Python, what was raised."""
+    """How a log ends, in one line; of a traceback of Python, what was raised.
+
+    One line alone is the sentence that a step left, and is told whole.
+    """
     lines = [line.rstrip() for line in log.splitlines() if line.strip()]
+    lines = [line for line in lines if not _NOISE.fullmatch(line)]
+    if len(lines) < 2:
+        return "".join(lines)
     frames = [i for i, line in enumerate(lines) if line.startswith(("Traceback ", "  File "))]
     if frames:
         raised = (i for i in range(frames[-1] + 1, len(lines)) if not lines[i].startswith("    "))
