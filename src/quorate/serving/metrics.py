@@ -17,19 +17,23 @@ from __future__ import annotations
 from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Sequence
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from quorate.errors import MissingExtraError
 from quorate.serving.values import Record
+
+try:
+    from prometheus_client import (
+        CollectorRegistry,
+        Counter,
+        GCCollector,
+        Histogram,
+        PlatformCollector,
+        ProcessCollector,
+        generate_latest,
+    )
+    from prometheus_client.core import GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise MissingExtraError("Serving", "serve") from error
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 GROUP = (1, 2, 4, 8, 16, 32, 64)
@@ -42,6 +46,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._now: _Now | None = None
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -73,7 +78,10 @@ class Metrics:
 
     def watch(self, now: Now, held: Callable[[], int]) -> None:
         """Tell of what is now, too, asked for whenever the figures are."""
-        self.registry.register(_Now(now, held))
+        if self._now is not None:
+            self.registry.unregister(self._now)
+        self._now = _Now(now, held)
+        self.registry.register(self._now)
 
     def requested(self, record: Record, seconds: float, *, infer: bool) -> None:
         """Count a request that was answered or refused."""

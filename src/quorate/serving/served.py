@@ -149,6 +149,11 @@ class Served:
             )
         return self.models[name]
 
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait."""
+        return self.line.waiting
+
     def check(self) -> None:
         """See `Servable`."""
         self.line.check()
