@@ -21,7 +21,7 @@ from quorate.argo.names import DEGRADED, ENSEMBLE
 from quorate.argo.runs.family import at_work
 from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
-from quorate.notifications import Counts, Failure, Link, Notice, notify
+from quorate.notifications import ClassCounts, Counts, Failure, Link, Notice, counts_of, notify
 from quorate.spec import ClassificationSpec, EnsembleSpec, read_spec
 from quorate.spec.notify import Event
 
@@ -109,14 +109,16 @@ def detector_failures(namespace: str, workflow: str, shard: int) -> dict[str, st
     return {detector: said for detector, said in found.items() if said}
 
 
-def _counts(run: Ended) -> Counts | None:
+def _counts(run: Ended) -> Counts | ClassCounts | None:
     """What summary.json says; None where publish wrote none."""
     if run.status == "Running" or run.summary is None or not Path(run.summary).is_file():
         return None
-    return msgspec.json.decode(Path(run.summary).read_bytes(), type=Counts)
+    return counts_of(msgspec.json.decode(Path(run.summary).read_bytes()))
 
 
-def _notice(run: Ended, workflow: Json, top: Branch | None, counts: Counts | None) -> Notice:
+def _notice(
+    run: Ended, workflow: Json, top: Branch | None, counts: Counts | ClassCounts | None
+) -> Notice:
     well: Event = "degraded" if counts is not None and counts.degraded else "succeeded"
     ends: dict[str, Event] = {"Running": "started", "Succeeded": well}
     event = ends.get(run.status, "failed")
