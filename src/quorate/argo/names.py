@@ -32,6 +32,21 @@ DIGEST = "quorate/template-digest"
 APPLIED = "quorate/applied-generation"
 """The annotation of a template: the generation that `submit` left."""
 
+FIELDS = (
+    "activeDeadlineSeconds",
+    "affinity",
+    "automountServiceAccountToken",
+    "hostAliases",
+    "initContainers",
+    "nodeSelector",
+    "priorityClassName",
+    "schedulerName",
+    "securityContext",
+    "serviceAccountName",
+    "tolerations",
+    "volumes",
+)
+"""What a template says of its pod in fields of its own; its `sidecars` are further containers."""
 NAME_FORMAT = "workflows.argoproj.io/pod-name-format"
 
 
