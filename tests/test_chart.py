@@ -98,7 +98,8 @@ def test_each_account_has_the_least_rights():
     assert rules(made, "quorate-exit") == results | tells
     assert rules(made, "quorate-fuse") == {("workflows", "get"), ("events", "list")}
     assert rules(made, "quorate-children") == results | {
-        ("workflows", verb) for verb in ("create", "get", "patch", "watch")
+        *(("workflows", verb) for verb in ("create", "get", "patch", "watch")),
+        *(("workflowtemplates", verb) for verb in ("create", "get")),
     }
     assert rules(made, "quorate-artifact-gc") == {
         ("workflowartifactgctasks", "list"),

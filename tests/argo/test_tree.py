@@ -234,7 +234,7 @@ def test_fuse_is_told_why_the_detectors_of_its_shard_failed(monkeypatch):
         def __init__(self):
             pass
 
-        def __call__(self, method, path, *, query=None):
+        def __call__(self, method, path, *, query=None, accept=None):
             return given if path.endswith("/workflows/client-1") else {"items": []}
 
     monkeypatch.setattr(Kube, "of_pod", lambda namespace: Kube(Answers(), namespace))

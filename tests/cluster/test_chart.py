@@ -14,7 +14,8 @@ RIGHTS = {
     "quorate-fuse": {("workflows", "get"), ("events", "list")},
     "quorate-exit": RESULTS | {("workflows", "get"), ("workflows", "patch"), ("events", "list")},
     "quorate-children": RESULTS
-    | {("workflows", verb) for verb in ("create", "get", "patch", "watch")},
+    | {("workflows", verb) for verb in ("create", "get", "patch", "watch")}
+    | {("workflowtemplates", verb) for verb in ("create", "get")},
     "quorate-artifact-gc": {
         ("workflowartifactgctasks", "list"),
         ("workflowartifactgctasks", "watch"),
@@ -131,6 +132,7 @@ def test_an_account_may_do_nothing_else(kubectl, installed, account):
         ("quorate-exit", "delete", "workflows.argoproj.io"),
         ("quorate-exit", "list", "workflows.argoproj.io"),
         ("quorate-children", "delete", "workflows.argoproj.io"),
+        ("quorate-children", "update", "workflowtemplates.argoproj.io"),
         ("quorate-artifact-gc", "get", "secrets"),
     ],
 )

@@ -1,11 +1,20 @@
 """Names that templates, the chart, and those who look at runs agree on."""
 
+from collections.abc import Mapping
+from typing import Any
+
 ENSEMBLE = "quorate/ensemble"
 """The label of every workflow of a rendered template."""
 PARENT = "quorate/parent"
 """The label of a child workflow: the run that it belongs to."""
 DEGRADED = "quorate/degraded"
 """The label of a run that ended well without one of its detectors."""
+SHARD = "shard"
+"""The template, and the task, of one shard."""
+CHILDREN = "children"
+"""The template that makes a run's children."""
+CHILD = "child"
+"""The template, and the task, that creates a child; the child's name ends in its number."""
 QUIET = "quiet"
 """The template that does nothing: a child's exit handler."""
 RESULTS = "results"
@@ -20,3 +29,17 @@ DIGEST = "quorate/template-digest"
 """The annotation of a workflow that says with which state of its template it started."""
 APPLIED = "quorate/applied-generation"
 """The annotation of a template: the generation that `submit` left."""
+
+NAME_FORMAT = "workflows.argoproj.io/pod-name-format"
+
+
+def pod_name(workflow: Mapping[str, Any], node: str, key: str, template: str | None) -> str:
+    """The name of the pod of a node, given by its name and id, as the controller makes it."""
+    metadata = workflow["metadata"]
+    name = str(metadata["name"])
+    if (metadata.get("annotations") or {}).get(NAME_FORMAT, "v2") == "v1":
+        return key
+    if node == name:
+        return name
+    prefix = f"{name}-{template}" if template else name
+    return f"{prefix[:242]}-{key.rpartition('-')[2]}"

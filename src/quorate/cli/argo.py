@@ -78,11 +78,12 @@ def add_commands(commands: Any) -> None:
     logs.add_argument("task", nargs="?", help="only this task: detect-yolo, or 'shard 00003/fuse'")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
 
-    stop = _command(commands, "stop", _stop, "Stop a run; finished parts stay.")
+    stop = _command(commands, "stop", _stop, "Stop a run and its children; finished parts stay, "
+                    "and `quorate retry` goes on from there.")  # fmt: skip
     stop.add_argument("--now", action="store_true", help="do not run the exit handler either")
 
-    retry = _command(commands, "retry", _retry, "Run again what failed; what succeeded stays. It "
-                     "needs argo-server.")  # fmt: skip
+    retry = _command(commands, "retry", _retry, "Run again what failed; what succeeded stays. "
+                     "Children that failed go first.")  # fmt: skip
     retry.add_argument("-w", "--watch", action="store_true", help="show the run until it ends")
     retry.add_argument("--json", action="store_true", help="print the summary as JSON")
 
@@ -277,33 +278,34 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> None:
-    from quorate.argo.runs.runs import pods_of
+    from quorate.argo.runs.logs import Logs
 
-    cluster = _cluster(arguments)
-    workflow = cluster.workflow(arguments.name)
-    tasks = pods_of(workflow, arguments.task)
+    found = Logs(_cluster(arguments), arguments.name, arguments.task)
     seen = set()
-    only = None if arguments.task is None else list(tasks)
-    for line in cluster.logs(arguments.name, pods=only, follow=arguments.follow):
-        if line.pod not in tasks:  # begun since the workflow was read
-            tasks |= pods_of(cluster.workflow(arguments.name), None)
+    for line in found.lines(follow=arguments.follow):
         seen.add(line.pod)
-        alone = arguments.task is not None and len(tasks) == 1
-        print(line.text if alone else f"{tasks.get(line.pod, line.pod)}: {line.text}", flush=True)
-    for pod, task in tasks.items():
+        alone = arguments.task is not None and len(found.tasks) == 1
+        print(line.text if alone else f"{line.task}: {line.text}", flush=True)
+    for pod, task in found.tasks.items():
         if pod not in seen and not arguments.follow:
             note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
 
 
 def _stop(arguments: argparse.Namespace) -> None:
-    _cluster(arguments).stop(arguments.name, now=arguments.now)
-    note(f"{arguments.name} stops" + (" now" if arguments.now else "; its exit handler runs"))
+    from quorate.argo.runs.family import stop
+
+    told = stop(_cluster(arguments), arguments.name, now=arguments.now)
+    for name in told:
+        handled = " now" if arguments.now else "; its exit handler runs" * (name == arguments.name)
+        note(f"{name} stops{handled}")
 
 
 def _retry(arguments: argparse.Namespace) -> None:
+    from quorate.argo.runs.family import retry
+
     cluster = _cluster(arguments)
-    cluster.retry(arguments.name)
-    note(f"{arguments.name} runs again where it failed")
+    for name in retry(cluster, arguments.name):
+        note(f"{name} runs again where it failed")
     if arguments.watch:
         _until_the_end(cluster, arguments.name, as_json=arguments.json)
 

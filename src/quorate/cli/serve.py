@@ -40,7 +40,12 @@ def add_commands(commands: Any) -> None:
         "CVAT's server and its annotation worker need CVAT_NUCLIO_HOST, CVAT_NUCLIO_PORT and "
         "CVAT_NUCLIO_INVOKE_METHOD=dashboard; the page at / shows what went wrong.",
     )
-    serve.add_argument("specs", nargs="*", help="spec files (YAML), a model each")
+    serve.add_argument(
+        "specs",
+        nargs="*",
+        help="spec files (YAML), a model each; or a config.json of OpenVINO Model Server, whose "
+        "models and pipelines are served",
+    )
     serve.add_argument(
         "--host",
         default="127.0.0.1",

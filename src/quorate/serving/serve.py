@@ -13,8 +13,10 @@ from quorate.ensemble import DetectionEnsemble
 from quorate.errors import MissingExtraError
 from quorate.http.listening import bound, listen
 from quorate.serving.access import Access
+from quorate.serving.ovms.source import ConfigurationSource
 from quorate.serving.plane import Plane
 from quorate.serving.repository import Repository
+from quorate.serving.servable import Source
 from quorate.serving.served import EnsembleSource
 from quorate.serving.values import Limits
 
@@ -45,7 +47,8 @@ def serve(
 
     Args:
         specs: each becomes a model, called as the ensemble is, and each of its detectors another.
-            A file that changes is loaded anew.
+            A file that ends in .json is a configuration of OpenVINO Model Server: its models and
+            pipelines are served. A file that changes is loaded anew.
         host: address to listen at.
         port: for HTTP; 0 for any that is free.
         rpc_port: for gRPC; likewise.
@@ -70,7 +73,7 @@ def serve(
         raise MissingExtraError("Serving", "serve") from None
 
     limits = limits or Limits()
-    repository = Repository([EnsembleSource.of(spec) for spec in specs], limits)
+    repository = Repository(map(_read, specs), limits)
     plane = Plane(repository, limits)
     address = ""
     ends: Future[None] = Future()
@@ -116,3 +119,9 @@ def serve(
     with bound(host, port) as socket:
         application = Rest(plane, access).application(lifespan)
         listen(application, socket, host=host, ready=listening, ends=ends, tls=access.tls)
+
+
+def _read(spec: str | Path | DetectionEnsemble) -> Source:
+    if isinstance(spec, str | Path) and str(spec).endswith(".json"):
+        return ConfigurationSource.of(spec)
+    return EnsembleSource.of(spec)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from quorate.argo.cluster.client import POD_EVENTS, Cluster, LogLine, Shutdown
 from quorate.argo.cluster.client_kube import Kube, current_namespace
 from quorate.argo.cluster.rest import Json, Rest
+from quorate.argo.cluster.retry import selector
 from quorate.errors import AccessError, ClusterError, InputError, MissingExtraError, QuorateError
 
 if TYPE_CHECKING:
@@ -86,13 +87,20 @@ class ArgoServer(Cluster):
     def _shut_down(self, workflow: str, how: Shutdown) -> None:
         self._told(workflow, how.lower())
 
-    def retry(self, name: str) -> None:
+    def retry(self, workflow: Json) -> None:
         """See `Cluster`."""
-        self._told(name, "retry")
+        wanted = selector(workflow)
+        more = {"restartSuccessful": True, "nodeFieldSelector": wanted} if wanted else {}
+        self._told(str(workflow["metadata"]["name"]), "retry", more)
 
-    def _told(self, workflow: str, verb: str) -> None:
-        body = {"namespace": self.namespace, "name": workflow}
+    def _told(self, workflow: str, verb: str, more: Mapping[str, object] | None = None) -> None:
+        body = {"namespace": self.namespace, "name": workflow, **(more or {})}
         self.rest("PUT", f"{self._path('workflows', workflow)}/{verb}", body)
+
+    def labelled(self, selector: str) -> list[Json]:
+        """See `Cluster`."""
+        query = self._selected({"labelSelector": selector}) | {"fields": "items.metadata"}
+        return self.rest.items(self._path("workflows"), query)
 
     def logs(
         self, workflow: str, *, pods: list[str] | None = None, follow: bool = False

@@ -66,6 +66,7 @@ USERS = (
     ("update", GROUP, "workflows", "retry"),
     ("delete", "", "pods", "retry"),
     ("list", "", "pods", "logs"),
+    ("watch", "", "pods", "logs through argo-server"),
     ("get", "", "pods/log", "logs"),
     ("list", "", "events", "the reason why a pod waits"),
 )
@@ -185,6 +186,7 @@ def accounts(settings: WorkflowSettings) -> dict[str, list[Right]]:
     results = [(verb, GROUP, "workflowtaskresults") for verb in ("create", "patch")]
     reads: list[Right] = [("get", GROUP, "workflows"), ("list", "", "events")]
     creates = [(verb, GROUP, "workflows") for verb in ("create", "get", "patch", "watch")]
+    creates += [(verb, GROUP, "workflowtemplates") for verb in ("create", "get")]
     return {
         settings.service_account: results,
         settings.fuse_service_account: reads,

@@ -10,10 +10,10 @@ counts as pending.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
+from hera.workflows import models as m
 from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchronization
 
 from quorate.argo.names import SEMAPHORES
@@ -40,18 +40,28 @@ def templates(ensemble: Ensemble, detector: Member) -> list[Container | DAG]:
         return [_try(ensemble, detector, name, first, limit)]
     # The number comes first, because a detector may be called `yolo-1`.
     names = [f"try-{number}-{detector.name}" for number in range(1, len(places) + 1)]
-    tasks: list[Any] = [Task(name=names[0], template=names[0], arguments=PASSED)]
-    for before, one in pairwise(names):
-        # A try that is left out has the result of the one before: the DAG fails as that one did.
-        another = f"{{{{=(tasks['{before}'].exitCode ?? '-1') in [{ANOTHER}]}}}}"
-        depends = f"{before}.Failed || {before}.Errored"
-        tasks.append(Task(name=one, template=one, arguments=PASSED, depends=depends, when=another))
+    tasks: list[Any] = []
+    for at, one in enumerate(names):
+        task = Task(name=one, template=one, arguments=PASSED)
+        if at > 0:
+            # A try that is left out has the result of the one before: the DAG fails as that did.
+            task.dependencies = [names[at - 1]]
+            before = f"tasks['{names[at - 1]}']"
+            failed = f"{before}.status in ['Failed', 'Error']"
+            task.when = f"{{{{={failed} && ({before}.exitCode ?? '-1') in [{ANOTHER}]}}}}"
+        if one != names[-1]:
+            task.continue_on = m.ContinueOn(failed=True, error=True)
+        tasks.append(task)
     tries = []
     for one, place in zip(names, places, strict=True):
         own = semaphore(place) if place != first else None
         tries.append(_try(ensemble, detector, one, place, own, last=one == names[-1]))
     inputs = [Parameter(name=key) for key in INPUTS]
-    return [DAG(name=name, inputs=inputs, tasks=tasks, synchronization=limit), *tries]
+    # All tries are ends of the DAG, so that what comes after it comes after each of them: when the
+    # run is stopped, the later ones do not exist, and a retry finds what to take away by the first.
+    target = " ".join(names)
+    dag = DAG(name=name, inputs=inputs, tasks=tasks, target=target, synchronization=limit)
+    return [dag, *tries]
 
 
 def semaphore(place: Place) -> Synchronization | None:

@@ -10,6 +10,11 @@ Where there is little to fuse and no detector failed, `fuse` is left out and pub
 fewer is faster. Where pictures are few, `prepare` does it all (`one_pod.py`) and gives 0 shards.
 `children` replaces `shards` where these are too many for one workflow. Templates that a child runs
 too have the parameter `run`: the run that the child belongs to (`files.py`).
+
+The entrypoint is a template of steps, not a DAG, because a stopped run must be able to go on. Argo
+fails a DAG that is told to stop before the pods in it have ended; in a DAG around it, publish would
+be omitted at that moment, as the successor of nothing. A retry takes away what came after the pods
+that failed, would leave publish as it is, and would wait for ever: a DAG is executed from its end.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 
-from hera.workflows import DAG, Artifact, Container, Parameter, Task
+from hera.workflows import DAG, Artifact, Container, Parameter, Step, Steps, Task
 from hera.workflows import models as m
 
 from quorate.argo.rendering import children, detectors, exits, files, one_pod, overlay, pods
@@ -32,10 +37,10 @@ ADDED = len("-xxxxx") + len("-00000")
 LARGEST_SPEC = 100_000
 """The most characters of a spec in a template: the status of each run repeats it."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
-SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
+SHARDS = "{{steps.prepare.outputs.parameters.shards}}"
 DEGRADED = f"{files.SCRATCH}/degraded"
-FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
-MEASURE = "{{tasks.prepare.outputs.parameters.measure}}"
+FUSE = "{{steps.prepare.outputs.parameters.fuse}}"
+MEASURE = "{{steps.prepare.outputs.parameters.measure}}"
 
 
 def workflow_template(ensemble: Ensemble) -> Template:
@@ -121,36 +126,35 @@ def _description(ensemble: Ensemble) -> str:
     )
 
 
-def _run(ensemble: Ensemble, given: str, most: int) -> list[Container | DAG]:
+def _run(ensemble: Ensemble, given: str, most: int) -> list[Container | DAG | Steps]:
     """The entrypoint, prepare, and the shards, in this workflow or in its children."""
-    count = "asInt(tasks['prepare'].outputs.parameters.shards)"
+    count = "asInt(steps['prepare'].outputs.parameters.shards)"
     run = {"run": files.PREFIX}
-    entry = DAG(
+    entry = Steps(
         name="ensemble",
-        tasks=[
-            Task(name="prepare", template="prepare"),
-            Task(
-                name="shards",
-                template="shards",
-                depends="prepare",
-                when=f"{{{{={count} > 0 && {count} <= {most}}}}}",
-                arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE, "measure": MEASURE},
-            ),
-            Task(
-                name="children",
-                template="children",
-                depends="prepare",
-                when=f"{{{{={count} > {most}}}}}",
-                arguments={**run, "shards": SHARDS, "measure": MEASURE},
-            ),
-            Task(
-                name="publish",
-                template="publish",
-                # One of them is skipped, and this one where both are.
-                depends="(shards.Succeeded || shards.Skipped) && "
-                "(children.Succeeded || children.Skipped)",
-                when=f"{{{{={count} > 0}}}}",
-            ),
+        sub_steps=[
+            Step(name="prepare", template="prepare"),
+            [
+                Step(
+                    name="shards",
+                    template="shards",
+                    when=f"{{{{={count} > 0 && {count} <= {most}}}}}",
+                    arguments={
+                        **run,
+                        "start": "0",
+                        "count": SHARDS,
+                        "fuse": FUSE,
+                        "measure": MEASURE,
+                    },
+                ),
+                Step(
+                    name="children",
+                    template="children",
+                    when=f"{{{{={count} > {most}}}}}",
+                    arguments={**run, "shards": SHARDS, "measure": MEASURE},
+                ),
+            ],
+            Step(name="publish", template="publish", when=f"{{{{={count} > 0}}}}"),
         ],
     )
     shards = DAG(
@@ -198,7 +202,7 @@ def _prepare(ensemble: Ensemble, given: str) -> Container:
         ensemble.workflow,
         "prepare",
         command,
-        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare"),
+        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare", overlay.LARGE),
         inputs=[spec, *(one_pod.weights(ensemble) if alone else ())],
         outputs=found,
     )
