@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
     from quorate.argo.cluster.rest import Json
 
+WIDE = 10_000
+"""Columns of what is printed where no terminal folds it."""
 WHERE = (
     "Argo is reached through argo-server where --server or ARGO_SERVER names one (ARGO_TOKEN, "
     "ARGO_SECURE and Argo's other variables count), else with the kubeconfig."
@@ -261,7 +264,8 @@ def _status(arguments: argparse.Namespace) -> None:
         return
     from rich.console import Console
 
-    Console().print(drawing(branch, now))
+    # In a pipe or a file each task has its line, so that what it says is found and copied whole.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(drawing(branch, now))
     if results:
         note(f"results: {results}")
 

@@ -44,8 +44,8 @@ class Size(NamedTuple):
 
 LIGHT = Size("100m", "256Mi", "2", "4Gi")
 """A step without pixels …"""
-LARGE = Size("100m", "256Mi", "2", "8Gi")
-"""… one that holds the boxes of all pictures …"""
+LARGE = Size("100m", "512Mi", "2", "8Gi")
+"""… one that knows all pictures …"""
 HEAVY = Size("500m", "1Gi", "8", "8Gi")
 """… one that runs a network …"""
 BESIDE = Size("10m", "64Mi", "1", "1Gi")
