@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from quorate.display import html_table
 from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec, read_spec
@@ -15,34 +15,21 @@ if TYPE_CHECKING:
     from quorate.argo.runs.submit import Submitted
     from quorate.labels import Labels
     from quorate.progress import Progress
-    from quorate.steps import Summary
+    from quorate.steps import ClassSummary, Summary
     from quorate.steps.look import LoadedClassification, LoadedEnsemble
 
 
 class RunnableEnsemble(Ensemble):
     """What every ensemble can do, whatever its members say of a picture."""
 
-    def run(
-        self,
-        data: str | Path | None = None,
-        out: str | Path = "out",
-        *,
-        fresh: bool = False,
-        workers: int | None = None,
-        progress: Progress | None = None,
-    ) -> Summary:
-        """Run here: pictures of `data` (default: the spec's own) in, annotations under `out`.
-
-        The same call again goes on where a killed run stopped. Raises SpecError, InputError,
-        DetectorError or LabelError before any work where the description cannot be carried
-        out; BusyError where another run is at work in `out`; QuorumError where too few detectors
-        finished.
-        """
+    def _run(self, data: str | Path | None, out: str | Path, **how: Any) -> Any:
+        """See `run`."""
         from quorate.local import run
         from quorate.progress import silent
 
         ensemble = self if data is None else self.model_copy(update={"data": str(data)})
-        return run(ensemble, Path(out), fresh=fresh, workers=workers, progress=progress or silent)
+        progress = how.pop("progress") or silent
+        return run(ensemble, Path(out), progress=progress, **how)
 
     def workflow_template(self) -> Template:
         """The WorkflowTemplate that runs this ensemble on Argo: an object of Hera's, to change.
@@ -112,6 +99,25 @@ class RunnableEnsemble(Ensemble):
 class DetectionEnsemble(EnsembleSpec, RunnableEnsemble):
     """An ensemble of detectors, described once, run where you like."""
 
+    def run(
+        self,
+        data: str | Path | None = None,
+        out: str | Path = "out",
+        *,
+        fresh: bool = False,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Run here: pictures of `data` (default: the spec's own) in, annotations under `out`.
+
+        The same call again goes on where a killed run stopped. Raises SpecError, InputError,
+        DetectorError or LabelError before any work where the description cannot be carried
+        out; BusyError where another run is at work in `out`; QuorumError where too few detectors
+        finished.
+        """
+        found: Summary = self._run(data, out, fresh=fresh, workers=workers, progress=progress)
+        return found
+
     def load(
         self,
         *,
@@ -169,6 +175,25 @@ class DetectionEnsemble(EnsembleSpec, RunnableEnsemble):
 
 class ClassificationEnsemble(ClassificationSpec, RunnableEnsemble):
     """An ensemble of classifiers, described once, run where you like."""
+
+    def run(
+        self,
+        data: str | Path | None = None,
+        out: str | Path = "out",
+        *,
+        fresh: bool = False,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> ClassSummary:
+        """Run here: pictures of `data` (default: the spec's own) in, labels under `out`.
+
+        The same call again goes on where a killed run stopped. Raises SpecError, InputError,
+        DetectorError or LabelError before any work where the description cannot be carried
+        out; BusyError where another run is at work in `out`; QuorumError where too few classifiers
+        finished.
+        """
+        found: ClassSummary = self._run(data, out, fresh=fresh, workers=workers, progress=progress)
+        return found
 
     def load(
         self,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from quorate.errors import InputError, SpecError
+from quorate.errors import InputError
 from quorate.progress import Progress, silent
-from quorate.spec import Ensemble, EnsembleSpec
-from quorate.steps import Summary, Work, fuse, publish
-from quorate.steps.publish import mark
+from quorate.spec import Ensemble
+from quorate.steps import ClassSummary, Summary, Work, fuse, publish
+from quorate.steps.moving import mark
 from quorate.steps.whole import Loaded
 from quorate.storage import remove_unfinished
 from quorate.workers import processors
@@ -22,17 +22,12 @@ def run(
     fresh: bool = False,
     workers: int | None = None,
     progress: Progress = silent,
-) -> Summary:
+) -> Summary | ClassSummary:
     """Prepare, detect and fuse shard by shard, publish; the work folder is `out/work`.
 
     All detectors see a picture while it is decoded once. Memory does not grow with the number
     of pictures. See `DetectionEnsemble.run` for errors.
     """
-    if not isinstance(ensemble, EnsembleSpec):
-        raise SpecError(
-            f"The classification ensemble '{ensemble.name}' cannot be run over a data set yet.",
-            hint="ask it picture by picture: `ensemble.load()` and its `look`",
-        )
     data = ensemble.where()  # before anything is loaded
     if os.path.realpath(data) == os.path.realpath(out):
         raise InputError(

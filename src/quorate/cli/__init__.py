@@ -34,6 +34,7 @@ COMMANDS = {
     "check": ("spec", "check a spec and load its detectors"),
     "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
     "detectors": ("spec", "list the kinds of detector that are installed"),
+    "classifiers": ("spec", "list the kinds of classifier that are installed"),
     "cvat": ("cvat", "annotate a task of a CVAT server: pictures from it, boxes into it"),
     "render": ("argo", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
     "submit": ("argo", "start an ensemble on Argo Workflows"),

@@ -14,8 +14,9 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "calibrate": ("spec.yaml --fit labelled/ -o calibrated.yaml",),
     "tune": ("spec.yaml --fit labelled/ -o tuned.yaml", "spec.yaml --method wbf --method voting"),
     "check": ("spec.yaml", "spec.yaml --conformance"),
-    "schema": ("> quorate.schema.json",),
+    "schema": ("> quorate.schema.json", "--kind ClassificationEnsemble > labels.schema.json"),
     "detectors": ("", "--json"),
+    "classifiers": ("", "--json"),
     "cvat run": (
         "https://cvat.example.org/tasks/12 spec.yaml",
         "job:34 spec.yaml --frames 0-99 --replace",

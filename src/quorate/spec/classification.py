@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -13,7 +14,14 @@ from quorate.spec.fusion import Weight, by_method
 from quorate.spec.words import problem
 
 
-class _Weighted(SpecModel):
+class _Rule(SpecModel):
+    @property
+    def methods(self) -> Mapping[str, type[ClassFusion]]:
+        """Every method that another could be put in the place of this one."""
+        return CLASS_METHODS
+
+
+class _Weighted(_Rule):
     weights: dict[str, Weight] = Field(
         default_factory=dict,
         description="Classifier: weight; 1 for a classifier left out.",
@@ -49,7 +57,7 @@ class Product(_Weighted):
     method: Literal["product"] = "product"
 
 
-class Maximum(SpecModel):
+class Maximum(_Rule):
     """The label that any one classifier is surest of."""
 
     method: Literal["max"] = "max"

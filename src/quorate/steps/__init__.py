@@ -16,7 +16,8 @@ runner call these same functions.
                      tells its author
     fuse.py          the quorum decides on a shard
     publish.py       the files and the report: results.py reads the work folder, findings.py
-                     measures, review.py tags for a person, summary.py counts
+                     measures, review.py tags for a person, summary.py counts; labels.py is the
+                     same for labels of whole pictures, moving.py brings files to their places
     whole.py         the steps one after the other, as run, tune and calibrate take them
     look.py          the same for one picture that is given, without a work folder; asking.py
                      shows it to all detectors at once
@@ -33,12 +34,13 @@ from quorate.steps.measure import measure
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish
 from quorate.steps.sharding import check_shards, worth_pods
-from quorate.steps.summary import Summary
+from quorate.steps.summary import ClassSummary, Summary
 from quorate.steps.voter import Voter
 from quorate.steps.work import Work
 
 __all__ = [
     "Checkpoint",
+    "ClassSummary",
     "Runner",
     "Summary",
     "Voter",

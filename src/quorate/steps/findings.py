@@ -56,7 +56,7 @@ class Findings:
         from quorate.evaluation.doubts import doubts
         from quorate.evaluation.effort import effort
 
-        dataset = _dataset(results)
+        dataset = dataset_of(results)
         true = dataset.annotations is not None and len(dataset.annotations) > 0
         lowest = ensemble.publish.min_score
         parts: list[Agreement] = []
@@ -91,7 +91,7 @@ class Findings:
         )
 
 
-def _dataset(results: Results) -> Dataset:
+def dataset_of(results: Results) -> Dataset:
     """What its source says of the data set as prepared; the pictures too where it annotates them.
 
     The source may say more than was asked; labels that the ensemble does not know and pictures

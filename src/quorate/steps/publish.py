@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Image
 from quorate.detections import Detections
-from quorate.errors import InputError, SpecError
 from quorate.labels import Labels
 from quorate.pictures import decode
-from quorate.spec import Ensemble, EnsembleSpec
+from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
+from quorate.steps.labels import labels
+from quorate.steps.moving import STAGE, below, moved
 from quorate.steps.results import Results
 from quorate.steps.review import Rule, tags, with_review, write_doubts
-from quorate.steps.summary import Summary, summarise
-from quorate.steps.work import Work, read_json, write_json
-from quorate.storage import RESULTS, open_tree, remove_tree, safe_name, sha256
+from quorate.steps.summary import ClassSummary, Summary, Told, summarise
+from quorate.steps.work import Work, write_json
+from quorate.storage import open_tree, remove_tree
 
 if TYPE_CHECKING:
     from quorate.evaluation.agreement import Agreement
@@ -37,18 +36,6 @@ REVIEW = "review.json"
 """The pictures that need a person, the worst first: a list of `Doubt`."""
 STREAMED = ("cvat", "coco")
 """The formats that are written shard by shard; only their names bear `publish: {folder: …}`."""
-STAGE = ".publishing"
-"""Where files are written before they are moved to their places."""
-
-
-class Published(msgspec.Struct, frozen=True):
-    """What publish wrote to a folder, so that it goes when it is written no more.
-
-    files  each file's name below the folder, and the SHA-256 that it has; while files are moved to
-           their places, that of the file before and that of the new one
-    """
-
-    files: dict[str, tuple[str, ...]]
 
 
 def publish(
@@ -57,22 +44,43 @@ def publish(
     out: Path,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Summary:
+) -> Summary | ClassSummary:
     """Write the annotation files, `summary.json`, `review.json` and `report.html` below `out`.
 
-    Every shard must be fused. Where the data set has annotations of its own they are the truth
-    that each detector and the ensemble are measured against. Files that an earlier publish wrote
+    Every shard must be fused; of labels there is no `review.json`. Where the data set has
+    annotations of its own they are the truth that each member and the ensemble are measured
+    against. Files that an earlier publish wrote
     to `out` and that are written no more are removed; one that was changed since stays, with a
     note. All files are complete before the first of them is moved to its place.
     """
-    if not isinstance(ensemble, EnsembleSpec):
-        raise SpecError("What a classification ensemble decided cannot be published yet.")
     out.mkdir(parents=True, exist_ok=True)
     stage = out / STAGE
     remove_tree(stage)
     for shard in range(work.plan().shards):
-        adopt_all(work, shard, ensemble.detectors)
-    results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
+        adopt_all(work, shard, ensemble.members)
+    results = Results(work, {member.name: member.voters for member in ensemble.members})
+    told: Told
+    if isinstance(ensemble, ClassificationSpec):
+        told = labels(ensemble, results, stage, progress)
+    else:
+        assert isinstance(ensemble, EnsembleSpec)
+        told = _boxes(ensemble, results, stage, progress)
+    notes = [*told.notes, *moved(stage, out, told.files)]
+    summary = told.summary(notes, [*told.files, SUMMARY])
+    write_json(out / SUMMARY, summary)
+    work.forget_earlier()
+    total = len(ensemble.publish.formats) + ensemble.publish.report
+    progress(total, total)
+    return summary.at(str(out))
+
+
+def _boxes(
+    ensemble: EnsembleSpec,
+    results: Results,
+    stage: Path,
+    progress: Callable[[int, int], None],
+) -> Told:
+    """Write what detectors and the quorum found."""
     findings = Findings.of(results, ensemble)
     asked, kept = ensemble.publish, int(findings.kept.sum())
     total = len(asked.formats) + asked.report
@@ -95,13 +103,9 @@ def publish(
     if asked.report:
         progress(total - 1, total)
         files += _write_report(stage / "report.html", ensemble, results, findings, notes)
-    notes += _moved(stage, out, files)
-    files.append(SUMMARY)
-    summary = summarise(ensemble, results, findings, notes=notes, files=files)
-    write_json(out / SUMMARY, summary)
-    work.forget_earlier()
-    progress(total, total)
-    return summary.at(str(out))
+    return Told(
+        files, notes, lambda notes, files: summarise(ensemble, results, findings, notes, files)
+    )
 
 
 def _write(
@@ -135,7 +139,7 @@ def _parts(ensemble: EnsembleSpec, results: Results, folder: str) -> Parts:
 
     def images_of(shard: int) -> Sequence[Image]:
         images = results.shard_images(shard)
-        return _below(folder, images) if folder else images
+        return below(folder, images) if folder else images
 
     def shapes_of(kept: Detections) -> Annotations:
         return Annotations.from_detections(
@@ -161,7 +165,9 @@ def _reviewed(
     bounds = np.searchsorted(doubtful, ends).tolist()
 
     def tagged(boxes: Annotations, rows: slice) -> Annotations:
-        return Annotations.concat([boxes, tags(labels, agreement, doubtful[rows])])
+        some = doubtful[rows]
+        tag = tags(labels, agreement.image_id[some], agreement.disagreement[some])
+        return Annotations.concat([boxes, tag])
 
     return replace(
         parts,
@@ -171,57 +177,6 @@ def _reviewed(
         ),
         like=tagged(parts.like, slice(0)),
     )
-
-
-def _below(folder: str, images: Sequence[Image]) -> tuple[Image, ...]:
-    """The pictures, named with the folder that they lie in elsewhere."""
-    folder = folder.rstrip("/")
-    return tuple(
-        msgspec.structs.replace(image, published_as=f"{folder}/{image.name}") for image in images
-    )
-
-
-def mark(out: Path) -> None:
-    """Mark a folder as one of results, which is no part of any data."""
-    if not (out / RESULTS).exists():
-        write_json(out / RESULTS, Published({}))
-
-
-def _moved(stage: Path, out: Path, files: Sequence[str]) -> list[str]:
-    """Move files to their places, remove what an earlier publish wrote and this one did not; notes.
-
-    The list is written before as well as after, so that a killed publish leaves no file unknown.
-    """
-    try:
-        before = read_json(out / RESULTS, Published).files
-    except InputError:  # none, or damaged: then nobody knows, and nothing is removed
-        before = {}
-    new = {name: (sha256(stage / name),) for name in files}
-    both = before | {name: (*before.get(name, ()), *digest) for name, digest in new.items()}
-    write_json(out / RESULTS, Published(both))
-    for name in files:
-        place = out / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (stage / name).replace(place)
-    remove_tree(stage)
-    stays = {}
-    for name in before.keys() - new.keys():
-        path = out / safe_name(name, origin=str(out / RESULTS))
-        if not path.is_file():
-            continue
-        if sha256(path) not in before[name]:
-            stays[name] = before[name]
-            continue
-        path.unlink()
-        with contextlib.suppress(OSError):  # a folder that is not empty, or `out` itself
-            for folder in path.relative_to(out).parents[:-1]:
-                (out / folder).rmdir()
-    write_json(out / RESULTS, Published(new | stays))
-    return [
-        f"{name}: is of an earlier run and would not be written now; it stays, for it was changed "
-        "since."
-        for name in sorted(stays)
-    ]
 
 
 def _write_report(

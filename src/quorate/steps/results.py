@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.classifications import Classifications
 from quorate.dataset import Image
 from quorate.detections import Detections, Members
 from quorate.labels import Labels
@@ -149,7 +150,11 @@ class Results:
 
     def fused(self, shard: int) -> Detections:
         """What the quorum decided on a shard."""
-        return Detections.from_parquet(self._work.fused(shard) / "detections.parquet")
+        return Detections.from_parquet(self._work.fused(shard) / Detections.FILE)
+
+    def labels_of(self, shard: int) -> Classifications:
+        """Likewise of an ensemble of classifiers."""
+        return Classifications.from_parquet(self._work.fused(shard) / Classifications.FILE)
 
     def kept(self, shard: int, lowest: float) -> Detections:
         """Of these, the boxes that score at least so much; every shard's name the same voters."""

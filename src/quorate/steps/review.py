@@ -17,7 +17,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps.results import Results
 from quorate.storage import writing
 
@@ -79,7 +79,7 @@ class Rule:
         return cls(least=value)
 
     @classmethod
-    def of(cls, ensemble: EnsembleSpec) -> Rule | None:
+    def of(cls, ensemble: Ensemble) -> Rule | None:
         """What the spec's `publish: {review: …}` asks for; None where it does not."""
         asked = ensemble.publish
         return cls(share=asked.review_share) if asked.review else None
@@ -200,13 +200,15 @@ def with_review(dataset: Dataset) -> Dataset:
     return replace(dataset, labels=labels, label_info={**dataset.label_info, REVIEW: info})
 
 
-def tags(labels: Labels, agreement: Agreement, rows: NDArray[np.int64]) -> Annotations:
-    """The tag on the pictures at some positions of an agreement, with how far they disagree."""
+def tags(
+    labels: Labels, image_id: NDArray[np.int64], disagreement: NDArray[np.float32]
+) -> Annotations:
+    """The tag on some pictures, with how far the members disagree about each."""
     return Annotations.build(
-        image_id=agreement.image_id[rows],
+        image_id=image_id,
         category_id=labels.id_of(REVIEW),
-        xyxy=np.zeros((len(rows), 4)),
+        xyxy=np.zeros((len(image_id), 4)),
         kind=Kind.TAG,
         sources=("auto",),
-        attributes={"disagreement": _percent(agreement.disagreement)[rows]},
+        attributes={"disagreement": _percent(disagreement)},
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from quorate.display import brief, html_table
+from quorate.errors import FormatError
 from quorate.spec import EnsembleSpec
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
@@ -68,11 +70,87 @@ class Summary(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, files=tuple(join(out, name) for name in self.files))
 
 
+class ClassVoted(msgspec.Struct, frozen=True):
+    """One classifier, or the ensemble, in the summary.
+
+    `accuracy` and `top5` are None where there is no truth.
+    """
+
+    name: str
+    pictures: int
+    accuracy: float | None = None
+    top5: float | None = None
+    failed: str = ""
+
+
+class ClassSummary(msgspec.Struct, frozen=True):
+    """What a run of a classification ensemble came to; `summary.json` holds the same.
+
+    published  how many pictures have a label that is written
+    counts     how many of these have each label; labels of no picture are left out
+    votes      how many pictures' labels so many classifiers voted for
+    truth      where the true labels were found, '' for nowhere
+    about      what each classifier's model was taken for, in words
+    """
+
+    name: str
+    method: str
+    images: int
+    classifiers: tuple[ClassVoted, ...]
+    ensemble: ClassVoted
+    published: int
+    counts: dict[str, int]
+    votes: dict[str, int]
+    degraded: bool
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    review: tuple[str, ...]
+    files: tuple[str, ...]
+    truth: str = ""
+    about: dict[str, dict[str, str]] = {}
+
+    __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"": one.name, "pictures": one.pictures, "accuracy": one.accuracy, "failed": one.failed}
+            for one in (*self.classifiers, self.ensemble)
+        ]
+        return html_table(f"{self.name}: {self.method}, {self.images:,} pictures", rows)
+
+    def at(self, out: str) -> ClassSummary:
+        """The same with the files' locations, of a summary that lies in the folder `out`."""
+        return msgspec.structs.replace(self, files=tuple(join(out, name) for name in self.files))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What publish wrote, before it is moved to its place.
+
+    summary  makes the summary of all notes and files
+    """
+
+    files: Sequence[str]
+    notes: Sequence[str]
+    summary: Callable[[Sequence[str], Sequence[str]], Summary | ClassSummary]
+
+
+def summary_of(data: bytes) -> Summary | ClassSummary:
+    """A `summary.json`, of either kind; FormatError where it is none."""
+    kinds: tuple[type[Summary] | type[ClassSummary], ...] = (Summary, ClassSummary)
+    faults = []
+    for kind in kinds:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError as error:
+            faults.append(error)
+    raise FormatError(f"summary.json: {faults[0]}.")
+
+
 def summarise(
     ensemble: EnsembleSpec,
     results: Results,
     findings: Findings,
-    *,
     notes: Sequence[str],
     files: Sequence[str],
 ) -> Summary:

@@ -23,7 +23,7 @@ from quorate.steps.detect import detect
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish
-from quorate.steps.summary import Summary
+from quorate.steps.summary import ClassSummary, Summary
 from quorate.steps.voter import Voter, load_all
 from quorate.steps.work import Work
 from quorate.workers import in_threads
@@ -114,7 +114,7 @@ def finish(
     *,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Summary:
+) -> Summary | ClassSummary:
     """Detect, fuse and publish what is prepared; no detector may be a container.
 
     What is written is what the steps write that run one by one, of detectors that fail too.

@@ -17,11 +17,11 @@ import msgspec
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.rest import Json
-from quorate.argo.names import DEGRADED, ENSEMBLE, PARENT
+from quorate.argo.names import DEGRADED, ENSEMBLE
 from quorate.argo.runs.family import at_work
 from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
-from quorate.notifications import Counts, Failure, Link, Notice, notify
+from quorate.notifications import ClassCounts, Counts, Failure, Link, Notice, counts_of, notify
 from quorate.spec import ClassificationSpec, EnsembleSpec, read_spec
 from quorate.spec.notify import Event
 
@@ -50,8 +50,7 @@ class Ended:
 def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
     """Tell how a run went, as its spec says, and mark it if degraded.
 
-    Returns what was told; None for a child, whose run tells for it. `note` is called with what
-    went wrong.
+    Returns what was told; None where nothing could be. `note` is called with what went wrong.
     """
 
     def attempt(purpose: str, what: Callable[..., T], *given: Any) -> T | None:
@@ -71,9 +70,6 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
     workflow, events, parts = None, None, None
     if kube is not None:
         workflow = attempt("the workflow cannot be read", kube.workflow, run.workflow)
-        if workflow is not None and PARENT in (workflow["metadata"].get("labels") or {}):
-            note("a part of another run, which is told of there")
-            return None
         if run.status != "Running":
             events = attempt("the events cannot be read", kube.events, run.workflow)
             if workflow is not None:
@@ -113,14 +109,16 @@ def detector_failures(namespace: str, workflow: str, shard: int) -> dict[str, st
     return {detector: said for detector, said in found.items() if said}
 
 
-def _counts(run: Ended) -> Counts | None:
+def _counts(run: Ended) -> Counts | ClassCounts | None:
     """What summary.json says; None where publish wrote none."""
     if run.status == "Running" or run.summary is None or not Path(run.summary).is_file():
         return None
-    return msgspec.json.decode(Path(run.summary).read_bytes(), type=Counts)
+    return counts_of(msgspec.json.decode(Path(run.summary).read_bytes()))
 
 
-def _notice(run: Ended, workflow: Json, top: Branch | None, counts: Counts | None) -> Notice:
+def _notice(
+    run: Ended, workflow: Json, top: Branch | None, counts: Counts | ClassCounts | None
+) -> Notice:
     well: Event = "degraded" if counts is not None and counts.degraded else "succeeded"
     ends: dict[str, Event] = {"Running": "started", "Succeeded": well}
     event = ends.get(run.status, "failed")

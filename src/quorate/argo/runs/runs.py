@@ -14,7 +14,7 @@ from quorate.storage import join, read_bytes
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
-    from quorate.steps import Summary
+    from quorate.steps import ClassSummary, Summary
 
 
 def rows(
@@ -86,14 +86,12 @@ def degraded(workflow: Mapping[str, Any]) -> bool:
     return said.get("degraded") == "true"
 
 
-def summary(results: str) -> Summary:
+def summary(results: str) -> Summary | ClassSummary:
     """The summary of a run, its files by their places in S3.
 
     Raises InputError where the summary does not exist or may not be read from here, StorageError
     where S3 does not answer.
     """
-    import msgspec
+    from quorate.steps.summary import summary_of
 
-    from quorate.steps import Summary
-
-    return msgspec.json.decode(read_bytes(join(results, "summary.json")), type=Summary).at(results)
+    return summary_of(read_bytes(join(results, "summary.json"))).at(results)

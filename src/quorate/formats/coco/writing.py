@@ -68,7 +68,7 @@ def write_parts(
             # Of the one subset that there is, none is another's.
             one = _of_subset(parts, subset) if len(subsets) > 1 else parts
             with out.create(f"annotations/instances_{subset or 'default'}.json") as file:
-                file.write(encoder.encode(_head(dataset))[:-1] + b',"images":[')
+                file.write(encoder.encode(head(dataset))[:-1] + b',"images":[')
                 _listed(file, (encoder.encode(_images(images)) for images in one.images()))
                 file.write(b'],"annotations":[')
 
@@ -138,7 +138,8 @@ def _images(images: Iterable[Image]) -> list[dict[str, Any]]:
     return [{"id": i.id, "width": i.width, "height": i.height, "file_name": i.name} for i in images]
 
 
-def _head(dataset: Dataset) -> dict[str, Any]:
+def head(dataset: Dataset) -> dict[str, Any]:
+    """What stands before a file's images: COCO's `info`, `licenses` and `categories`."""
     return {
         "info": dataset.info.get("info", {}),
         "licenses": dataset.info.get("licenses", []),
