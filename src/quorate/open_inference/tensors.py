@@ -148,7 +148,7 @@ def _texts(whose: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
     if not isinstance(data, list) or not all(isinstance(one, str | bytes) for one in data):
         raise DetectorError(f"{whose} holds no texts, which BYTES are.")
     if min(shape, default=1) < 0 or len(data) != prod(shape):
-        raise DetectorError(f"{whose} of BYTES {list(shape)} has {len(data)} elements.")
+        raise DetectorError(f"{whose} of datatype BYTES {list(shape)} has {len(data)} elements.")
     return _objects([one.encode() if isinstance(one, str) else one for one in data], shape)
 
 
@@ -211,6 +211,11 @@ def checked(
             )
         said = graph.output(name.lower())
         value = found[name]
+        if said and (value.dtype == object) != (said.kind == BYTES):
+            raise DetectorError(
+                f"the server answers '{name}' of datatype {datatype_of(value)}, where its metadata "
+                f"says {said}."
+            )
         if said and said.shape and not _fits(said.shape, value.shape):
             raise DetectorError(
                 f"the server answers '{name}' of shape {list(value.shape)}, where its metadata "

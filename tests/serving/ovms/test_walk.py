@@ -124,7 +124,8 @@ def test_the_log_tells_when_each_node_is_asked(server):
         ]
         assert third == [("argmax", "is asked"), ("argmax", "has answered")]
     assert all(
-        re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", one) for one in server.lines[before:]
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", json.loads(one)["time"])
+        for one in server.lines[before:]
     )
 
 

@@ -40,7 +40,7 @@ class ServedConfiguration:
 
     def __init__(self, said: Configuration, limits: Limits) -> None:
         self.name, self.limits = said.origin, limits
-        self._waiting = 0
+        self.waiting = 0
         cores = processors()
         # What stands side by side shares the processors, so that none waits for another.
         side = max((width(one) for one in said.pipeline_config_list), default=1)
@@ -87,9 +87,9 @@ class ServedConfiguration:
 
     def check(self) -> None:
         """See `Servable`."""
-        if self._waiting >= self.limits.waiting:
+        if self.waiting >= self.limits.waiting:
             raise Refused(
-                Why.BUSY, f"{self._waiting} requests wait already; try again later.", retry_after=1
+                Why.BUSY, f"{self.waiting} requests wait already; try again later.", retry_after=1
             )
 
     async def answer(self, request: Request) -> Reply:
@@ -98,11 +98,11 @@ class ServedConfiguration:
         about = self.info(request.model, request.version)
         wanted = names_wanted(request, about.outputs, len(about.outputs))
         feed = await asyncio.to_thread(_feed, request, about)
-        self._waiting += 1
+        self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
         try:
             if request.model in self.pipelines:
                 found = await self.pipelines[request.model].run(feed, self._pool)
