@@ -11,7 +11,7 @@ import yaml
 
 import quorate
 from quorate.argo import names
-from quorate.argo.doctor.examine import USERS
+from quorate.argo.doctor.examine import USERS, accounts
 from quorate.cli import parser
 from quorate.companion.settings import Settings
 from quorate.spec import Images, WorkflowSettings
@@ -120,6 +120,8 @@ def test_each_account_has_the_least_rights():
         ("workflowartifactgctasks/status", "patch"),
     }
     assert not [kind for kind, _ in made if kind.startswith("ClusterRole")]
+    for account, rights in accounts(WorkflowSettings()).items():
+        assert rules(made, account) == {(resource, verb) for verb, _, resource in rights}, account
 
 
 VERBS = "create|delete|get|list|patch|update|watch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
     from quorate.argo.cluster.rest import Json
 
+WIDE = 10_000
+"""Columns of what is printed where no terminal folds it."""
 WHERE = (
     "Argo is reached through argo-server where --server or ARGO_SERVER names one (ARGO_TOKEN, "
     "ARGO_SECURE and Argo's other variables count), else with the kubeconfig."
 )
+
+NOTED = 8
+"""Of how many pods without a log it is said."""
 
 
 def add_commands(commands: Any) -> None:
@@ -258,7 +264,8 @@ def _status(arguments: argparse.Namespace) -> None:
         return
     from rich.console import Console
 
-    Console().print(drawing(branch, now))
+    # In a pipe or a file each task has its line, so that what it says is found and copied whole.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(drawing(branch, now))
     if results:
         note(f"results: {results}")
 
@@ -282,9 +289,12 @@ def _logs(arguments: argparse.Namespace) -> None:
         seen.add(line.pod)
         alone = arguments.task is not None and len(found.tasks) == 1
         print(line.text if alone else f"{line.task}: {line.text}", flush=True)
-    for pod, task in found.tasks.items():
-        if pod not in seen and not arguments.follow:
-            note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+    silent = [pod for pod in found.tasks if pod not in seen and not arguments.follow]
+    for pod in silent[:NOTED]:
+        task = found.tasks[pod]
+        note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+    if len(silent) > NOTED:
+        note(f"and {len(silent) - NOTED:,} other pods have none")
 
 
 def _stop(arguments: argparse.Namespace) -> None:
