@@ -22,6 +22,9 @@ WHERE = (
     "ARGO_SECURE and Argo's other variables count), else with the kubeconfig."
 )
 
+NOTED = 8
+"""Of how many pods without a log it is said."""
+
 
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
@@ -286,9 +289,12 @@ def _logs(arguments: argparse.Namespace) -> None:
         seen.add(line.pod)
         alone = arguments.task is not None and len(found.tasks) == 1
         print(line.text if alone else f"{line.task}: {line.text}", flush=True)
-    for pod, task in found.tasks.items():
-        if pod not in seen and not arguments.follow:
-            note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+    silent = [pod for pod in found.tasks if pod not in seen and not arguments.follow]
+    for pod in silent[:NOTED]:
+        task = found.tasks[pod]
+        note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+    if len(silent) > NOTED:
+        note(f"and {len(silent) - NOTED:,} other pods have none")
 
 
 def _stop(arguments: argparse.Namespace) -> None:
