@@ -427,6 +427,23 @@ class Decision:
         return np.asarray(self.table.of_members[0, self.table.members.index(member)])
 
 
+def are_classifications(path: str) -> bool:
+    """Whether a Parquet file is one of classifications; False for any other file, and none."""
+    from io import BytesIO
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from quorate.errors import QuorateError
+    from quorate.storage import read_bytes
+
+    try:
+        metadata = pq.read_schema(BytesIO(read_bytes(path))).metadata or {}
+    except (pa.ArrowException, OSError, QuorateError):
+        return False
+    return _METADATA in metadata
+
+
 def first_choices(of_members: NDArray[np.float32]) -> NDArray[np.int64]:
     """(n, m, k) -> (n, m) each member's first choice; `NO_CHOICE` where all are 0, or NaN."""
     said = np.where(np.isnan(of_members), 0, of_members)
