@@ -7,7 +7,7 @@ import yaml
 
 from quorate.argo.rendering import children
 from quorate.spec.notify import SecretKey, Slack
-from tests.argo.test_template import ensemble, rendered, tasks, templates
+from tests.argo.test_template import ensemble, tasks, templates
 
 
 def child(given):
@@ -62,8 +62,8 @@ def test_children_are_of_one_size_and_share_what_was_asked_for(monkeypatch, para
     assert max(sizes) - min(sizes) <= 1
     # No rest goes on alone at its share.
     assert count % few == 0 or count == shards
-    share = child(given)["spec"].get("parallelism")
-    assert share is None if parallelism is None else 0.9 * parallelism <= few * share <= parallelism
+    assert templates(given)["keep"]["container"]["command"][-2:] == ["--at-once", str(few)]
+    assert parallelism is None or parallelism // few * few >= 0.9 * parallelism
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,6 @@ def test_a_child_runs_the_template_that_its_run_began_with():
     found = child(ensemble(workflow={"parallelism": 10}))
     spec = found["spec"]
     assert spec["workflowTemplateRef"] == {"name": "{{workflow.name}}"}
-    assert spec["entrypoint"] == "shards"
     wanted = {p["name"] for p in templates(ensemble())["shards"]["inputs"]["parameters"]}
     given = parameters(found)
     assert wanted <= given.keys()
@@ -91,7 +90,7 @@ def test_the_template_is_kept_before_the_first_child():
     keep = found["keep"]
     assert keep["container"]["command"] == [
         "quorate", "step", "keep", "--workflow", "{{workflow.name}}",
-        "--namespace", "{{workflow.namespace}}",
+        "--namespace", "{{workflow.namespace}}", "--at-once", "4",
     ]  # fmt: skip
     assert keep["serviceAccountName"] == "quorate-children"
 
@@ -104,11 +103,7 @@ def test_a_child_that_is_made_again_is_the_same_child_and_goes_with_its_run():
     assert template["executor"] == {"serviceAccountName": "quorate-children"}
 
 
-def test_a_child_tells_nobody_of_its_start_or_its_end():
+def test_a_child_says_no_more_than_argo_allows_beside_a_template():
+    """Where `templateReferencing` is Strict: its entrypoint, hooks and pods are the template's."""
     slack = Slack(url=SecretKey(secret="slack", key="url"), when=("started", "failed"))
-    given = ensemble(notify=(slack,))
-    assert rendered(given)["spec"]["hooks"]["started"]["template"] == "tell"
-    spec = child(given)["spec"]
-    assert spec["onExit"] == "quiet"
-    assert spec["hooks"]["started"] == {"expression": "false", "template": "quiet"}
-    assert "container" not in templates(given)["quiet"]
+    assert set(child(ensemble(notify=(slack,)))["spec"]) == {"workflowTemplateRef", "arguments"}

@@ -137,10 +137,26 @@ def test_argo_server_is_told_of_one_dag_that_was_stopped_before_it_began():
     assert selector(run.json) == "id=w[1].shards"
 
 
+def test_argo_server_is_told_of_what_was_omitted_as_the_successor_of_nothing():
+    """In a template whose entrypoint is a DAG: a retry of Argo's would never end."""
+    run = Run()
+    run.add("w", "DAG", "Failed", children=["w.prepare"])
+    run.retried("w.prepare", "Succeeded", boundary="w")
+    run.add("w.shards", "DAG", "Failed", "w", ["w.shards.detect"])
+    run.retried("w.shards.detect", "Failed", boundary="w.shards")
+    run.add("w.children", "Skipped", "Skipped", "w", ["w.publish"])
+    run.add("w.publish", "Skipped", "Omitted", "w")
+    assert selector(run.json) == "id=w.publish"
+    assert "w.publish" not in formulated(run.json)[0]["status"]["nodes"]
+    # After an ordinary failure it comes after the pod, and Argo forgets it with that.
+    run.nodes["w.shards.detect(0)"]["children"] = ["w.publish"]
+    assert selector(run.json) is None
+
+
 def test_a_run_that_was_stopped_before_anything_began():
     run = Run()
     run.add("w", "Steps", "Failed")
-    with pytest.raises(InputError, match="before its shards had begun") as error:
+    with pytest.raises(InputError, match="own retry cannot go on") as error:
         selector(run.json)
     assert "submit it again" in error.value.hint
     again, pods = formulated(run.json)

@@ -371,3 +371,4 @@ def test_a_file_that_is_not_in_the_store_is_named_with_its_bucket_and_key():
         "its files could not be fetched: weights, s3://pool/models/yolo.onnx, cannot be read: "
         "key does not exist"
     )
+    assert "quorate doctor SPEC" in reasons.remedy(reasons.plain(found.message))

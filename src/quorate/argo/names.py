@@ -15,8 +15,10 @@ CHILDREN = "children"
 """The template that makes a run's children."""
 CHILD = "child"
 """The template, and the task, that creates a child; the child's name ends in its number."""
-QUIET = "quiet"
-"""The template that does nothing: a child's exit handler."""
+KEEP = "keep"
+"""The template, and the step, that makes the children's WorkflowTemplate."""
+SHARDS = "shards"
+"""The template of a range of shards: what a child runs."""
 RESULTS = "results"
 """The output artifact of publish, and its folder."""
 CONFIG, SECRET = "quorate", "quorate-s3"
@@ -30,6 +32,21 @@ DIGEST = "quorate/template-digest"
 APPLIED = "quorate/applied-generation"
 """The annotation of a template: the generation that `submit` left."""
 
+FIELDS = (
+    "activeDeadlineSeconds",
+    "affinity",
+    "automountServiceAccountToken",
+    "hostAliases",
+    "initContainers",
+    "nodeSelector",
+    "priorityClassName",
+    "schedulerName",
+    "securityContext",
+    "serviceAccountName",
+    "tolerations",
+    "volumes",
+)
+"""What a template says of its pod in fields of its own; its `sidecars` are further containers."""
 NAME_FORMAT = "workflows.argoproj.io/pod-name-format"
 
 

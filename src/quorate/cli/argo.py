@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
@@ -14,23 +15,33 @@ if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
     from quorate.argo.cluster.rest import Json
 
+WIDE = 10_000
+"""Columns of what is printed where no terminal folds it."""
 WHERE = (
     "Argo is reached through argo-server where --server or ARGO_SERVER names one (ARGO_TOKEN, "
     "ARGO_SECURE and Argo's other variables count), else with the kubeconfig."
 )
+
+NOTED = 8
+"""Of how many pods without a log it is said."""
 
 
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     render = commands.add_parser(
         "render",
-        description="Write the WorkflowTemplate that runs an ensemble on Argo Workflows. The same "
-        "spec gives the same bytes; no cluster is asked.",
+        description="Write the WorkflowTemplate that runs an ensemble on Argo Workflows, or what "
+        "puts it behind another server: services and an InferenceGraph of KServe, or a folder with "
+        "models and a config.json for OpenVINO Model Server. The same spec gives the same bytes; "
+        "no cluster is asked. What the other server cannot do is told.",
     )
     render.add_argument(
         "spec", help="spec file (YAML); or fuse-files, evaluate: templates that need none"
     )
-    render.add_argument("-o", "--out", metavar="FILE", help="write to a file (default: print)")
+    render.add_argument("-o", "--out", metavar="FILE", help="write to a file (default: print); "
+                        "with --for ovms: the folder")  # fmt: skip
+    render.add_argument("--for", dest="target", choices=("argo", "kserve", "ovms"), default="argo",
+                        help="whom it is for (default: argo)")  # fmt: skip
     render.add_argument("--upload", action="store_true", help="put weights and data that are on "
                         "this machine into the cluster's bucket first")  # fmt: skip
     render.set_defaults(command=_render)
@@ -121,6 +132,9 @@ def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Clu
 
 
 def _render(arguments: argparse.Namespace) -> None:
+    if arguments.target != "argo":
+        _render_for_server(arguments)
+        return
     from quorate.argo.render import SHIPPED, shipped, workflow_template
     from quorate.ensemble import read_ensemble
     from quorate.spec import WorkflowSettings
@@ -142,6 +156,31 @@ def _render(arguments: argparse.Namespace) -> None:
         print(template.to_yaml(), end="")
     else:
         write_bytes(arguments.out, template.to_yaml().encode())
+
+
+def _render_for_server(arguments: argparse.Namespace) -> None:
+    from quorate.ensemble import read_ensemble
+    from quorate.storage import write_bytes
+
+    if arguments.upload:
+        raise InputError("--upload goes with --for argo alone.")
+    ensemble = read_ensemble(arguments.spec)
+    if arguments.target == "ovms":
+        from quorate.serving.ovms.render import render
+
+        if arguments.out in (None, "-"):
+            raise InputError("Models and a config.json are a folder: say where, with -o FOLDER.")
+        notes = render(ensemble, arguments.out)
+    else:
+        from quorate.serving.kserve import manifests, to_yaml
+
+        made, notes = manifests(ensemble)
+        if arguments.out in (None, "-"):
+            print(to_yaml(made), end="")
+        else:
+            write_bytes(arguments.out, to_yaml(made).encode())
+    for one in notes:
+        note(one)
 
 
 def _submit(arguments: argparse.Namespace) -> None:
@@ -258,7 +297,8 @@ def _status(arguments: argparse.Namespace) -> None:
         return
     from rich.console import Console
 
-    Console().print(drawing(branch, now))
+    # In a pipe or a file each task has its line, so that what it says is found and copied whole.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(drawing(branch, now))
     if results:
         note(f"results: {results}")
 
@@ -282,9 +322,12 @@ def _logs(arguments: argparse.Namespace) -> None:
         seen.add(line.pod)
         alone = arguments.task is not None and len(found.tasks) == 1
         print(line.text if alone else f"{line.task}: {line.text}", flush=True)
-    for pod, task in found.tasks.items():
-        if pod not in seen and not arguments.follow:
-            note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+    silent = [pod for pod in found.tasks if pod not in seen and not arguments.follow]
+    for pod in silent[:NOTED]:
+        task = found.tasks[pod]
+        note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+    if len(silent) > NOTED:
+        note(f"and {len(silent) - NOTED:,} other pods have none")
 
 
 def _stop(arguments: argparse.Namespace) -> None:

@@ -133,6 +133,8 @@ def add_commands(commands: Any) -> None:
     keep = steps.add_parser("keep", help=what, description=what)
     keep.add_argument("--workflow", required=True, metavar="NAME", help="the workflow's name")
     keep.add_argument("--namespace", default="", help="the workflow's namespace")
+    keep.add_argument("--at-once", type=int, default=1, metavar="N", help="how many children run "
+                      "at a time: each may have its share of the pods")  # fmt: skip
     keep.set_defaults(command=_keep)
 
 
@@ -360,4 +362,5 @@ def _finish(arguments: argparse.Namespace) -> None:
 def _keep(arguments: argparse.Namespace) -> None:
     from quorate.argo.runs.family import keep
 
-    print("made" if keep(arguments.namespace, arguments.workflow) else "kept")
+    made = keep(arguments.namespace, arguments.workflow, arguments.at_once)
+    print("made" if made else "kept")

@@ -15,6 +15,7 @@ from quorate.labels import Labels
 from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps import sharding
 from quorate.steps.measure import measured, misstated, refuse_none, unknown
+from quorate.steps.publish import STREAMED
 from quorate.steps.work import (
     Category,
     Earlier,
@@ -29,6 +30,9 @@ from quorate.steps.work import (
     write_json,
 )
 from quorate.storage import open_tree, write_bytes
+
+MEASURED_BYTES, WRITTEN_BYTES = 12_000, 4_000
+"""Of a picture with five objects that three detectors see, where publish holds all pictures."""
 
 
 def prepare(
@@ -61,6 +65,8 @@ def prepare(
     dataset = read(data)
     words = vocabulary(ensemble, dataset.labels, labels)
     notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
+    source = _source(dataset)
+    notes += _held(ensemble, len(dataset.images), annotated=source.annotated)
     with open_tree(dataset.root) as tree:
         odd = misstated(tree, dataset.images)
         apart = apart and sharding.worth_pods(unknown(dataset.images))
@@ -84,7 +90,7 @@ def prepare(
         skipped=skipped,
         notes=(*notes, *odd, *dataset.notes),
         apart=apart,
-        source=_source(dataset),
+        source=source,
     )
     _set_aside(work, shards)
     for number, shard in enumerate(shards):
@@ -101,6 +107,24 @@ def _source(dataset: Dataset) -> Source:
         label_info=dict(dataset.label_info),
         info=dict(dataset.info),
     )
+
+
+def _held(ensemble: Ensemble, images: int, *, annotated: bool) -> list[str]:
+    """A note where publishing very many pictures will take memory that grows with them."""
+    if images < sharding.MANY or not isinstance(ensemble, EnsembleSpec):
+        return []
+    others = [name for name in ensemble.publish.formats if name not in STREAMED]
+    why = ["measures them against their annotations"] * annotated
+    why += [f"writes {', '.join(others)}"] * bool(others)
+    if not why:
+        return []
+    each = MEASURED_BYTES if annotated else WRITTEN_BYTES
+    return [
+        f"publish {' and '.join(why)}, for which it holds all boxes at once: about "
+        f"{images * each / 1e9:.1f} GB for {images:,} pictures with five objects each. Only "
+        f"{' and '.join(STREAMED)}, without annotations, are written in parts. On a cluster, "
+        "`workflow: {steps: {publish: {memory: …}}}` gives it more than 8Gi."
+    ]
 
 
 def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:

@@ -1,8 +1,9 @@
 """What Argo is told so that a workflow that failed, or was stopped, goes on where it was.
 
 Argo's own retry begins with the pods that failed. A stop leaves more: tasks that waited for a pool
-and have no pod, and loops and DAGs that were given up while all their pods had succeeded. Argo's
-retry would leave those failed, and a detector that only waited would have lost its votes.
+and have no pod, loops and DAGs that were given up while all their pods had succeeded, tasks that
+were omitted. Argo's retry would leave these: a detector that only waited would have lost its votes,
+and a DAG with an omitted task would never end.
 
     formulated   for the Kubernetes API: the whole workflow as it shall be
     selector     for argo-server, whose own retry takes one selector of further nodes
@@ -13,7 +14,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,8 +96,8 @@ def selector(workflow: Json) -> str | None:
         return f"id={left[0]['id']}"
     name = workflow["metadata"]["name"]
     raise InputError(
-        f"The workflow {name} was ended before its shards had begun: argo-server cannot go on.",
-        hint="submit it again; or without --server and ARGO_SERVER, with a kubeconfig",
+        f"The workflow {name} was ended where argo-server's own retry cannot go on.",
+        hint="submit it again; or retry it without --server and ARGO_SERVER, with a kubeconfig",
     )
 
 
@@ -135,20 +136,35 @@ class _Tree:
     def outlived(self, node: Json) -> bool:
         """Whether a task came after one that failed, and succeeded."""
         own = {one["id"] for one in self.below(node)}
-        seen, left = set(own), [key for key in own if key in self.nodes]
+        return any(self.nodes[key]["phase"] == "Succeeded" for key in self.after(own) - own)
+
+    def after(self, begin: Iterable[str]) -> set[str]:
+        """The ids of some nodes, and of all that came after them."""
+        seen = set(begin)
+        left = list(seen)
         while left:
-            for key in self.nodes[left.pop()].get("children") or ():
-                if key not in seen and key in self.nodes:
-                    if self.nodes[key]["phase"] == "Succeeded":
-                        return True
-                    seen.add(key)
-                    left.append(key)
-        return False
+            more = set(self.nodes[left.pop()].get("children") or ()) & self.nodes.keys() - seen
+            seen |= more
+            left += more
+        return seen
 
     def left_by_argo(self) -> Iterator[Json]:
-        """What failed, in DAGs that failed, while nothing in it failed, of which a retry begins."""
+        """What a retry of Argo's would leave as it is in DAGs that failed.
+
+        It begins with pods that failed, and forgets what came after them. It leaves what failed
+        while nothing in it did; and what was omitted as the successor of nothing, and is waited for
+        without end in a DAG, which is executed from its last tasks on.
+        """
+        pods = [
+            k for k, o in self.nodes.items() if o["type"] == "Pod" and o["phase"] in ENDED_BADLY
+        ]
+        forgotten = self.after(pods)
         for one in self.nodes.values():
-            failed = all(o["phase"] in ENDED_BADLY for o in self.around(one))
+            around = list(self.around(one))
+            outer = all(o["phase"] in ENDED_BADLY for o in around[1:])
+            if one["phase"] == "Omitted" and outer and one["id"] not in forgotten:
+                yield one
+            failed = outer and one["phase"] in ENDED_BADLY
             whole = one["type"] in WHOLE and ".onExit" not in one["name"]
             if (
                 failed

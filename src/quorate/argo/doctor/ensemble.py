@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from quorate.argo.cluster.rest import Json
     from quorate.spec import Ensemble
 
-UPLOAD = "`quorate submit --upload` uploads it; or copy it to S3"
+UPLOAD = "`--upload`, of submit and of render, uploads it; or copy it to S3"
 
 
 def examine(kube: Kube | None, ensemble: Ensemble) -> Findings:

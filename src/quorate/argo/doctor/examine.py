@@ -181,16 +181,16 @@ def _user(kube: Kube) -> Findings:
     yield judged("you", missing, said + here, remedy, well)
 
 
-def _namespace(kube: Kube, ensemble: Ensemble | None) -> Findings:
-    """Accounts, artifact repository and the store's address, as the pods will find them."""
-    settings = ensemble.workflow if ensemble else WorkflowSettings()
+def accounts(settings: WorkflowSettings) -> dict[str, list[Right]]:
+    """What the pods of each account need."""
     results = [(verb, GROUP, "workflowtaskresults") for verb in ("create", "patch")]
+    reads: list[Right] = [("get", GROUP, "workflows"), ("list", "", "events")]
     creates = [(verb, GROUP, "workflows") for verb in ("create", "get", "patch", "watch")]
     creates += [(verb, GROUP, "workflowtemplates") for verb in ("create", "get")]
-    accounts = {
+    return {
         settings.service_account: results,
-        settings.fuse_service_account: [("get", GROUP, "workflows"), ("list", "", "events")],
-        settings.exit_service_account: [*results, ("patch", GROUP, "workflows")],
+        settings.fuse_service_account: reads,
+        settings.exit_service_account: [*results, *reads, ("patch", GROUP, "workflows")],
         settings.children_service_account: [*results, *creates],
         settings.artifact_gc_service_account: [
             ("list", GROUP, "workflowartifactgctasks"),
@@ -198,10 +198,15 @@ def _namespace(kube: Kube, ensemble: Ensemble | None) -> Findings:
             ("patch", GROUP, "workflowartifactgctasks/status"),
         ],
     }
-    for name, rights in accounts.items():
+
+
+def _namespace(kube: Kube, ensemble: Ensemble | None) -> Findings:
+    """Accounts, artifact repository and the store's address, as the pods will find them."""
+    settings = ensemble.workflow if ensemble else WorkflowSettings()
+    for name, rights in accounts(settings).items():
         yield from guarded(f"account {name}", _account, kube, name, rights)
-    name = settings.service_account
-    yield from guarded(f"account {name}", _token, kube, name)
+    for name in (settings.service_account, settings.children_service_account):
+        yield from guarded(f"account {name}", _token, kube, name)
     yield from guarded("artifacts", _repository, kube, settings.artifact_repository)
     yield from guarded("store", _store_of_pods, kube)
 

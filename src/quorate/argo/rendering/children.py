@@ -2,7 +2,9 @@
 
 A child runs the template `shards` for a range of the shards. It belongs to the run: it is deleted
 with it, and it notifies nobody. Its WorkflowTemplate is a copy, made by `keep`, of what the run
-began with, so that a template that changes meanwhile does not change half of a run.
+began with, so that a template that changes meanwhile does not change half of a run. All that is
+special about a child is said there: where Argo's `templateReferencing` is Strict, a workflow may
+say no more than its arguments.
 
 All children are of one size and run a few at a time, and each gets its share of the pods that may
 run at once: so they end together, and no share is left unused while others go on.
@@ -18,16 +20,15 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hera.workflows import DAG, Container, Parameter, Resource, Suspend, Task
+from hera.workflows import DAG, Container, Parameter, Resource, Task
 from hera.workflows import models as m
 
-from quorate.argo.names import CHILD, CHILDREN, PARENT, QUIET
-from quorate.argo.rendering import exits, pods
+from quorate.argo.names import CHILD, CHILDREN, KEEP, PARENT
+from quorate.argo.rendering import pods
 from quorate.argo.rendering.files import RUN
 from quorate.spec import Ensemble
 
-KEEP = "keep"
-SHARDS = "{{inputs.parameters.shards}}"
+GIVEN = "{{inputs.parameters.shards}}"
 MEASURE = "{{inputs.parameters.measure}}"
 AT_ONCE = 4
 """The most children at the same time: while one begins, others keep the pools busy."""
@@ -73,7 +74,7 @@ def at_once(parallelism: int | None) -> int:
 
 
 def templates(ensemble: Ensemble, most: int) -> list[Any]:
-    """The DAG of the children, its two tasks, and the children's exit handler."""
+    """The DAG of the children, and its two tasks."""
     few = at_once(ensemble.workflow.parallelism)
     shards, count, child = (
         f"asInt(inputs.parameters.{name})" for name in ("shards", "count", "child")
@@ -93,7 +94,7 @@ def templates(ensemble: Ensemble, most: int) -> list[Any]:
                 depends=KEEP,
                 arguments={
                     "run": RUN,
-                    "shards": SHARDS,
+                    "shards": GIVEN,
                     "measure": MEASURE,
                     "count": wanted,
                     "child": "{{item}}",
@@ -107,7 +108,7 @@ def templates(ensemble: Ensemble, most: int) -> list[Any]:
         name=CHILD,
         inputs=[Parameter(name=name) for name in ("run", "shards", "measure", "count", "child")],
         action="apply",
-        manifest=_manifest(ensemble, few, start, f"{end} - {start}"),
+        manifest=_manifest(start, f"{end} - {start}"),
         set_owner_reference=True,
         success_condition="status.phase == Succeeded",
         failure_condition="status.phase in (Failed, Error)",
@@ -117,43 +118,30 @@ def templates(ensemble: Ensemble, most: int) -> list[Any]:
         retry_strategy=pods.retries(ensemble.workflow) if ensemble.workflow.retries else None,
     )
     pods.of_executor(ensemble.workflow, one)
-    return [dag, _keep(ensemble), one, Suspend(name=QUIET, duration="0")]
+    return [dag, _keep(ensemble, few), one]
 
 
-def _keep(ensemble: Ensemble) -> Container:
-    """The step that makes the children's WorkflowTemplate."""
+def _keep(ensemble: Ensemble, few: int) -> Container:
+    """The step that makes the WorkflowTemplate of the children, of which so many run at once."""
     return pods.container(
         ensemble.workflow,
         KEEP,
         ["quorate", "step", KEEP, "--workflow", "{{workflow.name}}",
-         "--namespace", "{{workflow.namespace}}"],
+         "--namespace", "{{workflow.namespace}}", "--at-once", f"{few}"],
         pods.step(ensemble, "fuse"),
         service_account_name=ensemble.workflow.children_service_account,
         automount_service_account_token=True,
     )  # fmt: skip
 
 
-def _manifest(ensemble: Ensemble, few: int, start: str, count: str) -> str:
-    parallelism = ensemble.workflow.parallelism
+def _manifest(start: str, count: str) -> str:
     values = {
         "run": RUN,
         "start": f"{{{{={start}}}}}",
         "count": f"{{{{={count}}}}}",
         "fuse": "true",
         "measure": MEASURE,
-        **{name: f"{{{{workflow.parameters.{name}}}}}"
-           for name in ("cvat-annotation-path", *ensemble.workflow.parameters)},
-    }  # fmt: skip
-    spec: dict[str, Any] = {
-        "workflowTemplateRef": {"name": "{{workflow.name}}"},
-        "entrypoint": "shards",
-        "onExit": QUIET,
-        "arguments": {"parameters": [{"name": k, "value": v} for k, v in values.items()]},
     }
-    if exits.hooks(ensemble):
-        spec["hooks"] = {"started": {"expression": "false", "template": QUIET}}
-    if parallelism:
-        spec["parallelism"] = parallelism // few
     child = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
@@ -161,6 +149,9 @@ def _manifest(ensemble: Ensemble, few: int, start: str, count: str) -> str:
             "name": "{{workflow.name}}-{{inputs.parameters.child}}",
             "labels": {PARENT: "{{workflow.name}}"},
         },
-        "spec": spec,
+        "spec": {
+            "workflowTemplateRef": {"name": "{{workflow.name}}"},
+            "arguments": {"parameters": [{"name": k, "value": v} for k, v in values.items()]},
+        },
     }
     return yaml.safe_dump(child, sort_keys=False, width=1000)

@@ -121,7 +121,7 @@ def weights(ensemble: Ensemble, detector: Member) -> dict[str, S3Artifact]:
         if not location.startswith("s3://"):
             scheme, elsewhere, _ = location.partition("://")
             where = f"at {scheme}://" if elsewhere else "on this machine"
-            upload = "" if elsewhere else "`quorate submit --upload` uploads it; or "
+            upload = "" if elsewhere else "`--upload`, of submit and of render, uploads it; or "
             raise SpecError(
                 f"{detector.name}: {field}: {location} is {where}: no pod can read it.",
                 hint=f"{upload}copy it to S3 and write s3://BUCKET/KEY",

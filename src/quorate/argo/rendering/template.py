@@ -202,7 +202,7 @@ def _prepare(ensemble: Ensemble, given: str) -> Container:
         ensemble.workflow,
         "prepare",
         command,
-        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare"),
+        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare", overlay.LARGE),
         inputs=[spec, *(one_pod.weights(ensemble) if alone else ())],
         outputs=found,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.rest import ConflictError
-from quorate.argo.names import PARENT
+from quorate.argo.names import PARENT, SHARDS
 from quorate.argo.runs.tree import ENDED, children
 from quorate.errors import InputError
 
@@ -28,8 +28,8 @@ LAST = 30.0
 """Seconds in which pods that are told to end may still create a child."""
 AGAIN = 3
 """How often a retry is asked for again where the workflow changed meanwhile."""
-NOT_KEPT = ("workflowTemplateRef", "shutdown", "suspend")
-"""What a workflow's stored spec says of the workflow alone."""
+NOT_KEPT = ("workflowTemplateRef", "shutdown", "suspend", "onExit", "hooks")
+"""What a workflow's stored spec says of the workflow alone: its run tells, not its children."""
 
 
 def names(cluster: Cluster, run: str, labels: str = "") -> list[str]:
@@ -108,11 +108,12 @@ def _retry(cluster: Cluster, name: str) -> None:
     return cluster.retry(cluster.retriable(name))
 
 
-def keep(namespace: str, run: str) -> bool:
+def keep(namespace: str, run: str, at_once: int) -> bool:
     """Make the WorkflowTemplate of a run's children: what the run began with, by the run's name.
 
-    It is asked in a pod of the run, and the template goes with the run. False where it is there
-    already: then it stays as it is. Raises what `Kube` raises, InputError where another's is there.
+    Each of the children that run `at_once` may have its share of the run's pods. This is asked in
+    a pod of the run, and the template goes with the run. False where it is there already: then it
+    stays as it is. Raises what `Kube` raises, InputError where another's is there.
     """
     kube = Kube.of_own_pod(namespace, "`get` on workflows, `create` and `get` on workflowtemplates")
     workflow = kube.workflow(run)
@@ -123,9 +124,13 @@ def keep(namespace: str, run: str) -> bool:
         "name": run,
         "uid": workflow["metadata"]["uid"],
     }
+    spec = {key: value for key, value in spec.items() if key not in NOT_KEPT}
+    spec["entrypoint"] = SHARDS
+    if spec.get("parallelism"):
+        spec["parallelism"] = max(1, spec["parallelism"] // at_once)
     template = {
         "metadata": {"name": run, "labels": {PARENT: run}, "ownerReferences": [owner]},
-        "spec": {key: value for key, value in spec.items() if key not in NOT_KEPT},
+        "spec": spec,
     }
     try:
         there = kube.template(run)

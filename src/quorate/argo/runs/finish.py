@@ -17,7 +17,7 @@ import msgspec
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.rest import Json
-from quorate.argo.names import DEGRADED, ENSEMBLE, PARENT
+from quorate.argo.names import DEGRADED, ENSEMBLE
 from quorate.argo.runs.family import at_work
 from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
@@ -50,8 +50,7 @@ class Ended:
 def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
     """Tell how a run went, as its spec says, and mark it if degraded.
 
-    Returns what was told; None for a child, whose run tells for it. `note` is called with what
-    went wrong.
+    Returns what was told; None where nothing could be. `note` is called with what went wrong.
     """
 
     def attempt(purpose: str, what: Callable[..., T], *given: Any) -> T | None:
@@ -71,9 +70,6 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
     workflow, events, parts = None, None, None
     if kube is not None:
         workflow = attempt("the workflow cannot be read", kube.workflow, run.workflow)
-        if workflow is not None and PARENT in (workflow["metadata"].get("labels") or {}):
-            note("a part of another run, which is told of there")
-            return None
         if run.status != "Running":
             events = attempt("the events cannot be read", kube.events, run.workflow)
             if workflow is not None:

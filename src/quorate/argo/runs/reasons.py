@@ -49,6 +49,7 @@ _CRASH = re.compile(r"(main: \w+ \(exit code \d+\)): (.+)", re.DOTALL)
 _NOISE = re.compile(r"time=\S+ .*\bargo=true\b.*|Error: exit status \d+")
 _OF_ARGO = re.compile(r"(init|wait): Error \(exit code \d+\): (.+?)[.; ]*")
 _ARTIFACT = re.compile(r"artifact ([-\w]+) failed to load")
+_MISSING = re.compile(r"s3://\S+, cannot be read: .*(?:does not exist|NoSuchKey|no such key)", re.I)
 _FILES = {"init": "its files could not be fetched", "wait": "its files could not be kept"}
 _KILLED = {"137": "it was killed", "143": "it was told to end"}
 _IMAGE = re.compile(
@@ -95,6 +96,8 @@ def remedy(message: str) -> str | None:
         return "`quorate pools SPEC` lists the nodes, and which pools of the spec fit them"
     if found := _SECRET.search(message):
         return f"make the Secret {found[1]}; `quorate doctor SPEC` lists all that are missing"
+    if _MISSING.search(message):
+        return "put the file there, or correct the spec: `quorate doctor SPEC` looks for each file"
     if message.startswith(tuple(_FILES.values())):
         return (
             "does the artifact repository name the right store, and a Secret with its keys? "
