@@ -118,7 +118,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _of_labels(results: Sequence[str]) -> bool:
     """Whether the files are of labels of whole pictures; InputError where only some are."""
-    from quorate.classifications import are_classifications
+    from quorate.cli.labels import are_classifications
 
     files = [one for one in results if one.lower().endswith(".parquet")]
     if not files:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.output import note, print_json, print_table
-from quorate.errors import InputError
+from quorate.errors import InputError, QuorateError
 
 if TYPE_CHECKING:
     import argparse
@@ -61,6 +61,22 @@ def evaluate(arguments: argparse.Namespace, files: Sequence[str]) -> None:
         print_json(values)
         return
     _print(found, per_label=arguments.per_category)
+
+
+def are_classifications(path: str) -> bool:
+    """Whether a Parquet file is one of classifications; False for any other file, and none."""
+    from io import BytesIO
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from quorate.classifications import METADATA
+    from quorate.storage import read_bytes
+
+    try:
+        return METADATA in (pq.read_schema(BytesIO(read_bytes(path))).metadata or {})
+    except (pa.ArrowException, OSError, QuorateError):
+        return False
 
 
 def _read(files: Sequence[str]) -> tuple[Classifications, list[str]]:
