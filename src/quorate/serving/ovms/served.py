@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from quorate.errors import DetectorError, SpecError
 from quorate.open_inference.tensors import from_bytes, from_list
 from quorate.serving.inputs import names_wanted
+from quorate.serving.metrics import METRICS
 from quorate.serving.ovms.config import Configuration
 from quorate.serving.ovms.models import Array, Loaded, load
 from quorate.serving.ovms.pipelines import Pipeline, build, width
 from quorate.serving.values import (
     Given,
     Limits,
+    Look,
     ModelInfo,
     Refused,
     Reply,
@@ -98,6 +100,14 @@ class ServedConfiguration:
         about = self.info(request.model, request.version)
         wanted = names_wanted(request, about.outputs, len(about.outputs))
         feed = await asyncio.to_thread(_feed, request, about)
+        looks: list[Look] = []
+
+        def told(node: str, began: float, seconds: float) -> None:
+            looks.append(Look(node, began, seconds))
+            METRICS.looked(request.model, node, seconds)
+
+        request.record.looks = looks
+        request.record.pictures = max((len(one) for one in feed.values() if one.ndim), default=1)
         self.waiting += 1
         try:
             await self._slots.acquire()
@@ -105,7 +115,7 @@ class ServedConfiguration:
             self.waiting -= 1
         try:
             if request.model in self.pipelines:
-                found = await self.pipelines[request.model].run(feed, self._pool)
+                found = await self.pipelines[request.model].run(feed, self._pool, told)
             else:
                 model = self._version(request.model, request.version)
                 loop = asyncio.get_running_loop()
