@@ -5,7 +5,7 @@
 The demo's ensemble, asked over HTTP with files in an open loop at 0.5, 1 and 2 times the rate that
 a closed loop of four clients reaches. Every request has to end with an answer or with 429. The
 memory is the server's resident set, of the second quarter of the time at twice the rate and of the
-last. Then clients that ask again (as `kind: remote` does) go through `kill -9` and a restart. Every
+last; `cpu` is the server's processor time for each answer, refusals included. Then clients that ask again (as `kind: remote` does) go through `kill -9` and a restart. Every
 answer is held against that of the ensemble in this process, to the last bit.
 """
 
@@ -103,8 +103,14 @@ class Check:
         )
 
 
-def told(name: str, load: Load, wrong: int) -> str:
-    """A line of the table."""
+def used(pid: int) -> float:
+    """Seconds of processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def told(name: str, load: Load, wrong: int, seconds: float | None = None) -> str:
+    """A line of the table; `seconds` of processor time are those of the server."""
     latency = Latency.of(load.seconds)
     assert latency is not None
     shed = load.refused.get("HTTP 429", 0)
@@ -112,7 +118,7 @@ def told(name: str, load: Load, wrong: int) -> str:
     return (
         f"{name:<16}{load.requests:>9}{len(load.seconds):>9}{shed:>6}{other:>7}{wrong:>7}"
         f"{len(load.seconds) / load.elapsed:>10.2f}{latency.median / 1e3:>10.2f}"
-        f"{latency.p99 / 1e3:>8.2f}"
+        f"{latency.p99 / 1e3:>8.2f}{seconds / len(load.seconds) if seconds else 0:>7.2f}"
     )
 
 
@@ -163,20 +169,26 @@ def main() -> None:
     paths = sorted((PARTS / "images").glob("bench-*/*.*"))[:12]
     files = [path.read_bytes() for path in paths]
     check = Check(files)
-    print("                 requests answered   429  other  wrong  answered/s  median s  p99 s")
+    print(
+        "                 requests answered   429  other  wrong  answered/s  median s   p99 s  cpu s"
+    )
     with serving(
         str(PARTS / "spec.yaml"), "--port", "0", "--grpc-port", "0", "--queue", "16"
     ) as at:
         model = Model.find(at.url, connection={"concurrency": 256})
         ask = asking(model.network.client, OUTPUTS, [model.tensors(f, "a picture") for f in files])
         closed(ask, clients=4, seconds=5)
+        start = used(at.process.pid)
         load = closed(ask, clients=4, seconds=arguments.seconds / 3, keep=True)
-        print(told("four clients", load, check.wrong(load)), flush=True)
+        seconds = used(at.process.pid) - start
+        print(told("four clients", load, check.wrong(load), seconds), flush=True)
         capacity = len(load.seconds) / load.elapsed
         for share in (0.5, 1.0, 2.0):
+            start = used(at.process.pid)
             with Memory(at.process.pid) as memory:
                 load = opened(ask, rate=share * capacity, seconds=arguments.seconds, keep=True)
-            print(told(f"{share:g} times that", load, check.wrong(load)), flush=True)
+            seconds = used(at.process.pid) - start
+            print(told(f"{share:g} times that", load, check.wrong(load), seconds), flush=True)
         second, last = memory.quarter(2), memory.quarter(4)
     print(
         f"memory at twice the rate: {second:.0f} MiB, in the end {last:.0f} MiB, "
