@@ -24,6 +24,7 @@ MEASURED = (
     "detect",
     "tta",
     "serve",
+    "serving",
     "chain",
 )
 OPTIONS = {"fusion": ("--chart", "docs/performance/fusion.svg")}
