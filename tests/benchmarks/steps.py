@@ -94,7 +94,8 @@ def step(python: str, folder: Path, name: str, *words: str) -> dict[str, float]:
     spent = folder / "spent.json"
     environment = os.environ | {"SPENT": str(spent), "PYTHONPATH": ""}
     command = [python, "-c", TRACED, "step", name, *words]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
     return json.loads(spent.read_text())
 
 
