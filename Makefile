@@ -70,8 +70,8 @@ bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 # One recipe for all lock files: pinned and hashed, for every system and Python that the package
 # takes, with the extras that locked packages ask of each other, and without addresses.
 LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers
-lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra remote --extra serve \
-  --extra traces --extra tracks pyproject.toml
+lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra openvino \
+  --extra remote --extra serve --extra traces --extra tracks pyproject.toml
 lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
 lock-torch: FROM = -c requirements/dev.txt --group test --group build --extra torch pyproject.toml
 lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra heif --extra remote \

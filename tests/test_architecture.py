@@ -14,17 +14,11 @@ PAGE = Path(__file__).parents[1] / "docs/architecture.md"
 # loader takes the description.
 PAIRS = {
     ("detectors.darknet.conversion", "detectors.darknet.spec"),
-    (
-        "detectors.remote.network",
-        "detectors.remote.rest",
-        "detectors.remote.rpc",
-        "detectors.remote.spec",
-    ),
     ("detectors.torch.torchvision", "detectors.torch.torchvision_predictor"),
     ("detectors.torch.transformers", "detectors.torch.transformers_predictor"),
 }
 # The description's `load` names the type that it returns.
-UP = {("spec.detector", "detectors.base")}
+UP = {("spec.detector", "detectors.base"), ("spec.classifier", "classifiers.base")}
 
 MOST_PARAMETERS = 8
 # The parameters of these are what a user may choose, each with a name of its own.

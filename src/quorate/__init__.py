@@ -10,11 +10,14 @@ TYPE_CHECKING = False  # as typing has it, whose import would be a fifth of `quo
 # command line nor a plug-in pays for what it does not touch.
 _HOMES = {
     "annotations": ("Annotations",),
+    "classifications": ("Choice", "Classifications", "Decision"),
+    "classifiers.base": ("ClassPredictor",),
+    "classifiers.onnx": ("OnnxClassifier",),
     "dataset": ("Dataset", "Image"),
     "detections": ("Detections",),
     "detectors.base": ("Boxes", "Predictor"),
     "detectors.onnx.spec": ("OnnxDetector",),
-    "ensemble": ("DetectionEnsemble",),
+    "ensemble": ("ClassificationEnsemble", "DetectionEnsemble", "read_ensemble"),
     "errors": ("QuorateError",),
     "evaluation.coco": ("evaluate",),
     "evaluation.compare": ("compare",),
@@ -25,17 +28,23 @@ _HOMES = {
     "labels": ("Labels",),
     "offline": ("fuse_files",),
     "report.drawn": ("draw", "draw_pictures"),
-    "steps.look": ("LoadedEnsemble",),
+    "steps.look": ("LoadedClassification", "LoadedEnsemble"),
     "spec": (
         "Affirmative",
         "CategoryFusion",
+        "Classifier",
         "Consensus",
         "Detector",
+        "Majority",
+        "Maximum",
         "Nms",
         "NonMaximumMerging",
         "NonMaximumWeighted",
+        "Product",
         "Publish",
+        "PublishClasses",
         "SoftNms",
+        "Sum",
         "Unanimous",
         "Votes",
         "WeightedBoxesFusion",
@@ -49,13 +58,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from quorate.annotations import Annotations as Annotations
+    from quorate.classifications import Choice as Choice
+    from quorate.classifications import Classifications as Classifications
+    from quorate.classifications import Decision as Decision
+    from quorate.classifiers.base import ClassPredictor as ClassPredictor
+    from quorate.classifiers.onnx import OnnxClassifier as OnnxClassifier
     from quorate.dataset import Dataset as Dataset
     from quorate.dataset import Image as Image
     from quorate.detections import Detections as Detections
     from quorate.detectors.base import Boxes as Boxes
     from quorate.detectors.base import Predictor as Predictor
     from quorate.detectors.onnx.spec import OnnxDetector as OnnxDetector
+    from quorate.ensemble import ClassificationEnsemble as ClassificationEnsemble
     from quorate.ensemble import DetectionEnsemble as DetectionEnsemble
+    from quorate.ensemble import read_ensemble as read_ensemble
     from quorate.errors import QuorateError as QuorateError
     from quorate.evaluation.coco import evaluate as evaluate
     from quorate.evaluation.compare import compare as compare
@@ -73,16 +89,23 @@ if TYPE_CHECKING:
     from quorate.report.drawn import draw_pictures as draw_pictures
     from quorate.spec import Affirmative as Affirmative
     from quorate.spec import CategoryFusion as CategoryFusion
+    from quorate.spec import Classifier as Classifier
     from quorate.spec import Consensus as Consensus
     from quorate.spec import Detector as Detector
+    from quorate.spec import Majority as Majority
+    from quorate.spec import Maximum as Maximum
     from quorate.spec import Nms as Nms
     from quorate.spec import NonMaximumMerging as NonMaximumMerging
     from quorate.spec import NonMaximumWeighted as NonMaximumWeighted
+    from quorate.spec import Product as Product
     from quorate.spec import Publish as Publish
+    from quorate.spec import PublishClasses as PublishClasses
     from quorate.spec import SoftNms as SoftNms
+    from quorate.spec import Sum as Sum
     from quorate.spec import Unanimous as Unanimous
     from quorate.spec import Votes as Votes
     from quorate.spec import WeightedBoxesFusion as WeightedBoxesFusion
+    from quorate.steps.look import LoadedClassification as LoadedClassification
     from quorate.steps.look import LoadedEnsemble as LoadedEnsemble
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,6 +78,9 @@ class Members:
 @dataclass(frozen=True, eq=False)
 class Detections:
     """Boxes of a whole data set as columns; see the module for their meaning and order."""
+
+    FILE: ClassVar[str] = "detections.parquet"
+    """What a file of it is called in a work folder."""
 
     image_id: NDArray[np.int64]
     category_id: NDArray[np.int32]

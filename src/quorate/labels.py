@@ -118,12 +118,15 @@ class LabelMapping:
 
     __repr__ = brief
 
-    def report(self, detector: str) -> list[str]:
-        """What did not map, one sentence each, for the log and the summary."""
+    def report(self, detector: str, *, lost: str = "boxes labelled", are: str = "are") -> list[str]:
+        """What did not map, one sentence each, for the log and the summary.
+
+        `lost` and `are` are the words for what is lost of a label.
+        """
         lines = []
         if self.unmapped:
             lines.append(
-                f"{detector}: boxes labelled {_listed(self.unmapped)} are left out, since the "
+                f"{detector}: {lost} {_listed(self.unmapped)} {are} left out, since the "
                 "data set has no such label; map them under `labels:` of the detector."
             )
         if self.never_predicted:
@@ -135,9 +138,14 @@ class LabelMapping:
 
 
 def map_labels(
-    detector_labels: Sequence[str], labels: Labels, renamed: Mapping[str, str], *, detector: str
+    detector_labels: Sequence[str],
+    labels: Labels,
+    renamed: Mapping[str, str],
+    *,
+    detector: str,
+    noun: str = "Detector",
 ) -> LabelMapping:
-    """Map a detector's labels onto the data set's.
+    """Map a detector's labels onto the data set's; `noun` is what messages call it.
 
     A label is first renamed by `renamed` (the detector's word -> the data set's word), then
     matched exactly; when that fails, without regard to case and surrounding space. Raises
@@ -147,13 +155,13 @@ def map_labels(
     for ours, theirs in renamed.items():
         if ours not in detector_labels:
             raise LabelError(
-                f"Detector '{detector}' has no label '{ours}' to rename "
+                f"{noun} '{detector}' has no label '{ours}' to rename "
                 f"(it has {_listed(detector_labels)}).",
                 hint=did_you_mean(ours, detector_labels),
             )
         if theirs not in labels:
             raise LabelError(
-                f"Detector '{detector}': '{ours}' is mapped to '{theirs}', which is not a label "
+                f"{noun} '{detector}': '{ours}' is mapped to '{theirs}', which is not a label "
                 f"of the data set ({_listed(labels.names)}).",
                 hint=did_you_mean(theirs, labels.names),
             )
@@ -161,9 +169,9 @@ def map_labels(
     category_id = np.array(labels.ids_like(words), dtype=np.int32)
     if not (category_id != UNMAPPED).any():
         raise LabelError(
-            f"No label of detector '{detector}' ({_listed(detector_labels)}) is one of the data "
-            f"set's ({_listed(labels.names)}).",
-            hint="map them under `labels:` of the detector, for example `labels: "
+            f"No label of {noun.lower()} '{detector}' ({_listed(detector_labels)}) is one of the "
+            f"data set's ({_listed(labels.names)}).",
+            hint=f"map them under `labels:` of the {noun.lower()}, for example `labels: "
             f"{{{detector_labels[0] if detector_labels else 'theirs'}: {labels.names[0]}}}`",
         )
     mapped = set(category_id.tolist())

@@ -7,22 +7,22 @@ from pathlib import Path
 
 from quorate.errors import InputError
 from quorate.progress import Progress, silent
-from quorate.spec import EnsembleSpec
-from quorate.steps import Summary, Work, fuse, publish
-from quorate.steps.publish import mark
+from quorate.spec import Ensemble
+from quorate.steps import ClassSummary, Summary, Work, fuse, publish
+from quorate.steps.moving import mark
 from quorate.steps.whole import Loaded
 from quorate.storage import remove_unfinished
 from quorate.workers import processors
 
 
 def run(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     out: Path,
     *,
     fresh: bool = False,
     workers: int | None = None,
     progress: Progress = silent,
-) -> Summary:
+) -> Summary | ClassSummary:
     """Prepare, detect and fuse shard by shard, publish; the work folder is `out/work`.
 
     All detectors see a picture while it is decoded once. Memory does not grow with the number

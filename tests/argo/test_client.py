@@ -7,7 +7,7 @@ import pytest
 
 from quorate.argo.cluster.client_server import ArgoServer, address
 from quorate.argo.cluster.connect import connect
-from quorate.argo.cluster.rest import refusal
+from quorate.argo.cluster.rest import ConflictError, refusal
 from quorate.errors import AccessError, ClusterError, InputError
 
 ARGO = ["SERVER", "SECURE", "TOKEN", "NAMESPACE", "BASE_HREF", "INSECURE_SKIP_VERIFY"]
@@ -49,7 +49,7 @@ def test_another_scheme_is_refused():
         (404, b'{"message":"workflowtemplates.argoproj.io \\"x\\" not found"}', InputError,
          '"x" not found', "quorate list"),
         (404, b"404 page not found\n", InputError, "no Argo Workflows", "install Argo"),
-        (409, b'{"message":"the object has been modified"}', ClusterError, "modified", "again"),
+        (409, b'{"message":"the object has been modified"}', ConflictError, "modified", "again"),
         (500, b'data: {"error":{"message":"failed to marshal"}}', ClusterError,
          r"\(500\): failed to marshal", None),
         (503, b"", ClusterError, "503", None),
@@ -59,7 +59,7 @@ def test_another_scheme_is_refused():
 def test_what_a_server_refuses_is_a_sentence_and_a_remedy(status, body, kind, says, remedy):
     error = refusal(status, body, where="argo-server", renew="renew it")
     assert type(error) is kind
-    assert error.exit_code == (75 if kind is ClusterError else 2)
+    assert error.exit_code == (75 if issubclass(kind, ClusterError) else 2)
     with pytest.raises(kind, match=says):
         raise error
     assert remedy is None or remedy in error.hint

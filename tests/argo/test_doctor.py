@@ -1,5 +1,8 @@
 """What doctor says of a controller that this cluster does not have: a Deployment's."""
 
+import subprocess
+import sys
+
 import pytest
 
 from quorate.argo.doctor import examine as doctor
@@ -38,3 +41,10 @@ def test_a_controllers_version_and_how_often_it_looks(version, env, states):
     found = list(doctor._controller(Kube(f"quay.io/argoproj/workflow-controller:{version}", env)))
     assert [one.state for one in found] == states
     assert all(one.remedy for one in found if one.state == "warn" and "looks" in one.found)
+
+
+def test_a_cluster_is_looked_at_where_hera_is_not_installed():
+    """As in a pod of our image: a spec alone needs what renders it."""
+    program = "import sys; sys.modules['hera'] = None; import quorate.argo.doctor.examine"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ class Recorder(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.asked, self.answers = [], {}
+        self.asked, self.answers, self.statuses = [], {}, {}
 
     @property
     def address(self):
@@ -42,7 +42,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.server.kind = self.headers.get("Content-Type")
         answer = self.server.answers.get((self.command, parts.path), b"{}")
         data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(404 if answer is None else 200)
+        found = 404 if answer is None else 200
+        self.send_response(self.server.statuses.get(parts.path, found))
         self.end_headers()
         self.wfile.write(data if answer is not None else b'{"message": "x not found"}')
 
@@ -104,13 +105,41 @@ def test_a_run_that_has_ended_is_not_stopped(server, kube, argo):
     assert changes(server) == []
 
 
-def test_a_retry_is_a_retry_and_only_argo_servers(server, kube, argo):
-    argo.retry("street-x")
-    body = {"namespace": "vision", "name": "street-x"}
-    assert server.asked == [("PUT", "/api/v1/workflows/vision/street-x/retry", {}, body)]
-    with pytest.raises(InputError, match="needs argo-server"):
-        kube.retry("street-x")
-    assert changes(server)[1:] == []
+def failed():
+    """A workflow of one pod, which failed."""
+    node = {"id": "x-1", "name": "x", "type": "Pod", "phase": "Failed", "templateName": "only"}
+    metadata = {"name": "x", "resourceVersion": "7"}
+    return {"metadata": metadata, "spec": {}, "status": {"phase": "Failed", "nodes": {"x-1": node}}}
+
+
+def test_a_retry_is_argo_servers_own_or_the_workflow_as_it_goes_on(server, kube, argo):
+    argo.retry(failed())
+    body = {"namespace": "vision", "name": "x"}
+    assert server.asked == [("PUT", "/api/v1/workflows/vision/x/retry", {}, body)]
+    server.asked.clear()
+    kube.retry(failed())
+    (gone, put) = server.asked
+    assert gone[:2] == ("DELETE", f"{CORE}/pods/x")
+    assert put[:2] == ("PUT", f"{ARGO}/workflows/x")
+    assert put[3]["metadata"]["resourceVersion"] == "7"
+    assert "phase" not in put[3]["status"]
+
+
+def test_a_pod_that_is_gone_is_no_hindrance(server, kube):
+    server.answers["DELETE", f"{CORE}/pods/x"] = None
+    kube.retry(failed())
+    assert server.asked[-1][0] == "PUT"
+
+
+def test_of_many_workflows_the_metadata_alone_is_asked_for(server, kube, argo):
+    items = {"items": [{"metadata": {"name": "x"}}]}
+    server.answers["GET", f"{ARGO}/workflows"] = items
+    server.answers["GET", "/api/v1/workflows/vision"] = items
+    assert kube.labelled("a=b") == argo.labelled("a=b") == items["items"]
+    assert [query for _, _, query, _ in server.asked] == [
+        {"labelSelector": "a=b"},
+        {"listOptions.labelSelector": "a=b", "fields": "items.metadata"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,6 +268,13 @@ def test_the_events_are_those_of_pods(server, kube, argo):
         {"fieldSelector": "involvedObject.kind=Pod"},
         {"listOptions.fieldSelector": "involvedObject.kind=Pod"},
     ]
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_events_that_argo_server_does_not_give_end_nothing(server, argo, monkeypatch, status):
+    monkeypatch.setenv("KUBECONFIG", "/there/is/none")
+    server.statuses["/api/v1/stream/events/vision"] = status
+    assert argo.events("x") == []
 
 
 def test_logs_are_the_steps_own(server, kube, argo):

@@ -24,11 +24,12 @@ def scale(images, detectors, template_bytes, tries=1):
     size = shard_size(images)
     shards = -(-images // size)
     most = shards_per_workflow(detectors, template_bytes, tries)
-    held = min(most, shards)
+    children = 1 if shards <= most else min(shards, 4 * -(-shards // (4 * most)))
+    held = -(-shards // children)
     return SimpleNamespace(
         size=size,
         shards=shards,
-        children=-(-shards // most),
+        children=children,
         nodes=held * (1 + detectors * 2 * tries + 4),
         bytes=TEMPLATES * template_bytes + held * shard_bytes(detectors, tries),
     )
@@ -40,7 +41,7 @@ def test_ten_million_pictures_and_five_detectors_fit_into_workflows_of_less_than
     assert found.shards == 4096  # as many as a run keeps account of
     assert found.bytes < STATUS_BYTES
     assert found.nodes < 500
-    assert found.children == pytest.approx(found.shards / shards_per_workflow(5, TEMPLATE), abs=1)
+    assert found.children == pytest.approx(found.shards / shards_per_workflow(5, TEMPLATE), abs=4)
     # The run's own workflow has a pod and its retries for each child.
     assert 2 * 1700 * found.children + 2 * TEMPLATE < STATUS_BYTES
     # A pod of a detector sees 2,442 pictures: at 20 a second two minutes, a model loads in seconds.
@@ -52,7 +53,7 @@ def test_no_workflow_outgrows_its_object_whatever_the_run(images, detectors, tem
     found = scale(images, detectors, template, tries)
     assert found.bytes <= STATUS_BYTES
     assert found.shards <= 4096
-    assert (found.children - 1) * shards_per_workflow(detectors, template, tries) < found.shards
+    assert (found.children - 4) * shards_per_workflow(detectors, template, tries) < found.shards
 
 
 def test_a_small_run_is_one_workflow():

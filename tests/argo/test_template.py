@@ -39,7 +39,9 @@ def templates(given):
 
 
 def tasks(template):
-    return {task["name"]: task for task in template["dag"]["tasks"]}
+    """The tasks of a DAG, or the steps, by name."""
+    steps = [one for group in template.get("steps", ()) for one in group]
+    return {one["name"]: one for one in steps or template["dag"]["tasks"]}
 
 
 def artifacts(template, way="inputs"):
@@ -67,12 +69,17 @@ def test_steps_are_called_word_by_word_and_never_through_a_shell():
 def test_shards_are_counted_by_prepare_and_told_by_their_number():
     found = templates(ensemble())
     entry = tasks(found["ensemble"])
-    count = "{{tasks.prepare.outputs.parameters.shards}}"
+    count = "{{steps.prepare.outputs.parameters.shards}}"
     assert {"name": "count", "value": count} in entry["shards"]["arguments"]["parameters"]
     sequence = tasks(found["shards"])["shard"]["withSequence"]
     assert sequence["format"] == "%05d"  # as the work folder calls them
-    either = "(shards.Succeeded || shards.Skipped) && (children.Succeeded || children.Skipped)"
-    assert entry["publish"]["depends"] == either
+
+
+def test_nothing_comes_after_the_shards_until_they_have_succeeded():
+    """A DAG would omit publish when a run is stopped, and a retry of it would wait for ever."""
+    prepare, parts, publish = templates(ensemble())["ensemble"]["steps"]
+    assert [one["name"] for one in (*prepare, *publish)] == ["prepare", "publish"]
+    assert [one["name"] for one in parts] == ["shards", "children"]
 
 
 def test_shards_are_measured_first_where_prepare_left_that_to_them():
@@ -84,7 +91,7 @@ def test_shards_are_measured_first_where_prepare_left_that_to_them():
     assert shard["fuse"]["depends"].startswith("(measure.Succeeded || measure.Skipped) && ")
     (into,), taken = artifacts(found["measure"], "outputs").values(), artifacts(found["measure"])
     assert (into["path"], into["s3"]) == (taken["images"]["path"], taken["images"]["s3"])
-    asked = "{{tasks.prepare.outputs.parameters.measure}}"
+    asked = "{{steps.prepare.outputs.parameters.measure}}"
     for name in ("shards", "children"):
         given = tasks(found["ensemble"])[name]["arguments"]["parameters"]
         assert {"name": "measure", "value": asked} in given
@@ -154,7 +161,7 @@ def test_a_pod_can_write_to_its_scratch_alone_and_has_no_rights():
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
     trusted = {t["name"] for t in spec["templates"] if t.get("automountServiceAccountToken")}
-    assert trusted == {"fuse", "tell"}
+    assert trusted == {"fuse", "keep", "tell"}
 
 
 def test_a_run_that_has_nothing_to_tell_has_no_pod_for_it():

@@ -152,8 +152,11 @@ def test_what_a_pod_got_over_is_no_reason():
         ("main: Error (exit code 2): no such file.", "no such file. (exit status 2)"),
         ("main: Error (exit code 9)", "ended with exit status 9"),
         (
-            "main: Error (exit code 1): Traceback (most recent call last):\n  File …\n"
-            "ModuleNotFoundError: No module named 'mmdet'\n",
+            "main: Error (exit code 1): time=2026-11-29T15:50:13Z level=INFO msg=x argo=true\n"
+            "Traceback (most recent call last):\n  File …\n"
+            "ModuleNotFoundError: No module named 'mmdet'\n"
+            'time=2026-11-29T15:50:14Z level=INFO msg="no need" argo=true srcPath=/scratch\n'
+            "Error: exit status 1\n",
             "ModuleNotFoundError: No module named 'mmdet' (exit status 1)",
         ),
         (
@@ -172,6 +175,11 @@ def test_what_a_pod_got_over_is_no_reason():
             "main: Error (exit code 134): loading\nstill loading\nterminate called\n"
             "  what():  CUDA error\nAborted (core dumped)",
             "terminate called / what(): CUDA error / Aborted (core dumped) (exit status 134)",
+        ),
+        (
+            "main: Error (exit code 3): time=2026-11-29T15:50:14.474Z level=INFO msg=x argo=true\n"
+            "Error: exit status 3",
+            "ended with exit status 3",
         ),
         ("main: Error (exit code 137)", "it was killed (exit status 137)"),
         ("main: OOMKilled (exit code 137)", "it ran out of memory (OOMKilled)"),
@@ -226,7 +234,7 @@ def test_fuse_is_told_why_the_detectors_of_its_shard_failed(monkeypatch):
         def __init__(self):
             pass
 
-        def __call__(self, method, path, *, query=None):
+        def __call__(self, method, path, *, query=None, accept=None):
             return given if path.endswith("/workflows/client-1") else {"items": []}
 
     monkeypatch.setattr(Kube, "of_pod", lambda namespace: Kube(Answers(), namespace))
@@ -363,3 +371,4 @@ def test_a_file_that_is_not_in_the_store_is_named_with_its_bucket_and_key():
         "its files could not be fetched: weights, s3://pool/models/yolo.onnx, cannot be read: "
         "key does not exist"
     )
+    assert "quorate doctor SPEC" in reasons.remedy(reasons.plain(found.message))

@@ -59,12 +59,17 @@ def test_a_fallback_is_a_try_of_its_own():
     assert (first["nodeSelector"], second["nodeSelector"]) == ({"pool": "spot"}, {"a": "b"})
     assert "retryStrategy" not in first
     assert "retryStrategy" in second
-    again = tasks(found["detect-one"])["try-2-one"]
-    assert again["depends"] == "try-1-one.Failed || try-1-one.Errored"
-    # Bad input (2) is as bad on another pool.
-    assert (
-        again["when"] == "{{=(tasks['try-1-one'].exitCode ?? '-1') in ['-1', '75', '137', '143']}}"
+    first_task, again = tasks(found["detect-one"]).values()
+    assert again["dependencies"] == ["try-1-one"]
+    # Bad input (2) is as bad on another pool; a try that was left out has no exit status.
+    assert again["when"] == (
+        "{{=tasks['try-1-one'].status in ['Failed', 'Error'] && "
+        "(tasks['try-1-one'].exitCode ?? '-1') in ['-1', '75', '137', '143']}}"
     )
+    # The last try alone decides; but what comes after the DAG comes after each of them.
+    assert first_task["continueOn"] == {"failed": True, "error": True}
+    assert "continueOn" not in again
+    assert found["detect-one"]["dag"]["target"] == "try-1-one try-2-one"
     assert artifacts(first) == artifacts(second)
 
 

@@ -62,7 +62,7 @@ def test_weights_on_this_machine_are_nowhere_a_pod_can_read(location):
     with pytest.raises(SpecError) as caught:
         weights(ensemble(local), local)
     assert "on this machine" in caught.value.message
-    assert "quorate submit --upload" in caught.value.hint
+    assert "`--upload`, of submit and of render" in caught.value.hint
 
 
 def test_a_container_that_is_not_ours_has_no_keys_for_another_bucket():

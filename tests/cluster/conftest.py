@@ -54,6 +54,15 @@ class Kubectl:
     def apply(self, *manifests):
         self("apply", "--filename=-", given="\n---\n".join(map(json.dumps, manifests)))
 
+    def config_of(self, account, folder):
+        """A kubeconfig of one of the namespace's accounts, in a file."""
+        config = json.loads(self("config", "view", "--raw", "--minify", "--output=json"))
+        config["users"][0]["user"] = {"token": self("create", "token", account).strip()}
+        config["contexts"][0]["context"]["namespace"] = self.namespace
+        path = folder / f"{account}.kubeconfig"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return path
+
 
 @pytest.fixture(scope="session")
 def kubectl():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 
 from tests.cluster.chart import install
@@ -51,11 +50,4 @@ class Strict(Own):
     def as_person(self, folder):
         """A kubeconfig of somebody who may start runs, and nothing else."""
         self("create", "serviceaccount", "person")
-        token = self("create", "token", "person").strip()
-        view = ("config", "view", "--raw", "--minify", "--output=json")
-        config = json.loads(self(*view))
-        config["users"][0]["user"] = {"token": token}
-        config["contexts"][0]["context"]["namespace"] = self.namespace
-        path = folder / "person.kubeconfig"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        return path
+        return self.config_of("person", folder)

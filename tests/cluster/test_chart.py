@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from quorate.argo.cluster.client_kube import Kube
+from quorate.errors import AccessError, QuorateError
 from tests.test_chart import EVERYTHING, helm
 
 RESULTS = {("workflowtaskresults", "create"), ("workflowtaskresults", "patch")}
@@ -12,7 +14,8 @@ RIGHTS = {
     "quorate-fuse": {("workflows", "get"), ("events", "list")},
     "quorate-exit": RESULTS | {("workflows", "get"), ("workflows", "patch"), ("events", "list")},
     "quorate-children": RESULTS
-    | {("workflows", verb) for verb in ("create", "get", "patch", "watch")},
+    | {("workflows", verb) for verb in ("create", "get", "patch", "watch")}
+    | {("workflowtemplates", verb) for verb in ("create", "get")},
     "quorate-artifact-gc": {
         ("workflowartifactgctasks", "list"),
         ("workflowartifactgctasks", "watch"),
@@ -43,6 +46,56 @@ def may(kubectl, account):
         }
 
     return asked(account) - asked("nobody-of-that-name")
+
+
+VERBS = {
+    "create": ("POST", False, {"dryRun": "All"}),
+    "delete": ("DELETE", True, {"dryRun": "All"}),
+    "get": ("GET", True, {}),
+    "list": ("GET", False, {"limit": "1"}),
+    "patch": ("PATCH", True, {"dryRun": "All"}),
+    "update": ("PUT", True, {"dryRun": "All"}),
+    "watch": ("GET", False, {"watch": "true", "timeoutSeconds": "1"}),
+}
+"""How each is asked: the method, whether of one object, what keeps it from changing anything."""
+
+
+def does(kubectl, config):
+    """What the API server does for whose kubeconfig it is: each kind of object and verb tried."""
+    with pytest.MonkeyPatch.context() as theirs:
+        theirs.setenv("KUBECONFIG", str(config))
+        asked = Kube.of_kubeconfig(namespace=kubectl.namespace).rest
+    found = set()
+    for resource, path in namespaced(kubectl):
+        name, _, part = resource.partition("/")
+        for verb, (method, one, query) in VERBS.items():
+            if part and verb in ("list", "watch"):
+                continue  # the same as `get`: there is one of it
+            where = f"{path}/namespaces/{kubectl.namespace}/{name}"
+            where += "/nobody-has-this" * (one or bool(part)) + f"/{part}" * bool(part)
+            try:
+                asked(method, where, None if method in ("GET", "DELETE") else {}, query=query)
+            except AccessError:
+                continue
+            except QuorateError:
+                pass  # nothing has that name, or nothing is made of an empty body
+            found.add((resource, verb))
+    return found
+
+
+def namespaced(kubectl):
+    """Every kind of object that a namespace has, and the path of its group."""
+    groups = json.loads(kubectl("get", "--raw=/apis"))["groups"]
+    paths = ["/api/v1", *(f"/apis/{v['groupVersion']}" for g in groups for v in g["versions"])]
+    for path in paths:
+        for one in json.loads(kubectl("get", f"--raw={path}"))["resources"]:
+            if one["namespaced"]:
+                yield one["name"], path
+
+
+@pytest.mark.parametrize("account", RIGHTS)
+def test_what_an_account_asks_for_is_done_or_refused(kubectl, installed, account, tmp_path):
+    assert does(kubectl, kubectl.config_of(account, tmp_path)) == RIGHTS[account]
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
@@ -79,6 +132,7 @@ def test_an_account_may_do_nothing_else(kubectl, installed, account):
         ("quorate-exit", "delete", "workflows.argoproj.io"),
         ("quorate-exit", "list", "workflows.argoproj.io"),
         ("quorate-children", "delete", "workflows.argoproj.io"),
+        ("quorate-children", "update", "workflowtemplates.argoproj.io"),
         ("quorate-artifact-gc", "get", "secrets"),
     ],
 )

@@ -127,12 +127,8 @@ def test_without_rights_what_may_not_be_seen_is_said(kubectl, monkeypatch, tmp_p
     name = f"nobody-{uuid.uuid4().hex[:6]}"
     kubectl("create", "serviceaccount", name)
     try:
-        token = kubectl("create", "token", name).strip()
-        config = json.loads(kubectl("config", "view", "--minify", "--raw", "--output=json"))
-        config["users"][0]["user"] = {"token": token}
-        (tmp_path / "config").write_text(json.dumps(config))
         with monkeypatch.context() as theirs:
-            theirs.setenv("KUBECONFIG", str(tmp_path / "config"))
+            theirs.setenv("KUBECONFIG", str(kubectl.config_of(name, tmp_path)))
             findings = found(kubectl.namespace, spec())
     finally:
         kubectl("delete", "serviceaccount", name)

@@ -158,7 +158,8 @@ def test_a_picture_folder_that_is_not_there_is_said_by_the_node(runs, template):
 
 def _fused_apart(templates):
     """As prepare asks for where there are more pictures: a fusion step for each shard."""
-    (shards,) = [t for t in templates["ensemble"]["dag"]["tasks"] if t["name"] == "shards"]
+    steps = [one for group in templates["ensemble"]["steps"] for one in group]
+    (shards,) = [one for one in steps if one["name"] == "shards"]
     (fuse,) = [p for p in shards["arguments"]["parameters"] if p["name"] == "fuse"]
     fuse["value"] = "true"
 

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from quorate.argo.cluster.client_kube import Kube
-from quorate.argo.names import DEGRADED, PARENT
+from quorate.argo.names import DEGRADED
 from quorate.cli import main
 from quorate.errors import AccessError, InputError
 from tests.argo.test_finish import SPEC, SUMMARY
@@ -153,11 +153,6 @@ def test_why_a_pod_waited_is_asked_of_the_events(kubectl, pod, workflow, finish)
         "message": "given up while it waited for a node: cannot be scheduled: 0/3 nodes are "
         "available: 3 Insufficient nvidia.com/gpu",
     }
-
-
-def test_a_child_is_not_told_of(pod, workflow, finish):
-    pod("quorate-exit")
-    assert finish(workflow(**{PARENT: "another"}), "Succeeded", degraded=True) == []
 
 
 def test_an_account_that_may_not_is_said_and_all_are_told(kubectl, pod, workflow, finish, capsys):

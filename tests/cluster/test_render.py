@@ -52,8 +52,9 @@ def test_weights_that_are_missing_are_named_and_not_asked_for_again(runs):
     assert len(tried) == 1
     assert "artifact weights failed to load" in tried[0]["message"]
     assert "key does not exist" in tried[0]["message"]
-    said = " ".join(quorate("status", name, check=False).stdout.split())
+    said = quorate("status", name, check=False).stdout
     assert f"weights, {spec['detectors'][0]['weights']}, cannot be read: " in said
+    assert "→ put the file there" in said
 
 
 @pytest.fixture(scope="module")

@@ -42,12 +42,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        found = re.search(r"at (http://\S+)", self.log)
+        found = re.search(r"at (https?://\S+)", self.log)
         return found[1] if found else ""
 
     @property
     def rpc(self) -> str:
-        found = re.search(r"and (grpc://\S+)", self.log)
+        found = re.search(r"and (grpcs?://\S+)", self.log)
         return found[1] if found else ""
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from quorate.cvat.pictures import download
 from quorate.cvat.task import Place, tasks
 from quorate.ensemble import DetectionEnsemble
-from quorate.spec.ensemble import Publish
+from quorate.spec.detection import Publish
 from tests.cvat.real import Refused, needs_cvat, unique, zipped
 from tests.spots import WORDS, Spots, SpotsPredictor, draw, pool
 

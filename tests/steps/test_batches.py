@@ -95,15 +95,15 @@ def test_company_changes_no_byte(batch, data, tmp_path):
     work, [voter], failed = run(data, tmp_path / "b", Mean(name="m", batch=batch))
     assert not failed
     assert result(work, "m") == result(plain, "m")
-    assert max(map(len, voter.predictor.calls)) == min(batch, PART_SIZE)
-    assert sum(map(len, voter.predictor.calls)) == COUNT - 1
+    assert max(map(len, voter.says.predictor.calls)) == min(batch, PART_SIZE)
+    assert sum(map(len, voter.says.predictor.calls)) == COUNT - 1
 
 
 def test_each_detector_has_its_own_number_at_once(data, tmp_path):
     few, many = Mean(name="few"), Mean(name="many", batch=8)
     work, voters, failed = run(data, tmp_path, few, many)
     assert not failed
-    assert [max(map(len, voter.predictor.calls)) for voter in voters] == [1, 8]
+    assert [max(map(len, voter.says.predictor.calls)) for voter in voters] == [1, 8]
     assert (work.detections(0, "many") / "manifest.json").exists()
 
 
@@ -119,8 +119,9 @@ def test_a_stopped_step_goes_on_with_the_same_company(data, tmp_path):
     work, [again], failed = run(data, tmp_path / "b", Mean(name="m", batch=10), workers=1)
     assert not failed
     assert result(work, "m") == result(whole, "m")
-    assert again.predictor.calls == first.predictor.calls[-len(again.predictor.calls) :]
-    assert len(again.predictor.calls) == 1
+    calls = again.says.predictor.calls
+    assert calls == first.says.predictor.calls[-len(calls) :]
+    assert len(calls) == 1
 
 
 def test_a_folder_of_weights_is_in_the_fingerprint(tmp_path):

@@ -140,3 +140,31 @@ def test_a_container_that_fails_on_no_picture_loses_no_vote(tmp_path, many):
     summary = publish(spec, work, tmp_path / "out")
     assert not summary.degraded
     assert [skipped.file_name for skipped in summary.skipped] == ["aaa.png"]
+
+
+@pytest.mark.parametrize(
+    ("formats", "annotated", "said"),
+    [
+        (("cvat", "coco"), False, None),
+        (("cvat", "voc"), False, "publish writes voc, for which it holds all boxes"),
+        (("cvat",), True, "publish measures them against their annotations, for"),
+    ],
+)
+def test_what_grows_with_very_many_pictures_is_said_before_the_run(
+    tmp_path, monkeypatch, formats, annotated, said
+):
+    monkeypatch.setattr(sharding, "MANY", 3)
+    data = pool(tmp_path / "pool", 3)
+    names = sorted(p.relative_to(data).as_posix() for p in data.rglob("*.png"))
+    if annotated:
+        told = {
+            "images": [{"id": i, "file_name": n} for i, n in enumerate(names)],
+            "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}],
+            "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 1, 9, 9]}],
+        }
+        (data / "instances_default.json").write_text(json.dumps(told))
+    spec = ensemble(data, A, publish={"formats": formats})
+    notes = prepare(spec, Work(tmp_path / "work")).notes
+    found = [note for note in notes if "holds all boxes at once" in note]
+    assert len(found) == (said is not None)
+    assert not said or found[0].startswith(said)

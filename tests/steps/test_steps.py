@@ -1,6 +1,7 @@
 """The four steps over a work folder, with detectors that see real pixels."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -335,3 +336,19 @@ def test_a_folder_is_put_before_the_names_in_the_files_that_cvat_reads(tmp_path)
     for wrong in ("/street", "../street", "a//b", "a\\b"):
         with pytest.raises(SpecError, match="a folder such as street/day"):
             Publish(folder=wrong)
+
+
+def test_detectors_are_named_in_one_order_whoever_failed_where(tmp_path):
+    """That of first sight over all shards, as if all boxes were in one."""
+    attributes = ("detectors",)
+    publishing = Publish(formats=("cvat",), attributes=attributes, report=False)
+    spec = ensemble(pool(tmp_path / "pool", 4), A, B, C, quorum=2, publish=publishing)
+    work = prepared(tmp_path, spec, shard_size=2)
+    for shard, failed in enumerate(({"a": "out of sorts"}, {})):
+        detect(work, shard, voters(spec), workers=1)
+        fuse(work, shard, spec, failed=failed)
+    publish(spec, work, tmp_path / "out")
+    told = (tmp_path / "out/cvat/annotations.xml").read_text()
+    found = set(re.findall(r'name="detectors">([^<]*)<', told))
+    assert {"b, c", "b, c, a"} <= found
+    assert not {"a, b", "a, b, c"} & found

@@ -86,7 +86,7 @@ def test_views_that_vote_are_led_back_to_the_picture_they_are_of():
     detector = spots(tta=("hflip", "crop-0.5-0-0"), views="vote")
     voter = Voter.of(detector, Together(detector), LABELS)
     pictures = [picture(1), picture(2, 40, 30), picture(3)]
-    together = voter.look_together(pictures)
+    together = voter.says.look(pictures)
     assert [len(views) for views in together] == [3, 3, 3]
     for views, alone in zip(together, pictures, strict=True):
         for boxes, expected in zip(views, voter.look(alone), strict=True):

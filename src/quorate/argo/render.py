@@ -13,13 +13,13 @@ from quorate.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from quorate.argo.rendering.manifest import Template
-    from quorate.spec import EnsembleSpec, WorkflowSettings
+    from quorate.spec import Ensemble, WorkflowSettings
 
 SHIPPED = ("evaluate", "fuse-files")
 """Templates that need no spec."""
 
 
-def workflow_template(ensemble: EnsembleSpec) -> Template:
+def workflow_template(ensemble: Ensemble) -> Template:
     """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
     with _hera():
         from quorate.argo.rendering import template

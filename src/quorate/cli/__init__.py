@@ -34,6 +34,7 @@ COMMANDS = {
     "check": ("spec", "check a spec and load its detectors"),
     "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
     "detectors": ("spec", "list the kinds of detector that are installed"),
+    "classifiers": ("spec", "list the kinds of classifier that are installed"),
     "cvat": ("cvat", "annotate a task of a CVAT server: pictures from it, boxes into it"),
     "render": ("argo", "write an ensemble as a WorkflowTemplate for Argo Workflows"),
     "submit": ("argo", "start an ensemble on Argo Workflows"),
@@ -48,6 +49,9 @@ COMMANDS = {
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "check-container": ("container", "tell the author of a container detector what it lacks"),
     "serve": ("serve", "be the models of CVAT's automatic annotation"),
+    "detect": ("ask", "send pictures to a model server, and print the boxes"),
+    "classify": ("ask", "send pictures to a model server, and print their labels"),
+    "bench": ("ask", "measure a model server under load: latency, rate, accuracy"),
     "compile": ("installation", "compile the kernels now, for example when an image is built"),
     "completion": ("installation", "print what lets your shell complete commands and options"),
 }

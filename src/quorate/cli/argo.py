@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
     from quorate.argo.cluster.rest import Json
 
+WIDE = 10_000
+"""Columns of what is printed where no terminal folds it."""
 WHERE = (
     "Argo is reached through argo-server where --server or ARGO_SERVER names one (ARGO_TOKEN, "
     "ARGO_SECURE and Argo's other variables count), else with the kubeconfig."
 )
+
+NOTED = 8
+"""Of how many pods without a log it is said."""
 
 
 def add_commands(commands: Any) -> None:
@@ -75,11 +81,12 @@ def add_commands(commands: Any) -> None:
     logs.add_argument("task", nargs="?", help="only this task: detect-yolo, or 'shard 00003/fuse'")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
 
-    stop = _command(commands, "stop", _stop, "Stop a run; finished parts stay.")
+    stop = _command(commands, "stop", _stop, "Stop a run and its children; finished parts stay, "
+                    "and `quorate retry` goes on from there.")  # fmt: skip
     stop.add_argument("--now", action="store_true", help="do not run the exit handler either")
 
-    retry = _command(commands, "retry", _retry, "Run again what failed; what succeeded stays. It "
-                     "needs argo-server.")  # fmt: skip
+    retry = _command(commands, "retry", _retry, "Run again what failed; what succeeded stays. "
+                     "Children that failed go first.")  # fmt: skip
     retry.add_argument("-w", "--watch", action="store_true", help="show the run until it ends")
     retry.add_argument("--json", action="store_true", help="print the summary as JSON")
 
@@ -121,7 +128,8 @@ def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Clu
 
 def _render(arguments: argparse.Namespace) -> None:
     from quorate.argo.render import SHIPPED, shipped, workflow_template
-    from quorate.spec import EnsembleSpec, WorkflowSettings
+    from quorate.ensemble import read_ensemble
+    from quorate.spec import WorkflowSettings
     from quorate.storage import write_bytes
 
     if arguments.spec in SHIPPED:
@@ -129,7 +137,7 @@ def _render(arguments: argparse.Namespace) -> None:
             raise InputError(f"--upload needs a spec: {arguments.spec} names no files.")
         template = shipped(arguments.spec, WorkflowSettings())
     else:
-        ensemble = EnsembleSpec.from_yaml(arguments.spec)
+        ensemble = read_ensemble(arguments.spec)
         if arguments.upload:
             from quorate.argo.runs.upload import bucket_of, uploaded
 
@@ -144,7 +152,7 @@ def _render(arguments: argparse.Namespace) -> None:
 
 def _submit(arguments: argparse.Namespace) -> None:
     from quorate.argo.runs.submit import submit, submit_from
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
 
     if (arguments.spec is None) == (arguments.template is None):
         raise InputError("Give a spec, or a template with --from.", hint="quorate submit --help")
@@ -156,7 +164,7 @@ def _submit(arguments: argparse.Namespace) -> None:
         cluster = _cluster(arguments)
         run = submit_from(cluster, arguments.template, parameters=parameters, **given)
     else:
-        ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+        ensemble = read_ensemble(arguments.spec)
         cluster = _cluster(arguments, ensemble.workflow.namespace)
         with progress_bars() as progress:
             run = submit(
@@ -256,7 +264,8 @@ def _status(arguments: argparse.Namespace) -> None:
         return
     from rich.console import Console
 
-    Console().print(drawing(branch, now))
+    # In a pipe or a file each task has its line, so that what it says is found and copied whole.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(drawing(branch, now))
     if results:
         note(f"results: {results}")
 
@@ -272,33 +281,37 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> None:
-    from quorate.argo.runs.runs import pods_of
+    from quorate.argo.runs.logs import Logs
 
-    cluster = _cluster(arguments)
-    workflow = cluster.workflow(arguments.name)
-    tasks = pods_of(workflow, arguments.task)
+    found = Logs(_cluster(arguments), arguments.name, arguments.task)
     seen = set()
-    only = None if arguments.task is None else list(tasks)
-    for line in cluster.logs(arguments.name, pods=only, follow=arguments.follow):
-        if line.pod not in tasks:  # begun since the workflow was read
-            tasks |= pods_of(cluster.workflow(arguments.name), None)
+    for line in found.lines(follow=arguments.follow):
         seen.add(line.pod)
-        alone = arguments.task is not None and len(tasks) == 1
-        print(line.text if alone else f"{tasks.get(line.pod, line.pod)}: {line.text}", flush=True)
-    for pod, task in tasks.items():
-        if pod not in seen and not arguments.follow:
-            note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+        alone = arguments.task is not None and len(found.tasks) == 1
+        print(line.text if alone else f"{line.task}: {line.text}", flush=True)
+    silent = [pod for pod in found.tasks if pod not in seen and not arguments.follow]
+    for pod in silent[:NOTED]:
+        task = found.tasks[pod]
+        note(f"{task}: no log; its pod {pod} has not begun, wrote nothing, or is gone")
+    if len(silent) > NOTED:
+        note(f"and {len(silent) - NOTED:,} other pods have none")
 
 
 def _stop(arguments: argparse.Namespace) -> None:
-    _cluster(arguments).stop(arguments.name, now=arguments.now)
-    note(f"{arguments.name} stops" + (" now" if arguments.now else "; its exit handler runs"))
+    from quorate.argo.runs.family import stop
+
+    told = stop(_cluster(arguments), arguments.name, now=arguments.now)
+    for name in told:
+        handled = " now" if arguments.now else "; its exit handler runs" * (name == arguments.name)
+        note(f"{name} stops{handled}")
 
 
 def _retry(arguments: argparse.Namespace) -> None:
+    from quorate.argo.runs.family import retry
+
     cluster = _cluster(arguments)
-    cluster.retry(arguments.name)
-    note(f"{arguments.name} runs again where it failed")
+    for name in retry(cluster, arguments.name):
+        note(f"{name} runs again where it failed")
     if arguments.watch:
         _until_the_end(cluster, arguments.name, as_json=arguments.json)
 

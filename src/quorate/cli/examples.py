@@ -14,8 +14,9 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "calibrate": ("spec.yaml --fit labelled/ -o calibrated.yaml",),
     "tune": ("spec.yaml --fit labelled/ -o tuned.yaml", "spec.yaml --method wbf --method voting"),
     "check": ("spec.yaml", "spec.yaml --conformance"),
-    "schema": ("> quorate.schema.json",),
+    "schema": ("> quorate.schema.json", "--kind ClassificationEnsemble > labels.schema.json"),
     "detectors": ("", "--json"),
+    "classifiers": ("", "--json"),
     "cvat run": (
         "https://cvat.example.org/tasks/12 spec.yaml",
         "job:34 spec.yaml --frames 0-99 --replace",
@@ -49,10 +50,21 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "step fuse": ("out/work/spec.yaml --work out/work --shard 0",),
     "step publish": ("out/work/spec.yaml --work out/work -o out",),
     "step finish": ("spec.yaml --workflow street-x7k2p --status Succeeded",),
+    "step keep": ("--workflow street-x7k2p",),
     "check-container": ("spec.yaml",),
     "serve": (
         "--cvat spec.yaml --host 0.0.0.0",
         "--cvat street.yaml parts.yaml --upstream http://nuclio:8070",
+    ),
+    "detect": ("http://localhost:8080 pictures/*.jpg", "grpc://localhost:8081 a.jpg --json"),
+    "classify": (
+        "http://localhost:8080 pictures/*.jpg --truth labels.csv",
+        "grpc://localhost:9000 cat.jpg --model googlenet --scale 1 --channels bgr",
+    ),
+    "bench": (
+        "http://localhost:8080 pictures/*.jpg --clients 4 --seconds 30",
+        "grpc://localhost:8081 pictures/*.jpg --rate 20 --chart latency.svg",
+        "http://localhost:8000 --model identity --shape x=1,3,224,224 --json",
     ),
     "compile": ("",),
     "completion": (

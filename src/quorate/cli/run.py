@@ -56,10 +56,10 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     import os
 
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
     from quorate.notifications import telling
 
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    ensemble = read_ensemble(arguments.spec)
     out = os.path.abspath(arguments.out)
     with telling(
         ensemble.notify,

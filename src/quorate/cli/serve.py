@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+CVAT_ALONE = ("workers", "upstream")
+OPEN_ALONE = (
+    "grpc_port",
+    "member_timeout",
+    "max_request",
+    "max_pictures",
+    "max_pixels",
+    "queue",
+    "memory",
+    "model_control",
+    "token_file",
+    "tls_cert",
+    "tls_key",
+)
+"""Options of one of the two servers."""
+
+
 def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     serve = commands.add_parser(
@@ -23,7 +40,12 @@ def add_commands(commands: Any) -> None:
         "CVAT's server and its annotation worker need CVAT_NUCLIO_HOST, CVAT_NUCLIO_PORT and "
         "CVAT_NUCLIO_INVOKE_METHOD=dashboard; the page at / shows what went wrong.",
     )
-    serve.add_argument("specs", nargs="*", help="spec files (YAML), a model each")
+    serve.add_argument(
+        "specs",
+        nargs="*",
+        help="spec files (YAML), a model each; or a config.json of OpenVINO Model Server, whose "
+        "models and pipelines are served",
+    )
     serve.add_argument(
         "--host",
         default="127.0.0.1",
@@ -44,6 +66,46 @@ def add_commands(commands: Any) -> None:
         help="seconds after which a request is given up (default: 60, with --cvat 110, where a "
         "frame has no boxes then; CVAT's own limit is 120)",
     )
+    limits = serve.add_argument_group("limits and access")
+    limits.add_argument(
+        "--member-timeout",
+        type=seconds,
+        help="seconds after which a detector costs its vote (default: half of --timeout)",
+    )
+    limits.add_argument(
+        "--max-request", type=megabytes, metavar="MIB", help="largest request (default: 64)"
+    )
+    limits.add_argument(
+        "--max-pictures", type=count, metavar="N", help="pictures of a request (default: 32)"
+    )
+    limits.add_argument(
+        "--max-pixels",
+        type=count,
+        metavar="N",
+        help="pixels of a picture, before it is decoded (default: 50000000)",
+    )
+    limits.add_argument(
+        "--queue",
+        type=count,
+        metavar="N",
+        help="pictures that wait for an ensemble; what comes then is refused (default: 64)",
+    )
+    limits.add_argument(
+        "--memory",
+        type=megabytes,
+        metavar="MIB",
+        help="of all requests that are being answered (default: 1024)",
+    )
+    limits.add_argument(
+        "--model-control", action="store_true", help="let clients load and unload models"
+    )
+    limits.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file with a token, which all but health checks have to bear",
+    )
+    limits.add_argument("--tls-cert", metavar="FILE", help="certificate (PEM) for both protocols")
+    limits.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
     cvat = serve.add_argument_group("for CVAT")
     cvat.add_argument("--cvat", nargs="+", metavar="SPEC", help="spec files (YAML), a model each")
     cvat.add_argument(
@@ -69,6 +131,11 @@ def seconds(text: str) -> float:
     return value
 
 
+def megabytes(text: str) -> int:
+    """A number of MiB, in bytes."""
+    return count(text) << 20
+
+
 def _serve(arguments: argparse.Namespace) -> None:
     import logging
 
@@ -84,11 +151,15 @@ def _serve(arguments: argparse.Namespace) -> None:
             else "One server answers either CVAT or everybody.",
             hint="quorate serve spec.yaml, or quorate serve --cvat spec.yaml",
         )
-    ensembles = [DetectionEnsemble.from_yaml(spec) for spec in arguments.specs or arguments.cvat]
+    for option in CVAT_ALONE if arguments.specs else OPEN_ALONE:
+        if getattr(arguments, option) not in (None, False):
+            meant = "goes with --cvat alone" if arguments.specs else "does not go with --cvat"
+            raise InputError(f"--{option.replace('_', '-')} {meant}.")
     if arguments.cvat:
         from quorate.cvat.nuclio.serving import PORT, TIMEOUT
         from quorate.cvat.nuclio.serving import serve as serve_cvat
 
+        ensembles = [DetectionEnsemble.from_yaml(spec) for spec in arguments.cvat]
         serve_cvat(
             ensembles,
             host=arguments.host,
@@ -99,15 +170,49 @@ def _serve(arguments: argparse.Namespace) -> None:
             ready=lambda url: note(f"{counted(len(ensembles), 'model')} for CVAT at {url}"),
         )
         return
-    from quorate.serving.serve import PORT as REST_PORT
-    from quorate.serving.serve import RPC_PORT, serve
-    from quorate.serving.values import Limits
+    _serve_all(arguments)
 
+
+def _serve_all(arguments: argparse.Namespace) -> None:
+    import logging
+
+    from quorate.cli.output import note
+    from quorate.report.markup import counted
+    from quorate.serving.access import Access, read_tls, read_token
+    from quorate.serving.serve import PORT, RPC_PORT, serve
+    from quorate.serving.values import Limits
+    from quorate.serving.watching import JsonLines
+
+    lines = logging.StreamHandler()
+    lines.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[lines], level=logging.WARNING, force=True)
+    more, less = logging.INFO, logging.WARNING
+    logging.getLogger("quorate.serving").setLevel(more if arguments.verbose else less)
+    often = logging.DEBUG if arguments.verbose else more
+    logging.getLogger("quorate.serving.requests").setLevel(less if arguments.quiet else often)
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        raise InputError("--tls-cert and --tls-key belong together.")
+    whole = arguments.timeout or Limits.seconds
     serve(
-        ensembles,
+        arguments.specs,
         host=arguments.host,
-        port=REST_PORT if arguments.port is None else arguments.port,
+        port=PORT if arguments.port is None else arguments.port,
         rpc_port=RPC_PORT if arguments.grpc_port is None else arguments.grpc_port,
-        limits=Limits(seconds=arguments.timeout or Limits.seconds),
-        ready=lambda rest, rpc: note(f"{counted(len(ensembles), 'ensemble')} at {rest} and {rpc}"),
+        limits=Limits(
+            request_bytes=arguments.max_request or Limits.request_bytes,
+            pictures=arguments.max_pictures or Limits.pictures,
+            pixels=arguments.max_pixels or Limits.pixels,
+            waiting=arguments.queue or Limits.waiting,
+            memory=arguments.memory or Limits.memory,
+            seconds=whole,
+            member_seconds=arguments.member_timeout or whole / 2,
+            control=arguments.model_control,
+        ),
+        access=Access(
+            token=arguments.token_file and read_token(arguments.token_file),
+            tls=arguments.tls_cert and read_tls(arguments.tls_cert, arguments.tls_key),
+        ),
+        ready=lambda rest, rpc: note(
+            f"{counted(len(arguments.specs), 'ensemble')} at {rest} and {rpc}"
+        ),
     )

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from quorate.classifications import Choice
     from quorate.detectors.base import Boxes, Predictor
     from quorate.detectors.tensors.predictor import TensorPredictor
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import ClassificationEnsemble, DetectionEnsemble
     from quorate.spec import Detector
 
     Pictures = Sequence[NDArray[np.uint8]]
@@ -117,6 +118,27 @@ def print_tries(ensemble: DetectionEnsemble, pictures: Sequence[str], *, as_json
     print_table(rows, title=f"{ensemble.name}: {', '.join(pictures)}", as_json=as_json)
     for sentence in said:
         note(f"note: {sentence}")
+
+
+def print_labels(
+    ensemble: ClassificationEnsemble, pictures: Sequence[str], *, as_json: bool
+) -> None:
+    """Print a row for each picture and classifier: its likeliest labels; then what is decided."""
+    rows: list[dict[str, Any]] = []
+    with ensemble.load() as loaded:
+        for path in pictures:
+            said = loaded.look(path)
+            rows += [
+                {"picture": path, "classifier": name} | _choices(said.top_of(name, 3))
+                for name in said.members
+            ]
+            rows.append({"picture": path, "classifier": "ensemble"} | _choices(said.top(3)))
+    print_table(rows, title=f"{ensemble.name}: {ensemble.fusion.method}", as_json=as_json)
+
+
+def _choices(top: Sequence[Choice]) -> dict[str, Any]:
+    others = ", ".join(f"{one.label} {one.probability:.2f}" for one in top[1:])
+    return {"label": top[0].label, "probability": top[0].probability, "then": others}
 
 
 def _row(found: Sequence[Boxes], labels: Sequence[str]) -> dict[str, Any]:

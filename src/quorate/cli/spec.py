@@ -1,17 +1,19 @@
-"""quorate check, schema, detectors: about the spec, without running it."""
+"""quorate check, schema, detectors, classifiers: about the spec, without running it."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quorate.cli.output import note, notes, print_json, print_table
+from quorate.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from quorate.labels import Labels
-    from quorate.spec import Detector, EnsembleSpec
+    from quorate.spec import Ensemble
+    from quorate.spec.member import Member
 
 
 def add_commands(commands: Any) -> None:
@@ -42,45 +44,64 @@ def add_commands(commands: Any) -> None:
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of a table")
     check.set_defaults(command=_check)
-    commands.add_parser("schema").set_defaults(command=_schema)
-    kinds = commands.add_parser("detectors")
-    kinds.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    kinds.set_defaults(command=_detectors)
+    schema = commands.add_parser("schema")
+    schema.add_argument(
+        "--kind",
+        choices=("DetectionEnsemble", "ClassificationEnsemble"),
+        default="DetectionEnsemble",
+        help="of which kind of ensemble (default: DetectionEnsemble)",
+    )
+    schema.set_defaults(command=_schema)
+    for name in ("detectors", "classifiers"):
+        kinds = commands.add_parser(name)
+        kinds.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        kinds.set_defaults(command=_kinds, members=name)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import ClassificationEnsemble, read_ensemble
     from quorate.labels import Labels, map_labels
 
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec)
+    ensemble = read_ensemble(arguments.spec)
     if arguments.conformance or arguments.pictures:
         from quorate.cli import shown
 
-        if arguments.pictures:
+        if isinstance(ensemble, ClassificationEnsemble):
+            if arguments.conformance:
+                raise SpecError("--conformance looks at boxes; classifiers have none.")
+            shown.print_labels(ensemble, arguments.pictures, as_json=arguments.json)
+        elif arguments.pictures:
             shown.print_tries(ensemble, arguments.pictures, as_json=arguments.json)
         else:
             tolerance = arguments.tolerance
             shown.print_conformance(ensemble, tolerance=tolerance, as_json=arguments.json)
         return
     vocabulary = None if arguments.no_load else _vocabulary(ensemble)
-    detectors = ensemble.detectors
-    known = [((), {})] * len(detectors) if arguments.no_load else _known(detectors)
-    found = [(one, words) for one, (words, _) in zip(detectors, known, strict=True)]
+    members: Sequence[Member] = ensemble.members
+    known = [_Known()] * len(members) if arguments.no_load else _known(members)
+    found = [(member, one.words) for member, one in zip(members, known, strict=True)]
     if vocabulary is not None and not len(vocabulary):  # pictures alone: as a run has it
-        used = [detector.labels.get(word, word) for detector, words in found for word in words]
+        used = [member.labels.get(word, word) for member, words in found for word in words]
         vocabulary = Labels.from_names(dict.fromkeys(used))
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
-    for detector, words in found:
-        rows.append({"detector": detector.name, "kind": detector.kind, "labels": ", ".join(words)})
+    noun = ensemble.noun
+    for member, words in found:
+        rows.append({noun: member.name, "kind": member.kind, "labels": _listed(words)})
         if words and vocabulary:
-            mapping = map_labels(words, vocabulary, detector.labels, detector=detector.name)
-            remarks += mapping.report(detector.name)
-    told = {row["detector"]: about for row, (_, about) in zip(rows, known, strict=True) if about}
+            given = member.labels
+            name, what = member.name, noun.capitalize()
+            mapping = map_labels(words, vocabulary, given, detector=name, noun=what)
+            if noun == "classifier":
+                remarks += mapping.report(name, lost="what it gives to", are="is")
+            else:
+                remarks += mapping.report(name)
+    remarks += [note for one in known for note in one.notes]
+    told = {row[noun]: one.about for row, one in zip(rows, known, strict=True) if one.about}
     if arguments.json:
-        print_json([row | {"about": told.get(row["detector"], {})} for row in rows])
+        print_json([row | {"about": told.get(row[noun], {})} for row in rows])
     else:
-        title = f"{ensemble.name}: {ensemble.fusion.method}, quorum {ensemble.needed}"
+        title = f"{ensemble.name}: {ensemble.rule.method}, quorum {ensemble.needed}"
         print_table(rows, title=title)
         for name, about in told.items():
             print(f"{name} was taken for")
@@ -89,7 +110,16 @@ def _check(arguments: argparse.Namespace) -> None:
     notes(remarks)
 
 
-def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
+MOST_WORDS = 40
+"""Labels of one member that a table lists."""
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = len(words) - MOST_WORDS
+    return ", ".join(words[:MOST_WORDS]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _vocabulary(ensemble: Ensemble) -> Labels | None:
     """The labels of the spec, else of its data set where that is here; None where it is not.
 
     Names that cannot be published are refused. What is in S3 is left to `prepare`: it may be
@@ -111,38 +141,53 @@ def _vocabulary(ensemble: EnsembleSpec) -> Labels | None:
     return labels
 
 
-def _known(detectors: Sequence[Detector]) -> list[tuple[tuple[str, ...], dict[str, str]]]:
-    """The labels of each, and what it was taken for; they are loaded, or looked for."""
+class _Known(NamedTuple):
+    """What is known of a member: its labels, what it was taken for, and what there is to say."""
+
+    words: tuple[str, ...] = ()
+    about: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+def _known(members: Sequence[Member]) -> list[_Known]:
+    """What is known of each; they are loaded, or looked for."""
     from quorate.detectors.container import ContainerDetector
     from quorate.steps import Runner
     from quorate.steps.voter import load_all
 
-    loaded = load_all(d for d in detectors if not isinstance(d, ContainerDetector))
-    return [
-        (tuple(Runner.of(one).detector.words.values()), {})
-        if isinstance(one, ContainerDetector)
-        else (tuple(loaded[one.name].labels), dict(getattr(loaded[one.name], "told", {})))
-        for one in detectors
-    ]
+    loaded = load_all(one for one in members if not isinstance(one, ContainerDetector))
+    found = []
+    for one in members:
+        if isinstance(one, ContainerDetector):
+            found.append(_Known(tuple(Runner.of(one).detector.words.values())))
+        else:
+            ready = loaded[one.name]
+            about, notes = getattr(ready, "told", {}), getattr(ready, "notes", ())
+            found.append(_Known(tuple(ready.labels), dict(about), tuple(notes)))
+    return found
 
 
 def _schema(arguments: argparse.Namespace) -> None:
     import json
 
-    from quorate.spec import json_schema
+    from quorate.spec import class_json_schema, json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    made = class_json_schema if arguments.kind == "ClassificationEnsemble" else json_schema
+    print(json.dumps(made(), indent=2))
 
 
-def _detectors(arguments: argparse.Namespace) -> None:
+def _kinds(arguments: argparse.Namespace) -> None:
+    from quorate.spec.classifier import classifier_kinds
     from quorate.spec.detector import detector_kinds
 
+    found = classifier_kinds() if arguments.members == "classifiers" else detector_kinds()
     rows = [
         {
             "kind": name,
             "from": f"{point.dist.name} {point.dist.version}" if point.dist else "",
             "what": (point.load().__doc__ or "").splitlines()[0],
         }
-        for name, point in sorted(detector_kinds().items())
+        for name, point in sorted(found.items())
     ]
-    print_table(rows, title="Kinds of detector", as_json=arguments.json)
+    title = f"Kinds of {arguments.members[:-1]}"
+    print_table(rows, title=title, as_json=arguments.json)

@@ -12,9 +12,9 @@ from quorate.cli.summary import print_summary
 from quorate.errors import DetectorError, InputError, QuorateError, did_you_mean
 
 if TYPE_CHECKING:
-    from quorate.ensemble import DetectionEnsemble
-    from quorate.spec import Detector
-    from quorate.steps import Checkpoint, Summary, Work
+    from quorate.spec import Ensemble
+    from quorate.spec.member import Member
+    from quorate.steps import Checkpoint, ClassSummary, Summary, Work
 
 
 def add_commands(commands: Any) -> None:
@@ -129,28 +129,35 @@ def add_commands(commands: Any) -> None:
     option("--summary", metavar="FILE", help="the summary.json that publish wrote")
     option("--results", metavar="PLACE", help="where the results are, to link to")
     finish.set_defaults(command=_finish)
+    what = "keep a workflow's template as it began, for its children, by the workflow's name"
+    keep = steps.add_parser("keep", help=what, description=what)
+    keep.add_argument("--workflow", required=True, metavar="NAME", help="the workflow's name")
+    keep.add_argument("--namespace", default="", help="the workflow's namespace")
+    keep.add_argument("--at-once", type=int, default=1, metavar="N", help="how many children run "
+                      "at a time: each may have its share of the pods")  # fmt: skip
+    keep.set_defaults(command=_keep)
 
 
-def _given(arguments: argparse.Namespace) -> tuple[DetectionEnsemble, Work]:
+def _given(arguments: argparse.Namespace) -> tuple[Ensemble, Work]:
     import os
     from pathlib import Path
 
     from quorate import pictures
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
     from quorate.steps import Work
 
     # Absolute, so that a spec that is written down again means the same files elsewhere.
     spec = os.path.abspath(arguments.spec)
-    ensemble = DetectionEnsemble.from_yaml(spec)
+    ensemble = read_ensemble(spec)
     pictures.allow(ensemble.max_pixels)
     return ensemble, Work(Path(arguments.work))
 
 
-def _named(ensemble: DetectionEnsemble, name: str) -> Detector:
-    named = {detector.name: detector for detector in ensemble.detectors}
+def _named(ensemble: Ensemble, name: str) -> Member:
+    named = {member.name: member for member in ensemble.members}
     if name not in named:
         raise InputError(
-            f"The ensemble has no detector '{name}'.",
+            f"The ensemble has no {ensemble.noun} '{name}'.",
             hint=did_you_mean(name, named) or f"it has {', '.join(named)}",
         )
     return named[name]
@@ -172,7 +179,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.data:
         ensemble = ensemble.model_copy(update={"data": in_bucket(arguments.data)})
     if arguments.method:
-        fusion, lost = with_method(ensemble.fusion, arguments.method)
+        fusion, lost = with_method(ensemble.rule, arguments.method)
         ensemble = ensemble.model_copy(update={"fusion": fusion})
     plan = prepare(
         ensemble,
@@ -184,7 +191,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     )
     notes(plan.notes)
     alone = arguments.tries == 0 and plan.shards == 1 and plan.images <= arguments.one_pod
-    alone = alone and not plan.apart and not any(d.kind == "container" for d in ensemble.detectors)
+    alone = alone and not plan.apart and not any(d.kind == "container" for d in ensemble.members)
     if arguments.count:
         check_shards(plan.images, plan.shards)
         write_bytes(arguments.count, b"0" if alone else f"{plan.shards}".encode())
@@ -199,7 +206,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
         write_bytes(arguments.degraded, b"false")
 
 
-def _finish_here(arguments: argparse.Namespace, ensemble: DetectionEnsemble, work: Work) -> None:
+def _finish_here(arguments: argparse.Namespace, ensemble: Ensemble, work: Work) -> None:
     """The steps after prepare, in this process."""
     from pathlib import Path
 
@@ -285,7 +292,7 @@ def _stage(arguments: argparse.Namespace) -> None:
     ensemble, work = _given(arguments)
     for skipped in stage(work, arguments.shard, Path(arguments.to)):
         note(f"note: {skipped.file_name}: {skipped.reason}")
-    for detector in ensemble.detectors:
+    for detector in ensemble.members:
         if isinstance(detector, ContainerDetector):
             folder = work.detections(arguments.shard, detector.name)
             folder.mkdir(parents=True, exist_ok=True)
@@ -325,7 +332,7 @@ def _publish(arguments: argparse.Namespace) -> None:
     _tell(arguments, publish(ensemble, work, Path(arguments.out), progress=Progress()))
 
 
-def _tell(arguments: argparse.Namespace, summary: Summary) -> None:
+def _tell(arguments: argparse.Namespace, summary: Summary | ClassSummary) -> None:
     """What was published, here and where it was asked for."""
     from quorate.storage import write_bytes
 
@@ -350,3 +357,10 @@ def _finish(arguments: argparse.Namespace) -> None:
         print(notice.title)
         for line in notice.lines:
             print(f"  {line}")
+
+
+def _keep(arguments: argparse.Namespace) -> None:
+    from quorate.argo.runs.family import keep
+
+    made = keep(arguments.namespace, arguments.workflow, arguments.at_once)
+    print("made" if made else "kept")

@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from quorate.steps import Summary
-    from quorate.steps.summary import Voted
+    from quorate.steps.summary import ClassSummary, ClassVoted, Voted
     from quorate.steps.work import Skipped
 
 MOST = 5
 
 
-def print_summary(summary: Summary, *, as_json: bool = False, import_next: bool = True) -> None:
+def print_summary(
+    summary: Summary | ClassSummary, *, as_json: bool = False, import_next: bool = True
+) -> None:
     """Print the table of voters and the files, or the whole summary as JSON.
 
     `import_next` tells how the files come into CVAT.
@@ -26,6 +28,39 @@ def print_summary(summary: Summary, *, as_json: bool = False, import_next: bool 
 
         print(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode())
         return
+    from quorate.steps.summary import ClassSummary
+
+    members: Sequence[Voted | ClassVoted]
+    if isinstance(summary, ClassSummary):
+        members = summary.classifiers
+        _say_labels(summary)
+    else:
+        members = summary.detectors
+        _say_boxes(summary)
+    for voter in members:
+        if voter.failed:
+            warn(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
+    _say_rest(summary, import_next=import_next)
+
+
+def _say_labels(summary: ClassSummary) -> None:
+    """Of labels of whole pictures: who is right how often, and which labels were given."""
+    measured = summary.ensemble.accuracy is not None
+    rows = [
+        {"": voter.name, "pictures": voter.pictures}
+        | ({"accuracy": voter.accuracy, "top 5": voter.top5} if measured else {})
+        for voter in (*summary.classifiers, summary.ensemble)
+    ]
+    print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")
+    most = sorted(summary.counts.items(), key=lambda one: -one[1])
+    told = ", ".join(f"{count:,} {name}" for name, count in most[:MOST])
+    more = f" and {len(most) - MOST} more labels" if len(most) > MOST else ""
+    labels = "label" if summary.published == 1 else "labels"
+    note(f"published: {summary.published:,} {labels}{f' ({told}{more})' if told else ''}")
+
+
+def _say_boxes(summary: Summary) -> None:
+    """Of boxes: how many each has, how good they are, and what is left to do."""
     measured = summary.ensemble.ap is not None
     rows = [
         {"": voter.name, "boxes": voter.boxes} | (_measured(voter) if measured else {})
@@ -39,9 +74,10 @@ def print_summary(summary: Summary, *, as_json: bool = False, import_next: bool 
     note(f"published: {told}")
     if measured:
         _say_effort(summary)
-    for voter in summary.detectors:
-        if voter.failed:
-            warn(f"degraded: {voter.name} failed and has no vote: {voter.failed}")
+
+
+def _say_rest(summary: Summary | ClassSummary, *, import_next: bool) -> None:
+    """What went wrong, what there is to say, and the files."""
     if summary.skipped:
         warn(
             f"{len(summary.skipped):,} picture{'s' * (len(summary.skipped) > 1)} could not be read:"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.pools import node_groups
-from quorate.argo.runs.runs import pods_of
+from quorate.argo.runs import family
+from quorate.argo.runs.logs import Logs
 from quorate.argo.runs.submit import DATA
 from quorate.argo.runs.tree import FAILED, Branch, failure, shown
 from quorate.argo.runs.watch import OVER, explained, remedies
@@ -82,7 +83,7 @@ class There:
             workflow = work.run.facts.get(WORKFLOW)
             if workflow and work.stopped.is_set():
                 with contextlib.suppress(InputError):  # it has ended in this moment
-                    cluster.stop(workflow)
+                    family.stop(cluster, workflow)
                 del work.run.facts[WORKFLOW]  # Argo does not retry well what was stopped
             raise
 
@@ -135,7 +136,7 @@ class There:
     def _try_again(self, work: Work, cluster: Cluster) -> None:
         """Let Argo run again what failed; where it cannot, the workflow is started anew."""
         try:
-            cluster.retry(work.run.facts[WORKFLOW])
+            family.retry(cluster, work.run.facts[WORKFLOW])
             work.say(f"What failed in {work.run.facts[WORKFLOW]} runs again.")
         except QuorateError as error:
             work.say(f"A new workflow is started: {error.message}")
@@ -234,16 +235,13 @@ def _steps(branch: Branch, depth: int = 0) -> list[Step]:
 
 def _log(work: Work, cluster: Cluster, name: str) -> None:
     """Write what the pods say into the run's log, until the workflow ends."""
-    tasks_of: dict[str, str] = {}
     try:
-        for line in cluster.logs(name, follow=True):
-            if line.of_argo or not line.text.strip():
+        for line in Logs(cluster, name).lines(follow=True):
+            if not line.text.strip():
                 continue
-            if line.pod not in tasks_of:
-                tasks_of = pods_of(cluster.workflow(name), None)
             if work.over.is_set() or work.closing.is_set():
                 return
-            work.say(f"{tasks_of.get(line.pod, line.pod)}: {line.text}")
+            work.say(f"{line.task}: {line.text}")
     except QuorateError as error:
         if not work.over.is_set():
             work.say(f"The log ends here: {error.message}")

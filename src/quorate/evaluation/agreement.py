@@ -19,6 +19,7 @@ from quorate.detections import Detections
 from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Ints
+from quorate.labels import Labels
 
 MIN_SCORE = 0.25
 
@@ -239,6 +240,13 @@ def review_order(found: Agreement, *, most: int | None = None) -> Ints:
     """
     order = np.argsort(-found.disagreement, kind="stable")[:most]
     return found.image_id[order]
+
+
+def votes_by_label(boxes: Detections, labels: Labels, *, most: int) -> Ints:
+    """(labels, votes + 1) how many fused boxes of each label have so many votes, up to `most`."""
+    counts = np.zeros((len(labels), max(most, int(boxes.votes.max(initial=0))) + 1), np.int64)
+    np.add.at(counts, (labels.positions(boxes.category_id), boxes.votes), 1)
+    return counts
 
 
 def _slots(boxes: Detections, names: Sequence[str]) -> Ints:

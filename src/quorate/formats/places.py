@@ -17,6 +17,7 @@ from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, LabelError
 from quorate.formats.base import Source, is_picture, score_hint, scores_within, without_ending
+from quorate.formats.parts import repeated
 from quorate.storage import is_s3, join, open_tree, safe_name
 from quorate.storage.tree import OUTSIDE
 
@@ -183,9 +184,7 @@ def checked(dataset: Dataset, *, origin: str) -> Dataset:
     annotation of a picture that does not exist, a coordinate that is NaN or infinite, a box that
     is inverted, a score that is none; LabelError for a category that the vocabulary lacks.
     """
-    twice = [key for key, n in Counter((i.subset, i.name) for i in dataset.images).items() if n > 1]
-    if twice:
-        subset, name = twice[0]
+    for subset, name in repeated(lambda: ((i.subset, i.name) for i in dataset.images)):
         of = f" of subset '{subset}'" if subset else ""
         raise FormatError(f"{origin}: two pictures{of} are named '{name}'.")
     if dataset.annotations is None:

@@ -9,6 +9,7 @@ boxes           how a group becomes one box
 masks           how the members' masks become one mask
 rules           a method of the spec as plain values, and as the kernels take it
 pipeline        `fuse`: a whole data set, range by range, in parallel over pictures
+classes         the labels of whole pictures: sums, votes and products of probabilities
 ensemble_boxes  the functions of ensemble-boxes on the same kernels, one picture a call
 """
 

@@ -3,7 +3,16 @@
 In the order to read: `notice` is what is told, `channels` sends it once, `send` tries again.
 """
 
-from quorate.notifications.notice import Counts, Failure, Link, Notice
+from quorate.notifications.notice import ClassCounts, Counts, Failure, Link, Notice, counts_of
 from quorate.notifications.send import notify, telling
 
-__all__ = ["Counts", "Failure", "Link", "Notice", "notify", "telling"]
+__all__ = [
+    "ClassCounts",
+    "Counts",
+    "Failure",
+    "Link",
+    "Notice",
+    "counts_of",
+    "notify",
+    "telling",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,27 @@ class Voter(msgspec.Struct, frozen=True):
     ap50: float | None = None
     failed: str = ""
 
+    @property
+    def told(self) -> str:
+        """What it found, and how well."""
+        measured = "" if self.ap50 is None else f", AP50 {self.ap50:.3f}"
+        return f"{_number(self.boxes, 'box', 'boxes')}{measured}"
+
+
+class ClassVoter(msgspec.Struct, frozen=True):
+    """A classifier, as `summary.json` has it."""
+
+    name: str
+    pictures: int
+    accuracy: float | None = None
+    failed: str = ""
+
+    @property
+    def told(self) -> str:
+        """How many pictures it labelled, and how well."""
+        measured = "" if self.accuracy is None else f", accuracy {self.accuracy:.3f}"
+        return f"{_number(self.pictures, 'label')}{measured}"
+
 
 class Unread(msgspec.Struct, frozen=True):
     """A picture that could not be read."""
@@ -40,6 +62,49 @@ class Counts(msgspec.Struct, frozen=True):
     degraded: bool
     detectors: tuple[Voter, ...]
     skipped: tuple[Unread, ...] = ()
+
+    @property
+    def voters(self) -> tuple[Voter, ...] | tuple[ClassVoter, ...]:
+        """Who took part, or failed."""
+        return self.detectors
+
+    @property
+    def found(self) -> str:
+        """What was found."""
+        return _number(self.published, "box", "boxes")
+
+
+class ClassCounts(msgspec.Struct, frozen=True):
+    """The same of an ensemble of classifiers."""
+
+    method: str
+    images: int
+    published: int
+    degraded: bool
+    classifiers: tuple[ClassVoter, ...]
+    skipped: tuple[Unread, ...] = ()
+
+    @property
+    def voters(self) -> tuple[Voter, ...] | tuple[ClassVoter, ...]:
+        """Who took part, or failed."""
+        return self.classifiers
+
+    @property
+    def found(self) -> str:
+        """What was found."""
+        return _number(self.published, "label")
+
+
+def counts_of(summary: object) -> Counts | ClassCounts:
+    """The part of a run's summary that is told; of a struct, or of what `summary.json` holds.
+
+    msgspec.ValidationError where it is neither.
+    """
+    classes = hasattr(summary, "classifiers")
+    classes = classes or (isinstance(summary, dict) and "classifiers" in summary)
+    kind: Any = ClassCounts if classes else Counts
+    found: Counts | ClassCounts = msgspec.convert(summary, kind, from_attributes=True)
+    return found
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -72,7 +137,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     uid: str = ""
     time: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
-    counts: Counts | None = None
+    counts: Counts | ClassCounts | None = None
     failures: tuple[Failure, ...] = ()
     links: tuple[Link, ...] = ()
 
@@ -91,8 +156,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         found, lost = "", ""
         if self.counts is not None:
             pictures = _number(self.counts.images, "picture")
-            found = f": {_number(self.counts.published, 'box', 'boxes')} on {pictures}"
-            lost = ", ".join(voter.name for voter in self.counts.detectors if voter.failed)
+            found = f": {self.counts.found} on {pictures}"
+            lost = ", ".join(voter.name for voter in self.counts.voters if voter.failed)
         if self.event == "degraded":
             return line(f"{self.ensemble} is degraded{found} without {lost or 'a detector'}", 200)
         return line(f"{self.ensemble} {self.event}{found}", 200)
@@ -103,13 +168,10 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         said = [f"Run: {self.run}"]
         if self.counts is not None:
             said.append(f"Method: {self.counts.method}")
-            for voter in self.counts.detectors:
-                measured = "" if voter.ap50 is None else f", AP50 {voter.ap50:.3f}"
-                said.append(
-                    f"{voter.name}: failed, {voter.failed}"
-                    if voter.failed
-                    else f"{voter.name}: {_number(voter.boxes, 'box', 'boxes')}{measured}"
-                )
+            said += [
+                f"{voter.name}: " + (f"failed, {voter.failed}" if voter.failed else voter.told)
+                for voter in self.counts.voters
+            ]
             said += _listed(
                 [f"Could not be read: {one.file_name}, {one.reason}" for one in self.counts.skipped]
             )

@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import msgspec
-
 from quorate.errors import NotificationError, QuorateError
 from quorate.notifications.channels import TryAgainError, sender
-from quorate.notifications.notice import Counts, Failure, Link, Notice
+from quorate.notifications.notice import Failure, Link, Notice, counts_of
 from quorate.spec.notify import Event, Notifications, Target
 
 WAITS = (1.0, 2.0, 4.0)
@@ -79,7 +77,7 @@ def telling(
             problem(one)
 
     def ended(summary: Any, *links: Link) -> None:
-        counts = msgspec.convert(summary, Counts, from_attributes=True)
+        counts = counts_of(summary)
         tell("degraded" if counts.degraded else "succeeded", counts=counts, links=links)
 
     tell("started")

@@ -43,7 +43,7 @@ SMALL_CHARTS = 12
 
 def headline(report: Report) -> tuple[str, str]:
     """The message of the page in one sentence, and the sentence below it."""
-    pictures = counted(len(report.dataset.images), "picture")
+    pictures = counted(report.looked_at, "picture")
     voters = counted(len(report.detectors), "detector")
     decided = counted(report.boxes_decided, "box")
     below = f"{voters} looked at {pictures}; {decided} decided."
@@ -91,10 +91,10 @@ def tiles(report: Report) -> str:
             ("mAP of the quorum", figure(ensemble.ap), f"{figure(ensemble.ap50)} at IoU .5")
         )
     skipped = f"{count(len(report.skipped))} skipped" if report.skipped else "all were read"
-    items.append(("pictures", count(len(report.dataset.images)), skipped))
+    items.append(("pictures", count(report.looked_at), skipped))
     seen = f"of {count(sum(report.counts.values()))} that detectors saw"
     if report.published is not None:
-        items.append(("boxes published", count(len(report.published)), seen))
+        items.append(("boxes published", count(int(report.published.sum())), seen))
     else:
         items.append(("boxes decided", count(report.boxes_decided), seen))
     if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
@@ -109,7 +109,7 @@ def tiles(report: Report) -> str:
         )
     if report.timings:
         seconds = sum(timing.seconds for timing in report.timings)
-        rate = len(report.dataset.images) / seconds if seconds else 0.0
+        rate = report.looked_at / seconds if seconds else 0.0
         items.append(("run time", duration(seconds), f"{rate:,.1f} pictures/s"))
     cells = "".join(
         f"<div><dt>{what}</dt><dd><b>{value}</b><span>{more}</span></dd></div>"
@@ -372,7 +372,7 @@ def accord(report: Report) -> str:
 
 def run(report: Report) -> str:
     """Boxes by detector, times, the spec."""
-    pictures = len(report.dataset.images)
+    pictures = report.looked_at
     rows = [
         [key(None, QUORUM), count(report.boxes_decided), _each(report.boxes_decided, pictures)],
         *(

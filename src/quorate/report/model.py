@@ -57,7 +57,9 @@ class Report:
 
     Attributes:
         name: The ensemble.
-        dataset: The pictures that were looked at; its annotations, if any, are the truth.
+        dataset: The pictures that were looked at; its annotations, if any, are the truth. Without
+            a truth the wall's pictures are enough.
+        total: How many were looked at; default: as many as `dataset` has.
         detections: The detectors' boxes before fusion; those of the wall's pictures are enough.
         boxes: Detector -> how many boxes it found in all; default: as many as `detections` has.
         fused: What the quorum decided; the boxes of the wall's pictures are enough.
@@ -68,7 +70,8 @@ class Report:
         metrics: Detector -> figures; empty without truth.
         ensemble: The figures of `fused`; None without truth.
         efforts: Detector, or `ensemble`, -> what a person would have to do; empty without truth.
-        published: The fused boxes that are published; default: those of `fused` from `min_score`.
+        published: How many boxes are published, as `votes_by_label` counts them; default: those of
+            `fused` from `min_score`.
         doubts: What is suspicious about these figures, a sentence each.
         reliability: Detector -> how far its scores were right as it gave them, and as calibrated
             (None where the spec has no calibration of it); empty without truth.
@@ -95,7 +98,7 @@ class Report:
     metrics: Mapping[str, CocoMetrics] = field(default_factory=dict)
     ensemble: CocoMetrics | None = None
     efforts: Mapping[str, Effort] = field(default_factory=dict)
-    published: Detections | None = None
+    published: NDArray[np.int64] | None = None
     doubts: Sequence[str] = ()
     reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
     reliability_fused: Reliability | None = None
@@ -110,6 +113,7 @@ class Report:
     pictures: int = PICTURES
     order: Sequence[int] | None = None
     boxes: Mapping[str, int] | None = None
+    total: int | None = None
 
     @classmethod
     def of(
@@ -158,6 +162,11 @@ class Report:
             reliability={n: (reliability_of(found, dataset), None) for n, found in boxes.items()},
             reliability_fused=reliability_of(fused, dataset),
         )
+
+    @property
+    def looked_at(self) -> int:
+        """How many pictures were looked at."""
+        return len(self.dataset.images) if self.total is None else self.total
 
     @property
     def boxes_decided(self) -> int:

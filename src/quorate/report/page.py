@@ -88,7 +88,7 @@ def _page(report: Report, shown: Wall | None, beside: str) -> str:
 
 def _gallery(report: Report, shown: Wall, beside: str) -> str:
     """The section of pictures: what is asked of them, and the data that the script draws."""
-    pictures, all_of = len(shown.jpegs), len(report.dataset.images)
+    pictures, all_of = len(shown.jpegs), report.looked_at
     several = len(report.detectors) > 1
     lead = counted(pictures, "picture") + (f" of {all_of:,}" if pictures < all_of else "")
     if several and report.order is None:

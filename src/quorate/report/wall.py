@@ -64,7 +64,7 @@ def wall(report: Report) -> Wall | None:
     side = SIDE if len(ids) <= MANY else SMALL_SIDE
     limit = PICTURE_BYTES // min(max(len(ids), 1), 24)
 
-    one = partial(_thumbnail, report.read, longest=side, limit=limit)
+    one = partial(thumbnail, report.read, longest=side, limit=limit)
     seen = in_threads(one, ids)
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
     level = {}
@@ -260,7 +260,7 @@ def _matched(boxes: Detections, others: Detections, iou: float = 0.5) -> NDArray
     return found
 
 
-def _thumbnail(
+def thumbnail(
     read: Callable[[int], NDArray[np.uint8]], image_id: int, longest: int, limit: int
 ) -> tuple[bytes, int, int, float] | str:
     """A picture as a JPEG of at most `limit` bytes, its size, and its scale; or why it is none."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quorate.evaluation.agreement import votes_by_label
 from quorate.evaluation.effort import KINDS, Saved
 from quorate.evaluation.truth import Ints
 from quorate.report.figures import key
@@ -109,28 +110,25 @@ def _confusion(matrix: Ints, names: Sequence[str]) -> str:
 
 def published(report: Report) -> str:
     """The boxes that are published, per label and by votes."""
-    kept = report.published
-    if kept is None:
+    labels, counts = report.dataset.labels, report.published
+    if counts is None:
         kept = report.fused.take(report.fused.score >= report.min_score)
-    if not len(kept):
+        counts = votes_by_label(kept, labels, most=len(report.detectors))
+    if not counts.any():
         return ""
-    places = report.dataset.labels.positions(kept.category_id)
-    most = max(int(kept.votes.max()), len(report.detectors))
-    counts = np.zeros((len(report.dataset.labels), most + 1), np.int64)
-    np.add.at(counts, (places, kept.votes), 1)
     order = np.argsort(-counts.sum(1), kind="stable")
     rows = [
-        [name(report.dataset.labels.names[i]), *map(count, counts[i, 1:].tolist()),
+        [name(labels.names[i]), *map(count, counts[i, 1:].tolist()),
          count(int(counts[i].sum()))]
         for i in order if counts[i].any()
     ]  # fmt: skip
-    total = ["all labels", *map(count, counts[:, 1:].sum(0).tolist()), count(len(kept))]
+    total = ["all labels", *map(count, counts[:, 1:].sum(0).tolist()), count(int(counts.sum()))]
     return section(
         "published",
         "What is published",
         "The boxes that people get, by label and by how many detectors voted for them.",
         table(
-            ["label", *(counted(v, "vote") for v in range(1, most + 1)), "boxes"],
+            ["label", *(counted(v, "vote") for v in range(1, counts.shape[1])), "boxes"],
             [total, *rows],
             classes="figures tall first",
         ),

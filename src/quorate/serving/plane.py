@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 from quorate._version import __version__
-from quorate.ensemble import DetectionEnsemble
-from quorate.errors import ImageError, InputError, QuorateError, did_you_mean
+from quorate.errors import ImageError, InputError, QuorateError
 from quorate.open_inference.tensors import BINARY
-from quorate.serving.servable import Servable
-from quorate.serving.served import Served
+from quorate.serving.memory import Memory
+from quorate.serving.metrics import METRICS
+from quorate.serving.repository import Repository
 from quorate.serving.values import Limits, ModelInfo, Refused, Reply, Request, Why
 
 LOG = logging.getLogger("quorate.serving")
@@ -22,30 +21,19 @@ EXTENSIONS = (BINARY, "parameters", "model_repository")
 class Plane:
     """Answers for the ensembles that are served. All methods belong to the event loop.
 
-    served  those that are loaded, by name
+    repository  which those are
+    memory      what the requests hold that are being answered
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.served: dict[str, Servable] = {}
-        self.ready = False
+    def __init__(self, repository: Repository, limits: Limits) -> None:
+        self.repository, self.limits = repository, limits
+        self.memory = Memory(limits.memory)
+        METRICS.watch(repository.now, lambda: self.memory.held)
 
-    async def load(self, ensembles: Sequence[DetectionEnsemble]) -> None:
-        """Load ensembles, one after the other, and let each look at a picture; then be ready.
-
-        Raises as `Served`.
-        """
-        for ensemble in ensembles:
-            served = await asyncio.to_thread(Served, ensemble, self.limits)
-            await asyncio.to_thread(served.warm)
-            self.served[served.name] = served
-        self.ready = True
-
-    def close(self) -> None:
-        """End the threads; what is at work is finished first."""
-        self.ready = False
-        for served in self.served.values():
-            served.close()
+    @property
+    def ready(self) -> bool:
+        """Whether every ensemble has been loaded and has looked at a picture."""
+        return self.repository.ready
 
     def about(self) -> dict[str, object]:
         """The server's metadata: name, version, extensions."""
@@ -53,50 +41,51 @@ class Plane:
 
     def models(self) -> list[str]:
         """The names of all models that can be asked."""
-        return [name for served in self.served.values() for name in served.models]
-
-    def index(self) -> list[dict[str, str]]:
-        """Every model with its state, as Triton's repository extension tells it."""
-        return [
-            {"name": about.name, "version": version, "state": "READY", "reason": ""}
-            for served in self.served.values()
-            for about in served.models.values()
-            for version in about.versions
-        ]
+        return [name for served in self.repository.loaded() for name in served.models]
 
     def model(self, name: str, version: str = "") -> ModelInfo:
-        """A model's metadata; Refused where it is not there."""
-        return self.find(name, version).info(name, version)
+        """A model's metadata; Refused where it cannot be asked."""
+        return self.repository.find(name, version).info(name, version)
 
-    def find(self, name: str, version: str = "") -> Servable:
-        """What a model belongs to; Refused where it is not there."""
-        served = next((one for one in self.served.values() if name in one.models), None)
-        if served is None:
-            known = ", ".join(self.models())
-            hint = did_you_mean(name, self.models()) or f"there are {known or 'none yet'}."
-            raise Refused(Why.UNKNOWN, f"No model is called '{name[:80]}': {hint}")
-        served.info(name, version)
-        return served
+    def admit(self, name: str, version: str = "") -> None:
+        """Refused where a request would be, whatever it holds: before its body is read."""
+        self.repository.find(name, version).check()
+
+    async def load(self, name: str) -> None:
+        """Load an ensemble, or load it anew; Refused where that is not allowed, or fails."""
+        self._may_control()
+        await self.repository.load(name)
+
+    async def unload(self, name: str) -> None:
+        """Take no more requests for an ensemble; Refused where that is not allowed."""
+        self._may_control()
+        await self.repository.unload(name)
+
+    def _may_control(self) -> None:
+        if not self.limits.control:
+            raise Refused(
+                Why.FORBIDDEN,
+                "Clients may not load or unload models here; `quorate serve --model-control` lets "
+                "them.",
+            )
 
     async def infer(self, request: Request, *, seconds: float | None = None) -> Reply:
         """Answer a request; Refused where that cannot be.
 
         seconds  what is left of the time that the client gives it; at most the server's own limit
         """
-        served = self.find(request.model, request.version)
         limit = min([self.limits.seconds, *self._asked(request), *([seconds] if seconds else [])])
-        served.users += 1
-        try:
-            async with asyncio.timeout(limit):
-                return await served.answer(request)
-        except TimeoutError:
-            raise Refused(Why.TOO_LATE, f"No answer within {limit:g} s.") from None
-        except (ImageError, InputError) as error:
-            raise Refused(Why.INVALID, f"{error.message}") from None
-        except QuorateError as error:
-            raise Refused(Why.NOT_NOW, f"{error.message}") from None
-        finally:
-            served.users -= 1
+        with self.repository.using(request.model, request.version) as served:
+            request.record.model = request.model
+            try:
+                async with asyncio.timeout(limit):
+                    return await served.answer(request)
+            except TimeoutError:
+                raise Refused(Why.TOO_LATE, f"No answer within {limit:g} s.") from None
+            except (ImageError, InputError) as error:
+                raise Refused(Why.INVALID, error.message) from None
+            except QuorateError as error:
+                raise Refused(Why.NOT_NOW, error.message) from None
 
     def _asked(self, request: Request) -> list[float]:
         """The time limit that a request names itself: `timeout`, in microseconds, as Triton's."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,12 +18,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from quorate.open_inference.tensors import JSON_LENGTH
 from quorate.serving import values
+from quorate.serving.access import Access
+from quorate.serving.metrics import METRICS
 from quorate.serving.plane import Plane
 from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
+from quorate.serving.watching import CODES, ID, watched
 
 LOG = logging.getLogger("quorate.serving")
 ARRIVAL = 60.0
@@ -54,15 +58,16 @@ class _Infer(msgspec.Struct):
 class Rest:
     """The routes of the protocol on a data plane."""
 
-    def __init__(self, plane: Plane) -> None:
-        self.plane = plane
+    def __init__(self, plane: Plane, access: Access) -> None:
+        self.plane, self.access = plane, access
 
-    def application(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
         routes = [
             Route("/v2", self._about),
             Route("/v2/health/live", self._live),
             Route("/v2/health/ready", self._ready),
+            Route("/metrics", self._metrics),
             Route("/v2/models", self._models),
             Route("/v2/repository/index", self._index, methods=["POST"]),
         ]
@@ -73,10 +78,14 @@ class Rest:
                 Route(f"{base}/infer", self._infer, methods=["POST"]),
             ]
         routes += [
+            Route(f"/v2/repository/models/{{model}}/{what}", call, methods=["POST"])
+            for what, call in (("load", self._load), ("unload", self._unload))
+        ]
+        routes += [
             Route(f"/v2/{kind}sharedmemory/{{rest:path}}", self._shared, methods=["GET", "POST"])
             for kind in ("system", "cuda")
         ]
-        return Starlette(
+        inner = Starlette(
             routes=routes,
             lifespan=lifespan,
             exception_handlers={
@@ -85,6 +94,35 @@ class Rest:
                 Exception: _fault,
             },
         )
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await inner(scope, receive, send)
+                return
+            headers = [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in scope["headers"]
+            ]
+            with watched("http", scope["path"], headers) as record:
+                scope["record"] = record
+
+                async def told(message: Message) -> None:
+                    if message["type"] == "http.response.start":
+                        record.code = CODES.get(message["status"], "INVALID_ARGUMENT")
+                        message["headers"] = [
+                            *message.get("headers", ()),
+                            (ID.encode(), record.id.encode()),
+                        ]
+                    await send(message)
+
+                try:
+                    self.access.check(scope["path"], headers, self.plane.limits.headers)
+                except Refused as refusal:
+                    await refused(refusal)(scope, receive, told)
+                    return
+                await inner(scope, receive, told)
+
+        return guarded
 
     async def _about(self, request: Request) -> Response:
         return JSONResponse(self.plane.about())
@@ -96,18 +134,29 @@ class Rest:
         ready = self.plane.ready
         return JSONResponse({"ready": ready}, 200 if ready else 503)
 
+    async def _metrics(self, request: Request) -> Response:
+        return Response(METRICS.text(), media_type="text/plain; version=0.0.4")
+
     async def _models(self, request: Request) -> Response:
         return JSONResponse({"models": self.plane.models()})
 
     async def _index(self, request: Request) -> Response:
-        return JSONResponse(self.plane.index())
+        return JSONResponse(self.plane.repository.index())
+
+    async def _load(self, request: Request) -> Response:
+        await self.plane.load(request.path_params["model"])
+        return JSONResponse({"name": request.path_params["model"], "load": True})
+
+    async def _unload(self, request: Request) -> Response:
+        await self.plane.unload(request.path_params["model"])
+        return JSONResponse({"name": request.path_params["model"], "unload": True})
 
     async def _model(self, request: Request) -> Response:
         return JSONResponse(_told_model(self.plane.model(*_named(request))))
 
     async def _model_ready(self, request: Request) -> Response:
         name, version = _named(request)
-        self.plane.find(name, version)
+        self.plane.model(name, version)
         return JSONResponse({"name": name, "ready": True})
 
     async def _shared(self, request: Request) -> Response:
@@ -118,12 +167,14 @@ class Rest:
     async def _infer(self, request: Request) -> Response:
         name, version = _named(request)
         # What will be refused anyway is refused before a byte of the body is read.
-        self.plane.find(name, version).check()
-        body = await _body(request, self.plane.limits.request_bytes)
-        asked, binary = await asyncio.to_thread(
-            _parsed, body, request.headers.get(JSON_LENGTH), name, version
-        )
-        reply = await _unless_gone(request, self.plane.infer(asked))
+        self.plane.admit(name, version)
+        with self.plane.memory.holding() as take:
+            body = await _body(request, self.plane.limits.request_bytes, take)
+            asked, binary = await asyncio.to_thread(
+                _parsed, body, request.headers.get(JSON_LENGTH), name, version
+            )
+            asked = replace(asked, record=request.scope["record"])
+            reply = await _unless_gone(request, self.plane.infer(asked))
         return await asyncio.to_thread(_answer, reply, binary)
 
 
@@ -146,12 +197,14 @@ def _told_model(about: ModelInfo) -> dict[str, Any]:
     }
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """A request's body; Refused where it is too long or does not arrive."""
+async def _body(request: Request, most: int, take: Callable[[int], None]) -> bytes:
+    """A request's body; Refused where it is too long, does not arrive, or `take` refuses it."""
     too_long = Refused(Why.TOO_LARGE, f"A request of more than {most:,} bytes is not read.")
     told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > most:
+    said = int(told) if told.isdigit() else 0
+    if said > most:
         raise too_long
+    take(said)
     if "content-encoding" in request.headers:
         raise Refused(Why.INVALID, "A packed request is not read; send it without encoding.")
     parts, size = [], 0
@@ -162,12 +215,14 @@ async def _body(request: Request, most: int) -> bytes:
                 size += len(part)
                 if size > most:
                     raise too_long
+                if size > said:
+                    take(len(part))
     except TimeoutError:
         raise Refused(
             Why.SLOW_SENDER, f"The request did not arrive within {ARRIVAL:g} s."
         ) from None
     except ClientDisconnect:
-        raise Refused(Why.INVALID, "The request was broken off.") from None
+        raise Refused(Why.GONE, "The request was broken off.") from None
     return b"".join(parts)
 
 
@@ -224,7 +279,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Re
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Refused(Why.INVALID, "The client has gone.")
+            raise Refused(Why.GONE, "The client has gone.")
         return await working
     finally:
         gone.cancel()
@@ -266,7 +321,7 @@ def _listed(told: Told) -> list[Any]:
 
 def refused(refusal: Refused) -> Response:
     """A refusal as the protocol has it."""
-    headers: Mapping[str, str] = {}
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.why is Why.WHO else {}
     if refusal.retry_after is not None:
         headers = {"Retry-After": f"{refusal.retry_after:g}"}
     return JSONResponse({"error": refusal.sentence}, refusal.why.status, headers=headers)

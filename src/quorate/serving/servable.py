@@ -1,22 +1,19 @@
-"""What the data plane asks of whatever it serves: an ensemble, or another server's file."""
+"""What the data plane serves, an ensemble or another server's file, and where that is from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
 
-from quorate.serving.values import ModelInfo, Reply, Request
+from quorate.serving.values import Limits, ModelInfo, Reply, Request
 
 
 class Servable(Protocol):
-    """Models that are loaded together. `warm` belongs in a thread, the rest to the event loop.
+    """Models that are loaded together. `warm` and `close` belong in threads, the rest to the loop.
 
     name    what it is known by
     models  what can be asked for, by the names that clients use
-    users   requests that are being answered
     """
-
-    users: int
 
     @property
     def name(self) -> str:
@@ -28,6 +25,10 @@ class Servable(Protocol):
 
     def info(self, name: str, version: str) -> ModelInfo:
         """A model's metadata, "" being the newest version; Refused where that is not there."""
+
+    @property
+    def waiting(self) -> int:
+        """How much waits to be looked at."""
 
     def warm(self) -> None:
         """Compute something once; QuorateError where that fails."""
@@ -43,3 +44,25 @@ class Servable(Protocol):
 
     def close(self) -> None:
         """Give back what is held, once nobody is answered any more."""
+
+
+class Source(Protocol):
+    """Where a `Servable` is from: a description that was read. All methods belong in threads."""
+
+    @property
+    def name(self) -> str:
+        """What clients load and unload it by."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names of the models that it has when it is loaded."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The files it is made of; where one changes, it is read and loaded anew."""
+
+    def anew(self) -> Self:
+        """The same as its file says now; QuorateError where that cannot take its place."""
+
+    def load(self, limits: Limits) -> Servable:
+        """What answers, not yet warm; QuorateError where it cannot be loaded."""

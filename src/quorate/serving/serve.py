@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quorate.ensemble import DetectionEnsemble
-from quorate.errors import MissingExtraError, SpecError
+from quorate.errors import MissingExtraError
 from quorate.http.listening import bound, listen
+from quorate.serving.access import Access
+from quorate.serving.ovms.source import ConfigurationSource
 from quorate.serving.plane import Plane
+from quorate.serving.repository import Repository
+from quorate.serving.servable import Source
+from quorate.serving.served import EnsembleSource, Runnable
 from quorate.serving.values import Limits
 
 if TYPE_CHECKING:
@@ -25,12 +30,13 @@ GRACE = 20.0
 
 
 def serve(
-    ensembles: Sequence[DetectionEnsemble],
+    specs: Sequence[str | Path | Runnable],
     *,
     host: str = "127.0.0.1",
     port: int = PORT,
     rpc_port: int = RPC_PORT,
     limits: Limits | None = None,
+    access: Access = Access(),  # noqa: B008 - it cannot be changed
     ready: Callable[[str, str], None] = lambda rest, rpc: None,
 ) -> None:
     """Answer the Open Inference Protocol; returns when the process is told to end.
@@ -39,52 +45,55 @@ def serve(
     picture.
 
     Args:
-        ensembles: each becomes a model, called as it is, and each of its detectors another.
+        specs: each becomes a model, called as the ensemble is, and each of its detectors another.
+            A file that ends in .json is a configuration of OpenVINO Model Server: its models and
+            pipelines are served. A file that changes is loaded anew.
         host: address to listen at.
         port: for HTTP; 0 for any that is free.
         rpc_port: for gRPC; likewise.
         limits: what one client may ask for.
+        access: what clients have to bear, and whether the connection is encrypted.
         ready: told the addresses, http://… and grpc://…, once all is loaded.
 
     Raises:
         MissingExtraError: starlette, uvicorn, grpcio or protobuf is not installed.
         InputError: an address cannot be had.
-        SpecError: two ensembles have one name.
+        SpecError: a spec is wrong, or two models have one name.
         DetectorError, LabelError, QuorumError, StorageError: an ensemble that cannot work.
     """
     try:
         import uvicorn  # noqa: F401 - asked for before any work
 
-        from quorate.serving import rpc
+        from quorate.serving import rpc, traces
         from quorate.serving.rest import Rest
     except ImportError as error:
         if error.name not in ("uvicorn", "starlette", "grpc", "google"):
             raise
         raise MissingExtraError("Serving", "serve") from None
 
-    names = [ensemble.name for ensemble in ensembles]
-    for name in names:
-        if names.count(name) > 1:
-            raise SpecError(f"Two specs have the name '{name}': models are told by name.")
-    plane = Plane(limits or Limits())
+    traces.begin()
+    limits = limits or Limits()
+    repository = Repository(map(_read, specs), limits)
+    plane = Plane(repository, limits)
     address = ""
     ends: Future[None] = Future()
 
     async def begin() -> grpc.aio.Server | None:
         """Answer at once, then load; what goes wrong ends the server."""
         try:
-            server, at = await rpc.start(plane, host=host, port=rpc_port)
+            server, at = await rpc.start(plane, access, host=host, port=rpc_port)
         except Exception as error:
             ends.set_exception(error)
             return None
 
         async def load() -> None:
             try:
-                await plane.load(ensembles)
+                await repository.load_all()
             except Exception as error:
                 ends.set_exception(error)
-            else:
-                ready(address, f"grpc://{rpc.named(host)}:{at}")
+                return
+            ready(address, f"grpc{'s' if access.tls else ''}://{rpc.named(host)}:{at}")
+            await repository.watch()
 
         loading.append(asyncio.create_task(load()))
         return server
@@ -101,12 +110,19 @@ def serve(
                 task.cancel()
             if server is not None:
                 await server.stop(GRACE)
-            plane.close()
+            await repository.close()
+            await asyncio.to_thread(traces.end)
 
     def listening(url: str) -> None:
         nonlocal address
         address = url
 
     with bound(host, port) as socket:
-        application = Rest(plane).application(lifespan)
-        listen(application, socket, host=host, ready=listening, ends=ends)
+        application = Rest(plane, access).application(lifespan)
+        listen(application, socket, host=host, ready=listening, ends=ends, tls=access.tls)
+
+
+def _read(spec: str | Path | Runnable) -> Source:
+    if isinstance(spec, str | Path) and str(spec).endswith(".json"):
+        return ConfigurationSource.of(spec)
+    return EnsembleSource.of(spec)

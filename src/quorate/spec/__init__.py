@@ -1,8 +1,9 @@
 """The ensemble's description: vocabulary, defaults, validation, JSON Schema.
 
-In the order to read: `base` is what all parts share, `ensemble` the whole; `detector`, `fusion`,
-`calibration`, `tta`, `notify`, `pods` and `workflow` are its parts; `kubernetes` knows the fields
-of pods.
+In the order to read: `base` is what all parts share, `member` what all who vote share, `ensemble`
+what all wholes share; `detection` and `classification` are the two wholes; `detector`,
+`classifier`, `fusion`, `calibration`, `tta`, `notify`, `pods` and `workflow` are their parts;
+`kubernetes` knows the fields of pods.
 """
 
 from quorate.spec.base import Location, SpecModel
@@ -15,8 +16,19 @@ from quorate.spec.calibration import (
     Temperature,
     TemperatureCalibration,
 )
+from quorate.spec.classification import (
+    ClassificationSpec,
+    Majority,
+    Maximum,
+    Product,
+    PublishClasses,
+    Sum,
+    class_json_schema,
+)
+from quorate.spec.classifier import Classifier
+from quorate.spec.detection import EnsembleSpec, Publish, json_schema
 from quorate.spec.detector import Detector
-from quorate.spec.ensemble import EnsembleSpec, Publish, json_schema
+from quorate.spec.ensemble import Ensemble, read_spec
 from quorate.spec.fusion import (
     Affirmative,
     CategoryFusion,
@@ -41,9 +53,12 @@ __all__ = [
     "BetaCalibration",
     "Calibration",
     "CategoryFusion",
+    "ClassificationSpec",
+    "Classifier",
     "Consensus",
     "Detector",
     "Email",
+    "Ensemble",
     "EnsembleSpec",
     "Fusion",
     "Git",
@@ -51,18 +66,23 @@ __all__ = [
     "Isotonic",
     "IsotonicCalibration",
     "Location",
+    "Majority",
+    "Maximum",
     "Nms",
     "NonMaximumMerging",
     "NonMaximumWeighted",
     "Notifications",
     "Pool",
+    "Product",
     "Publish",
+    "PublishClasses",
     "SecretKey",
     "Slack",
     "SoftNms",
     "SpecModel",
     "Step",
     "Steps",
+    "Sum",
     "Temperature",
     "TemperatureCalibration",
     "Toleration",
@@ -71,7 +91,9 @@ __all__ = [
     "Webhook",
     "WeightedBoxesFusion",
     "WorkflowSettings",
+    "class_json_schema",
     "json_schema",
+    "read_spec",
     "secret_keys",
     "with_method",
 ]

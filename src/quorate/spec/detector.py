@@ -1,32 +1,21 @@
-"""What every kind of detector has in common, and how a kind is found.
+"""What every kind of detector has in common.
 
-A kind is an entry point of the group `quorate.detectors`: its name is the spec's `kind`, its
-object a subclass of `Detector` with a `kind` of that name, fields of its own, and `load`. The
-built-in kinds are found in the same way.
+A kind is an entry point of the group `quorate.detectors`: see `quorate.spec.member`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    SerializeAsAny,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import Field, SerializeAsAny
 
 from quorate.errors import did_you_mean
-from quorate.labels import VOCABULARIES
-from quorate.spec.base import SpecModel
 from quorate.spec.calibration import CalibrationField
-from quorate.spec.text import Duration, Name
+from quorate.spec.member import Member, MemberHead, kinds, of_its_kind
 from quorate.spec.tta import Tiles, Views
-from quorate.spec.words import problem
 
 if TYPE_CHECKING:
     from quorate.detectors.base import Predictor
@@ -34,21 +23,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "quorate.detectors"
 
 
-class Detector(SpecModel):
-    """One voter of an ensemble, as described; `load` makes it ready to see pictures."""
-
-    aside: ClassVar[frozenset[str]] = frozenset(
-        {"name", "weights", "calibration", "pool", "timeout", "image"}
-    )
-    """The fields whose text its boxes do not depend on."""
-
-    name: Name = Field(description="What it is called.", examples=["yolo"])
-    kind: str = Field(description="What reads it.", examples=["onnx"])
-    labels: dict[str, str] = Field(
-        default_factory=dict,
-        description="The detector's word: the data set's word.",
-        examples=[{"vehicle": "car"}],
-    )
+class _BoxFields(MemberHead):
     min_score: float = Field(
         0.05, ge=0.0, le=1.0, description="Boxes that score less are not kept."
     )
@@ -70,27 +45,19 @@ class Detector(SpecModel):
         "fused.",
         examples=[{"method": "temperature", "temperature": 1.5}],
     )
-    pool: Name | None = Field(None, description="Which of the ensemble's pools it runs on.")
-    timeout: Duration | None = Field(
-        None, description="How long a shard may take on a cluster before it is given up: 1h30m."
-    )
-    image: str | None = Field(
-        None, min_length=1, description="The image it runs in on a cluster; default: ours."
-    )
+
+
+class Detector(Member, _BoxFields):
+    """One voter of an ensemble, as described; `load` makes it ready to see pictures."""
+
+    aside: ClassVar[frozenset[str]] = Member.aside | {"calibration"}
+    """The fields whose text its boxes do not depend on."""
 
     @property
     def voters(self) -> tuple[str, ...]:
         """The names of its votes: its own, and with `views: vote` one for each further view."""
         further = self.tta if self.views == "vote" else ()
         return (self.name, *(f"{self.name}+{view}" for view in further))
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files, or folders of files, that its boxes depend on."""
-        names = getattr(self, "names", None)
-        named = isinstance(names, str) and names not in VOCABULARIES
-        found = getattr(self, "weights", None), names if named else None
-        return tuple(location for location in found if location)
 
     def load(self) -> Predictor:
         """Read the weights and return what detects; DetectorError where that fails."""
@@ -99,23 +66,7 @@ class Detector(SpecModel):
 
 def detector_kinds() -> dict[str, EntryPoint]:
     """Every installed kind, by name."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-
-
-def _of_its_kind(
-    value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
-) -> Detector:
-    if isinstance(value, Detector) and type(value) is not Detector:
-        return value
-    if not isinstance(value, dict) or "kind" not in value:
-        checked: Detector = handler(value)
-        return checked
-    kinds = detector_kinds()
-    kind = value["kind"]
-    if kind not in kinds:
-        raise problem("unknown_kind", _unknown_kind(str(kind), kinds))
-    model: type[Detector] = kinds[kind].load()
-    return model.parsed(value, context=info.context)
+    return kinds(ENTRY_POINTS)
 
 
 def _unknown_kind(kind: str, kinds: Iterable[str]) -> str:
@@ -144,4 +95,6 @@ _MEANT = (
 """What a wrong kind looks like, and what is meant by it most likely."""
 
 
-DetectorField = Annotated[SerializeAsAny[Detector], WrapValidator(_of_its_kind)]
+DetectorField = Annotated[
+    SerializeAsAny[Detector], of_its_kind(Detector, ENTRY_POINTS, _unknown_kind)
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, model_validator
@@ -23,6 +24,11 @@ class CategoryFusion(SpecModel):
 
 
 class _Fusion(SpecModel):
+    @property
+    def methods(self) -> Mapping[str, type[Fusion]]:
+        """Every method that another could be put in the place of this one."""
+        return METHODS
+
     iou: Fraction = Field(0.5, description="Boxes overlap when their IoU is above this.")
     min_score: Fraction = Field(0.0, description="Boxes that score less take no part.")
     weights: dict[str, Weight] = Field(
@@ -160,8 +166,10 @@ def method_name(word: str) -> str:
     return word.lower().replace("-", "_")
 
 
-def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
+def with_method(fusion: Any, method: str) -> tuple[Any, tuple[str, ...]]:
     """The same settings under another method, and a sentence for each that it does not have.
+
+    `fusion` is a `Fusion`, or a `ClassFusion` of an ensemble of classifiers.
 
     Weights, labels, thresholds and overlap that the spec gives hold for every method; those that
     it does not give have the new method's defaults. Raises SpecError for an unknown method, and
@@ -170,12 +178,13 @@ def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
     method = method_name(method)
     if method == fusion.method:
         return fusion, ()
-    if method not in METHODS:
+    methods = fusion.methods
+    if method not in methods:
         raise SpecError(
-            f"There is no fusion method '{method}'; there are {', '.join(METHODS)}.",
-            hint=did_you_mean(method, METHODS),
+            f"There is no fusion method '{method}'; there are {', '.join(methods)}.",
+            hint=did_you_mean(method, methods),
         )
-    kind = METHODS[method]
+    kind = methods[method]
     given = fusion.model_dump(exclude_unset=True, exclude={"method"})
     kept = {name: value for name, value in given.items() if _takes(kind, name, value)}
     lost = [
@@ -189,10 +198,12 @@ def with_method(fusion: Fusion, method: str) -> tuple[Fusion, tuple[str, ...]]:
             f"The fusion method '{method}' needs {missing[0]}, which the spec does not say.",
             hint=f"write `fusion: {{method: {method}, {missing[0]}: …}}` in the spec",
         )
+    if kind.model_fields["method"].default != method:
+        kept["method"] = method
     return kind.model_validate(kept), tuple(lost)
 
 
-def _takes(kind: type[Fusion], name: str, value: Any) -> bool:
+def _takes(kind: type[SpecModel], name: str, value: Any) -> bool:
     """Whether a method has a setting, and accepts the value."""
     if name not in kind.model_fields:
         return False
@@ -203,7 +214,7 @@ def _takes(kind: type[Fusion], name: str, value: Any) -> bool:
     return True
 
 
-def _named(value: Any) -> Any:
+def by_method(value: Any) -> Any:
     """`fusion: wbf` is short for `fusion: {method: wbf}`; `soft-nms` is `soft_nms`."""
     value = {"method": value} if isinstance(value, str) else value
     if isinstance(value, dict) and isinstance(value.get("method"), str):
@@ -214,5 +225,5 @@ def _named(value: Any) -> Any:
 _WRITTEN: Any = Annotated[Fusion, Field(discriminator="method")] | str
 FusionField = Annotated[
     Annotated[Fusion, Field(discriminator="method")],
-    BeforeValidator(_named, json_schema_input_type=_WRITTEN),
+    BeforeValidator(by_method, json_schema_input_type=_WRITTEN),
 ]

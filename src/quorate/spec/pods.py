@@ -64,7 +64,9 @@ class Step(Beside):
 class Steps(SpecModel):
     """What is special about a step."""
 
-    prepare: Step = Field(Step(), description="Lists the pictures and cuts them into shards.")
+    prepare: Step = Field(
+        Step(), description="Lists the pictures, cuts them into shards, and measures these."
+    )
     fuse: Step = Field(Step(), description="Fuses the boxes of a shard.")
     publish: Step = Field(Step(), description="Writes what the quorum decided.")
     exit: Step = Field(Step(), description="Tells how the run ended.")

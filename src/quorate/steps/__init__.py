@@ -7,7 +7,8 @@ runner call these same functions.
     work.py          the work folder that all of them share: read this first
     prepare.py       the data set to shards; sharding.py says how large they are, measure.py reads
                      the sizes of their pictures
-    detect.py        one or more detectors over a shard: voter.py is a detector that is ready,
+    detect.py        one or more members over a shard: voter.py is a member that is ready, boxes.py
+                     and probabilities.py what detectors and classifiers say,
                      parts.py what it has done so far, checkpoint.py keeps that for another
                      machine, prefetch.py reads pictures before they are wanted
     container.py     a container, or a command, run here over a shard, and its boxes made ours:
@@ -15,7 +16,8 @@ runner call these same functions.
                      tells its author
     fuse.py          the quorum decides on a shard
     publish.py       the files and the report: results.py reads the work folder, findings.py
-                     measures, review.py tags for a person, summary.py counts
+                     measures, review.py tags for a person, summary.py counts; labels.py is the
+                     same for labels of whole pictures, moving.py brings files to their places
     whole.py         the steps one after the other, as run, tune and calibrate take them
     look.py          the same for one picture that is given, without a work folder; asking.py
                      shows it to all detectors at once
@@ -32,12 +34,13 @@ from quorate.steps.measure import measure
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish
 from quorate.steps.sharding import check_shards, worth_pods
-from quorate.steps.summary import Summary
+from quorate.steps.summary import ClassSummary, Summary
 from quorate.steps.voter import Voter
 from quorate.steps.work import Work
 
 __all__ = [
     "Checkpoint",
+    "ClassSummary",
     "Runner",
     "Summary",
     "Voter",

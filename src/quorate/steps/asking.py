@@ -1,4 +1,4 @@
-"""Several detectors that look at the same pictures at the same time, each in threads of its own."""
+"""Several members that look at the same pictures at the same time, each in threads of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.detectors.remote import RemoteDetector
+from quorate.detectors.remote.server import ModelServer
 from quorate.errors import DetectorError, StorageError
 from quorate.steps.voter import Seen, Voter
 from quorate.workers import processors
@@ -20,13 +20,21 @@ class Unwanted(Exception):  # noqa: N818 - told to nobody
     """Nobody waits for the answer any more."""
 
 
+Told = Callable[[str, float, float], None]
+"""Told a member's name, when it began to look (seconds since 1970), and how many it took."""
+
+
+def nobody(member: str, began: float, seconds: float) -> None:
+    """Tell nobody how long it took."""
+
+
 def always() -> bool:
     """Whether an answer is wanted: yes."""
     return True
 
 
 class Members:
-    """Detectors that are asked side by side. Any number of threads may ask at once.
+    """Members that are asked side by side. Any number of threads may ask at once.
 
     As many calls are at work as there are processors, and at least one for each detector: those of
     other requests wait, in the order in which they came. A call of a model server's waits
@@ -47,13 +55,11 @@ class Members:
         self.patience, self.servers_may_fail = patience, servers_may_fail
         self.at_once = max(processors(), len(voters))
         self._permits = threading.Semaphore(self.at_once)
-        self._overdue = dict.fromkeys((voter.detector.name for voter in voters), 0)
+        self._overdue = dict.fromkeys((voter.name for voter in voters), 0)
         self._lock = threading.Lock()
         # Twice as many, so that those overdue leave room for as many that are not.
         self._threads = {
-            voter.detector.name: ThreadPoolExecutor(
-                2 * self.at_once, thread_name_prefix=f"ask-{voter.detector.name}"
-            )
+            voter.name: ThreadPoolExecutor(2 * self.at_once, thread_name_prefix=f"ask-{voter.name}")
             for voter in voters
         }
 
@@ -63,14 +69,19 @@ class Members:
         names: Sequence[str],
         shown: Sequence[NDArray[np.uint8]],
         wanted: Callable[[], bool] = always,
+        told: Told = nobody,
     ) -> list[Sequence[Seen]]:
-        """What each voter sees in each picture; see `Voter.answers`.
+        """What each voter sees in each picture; see `Voter.answers`. `told` is told when it did.
 
         Raises StorageError where a model server does not answer (with `servers_may_fail` that is
         what the voter saw), and Unwanted where `wanted` said no before a voter began.
         """
         calls = [_Call(self, voter, names, shown, wanted) for voter in voters]
-        return [call.result() for call in calls]
+        found = []
+        for call in calls:
+            found.append(call.result())
+            call.tell(told)
+        return found
 
     def answers(
         self, voter: Voter, names: Sequence[str], shown: Sequence[NDArray[np.uint8]]
@@ -120,11 +131,13 @@ class _Call:
         self._members, self._voter = members, voter
         self._names, self._shown, self._wanted = names, shown, wanted
         self._began: float | None = None
+        self._at: float | None = None
+        self._until: float | None = None
         self._given_up = self._holds = self._ended = False
         self._lock = threading.Lock()
-        self._counts = not isinstance(voter.detector, RemoteDetector)
+        self._counts = not isinstance(voter.member, ModelServer)
         try:
-            self._future = members.submit(voter.detector.name, self._run)
+            self._future = members.submit(voter.name, self._run)
         except DetectorError as error:
             self._future = Future()
             self._future.set_result([error] * len(shown))
@@ -143,11 +156,16 @@ class _Call:
         with self._lock:
             if not self._ended:
                 self._given_up = True
-                self._members.overdue(self._voter.detector.name, 1)
+                self._members.overdue(self._voter.name, 1)
                 self._let_go()
         if self._ended:
             return self._future.result()
         return [DetectorError(f"no answer within {self._members.patience:g} s")] * len(self._shown)
+
+    def tell(self, told: Told) -> None:
+        """Tell how long it took, if it began; after `result`."""
+        if self._began is not None and self._at is not None:
+            told(self._voter.name, self._at, (self._until or time.monotonic()) - self._began)
 
     def _left(self) -> float | None:
         """Seconds that are left; the whole time as long as it has not begun."""
@@ -163,14 +181,16 @@ class _Call:
         try:
             if not self._wanted():
                 raise Unwanted
+            self._at = time.time()
             self._began = time.monotonic()
             return self._members.answers(self._voter, self._names, self._shown)
         finally:
+            self._until = time.monotonic()
             with self._lock:
                 self._ended = True
                 self._let_go()
                 if self._given_up:
-                    self._members.overdue(self._voter.detector.name, -1)
+                    self._members.overdue(self._voter.name, -1)
 
     def _let_go(self) -> None:
         if self._holds:

@@ -26,7 +26,7 @@ from quorate._version import __version__
 from quorate.dataset import Image
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import DetectorError, InputError, QuorateError
-from quorate.spec import Detector
+from quorate.spec.member import Member
 from quorate.spec.text import seconds
 from quorate.steps.container_output import GIVEN, RULES, Left
 from quorate.steps.prefetch import READERS
@@ -38,8 +38,8 @@ from quorate.steps.work import (
     done,
     fingerprint,
     read_json,
-    write_detections,
     write_json,
+    write_table,
 )
 from quorate.storage import local_copy, open_tree, writing
 from quorate.storage.owner import owned
@@ -216,7 +216,7 @@ def adopt(work: Work, shard: int, detector: ContainerDetector, *, inputs: str = 
     )
     if left.file.name == "detections.parquet":
         left.file.rename(folder / GIVEN)
-    write_detections(folder / "detections.parquet", detections, contents)
+    write_table(folder / "detections.parquet", detections, contents)
     manifest = Manifest(
         fingerprint=digest,
         images=len(contents.images),
@@ -234,16 +234,16 @@ def _about(detector: ContainerDetector) -> str:
     return detector.model_dump_json(exclude=set(detector.aside) - {"image"})
 
 
-def adopt_all(work: Work, shard: int, detectors: Iterable[Detector]) -> dict[str, str]:
+def adopt_all(work: Work, shard: int, members: Iterable[Member]) -> dict[str, str]:
     """Adopt what each container left of a shard; those whose work is unusable, and why."""
     refused = {}
-    for detector in detectors:
-        left = work.detections(shard, detector.name)
-        if isinstance(detector, ContainerDetector) and os.path.lexists(left / "manifest.json"):
+    for member in members:
+        left = work.detections(shard, member.name)
+        if isinstance(member, ContainerDetector) and os.path.lexists(left / "manifest.json"):
             try:
-                adopt(work, shard, detector)
+                adopt(work, shard, member)
             except QuorateError as error:
-                refused[detector.name] = error.message
+                refused[member.name] = error.message
     return refused
 
 

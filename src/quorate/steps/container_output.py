@@ -20,7 +20,7 @@ from quorate.detectors.base import Boxes
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean
 from quorate.labels import LabelMapping, map_labels
-from quorate.steps.voter import as_columns, checked
+from quorate.steps.boxes import as_columns, checked
 from quorate.steps.work import ShardImages, Skipped, read_json
 
 if TYPE_CHECKING:

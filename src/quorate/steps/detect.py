@@ -62,7 +62,7 @@ def detect(
         for checkpoint in kept.values():
             open_things.enter_context(closing(checkpoint))
         for voter in voters:
-            name = voter.detector.name
+            name = voter.name
             folder = work.detections(shard, name)
             open_things.enter_context(owned(folder.with_name(f".{name}.owner"), of=folder))
             inputs = fingerprint(voter.fingerprint, shown)
@@ -80,7 +80,7 @@ def detect(
         for position, answers in seen_there:
             for task in tasks:
                 if position >= task.position:
-                    task.add(position, answers.get(task.detector.name))
+                    task.add(position, answers.get(task.voter.name))
             if position == PART_SIZE - 1 and count > PART_SIZE:
                 for said in merged(task.odd for task in tasks if task.odd):
                     log.warning("%s", said)
@@ -90,7 +90,7 @@ def detect(
                 task.finish(time.perf_counter() - started)
             elif task.checkpoint:
                 task.checkpoint.clear()
-    return {task.detector.name: task.failed for task in tasks if task.failed}
+    return {task.voter.name: task.failed for task in tasks if task.failed}
 
 
 def _seen(
@@ -142,8 +142,8 @@ def _see(
             raise
         except QuorateError as error:
             skipped = Skipped(image.file_name, error.message)
-            answers[index] = {task.detector.name: skipped for task in wanted[index]}
-    voters = {task.detector.name: task.voter for who in wanted for task in who}
+            answers[index] = {task.voter.name: skipped for task in wanted[index]}
+    voters = {task.voter.name: task.voter for who in wanted for task in who}
     for name, voter in voters.items():
         mine = [i for i in shown if any(task.voter is voter for task in wanted[i])]
         names = [images[index].file_name for index in mine]

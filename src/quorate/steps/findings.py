@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 class Findings:
     """What there is to know of a run beside its boxes.
 
-    dataset      as prepared, with what its source says beside: truth, colours, attributes
-    kept         what the quorum decided with at least the score that is published
+    dataset      what its source says of the data set as prepared: labels, colours, attributes; only
+                 where there is a truth to measure against, that and the pictures
+    kept         (labels, votes + 1) how many boxes score at least what is published
     agreement    how far the detectors agree, picture by picture
     metrics      COCO's numbers of each detector and of the ensemble; empty where there is no truth
     efforts      what a person would have to do to each, from the score that is published on
@@ -37,7 +39,7 @@ class Findings:
     """
 
     dataset: Dataset
-    kept: Detections
+    kept: NDArray[np.int64]
     agreement: Agreement
     metrics: Mapping[str, CocoMetrics] = field(default_factory=dict)
     efforts: Mapping[str, Effort] = field(default_factory=dict)
@@ -49,35 +51,38 @@ class Findings:
     @classmethod
     def of(cls, results: Results, ensemble: EnsembleSpec) -> Findings:
         """Read every shard once. All boxes are in memory only where there is a truth to hold."""
-        from quorate.evaluation.agreement import Agreement, agreement
+        from quorate.evaluation.agreement import Agreement, agreement, votes_by_label
         from quorate.evaluation.coco import evaluate
         from quorate.evaluation.doubts import doubts
         from quorate.evaluation.effort import effort
 
-        dataset = _dataset(results)
+        dataset = dataset_of(results)
         true = dataset.annotations is not None and len(dataset.annotations) > 0
         lowest = ensemble.publish.min_score
         parts: list[Agreement] = []
-        boxes, decided = [Detections.empty(results.detectors)], []
+        boxes, decided = [Detections.empty(results.detectors)], list[Detections]()
+        most = len(results.detectors)
+        counts = np.zeros((len(results.labels), most + 1), np.int64)
         for shard in results.shards:
             found, fused = results.detections(shard), results.fused(shard)
             shown = replace(dataset, images=results.shard_images(shard))
             took_part = results.fusions[shard].detectors
             parts.append(agreement(found, shown, detectors=took_part, iou=ensemble.fusion.iou))
-            decided.append(fused if true else fused.take(fused.score >= lowest))
+            kept = fused.take(fused.score >= lowest)
+            counts += votes_by_label(kept, results.labels, most=most)
             if true:
                 boxes.append(found)
-        fused = Detections.concat(decided)
-        kept = fused.take(fused.score >= lowest)
+                decided.append(fused)
         if not true:
-            return cls(dataset, kept, Agreement.concat(parts))
+            return cls(dataset, counts, Agreement.concat(parts))
+        fused = Detections.concat(decided)
         together = Detections.concat(boxes)
         voters = {name: together.of(name) for name in results.detectors} | {"ensemble": fused}
         metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
         efforts = {name: effort(boxes, dataset, min_score=lowest) for name, boxes in voters.items()}
         return cls(
             dataset,
-            kept,
+            counts,
             Agreement.concat(parts),
             metrics,
             efforts,
@@ -86,14 +91,24 @@ class Findings:
         )
 
 
-def _dataset(results: Results) -> Dataset:
-    """The data set as prepared, with what its source says beside: truth, colours, attributes.
+def dataset_of(results: Results) -> Dataset:
+    """What its source says of the data set as prepared; the pictures too where it annotates them.
 
     The source may say more than was asked; labels that the ensemble does not know and pictures
     that could not be read are no part of the truth.
     """
     from quorate.formats import read
 
+    told = results.plan.source
+    if told and not told.annotated:
+        return Dataset(
+            results.plan.root,
+            (),
+            results.labels,
+            name=told.name,
+            label_info=told.label_info,
+            info=told.info,
+        )
     source = read(results.plan.data)
     truth = source.annotations
     if truth is not None:

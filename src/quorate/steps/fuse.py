@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from quorate._version import __version__
+from quorate.classifications import Classifications
 from quorate.detections import Detections
 from quorate.errors import QuorumError
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec
+from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.work import (
     Failure,
@@ -19,15 +21,15 @@ from quorate.steps.work import (
     done,
     fingerprint,
     read_json,
-    write_detections,
     write_json,
+    write_table,
 )
 
 
 def fuse(
     work: Work,
     shard: int,
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     *,
     failed: Mapping[str, str] | None = None,
     statuses: Mapping[str, str] | None = None,
@@ -44,9 +46,9 @@ def fuse(
 
     Raises QuorumError, with each reason, where fewer than the quorum take part.
     """
-    failed = {**adopt_all(work, shard, ensemble.detectors), **(failed or {})}
+    failed = {**adopt_all(work, shard, ensemble.members), **(failed or {})}
     contents = work.images(shard)
-    folders = {d.name: work.detections(shard, d.name) for d in ensemble.detectors}
+    folders = {d.name: work.detections(shard, d.name) for d in ensemble.members}
     manifests = {
         name: read_json(folder / "manifest.json", Manifest)
         for name, folder in folders.items()
@@ -67,7 +69,7 @@ def fuse(
     refuse_too_few(ensemble, absent, where=f"Shard {shard}: ")
     inputs = fingerprint(
         __version__,
-        ensemble.fusion.model_dump_json(),
+        ensemble.rule.model_dump_json(),
         *(f"{name} {how.model_dump_json()}" for name, how in ensemble.calibrations.items()),
         repr(absent),
         *(f"{name} {manifest.fingerprint}" for name, manifest in manifests.items()),
@@ -76,30 +78,46 @@ def fuse(
     if manifest := done(folder, inputs):
         return manifest
     started = time.perf_counter()
-    detections = Detections.concat(
-        [Detections.from_parquet(folders[name] / "detections.parquet") for name in manifests]
-    )
-    fused = decide(detections, ensemble, contents.labels)
-    write_detections(folder / "detections.parquet", fused, contents)
+    table = table_of(ensemble)
+    found = [table.from_parquet(folders[name] / table.FILE) for name in manifests]
+    fused = decide(found, ensemble, contents.labels)
+    write_table(folder / table.FILE, fused, contents)
     manifest = Manifest(
         fingerprint=inputs,
         images=len(contents.images),
         detections=len(fused),
         seconds=round(time.perf_counter() - started, 3),
-        detectors=detections.detectors,
+        detectors=tuple(v for d in ensemble.members if d.name in manifests for v in d.voters),
         failed=absent,
     )
     write_json(folder / "manifest.json", manifest)
     return manifest
 
 
+def table_of(ensemble: Ensemble) -> type[Detections] | type[Classifications]:
+    """What the members' answers are, in columns."""
+    return Classifications if isinstance(ensemble, ClassificationSpec) else Detections
+
+
 def decide(
+    found: Sequence[Any], ensemble: Ensemble, labels: Labels, *, threads: int | None = None
+) -> Any:
+    """What the quorum makes of the members' own tables, which all took part: a table like them.
+
+    Scores of detectors are calibrated here. Raises as `quorate.fusion.fuse`.
+    """
+    if isinstance(ensemble, ClassificationSpec):
+        from quorate.fusion.classes import fuse as fuse_classes
+
+        return fuse_classes(Classifications.join(found), ensemble.fusion)
+    assert isinstance(ensemble, EnsembleSpec)
+    return decide_boxes(Detections.concat(found), ensemble, labels, threads=threads)
+
+
+def decide_boxes(
     found: Detections, ensemble: EnsembleSpec, labels: Labels, *, threads: int | None = None
 ) -> Detections:
-    """What the quorum makes of the detectors' own boxes; all of `found.detectors` took part.
-
-    Their scores are calibrated here. Raises as `quorate.fusion.fuse`.
-    """
+    """What the quorum makes of the detectors' own boxes; all of `found.detectors` took part."""
     from quorate.fusion import fuse as fuse_detections
     from quorate.fusion.calibrate import calibrated
 
@@ -107,14 +125,14 @@ def decide(
     return fuse_detections(found, ensemble.voting, labels=labels, threads=threads)
 
 
-def refuse_too_few(ensemble: EnsembleSpec, failed: Mapping[str, str], *, where: str = "") -> None:
+def refuse_too_few(ensemble: Ensemble, failed: Mapping[str, str], *, where: str = "") -> None:
     """QuorumError, naming those that failed and why, where fewer than the quorum are left."""
-    count = len(ensemble.detectors)
+    count = len(ensemble.members)
     if count - len(failed) < ensemble.needed:
         raise QuorumError(
-            f"{where}{count - len(failed)} of {count} detectors succeeded, need "
+            f"{where}{count - len(failed)} of {count} {ensemble.noun}s succeeded, need "
             f"{ensemble.needed}: " + "; ".join(f"{name}: {why}" for name, why in failed.items()),
-            hint="mend the detectors that failed, or lower `quorum`; what is done is kept",
+            hint=f"mend the {ensemble.noun}s that failed, or lower `quorum`; what is done is kept",
         )
 
 

@@ -1,4 +1,4 @@
-"""One picture in, fused boxes out: an ensemble that is loaded and answers picture by picture."""
+"""One picture in, a decision out: an ensemble that is loaded and answers picture by picture."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate import pictures
+from quorate.classifications import Classifications, Decision
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
 from quorate.display import of_field
 from quorate.errors import DetectorError, QuorateError
 from quorate.labels import Labels
 from quorate.pictures import Picture, pixels
-from quorate.spec import EnsembleSpec
-from quorate.steps.asking import Members, Unwanted, always
+from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
+from quorate.steps.asking import Members, Told, Unwanted, always, nobody
 from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
 from quorate.steps.voter import Seen
@@ -41,22 +42,22 @@ class Answer(NamedTuple):
     failed: Mapping[str, str]
 
 
-class LoadedEnsemble:
-    """An ensemble whose detectors are loaded; `DetectionEnsemble.load` makes one.
+E = TypeVar("E", bound=Ensemble)
+A = TypeVar("A", Answer, Decision)
+D = TypeVar("D")
 
-    Its boxes are those that `run` publishes for the same picture, to the last bit: the same views
-    and tiles, limits of each detector, labels, calibrations, fusion, quorum and
-    `publish.min_score`. Any number of threads may call it at once. Use it as a context manager, or
-    call `close`.
+
+class LoadedMembers(Generic[E, A, D]):
+    """What every loaded ensemble does, whatever its members say of a picture.
 
     ensemble  the description
     labels    the vocabulary that `category_id` refers to
-    batch     how many pictures its detectors like to be shown at once
+    batch     how many pictures its members like to be shown at once
     """
 
     def __init__(
         self,
-        ensemble: EnsembleSpec,
+        ensemble: E,
         *,
         labels: Labels | None = None,
         workers: int | None = None,
@@ -65,9 +66,9 @@ class LoadedEnsemble:
         patience: float | None = None,
     ) -> None:
         """See `DetectionEnsemble.load`."""
-        for detector in ensemble.detectors:
-            if isinstance(detector, ContainerDetector):
-                detector.load()
+        for member in ensemble.members:
+            if isinstance(member, ContainerDetector):
+                member.load()
         pictures.allow(ensemble.max_pixels)
         loaded = Loaded.load(ensemble)
         self.ensemble = ensemble
@@ -78,28 +79,24 @@ class LoadedEnsemble:
         self._pool = ThreadPoolExecutor(workers or processors(), thread_name_prefix="look")
         self._members = Members(self._voters, patience=patience, servers_may_fail=servers_may_fail)
         # What is wrong with the fusion is said now, and its kernels are compiled now.
-        voters = [name for voter in self._voters for name in voter.detector.voters]
-        decide(Detections.empty(voters), ensemble, self.labels)
+        decide([voter.says.columns([], []) for voter in self._voters], ensemble, self.labels)
 
-    def look(self, picture: Picture) -> Detections:
-        """The fused boxes of one picture, by falling score; `image_id` is 0.
+    def look(self, picture: Picture) -> D:
+        """What is decided on one picture; `image_id` is 0.
 
-        `detectors` names the voters that took part, `votes` how many carried each box. A detector
-        that fails on the picture costs its votes, and `on_failure` is told. The detectors look at
-        it at the same time, for a picture that comes alone leaves processors idle.
+        A member that fails on the picture costs its votes, and `on_failure` is told. The members
+        look at it at the same time, for a picture that comes alone leaves processors idle.
 
         Raises:
             ImageError: a file or bytes that are no picture.
             InputError: there is no such file, or the array is not of that shape.
-            QuorumError: fewer detectors than the quorum answered.
+            QuorumError: fewer members than the quorum answered.
             StorageError: a file's store or a model server did not answer.
         """
         [answer] = self.answers([picture])
         if isinstance(answer, Exception):
             raise answer
-        for name, reason in answer.failed.items():
-            self._tell(name, reason)
-        return answer.boxes
+        return self._told(answer)
 
     def answers(
         self,
@@ -107,16 +104,18 @@ class LoadedEnsemble:
         *,
         only: str | None = None,
         wanted: Callable[[], bool] = always,
-    ) -> list[Answer | QuorateError]:
-        """Of each picture what `look` says, with what each detector says; or why there is nothing.
+        told: Told = nobody,
+    ) -> list[A | QuorateError]:
+        """Of each picture what is decided, with what each member says; or why there is nothing.
 
-        The pictures are decoded one after the other, and the detectors look at them at the same
+        The pictures are decoded one after the other, and the members look at them at the same
         time. A picture's answer does not depend on the others.
 
         Args:
             given: pictures.
-            only: the name of one detector, whose own boxes are then the answer.
+            only: the name of one member, whose own word is then the answer.
             wanted: asked before each part of the work whether anybody waits for the answers.
+            told: told when each member looked at the pictures, and how long it took.
 
         Raises:
             StorageError: a model server did not answer, where that costs more than its votes.
@@ -129,12 +128,12 @@ class LoadedEnsemble:
             shown.append(self._shown(picture, _named(picture, i)))
         there = [i for i, one in enumerate(shown) if not isinstance(one, QuorateError)]
         names = [_named(given[i], i) for i in there]
-        voters = [v for v in self._voters if only in (None, v.detector.name)]
+        voters = [v for v in self._voters if only in (None, v.name)]
         pixels = [one for one in shown if not isinstance(one, QuorateError)]
-        seen = self._members.ask(voters, names, pixels, wanted) if there else []
+        seen = self._members.ask(voters, names, pixels, wanted, told) if there else []
 
-        def answer(position: int) -> Answer | QuorateError:
-            by_name = {v.detector.name: s[position] for v, s in zip(voters, seen, strict=True)}
+        def answer(position: int) -> A | QuorateError:
+            by_name = {v.name: s[position] for v, s in zip(voters, seen, strict=True)}
             try:
                 return self._answer(0, by_name, only)
             except QuorateError as error:
@@ -143,16 +142,16 @@ class LoadedEnsemble:
         answers = iter([answer(position) for position in range(len(there))])
         return [one if isinstance(one, QuorateError) else next(answers) for one in shown]
 
-    def look_many(self, pictures: Iterable[Picture]) -> list[Detections]:
+    def look_many(self, pictures: Iterable[Picture]) -> list[D]:
         """Likewise of each picture, in order; `image_id` is its place in `pictures`, from 0.
 
-        Pictures are at work in several threads, and a detector that likes several at once is shown
-        neighbours together. The boxes are those of `look`.
+        Pictures are at work in several threads, and a member that likes several at once is shown
+        neighbours together. The answers are those of `look`.
         """
         pictures = [*pictures]
         starts = range(0, len(pictures), self.batch)
 
-        def decided(start: int) -> list[Detections]:
+        def decided(start: int) -> list[D]:
             given = pictures[start : start + self.batch]
             names = [_named(picture, start + i) for i, picture in enumerate(given)]
             shown = [
@@ -162,11 +161,8 @@ class LoadedEnsemble:
             seen = [self._members.answers(voter, names, shown) for voter in self._voters]
             found = []
             for i, each in enumerate(zip(*seen, strict=True)):
-                by_name = {v.detector.name: s for v, s in zip(self._voters, each, strict=True)}
-                answer = self._answer(start + i, by_name)
-                for name, reason in answer.failed.items():
-                    self._tell(name, reason)
-                found.append(answer.boxes)
+                by_name = {v.name: s for v, s in zip(self._voters, each, strict=True)}
+                found.append(self._told(self._answer(start + i, by_name)))
             return found
 
         return [found for together in self._pool.map(decided, starts) for found in together]
@@ -177,8 +173,9 @@ class LoadedEnsemble:
         self._members.close()
 
     def __repr__(self) -> str:
-        names = [detector.name for detector in self.ensemble.detectors]
-        return f"LoadedEnsemble({self.ensemble.name!r}, detectors={of_field(names)})"
+        names = [member.name for member in self.ensemble.members]
+        field = self.ensemble.members_field
+        return f"{type(self).__name__}({self.ensemble.name!r}, {field}={of_field(names)})"
 
     def __enter__(self) -> Self:
         return self
@@ -194,25 +191,93 @@ class LoadedEnsemble:
         except QuorateError as error:
             return error
 
-    def _answer(self, position: int, seen: Mapping[str, Seen], only: str | None = None) -> Answer:
-        """What is made of what the detectors saw in one picture; QuorumError for too few."""
+    def _answer(self, position: int, seen: Mapping[str, Seen], only: str | None = None) -> A:
+        """What is made of what the members saw in one picture; QuorumError for too few."""
         failed = {n: one.message for n, one in seen.items() if isinstance(one, QuorateError)}
-        own = {
-            voter.detector.name: voter.columns([position], [one])
+        own: dict[str, Any] = {
+            voter.name: voter.says.columns([position], [one])
             for voter in self._voters
-            if isinstance(one := seen.get(voter.detector.name), tuple)
+            if isinstance(one := seen.get(voter.name), tuple)
         }
         if only is not None:
             if only in failed:
                 raise DetectorError(f"{only}: {failed[only]}")
-            return Answer(own[only], own, failed)
+            return self._made(own[only], own, failed)
         refuse_too_few(self.ensemble, failed)
-        found = Detections.concat([*own.values()])
-        fused = decide(found, self.ensemble, self.labels, threads=1)
-        return Answer(fused.take(fused.score >= self.ensemble.publish.min_score), own, failed)
+        fused = decide([*own.values()], self.ensemble, self.labels, threads=1)
+        return self._made(self._published(fused), own, failed)
+
+    def _told(self, answer: A) -> D:
+        """What `look` gives of an answer; failures are told."""
+        for name, reason in answer.failed.items():
+            self._tell(name, reason)
+        return self._given(answer)
+
+    def _published(self, fused: Any) -> Any:
+        return fused
+
+    def _made(self, decided: Any, own: Mapping[str, Any], failed: Mapping[str, str]) -> A:
+        raise NotImplementedError
+
+    def _given(self, answer: A) -> D:
+        raise NotImplementedError
 
 
-def _labels(ensemble: EnsembleSpec, loaded: Loaded) -> Labels:
+class LoadedEnsemble(LoadedMembers[EnsembleSpec, Answer, Detections]):
+    """An ensemble whose detectors are loaded; `DetectionEnsemble.load` makes one.
+
+    `look` gives the fused boxes of a picture, by falling score: `detectors` names the voters that
+    took part, `votes` how many carried each box, and `image_id` is 0. `answers` gives an `Answer`,
+    with the detectors' own boxes.
+
+    Its boxes are those that `run` publishes for the same picture, to the last bit: the same views
+    and tiles, limits of each detector, labels, calibrations, fusion, quorum and
+    `publish.min_score`. Any number of threads may call it at once. Use it as a context manager, or
+    call `close`.
+
+    ensemble  the description
+    labels    the vocabulary that `category_id` refers to
+    batch     how many pictures its detectors like to be shown at once
+    """
+
+    def _published(self, fused: Detections) -> Detections:
+        return fused.take(fused.score >= self.ensemble.publish.min_score)
+
+    def _made(
+        self, decided: Detections, own: Mapping[str, Detections], failed: Mapping[str, str]
+    ) -> Answer:
+        return Answer(decided, own, failed)
+
+    def _given(self, answer: Answer) -> Detections:
+        return answer.boxes
+
+
+class LoadedClassification(LoadedMembers[ClassificationSpec, Decision, Decision]):
+    """An ensemble whose classifiers are loaded; `ClassificationEnsemble.load` makes one.
+
+    `look` gives a `Decision`: the label, its probability and its position in the vocabulary, the
+    next likeliest, what each classifier said, and which of them failed. Its probabilities are those
+    of `run` for the same picture, to the last bit. Any number of threads may call it at once. Use
+    it as a context manager, or call `close`.
+
+    ensemble  the description
+    labels    the vocabulary
+    batch     how many pictures its classifiers like to be shown at once
+    """
+
+    def _made(
+        self,
+        decided: Classifications,
+        own: Mapping[str, Classifications],
+        failed: Mapping[str, str],
+    ) -> Decision:
+        return Decision(decided, failed)
+
+    def _given(self, answer: Decision) -> Decision:
+        return answer
+
+
+def _labels(ensemble: Ensemble, loaded: Loaded) -> Labels:
     """The vocabulary of a run: with the category ids of the spec's data set, where it has one."""
     known = Labels((), ())
     if ensemble.data is not None:
@@ -227,5 +292,5 @@ def _named(picture: Picture, position: int) -> str:
     return os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"picture {position}"
 
 
-def _warn(detector: str, reason: str) -> None:
-    warnings.warn(f"{detector} takes no part: {reason}", RuntimeWarning, stacklevel=2)
+def _warn(member: str, reason: str) -> None:
+    warnings.warn(f"{member} takes no part: {reason}", RuntimeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""One detector at work on one shard: parts that are finished, pictures that are not yet written."""
+"""One member at work on one shard: parts that are finished, pictures that are not yet written."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from quorate.dataset import Image
-from quorate.detections import Detections
-from quorate.detectors.base import Boxes
-from quorate.detectors.sanity import causes, suspicions
 from quorate.errors import QuorateError, StorageError
-from quorate.labels import UNMAPPED
-from quorate.spec import Detector
 from quorate.steps.checkpoint import Checkpoint
 from quorate.steps.voter import Seen, Voter
 from quorate.steps.work import (
@@ -26,8 +22,8 @@ from quorate.steps.work import (
     Skipped,
     Work,
     read_json,
-    write_detections,
     write_json,
+    write_table,
 )
 from quorate.storage import sha256
 
@@ -54,14 +50,14 @@ class Part(msgspec.Struct, frozen=True):
 
 @dataclass
 class Task:
-    """One detector at work on one shard.
+    """One member at work on one shard.
 
     contents    the shard's pictures
     known       what is known of a picture, by its position, from an earlier plan
     position    the first picture that is in no finished part
-    failed      why the detector has no vote here, '' while it has
+    failed      why the member has no vote here, '' while it has
     checkpoint  where finished parts are kept for another machine
-    first       whether these are the run's first pictures, whose boxes are looked at
+    first       whether these are the run's first pictures, whose answers are looked at
     odd         what was odd about them, '' for nothing
     """
 
@@ -75,7 +71,7 @@ class Task:
     position: int = 0
     failed: str = ""
     odd: str = ""
-    boxes: list[tuple[Boxes, ...]] = field(default_factory=list)
+    answers: list[tuple[Any, ...]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def resume(self) -> None:
@@ -94,13 +90,8 @@ class Task:
         if self.checkpoint and self.position:
             self.checkpoint.keep(self.folder / "parts")
 
-    @property
-    def detector(self) -> Detector:
-        """The detector as described."""
-        return self.voter.detector
-
     def wants(self, position: int) -> bool:
-        """Whether a picture still has to be shown to this detector."""
+        """Whether a picture still has to be shown to this member."""
         return not self.failed and position >= self.position and position not in self.known
 
     def add(self, position: int, seen: Seen | None) -> None:
@@ -116,9 +107,9 @@ class Task:
             return
         if isinstance(seen, Skipped):
             self.skipped.append(seen)
-            seen = (Boxes.nothing(),) * len(self.detector.voters)
-        self.boxes.append(seen)
-        if len(self.boxes) == PART_SIZE:
+            seen = self.voter.says.nothing
+        self.answers.append(seen)
+        if len(self.answers) == PART_SIZE:
             self._write()
 
     def finish(self, seconds: float) -> None:
@@ -126,7 +117,7 @@ class Task:
 
         Raises StorageError where they are not whole: something else has written here.
         """
-        if self.boxes:
+        if self.answers:
             self._write()
         images = len(self.contents.images)
         starts = range(0, images, PART_SIZE)
@@ -138,23 +129,23 @@ class Task:
                 hint="does something else write there? the same command goes on from the last "
                 "whole part",
             )
-        boxes = [self._part(start).with_suffix(".parquet") for start in starts]
-        voters = self.detector.voters
-        found = [Detections.from_parquet(path) for path in boxes] or [Detections.empty(voters)]
-        detections = Detections.concat(found)
-        write_detections(self.folder / "detections.parquet", detections, self.contents)
-        counts = np.bincount(detections.detector, minlength=len(voters))
+        table: Any = self.voter.says.table
+        paths = [self._part(start).with_suffix(".parquet") for start in starts]
+        parts = [table.from_parquet(path) for path in paths] or [self.voter.says.columns([], [])]
+        found = table.concat(parts)
+        write_table(self.folder / table.FILE, found, self.contents)
         manifest = Manifest(
             fingerprint=self.fingerprint,
             images=images,
-            detections=len(detections),
+            detections=len(found),
             seconds=round(seconds, 3),
             voter=self.voter.fingerprint,
-            detectors=voters,
-            boxes=dict(zip(voters, counts.tolist(), strict=True)) if len(voters) > 1 else {},
+            detectors=self.voter.member.voters,
+            boxes=self.voter.says.counts(found),
             skipped=tuple(skipped for part in whole for skipped in part.skipped),
             notes=(
-                *self.voter.mapping.report(self.detector.name),
+                *self.voter.says.remarks,
+                *self.voter.notes,
                 *(note for part in whole for note in part.notes),
             ),
             about=dict(self.voter.about),
@@ -164,7 +155,7 @@ class Task:
         (self.folder / "failed.json").unlink(missing_ok=True)
         if self.checkpoint:
             self.checkpoint.clear()
-        shutil.rmtree(self.folder / "parts", ignore_errors=not boxes)
+        shutil.rmtree(self.folder / "parts", ignore_errors=not paths)
 
     def _read(self, start: int) -> Part | None:
         """The part that begins at a picture; None where it is not whole, or of another input."""
@@ -184,59 +175,56 @@ class Task:
         return self.folder / "parts" / f"{start // PART_SIZE:05d}"
 
     def _write(self) -> None:
-        images = self.contents.images[self.position :][: len(self.boxes)]
-        boxes = self._part().with_suffix(".parquet")
-        write_detections(boxes, self.voter.columns([image.id for image in images], self.boxes))
+        images = self.contents.images[self.position :][: len(self.answers)]
+        written = self._part().with_suffix(".parquet")
+        ids = [image.id for image in images]
+        write_table(written, self.voter.says.columns(ids, self.answers))
         part = Part(
             self.fingerprint,
             len(images),
-            sha256(boxes),
+            sha256(written),
             tuple(self.skipped),
             self.voter.take_dropped(),
             self._looked_at(images),
         )
         write_json(self._part().with_suffix(".json"), part)
         self.position += PART_SIZE
-        self.boxes, self.skipped = [], []
+        self.answers, self.skipped = [], []
         # After the last part the detector is done, before a copy of it would be.
         if self.checkpoint and self.position < len(self.contents.images):
             self.checkpoint.keep(self.folder / "parts")
 
     def _looked_at(self, images: Sequence[Image]) -> tuple[str, ...]:
-        """What is odd about the boxes of the run's first pictures: said soon, and noted."""
+        """What is odd about the answers to the run's first pictures: said soon, and noted."""
         if not self.first or self.position:
             return ()
-        mapping = self.voter.mapping
-        words = np.unique(mapping.category_id[mapping.category_id != UNMAPPED]).astype(str)
         skipped = {one.file_name for one in self.skipped}
         there = [i for i, image in enumerate(images) if image.file_name not in skipped]
-        odd = suspicions(
-            [self.boxes[i][0] for i in there],
+        odd = self.voter.says.odd(
+            [self.answers[i] for i in there],
             [(images[i].height, images[i].width) for i in there],
-            words.tolist(),
+            self.voter.about,
         )
         if not odd:
             return ()
-        many = f"{len(there):,} pictures" if len(there) > 1 else "picture"
-        said = f"{self.detector.name}: in the first {many}, {' and '.join(odd)}."
-        said += f" {causes(self.voter.about)}"
+        said = f"{self.voter.name}: {odd}"
         self.odd = said
         return (said,)
 
 
 def known_of(work: Work, shard: int, voter: Voter) -> dict[int, Seen]:
-    """What a detector has seen, under an earlier plan, of a shard's pictures: by their position."""
+    """What a member has seen, under an earlier plan, of a shard's pictures: by their position."""
     known: dict[int, Seen] = {}
     folders = work.earlier_of(shard)
     positions = {key: i for i, key in enumerate(work.images(shard).keys) if key and folders}
     for folder in folders:
-        before = folder / "detections" / voter.detector.name
+        before = folder / "detections" / voter.name
         try:
             manifest = read_json(before / "manifest.json", Manifest)
             if manifest.voter != voter.fingerprint:
                 continue
             contents = read_json(folder / "images.json", ShardImages)
-            found = Detections.from_parquet(before / "detections.parquet")
+            found: Any = voter.says.table.from_parquet(before / voter.says.table.FILE)
         except (QuorateError, OSError):
             continue
         skipped = {one.file_name: one for one in manifest.skipped}
@@ -247,12 +235,5 @@ def known_of(work: Work, shard: int, voter: Voter) -> dict[int, Seen]:
         for row, (image, key) in enumerate(zip(contents.images, contents.keys, strict=True)):
             if key in positions:
                 rows = found.take(order[starts[row] : ends[row]])
-                known[positions[key]] = skipped.get(image.file_name) or tuple(
-                    _boxes(rows.of(name)) for name in voter.detector.voters
-                )
+                known[positions[key]] = skipped.get(image.file_name) or voter.says.known(rows)
     return known
-
-
-def _boxes(found: Detections) -> Boxes:
-    masks = found.masks if found.masks is not None and found.masks.there.any() else None
-    return Boxes(found.xyxy, found.score, found.category_id, masks)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from quorate import pictures
-from quorate.dataset import Image
+from quorate.dataset import Dataset, Image
 from quorate.errors import InputError, LabelError, SpecError, did_you_mean
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps import sharding
 from quorate.steps.measure import measured, misstated, refuse_none, unknown
+from quorate.steps.publish import STREAMED
 from quorate.steps.work import (
     Category,
     Earlier,
@@ -22,6 +23,7 @@ from quorate.steps.work import (
     Plan,
     ShardImages,
     Skipped,
+    Source,
     Work,
     fingerprint,
     read_json,
@@ -29,9 +31,12 @@ from quorate.steps.work import (
 )
 from quorate.storage import open_tree, write_bytes
 
+MEASURED_BYTES, WRITTEN_BYTES = 12_000, 4_000
+"""Of a picture with five objects that three detectors see, where publish holds all pictures."""
+
 
 def prepare(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     work: Work,
     *,
     labels: Labels | None = None,
@@ -60,6 +65,8 @@ def prepare(
     dataset = read(data)
     words = vocabulary(ensemble, dataset.labels, labels)
     notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
+    source = _source(dataset)
+    notes += _held(ensemble, len(dataset.images), annotated=source.annotated)
     with open_tree(dataset.root) as tree:
         odd = misstated(tree, dataset.images)
         apart = apart and sharding.worth_pods(unknown(dataset.images))
@@ -83,6 +90,7 @@ def prepare(
         skipped=skipped,
         notes=(*notes, *odd, *dataset.notes),
         apart=apart,
+        source=source,
     )
     _set_aside(work, shards)
     for number, shard in enumerate(shards):
@@ -90,6 +98,33 @@ def prepare(
     write_bytes(work.spec_file, ensemble.to_yaml().encode())
     write_json(work.plan_file, plan)
     return plan
+
+
+def _source(dataset: Dataset) -> Source:
+    return Source(
+        annotated=dataset.annotations is not None and len(dataset.annotations) > 0,
+        name=dataset.name,
+        label_info=dict(dataset.label_info),
+        info=dict(dataset.info),
+    )
+
+
+def _held(ensemble: Ensemble, images: int, *, annotated: bool) -> list[str]:
+    """A note where publishing very many pictures will take memory that grows with them."""
+    if images < sharding.MANY or not isinstance(ensemble, EnsembleSpec):
+        return []
+    others = [name for name in ensemble.publish.formats if name not in STREAMED]
+    why = ["measures them against their annotations"] * annotated
+    why += [f"writes {', '.join(others)}"] * bool(others)
+    if not why:
+        return []
+    each = MEASURED_BYTES if annotated else WRITTEN_BYTES
+    return [
+        f"publish {' and '.join(why)}, for which it holds all boxes at once: about "
+        f"{images * each / 1e9:.1f} GB for {images:,} pictures with five objects each. Only "
+        f"{' and '.join(STREAMED)}, without annotations, are written in parts. On a cluster, "
+        "`workflow: {steps: {publish: {memory: …}}}` gives it more than 8Gi."
+    ]
 
 
 def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
@@ -125,7 +160,7 @@ def _set_aside(work: Work, shards: Sequence[ShardImages]) -> None:
 
 
 def check_publishable(
-    ensemble: EnsembleSpec, images: Iterable[Image], labels: Labels | None
+    ensemble: Ensemble, images: Sequence[Image], labels: Labels | None
 ) -> list[str]:
     """What publishing will change, a sentence each, before any work is done.
 
@@ -136,14 +171,14 @@ def check_publishable(
 
     formats = set(ensemble.publish.formats)
     if {"cvat", "voc"} & formats:
-        check_names(tuple(images), labels.names if labels else ())
-    if labels and "coco" in formats:
+        check_names(lambda: images, labels.names if labels else ())
+    if labels and "coco" in formats and isinstance(ensemble, EnsembleSpec):
         said = renumbering(labels, always=ensemble.publish.renumber)
         return [said] if said else []
     return []
 
 
-def vocabulary(ensemble: EnsembleSpec, known: Labels, fallback: Labels | None) -> Labels:
+def vocabulary(ensemble: Ensemble, known: Labels, fallback: Labels | None) -> Labels:
     """The spec's labels with the ids `known` of the data set; else the data set's; else `fallback`.
 
     Raises SpecError where there are none, LabelError for one that the data set lacks.

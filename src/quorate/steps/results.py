@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.classifications import Classifications
 from quorate.dataset import Image
-from quorate.detections import Detections
+from quorate.detections import Detections, Members
 from quorate.labels import Labels
 from quorate.steps.measure import refuse_none
 from quorate.steps.work import Manifest, Skipped, Work, read_json
+
+NOBODY = Members(np.zeros(1, np.int64), np.empty(0, np.int16), np.empty(0, np.float32))
+"""The members of no box."""
 
 
 class Results:
@@ -45,6 +50,30 @@ class Results:
     def shard_images(self, shard: int) -> tuple[Image, ...]:
         """The pictures of one shard."""
         return self._work.images(shard).images
+
+    @cached_property
+    def ids(self) -> dict[int, NDArray[np.int64]]:
+        """The image ids of each shard."""
+        return {k: np.array([i.id for i in self.shard_images(k)], np.int64) for k in self.shards}
+
+    @property
+    def count(self) -> int:
+        """How many pictures could be read."""
+        return sum(map(len, self.ids.values()))
+
+    def images_on(self, image_ids: NDArray[np.int64]) -> tuple[Image, ...]:
+        """A few pictures of any shards, in the data set's order."""
+        wanted = set(image_ids.tolist())
+        return tuple(
+            image
+            for shard in self._holding(image_ids)
+            for image in self.shard_images(shard)
+            if image.id in wanted
+        )
+
+    def _holding(self, image_ids: NDArray[np.int64]) -> list[int]:
+        """The shards of some pictures."""
+        return [shard for shard, ids in self.ids.items() if np.isin(ids, image_ids).any()]
 
     @cached_property
     def labels(self) -> Labels:
@@ -121,7 +150,24 @@ class Results:
 
     def fused(self, shard: int) -> Detections:
         """What the quorum decided on a shard."""
-        return Detections.from_parquet(self._work.fused(shard) / "detections.parquet")
+        return Detections.from_parquet(self._work.fused(shard) / Detections.FILE)
+
+    def labels_of(self, shard: int) -> Classifications:
+        """Likewise of an ensemble of classifiers."""
+        return Classifications.from_parquet(self._work.fused(shard) / Classifications.FILE)
+
+    def kept(self, shard: int, lowest: float) -> Detections:
+        """Of these, the boxes that score at least so much; every shard's name the same voters."""
+        fused = self.fused(shard)
+        if fused.detectors != self._voters:
+            named = replace(Detections.empty(self._voters), members=NOBODY)
+            fused = Detections.concat([named, fused])
+        return fused.take(fused.score >= lowest)
+
+    @cached_property
+    def _voters(self) -> tuple[str, ...]:
+        """The names of those that took part in some shard, in order of sight."""
+        return tuple(dict.fromkeys(n for one in self.fusions.values() for n in one.detectors))
 
     @property
     def decided(self) -> int:
@@ -130,12 +176,7 @@ class Results:
 
     def on(self, image_ids: NDArray[np.int64], read: Callable[[int], Detections]) -> Detections:
         """What `read` (`detections` or `fused`) gives on a few pictures of any shards."""
-        shards = [
-            shard
-            for shard in self.shards
-            if np.isin([image.id for image in self.shard_images(shard)], image_ids).any()
-        ]
-        found = map(read, shards or self.shards[:1])
+        found = map(read, self._holding(image_ids) or self.shards[:1])
         return Detections.concat(
             [boxes.take(np.isin(boxes.image_id, image_ids)) for boxes in found]
         )

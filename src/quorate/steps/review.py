@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +17,9 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError
 from quorate.labels import Labels
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps.results import Results
+from quorate.storage import writing
 
 if TYPE_CHECKING:
     from quorate.evaluation.agreement import Agreement
@@ -75,7 +79,7 @@ class Rule:
         return cls(least=value)
 
     @classmethod
-    def of(cls, ensemble: EnsembleSpec) -> Rule | None:
+    def of(cls, ensemble: Ensemble) -> Rule | None:
         """What the spec's `publish: {review: …}` asks for; None where it does not."""
         asked = ensemble.publish
         return cls(share=asked.review_share) if asked.review else None
@@ -109,80 +113,102 @@ def agreed(results: Results, ensemble: EnsembleSpec) -> Agreement:
     return Agreement.concat(parts)
 
 
-def doubts(
-    results: Results, ensemble: EnsembleSpec, rule: Rule, whole: Agreement | None = None
-) -> list[Doubt]:
-    """The pictures of a run that need a person, the worst first; `whole` is its agreement."""
-    whole = whole or agreed(results, ensemble)
+def doubts(results: Results, ensemble: EnsembleSpec, rule: Rule) -> list[Doubt]:
+    """The pictures of a run that need a person, the worst first."""
+    whole = agreed(results, ensemble)
+    found = dict(_doubts(results, ensemble, whole, rule.takes(whole.disagreement)))
+    return [found[place] for place in range(len(found))]
+
+
+def write_doubts(
+    path: Path, results: Results, ensemble: EnsembleSpec, rule: Rule, whole: Agreement
+) -> None:
+    """The same as a list in JSON; `whole` is the run's agreement. One shard's are in memory."""
     taken = rule.takes(whole.disagreement)
-    wanted = whole.image_id[taken]
-    groups = dict(_groups(results, ensemble, wanted))
-    images = {image.id: image for image in results.images}
-    return [
-        Doubt(images[number], disagreement, groups[number])
-        for number, disagreement in zip(
-            wanted.tolist(), whole.disagreement[taken].tolist(), strict=True
-        )
-    ]
+    where = np.zeros((len(taken), 2), np.int64)
+    with tempfile.TemporaryFile(dir=path.parent) as aside, writing(path) as file:
+        for place, doubt in _doubts(results, ensemble, whole, taken):
+            text = msgspec.json.encode(doubt)
+            where[place] = aside.tell(), len(text)
+            aside.write(text)
+        file.write(b"[")
+        for place, (start, size) in enumerate(where.tolist()):
+            aside.seek(start)
+            file.write(b"," * (place > 0) + aside.read(size))
+        file.write(b"]")
 
 
-def _groups(
-    results: Results, ensemble: EnsembleSpec, wanted: NDArray[np.int64]
-) -> Iterator[tuple[int, tuple[Group, ...]]]:
-    """What is in doubt on each of a few pictures."""
+def _doubts(
+    results: Results, ensemble: EnsembleSpec, whole: Agreement, taken: NDArray[np.int64]
+) -> Iterator[tuple[int, Doubt]]:
+    """What is in doubt on the pictures at some positions, shard by shard, and the place of each."""
     from quorate.evaluation.agreement import voted
 
-    for shard in results.shards:
-        here = np.intersect1d([image.id for image in results.shard_images(shard)], wanted)
-        if not len(here):
-            continue
-        found = results.detections(shard)
-        names = results.fusions[shard].detectors
-        groups, ballot, surest = voted(
-            found.take(np.isin(found.image_id, here)), names, iou=ensemble.fusion.iou
-        )
-        votes = ballot.sum(1)
-        order = np.argsort(-surest * (len(names) - votes), kind="stable")
-        order = order[votes[order] < len(names)]
-        for number in here.tolist():
-            yield (
-                number,
-                tuple(
-                    Group(
-                        results.labels.name_of(int(groups.category_id[row])),
-                        tuple(groups.xyxy[row].tolist()),
-                        int(votes[row]),
-                        len(names),
-                    )
-                    for row in order[groups.image_id[order] == number].tolist()
-                ),
+    order = np.argsort(taken)
+    start = 0
+    for shard, ids in results.ids.items():
+        first, last = np.searchsorted(taken, [start, start + len(ids)], sorter=order)
+        places = order[first:last]
+        images = results.shard_images(shard) if len(places) else ()
+        here = {ids[taken[place] - start]: place for place in places.tolist()}
+        if here:
+            found = results.detections(shard)
+            names = results.fusions[shard].detectors
+            groups, ballot, surest = voted(
+                found.take(np.isin(found.image_id, [*here])), names, iou=ensemble.fusion.iou
             )
+            votes = ballot.sum(1)
+            worst = np.argsort(-surest * (len(names) - votes), kind="stable")
+            worst = worst[votes[worst] < len(names)]
+            # The groups of a picture stand together, the greatest doubt first.
+            worst = worst[np.argsort(groups.image_id[worst], kind="stable")]
+            of = groups.image_id[worst]
+            for number, place in here.items():
+                rows = worst[slice(*np.searchsorted(of, [number, number + 1]))]
+                disagreement = float(whole.disagreement[taken[place]])
+                yield (
+                    place,
+                    Doubt(
+                        images[taken[place] - start],
+                        disagreement,
+                        tuple(
+                            Group(
+                                results.labels.name_of(int(groups.category_id[row])),
+                                tuple(groups.xyxy[row].tolist()),
+                                int(votes[row]),
+                                len(names),
+                            )
+                            for row in rows.tolist()
+                        ),
+                    ),
+                )
+        start += len(ids)
 
 
-def with_review(
-    dataset: Dataset, boxes: Annotations, agreement: Agreement, rule: Rule
-) -> tuple[Dataset, Annotations]:
-    """Add a tag to the pictures that need a person, with their disagreement in percent.
+def with_review(dataset: Dataset) -> Dataset:
+    """The data set with the label of the tag, which has the disagreement as an attribute.
 
     In percent, because a CVAT attribute that can be compared is a whole number.
     """
-    doubtful = np.sort(rule.takes(agreement.disagreement))
     labels = dataset.labels
     if REVIEW not in labels:
         labels = Labels(
             names=(*labels.names, REVIEW), ids=(*labels.ids, max(labels.ids, default=0) + 1)
         )
-    tags = Annotations.build(
-        image_id=agreement.image_id[doubtful],
-        category_id=labels.id_of(REVIEW),
-        xyxy=np.zeros((len(doubtful), 4)),
-        kind=Kind.TAG,
-        sources=("auto",),
-        attributes={"disagreement": _percent(agreement.disagreement)[doubtful]},
-    )
     percentage = AttributeSpec("disagreement", "number", default="0", values=("0", "100", "1"))
     info = LabelInfo(type="tag", attributes=(percentage,))
-    return (
-        replace(dataset, labels=labels, label_info={**dataset.label_info, REVIEW: info}),
-        Annotations.concat([boxes, tags]),
+    return replace(dataset, labels=labels, label_info={**dataset.label_info, REVIEW: info})
+
+
+def tags(
+    labels: Labels, image_id: NDArray[np.int64], disagreement: NDArray[np.float32]
+) -> Annotations:
+    """The tag on some pictures, with how far the members disagree about each."""
+    return Annotations.build(
+        image_id=image_id,
+        category_id=labels.id_of(REVIEW),
+        xyxy=np.zeros((len(image_id), 4)),
+        kind=Kind.TAG,
+        sources=("auto",),
+        attributes={"disagreement": _percent(disagreement)},
     )

@@ -17,6 +17,9 @@ TOGETHER = 8192
 """Up to this many pictures are fused, and almost measured, in less time than a pod takes to start.
 """
 
+MANY = 100_000
+"""Pictures from which on is said before the run what grows with them."""
+
 
 def shard_size(images: int) -> int:
     """Pictures of each shard of a data set: from `SHARD_SIZE` to less than twice as many.

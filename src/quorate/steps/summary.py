@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from quorate.detections import Detections
 from quorate.display import brief, html_table
+from quorate.errors import FormatError
 from quorate.spec import EnsembleSpec
 from quorate.steps.findings import Findings
 from quorate.steps.results import Results
@@ -70,36 +70,112 @@ class Summary(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, files=tuple(join(out, name) for name in self.files))
 
 
+class ClassVoted(msgspec.Struct, frozen=True):
+    """One classifier, or the ensemble, in the summary.
+
+    `accuracy` and `top5` are None where there is no truth.
+    """
+
+    name: str
+    pictures: int
+    accuracy: float | None = None
+    top5: float | None = None
+    failed: str = ""
+
+
+class ClassSummary(msgspec.Struct, frozen=True):
+    """What a run of a classification ensemble came to; `summary.json` holds the same.
+
+    published  how many pictures have a label that is written
+    counts     how many of these have each label; labels of no picture are left out
+    votes      how many pictures' labels so many classifiers voted for
+    truth      where the true labels were found, '' for nowhere
+    about      what each classifier's model was taken for, in words
+    """
+
+    name: str
+    method: str
+    images: int
+    classifiers: tuple[ClassVoted, ...]
+    ensemble: ClassVoted
+    published: int
+    counts: dict[str, int]
+    votes: dict[str, int]
+    degraded: bool
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    review: tuple[str, ...]
+    files: tuple[str, ...]
+    truth: str = ""
+    about: dict[str, dict[str, str]] = {}
+
+    __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"": one.name, "pictures": one.pictures, "accuracy": one.accuracy, "failed": one.failed}
+            for one in (*self.classifiers, self.ensemble)
+        ]
+        return html_table(f"{self.name}: {self.method}, {self.images:,} pictures", rows)
+
+    def at(self, out: str) -> ClassSummary:
+        """The same with the files' locations, of a summary that lies in the folder `out`."""
+        return msgspec.structs.replace(self, files=tuple(join(out, name) for name in self.files))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What publish wrote, before it is moved to its place.
+
+    summary  makes the summary of all notes and files
+    """
+
+    files: Sequence[str]
+    notes: Sequence[str]
+    summary: Callable[[Sequence[str], Sequence[str]], Summary | ClassSummary]
+
+
+def summary_of(data: bytes) -> Summary | ClassSummary:
+    """A `summary.json`, of either kind; FormatError where it is none."""
+    kinds: tuple[type[Summary] | type[ClassSummary], ...] = (Summary, ClassSummary)
+    faults = []
+    for kind in kinds:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError as error:
+            faults.append(error)
+    raise FormatError(f"summary.json: {faults[0]}.")
+
+
 def summarise(
     ensemble: EnsembleSpec,
     results: Results,
     findings: Findings,
-    *,
-    published: Detections,
     notes: Sequence[str],
     files: Sequence[str],
 ) -> Summary:
     """Count what was found, and what of it was published."""
     from quorate.evaluation.agreement import review_order
 
-    names = {image.id: image.file_name for image in findings.dataset.images}
-    votes, counts = np.unique(published.votes, return_counts=True)
+    worst = review_order(findings.agreement, most=REVIEWED)
+    names = {image.id: image.file_name for image in results.images_on(worst)}
+    votes = findings.kept.sum(0).tolist()
     return Summary(
         name=ensemble.name,
         method=ensemble.fusion.method,
-        images=len(findings.dataset.images),
+        images=results.count,
         detectors=tuple(
             _voted(voter, results.counts[voter], findings, results.failed.get(detector.name, ""))
             for detector in ensemble.detectors
             for voter in detector.voters
         ),
         ensemble=_voted("ensemble", results.decided, findings),
-        published=len(published),
-        votes=dict(zip(map(str, votes.tolist()), counts.tolist(), strict=True)),
+        published=sum(votes),
+        votes={str(number): count for number, count in enumerate(votes) if count},
         degraded=bool(results.failed),
         skipped=results.skipped,
         notes=tuple(notes),
-        review=tuple(names[int(i)] for i in review_order(findings.agreement, most=REVIEWED)),
+        review=tuple(names[i] for i in worst.tolist()),
         files=tuple(files),
         about=results.about,
     )

@@ -1,4 +1,4 @@
-"""A detector that is ready: loaded, its labels mapped onto the data set's, its boxes checked."""
+"""A member that is ready: loaded, its labels mapped onto the data set's, its answers checked."""
 
 from __future__ import annotations
 
@@ -8,78 +8,91 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import get_ident
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate._version import __version__
-from quorate.detections import Detections
-from quorate.detectors.base import Boxes, Predictor, masks_of
 from quorate.display import merged
 from quorate.errors import DetectorError, QuorateError, StorageError
-from quorate.labels import UNMAPPED, LabelMapping, Labels, map_labels
-from quorate.spec import Detector
+from quorate.labels import LabelMapping, Labels, map_labels
+from quorate.spec import Classifier, Detector
+from quorate.spec.member import Member
+from quorate.steps.boxes import BoxesOf
+from quorate.steps.probabilities import ProbabilitiesOf
 from quorate.steps.work import Skipped, fingerprint
 from quorate.storage import is_s3, open_tree, read_bytes
 from quorate.workers import in_threads
 
-Seen = tuple[Boxes, ...] | Skipped | QuorateError
-"""What became of one picture and one detector: boxes for each of its voters, or why there are none.
-"""
+Seen = tuple[Any, ...] | Skipped | QuorateError
+"""What became of one picture and one member: an answer (boxes for each of a detector's voters, a
+classifier's probabilities), or why there is none."""
 
 
 @dataclass(frozen=True)
 class Voter:
-    """A detector that is ready: described, loaded, its labels mapped onto the data set's.
+    """A member that is ready: described, loaded, its labels mapped onto the data set's.
 
-    The predictor shows the network what the spec asks for: views of a picture, or tiles.
-
+    says          what its answers are, and how they become columns
     about         what its model was taken for, in words; {} where it does not tell
+    notes         what there is to say of it, a sentence each
     take_dropped  how many boxes it left out since this was last asked, by the reason
     """
 
-    detector: Detector
-    predictor: Predictor
+    member: Member
+    says: BoxesOf | ProbabilitiesOf
     mapping: LabelMapping
+    words: tuple[str, ...]
     about: Mapping[str, str]
+    notes: tuple[str, ...] = ()
     take_dropped: Callable[[], dict[str, int]] = dict
 
     @classmethod
-    def load(cls, detector: Detector, labels: Labels) -> Voter:
+    def load(cls, member: Member, labels: Labels) -> Voter:
         """Read the weights and map the labels; DetectorError or LabelError where that fails."""
-        return cls.of(detector, detector.load(), labels)
+        return cls.of(member, member.load(), labels)
 
     @classmethod
-    def of(cls, detector: Detector, predictor: Predictor, labels: Labels) -> Voter:
-        """Map the labels of a detector that is loaded."""
-        mapping = map_labels(predictor.labels, labels, detector.labels, detector=detector.name)
-        about = getattr(predictor, "told", {})
-        take_dropped = getattr(predictor, "take_dropped", dict)
-        if detector.tta or detector.tiles is not None:
-            from quorate.tta import augmented
+    def of(cls, member: Member, predictor: Any, labels: Labels) -> Voter:
+        """Map the labels of a member that is loaded."""
+        words = tuple(predictor.labels)
+        noun = "Classifier" if isinstance(member, Classifier) else "Detector"
+        mapping = map_labels(words, labels, member.labels, detector=member.name, noun=noun)
+        says: BoxesOf | ProbabilitiesOf
+        if isinstance(member, Classifier):
+            says = ProbabilitiesOf(member, predictor, mapping, labels)
+        elif isinstance(member, Detector):
+            says = BoxesOf.by(member, predictor, mapping)
+        else:
+            raise TypeError(f"{type(member).__name__} is neither a Detector nor a Classifier")
+        return cls(
+            member,
+            says,
+            mapping,
+            words,
+            getattr(predictor, "told", {}),
+            tuple(getattr(predictor, "notes", ())),
+            getattr(predictor, "take_dropped", dict),
+        )
 
-            predictor = augmented(detector, predictor)
-        return cls(detector, predictor, mapping, about, take_dropped)
+    @property
+    def name(self) -> str:
+        """What the member is called."""
+        return self.member.name
 
     @property
     def batch(self) -> int:
-        """How many pictures the predictor likes to be shown at once."""
-        return int(getattr(self.predictor, "batch", 1))
+        """How many pictures it likes to be shown at once."""
+        return self.says.batch
 
-    def look(self, picture: NDArray[np.uint8]) -> tuple[Boxes, ...]:
-        """The boxes found in one picture, for each name in `detector.voters`."""
-        [found] = self.look_together([picture])
+    def look(self, picture: NDArray[np.uint8]) -> tuple[Any, ...]:
+        """The answer to one picture."""
+        [found] = self.says.look([picture])
         return found
 
-    def look_together(self, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[Boxes, ...]]:
-        """Likewise of several pictures, in one call."""
-        return [
-            tuple(checked(boxes, self.detector, self.mapping, picture.shape) for boxes in views)
-            for views, picture in zip(self._views(pictures), pictures, strict=True)
-        ]
-
     def answers(self, names: Sequence[str], shown: Sequence[NDArray[np.uint8]]) -> list[Seen]:
-        """Likewise of any number of pictures with their names, at most `batch` in one call.
+        """The answers to any number of pictures with their names, at most `batch` in one call.
 
         Where a call fails, its pictures are shown one by one, to know which it was; the answer of
         that one is the error. Raises StorageError where a model server does not answer.
@@ -92,53 +105,40 @@ class Voter:
 
     def _patiently(self, names: Sequence[str], shown: Sequence[NDArray[np.uint8]]) -> list[Seen]:
         try:
-            return [*self.look_together(shown)]
+            return [*self.says.look(shown)]
         except StorageError:
             raise
-        except Exception as error:  # a plug-in may raise anything; it costs the detector's votes
+        except Exception as error:  # a plug-in may raise anything; it costs the member's votes
             if len(shown) == 1:
                 reason = error.message if isinstance(error, QuorateError) else repr(error)
                 return [DetectorError(f"{names[0]}: {reason}")]
         each = range(len(shown))
         return [self._patiently(names[i : i + 1], shown[i : i + 1])[0] for i in each]
 
-    def columns(self, image_ids: Sequence[int], found: Sequence[tuple[Boxes, ...]]) -> Detections:
-        """The boxes of some pictures as columns: picture by picture, in each voter by voter."""
-        boxes = [one for views in found for one in views]
-        return as_columns(boxes, image_ids, self.detector.voters)
-
-    def _views(self, pictures: Sequence[NDArray[np.uint8]]) -> Sequence[Sequence[Boxes]]:
-        """The boxes of each picture: of every view where the views vote, else of the predictor."""
-        if len(self.detector.voters) > 1:
-            from quorate.tta import Augmented
-
-            if isinstance(self.predictor, Augmented):
-                return self.predictor.look(pictures)
-        return [[boxes] for boxes in self.predictor.predict(pictures)]
-
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all that the boxes depend on, save the pictures."""
-        about = self.detector.model_dump_json(exclude=set(self.detector.aside))
+        """A digest of all that the answers depend on, save the pictures."""
+        about = self.member.model_dump_json(exclude=set(self.member.aside))
         return fingerprint(
             __version__,
             about,
-            *(part for location in self.detector.files for part in contents(location)),
-            repr(self.predictor.labels),
+            *(part for location in self.member.files for part in contents(location)),
+            repr(self.words),
             self.mapping.category_id.tobytes(),
+            *self.says.depends_on,
         )
 
 
-def load_all(detectors: Iterable[Detector]) -> dict[str, Predictor]:
-    """Each detector loaded, by name; a warning of several is one line in the log, that names them.
+def load_all(members: Iterable[Member]) -> dict[str, Any]:
+    """Each member loaded, by name; a warning of several is one line in the log, that names them.
 
     Several are loaded at once, in threads. Raises DetectorError for the first of them, in their
     order, that cannot be loaded.
     """
     log = logging.getLogger("quorate.detectors")
-    wanted = list(detectors)
+    wanted = list(members)
     loading: dict[int, str] = {}
-    said: dict[str, list[str]] = {detector.name: [] for detector in wanted}
+    said: dict[str, list[str]] = {member.name: [] for member in wanted}
 
     def let_through(record: logging.LogRecord) -> bool:
         name = loading.get(record.thread or 0)
@@ -147,9 +147,9 @@ def load_all(detectors: Iterable[Detector]) -> dict[str, Predictor]:
         said[name].append(record.getMessage())
         return False
 
-    def load(detector: Detector) -> Predictor:
-        loading[get_ident()] = detector.name
-        return detector.load()
+    def load(member: Member) -> Any:
+        loading[get_ident()] = member.name
+        return member.load()
 
     log.addFilter(let_through)
     try:
@@ -158,7 +158,7 @@ def load_all(detectors: Iterable[Detector]) -> dict[str, Predictor]:
         log.removeFilter(let_through)
         for line in merged(f"{name}: {what}" for name in said for what in said[name]):
             log.warning("%s", line)
-    return {detector.name: one for detector, one in zip(wanted, found, strict=True)}
+    return {member.name: one for member, one in zip(wanted, found, strict=True)}
 
 
 def contents(location: str) -> Iterator[bytes]:
@@ -170,52 +170,3 @@ def contents(location: str) -> Iterator[bytes]:
                 yield tree.read(name)
     else:
         yield read_bytes(location)
-
-
-def as_columns(
-    boxes: Sequence[Boxes], image_ids: Sequence[int], voters: Sequence[str]
-) -> Detections:
-    """The checked boxes of pictures as columns: for each picture those of each voter, in order."""
-    counts = [len(one.score) for one in boxes]
-    return Detections.build(
-        image_id=np.repeat(np.repeat(np.array(image_ids, np.int64), len(voters)), counts),
-        category_id=np.concatenate([one.label for one in boxes]),
-        xyxy=np.concatenate([one.xyxy for one in boxes]),
-        score=np.concatenate([one.score for one in boxes]),
-        detector=np.repeat(np.tile(np.arange(len(voters)), len(image_ids)), counts),
-        detectors=voters,
-        masks=masks_of(boxes),
-    )
-
-
-def checked(
-    boxes: Boxes, detector: Detector, mapping: LabelMapping, shape: tuple[int, ...]
-) -> Boxes:
-    """What every detector's boxes are held to: finite, inside the picture, mapped, the best few.
-
-    `shape` begins with the picture's height and width; boxes are clipped to it. What is then
-    empty, scores less than `min_score`, or has a label that the data set lacks is dropped. Labels
-    become category ids.
-    """
-    xyxy, score = boxes.xyxy, boxes.score
-    if not (np.isfinite(xyxy).all() and np.isfinite(score).all()):
-        raise DetectorError("the model gave a box or a score that is NaN or infinite")
-    if len(score) and (score.min() < 0 or score.max() > 1):
-        raise DetectorError(f"the model gave a score of {score.max():g}, outside 0..1")
-    height, width = shape[:2]
-    xyxy = np.clip(xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
-    category = mapping.category_id[boxes.label]
-    keep = (score >= detector.min_score) & (category != UNMAPPED)
-    keep &= (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-    rows = np.flatnonzero(keep)
-    # A total order, so that ties do not depend on how the model listed its boxes.
-    corners = xyxy[rows].T
-    order = np.lexsort((*corners[::-1], category[rows], -score[rows]))
-    rows = rows[order[: detector.max_detections]]
-    masks = boxes.masks
-    if masks is not None:
-        masks = masks.take(rows)
-        if (masks.size[masks.there] != [height, width]).any():
-            raise DetectorError(f"the model gave a mask that is not of {width}x{height} pixels")
-        masks.check()
-    return Boxes(xyxy=xyxy[rows], score=score[rows], label=category[rows], masks=masks)

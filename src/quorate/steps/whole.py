@@ -7,23 +7,23 @@ a detector that cannot even be loaded costs its votes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from quorate.detectors.base import Predictor
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import AccessError, QuorateError, StorageError
 from quorate.labels import Labels
 from quorate.progress import Progress
-from quorate.spec import Detector, EnsembleSpec
+from quorate.spec import Ensemble
+from quorate.spec.member import Member
 from quorate.steps.container import Runner
 from quorate.steps.detect import detect
 from quorate.steps.fuse import fuse
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish
-from quorate.steps.summary import Summary
+from quorate.steps.summary import ClassSummary, Summary
 from quorate.steps.voter import Voter, load_all
 from quorate.steps.work import Work
 from quorate.workers import in_threads
@@ -31,27 +31,28 @@ from quorate.workers import in_threads
 
 @dataclass(frozen=True)
 class Loaded:
-    """An ensemble whose detectors are ready.
+    """An ensemble whose members are ready.
 
-    predictors  by the detector's name, of those that are shown pictures
+    predictors  by the member's name, of those that are shown pictures
     runners     of the containers
     """
 
-    ensemble: EnsembleSpec
-    predictors: Mapping[str, Predictor]
+    ensemble: Ensemble
+    predictors: Mapping[str, Any]
     runners: tuple[Runner, ...]
 
     @classmethod
-    def load(cls, ensemble: EnsembleSpec) -> Self:
-        """Load every detector; DetectorError, before any work, for one that cannot be loaded."""
-        containers = [d for d in ensemble.detectors if isinstance(d, ContainerDetector)]
+    def load(cls, ensemble: Ensemble) -> Self:
+        """Load every member; DetectorError, before any work, for one that cannot be loaded."""
+        containers = [one for one in ensemble.members if isinstance(one, ContainerDetector)]
         runners = tuple(Runner.of(detector) for detector in containers)
-        predictors = load_all(d for d in ensemble.detectors if d not in containers)
+        predictors = load_all(one for one in ensemble.members if one not in containers)
         return cls(ensemble, predictors, runners)
 
     @property
     def words(self) -> Labels:
-        """Every word that the detectors use, as the spec renames it, in order of first sight."""
+        """Every word that the members use, as the spec renames it, in order of first sight."""
+        said: list[tuple[Member, Iterable[str]]]
         said = [(d, self.predictors[d.name].labels) for d in self._shown]
         said += [(one.detector, tuple(one.detector.words.values())) for one in self.runners]
         return Labels.from_names(
@@ -59,16 +60,16 @@ class Loaded:
         )
 
     def voters(self, labels: Labels) -> list[Voter]:
-        """The detectors that are shown pictures, their labels mapped; LabelError if none fits."""
+        """The members that are shown pictures, their labels mapped; LabelError if none fits."""
         return [Voter.of(d, self.predictors[d.name], labels) for d in self._shown]
 
     def detect(
         self, work: Work, *, labels: Labels | None = None, workers: int, progress: Progress
     ) -> Iterator[tuple[int, dict[str, str]]]:
-        """Prepare, then run all detectors on one shard after the other.
+        """Prepare, then run all members on one shard after the other.
 
-        Gives each shard when it is done, with the detectors that failed on it and why. `labels` is
-        the vocabulary of last resort, by default the detectors' own words. See `prepare` and
+        Gives each shard when it is done, with the members that failed on it and why. `labels` is
+        the vocabulary of last resort, by default the members' own words. See `prepare` and
         `quorate.steps.detect` for errors.
         """
         plan = prepare(
@@ -90,8 +91,8 @@ class Loaded:
             yield shard, failed | detect(work, shard, voters, workers=workers, progress=advance)
 
     @property
-    def _shown(self) -> list[Detector]:
-        return [d for d in self.ensemble.detectors if d.name in self.predictors]
+    def _shown(self) -> list[Member]:
+        return [one for one in self.ensemble.members if one.name in self.predictors]
 
     def _contained(self, work: Work, shard: int) -> dict[str, str]:
         """Run the containers on a shard, one after the other; those that failed, and why."""
@@ -107,22 +108,22 @@ class Loaded:
 
 
 def finish(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     work: Work,
     out: Path,
     *,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Summary:
+) -> Summary | ClassSummary:
     """Detect, fuse and publish what is prepared; no detector may be a container.
 
     What is written is what the steps write that run one by one, of detectors that fail too.
     Raises StorageError or AccessError where pictures or weights cannot be reached, QuorumError
     where too few detectors are left.
     """
-    plan, detectors = work.plan(), ensemble.detectors
+    plan, members = work.plan(), ensemble.members
     labels = work.images(0).labels
-    loaded = in_threads(lambda one: _loaded(one, labels), detectors)
+    loaded = in_threads(lambda one: _loaded(one, labels), members)
     voters = [one for one in loaded if isinstance(one, Voter)]
     finished = 0
 
@@ -132,9 +133,9 @@ def finish(
         progress(finished, plan.images)
 
     for shard in range(plan.shards):
-        for detector, one in zip(detectors, loaded, strict=True):
+        for member, one in zip(members, loaded, strict=True):
             if isinstance(one, str):
-                work.failed(shard, detector.name, one)
+                work.failed(shard, member.name, one)
         failed = detect(work, shard, voters, workers=workers, progress=advance)
         for name, reason in failed.items():
             work.failed(shard, name, f"{name}: {reason}")
@@ -142,10 +143,10 @@ def finish(
     return publish(ensemble, work, out)
 
 
-def _loaded(detector: Detector, labels: Labels) -> Voter | str:
-    """A detector that is ready, or why it cannot be loaded."""
+def _loaded(member: Member, labels: Labels) -> Voter | str:
+    """A member that is ready, or why it cannot be loaded."""
     try:
-        return Voter.load(detector, labels)
+        return Voter.load(member, labels)
     except (StorageError, MemoryError):  # another try may help
         raise
     except Exception as error:  # whatever it was, fusion and the report tell it

@@ -17,21 +17,22 @@
 
 A step is done when its manifest is there and bears the fingerprint of the step's whole input;
 anything else in its folder is the rest of a killed run. Files appear whole or not at all.
+Where classifiers vote, the tables are called `classifications.parquet`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import msgspec
 
-from quorate.dataset import Image
-from quorate.detections import Detections
+from quorate.dataset import Image, LabelInfo
 from quorate.display import brief
 from quorate.errors import InputError
 from quorate.labels import Labels
@@ -103,12 +104,25 @@ class Earlier(msgspec.Struct, frozen=True):
     folders: tuple[str, ...]
 
 
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a data set says beside its pictures, as `Dataset` has it.
+
+    annotated  whether it says what is on them, so that it is to be read again for that
+    """
+
+    annotated: bool
+    name: str = ""
+    label_info: dict[str, LabelInfo] = {}
+    info: dict[str, Any] = {}
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What prepare found; the other steps start from it.
 
     images   how many there are; with `apart`, those that are no pictures among them
     skipped  those that could not be read; with `apart`, each shard lists its own
     apart    whether each shard is still to be measured
+    source   None in a work folder that an older version has made
     """
 
     data: str
@@ -118,6 +132,7 @@ class Plan(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     apart: bool = False
+    source: Source | None = None
 
     __repr__ = brief
 
@@ -246,18 +261,30 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
-def write_detections(
-    path: Path, detections: Detections, contents: ShardImages | None = None
-) -> None:
+class Table(Protocol):
+    """Boxes or classifications, in columns."""
+
+    def to_parquet(
+        self,
+        path: BinaryIO,
+        *,
+        labels: Labels | None = None,
+        pictures: Mapping[int, str] | None = None,
+    ) -> None:
+        """Write a Parquet file into an open one."""
+
+
+def write_table(path: Path, table: Table, contents: ShardImages | None = None) -> None:
     """Write a Parquet file that appears whole or not at all.
 
     With the shard's `contents`, names of labels and pictures stand beside their numbers.
     """
-    labels, pictures = None, {}
+    labels: Labels | None = None
+    pictures: dict[int, str] = {}
     if contents is not None:
         labels, pictures = contents.labels, {i.id: i.file_name for i in contents.images}
     with writing(path) as file:
-        detections.to_parquet(file, labels=labels, pictures=pictures)
+        table.to_parquet(file, labels=labels, pictures=pictures)
 
 
 def done(folder: Path, fingerprint: str) -> Manifest | None:

@@ -68,6 +68,7 @@ def split(location: str) -> tuple[str, str]:
 def client() -> S3Client:
     """The one client, which many threads may use; InputError where the environment is wrong."""
     import boto3
+    import botocore.session
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
@@ -80,7 +81,11 @@ def client() -> S3Client:
     collects = gc.isenabled()
     gc.disable()  # to look through all that is read of S3's API would take as long as reading it
     try:
-        made = boto3.session.Session().client("s3", config=config)
+        # Nobody here asks for a time, and to parse one for each object is two thirds of a listing.
+        asked = botocore.session.get_session()
+        parsers = asked.get_component("response_parser_factory")
+        parsers.set_parser_defaults(timestamp_parser=str)
+        made = boto3.session.Session(botocore_session=asked).client("s3", config=config)
         made.meta.events.register_first("needs-retry.s3", _Told())
         return made
     except (BotoCoreError, ValueError) as error:
@@ -288,8 +293,10 @@ class S3Tree(Tree):
 
     def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
         """See `Tree`."""
-        tags = dict(self._listed())
-        return tuple(tags.get(name, "") for name in names)
+        asked = tuple(names)
+        tags = dict.fromkeys(asked, "")
+        tags.update((name, tag) for name, tag in self._listed() if name in tags)
+        return tuple(tags[name] for name in asked)
 
     def _listed(self) -> Iterator[tuple[str, str]]:
         """Each file's name and ETag."""

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from quorate.argo.cluster.changes import digest, generation_after
 from quorate.argo.cluster.rest import Json, Rest
+from quorate.argo.cluster.retry import checked
 from quorate.argo.names import APPLIED
 from quorate.errors import ClusterError, InputError
 
@@ -88,8 +89,15 @@ class Cluster(ABC):
         """What Kubernetes says of the pods of the namespace in which a workflow runs."""
 
     @abstractmethod
-    def retry(self, name: str) -> None:
-        """Run again what failed; what succeeded stays."""
+    def retry(self, workflow: Json) -> None:
+        """Run again what failed in a workflow; what succeeded stays.
+
+        Raises InputError where the way that leads here cannot.
+        """
+
+    @abstractmethod
+    def labelled(self, selector: str) -> list[Json]:
+        """The workflows with labels, oldest first, of each only its metadata: it weighs little."""
 
     @abstractmethod
     def logs(
@@ -142,8 +150,11 @@ class Cluster(ABC):
 
     def create(self, workflow: Mapping[str, object]) -> Json:
         """Submit a workflow; the answer has its name."""
-        body = self._wrapped("workflows", self._placed(workflow))
-        return self.rest("POST", self._path("workflows"), body)
+        return self.add("workflows", workflow)
+
+    def add(self, kind: str, value: Mapping[str, object]) -> Json:
+        """Create an object in this namespace; the answer has its name."""
+        return self.rest("POST", self._path(kind), self._wrapped(kind, self._placed(value)))
 
     def workflow(self, name: str) -> Json:
         """One workflow, with all its nodes."""
@@ -160,6 +171,10 @@ class Cluster(ABC):
         if (workflow.get("status") or {}).get("finishedAt"):
             raise InputError(f"The workflow {name} has ended already.")
         self._shut_down(name, "Terminate" if now else "Stop")
+
+    def retriable(self, name: str) -> Json:
+        """A workflow that failed; InputError for another."""
+        return checked(self.workflow(name))
 
     def delete(self, name: str, kind: str = "workflows") -> None:
         """Remove a workflow, and the intermediate files that its artifactGC names; or another."""

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from quorate.argo.cluster.client import POD_EVENTS, WITHOUT_SERVER, Cluster, LogLine, Shutdown
 from quorate.argo.cluster.rest import Json, Rest
+from quorate.argo.cluster.retry import formulated
 from quorate.errors import AccessError, InputError, MissingExtraError, QuorateError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -25,6 +26,8 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 RENEW = "log in again as your cluster's provider asks; `kubectl get workflows` must work"
 CONNECTIONS = 16
 """Kept to the API server: who follows a run reads the logs of its pods beside."""
+NAMED = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""What is accepted of a list where only the metadata of its objects is wanted."""
 NEW_PODS = 2.0
 """Seconds between two looks for new pods while logs are followed."""
 
@@ -67,6 +70,14 @@ class Kube(Cluster):
         )
         return cls(rest, namespace or current_namespace() or "default")
 
+    @classmethod
+    def of_own_pod(cls, namespace: str, rights: str) -> Self:
+        """From inside a pod; AccessError with the rights it needs where it has no token."""
+        kube = cls.of_pod(namespace)
+        if kube is None:
+            raise AccessError(f"no token is mounted in this pod; its account needs {rights}")
+        return kube
+
     def _path(self, kind: str, name: str = "") -> str:
         resource = kind.replace("-", "")
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{self.namespace}/{resource}"
@@ -101,13 +112,17 @@ class Kube(Cluster):
         """See `Cluster`."""
         return self.rest.items(self.core("events"), POD_EVENTS)
 
-    def retry(self, name: str) -> None:
+    def retry(self, workflow: Json) -> None:
         """See `Cluster`."""
-        self.workflow(name)
-        raise InputError(
-            "A retry needs argo-server: which finished parts still hold is decided there.",
-            hint=f"{WITHOUT_SERVER}; or `argo retry {name} -n {self.namespace}`",
-        )
+        again, pods = formulated(workflow)
+        for pod in pods:
+            with contextlib.suppress(InputError):  # it is gone
+                self.rest("DELETE", self.core("pods", pod))
+        self.rest("PUT", self._path("workflows", again["metadata"]["name"]), again)
+
+    def labelled(self, selector: str) -> list[Json]:
+        """See `Cluster`."""
+        return self.rest.items(self._path("workflows"), {"labelSelector": selector}, accept=NAMED)
 
     def pods(self, workflow: str) -> list[Json]:
         """A workflow's pods, oldest first."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Self
 from quorate.argo.cluster.client import POD_EVENTS, Cluster, LogLine, Shutdown
 from quorate.argo.cluster.client_kube import Kube, current_namespace
 from quorate.argo.cluster.rest import Json, Rest
-from quorate.errors import ClusterError, InputError, MissingExtraError, QuorateError
+from quorate.argo.cluster.retry import selector
+from quorate.errors import AccessError, ClusterError, InputError, MissingExtraError, QuorateError
 
 if TYPE_CHECKING:
     import urllib3
@@ -71,9 +72,10 @@ class ArgoServer(Cluster):
         query, path = self._selected(POD_EVENTS), f"/api/v1/stream/events/{self.namespace}"
         try:
             return list(self._results(path, query, silence=SILENCE))
-        except ClusterError:
-            # argo-server 4.1.2 cannot encode an event (500, "failed to marshal"). A kubeconfig
-            # may lead to the cluster that has the very same workflow.
+        except (AccessError, ClusterError):
+            # It asks for `watch`, which `list` does not give, and argo-server 4.1.2 cannot encode
+            # an event (500, "failed to marshal"). A kubeconfig may lead to the cluster that has the
+            # very same workflow.
             try:
                 kube = Kube.of_kubeconfig(namespace=self.namespace)
                 there, here = kube.workflow(workflow), self.workflow(workflow)
@@ -85,13 +87,20 @@ class ArgoServer(Cluster):
     def _shut_down(self, workflow: str, how: Shutdown) -> None:
         self._told(workflow, how.lower())
 
-    def retry(self, name: str) -> None:
+    def retry(self, workflow: Json) -> None:
         """See `Cluster`."""
-        self._told(name, "retry")
+        wanted = selector(workflow)
+        more = {"restartSuccessful": True, "nodeFieldSelector": wanted} if wanted else {}
+        self._told(str(workflow["metadata"]["name"]), "retry", more)
 
-    def _told(self, workflow: str, verb: str) -> None:
-        body = {"namespace": self.namespace, "name": workflow}
+    def _told(self, workflow: str, verb: str, more: Mapping[str, object] | None = None) -> None:
+        body = {"namespace": self.namespace, "name": workflow, **(more or {})}
         self.rest("PUT", f"{self._path('workflows', workflow)}/{verb}", body)
+
+    def labelled(self, selector: str) -> list[Json]:
+        """See `Cluster`."""
+        query = self._selected({"labelSelector": selector}) | {"fields": "items.metadata"}
+        return self.rest.items(self._path("workflows"), query)
 
     def logs(
         self, workflow: str, *, pods: list[str] | None = None, follow: bool = False

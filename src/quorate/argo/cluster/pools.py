@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from quorate.errors import did_you_mean
-from quorate.spec import EnsembleSpec, Pool, Toleration
+from quorate.spec import Ensemble, Pool, Toleration
 
 Json = Mapping[str, Any]
 
@@ -129,7 +129,7 @@ def misfit(pool: Pool, group: NodeGroup) -> str | None:
     return None if group.ready else "none of its nodes is ready"
 
 
-def fitting(ensemble: EnsembleSpec, groups: Sequence[NodeGroup]) -> dict[str, list[str]]:
+def fitting(ensemble: Ensemble, groups: Sequence[NodeGroup]) -> dict[str, list[str]]:
     """For each pool of a spec the names of the groups that its pods can run on."""
     return {
         name: [group.name for group in groups if misfit(pool, group) is None]

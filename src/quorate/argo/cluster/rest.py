@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+JSON = "application/json"
 CONNECT = 10.0
 """Seconds until a server that does not accept the connection is given up."""
 ANSWER = 60.0
 """Seconds until a server that does not answer is given up."""
+
+
+class ConflictError(ClusterError):
+    """Somebody else has changed the object since it was read: nothing was done."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Rest:
         body: Mapping[str, Any] | None = None,
         *,
         query: Mapping[str, str] | None = None,
+        accept: str = JSON,
     ) -> Json:
         """The answer to one request; the body of a PATCH is a merge patch.
 
@@ -53,7 +59,7 @@ class Rest:
         exist or is not valid), ClusterError (no answer, or one that asks to try later).
         """
         with _reached(self.where):
-            answer = self._request(method, path, query or {}, body)
+            answer = self._request(method, path, query or {}, body, accept=accept)
         try:
             found: Json = json.loads(answer.data or b"{}")
         except ValueError:
@@ -64,9 +70,11 @@ class Rest:
             ) from None
         return found
 
-    def items(self, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
+    def items(
+        self, path: str, query: Mapping[str, str] | None = None, *, accept: str = JSON
+    ) -> list[Json]:
         """The objects of a list, oldest first; those that bear no time as they come."""
-        found: list[Json] = self("GET", path, query=query).get("items") or []
+        found: list[Json] = self("GET", path, query=query, accept=accept).get("items") or []
         return sorted(
             found, key=lambda one: str(one.get("metadata", {}).get("creationTimestamp", ""))
         )
@@ -108,7 +116,7 @@ class Rest:
         query: Mapping[str, str],
         body: Mapping[str, Any] | None = None,
         *,
-        accept: str = "application/json",
+        accept: str = JSON,
         timeout: float | None = ANSWER,
         preload: bool = True,
     ) -> urllib3.BaseHTTPResponse:
@@ -170,7 +178,7 @@ def refusal(status: int, body: bytes, *, where: str, renew: str) -> QuorateError
             hint="install Argo Workflows 4, then `quorate doctor`",
         )
     if status == 409:
-        return ClusterError(message, hint="somebody else changed it at the same time: try again")
+        return ConflictError(message, hint="somebody else changed it at the same time: try again")
     if status == 429 or status >= 500:
         return ClusterError(f"{where} could not answer ({status}): {said}.")
     return InputError(message, hint="`quorate list` shows what is there" if status == 404 else None)

@@ -30,12 +30,12 @@ from quorate.storage import exists, is_s3
 if TYPE_CHECKING:
     from quorate.argo.cluster.client_kube import Kube
     from quorate.argo.cluster.rest import Json
-    from quorate.spec import EnsembleSpec
+    from quorate.spec import Ensemble
 
-UPLOAD = "`quorate submit --upload` uploads it; or copy it to S3"
+UPLOAD = "`--upload`, of submit and of render, uploads it; or copy it to S3"
 
 
-def examine(kube: Kube | None, ensemble: EnsembleSpec) -> Findings:
+def examine(kube: Kube | None, ensemble: Ensemble) -> Findings:
     """What a run of the ensemble would lack, in the order in which it would find out."""
     yield from _files(ensemble)
     template = None
@@ -79,10 +79,10 @@ def _dry_run(kube: Kube, template: Json) -> Findings:
     yield ok("template", f"{name} is accepted, every field of it")
 
 
-def _files(ensemble: EnsembleSpec) -> Findings:
+def _files(ensemble: Ensemble) -> Findings:
     """Weights that do not exist, and those on this machine, which have to be uploaded."""
     well = True
-    for detector in ensemble.detectors:
+    for detector in ensemble.members:
         for location in detector.files:
             check = f"weights {detector.name}"
             try:
@@ -97,7 +97,7 @@ def _files(ensemble: EnsembleSpec) -> Findings:
                 found = fail(check, error)
             well = False
             yield found
-    if well and any(is_s3(f) for d in ensemble.detectors for f in d.files):
+    if well and any(is_s3(f) for d in ensemble.members for f in d.files):
         yield ok("weights", "every file in S3 is there")
 
 
@@ -143,7 +143,7 @@ def _images_of(template: Json) -> set[str]:
     return {image for image in found if "{{" not in image}
 
 
-def _pools(ensemble: EnsembleSpec, nodes: Iterable[Json]) -> Findings:
+def _pools(ensemble: Ensemble, nodes: Iterable[Json]) -> Findings:
     groups = node_groups(nodes)
     for name, fits in fitting(ensemble, groups).items():
         if fits:
@@ -154,7 +154,7 @@ def _pools(ensemble: EnsembleSpec, nodes: Iterable[Json]) -> Findings:
             yield fail(f"pool {name}", said, remedy)
 
 
-def _semaphores(kube: Kube, ensemble: EnsembleSpec) -> Findings:
+def _semaphores(kube: Kube, ensemble: Ensemble) -> Findings:
     bounded = {name: pool.parallelism for name, pool in ensemble.pools.items() if pool.parallelism}
     if not bounded:
         return

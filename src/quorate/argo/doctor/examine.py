@@ -34,7 +34,7 @@ from quorate.spec import WorkflowSettings
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
-    from quorate.spec import EnsembleSpec
+    from quorate.spec import Ensemble
 
 KINDS = ("workflows", "workflowtemplates", "workflowtaskresults", "workflowartifactgctasks")
 REQUEUE = "DEFAULT_REQUEUE_TIME"
@@ -66,12 +66,13 @@ USERS = (
     ("update", GROUP, "workflows", "retry"),
     ("delete", "", "pods", "retry"),
     ("list", "", "pods", "logs"),
+    ("watch", "", "pods", "logs through argo-server"),
     ("get", "", "pods/log", "logs"),
     ("list", "", "events", "the reason why a pod waits"),
 )
 
 
-def examine(cluster: Cluster, ensemble: EnsembleSpec | None = None) -> Findings:
+def examine(cluster: Cluster, ensemble: Ensemble | None = None) -> Findings:
     """Look at a cluster, and at what an ensemble needs of it; one finding at a time.
 
     Most is visible with a kubeconfig only; argo-server shows no more than Argo's own objects.
@@ -180,15 +181,16 @@ def _user(kube: Kube) -> Findings:
     yield judged("you", missing, said + here, remedy, well)
 
 
-def _namespace(kube: Kube, ensemble: EnsembleSpec | None) -> Findings:
-    """Accounts, artifact repository and the store's address, as the pods will find them."""
-    settings = ensemble.workflow if ensemble else WorkflowSettings()
+def accounts(settings: WorkflowSettings) -> dict[str, list[Right]]:
+    """What the pods of each account need."""
     results = [(verb, GROUP, "workflowtaskresults") for verb in ("create", "patch")]
+    reads: list[Right] = [("get", GROUP, "workflows"), ("list", "", "events")]
     creates = [(verb, GROUP, "workflows") for verb in ("create", "get", "patch", "watch")]
-    accounts = {
+    creates += [(verb, GROUP, "workflowtemplates") for verb in ("create", "get")]
+    return {
         settings.service_account: results,
-        settings.fuse_service_account: [("get", GROUP, "workflows"), ("list", "", "events")],
-        settings.exit_service_account: [*results, ("patch", GROUP, "workflows")],
+        settings.fuse_service_account: reads,
+        settings.exit_service_account: [*results, *reads, ("patch", GROUP, "workflows")],
         settings.children_service_account: [*results, *creates],
         settings.artifact_gc_service_account: [
             ("list", GROUP, "workflowartifactgctasks"),
@@ -196,15 +198,20 @@ def _namespace(kube: Kube, ensemble: EnsembleSpec | None) -> Findings:
             ("patch", GROUP, "workflowartifactgctasks/status"),
         ],
     }
-    for name, rights in accounts.items():
+
+
+def _namespace(kube: Kube, ensemble: Ensemble | None) -> Findings:
+    """Accounts, artifact repository and the store's address, as the pods will find them."""
+    settings = ensemble.workflow if ensemble else WorkflowSettings()
+    for name, rights in accounts(settings).items():
         yield from guarded(f"account {name}", _account, kube, name, rights)
-    name = settings.service_account
-    yield from guarded(f"account {name}", _token, kube, name)
+    for name in (settings.service_account, settings.children_service_account):
+        yield from guarded(f"account {name}", _token, kube, name)
     yield from guarded("artifacts", _repository, kube, settings.artifact_repository)
     yield from guarded("store", _store_of_pods, kube)
 
 
-def _store(ensemble: EnsembleSpec | None) -> Findings:
+def _store(ensemble: Ensemble | None) -> Findings:
     """Put, get and delete a tiny object in S3 from here, with the environment's credentials."""
     from quorate.storage import s3
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from quorate.argo.doctor.finding import Findings, allowed, fail, ok, warn
-from quorate.argo.rendering.overlay import FIELDS
+from quorate.argo.names import FIELDS
 from quorate.errors import AccessError, InputError
 from quorate.spec.kubernetes import POD, merged
 

@@ -10,10 +10,10 @@ counts as pending.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
+from hera.workflows import models as m
 from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchronization
 
 from quorate.argo.names import SEMAPHORES
@@ -22,7 +22,8 @@ from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SCRATCH, SHARD, 
 from quorate.argo.rendering.pods import Place
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
-from quorate.spec import Detector, EnsembleSpec, Pool
+from quorate.spec import Ensemble, Pool
+from quorate.spec.member import Member
 from quorate.spec.text import seconds
 
 INPUTS = ("run", "shard")
@@ -30,7 +31,7 @@ PASSED: Any = {key: f"{{{{inputs.parameters.{key}}}}}" for key in INPUTS}
 ANOTHER = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
 
 
-def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DAG]:
+def templates(ensemble: Ensemble, detector: Member) -> list[Container | DAG]:
     """The template `detect-NAME`, and those of its tries where it has several."""
     name = f"detect-{detector.name}"
     places = pods.tries(ensemble, detector)
@@ -39,18 +40,28 @@ def templates(ensemble: EnsembleSpec, detector: Detector) -> list[Container | DA
         return [_try(ensemble, detector, name, first, limit)]
     # The number comes first, because a detector may be called `yolo-1`.
     names = [f"try-{number}-{detector.name}" for number in range(1, len(places) + 1)]
-    tasks: list[Any] = [Task(name=names[0], template=names[0], arguments=PASSED)]
-    for before, one in pairwise(names):
-        # A try that is left out has the result of the one before: the DAG fails as that one did.
-        another = f"{{{{=(tasks['{before}'].exitCode ?? '-1') in [{ANOTHER}]}}}}"
-        depends = f"{before}.Failed || {before}.Errored"
-        tasks.append(Task(name=one, template=one, arguments=PASSED, depends=depends, when=another))
+    tasks: list[Any] = []
+    for at, one in enumerate(names):
+        task = Task(name=one, template=one, arguments=PASSED)
+        if at > 0:
+            # A try that is left out has the result of the one before: the DAG fails as that did.
+            task.dependencies = [names[at - 1]]
+            before = f"tasks['{names[at - 1]}']"
+            failed = f"{before}.status in ['Failed', 'Error']"
+            task.when = f"{{{{={failed} && ({before}.exitCode ?? '-1') in [{ANOTHER}]}}}}"
+        if one != names[-1]:
+            task.continue_on = m.ContinueOn(failed=True, error=True)
+        tasks.append(task)
     tries = []
     for one, place in zip(names, places, strict=True):
         own = semaphore(place) if place != first else None
         tries.append(_try(ensemble, detector, one, place, own, last=one == names[-1]))
     inputs = [Parameter(name=key) for key in INPUTS]
-    return [DAG(name=name, inputs=inputs, tasks=tasks, synchronization=limit), *tries]
+    # All tries are ends of the DAG, so that what comes after it comes after each of them: when the
+    # run is stopped, the later ones do not exist, and a retry finds what to take away by the first.
+    target = " ".join(names)
+    dag = DAG(name=name, inputs=inputs, tasks=tasks, target=target, synchronization=limit)
+    return [dag, *tries]
 
 
 def semaphore(place: Place) -> Synchronization | None:
@@ -63,8 +74,8 @@ def semaphore(place: Place) -> Synchronization | None:
 
 
 def _try(
-    ensemble: EnsembleSpec,
-    detector: Detector,
+    ensemble: Ensemble,
+    detector: Member,
     name: str,
     place: Place,
     synchronization: Synchronization | None,
@@ -97,7 +108,7 @@ def _try(
     )
 
 
-def _ours(detector: Detector, pool: Pool | None) -> list[str]:
+def _ours(detector: Member, pool: Pool | None) -> list[str]:
     command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
     command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
     return command + workers(pool)
@@ -112,7 +123,7 @@ def workers(pool: Pool | None) -> list[str]:
     return ["--workers", str(math.ceil(asked))]
 
 
-def _theirs(ensemble: EnsembleSpec, detector: ContainerDetector) -> dict[str, Any]:
+def _theirs(ensemble: Ensemble, detector: ContainerDetector) -> dict[str, Any]:
     """What is special about a container that is not ours: ours, before it, fetches the pictures."""
     if not detector.image:
         raise SpecError(

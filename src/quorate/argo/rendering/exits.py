@@ -11,13 +11,13 @@ from hera.workflows import DAG, Container, SecretEnv, Task
 from hera.workflows.models import LifecycleHook
 
 from quorate.argo.rendering import files, pods
-from quorate.spec import EnsembleSpec, secret_keys
+from quorate.spec import Ensemble, secret_keys
 
 NAME, TELL = "exit", "tell"
 SUCCEEDED = "workflow.status == 'Succeeded'"
 
 
-def templates(ensemble: EnsembleSpec, given: str) -> list[DAG | Container]:
+def templates(ensemble: Ensemble, given: str) -> list[DAG | Container]:
     """The template that the workflow's `onExit` names, and its one pod."""
     events = {event for target in ensemble.notify for event in target.when}
     # A degraded run is marked, even if nobody is told.
@@ -29,7 +29,7 @@ def templates(ensemble: EnsembleSpec, given: str) -> list[DAG | Container]:
     return [DAG(name=NAME, tasks=[task]), _tell(ensemble, given)]
 
 
-def _tell(ensemble: EnsembleSpec, given: str) -> Container:
+def _tell(ensemble: Ensemble, given: str) -> Container:
     command = ["quorate", "step", "finish", files.GIVEN]
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     command += ["--status", "{{workflow.status}}"]
@@ -53,7 +53,7 @@ def _tell(ensemble: EnsembleSpec, given: str) -> Container:
     )
 
 
-def hooks(ensemble: EnsembleSpec) -> dict[str, LifecycleHook] | None:
+def hooks(ensemble: Ensemble) -> dict[str, LifecycleHook] | None:
     """What tells of the start, while the run goes on; None where nobody asked."""
     if not any("started" in target.when for target in ensemble.notify):
         return None

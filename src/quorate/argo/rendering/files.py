@@ -19,7 +19,8 @@ from hera.workflows import Artifact, GitArtifact, NoneArchiveStrategy, RawArtifa
 from hera.workflows.models import ArtifactGC, SecretKeySelector
 
 from quorate.errors import SpecError
-from quorate.spec import Detector, EnsembleSpec, Git
+from quorate.spec import Ensemble, Git
+from quorate.spec.member import Member
 
 PREFIX = "{{workflow.namespace}}/{{workflow.parameters.cvat-output-path}}/{{workflow.name}}"
 """Of the workflow that a person started; its children get it as the parameter `run`."""
@@ -103,7 +104,7 @@ def git(source: Git) -> Artifact:
     )
 
 
-def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, S3Artifact]:
+def weights(ensemble: Ensemble, detector: Member) -> dict[str, S3Artifact]:
     """A detector's files in the repository's bucket, by the field of the spec that names them.
 
     Argo fetches these before the detector starts; the step itself reads one elsewhere in S3.
@@ -120,7 +121,7 @@ def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, S3Artifact]
         if not location.startswith("s3://"):
             scheme, elsewhere, _ = location.partition("://")
             where = f"at {scheme}://" if elsewhere else "on this machine"
-            upload = "" if elsewhere else "`quorate submit --upload` uploads it; or "
+            upload = "" if elsewhere else "`--upload`, of submit and of render, uploads it; or "
             raise SpecError(
                 f"{detector.name}: {field}: {location} is {where}: no pod can read it.",
                 hint=f"{upload}copy it to S3 and write s3://BUCKET/KEY",
@@ -144,10 +145,10 @@ def weights(ensemble: EnsembleSpec, detector: Detector) -> dict[str, S3Artifact]
     return found
 
 
-def as_in_pods(ensemble: EnsembleSpec) -> EnsembleSpec:
+def as_in_pods(ensemble: Ensemble) -> Ensemble:
     """The spec that steps read: with the paths of their pods, without what only Argo looks at."""
-    detectors = []
-    for one in ensemble.detectors:
+    members = []
+    for one in ensemble.members:
         said = {name: getattr(one, name) for name in one.model_fields_set - {"pool"}}
         said |= {field: file.path for field, file in weights(ensemble, one).items()}
         if one.kind == "container":
@@ -155,8 +156,8 @@ def as_in_pods(ensemble: EnsembleSpec) -> EnsembleSpec:
             held = {name for name in ("command", "args", "env") if "{{" in str(said.get(name))}
             said = {name: value for name, value in said.items() if name not in held}
             said["image"] = str(one.image).replace("{{", "$(").replace("}}", ")")
-        detectors.append(type(one).model_validate(said))
+        members.append(type(one).model_validate(said))
     local = ensemble.data is not None and not ensemble.data.startswith("s3://")
     gone = {"pools", "workflow"} | ({"data"} if local else set())
     said = {name: getattr(ensemble, name) for name in ensemble.model_fields_set - gone}
-    return type(ensemble).model_validate(said | {"detectors": tuple(detectors)})
+    return type(ensemble).model_validate(said | {ensemble.members_field: tuple(members)})

@@ -18,7 +18,7 @@ from hera.workflows.volume import EmptyDirVolume
 from quorate._version import __version__
 from quorate.argo.names import ENSEMBLE
 from quorate.argo.rendering import one_pod, pods
-from quorate.spec import EnsembleSpec, WorkflowSettings
+from quorate.spec import ClassificationSpec, Ensemble, WorkflowSettings
 from quorate.spec.text import seconds
 
 GIVEN = "{{workflow.parameters.%s}}"
@@ -137,9 +137,24 @@ def output_path() -> Parameter:
     )
 
 
-def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
+def parameters(ensemble: Ensemble) -> list[Parameter]:
     """What a run of an ensemble can be given, each with a default where there can be one."""
-    own, size = ensemble.fusion.method, ensemble.workflow.shard_size
+    own, size = ensemble.rule.method, ensemble.workflow.shard_size
+    methods, which = (
+        METHODS,
+        (
+            "Which boxes count: those of any detector (affirmative), of more than half "
+            "(consensus), of all (unanimous), or weighted boxes fusion (wbf)."
+        ),
+    )
+    if isinstance(ensemble, ClassificationSpec):
+        methods, which = (
+            ("sum", "majority", "product", "max"),
+            (
+                "Which label wins: that of the largest sum of probabilities (sum) or product "
+                "(product), of most classifiers (majority), or of the surest one (max)."
+            ),
+        )
     pictures = Parameter(
         name="cvat-annotation-path",
         description="The pictures: a folder of pictures, a COCO or CVAT data set, or a ZIP "
@@ -160,9 +175,8 @@ def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
         Parameter(
             name="ensemble-option",
             value=own,
-            enum=list(dict.fromkeys((*METHODS, own))),
-            description="Which boxes count: those of any detector (affirmative), of more than half "
-            "(consensus), of all (unanimous), or weighted boxes fusion (wbf).",
+            enum=list(dict.fromkeys((*methods, own))),
+            description=which,
         ),
         Parameter(
             name="shard-size",
@@ -175,7 +189,7 @@ def parameters(ensemble: EnsembleSpec) -> list[Parameter]:
     ]
 
 
-def _one_pod(ensemble: EnsembleSpec) -> list[Parameter]:
+def _one_pod(ensemble: Ensemble) -> list[Parameter]:
     pictures = one_pod.pictures(ensemble)
     if pictures is None:
         return []

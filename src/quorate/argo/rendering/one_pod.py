@@ -14,7 +14,7 @@ from hera.workflows import Artifact
 from quorate.argo.rendering import detectors, files, overlay, pods
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble
 
 PICTURES = 100
 """Pictures that one pod does alone where nothing is said: three detectors that take a third of a
@@ -23,7 +23,7 @@ CRASHED = "asInt(lastRetry.exitCode) > 128"
 """Ended by a signal: another try, which is the DAG's, may end otherwise."""
 
 
-def pictures(ensemble: EnsembleSpec) -> int | None:
+def pictures(ensemble: Ensemble) -> int | None:
     """Up to how many pictures one pod does the whole run; None where it never does.
 
     Raises SpecError where the spec asks for what cannot be.
@@ -39,18 +39,18 @@ def pictures(ensemble: EnsembleSpec) -> int | None:
     return None
 
 
-def run(ensemble: EnsembleSpec) -> pods.Run:
+def run(ensemble: Ensemble) -> pods.Run:
     """How the pod runs: as `prepare`, with the image and the size of a detector."""
-    image = pods.image(ensemble, ensemble.detectors[0])
+    image = pods.image(ensemble, ensemble.members[0])
     return replace(pods.step(ensemble, "prepare", overlay.HEAVY), image=image)
 
 
-def place(ensemble: EnsembleSpec) -> pods.Place:
+def place(ensemble: Ensemble) -> pods.Place:
     """The pool of all, whose semaphore the pod waits for too."""
-    return pods.tries(ensemble, ensemble.detectors[0])[0]
+    return pods.tries(ensemble, ensemble.members[0])[0]
 
 
-def options(ensemble: EnsembleSpec) -> list[str]:
+def options(ensemble: Ensemble) -> list[str]:
     """What the command is told; its first try alone may be the only pod."""
     told = [
         "--one-pod",
@@ -63,19 +63,19 @@ def options(ensemble: EnsembleSpec) -> list[str]:
     return told + detectors.workers(place(ensemble)[1])
 
 
-def weights(ensemble: EnsembleSpec) -> list[Artifact]:
+def weights(ensemble: Ensemble) -> list[Artifact]:
     """The files of every detector, where its own pod has them too."""
     found: list[Artifact] = []
-    for detector in ensemble.detectors:
+    for detector in ensemble.members:
         for one in files.weights(ensemble, detector).values():
             one.name = f"{one.name}-{detector.name}"
             found.append(one)
     return found
 
 
-def _obstacle(ensemble: EnsembleSpec) -> str | None:
+def _obstacle(ensemble: Ensemble) -> str | None:
     """Why one pod cannot do the work of all, in words."""
-    settings, detectors = ensemble.workflow, ensemble.detectors
+    settings, detectors = ensemble.workflow, ensemble.members
     own = {name: getattr(settings.steps, name) for name in ("prepare", "fuse", "publish")}
     at = {name: one.pool or settings.pool for name, one in own.items()}
     at |= {one.name: pods.pool_of(ensemble, one) for one in detectors}

@@ -16,6 +16,7 @@ from hera.workflows import Container, Resource
 from hera.workflows import models as m
 from pydantic_core import PydanticCustomError
 
+from quorate.argo.names import FIELDS
 from quorate.errors import SpecError
 from quorate.spec.kubernetes import CONTAINER, POD, checked, merged, patch
 from quorate.spec.pods import Pool, Sized, Step
@@ -23,21 +24,6 @@ from quorate.spec.pods import Pool, Sized, Step
 Plain = dict[str, Any]
 
 GPU = "nvidia.com/gpu"
-FIELDS = (
-    "activeDeadlineSeconds",
-    "affinity",
-    "automountServiceAccountToken",
-    "hostAliases",
-    "initContainers",
-    "nodeSelector",
-    "priorityClassName",
-    "schedulerName",
-    "securityContext",
-    "serviceAccountName",
-    "tolerations",
-    "volumes",
-)
-"""What a template says of its pod in fields of its own; its `sidecars` are further containers."""
 
 
 class Layer(NamedTuple):
@@ -58,8 +44,8 @@ class Size(NamedTuple):
 
 LIGHT = Size("100m", "256Mi", "2", "4Gi")
 """A step without pixels …"""
-LARGE = Size("100m", "256Mi", "2", "8Gi")
-"""… one that holds the boxes of all pictures …"""
+LARGE = Size("100m", "512Mi", "2", "8Gi")
+"""… one that knows all pictures …"""
 HEAVY = Size("500m", "1Gi", "8", "8Gi")
 """… one that runs a network …"""
 BESIDE = Size("10m", "64Mi", "1", "1Gi")

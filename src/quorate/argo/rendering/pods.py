@@ -27,8 +27,9 @@ from quorate.argo.rendering import overlay
 from quorate.argo.rendering.files import RESOLVED, SCRATCH, WORK
 from quorate.argo.rendering.overlay import Layer, Size, laid, sized
 from quorate.detectors.torch.spec import TorchDetector
-from quorate.spec import Detector, EnsembleSpec, Pool, Step, WorkflowSettings
+from quorate.spec import Ensemble, Pool, Step, WorkflowSettings
 from quorate.spec.kubernetes import CONTAINER
+from quorate.spec.member import Member
 from quorate.spec.pods import Sized
 
 USER = 65532
@@ -126,7 +127,7 @@ def command(step: str, *more: str, spec: str = RESOLVED) -> list[str]:
     return ["quorate", "step", step, spec, "--work", WORK, *more]
 
 
-def step(ensemble: EnsembleSpec, name: str, size: Size = overlay.LIGHT) -> Run:
+def step(ensemble: Ensemble, name: str, size: Size = overlay.LIGHT) -> Run:
     """How a step runs that shows no picture to a detector."""
     settings = ensemble.workflow
     own: Step = getattr(settings.steps, name)
@@ -142,7 +143,7 @@ def without_account(pod: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in pod.items() if not key.startswith("serviceAccount")}
 
 
-def image(ensemble: EnsembleSpec, detector: Detector) -> str:
+def image(ensemble: Ensemble, detector: Member) -> str:
     """A detector's image: its own; for GPUs and torch `cuda`; else `cpu`."""
     if detector.image:
         return detector.image
@@ -151,12 +152,12 @@ def image(ensemble: EnsembleSpec, detector: Detector) -> str:
     return images.cuda if accelerated or isinstance(detector, TorchDetector) else images.cpu
 
 
-def pool_of(ensemble: EnsembleSpec, detector: Detector) -> str | None:
+def pool_of(ensemble: Ensemble, detector: Member) -> str | None:
     """The name of the pool that a detector runs on; None for any node."""
     return detector.pool or ensemble.workflow.pool
 
 
-def chain(ensemble: EnsembleSpec, pool: str | None) -> list[tuple[str, Pool]]:
+def chain(ensemble: Ensemble, pool: str | None) -> list[tuple[str, Pool]]:
     """A pool and its fallbacks, in the order of the tries."""
     found = []
     while pool is not None:
@@ -165,7 +166,7 @@ def chain(ensemble: EnsembleSpec, pool: str | None) -> list[tuple[str, Pool]]:
     return found
 
 
-def tries(ensemble: EnsembleSpec, detector: Detector) -> list[Place]:
+def tries(ensemble: Ensemble, detector: Member) -> list[Place]:
     """Where a detector is tried, in order; one place where Argo itself tries again.
 
     Argo ignores `pendingTimeout` where it retries. So a pool with such a limit and without a

@@ -10,6 +10,11 @@ Where there is little to fuse and no detector failed, `fuse` is left out and pub
 fewer is faster. Where pictures are few, `prepare` does it all (`one_pod.py`) and gives 0 shards.
 `children` replaces `shards` where these are too many for one workflow. Templates that a child runs
 too have the parameter `run`: the run that the child belongs to (`files.py`).
+
+The entrypoint is a template of steps, not a DAG, because a stopped run must be able to go on. Argo
+fails a DAG that is told to stop before the pods in it have ended; in a DAG around it, publish would
+be omitted at that moment, as the successor of nothing. A retry takes away what came after the pods
+that failed, would leave publish as it is, and would wait for ever: a DAG is executed from its end.
 """
 
 from __future__ import annotations
@@ -17,13 +22,13 @@ from __future__ import annotations
 import json
 import re
 
-from hera.workflows import DAG, Artifact, Container, Parameter, Task
+from hera.workflows import DAG, Artifact, Container, Parameter, Step, Steps, Task
 from hera.workflows import models as m
 
 from quorate.argo.rendering import children, detectors, exits, files, one_pod, overlay, pods
 from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
 from quorate.errors import SpecError, did_you_mean
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble
 
 NAME_LIMIT = 63
 """The most characters of a workflow's name, which is the value of a label."""
@@ -32,13 +37,13 @@ ADDED = len("-xxxxx") + len("-00000")
 LARGEST_SPEC = 100_000
 """The most characters of a spec in a template: the status of each run repeats it."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
-SHARDS = "{{tasks.prepare.outputs.parameters.shards}}"
+SHARDS = "{{steps.prepare.outputs.parameters.shards}}"
 DEGRADED = f"{files.SCRATCH}/degraded"
-FUSE = "{{tasks.prepare.outputs.parameters.fuse}}"
-MEASURE = "{{tasks.prepare.outputs.parameters.measure}}"
+FUSE = "{{steps.prepare.outputs.parameters.fuse}}"
+MEASURE = "{{steps.prepare.outputs.parameters.measure}}"
 
 
-def workflow_template(ensemble: EnsembleSpec) -> Template:
+def workflow_template(ensemble: Ensemble) -> Template:
     """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
     longest = NAME_LIMIT - ADDED
     if len(ensemble.name) > longest:
@@ -54,7 +59,7 @@ def workflow_template(ensemble: EnsembleSpec) -> Template:
     return _template(ensemble, given, children.most(ensemble, len(draft)))
 
 
-def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
+def _template(ensemble: Ensemble, given: str, most: int) -> Template:
     """The WorkflowTemplate whose workflows hold at `most` so many shards."""
     return manifest(
         ensemble.workflow,
@@ -70,7 +75,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
             *_run(ensemble, given, most),
             _measure(ensemble),
             _shard(ensemble),
-            *(one for d in ensemble.detectors for one in detectors.templates(ensemble, d)),
+            *(one for d in ensemble.members for one in detectors.templates(ensemble, d)),
             _fuse(ensemble),
             _publish(ensemble),
             *exits.templates(ensemble, given),
@@ -78,7 +83,7 @@ def _template(ensemble: EnsembleSpec, given: str, most: int) -> Template:
     )
 
 
-def _check_parameters(ensemble: EnsembleSpec, text: str) -> None:
+def _check_parameters(ensemble: Ensemble, text: str) -> None:
     """SpecError where the template asks for a parameter that no run of it has."""
     known = [str(one.name) for one in parameters(ensemble)]
     for name in known:
@@ -96,7 +101,7 @@ def _check_parameters(ensemble: EnsembleSpec, text: str) -> None:
             )
 
 
-def _text(ensemble: EnsembleSpec) -> str:
+def _text(ensemble: Ensemble) -> str:
     """The spec as the steps read it; SpecError where it cannot be part of a template."""
     text = files.as_in_pods(ensemble).to_yaml()
     if "{{" in text:
@@ -113,44 +118,43 @@ def _text(ensemble: EnsembleSpec) -> str:
     return text
 
 
-def _description(ensemble: EnsembleSpec) -> str:
-    names = ", ".join(detector.name for detector in ensemble.detectors)
+def _description(ensemble: Ensemble) -> str:
+    names = ", ".join(detector.name for detector in ensemble.members)
     return (
-        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.detectors)} detectors "
-        f"must finish. Writes {', '.join(ensemble.publish.formats)}."
+        f"Runs {names} over a data set; {ensemble.needed} of {len(ensemble.members)} "
+        f"{ensemble.noun}s must finish. Writes {', '.join(ensemble.publish.formats)}."
     )
 
 
-def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]:
+def _run(ensemble: Ensemble, given: str, most: int) -> list[Container | DAG | Steps]:
     """The entrypoint, prepare, and the shards, in this workflow or in its children."""
-    count = "asInt(tasks['prepare'].outputs.parameters.shards)"
+    count = "asInt(steps['prepare'].outputs.parameters.shards)"
     run = {"run": files.PREFIX}
-    entry = DAG(
+    entry = Steps(
         name="ensemble",
-        tasks=[
-            Task(name="prepare", template="prepare"),
-            Task(
-                name="shards",
-                template="shards",
-                depends="prepare",
-                when=f"{{{{={count} > 0 && {count} <= {most}}}}}",
-                arguments={**run, "start": "0", "count": SHARDS, "fuse": FUSE, "measure": MEASURE},
-            ),
-            Task(
-                name="children",
-                template="children",
-                depends="prepare",
-                when=f"{{{{={count} > {most}}}}}",
-                arguments={**run, "shards": SHARDS, "measure": MEASURE},
-            ),
-            Task(
-                name="publish",
-                template="publish",
-                # One of them is skipped, and this one where both are.
-                depends="(shards.Succeeded || shards.Skipped) && "
-                "(children.Succeeded || children.Skipped)",
-                when=f"{{{{={count} > 0}}}}",
-            ),
+        sub_steps=[
+            Step(name="prepare", template="prepare"),
+            [
+                Step(
+                    name="shards",
+                    template="shards",
+                    when=f"{{{{={count} > 0 && {count} <= {most}}}}}",
+                    arguments={
+                        **run,
+                        "start": "0",
+                        "count": SHARDS,
+                        "fuse": FUSE,
+                        "measure": MEASURE,
+                    },
+                ),
+                Step(
+                    name="children",
+                    template="children",
+                    when=f"{{{{={count} > {most}}}}}",
+                    arguments={**run, "shards": SHARDS, "measure": MEASURE},
+                ),
+            ],
+            Step(name="publish", template="publish", when=f"{{{{={count} > 0}}}}"),
         ],
     )
     shards = DAG(
@@ -177,7 +181,7 @@ def _run(ensemble: EnsembleSpec, given: str, most: int) -> list[Container | DAG]
     return [entry, _prepare(ensemble, given), shards, *children.templates(ensemble, most)]
 
 
-def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
+def _prepare(ensemble: Ensemble, given: str) -> Container:
     git = ensemble.workflow.git
     spec, path = files.spec(given), files.GIVEN
     if git and git.path:
@@ -198,7 +202,7 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
         ensemble.workflow,
         "prepare",
         command,
-        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare"),
+        one_pod.run(ensemble) if alone else pods.step(ensemble, "prepare", overlay.LARGE),
         inputs=[spec, *(one_pod.weights(ensemble) if alone else ())],
         outputs=found,
     )
@@ -208,7 +212,7 @@ def _prepare(ensemble: EnsembleSpec, given: str) -> Container:
     return prepare
 
 
-def _measure(ensemble: EnsembleSpec) -> Container:
+def _measure(ensemble: Ensemble) -> Container:
     return pods.container(
         ensemble.workflow,
         "measure",
@@ -219,7 +223,7 @@ def _measure(ensemble: EnsembleSpec) -> Container:
     )
 
 
-def _shard(ensemble: EnsembleSpec) -> DAG:
+def _shard(ensemble: Ensemble) -> DAG:
     """One shard: measured, then all detectors side by side, then fusion, however they ended."""
     measure = Task(
         name="measure",
@@ -235,7 +239,7 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
             arguments=detectors.PASSED,
             depends=ready,
         )
-        for d in ensemble.detectors
+        for d in ensemble.members
     ]
     # Where the shard could not be measured, that is its failure, and nobody's votes are counted.
     ended = [ready] + [
@@ -243,7 +247,7 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     ]
     # Only the status of a task that may fail can be used: Argo would wait for ever for its outputs.
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
-                for d in ensemble.detectors}  # fmt: skip
+                for d in ensemble.members}  # fmt: skip
     failed = [f"tasks['{task.name}'].status != 'Succeeded'" for task in tasks]
     fuse = Task(
         name="fuse",
@@ -263,11 +267,11 @@ def _shard(ensemble: EnsembleSpec) -> DAG:
     )
 
 
-def _fuse(ensemble: EnsembleSpec) -> Container:
+def _fuse(ensemble: Ensemble) -> Container:
     command = pods.command("fuse", "--shard", files.SHARD)
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
-    for name in (detector.name for detector in ensemble.detectors):
+    for name in (detector.name for detector in ensemble.members):
         inputs.append(Parameter(name=f"status-{name}"))
         command += ["--status", f"{name}={{{{inputs.parameters.status-{name}}}}}"]
     boxes = f"work/{files.OF_SHARD}/detections/"
@@ -284,7 +288,7 @@ def _fuse(ensemble: EnsembleSpec) -> Container:
     )
 
 
-def _publish(ensemble: EnsembleSpec) -> Container:
+def _publish(ensemble: Ensemble) -> Container:
     return pods.container(
         ensemble.workflow,
         "publish",

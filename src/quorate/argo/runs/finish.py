@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +17,12 @@ import msgspec
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.rest import Json
-from quorate.argo.names import DEGRADED, ENSEMBLE, PARENT
+from quorate.argo.names import DEGRADED, ENSEMBLE
+from quorate.argo.runs.family import at_work
 from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
-from quorate.errors import AccessError
-from quorate.notifications import Counts, Failure, Link, Notice, notify
-from quorate.spec import EnsembleSpec
+from quorate.notifications import ClassCounts, Counts, Failure, Link, Notice, counts_of, notify
+from quorate.spec import ClassificationSpec, EnsembleSpec, read_spec
 from quorate.spec.notify import Event
 
 T = TypeVar("T")
@@ -50,8 +50,7 @@ class Ended:
 def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
     """Tell how a run went, as its spec says, and mark it if degraded.
 
-    Returns what was told; None for a child, whose run tells for it. `note` is called with what
-    went wrong.
+    Returns what was told; None where nothing could be. `note` is called with what went wrong.
     """
 
     def attempt(purpose: str, what: Callable[..., T], *given: Any) -> T | None:
@@ -62,18 +61,25 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
             note(f"warning: {purpose}: {said}")
             return None
 
-    ensemble = attempt("the spec cannot be read", EnsembleSpec.from_yaml, spec) if spec else None
+    ensemble = (
+        attempt("the spec cannot be read", read_spec, spec, EnsembleSpec, ClassificationSpec)
+        if spec
+        else None
+    )
     kube = attempt("the API server cannot be asked", Kube.of_pod, run.namespace)
-    workflow, events = None, None
+    workflow, events, parts = None, None, None
     if kube is not None:
         workflow = attempt("the workflow cannot be read", kube.workflow, run.workflow)
-        if workflow is not None and PARENT in (workflow["metadata"].get("labels") or {}):
-            note("a part of another run, which is told of there")
-            return None
         if run.status != "Running":
             events = attempt("the events cannot be read", kube.events, run.workflow)
+            if workflow is not None:
+                parts = attempt("the run's children cannot be read", at_work, kube, workflow)
     counts = attempt(f"{run.summary} cannot be read", _counts, run)
-    notice = attempt("nothing can be told", _notice, run, workflow or {}, events or (), counts)
+    top = None
+    if workflow is not None:
+        said = warnings(events or (), run.workflow)
+        top = attempt("what failed cannot be read", tree, workflow, said, parts)
+    notice = attempt("nothing can be told", _notice, run, workflow or {}, top, counts)
     if notice is None:
         return None
     if notice.event == "degraded" and kube is not None:
@@ -93,12 +99,7 @@ def detector_failures(namespace: str, workflow: str, shard: int) -> dict[str, st
 
     Raises what `Kube` raises, and AccessError where the pod has no token.
     """
-    kube = Kube.of_pod(namespace)
-    if kube is None:
-        raise AccessError(
-            "no token is mounted in this pod; its account needs `get` on workflows and `list` on "
-            "events"
-        )
+    kube = Kube.of_own_pod(namespace, "`get` on workflows and `list` on events")
     top = tree(kube.workflow(workflow), warnings(kube.events(workflow), workflow))
     found = {}
     for path, one in top.paths():
@@ -108,14 +109,16 @@ def detector_failures(namespace: str, workflow: str, shard: int) -> dict[str, st
     return {detector: said for detector, said in found.items() if said}
 
 
-def _counts(run: Ended) -> Counts | None:
+def _counts(run: Ended) -> Counts | ClassCounts | None:
     """What summary.json says; None where publish wrote none."""
     if run.status == "Running" or run.summary is None or not Path(run.summary).is_file():
         return None
-    return msgspec.json.decode(Path(run.summary).read_bytes(), type=Counts)
+    return counts_of(msgspec.json.decode(Path(run.summary).read_bytes()))
 
 
-def _notice(run: Ended, workflow: Json, events: Iterable[Json], counts: Counts | None) -> Notice:
+def _notice(
+    run: Ended, workflow: Json, top: Branch | None, counts: Counts | ClassCounts | None
+) -> Notice:
     well: Event = "degraded" if counts is not None and counts.degraded else "succeeded"
     ends: dict[str, Event] = {"Running": "started", "Succeeded": well}
     event = ends.get(run.status, "failed")
@@ -127,7 +130,6 @@ def _notice(run: Ended, workflow: Json, events: Iterable[Json], counts: Counts |
     metadata = workflow.get("metadata") or {}
     failures: tuple[Failure, ...] = ()
     if event in ("failed", "degraded"):
-        top = tree(workflow, warnings(events, run.workflow)) if workflow else None
         failures = (_of_nodes(top, event) if top else ()) or _of_argo(run.failures)
     return Notice(
         event=event,

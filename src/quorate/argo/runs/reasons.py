@@ -44,9 +44,12 @@ _OVER = {"Scheduled", "Pulled", "Started"}
 _NO_CAUSE = ("", "Error: ImagePullBackOff", "Error: ErrImagePull", "Error: ErrImageNeverPull")
 _FULL = re.compile(rf"Waiting for .+/{SEMAPHORES}/(\S+) lock\. Lock status: \d+/(\d+)\b.*")
 _EXIT = re.compile(r"main: (\w+) \(exit code (\d+)\)(?:: (.+))?")
-_CRASH = re.compile(r"(main: \w+ \(exit code \d+\): )(.+\n.+)", re.DOTALL)
+_CRASH = re.compile(r"(main: \w+ \(exit code \d+\)): (.+)", re.DOTALL)
+# What Argo's executor writes around what a container prints.
+_NOISE = re.compile(r"time=\S+ .*\bargo=true\b.*|Error: exit status \d+")
 _OF_ARGO = re.compile(r"(init|wait): Error \(exit code \d+\): (.+?)[.; ]*")
 _ARTIFACT = re.compile(r"artifact ([-\w]+) failed to load")
+_MISSING = re.compile(r"s3://\S+, cannot be read: .*(?:does not exist|NoSuchKey|no such key)", re.I)
 _FILES = {"init": "its files could not be fetched", "wait": "its files could not be kept"}
 _KILLED = {"137": "it was killed", "143": "it was told to end"}
 _IMAGE = re.compile(
@@ -93,6 +96,8 @@ def remedy(message: str) -> str | None:
         return "`quorate pools SPEC` lists the nodes, and which pools of the spec fit them"
     if found := _SECRET.search(message):
         return f"make the Secret {found[1]}; `quorate doctor SPEC` lists all that are missing"
+    if _MISSING.search(message):
+        return "put the file there, or correct the spec: `quorate doctor SPEC` looks for each file"
     if message.startswith(tuple(_FILES.values())):
         return (
             "does the artifact repository name the right store, and a Secret with its keys? "
@@ -111,7 +116,8 @@ def plain(message: str) -> str:
     Of a container that left none, Argo has the end of its log: its last lines are told.
     """
     if crash := _CRASH.fullmatch(message.strip()):
-        message = crash[1] + _last_lines(crash[2])
+        printed = _last_lines(crash[2])
+        message = f"{crash[1]}: {printed}" if printed else crash[1]
     message = " ".join(message.split())
     if message in _STARTING:
         return ""
@@ -138,8 +144,14 @@ def plain(message: str) -> str:
 
 
 def _last_lines(log: str) -> str:
-    """How a log ends, in one line; of a traceback of Python, what was raised."""
+    """How a log ends, in one line; of a traceback of Python, what was raised.
+
+    One line alone is the sentence that a step left, and is told whole.
+    """
     lines = [line.rstrip() for line in log.splitlines() if line.strip()]
+    lines = [line for line in lines if not _NOISE.fullmatch(line)]
+    if len(lines) < 2:
+        return "".join(lines)
     frames = [i for i, line in enumerate(lines) if line.startswith(("Traceback ", "  File "))]
     if frames:
         raised = (i for i in range(frames[-1] + 1, len(lines)) if not lines[i].startswith("    "))

@@ -1,4 +1,4 @@
-"""Runs as rows of a table, the pods of their tasks, and what they left."""
+"""Runs as rows of a table, and what they left."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from quorate.argo.names import ENSEMBLE, PARENT, RESULTS
+from quorate.argo.runs.family import phases
 from quorate.argo.runs.reasons import duration
 from quorate.argo.runs.tree import tree
-from quorate.errors import InputError, did_you_mean
 from quorate.storage import join, read_bytes
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
-    from quorate.steps import Summary
+    from quorate.steps import ClassSummary, Summary
 
 
 def rows(
@@ -22,15 +22,20 @@ def rows(
 ) -> list[dict[str, Any]]:
     """The runs of the namespace, newest first.
 
-    Without `everything` only those of rendered templates, and not the children of large runs.
+    Without `everything` only those of rendered templates; the children of large runs are counted
+    beside their run.
     """
     wanted = [f"{ENSEMBLE}={ensemble}"] if ensemble else [] if everything else [ENSEMBLE]
     selector = ",".join(wanted if everything else [*wanted, f"!{PARENT}"])
     now = datetime.now(UTC)
-    return [_row(workflow, now) for workflow in cluster.workflows(selector)]
+    found = cluster.workflows(selector)
+    children = phases(cluster) if found else {}
+    return [_row(one, now, children.get(one["metadata"]["name"])) for one in found]
 
 
-def _row(workflow: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _row(
+    workflow: Mapping[str, Any], now: datetime, children: Mapping[str, int] | None
+) -> dict[str, Any]:
     metadata, status = workflow["metadata"], workflow.get("status") or {}
     # A workflow gets the labels of its template only when the controller has seen it.
     reference = (workflow["spec"].get("workflowTemplateRef") or {}).get("name", "")
@@ -41,26 +46,9 @@ def _row(workflow: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "phase": branch.phase + (" (degraded)" if degraded(workflow) else ""),
         "started": status.get("startedAt") or metadata["creationTimestamp"],
         "took": duration(branch.seconds(now)),
+        "children": children and ", ".join(f"{n} {phase.lower()}" for phase, n in children.items()),
         "message": branch.message,
     }
-
-
-def pods_of(workflow: Mapping[str, Any], task: str | None) -> dict[str, str]:
-    """The pods of a run, or of one task of it, and each pod's task.
-
-    Raises InputError for an unknown task.
-    """
-    found = [(path, one) for path, one in tree(workflow).paths() if one.pods]
-    if task is not None:
-        names = [path for path, _ in found] + [one.label for _, one in found]
-        found = [(path, one) for path, one in found if task in (path, one.label)]
-        if not found:
-            known = ", ".join(dict.fromkeys(names[len(names) // 2 :])) or "none with a pod"
-            raise InputError(
-                f"The run {workflow['metadata']['name']} has no task '{task}'.",
-                hint=did_you_mean(task, names) or f"there are {known}",
-            )
-    return {pod: path for path, one in found for pod in one.pods}
 
 
 def place(workflow: Mapping[str, Any]) -> str | None:
@@ -98,14 +86,12 @@ def degraded(workflow: Mapping[str, Any]) -> bool:
     return said.get("degraded") == "true"
 
 
-def summary(results: str) -> Summary:
+def summary(results: str) -> Summary | ClassSummary:
     """The summary of a run, its files by their places in S3.
 
     Raises InputError where the summary does not exist or may not be read from here, StorageError
     where S3 does not answer.
     """
-    import msgspec
+    from quorate.steps.summary import summary_of
 
-    from quorate.steps import Summary
-
-    return msgspec.json.decode(read_bytes(join(results, "summary.json")), type=Summary).at(results)
+    return summary_of(read_bytes(join(results, "summary.json"))).at(results)

@@ -16,7 +16,7 @@ from quorate.argo.names import DIGEST
 from quorate.argo.runs.upload import bucket_of, uploaded
 from quorate.errors import ClusterError, InputError, SpecError, did_you_mean
 from quorate.progress import Progress, silent
-from quorate.spec import EnsembleSpec
+from quorate.spec import Ensemble
 from quorate.storage import is_s3
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Submitted:
 
 
 def submit(
-    ensemble: EnsembleSpec,
+    ensemble: Ensemble,
     cluster: Cluster,
     *,
     data: str | None = None,
@@ -104,7 +104,7 @@ def _refuse_local(data: str | None) -> None:
         )
 
 
-def rendered(ensemble: EnsembleSpec) -> Json:
+def rendered(ensemble: Ensemble) -> Json:
     """The ensemble's WorkflowTemplate as JSON, with a digest of itself for its workflows."""
     from quorate.argo.render import workflow_template
 

@@ -1,8 +1,10 @@
 """A workflow's nodes as the tree that a person sees: pure functions of what Argo's status says.
 
 Argo keeps a flat list. A node's `boundaryID` is the DAG that it belongs to. The parts of a loop
-have the loop's name with `(0:…)` appended, the attempts of a retry its name with `(0)`. Here a
-DAG has its tasks below it and a loop its parts; the attempts of a retry are one branch.
+have the loop's name with `(0:…)` appended, the attempts of a retry its name with `(0)`, a group
+of steps the number of its place. Here a DAG has its tasks below it, steps are its tasks without
+their groups, and a loop has its parts; the attempts of a retry are one branch. The task that waits
+for a child workflow has the child's shards below it.
 """
 
 from __future__ import annotations
@@ -16,18 +18,19 @@ from typing import Any
 
 import msgspec
 
+from quorate.argo.names import CHILD, CHILDREN, SHARD, pod_name
 from quorate.argo.runs.reasons import plain, why, with_place
 
 Json = Mapping[str, Any]
 
 ENDED = ("Succeeded", "Failed", "Error", "Skipped", "Omitted")
 FAILED = ("Failed", "Error")
-LOOPS = ("TaskGroup", "StepGroup")
 EXIT = "exit handler"
 MOST = 8
 """The most parts of a loop that are shown; further ones are counted."""
-NAME_FORMAT = "workflows.argoproj.io/pod-name-format"
 
+_TASKS = ("Retry", "Pod")
+_OWNERS = ("TaskGroup", "Retry")
 _PART = re.compile(r"(.+)\(\d+:(.{1,40})\)")
 
 
@@ -58,22 +61,13 @@ class Node(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> str:
-        """The loop or retry that a name with `(…)` or a step of `[…]` belongs to, else ""."""
-        if self.name.endswith(")"):
-            return self.name[: self.name.rindex("(")]
-        head, dot, _ = self.name.rpartition(".")
-        return head if dot and head.endswith("]") else ""
+        """The loop or retry that a name with `(…)` belongs to, else ""."""
+        return self.name[: self.name.rindex("(")] if self.name.endswith(")") else ""
 
     def pod(self, workflow: Json) -> str:
         """The name of its pod, as the controller makes it."""
-        name = str(workflow["metadata"]["name"])
-        if (workflow["metadata"].get("annotations") or {}).get(NAME_FORMAT, "v2") == "v1":
-            return self.id
-        if self.name == name:
-            return name
         template = self.template or self.template_ref.get("template")
-        prefix = f"{name}-{template}" if template else name
-        return f"{prefix[:242]}-{self.id.rpartition('-')[2]}"
+        return pod_name(workflow, self.name, self.id, template)
 
 
 def nodes(workflow: Json) -> list[Node]:
@@ -136,8 +130,27 @@ class Branch:
         return max(0.0, ((self.finished or now) - self.started).total_seconds())
 
 
-def tree(workflow: Json, warnings: Mapping[str, str] | None = None) -> Branch:
-    """The whole workflow as one branch; `warnings` are those of `reasons.warnings`, by pod."""
+def children(workflow: Json) -> dict[str, str]:
+    """The child workflows of a run by name: each with the phase of the task that waits for it."""
+    tasks = [one for one in nodes(workflow) if one.template == CHILD and one.type in _TASKS]
+    retried = {one.name for one in tasks if one.type == "Retry"}
+    return {_child(workflow, one.label): one.phase for one in tasks if one.owner not in retried}
+
+
+def _child(workflow: Json, label: str) -> str:
+    return f"{workflow['metadata']['name']}-{label.removeprefix(f'{CHILD} ')}"
+
+
+def tree(
+    workflow: Json,
+    warnings: Mapping[str, str] | None = None,
+    families: Mapping[str, Json] | None = None,
+) -> Branch:
+    """The whole workflow as one branch.
+
+    `warnings` are those of `reasons.warnings`, by pod; `families` are children, by name, that are
+    to be seen as parts of it.
+    """
     status = workflow.get("status") or {}
     name = str(workflow["metadata"]["name"])
     inside: dict[str, list[Node]] = {}
@@ -145,7 +158,7 @@ def tree(workflow: Json, warnings: Mapping[str, str] | None = None) -> Branch:
         inside.setdefault(node.boundary, []).append(node)
     templates = (status.get("storedWorkflowTemplateSpec") or {}).get("templates") or ()
     limits = {one["name"]: int(one.get("activeDeadlineSeconds") or 0) for one in templates}
-    maker = _Maker(workflow, inside, warnings or {}, limits)
+    maker = _Maker(workflow, inside, warnings or {}, limits, families or {})
     below: list[Branch] = []
     # The root and the exit handler belong to no DAG.
     for node, branch in maker.branches(""):
@@ -169,14 +182,19 @@ class _Maker:
     warnings: Mapping[str, str]
     limits: Mapping[str, int]
     """The seconds that a template's pod may take."""
+    families: Mapping[str, Json]
 
     def branches(self, boundary: str) -> list[tuple[Node, Branch]]:
         """What belongs to one DAG, loops and retries with their parts below or within them."""
         # What was skipped by its `when` is no part of the run.
-        members = [node for node in self.inside.get(boundary, ()) if node.phase != "Skipped"]
+        members = [
+            node
+            for node in self.inside.get(boundary, ())
+            if node.phase != "Skipped" and node.type != "StepGroup"
+        ]
         last = datetime.max.replace(tzinfo=UTC)
         members.sort(key=lambda node: (node.started or last, node.name))
-        owners = {node.name for node in members if node.type in (*LOOPS, "Retry")}
+        owners = {node.name for node in members if node.type in _OWNERS}
         parts: dict[str, list[Node]] = {owner: [] for owner in owners}
         for node in members:
             if node.owner in owners:
@@ -184,10 +202,33 @@ class _Maker:
         return [(one, self.branch(one, parts)) for one in members if one.owner not in owners]
 
     def branch(self, node: Node, parts: Mapping[str, list[Node]]) -> Branch:
-        """One node with what is below it."""
-        own, loop = parts.get(node.name, []), node.type in LOOPS
+        """One node with what is below it, the shards of a child too."""
+        found = self._branch(node, parts)
+        child = self.families.get(_child(self.workflow, node.label))
+        if child is None or node.template != CHILD or node.type not in _TASKS:
+            return found
+        whole = tree(child, self.warnings)
+        shards = tuple(one for one in whole.below if one.label != EXIT)
+        progress = f"{sum(one.phase in ENDED for one in shards)}/{len(shards)}"
+        loop = replace(
+            whole,
+            label=SHARD,
+            key=f"{whole.key}/{SHARD}",
+            progress=progress,
+            below=shards,
+            loop=True,
+        )
+        return replace(
+            found,
+            message=": ".join(failure(whole)) if whole.phase in FAILED else whole.message,
+            progress=progress,
+            below=(loop,) if shards else (),
+        )
+
+    def _branch(self, node: Node, parts: Mapping[str, list[Node]]) -> Branch:
+        own, loop = parts.get(node.name, []), node.type == "TaskGroup"
         if node.type == "Retry" and own:
-            last = self.branch(own[-1], parts)
+            last = self._branch(own[-1], parts)
             return replace(
                 last,
                 label=node.label,
@@ -226,7 +267,8 @@ class _Maker:
             progress=progress,
             pods=pods,
             key=node.id,
-            loop=loop,
+            # Its tasks are named as if they stood beside prepare.
+            loop=loop or node.template == CHILDREN,
             below=tuple(below),
         )
 

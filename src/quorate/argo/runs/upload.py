@@ -15,28 +15,29 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from glob import has_magic
 from pathlib import Path
+from typing import TypeVar
 
 from quorate.errors import InputError, SpecError
 from quorate.progress import Progress, silent
-from quorate.spec import Detector, EnsembleSpec
+from quorate.spec import Ensemble
+from quorate.spec.member import Member
 from quorate.storage import is_s3, join, open_tree, s3, sha256
 
 PREFIX = "quorate"
+E = TypeVar("E", bound=Ensemble)
 SENDERS = 8
 """How many files are sent at once; boto3 sends the parts of large ones at once too."""
 MEGABYTE = 1_000_000
 
 
-def uploaded(
-    ensemble: EnsembleSpec, data: str | None, bucket: str, *, progress: Progress = silent
-) -> EnsembleSpec:
+def uploaded(ensemble: E, data: str | None, bucket: str, *, progress: Progress = silent) -> E:
     """The ensemble with its weights and data in S3, uploaded where they were missing.
 
     `data` replaces the spec's own. `progress` is called with megabytes, for each detector and for
     "data". Raises InputError for what does not exist or cannot be uploaded.
     """
 
-    def sent(detector: Detector, field: str, location: str) -> str:
+    def sent(detector: Member, field: str, location: str) -> str:
         path = Path(location)
         files = _files(path, whose=f"{detector.name}: {field}: ")
         target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
@@ -49,22 +50,20 @@ def uploaded(
     return moved.model_copy(update={"data": where})
 
 
-def as_uploaded(ensemble: EnsembleSpec) -> EnsembleSpec:
+def as_uploaded(ensemble: E) -> E:
     """The ensemble much as `uploaded` would return it, to see what would run; nothing is sent."""
     bucket = ensemble.workflow.bucket or "bucket"
 
-    def meant(detector: Detector, field: str, location: str) -> str:
+    def meant(detector: Member, field: str, location: str) -> str:
         return f"s3://{bucket}/{PREFIX}/weights/{Path(location).name}"
 
     return _moved(ensemble, bucket, meant)
 
 
-def _moved(
-    ensemble: EnsembleSpec, bucket: str, place: Callable[[Detector, str, str], str]
-) -> EnsembleSpec:
+def _moved(ensemble: E, bucket: str, place: Callable[[Member, str, str], str]) -> E:
     """The ensemble with another place for each file of a detector that is on this machine."""
-    detectors = []
-    for one in ensemble.detectors:
+    members = []
+    for one in ensemble.members:
         fields = {field: getattr(one, field) for field in type(one).model_fields}
         here = {
             field: place(one, field, location)
@@ -72,12 +71,14 @@ def _moved(
             # What is at https:// or gs:// is not here: the renderer says so.
             if isinstance(location, str) and location in one.files and "://" not in location
         }
-        detectors.append(one.model_copy(update=here))
+        members.append(one.model_copy(update=here))
     settings = ensemble.workflow.model_copy(update={"bucket": ensemble.workflow.bucket or bucket})
-    return ensemble.model_copy(update={"detectors": tuple(detectors), "workflow": settings})
+    return ensemble.model_copy(
+        update={ensemble.members_field: tuple(members), "workflow": settings}
+    )
 
 
-def bucket_of(ensemble: EnsembleSpec) -> str:
+def bucket_of(ensemble: Ensemble) -> str:
     """The bucket to put things in; SpecError where neither the spec nor the environment says."""
     bucket = ensemble.workflow.bucket or os.environ.get("QUORATE_BUCKET")
     if not bucket:

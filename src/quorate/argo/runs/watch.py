@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
+from quorate.argo.runs.family import at_work
 from quorate.argo.runs.reasons import SILENT, duration, plain, remedy, warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, nodes, shown, tree
 from quorate.errors import WorkflowError
@@ -39,18 +40,21 @@ _MARKS = {
 def follow(cluster: Cluster, name: str, show: Show) -> tuple[Json, Branch]:
     """Show a workflow whenever it changes; at its end, return the workflow and its tree.
 
+    Of a run with children, these are looked at whenever the run is.
+
     Argo forgets why a pod waited once it gives the pod up; here the reason is remembered. Where
     Argo never gave one, Kubernetes' events are asked.
     """
     reasons: dict[str, str] = {}
     asked = 0.0
     for workflow in cluster.changes(name):
-        unknown = _remember(workflow, reasons)
+        parts = at_work(cluster, workflow)
+        unknown = _remember((workflow, *parts.values()), reasons)
         over = (workflow.get("status") or {}).get("phase") in OVER
         if unknown and (over or time.monotonic() - asked > ASK_AGAIN):
             asked = time.monotonic()
             reasons |= warnings(cluster.events(name), name)
-        branch = tree(workflow, reasons)
+        branch = tree(workflow, reasons, parts)
         show(branch)
         if over:
             break
@@ -60,16 +64,17 @@ def follow(cluster: Cluster, name: str, show: Show) -> tuple[Json, Branch]:
 def explained(cluster: Cluster, workflow: Json) -> Branch:
     """The tree of a workflow as it is now, with the reasons that the cluster still knows."""
     reasons: dict[str, str] = {}
-    if _remember(workflow, reasons):
+    parts = at_work(cluster, workflow)
+    if _remember((workflow, *parts.values()), reasons):
         name = str(workflow["metadata"]["name"])
         reasons |= warnings(cluster.events(name), name)
-    return tree(workflow, reasons)
+    return tree(workflow, reasons, parts)
 
 
-def _remember(workflow: Json, reasons: dict[str, str]) -> bool:
+def _remember(workflows: Iterable[Json], reasons: dict[str, str]) -> bool:
     """Keep by pod what Argo says of waiting pods; whether a pod's reason is still unknown."""
     unknown = False
-    for node in nodes(workflow):
+    for workflow, node in ((one, node) for one in workflows for node in nodes(one)):
         pod, silent = node.pod(workflow), node.message in SILENT
         if node.phase == "Running":
             reasons.pop(pod, None)  # it waits no more

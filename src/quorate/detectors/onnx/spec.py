@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PositiveInt
 
 from quorate.detectors.tensors.spec import Providers, TensorDetector
-from quorate.spec.base import Location
+from quorate.spec.base import Location, SpecModel
 
 if TYPE_CHECKING:
     from quorate.detectors.tensors.predictor import TensorPredictor
 
 
-class OnnxDetector(TensorDetector):
-    """A model in an ONNX file. What is left out is read from the file, or is its layout's own."""
+class OnnxFile(SpecModel):
+    """An ONNX file, and how onnxruntime runs it."""
 
-    kind: Literal["onnx"] = "onnx"
     weights: Location = Field(description="The .onnx file: a path, or an S3 URI.")
     threads: PositiveInt = Field(1, description="Threads inside one run of the network.")
     providers: Providers = Field(
         ("CPUExecutionProvider",),
         description="onnxruntime's execution providers, in order; auto: the fastest there is.",
     )
+
+
+class OnnxDetector(OnnxFile, TensorDetector):
+    """A model in an ONNX file. What is left out is read from the file, or is its layout's own."""
+
+    kind: Literal["onnx"] = "onnx"
 
     def load(self) -> TensorPredictor:
         """Read the model and find out its layout.

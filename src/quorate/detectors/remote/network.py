@@ -17,7 +17,7 @@ from quorate.networks import Graph
 from quorate.open_inference.tensors import checked
 
 if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
+    from quorate.detectors.remote.server import ModelServer
 
 SHOWN = 8
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class RemoteNetwork:
 
     graph: Graph
     client: Client
-    spec: RemoteDetector
+    spec: ModelServer
     slots: threading.BoundedSemaphore
 
     def run(
@@ -48,17 +48,9 @@ class RemoteNetwork:
         return checked(self.graph, outputs, found)
 
 
-def open_network(spec: RemoteDetector) -> RemoteNetwork:
-    """Find the model on its server; see `RemoteDetector.load` for errors."""
-    client: Client
-    if spec.rpc:
-        from quorate.detectors.remote.rpc import RpcClient
-
-        client = RpcClient.connect(spec, _headers(spec))
-    else:
-        from quorate.detectors.remote.rest import RestClient
-
-        client = RestClient.connect(spec, _headers(spec))
+def open_network(spec: ModelServer) -> RemoteNetwork:
+    """Find the model on its server; see `ModelServer.load` for errors."""
+    client = connect(spec)
     graph = _asked(client.metadata, client, spec)
 
     def ready() -> None:
@@ -69,7 +61,24 @@ def open_network(spec: RemoteDetector) -> RemoteNetwork:
     return RemoteNetwork(graph, client, spec, threading.BoundedSemaphore(spec.concurrency))
 
 
-def _headers(spec: RemoteDetector) -> dict[str, str]:
+def connect(spec: ModelServer) -> Client:
+    """What asks the server; nothing is sent yet."""
+    if spec.rpc:
+        from quorate.detectors.remote.rpc import RpcClient
+
+        return RpcClient.connect(spec, _headers(spec))
+    from quorate.detectors.remote.rest import RestClient
+
+    return RestClient.connect(spec, _headers(spec))
+
+
+def models(spec: ModelServer) -> list[str]:
+    """The names of the server's models, [] where it does not tell them; errors as of `load`."""
+    client = connect(spec)
+    return _asked(client.models, client, spec)
+
+
+def _headers(spec: ModelServer) -> dict[str, str]:
     """The values of the spec's headers, from the environment; they are never repeated."""
     values = {}
     for header, variable in spec.headers.items():
@@ -88,7 +97,7 @@ def _headers(spec: RemoteDetector) -> dict[str, str]:
     return values
 
 
-def _asked(call: Callable[[], T], client: Client, spec: RemoteDetector) -> T:
+def _asked(call: Callable[[], T], client: Client, spec: ModelServer) -> T:
     """Call with retries, and say in one sentence why the server refuses."""
     try:
         return retrying(call, retries=spec.retries, origin=spec.origin)
@@ -96,7 +105,7 @@ def _asked(call: Callable[[], T], client: Client, spec: RemoteDetector) -> T:
         raise _refusal(refusal, client, spec) from None
 
 
-def _refusal(refusal: Refused, client: Client, spec: RemoteDetector) -> DetectorError:
+def _refusal(refusal: Refused, client: Client, spec: ModelServer) -> DetectorError:
     if refusal.access:
         return DetectorError(
             f"{spec.origin}: the server refuses access: {refusal.reason}.",

@@ -27,10 +27,11 @@ from quorate.open_inference.tensors import (
     from_bytes,
     from_list,
     signature,
+    to_bytes,
 )
 
 if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
+    from quorate.detectors.remote.server import ModelServer
 
 WORTH_A_RETRY = (429, 502, 503, 504)
 LARGEST_UNPACKED = 1 << 27
@@ -90,7 +91,7 @@ class _Response(NamedTuple):
 class RestClient:
     """A model of a server over HTTP; see `quorate.detectors.remote.client.Client`."""
 
-    spec: RemoteDetector
+    spec: ModelServer
     headers: Mapping[str, str] = field(repr=False)
     base: str
     model: str
@@ -98,7 +99,7 @@ class RestClient:
     binary: Literal["auto"] | bool
 
     @classmethod
-    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RestClient:
+    def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RestClient:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
         base = f"{spec.url.rstrip('/')}/v2"
         model = f"{base}/models/{quote(spec.model, safe='')}"
@@ -147,11 +148,14 @@ class RestClient:
     ) -> tuple[bytes, dict[str, str]]:
         """A request's body, and the headers that say what it is."""
         inputs: list[dict[str, Any]] = []
+        behind: list[bytes] = []
         for name, value in feed.items():
             said = {"name": name, "shape": value.shape, "datatype": datatype_of(value)}
             if self.binary:
-                inputs.append({**said, "parameters": {"binary_data_size": value.nbytes}})
+                behind.append(to_bytes(value))
+                inputs.append({**said, "parameters": {"binary_data_size": len(behind[-1])}})
             else:
+                # Of what is no text JSON has base64, and msgspec writes bytes so.
                 inputs.append({**said, "data": value.ravel().tolist()})
         wanted: list[dict[str, Any]] = [{"name": name} for name in outputs]
         # An id is optional by the protocol, but KServe's server fails on an answer without one.
@@ -162,7 +166,7 @@ class RestClient:
         for output in wanted:
             output["parameters"] = {"binary_data": True}
         start = msgspec.json.encode(request)
-        body = b"".join([start, *(value.tobytes() for value in feed.values())])
+        body = b"".join([start, *behind])
         return body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(start))}
 
     def _request(
@@ -230,7 +234,7 @@ def _unpacked(data: bytes | bytearray, encoding: str) -> bytes | bytearray:
     raise Refused(f"its packed answer holds more than {LARGEST_UNPACKED >> 20} MiB")
 
 
-def _tls(spec: RemoteDetector) -> ssl.SSLContext | None:
+def _tls(spec: ModelServer) -> ssl.SSLContext | None:
     """How the server's certificate is checked; None for the system's authorities."""
     if spec.tls_verify and spec.tls_ca is None:
         return None

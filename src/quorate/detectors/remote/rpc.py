@@ -21,6 +21,7 @@ from quorate.open_inference.tensors import (
     from_bytes,
     from_list,
     signature,
+    to_bytes,
 )
 
 try:
@@ -29,7 +30,7 @@ except ImportError as error:
     raise MissingExtraError("gRPC", "remote") from error
 
 if TYPE_CHECKING:
-    from quorate.detectors.remote.spec import RemoteDetector
+    from quorate.detectors.remote.server import ModelServer
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -44,12 +45,12 @@ OPTIONS = (
 class RpcClient:
     """A model of a server over gRPC; see `quorate.detectors.remote.client.Client`."""
 
-    spec: RemoteDetector
+    spec: ModelServer
     channel: grpc.Channel
     headers: tuple[tuple[str, str], ...] = field(repr=False)
 
     @classmethod
-    def connect(cls, spec: RemoteDetector, headers: Mapping[str, str]) -> RpcClient:
+    def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RpcClient:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
         target, authorities = urlsplit(spec.url).netloc, spec.tls_ca
         if spec.url.startswith("grpcs"):
@@ -90,7 +91,7 @@ class RpcClient:
                 for name, value in feed.items()
             ],
             outputs=[{"name": name} for name in outputs],
-            raw_input_contents=[value.tobytes() for value in feed.values()],
+            raw_input_contents=[to_bytes(value) for value in feed.values()],
         )
         raw = answer.raw_output_contents
         found = {}

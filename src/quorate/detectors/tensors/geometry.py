@@ -28,7 +28,8 @@ class Placement:
     picture  (height, width) of the picture
     inner    (height, width) that the picture is resized to
     frame    (height, width) of the network's input
-    top, left  where the resized picture starts in the frame; padding is around it
+    top, left  where the resized picture starts in the frame; padding is around it. Below 0 for one
+               that is larger than the frame, which shows a part of it
     """
 
     picture: tuple[int, int]
@@ -94,6 +95,21 @@ def shortest_edge(picture: tuple[int, int], shortest: int, longest: int) -> Plac
         inner = (other, shortest) if picture[1] < picture[0] else (shortest, other)
     inner = (max(inner[0], 1), max(inner[1], 1))
     return Placement(picture, inner, inner)
+
+
+def centre_crop(picture: tuple[int, int], frame: tuple[int, int], share: float) -> Placement:
+    """Keep the aspect and show the middle, as torchvision and timm do before they classify.
+
+    The side that is short for the frame becomes 1 / `share` of the frame's, the other rounds down;
+    of the result the frame is cut out of the middle.
+    """
+    wanted = round(frame[0] / share), round(frame[1] / share)
+    if picture[0] * wanted[1] < picture[1] * wanted[0]:
+        inner = wanted[0], max(wanted[0] * picture[1] // picture[0], wanted[1])
+    else:
+        inner = max(wanted[1] * picture[0] // picture[1], wanted[0]), wanted[1]
+    top, left = (round((frame[side] - inner[side]) / 2) for side in (0, 1))
+    return Placement(picture, inner, frame, top, left)
 
 
 def untouched(picture: tuple[int, int]) -> Placement:

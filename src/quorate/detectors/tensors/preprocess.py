@@ -64,10 +64,12 @@ def fill(
     when shrinking, as Pillow does; else sampled, as OpenCV does.
     """
     (height, width), (inner_height, inner_width) = placement.picture, placement.inner
+    frame_height, frame_width = placement.frame
     mean, std = np.array(normalisation.mean), np.array(normalisation.std)
     levels = np.array([normalisation.scale / std, -mean / std], dtype=np.float32)
-    top, left = placement.top, placement.left
-    bottom, right = top + inner_height, left + inner_width
+    top, left = max(placement.top, 0), max(placement.left, 0)
+    bottom = min(placement.top + inner_height, frame_height)
+    right = min(placement.left + inner_width, frame_width)
     padding = (np.float32(normalisation.pad) * levels[0] + levels[1])[:, None, None]
     planes[:, :top], planes[:, bottom:] = padding, padding
     planes[:, top:bottom, :left], planes[:, top:bottom, right:] = padding, padding
@@ -80,8 +82,16 @@ def fill(
     else:
         rows = plain_taps(height, inner_height, inside=False)
         columns = plain_taps(width, inner_width, inside=True)
+    rows = _shown(rows, top - placement.top, bottom - top)
+    columns = _shown(columns, left - placement.left, right - left)
     columns = 3 * columns[0], columns[1]  # of pixels that lie beside each other
     _resize(source, target, rows, columns, levels, normalisation.channels == "bgr", antialias)
+
+
+def _shown(taps: Taps, first: int, count: int) -> Taps:
+    """The taps of the pixels that lie in the frame."""
+    index, weights = taps
+    return index[first : first + count], weights[first : first + count]
 
 
 @lru_cache(maxsize=256)

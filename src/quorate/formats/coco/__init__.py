@@ -7,6 +7,6 @@ Format: https://cocodataset.org/#format-data and https://cocodataset.org/#format
 """
 
 from quorate.formats.coco.reading import read, recognise
-from quorate.formats.coco.writing import write
+from quorate.formats.coco.writing import write, write_parts
 
-__all__ = ["read", "recognise", "write"]
+__all__ = ["read", "recognise", "write", "write_parts"]

@@ -5,9 +5,9 @@ CVAT's own traps are kept out of it: category ids start at 1, each annotation ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -15,9 +15,12 @@ import numpy as np
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.formats.base import Written, open_target
-from quorate.formats.shapes import by_image, plain_values, shoelace
+from quorate.formats.parts import Parts
+from quorate.formats.shapes import plain_values, shoelace
 from quorate.labels import Labels
 from quorate.masks.shapes import polygon_rings
+
+PICTURES_AT_ONCE = 1024
 
 
 def write(
@@ -41,34 +44,45 @@ def write(
     Categories keep their ids, unless one is below 1, which CVAT refuses, or `renumber` asks for
     1, 2, 3, … without gaps, in the vocabulary's order.
     """
-    notes = []
+    parts = Parts.of(dataset, annotations)
+    return write_parts(dataset, parts, target, decimals=decimals, renumber=renumber)
+
+
+def write_parts(
+    dataset: Dataset, parts: Parts, target: str, *, decimals: int = 3, renumber: bool = False
+) -> Written:
+    """Likewise, with the pictures and annotations of `parts` in place of the data set's.
+
+    What is in memory is one part.
+    """
+    notes, numbers = [], dataset.labels
     if said := renumbering(dataset.labels, always=renumber):
-        dataset, annotations = _renumbered(dataset, annotations)
+        dataset = replace(dataset, labels=Labels.from_names(dataset.labels.names))
         notes.append(said)
     single = target.lower().endswith(".json")
-    subsets = [""] if single else list(dict.fromkeys(image.subset for image in dataset.images))
+    subsets = [""] if single else list(dict.fromkeys(i.subset for i in parts.pictures())) or [""]
     encoder = msgspec.json.Encoder()
+    left_out = number = 0
     with open_target(target, single=".json") as out:
-        rows = by_image(annotations)
-        left_out = 0
-        number = 0
-        for subset in subsets or [""]:
-            images = [i for i in dataset.images if single or i.subset == subset]
+        for subset in subsets:
+            # Of the one subset that there is, none is another's.
+            one = _of_subset(parts, subset) if len(subsets) > 1 else parts
             with out.create(f"annotations/instances_{subset or 'default'}.json") as file:
-                file.write(encoder.encode(_head(dataset, images))[:-1] + b',"annotations":[')
-                first = True
-                for start in range(0, len(images), 1024):
-                    chunk = images[start : start + 1024]
-                    index = [row for image in chunk for row in rows.get(image.id, ())]
-                    part = annotations.take(np.array(index, dtype=np.int64))
-                    sizes = {image.id: (image.width, image.height) for image in chunk}
-                    objects = list(_objects(part, sizes, decimals, number))
-                    number += len(objects)
-                    left_out += len(part) - len(objects)
-                    if objects:
-                        text = encoder.encode(objects)[1:-1]
-                        file.write(text if first else b"," + text)
-                        first = False
+                file.write(encoder.encode(head(dataset))[:-1] + b',"images":[')
+                _listed(file, (encoder.encode(_images(images)) for images in one.images()))
+                file.write(b'],"annotations":[')
+
+                def objects(one: Parts = one) -> Iterator[bytes]:
+                    nonlocal number, left_out
+                    for images, part, _ in one.of_size(PICTURES_AT_ONCE):
+                        part = _renumbered(part, numbers, dataset.labels)
+                        sizes = {image.id: (image.width, image.height) for image in images}
+                        found = list(_objects(part, sizes, decimals, number))
+                        number += len(found)
+                        left_out += len(part) - len(found)
+                        yield encoder.encode(found)
+
+                _listed(file, objects())
                 file.write(b"]}\n")
     if left_out:
         notes.append(
@@ -91,15 +105,41 @@ def renumbering(labels: Labels, *, always: bool) -> str | None:
     )
 
 
-def _renumbered(dataset: Dataset, annotations: Annotations) -> tuple[Dataset, Annotations]:
-    place = dataset.labels.positions(annotations.category_id)
+def _renumbered(annotations: Annotations, before: Labels, now: Labels) -> Annotations:
+    if before == now:
+        return annotations
+    place = before.positions(annotations.category_id)
     for category in annotations.category_id[place < 0].tolist():
-        dataset.labels.name_of(category)
-    shapes = replace(annotations, category_id=(place + 1).astype(np.int32))
-    return replace(dataset, labels=Labels.from_names(dataset.labels.names)), shapes
+        before.name_of(category)
+    return replace(annotations, category_id=np.array(now.ids, np.int32)[place])
 
 
-def _head(dataset: Dataset, images: Sequence[Image]) -> dict[str, Any]:
+def _of_subset(parts: Parts, subset: str) -> Parts:
+    def mine(images: Sequence[Image]) -> list[Image]:
+        return [image for image in images if image.subset == subset]
+
+    return replace(
+        parts,
+        images=lambda: map(mine, parts.images()),
+        shapes=lambda: ((mine(images), shapes) for images, shapes in parts.shapes()),
+    )
+
+
+def _listed(file: BinaryIO, lists: Iterable[bytes]) -> None:
+    """Write what is inside each of some lists in JSON as what is inside one."""
+    separator = b""
+    for text in lists:
+        if len(text) > len(b"[]"):
+            file.write(separator + text[1:-1])
+            separator = b","
+
+
+def _images(images: Iterable[Image]) -> list[dict[str, Any]]:
+    return [{"id": i.id, "width": i.width, "height": i.height, "file_name": i.name} for i in images]
+
+
+def head(dataset: Dataset) -> dict[str, Any]:
+    """What stands before a file's images: COCO's `info`, `licenses` and `categories`."""
     return {
         "info": dataset.info.get("info", {}),
         "licenses": dataset.info.get("licenses", []),
@@ -110,9 +150,6 @@ def _head(dataset: Dataset, images: Sequence[Image]) -> dict[str, Any]:
                 "supercategory": dataset.label_info.get(name, LabelInfo()).supercategory,
             }
             for name, i in zip(dataset.labels.names, dataset.labels.ids, strict=True)
-        ],
-        "images": [
-            {"id": i.id, "width": i.width, "height": i.height, "file_name": i.name} for i in images
         ],
     }
 

@@ -5,6 +5,6 @@ take. `reading` and `writing` hold the two directions, `meta` what both know of 
 """
 
 from quorate.formats.cvat.reading import read, recognise
-from quorate.formats.cvat.writing import write
+from quorate.formats.cvat.writing import write, write_parts
 
-__all__ = ["read", "recognise", "write"]
+__all__ = ["read", "recognise", "write", "write_parts"]

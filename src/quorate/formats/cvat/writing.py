@@ -14,11 +14,11 @@ What CVAT 2.15 to 2.73 were seen to do decides here:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 from xml.sax.saxutils import escape
 
 import msgspec
@@ -26,12 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import PUBLISHED, Annotations, Kind
-from quorate.columns import offsets_of, positions_in
+from quorate.columns import positions_in
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError
 from quorate.formats.base import Written, open_target
 from quorate.formats.cvat.meta import attribute_text, labels_json, meta_xml
 from quorate.formats.markup import sayable
+from quorate.formats.parts import Parts, Repeats, repeated
 from quorate.masks.shapes import polygon_rings
 
 PICTURES_AT_ONCE = 2048
@@ -66,52 +67,60 @@ def write(
     Raises InputError for a name that XML cannot hold or that two pictures of a subset share,
     LabelError for a category that the vocabulary lacks.
     """
-    check_names(dataset.images)
-    annotations, notes = _named_scores(dataset, annotations)
-    notes = [*_name_notes(dataset.images), *notes]
-    labels = _declared(dataset, annotations)
-    quoted = {
-        category: attribute_text(sayable(label, "the label"))
-        for category, label in zip(dataset.labels.ids, dataset.labels.names, strict=True)
-    }
     for category in annotations.category_id[
         dataset.labels.positions(annotations.category_id) < 0
     ].tolist():
         dataset.labels.name_of(category)
-    subsets = list(dict.fromkeys(image.subset for image in dataset.images))
-    project = len(subsets) > 1
-    # CVAT's frame numbers where all are known and no two are equal.
-    known = [image.source_id for image in dataset.images if isinstance(image.source_id, int)]
-    unique = len(set(known)) == len(dataset.images)
-    frames = known if unique else [NO_FRAME] * len(dataset.images)
+    if (positions_in([image.id for image in dataset.images], annotations.image_id) < 0).any():
+        raise InputError("There are annotations of pictures that are not in the data set.")
+    parts = Parts.of(dataset, annotations)
+    return write_parts(dataset, parts, target, decimals=decimals, dumped=dumped, name=name)
+
+
+def write_parts(
+    dataset: Dataset,
+    parts: Parts,
+    target: str,
+    *,
+    decimals: int = 2,
+    dumped: str = "",
+    name: str = "",
+) -> Written:
+    """Likewise, with the pictures and annotations of `parts` in place of the data set's.
+
+    Labels declare the attributes of `parts.like`. What is in memory is one part, and a few numbers
+    of each picture.
+    """
+    like, notes = _named_scores(dataset, parts.like)
+    pictures = _Pictures.of(parts)
+    notes = [*pictures.notes, *notes]
+    labels = _declared(dataset, like)
+    quoted = {
+        category: attribute_text(sayable(label, "the label"))
+        for category, label in zip(dataset.labels.ids, dataset.labels.names, strict=True)
+    }
+    subsets, project = pictures.subsets, len(pictures.subsets) > 1
+    first, last = pictures.frames
     head = meta_xml(
         name=name or dataset.name or "quorate",
-        size=len(dataset.images),
+        size=pictures.count,
         labels=labels,
         subsets=sorted(subsets) if project else (),
         subset=subsets[0] if subsets and not project else "",
         dumped=dumped,
-        frames=(max(min(frames, default=0), 0), max([*frames, len(frames) - 1, 0])),
+        frames=(first, last),
     )
-    for text in (head, *annotations.sources):
+    for text in (head, *like.sources):
         sayable(text, "a label, an attribute or the name")
-    position = positions_in([image.id for image in dataset.images], annotations.image_id)
-    if (position < 0).any():
-        raise InputError("There are annotations of pictures that are not in the data set.")
-    rows = np.argsort(position, kind="stable")
-    starts = offsets_of(position, len(dataset.images)).tolist()
     with open_target(target, single=".xml") as out:
         with out.create("annotations.xml") as file:
             file.write(f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{head}'.encode())
-            for first in range(0, len(dataset.images), PICTURES_AT_ONCE):
-                last = min(first + PICTURES_AT_ONCE, len(dataset.images))
-                part = annotations.take(rows[starts[first] : starts[last]])
-                bounds = np.array(starts[first : last + 1]) - starts[first]
-                heads = map(_image, dataset.images[first:last], frames[first:last])
-                shapes = _shapes(part, quoted, decimals)
+            for images, part, begins in parts.of_size(PICTURES_AT_ONCE):
+                shapes = _shapes(_named_scores(dataset, part)[0], quoted, decimals)
                 texts: list[str] = []
-                for head_, (start, end) in zip(heads, pairwise(bounds.tolist()), strict=True):
-                    texts += (head_, *shapes[start:end], "  </image>\n")
+                for image, (start, end) in zip(images, pairwise(begins), strict=True):
+                    frame = image.source_id if pictures.numbered else NO_FRAME
+                    texts += (_image(image, frame), *shapes[start:end], "  </image>\n")
                 file.write("".join(texts).encode())
             file.write(b"</annotations>\n")
         if not target.lower().endswith((".xml", ".zip")):
@@ -119,7 +128,43 @@ def write(
     return Written(files=out.files, notes=notes)
 
 
-def _image(image: Image, frame: int) -> str:
+@dataclass(frozen=True)
+class _Pictures:
+    """What is to be known of all pictures before the first is written.
+
+    subsets   in the order of their first pictures
+    numbered  whether CVAT's frame numbers are known of all, and no two are equal
+    frames    the first and the last
+    notes     what CVAT will make of the names
+    """
+
+    count: int
+    subsets: list[str]
+    numbered: bool
+    frames: tuple[int, int]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, parts: Parts) -> Self:
+        """Look at each once; InputError as for `check_names`."""
+        check_names(parts.pictures)
+        subsets: dict[str, None] = {}
+        frames, count = array("q"), 0
+        stems = Repeats()
+        for image in parts.pictures():
+            count += 1
+            subsets[image.subset] = None
+            stems.add((image.subset, _stem(image.name)))
+            if isinstance(image.source_id, int):
+                frames.append(image.source_id)
+        numbered = len(np.unique(frames)) == count
+        lowest, highest = (min(frames, default=0), max(frames, default=0)) if numbered else (0, 0)
+        alike = stems.found((image.subset, _stem(image.name)) for image in parts.pictures())
+        notes = _name_notes(parts.pictures, alike, several=len(subsets) > 1)
+        return cls(count, [*subsets], numbered, (max(lowest, 0), max(highest, count - 1, 0)), notes)
+
+
+def _image(image: Image, frame: int | str | None) -> str:
     name = attribute_text(image.name)
     subset = f" subset={attribute_text(image.subset)}" if image.subset else ""
     size = f' width="{image.width}" height="{image.height}"' if image.width else ""
@@ -277,31 +322,39 @@ def _spec(name: str, column: NDArray[Any]) -> AttributeSpec:
     return AttributeSpec(name=name, default=default, values=(default,))
 
 
-def check_names(images: Sequence[Image], labels: Sequence[str] = ()) -> None:
-    """InputError for a name that XML cannot hold, or of two pictures of one subset."""
+def check_names(images: Callable[[], Iterable[Image]], labels: Sequence[str] = ()) -> None:
+    """InputError for a name that XML cannot hold, or of two pictures of one subset.
+
+    `images` gives them anew each time.
+    """
     for label in labels:
         sayable(label, "the label")
-    for image in images:
+    for image in images():
         sayable(image.name, "the picture's name")
         sayable(image.subset, "the subset's name")
-    for (subset, name), count in Counter((i.subset, i.name) for i in images).items():
-        if count > 1:
-            of = f" of subset '{subset}'" if subset else ""
-            raise InputError(f"Two pictures{of} are named '{name}': CVAT finds pictures by name.")
+    for subset, name in repeated(lambda: ((i.subset, i.name) for i in images())):
+        of = f" of subset '{subset}'" if subset else ""
+        raise InputError(f"Two pictures{of} are named '{name}': CVAT finds pictures by name.")
 
 
-def _name_notes(images: Sequence[Image]) -> list[str]:
-    """What CVAT will make of the names."""
+def _name_notes(
+    images: Callable[[], Iterable[Image]], twice: Mapping[tuple[str, str], int], *, several: bool
+) -> list[str]:
+    """What CVAT will make of the names; `twice` are those of a subset that differ in their ending.
+
+    `several` is whether there is more than one subset.
+    """
     notes = []
-    stems = Counter((image.subset, _stem(image.name)) for image in images)
-    alike = [stem for (_, stem), count in stems.items() if count > 1]
+    alike = [stem for _, stem in twice]
     if alike:
         notes.append(
             f"CVAT: {len(alike)} names differ in their ending alone, the first '{alike[0]}'; CVAT "
             "compares names without it, and may put shapes on the wrong picture."
         )
-    over = Counter(_stem(image.name) for image in images if stems[image.subset, image.name] <= 1)
-    both = [stem for stem, count in over.items() if count > 1 and stem not in alike]
+    over = repeated(
+        lambda: (_stem(i.name) for i in images() if several and (i.subset, i.name) not in twice)
+    )
+    both = [stem for stem in over if stem not in alike]
     if both:
         notes.append(
             f"CVAT: {len(both)} names stand in more than one subset, the first '{both[0]}'; "

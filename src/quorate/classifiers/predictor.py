@@ -1,0 +1,322 @@
+"""Classifiers of bare tensors at work: pictures in, probabilities out, whoever runs the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.detectors.names import given_names, told_names
+from quorate.detectors.tensors.feed import Feed
+from quorate.detectors.tensors.geometry import (
+    LONGEST,
+    Placement,
+    centre_crop,
+    corner,
+    letterbox,
+    stretch,
+    untouched,
+)
+from quorate.detectors.tensors.layouts.layout import IMAGENET
+from quorate.detectors.tensors.preprocess import Normalisation, fill
+from quorate.detectors.tensors.told import told_colours, told_input
+from quorate.errors import DetectorError, did_you_mean
+from quorate.networks import Graph, Network, Tensor, names_of
+
+if TYPE_CHECKING:
+    from quorate.classifiers.spec import Activation, TensorClassifier
+
+SIDE = 224
+"""Pixels of a network's side where neither the graph nor the spec says."""
+NEAR = 1e-3
+"""How far probabilities of one picture may sum up to another number than 1: half precision."""
+_FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
+
+
+@dataclass(frozen=True)
+class TensorClassPredictor:
+    """A loaded classifier of tensors; see `quorate.classifiers.ClassPredictor` for its duties.
+
+    activation  what makes probabilities of the network's numbers: none, softmax or sigmoid
+    why         how that was found out
+    size        (height, width) of the network's input
+    """
+
+    labels: tuple[str, ...]
+    network: Network
+    feed: Feed
+    output: str
+    activation: str
+    why: str
+    size: tuple[int, int]
+    spec: TensorClassifier
+    normalisation: Normalisation
+    batch: int
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, spec: TensorClassifier, network: Network, *, origin: str) -> TensorClassPredictor:
+        """Settle all that the spec leaves open; `origin` is the model's name in errors."""
+        graph = network.graph
+        feed = Feed.of(graph, origin=origin)
+        output = _output(spec, graph, origin)
+        size = _size(spec, feed, origin)
+        seen = _seen(network, feed, size, output.name, origin)
+        if seen.shape[1] < 2:
+            raise DetectorError(
+                f"{origin}: the output {output} has one number for a picture; a network that "
+                "classifies has one for each of two labels or more.",
+                hint="of a network with one label and its absence, export both probabilities",
+            )
+        activation, why = _activation(spec.activation, output, seen, origin)
+        names, named = _names(spec, graph, seen.shape[1], origin)
+        normalisation, guessed = _normalisation(spec, feed)
+        notes = []
+        if guessed:
+            notes.append(
+                f"{spec.name}: its model does not tell how it wants pixels; it is shown "
+                f"{told_colours(normalisation)}, as networks trained on ImageNet are. Say `mean`, "
+                "`std`, `scale` or `channels` of the classifier where it was trained otherwise."
+            )
+        if not named:
+            notes.append(
+                f"{spec.name}: its model has no names of labels, so they are called by their "
+                "numbers; give them under `names` of the classifier."
+            )
+        return cls(
+            names,
+            network,
+            feed,
+            output.name,
+            activation,
+            why,
+            size,
+            spec,
+            normalisation,
+            feed.batch or spec.batch,
+            tuple(notes),
+        )
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What was found out, or said, of the model, in words: for `check` and the summary."""
+        spec = self.spec
+        fit = f"crop of {spec.crop:g}" if spec.resize == "crop" else spec.resize
+        shown = told_input(self.feed, fit, self.size, spec.antialias, self.normalisation.pad)
+        made = "probabilities" if self.activation == "none" else f"{self.activation} makes them"
+        return {
+            "output": f"{self.output}: {made}, {self.why}",
+            "input": shown,
+            "colours": told_colours(self.normalisation),
+            "names": told_names(self.labels, 0),
+        }
+
+    def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """float32 (n, k) probabilities; DetectorError where the model gives what cannot be some."""
+        rows = np.empty((len(pictures), len(self.labels)), np.float32)
+        shown = [_middle(p) if self.spec.resize == "crop" else p for p in pictures]
+        for group in self._groups([self._place(picture.shape[:2]) for picture in shown]):
+            said = self._run([shown[i] for i, _ in group], [place for _, place in group])
+            for (i, _), numbers in zip(group, said, strict=False):
+                rows[i] = self._probabilities(numbers)
+        return rows
+
+    def _place(self, picture: tuple[int, ...]) -> Placement:
+        """Where a picture of (height, width) lies in the network's input."""
+        height, width = picture
+        if self.spec.resize == "none":
+            return untouched((height, width))
+        if self.spec.resize == "crop":
+            return centre_crop((height, width), self.size, self.spec.crop)
+        return _FRAMED[self.spec.resize]((height, width), self.size)
+
+    def _groups(self, places: Sequence[Placement]) -> Iterator[list[tuple[int, Placement]]]:
+        """Neighbours of one frame, at most a batch of them."""
+        group: list[tuple[int, Placement]] = []
+        for item in enumerate(places):
+            if group and (len(group) == self.batch or item[1].frame != group[0][1].frame):
+                yield group
+                group = []
+            group.append(item)
+        if group:
+            yield group
+
+    def _run(
+        self, pictures: Sequence[NDArray[np.uint8]], places: Sequence[Placement]
+    ) -> NDArray[np.float64]:
+        """(at least n, k) the network's own numbers; a graph of a fixed batch is shown zeros."""
+        room = self.feed.room(self.feed.batch or len(pictures), places[0].frame)
+        for planes, picture, place in zip(room, pictures, places, strict=False):
+            fill(planes, picture, place, self.normalisation, antialias=self.spec.antialias)
+        room[len(pictures) :] = 0
+        found = self.network.run([self.output], self.feed.tensors(room))[self.output]
+        numbers = _flat(found, len(room))
+        if numbers is None or numbers.shape[1] != len(self.labels):
+            raise DetectorError(
+                f"the output '{self.output}' of shape {list(found.shape)} has no number for each "
+                f"of {len(self.labels)} labels of {len(room)} pictures"
+            )
+        return numbers
+
+    def _probabilities(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(k,) of one picture: each alone, so that its company changes nothing."""
+        if not np.isfinite(numbers).all():
+            raise DetectorError(
+                "the model gave a number that is NaN or infinite",
+                hint="half precision overflows so; run the model in single precision",
+            )
+        made = _activated(numbers, self.activation)
+        if made.min() < 0 or made.max() > 1:
+            raise DetectorError(
+                f"the model gave a probability of {made[np.abs(made - 0.5).argmax()]:g}",
+                hint="set `activation: softmax` if it gives logits",
+            )
+        return made.astype(np.float32)
+
+
+def _activated(numbers: NDArray[np.float64], activation: str) -> NDArray[np.float64]:
+    """(k,) numbers -> (k,) probabilities."""
+    if activation == "softmax":
+        powers = np.exp(numbers - numbers.max())
+        return np.asarray(powers / powers.sum())
+    if activation == "sigmoid":
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * numbers)))
+    return numbers
+
+
+def _output(spec: TensorClassifier, graph: Graph, origin: str) -> Tensor:
+    """The output with the labels' numbers."""
+    names = [one.name for one in graph.outputs]
+    if spec.output is not None:
+        if spec.output not in names:
+            raise DetectorError(
+                f"{origin}: there is no output '{spec.output}'; there are {', '.join(names)}.",
+                hint=did_you_mean(spec.output, names),
+            )
+        return graph.outputs[names.index(spec.output)]
+    if len(names) != 1:
+        raise DetectorError(
+            f"{origin}: a network that classifies has one output, and this one {len(names)}: "
+            f"{graph}.",
+            hint=f"name the one with the labels' numbers: `output: {names[0] if names else '…'}`",
+        )
+    return graph.outputs[0]
+
+
+def _size(spec: TensorClassifier, feed: Feed, origin: str) -> tuple[int, int]:
+    """(height, width) of the network's input."""
+    asked = spec.image_size
+    wanted = (asked, asked) if isinstance(asked, int) else asked
+    height, width = feed.frame
+    if height is None or width is None:
+        return wanted or (height or width or SIDE, width or height or SIDE)
+    if wanted and wanted != (height, width):
+        raise DetectorError(
+            f"{origin}: `image_size: {list(wanted)}` does not fit the network, which takes "
+            f"{feed.image}.",
+            hint="leave `image_size` out",
+        )
+    if spec.resize == "none":
+        raise DetectorError(
+            f"{origin}: `resize: none` needs a network that takes any size, but this one takes "
+            f"{feed.image}."
+        )
+    return height, width
+
+
+def _seen(
+    network: Network, feed: Feed, size: tuple[int, int], output: str, origin: str
+) -> NDArray[np.float64]:
+    """(2, k) what the network says of a black input and of one of noise."""
+    noise = np.random.default_rng(0).random((3, *size), np.float32)
+    said = []
+    for shown in (np.zeros_like(noise), noise * 255 if feed.whole else noise):
+        room = feed.room(feed.batch or 1, size)
+        room[:] = shown
+        found: Any = network.run([output], feed.tensors(room))[output]
+        numbers = _flat(found, len(room))
+        if numbers is None:
+            raise DetectorError(
+                f"{origin}: the output '{output}' of shape {list(found.shape)} is no list of "
+                "numbers, one for each label, as of a network that classifies.",
+                hint="for a network that finds boxes, write a DetectionEnsemble",
+            )
+        said.append(numbers[0])
+    return np.stack(said)
+
+
+def _flat(found: NDArray[Any], pictures: int) -> NDArray[np.float64] | None:
+    """(n, k) of an output (n, k), (n, k, 1, 1), (n, 1, 1, k) or, for one picture, (k,)."""
+    sizes = [size for size in found.shape[1:] if size != 1]
+    if pictures == 1 and (found.ndim == 1 or not sizes):
+        sizes = list(found.shape[:1]) if found.ndim == 1 else [1]
+    elif found.ndim < 2 or found.shape[0] != pictures or len(sizes) > 1:
+        return None
+    if len(sizes) > 1 or not found.size:
+        return None
+    return found.reshape(pictures, -1).astype(np.float64)
+
+
+def _activation(
+    asked: Activation, output: Tensor, seen: NDArray[np.float64], origin: str
+) -> tuple[str, str]:
+    """What makes probabilities of the numbers, and how that is known."""
+    if asked != "auto":
+        return asked, "as the spec says"
+    within = bool(((seen >= 0) & (seen <= 1)).all())
+    ones = bool((np.abs(seen.sum(axis=1) - 1) <= NEAR).all())
+    if within and ones:
+        return "none", "by its numbers for two made pictures"
+    if not within and np.isfinite(seen).all():
+        return "softmax", "by its numbers for two made pictures"
+    sums = ", ".join(f"{one:g}" for one in seen.sum(axis=1))
+    raise DetectorError(
+        f"{origin}: the numbers of '{output.name}' lie within 0..1 for two made pictures, but sum "
+        f"to {sums}: they may be logits, or probabilities that do not exclude each other.",
+        hint="say `activation: softmax` for logits, `none` for probabilities",
+    )
+
+
+def _names(
+    spec: TensorClassifier, graph: Graph, count: int, origin: str
+) -> tuple[tuple[str, ...], bool]:
+    """The labels, and whether they have names; else they are called by their numbers."""
+    own = names_of(graph.metadata, origin=origin)
+    names = given_names(spec.names, detector=spec.name) or own
+    if not names:
+        return tuple(map(str, range(count))), False
+    if len(names) != count:
+        said = f"`names` of the classifier '{spec.name}'" if names != own else "its metadata"
+        raise DetectorError(
+            f"{origin}: the network gives {count} numbers, but {said} has {len(names)} names.",
+            hint="give one for each number, in their order; a background class has one too",
+        )
+    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < count else ()
+    # ImageNet has two cranes and two maillots.
+    return tuple(f"{n} {i}" if n in twice else n for i, n in enumerate(names)), True
+
+
+def _normalisation(spec: TensorClassifier, feed: Feed) -> tuple[Normalisation, bool]:
+    """What becomes of pixels, and whether that is a guess."""
+    given = {
+        name: value
+        for name in ("scale", "mean", "std", "channels")
+        if (value := getattr(spec, name)) is not None
+    }
+    if feed.whole:
+        return replace(Normalisation(scale=1.0, pad=spec.pad), **given), False
+    # Whoever says a scale, or a mean, says how a pixel is reckoned; the rest is as it stands.
+    plain = given.keys() & {"scale", "mean", "std"}
+    own = Normalisation() if plain else IMAGENET
+    return replace(own, **{"pad": spec.pad} | given), not given
+
+
+def _middle(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A strip's middle: what is cut away of it would be resized first, to a length without end."""
+    height, width = picture.shape[:2]
+    most = LONGEST * min(height, width)
+    top, left = max(height - most, 0) // 2, max(width - most, 0) // 2
+    return picture[top : top + most, left : left + most]

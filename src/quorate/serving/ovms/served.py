@@ -1,0 +1,194 @@
+"""A configuration that is loaded: its models and its pipelines, on the data plane."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from quorate.errors import DetectorError, SpecError
+from quorate.open_inference.tensors import from_bytes, from_list
+from quorate.serving.inputs import names_wanted
+from quorate.serving.metrics import METRICS
+from quorate.serving.ovms.config import Configuration
+from quorate.serving.ovms.models import Array, Loaded, load
+from quorate.serving.ovms.pipelines import Pipeline, build, width
+from quorate.serving.values import (
+    Given,
+    Limits,
+    Look,
+    ModelInfo,
+    Refused,
+    Reply,
+    Request,
+    TensorInfo,
+    Told,
+    Why,
+)
+from quorate.workers import processors
+
+LOG = logging.getLogger("quorate.serving")
+
+
+class ServedConfiguration:
+    """See `Servable`. Make it in any thread.
+
+    A name is first that of a model, then that of a pipeline. Pipelines have no versions: whichever
+    is asked for, it is the one there is.
+
+    Raises as `ovms.models.load` and `ovms.pipelines.build`.
+    """
+
+    def __init__(self, said: Configuration, limits: Limits) -> None:
+        self.name, self.limits = said.origin, limits
+        self.waiting = 0
+        cores = processors()
+        # What stands side by side shares the processors, so that none waits for another.
+        side = max((width(one) for one in said.pipeline_config_list), default=1)
+        threads = max(1, cores // side)
+        self.versions: dict[str, dict[int, Loaded]] = {}
+        for entry in said.model_config_list:
+            name = entry.config.name
+            if name in self.versions:
+                raise SpecError(f"{said.origin}: has two models called '{name}'.")
+            found = load(entry.config, threads=threads)
+            self.versions[name] = {one.version: one for one in found}
+        self.pipelines: dict[str, Pipeline] = {}
+        for pipeline in said.pipeline_config_list:
+            if pipeline.name in self.versions or pipeline.name in self.pipelines:
+                LOG.warning(
+                    "%s: '%s' is taken, so the pipeline of that name is never asked",
+                    said.origin,
+                    pipeline.name,
+                )
+                continue
+            self.pipelines[pipeline.name] = build(pipeline, self._find, origin=said.origin)
+        self.models: Mapping[str, ModelInfo] = {
+            **{
+                name: _with_versions(self._newest(name).info, versions)
+                for name, versions in self.versions.items()
+            },
+            **{name: one.info for name, one in self.pipelines.items()},
+        }
+        at_once = -(-cores // side) + 1
+        self._slots = asyncio.Semaphore(at_once)
+        self._pool = ThreadPoolExecutor(at_once * side, thread_name_prefix="serve")
+
+    def info(self, name: str, version: str) -> ModelInfo:
+        """See `Servable`."""
+        if name in self.pipelines or not version:
+            return self.models[name]
+        return _with_versions(self._version(name, version).info, self.versions[name])
+
+    def warm(self) -> None:
+        """See `Servable`."""
+        for versions in self.versions.values():
+            for model in versions.values():
+                model.warm()
+
+    def check(self) -> None:
+        """See `Servable`."""
+        if self.waiting >= self.limits.waiting:
+            raise Refused(
+                Why.BUSY, f"{self.waiting} requests wait already; try again later.", retry_after=1
+            )
+
+    async def answer(self, request: Request) -> Reply:
+        """See `Servable`: the outputs of a model or of a pipeline."""
+        self.check()
+        about = self.info(request.model, request.version)
+        wanted = names_wanted(request, about.outputs, len(about.outputs))
+        feed = await asyncio.to_thread(_feed, request, about)
+        looks: list[Look] = []
+
+        def told(node: str, began: float, seconds: float) -> None:
+            looks.append(Look(node, began, seconds))
+            METRICS.looked(request.model, node, seconds)
+
+        request.record.looks = looks
+        request.record.pictures = max((len(one) for one in feed.values() if one.ndim), default=1)
+        self.waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self.waiting -= 1
+        try:
+            if request.model in self.pipelines:
+                found = await self.pipelines[request.model].run(feed, self._pool, told)
+            else:
+                model = self._version(request.model, request.version)
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(self._pool, model.run, feed, wanted)
+        finally:
+            self._slots.release()
+        types = {one.name: one.datatype for one in about.outputs}
+        outputs = [Told(name, types[name], found[name]) for name in wanted]
+        version = about.versions[-1] if request.model in self.pipelines else request.version
+        return Reply(request.model, outputs, {}, request.id, version or about.versions[-1])
+
+    def close(self) -> None:
+        """See `Servable`."""
+        self._pool.shutdown()
+
+    def _newest(self, name: str) -> Loaded:
+        versions = self.versions[name]
+        return versions[max(versions)]
+
+    def _find(self, name: str, version: int | None) -> Loaded | None:
+        versions = self.versions.get(name, {})
+        return versions.get(max(versions, default=0) if version is None else version)
+
+    def _version(self, name: str, version: str) -> Loaded:
+        if not version:
+            return self._newest(name)
+        versions = {str(number): one for number, one in self.versions[name].items()}
+        if version not in versions:
+            raise Refused(
+                Why.UNKNOWN,
+                f"'{name}' has no version '{version[:80]}'; it has {', '.join(versions)}.",
+            )
+        return versions[version]
+
+
+def _with_versions(about: ModelInfo, versions: Iterable[int]) -> ModelInfo:
+    return about._replace(versions=tuple(map(str, versions)))
+
+
+def _feed(request: Request, about: ModelInfo) -> dict[str, Array]:
+    """The tensors of a request, as a model's metadata want them; Refused for any others."""
+    known = {one.name: one for one in about.inputs}
+    names = [one.name for one in request.inputs]
+    if sorted(names) != sorted(known):
+        told = ", ".join(f"'{name[:80]}'" for name in names) or "none"
+        wanted = ", ".join(f"'{name}' {one.datatype} {[*one.shape]}" for name, one in known.items())
+        raise Refused(Why.INVALID, f"The inputs are {told}; '{about.name}' takes {wanted}.")
+    return {one.name: _tensor(one, known[one.name], request) for one in request.inputs}
+
+
+def _tensor(given: Given, about: TensorInfo, request: Request) -> Array:
+    who = f"'{about.name}'"
+    for parameters in (request.parameters, given.parameters):
+        if any(name.startswith("shared_memory") for name in parameters):
+            raise Refused(
+                Why.NOT_OFFERED, "Shared memory is not offered; send the tensor in the request."
+            )
+    # Before anything is made of it: a shape of a few numbers can ask for any amount of memory.
+    wrong = Refused(
+        Why.INVALID,
+        f"{who} is {about.datatype} {[*about.shape]}, not {given.datatype[:20]} "
+        f"{[*given.shape[:16]]}.",
+    )
+    if given.datatype != about.datatype or len(given.shape) != len(about.shape):
+        raise wrong
+    if not all(
+        size >= 1 and said in (-1, size)
+        for said, size in zip(about.shape, given.shape, strict=True)
+    ):
+        raise wrong
+    try:
+        if isinstance(given.data, bytes | memoryview):
+            return from_bytes(who, given.datatype, given.shape, given.data)
+        return from_list(who, given.datatype, given.shape, given.data)
+    except DetectorError as error:
+        raise Refused(Why.INVALID, error.message) from None

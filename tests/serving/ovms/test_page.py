@@ -1,0 +1,34 @@
+"""The walk of docs/guides/openvino-model-server.md: its code and its file run as they stand."""
+
+import json
+
+from quorate.serving.ovms.config import Configuration
+from quorate.serving.ovms.served import ServedConfiguration
+from quorate.serving.values import Limits
+from tests.serving.ovms.networks import classifier
+from tests.serving.ovms.published import problems
+from tests.test_pages import blocks
+
+PAGE = "guides/openvino-model-server.md"
+
+
+def test_the_walk_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(blocks(PAGE, "python")[0], {})
+    output = "InceptionV2/Predictions/Softmax"
+    classifier(tmp_path / "models/googlenet-v2", 1, names=("input", output))
+    classifier(tmp_path / "models/resnet-50", 2, names=("map/TensorArrayStack", "softmax_tensor"))
+    text, metadata = blocks(PAGE, "json")
+    assert problems(json.loads(text)) == []
+    (tmp_path / "config.json").write_text(text)
+    served = ServedConfiguration(Configuration.from_json("config.json"), Limits())
+    served.warm()
+    about = served.info("image_classification_pipeline", "")
+    said = {
+        "name": about.name,
+        "versions": [*about.versions],
+        "platform": about.platform,
+        "inputs": [one._asdict() | {"shape": [*one.shape]} for one in about.inputs],
+        "outputs": [one._asdict() | {"shape": [*one.shape]} for one in about.outputs],
+    }
+    assert said == json.loads(metadata)

@@ -1,0 +1,158 @@
+"""A configuration of OpenVINO Model Server as it stands: asked over HTTP and gRPC."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import requests
+
+from tests.cvat.servers import started
+from tests.serving.ovms.networks import SIZE, classifier, walk
+from tests.serving.ovms.published import problems
+from tests.waiting import until
+
+PIPELINE = "image_classification_pipeline"
+RANDOM = np.random.default_rng(3)
+IMAGES = [RANDOM.uniform(0, 255, (1, 3, SIZE, SIZE)).astype("f4") for _ in range(4)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    file = walk(folder)
+    assert problems(json.loads(file.read_text())) == []
+    with started(str(file)) as server:
+        yield server
+
+
+def asked(server, model, image, name, **more):
+    """The outputs of a model for one picture, by name."""
+    said = {
+        "inputs": [
+            {
+                "name": name,
+                "datatype": "FP32",
+                "shape": [*image.shape],
+                "data": image.reshape(-1).tolist(),
+            }
+        ],
+        **more,
+    }
+    answer = requests.post(f"{server.url}/v2/models/{model}/infer", json=said)
+    assert answer.status_code == 200, answer.text
+    kinds = {"FP32": "f4", "INT32": "i4"}
+    return {
+        one["name"]: np.array(one["data"], kinds[one["datatype"]]).reshape(one["shape"])
+        for one in answer.json()["outputs"]
+    }
+
+
+def here(folder, model, image):
+    session = onnxruntime.InferenceSession(folder / model / "1/model.onnx")
+    return session.run(None, {session.get_inputs()[0].name: image})[0]
+
+
+def test_the_sum_decides(server, folder):
+    for image in IMAGES:
+        both = [here(folder, model, image) for model in ("googlenet-v2", "resnet-50")]
+        found = asked(server, PIPELINE, image, "image")
+        assert found.keys() == {"label"}
+        assert found["label"].dtype == np.int32
+        assert found["label"].tolist() == [int(sum(both).argmax())]
+
+
+def test_a_model_is_asked_by_itself(server, folder):
+    for model, name in (("googlenet-v2", "input"), ("resnet-50", "map/TensorArrayStack")):
+        [probabilities] = asked(server, model, IMAGES[0], name).values()
+        np.testing.assert_allclose(probabilities, here(folder, model, IMAGES[0]), atol=1e-6)
+
+
+def test_metadata_are_those_of_the_pipeline(server):
+    about = requests.get(f"{server.url}/v2/models/{PIPELINE}").json()
+    assert about["inputs"] == [
+        {"name": "image", "datatype": "FP32", "shape": [1, 3, SIZE, SIZE]},
+    ]
+    assert about["outputs"] == [{"name": "label", "datatype": "INT32", "shape": [1]}]
+    # Pipelines have no versions: any is taken.
+    assert requests.get(f"{server.url}/v2/models/{PIPELINE}/versions/7/ready").status_code == 200
+    assert requests.get(f"{server.url}/v2/models/argmax/versions/7/ready").status_code == 404
+    listed = requests.get(f"{server.url}/v2/models").json()["models"]
+    assert listed == ["googlenet-v2", "resnet-50", "argmax", PIPELINE]
+
+
+def test_over_grpc_it_says_the_same(server):
+    import grpc
+
+    from quorate.open_inference.messages import MESSAGES, SERVICE
+
+    with grpc.insecure_channel(server.rpc.removeprefix("grpc://")) as channel:
+        call = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            request_serializer=MESSAGES["ModelInferRequest"].SerializeToString,
+            response_deserializer=MESSAGES["ModelInferResponse"].FromString,
+        )
+        request = MESSAGES["ModelInferRequest"](
+            model_name=PIPELINE,
+            inputs=[{"name": "image", "datatype": "FP32", "shape": IMAGES[0].shape}],
+            raw_input_contents=[IMAGES[0].tobytes()],
+        )
+        answer = call(request)
+    [label] = answer.raw_output_contents
+    [same] = asked(server, PIPELINE, IMAGES[0], "image").values()
+    assert np.frombuffer(label, "<i4").tolist() == same.tolist()
+
+
+def test_the_log_tells_when_each_node_began(server):
+    before = len(server.lines)
+    for image in IMAGES:
+        asked(server, PIPELINE, image, "image")
+    until(lambda: "".join(server.lines[before:]).count('"members"') == len(IMAGES))
+    for line in server.lines[before:]:
+        nodes = json.loads(line)["members"]
+        assert nodes.keys() == {"googlenet_node", "resnet_node", "argmax_node"}
+        last = nodes.pop("argmax_node")
+        # To a tenth of a millisecond, each rounded by itself.
+        for one in nodes.values():
+            assert last["began"] + 0.21 >= one["began"] + one["milliseconds"]
+    found = requests.get(f"{server.url}/metrics").text
+    node = f'quorate_member_seconds_count{{ensemble="{PIPELINE}",member="argmax_node"}}'
+    assert int(float(found.partition(node)[2].split()[0])) >= len(IMAGES)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"name": "picture"}, "takes 'image' FP32 [1, 3, 224, 224]"),
+    ({"datatype": "UINT8"}, "'image' is FP32 [1, 3, 224, 224], not UINT8"),
+    ({"shape": [1, 224, 224, 3]}, "not FP32 [1, 224, 224, 3]"),
+    ({"shape": [4611686018427387904] * 4}, "not FP32"),
+    ({"shape": [1, 3, 224]}, "not FP32 [1, 3, 224]"),
+    ({"data": [1.0]}, "'image' is not FP32 [1, 3, 224, 224]"),
+    ({"data": None}, "where numbers belong"),
+    ({"parameters": {"shared_memory_region": "a"}}, "Shared memory is not offered"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused(server, changes, words):
+    given = {
+        "name": "image",
+        "datatype": "FP32",
+        "shape": [1, 3, SIZE, SIZE],
+        "data": [0.0],
+        **changes,
+    }
+    answer = requests.post(f"{server.url}/v2/models/{PIPELINE}/infer", json={"inputs": [given]})
+    assert answer.status_code in (400, 501)
+    assert words in answer.json()["error"]
+
+
+def test_a_new_version_is_served_without_a_restart(server, folder):
+    """It comes last: the answers are others afterwards."""
+    names = ("input", "InceptionV2/Predictions/Softmax")
+    classifier(folder / "googlenet-v2", 9, version=2, names=names)
+    about = f"{server.url}/v2/models/googlenet-v2"
+    until(lambda: requests.get(about).json().get("versions") == ["2"])
+    [probabilities] = asked(server, "googlenet-v2", IMAGES[0], "input").values()
+    session = onnxruntime.InferenceSession(folder / "googlenet-v2/2/model.onnx")
+    np.testing.assert_allclose(probabilities, session.run(None, {"input": IMAGES[0]})[0], atol=1e-6)
