@@ -9,15 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
-    "/": "page.html",
-    "/page.css": "page.css",
-    "/page.js": "page.js",
-    "/icon.svg": "icon.svg",
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -30,9 +30,14 @@ HEADERS = {
 
 
 def routes() -> list[Route]:
-    """The page and its files."""
-    return [Route(path, _file) for path in FILES]
+    """The page and its files, which are read once: no request reaches the file system."""
+    return [_route(path, name, kind) for path, (name, kind) in FILES.items()]
 
 
-async def _file(request: Request) -> Response:
-    return FileResponse(STATIC / FILES[request.url.path], headers=HEADERS)
+def _route(path: str, name: str, kind: str) -> Route:
+    content = (STATIC / name).read_bytes()
+
+    async def answer(request: Request) -> Response:
+        return Response(content, media_type=kind, headers=HEADERS)
+
+    return Route(path, answer)
