@@ -12,9 +12,11 @@ import yaml
 import quorate
 from quorate.argo import names
 from quorate.argo.doctor.examine import USERS, accounts
+from quorate.cli import parser
 from quorate.companion.settings import Settings
 from quorate.spec import Images, WorkflowSettings
 from tests.argo.published import problems
+from tests.serving.published import problems as problems_of_kserve
 
 ROOT = Path(__file__).parents[1]
 CHART, WORKFLOWS = ROOT / "charts" / "quorate", ROOT / "workflows"
@@ -37,6 +39,17 @@ EVERYTHING = {
         "nodes": True,
         "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "quorate-tls"},
         "from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+    },
+    "serving": {
+        "enabled": True,
+        "specs": {"street.yaml": "kind: DetectionEnsemble", "config.json": "{}"},
+        "modelsClaim": "models",
+        "options": ["--queue=16"],
+        "tokenSecret": "token",
+        "tlsSecret": "tls",
+        "from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+        "nodeSelector": {"a": "b"},
+        "tolerations": [{"key": "a", "operator": "Exists"}],
     },
     "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
 }
@@ -338,9 +351,92 @@ def test_nodes_are_listed_where_that_is_wanted_alone():
     assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
 
 
+SERVING = {"enabled": True, "specs": {"street.yaml": "kind: DetectionEnsemble\nname: street\n"}}
+
+
+def test_without_being_asked_for_nothing_is_served():
+    assert not [name for _, name in render({"s3": S3}) if name == "quorate-serve"]
+
+
+def test_the_server_is_asked_whether_it_is_ready_and_has_no_rights():
+    made = render({"s3": S3 | KEYS, "serving": SERVING | {"options": ["--queue=16"]}})
+    deployment = made["Deployment", "quorate-serve"]["spec"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    pod = deployment["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"][:3] == ["quorate", "serve", "/etc/quorate/street.yaml"]
+    assert container["command"][-1] == "--queue=16"
+    # What the command line takes, the file apart.
+    parser().parse_args(container["command"][1:])
+    for probe, path in (("readiness", "ready"), ("liveness", "live"), ("startup", "live")):
+        asked = container[f"{probe}Probe"]["httpGet"]
+        assert asked == {"path": f"/v2/health/{path}", "port": 8080, "scheme": "HTTP"}
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+    assert not made["ServiceAccount", pod["serviceAccountName"]]["automountServiceAccountToken"]
+    assert not [1 for kind, name in made if name == "quorate-serve" and "Role" in kind]
+    assert made["ConfigMap", "quorate-serve"]["data"] == SERVING["specs"]
+
+
+def test_a_token_and_a_certificate_are_mounted():
+    values = SERVING | {"tokenSecret": "mine", "tlsSecret": "tls", "modelsClaim": "models"}
+    pod = render({"s3": S3, "serving": values})["Deployment", "quorate-serve"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    parser().parse_args(container["command"][1:])
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    for option in ("--token-file", "--tls-cert", "--tls-key"):
+        (file,) = [one.partition("=")[2] for one in container["command"] if one.startswith(option)]
+        assert file.rpartition("/")[0] in mounts.values()
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert mounts["models"] == "/models"
+    assert {one["name"] for one in pod["spec"]["volumes"]} == mounts.keys()
+
+
+def test_who_reaches_the_server():
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "apps"}}}
+    made = render({"s3": S3, "serving": SERVING | {"from": [peer]}})
+    labels = made["Deployment", "quorate-serve"]["spec"]["template"]["metadata"]["labels"]
+    policy = made["NetworkPolicy", "quorate-serve"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    ports = [{"protocol": "TCP", "port": port} for port in (8080, 8081)]
+    assert policy["ingress"] == [{"ports": ports, "from": [peer]}]
+    assert {"protocol": "TCP", "port": 9000} in policy["egress"][0]["ports"]
+    assert made["Service", "quorate-serve"]["spec"]["selector"].items() <= labels.items()
+
+
+def test_kserve_has_the_same_pod():
+    values = EVERYTHING["serving"] | {"kserve": {"enabled": True, "annotations": {"a": "b"}}}
+    made = render(EVERYTHING | {"serving": values})
+    service = made["InferenceService", "quorate-serve"]
+    assert problems_of_kserve(service) == []
+    assert ("Deployment", "quorate-serve") not in made
+    predictor = service["spec"]["predictor"]
+    assert predictor.pop("minReplicas") == 1
+    pod = render(EVERYTHING)["Deployment", "quorate-serve"]["spec"]["template"]["spec"]
+    (mine,), (theirs,) = predictor.pop("containers"), pod.pop("containers")
+    assert mine["name"] == "kserve-container"
+    for name in ("name", "ports", "lifecycle"):
+        mine.pop(name, None)
+        theirs.pop(name)
+    assert mine == theirs
+    del pod["terminationGracePeriodSeconds"]
+    assert predictor == pod
+    made["InferenceService", "quorate-serve"]["spec"]["predictor"]["replicas"] = 1
+    assert problems_of_kserve(made["InferenceService", "quorate-serve"])
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"serving": {"enabled": True}}, "specs"),
+        ({"serving": SERVING | {"specs": {"street": "x"}}}, "street"),
+        ({"serving": SERVING | {"specs": {"a/b.yaml": "x"}}}, "a/b.yaml"),
+        ({"serving": SERVING | {"kserv": {}}}, "kserv"),
         ({"s3": S3, "companion": {"enabled": True}}, "cvat"),
         ({"s3": S3, "companion": COMPANION | {"url": "https://q.example/path"}}, "url"),
         ({"s3": S3, "companion": COMPANION | {"hooks": {"links": True}}}, "secret"),

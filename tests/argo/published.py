@@ -54,14 +54,14 @@ def shipped() -> Any:
     return json.loads(gzip.decompress(SCHEMA.read_bytes()))
 
 
-def _closed(schema: Any) -> Any:
+def closed(schema: Any) -> Any:
     """The schema as strict validation takes it: a field that it does not name is an error."""
     if not isinstance(schema, dict):
         return schema
-    found = {key: _closed(one) for key, one in schema.items() if key != "properties"}
+    found = {key: closed(one) for key, one in schema.items() if key != "properties"}
     if "properties" in schema:
         fields = schema["properties"].items()
-        found["properties"] = {name: _closed(one) for name, one in fields}
+        found["properties"] = {name: closed(one) for name, one in fields}
         if not schema.get(FREE):
             found.setdefault("additionalProperties", False)
     return found
@@ -69,7 +69,7 @@ def _closed(schema: Any) -> Any:
 
 @cache
 def _validator() -> Draft202012Validator:
-    schema = _closed(shipped()["schema"])
+    schema = closed(shipped()["schema"])
     # Of an object's metadata a definition says nothing: it is the same for all kinds.
     schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
     return Draft202012Validator(schema)

@@ -26,7 +26,7 @@ class Recorder(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.asked, self.answers = [], {}
+        self.asked, self.answers, self.statuses = [], {}, {}
 
     @property
     def address(self):
@@ -42,7 +42,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.server.kind = self.headers.get("Content-Type")
         answer = self.server.answers.get((self.command, parts.path), b"{}")
         data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(404 if answer is None else 200)
+        found = 404 if answer is None else 200
+        self.send_response(self.server.statuses.get(parts.path, found))
         self.end_headers()
         self.wfile.write(data if answer is not None else b'{"message": "x not found"}')
 
@@ -267,6 +268,13 @@ def test_the_events_are_those_of_pods(server, kube, argo):
         {"fieldSelector": "involvedObject.kind=Pod"},
         {"listOptions.fieldSelector": "involvedObject.kind=Pod"},
     ]
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_events_that_argo_server_does_not_give_end_nothing(server, argo, monkeypatch, status):
+    monkeypatch.setenv("KUBECONFIG", "/there/is/none")
+    server.statuses["/api/v1/stream/events/vision"] = status
+    assert argo.events("x") == []
 
 
 def test_logs_are_the_steps_own(server, kube, argo):

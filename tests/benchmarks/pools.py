@@ -31,7 +31,7 @@ import yaml
 
 from quorate.detections import Detections
 from quorate.steps import Work
-from quorate.steps.work import Manifest, read_json, write_detections, write_json
+from quorate.steps.work import Manifest, read_json, write_json, write_table
 from tests.detectors.models import constant
 
 FOUND = {"yolo": 5, "detr": 5, "frcnn": 4}
@@ -125,7 +125,7 @@ def spread(work: Work) -> None:
             mine = boxes[name].take(np.isin(boxes[name].image_id, ids[: len(new)]))
             found = replace(mine, image_id=new[np.searchsorted(ids, mine.image_id)])
             folder = work.shard(shard) / name
-            write_detections(folder / "detections.parquet", found, contents)
+            write_table(folder / "detections.parquet", found, contents)
             told = {"images": len(new), "detections": len(found)}
             write_json(folder / "manifest.json", msgspec.structs.replace(manifests[name], **told))
 

@@ -1,5 +1,6 @@
 """A person bound to the chart's Role `quorate-user`, with a token of their own, both ways."""
 
+import json
 import os
 import re
 import shutil
@@ -102,11 +103,7 @@ def test_runs_are_started_seen_stopped_and_tried_again(strict, way, tmp_path, mo
         assert f"/{runs.prefix}/images" in failed.stderr
         (run,) = re.findall(r"^run: (\S+)", failed.stderr, re.M)
         runs.bucket.put_folder(PARTS / "images", f"{runs.prefix}/images")
-        again = quorate("retry", run, check=False)
-        if way == "argo-server":
-            assert again.returncode == 0, again.stderr
-        else:
-            run = quorate("submit", path).stdout.strip()
+        quorate("retry", run)
         watched = quorate("watch", run)
         assert "published:" in watched.stderr + watched.stdout
 
@@ -119,6 +116,33 @@ def test_runs_are_started_seen_stopped_and_tried_again(strict, way, tmp_path, mo
     finally:
         monkeypatch.undo()
         runs.clear()
+
+
+def test_a_template_that_somebody_changed_is_not_overwritten(strict, person, tmp_path, monkeypatch):
+    runs = Runs(strict, Bucket(strict.bucket), strict.image, "quorate-tests/changed", tmp_path)
+    path = runs.spec("changed")
+    somebody = os.environ["KUBECONFIG"]
+    monkeypatch.setenv("KUBECONFIG", str(person))
+    for name in ("ARGO_SERVER", "ARGO_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    first = quorate("submit", path).stdout.strip()
+    assert quorate("stop", first, "--now").returncode == 0
+    doctor = quorate("doctor", path, check=False).stdout
+    assert "✔ you: you may submit" in doctor
+    assert "which needs `create`" in doctor  # it may create no pods
+    # Somebody changes the template; the next submit says so, and changes nothing.
+    change = [{"op": "add", "path": "/spec/templates/1/metadata", "value": {"labels": {"a": "b"}}}]
+    monkeypatch.setenv("KUBECONFIG", somebody)
+    strict("patch", "workflowtemplate", "changed", "--type=json", f"--patch={json.dumps(change)}")
+    monkeypatch.setenv("KUBECONFIG", str(person))
+    refused = quorate("submit", path, check=False)
+    assert refused.returncode == 2
+    assert "Somebody has changed the template changed" in refused.stderr
+    assert "differs in templates.prepare.metadata" in refused.stderr
+    assert "--from changed" in refused.stderr
+    assert "(updated)" in quorate("submit", path, "--overwrite").stderr
+    stopped = quorate("submit", path).stdout.strip()
+    assert quorate("stop", stopped, "--now").returncode == 0
 
 
 def test_somebody_else_is_told_which_right_is_missing(strict, argo_server, tmp_path, monkeypatch):

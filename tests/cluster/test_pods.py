@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import textwrap
 
 import pytest
@@ -17,7 +16,7 @@ from quorate.argo.render import workflow_template
 from quorate.argo.rendering import children
 from tests.argo.test_pods import EXPECTED, needs, spec_of
 from tests.cluster.conftest import ROOT, images_of_nodes
-from tests.cluster.runs import PARTS, Bucket, Runs, messages, quorate
+from tests.cluster.runs import PARTS, Bucket, Runs, messages
 from tests.cluster.strict import Strict
 from tests.steps.test_containers import IMAGE, SCRIPT
 
@@ -238,40 +237,6 @@ def test_the_api_server_takes_each_need(strict, need):
         pod["spec"].pop("runtimeClassName", None)
         create = ("create", "--validate=strict", "--dry-run=server", "--filename=-")
         strict(*create, given=json.dumps(pod))
-
-
-def test_a_person_with_the_charts_role_starts_and_sees_runs(
-    strict, strict_runs, tmp_path, monkeypatch
-):
-    path = strict_runs.spec("person", quorum=1, fusion="wbf")
-    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    spec["detectors"] = spec["detectors"][:1]
-    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
-    somebody, person = os.environ["KUBECONFIG"], str(strict.as_person(tmp_path))
-    monkeypatch.setenv("KUBECONFIG", person)
-    for name in ("ARGO_SERVER", "ARGO_NAMESPACE"):
-        monkeypatch.delenv(name, raising=False)
-    done = quorate("submit", path, "--watch")
-    (name,) = re.findall(r"^run: (\S+)", done.stderr, re.M)
-    assert name in quorate("list").stdout
-    assert "publish" in quorate("status", name).stdout
-    assert quorate("logs", name, "publish").returncode == 0
-    doctor = quorate("doctor", path, check=False).stdout
-    assert "✔ you: you may submit" in doctor
-    assert "which needs `create`" in doctor  # it may create no pods
-    # Somebody changes the template; the next submit says so, and changes nothing.
-    change = [{"op": "add", "path": "/spec/templates/1/metadata", "value": {"labels": {"a": "b"}}}]
-    monkeypatch.setenv("KUBECONFIG", somebody)
-    strict("patch", "workflowtemplate", "person", "--type=json", f"--patch={json.dumps(change)}")
-    monkeypatch.setenv("KUBECONFIG", person)
-    refused = quorate("submit", path, check=False)
-    assert refused.returncode == 2
-    assert "Somebody has changed the template person" in refused.stderr
-    assert "differs in templates.prepare.metadata" in refused.stderr
-    assert "--from person" in refused.stderr
-    assert "(updated)" in quorate("submit", path, "--overwrite").stderr
-    stopped = quorate("submit", path).stdout.strip()
-    assert quorate("stop", stopped, "--now").returncode == 0
 
 
 def test_doctor_asks_whether_the_namespace_would_admit_each_pod(strict):

@@ -49,6 +49,9 @@ COMMANDS = {
     "step": ("step", "run one step: prepare, detect, fuse or publish"),
     "check-container": ("container", "tell the author of a container detector what it lacks"),
     "serve": ("serve", "be the models of CVAT's automatic annotation"),
+    "detect": ("ask", "send pictures to a model server, and print the boxes"),
+    "classify": ("ask", "send pictures to a model server, and print their labels"),
+    "bench": ("ask", "measure a model server under load: latency, rate, accuracy"),
     "compile": ("installation", "compile the kernels now, for example when an image is built"),
     "completion": ("installation", "print what lets your shell complete commands and options"),
 }
@@ -195,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in given if word != "--"), "")
     try:
         if ours:
+            gc.set_threshold(50_000, 20)  # modules stay: to look for garbage among them is vain
             atexit.register(gc.freeze)  # nothing need be collected
             _end_on_sigterm()
         try:

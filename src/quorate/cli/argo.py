@@ -30,13 +30,18 @@ def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     render = commands.add_parser(
         "render",
-        description="Write the WorkflowTemplate that runs an ensemble on Argo Workflows. The same "
-        "spec gives the same bytes; no cluster is asked.",
+        description="Write the WorkflowTemplate that runs an ensemble on Argo Workflows, or what "
+        "puts it behind another server: services and an InferenceGraph of KServe, or a folder with "
+        "models and a config.json for OpenVINO Model Server. The same spec gives the same bytes; "
+        "no cluster is asked. What the other server cannot do is told.",
     )
     render.add_argument(
         "spec", help="spec file (YAML); or fuse-files, evaluate: templates that need none"
     )
-    render.add_argument("-o", "--out", metavar="FILE", help="write to a file (default: print)")
+    render.add_argument("-o", "--out", metavar="FILE", help="write to a file (default: print); "
+                        "with --for ovms: the folder")  # fmt: skip
+    render.add_argument("--for", dest="target", choices=("argo", "kserve", "ovms"), default="argo",
+                        help="whom it is for (default: argo)")  # fmt: skip
     render.add_argument("--upload", action="store_true", help="put weights and data that are on "
                         "this machine into the cluster's bucket first")  # fmt: skip
     render.set_defaults(command=_render)
@@ -127,6 +132,9 @@ def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Clu
 
 
 def _render(arguments: argparse.Namespace) -> None:
+    if arguments.target != "argo":
+        _render_for_server(arguments)
+        return
     from quorate.argo.render import SHIPPED, shipped, workflow_template
     from quorate.ensemble import read_ensemble
     from quorate.spec import WorkflowSettings
@@ -148,6 +156,31 @@ def _render(arguments: argparse.Namespace) -> None:
         print(template.to_yaml(), end="")
     else:
         write_bytes(arguments.out, template.to_yaml().encode())
+
+
+def _render_for_server(arguments: argparse.Namespace) -> None:
+    from quorate.ensemble import read_ensemble
+    from quorate.storage import write_bytes
+
+    if arguments.upload:
+        raise InputError("--upload goes with --for argo alone.")
+    ensemble = read_ensemble(arguments.spec)
+    if arguments.target == "ovms":
+        from quorate.serving.ovms.render import render
+
+        if arguments.out in (None, "-"):
+            raise InputError("Models and a config.json are a folder: say where, with -o FOLDER.")
+        notes = render(ensemble, arguments.out)
+    else:
+        from quorate.serving.kserve import manifests, to_yaml
+
+        made, notes = manifests(ensemble)
+        if arguments.out in (None, "-"):
+            print(to_yaml(made), end="")
+        else:
+            write_bytes(arguments.out, to_yaml(made).encode())
+    for one in notes:
+        note(one)
 
 
 def _submit(arguments: argparse.Namespace) -> None:
@@ -319,9 +352,9 @@ def _retry(arguments: argparse.Namespace) -> None:
 def _pools(arguments: argparse.Namespace) -> None:
     from quorate.argo.cluster.client_kube import Kube
     from quorate.argo.cluster.pools import fitting, nearest, node_groups, row
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
 
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
+    ensemble = read_ensemble(arguments.spec) if arguments.spec else None
     kube = Kube.of_kubeconfig()
     groups = node_groups(kube.rest.items("/api/v1/nodes"))
     rows = [row(group) for group in groups]
@@ -338,9 +371,9 @@ def _doctor(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from quorate.argo.doctor.examine import examine
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
 
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
+    ensemble = read_ensemble(arguments.spec) if arguments.spec else None
     cluster = _cluster(arguments, ensemble.workflow.namespace if ensemble else None)
     found = []
     for finding in examine(cluster, ensemble):

@@ -56,6 +56,16 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
         "--cvat spec.yaml --host 0.0.0.0",
         "--cvat street.yaml parts.yaml --upstream http://nuclio:8070",
     ),
+    "detect": ("http://localhost:8080 pictures/*.jpg", "grpc://localhost:8081 a.jpg --json"),
+    "classify": (
+        "http://localhost:8080 pictures/*.jpg --truth labels.csv",
+        "grpc://localhost:9000 cat.jpg --model googlenet --scale 1 --channels bgr",
+    ),
+    "bench": (
+        "http://localhost:8080 pictures/*.jpg --clients 4 --seconds 30",
+        "grpc://localhost:8081 pictures/*.jpg --rate 20 --chart latency.svg",
+        "http://localhost:8000 --model identity --shape x=1,3,224,224 --json",
+    ),
     "compile": ("",),
     "completion": (
         "bash > ~/.local/share/bash-completion/completions/quorate",

@@ -174,12 +174,22 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _serve_all(arguments: argparse.Namespace) -> None:
+    import logging
+
     from quorate.cli.output import note
     from quorate.report.markup import counted
     from quorate.serving.access import Access, read_tls, read_token
     from quorate.serving.serve import PORT, RPC_PORT, serve
     from quorate.serving.values import Limits
+    from quorate.serving.watching import JsonLines
 
+    lines = logging.StreamHandler()
+    lines.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[lines], level=logging.WARNING, force=True)
+    more, less = logging.INFO, logging.WARNING
+    logging.getLogger("quorate.serving").setLevel(more if arguments.verbose else less)
+    often = logging.DEBUG if arguments.verbose else more
+    logging.getLogger("quorate.serving.requests").setLevel(less if arguments.quiet else often)
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise InputError("--tls-cert and --tls-key belong together.")
     whole = arguments.timeout or Limits.seconds

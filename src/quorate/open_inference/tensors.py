@@ -31,7 +31,9 @@ KINDS = {
     "FP32": "float",
     "FP64": "double",
 }
-"""Each datatype, and onnxruntime's word for it. BYTES is text; BF16 numpy does not have."""
+"""Each datatype, and onnxruntime's word for it. BF16 numpy does not have."""
+BYTES = "BYTES"
+"""The datatype of texts and files; arrays of it hold Python's `bytes` as objects."""
 DTYPES = {
     datatype: np.dtype({"float": "f4", "double": "f8"}.get(kind, kind)).newbyteorder("<")
     for datatype, kind in KINDS.items()
@@ -60,8 +62,15 @@ _DATATYPES = {dtype.newbyteorder("="): datatype for datatype, dtype in DTYPES.it
 
 
 def datatype_of(value: NDArray[Any]) -> str:
-    """The protocol's word for an array's type."""
-    return _DATATYPES[value.dtype]
+    """The protocol's word for an array's type; an array of objects holds `bytes`."""
+    return BYTES if value.dtype == object else _DATATYPES[value.dtype]
+
+
+def to_bytes(value: NDArray[Any]) -> bytes:
+    """The bytes of an array: little-endian, row-major; elements with their lengths before them."""
+    if value.dtype == object:
+        return packed(value.reshape(-1).tolist())
+    return value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 class Described(Protocol):
@@ -100,6 +109,8 @@ def from_bytes(
 
     `whose` tensor it is begins the sentence of the DetectorError where they are of another length.
     """
+    if datatype == BYTES:
+        return _objects(elements(whose, shape, data), shape)
     dtype = _dtype(whose, datatype, shape)
     if len(data) != dtype.itemsize * prod(shape):
         raise DetectorError(
@@ -110,12 +121,14 @@ def from_bytes(
 
 
 def from_list(whose: str, datatype: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
-    """An array from JSON's numbers, flat or nested, in row-major order.
+    """An array from JSON's numbers or texts, flat or nested, in row-major order.
 
     DetectorError where they are not of the datatype, or not as many as the shape says.
     """
-    dtype = _dtype(whose, datatype, shape)
     data = flat(data)
+    if datatype == BYTES:
+        return _texts(whose, shape, data)
+    dtype = _dtype(whose, datatype, shape)
     if not isinstance(data, list) or None in data:
         raise DetectorError(
             f"{whose} holds {'null' if isinstance(data, list) else 'no list'} "
@@ -128,6 +141,21 @@ def from_list(whose: str, datatype: str, shape: Sequence[int], data: Any) -> NDA
         return np.array(data, dtype=dtype.newbyteorder("=")).reshape(shape)
     except (ValueError, TypeError, OverflowError) as error:
         raise DetectorError(f"{whose} is not {datatype} {list(shape)}: {error}.") from None
+
+
+def _texts(whose: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
+    """Texts of JSON, or bytes of protobuf, as objects."""
+    if not isinstance(data, list) or not all(isinstance(one, str | bytes) for one in data):
+        raise DetectorError(f"{whose} holds no texts, which BYTES are.")
+    if min(shape, default=1) < 0 or len(data) != prod(shape):
+        raise DetectorError(f"{whose} of datatype BYTES {list(shape)} has {len(data)} elements.")
+    return _objects([one.encode() if isinstance(one, str) else one for one in data], shape)
+
+
+def _objects(values: Sequence[bytes], shape: Sequence[int]) -> NDArray[Any]:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found.reshape(shape)
 
 
 def flat(data: Any) -> Any:
@@ -183,6 +211,11 @@ def checked(
             )
         said = graph.output(name.lower())
         value = found[name]
+        if said and (value.dtype == object) != (said.kind == BYTES):
+            raise DetectorError(
+                f"the server answers '{name}' of datatype {datatype_of(value)}, where its metadata "
+                f"says {said}."
+            )
         if said and said.shape and not _fits(said.shape, value.shape):
             raise DetectorError(
                 f"the server answers '{name}' of shape {list(value.shape)}, where its metadata "

@@ -49,9 +49,14 @@ def comparison_svg(comparison: Comparison, *, most: int = 24) -> str:
     scale = _Scale.over([0.0, *ends])  # one for all, so that bars may be compared
     for result, labels in zip(others, chosen, strict=True):
         top = _labels(parts, comparison, result, labels, scale, top + 30)
+    return standalone(parts, WIDTH, top + 12, "Comparison of results")
+
+
+def standalone(parts: Sequence[str], width: int, height: int, title: str) -> str:
+    """An SVG file of parts, with the style that they are drawn in."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top + 12}" '
-        f'width="{WIDTH}" height="{top + 12}" role="img" aria-label="Comparison of results">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img" aria-label="{text(title)}">'
         f'<style>{_STYLE}</style><rect class="paper" width="100%" height="100%"/>'
         + "".join(parts)
         + "</svg>\n"
@@ -73,17 +78,17 @@ class _Scale:
     def over(cls, values: Sequence[float]) -> _Scale:
         """A scale with some room, from and to multiples of its step."""
         low, high = min(values), max(values)
-        step = _step(max(high - low, 0.02))
+        step = step_of(max(high - low, 0.02))
         first, last = float(np.floor(low / step)), float(np.ceil(high / step))
         return cls(first * step, max(last, first + 1) * step)
 
     def ticks(self) -> list[float]:
-        step = _step(self.high - self.low)
+        step = step_of(self.high - self.low)
         first = int(np.ceil(self.low / step - 1e-9))
         return [i * step for i in range(first, int(np.floor(self.high / step + 1e-9)) + 1)]
 
 
-def _step(span: float) -> float:
+def step_of(span: float) -> float:
     """A round step that makes four to eight of a span."""
     power = 10.0 ** np.floor(np.log10(span / 4))
     return float(next(m * power for m in (1, 2, 5, 10) if span / (m * power) <= 8))

@@ -36,44 +36,56 @@ DECIDED = {**OWN, "votes": ("INT32", (-1,)), "voters": ("BYTES", (-1,))}
 """Those of an ensemble."""
 
 
-def outputs_of(detectors: Sequence[str]) -> list[TensorInfo]:
-    """An ensemble's outputs: those of the decision, then those of each detector."""
-    own = [TensorInfo(f"{d}.{name}", *about) for d in detectors for name, about in OWN.items()]
-    return [TensorInfo(name, *about) for name, about in DECIDED.items()] + own
+class Detection:
+    """See `quorate.serving.served.Tensors`."""
 
+    default = len(DECIDED)
+    own_default = len(OWN)
 
-def own_outputs() -> list[TensorInfo]:
-    """A detector's outputs."""
-    return [TensorInfo(name, *about) for name, about in OWN.items()]
+    def __init__(self, members: Sequence[str], labels: Labels) -> None:
+        self.members, self.labels = members, labels
 
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """Those of the decision, then those of each detector."""
+        own = [
+            TensorInfo(f"{d}.{name}", *about) for d in self.members for name, about in OWN.items()
+        ]
+        return [TensorInfo(name, *about) for name, about in DECIDED.items()] + own
 
-def tensors(answers: Sequence[Answer], wanted: Sequence[str], labels: Labels) -> list[Told]:
-    """The outputs wanted, by the names of `outputs_of`; a detector that failed has no boxes."""
-    known = {"": _columns([one.boxes for one in answers], labels)}
-    told = []
-    for name in wanted:
-        detector, _, column = name.rpartition(".")
-        if detector not in known:
-            own = [one.own.get(detector, Detections.empty((detector,))) for one in answers]
-            known[detector] = _columns(own, labels)
-        if name == "voters":
-            voters = [",".join(one.own).encode() for one in answers]
-            told.append(Told(name, "BYTES", voters))
-        else:
-            told.append(Told(name, DECIDED[column][0], known[detector][column]))
-    return told
+    @property
+    def own_outputs(self) -> list[TensorInfo]:
+        """Those of one detector."""
+        return [TensorInfo(name, *about) for name, about in OWN.items()]
 
+    def tensors(
+        self, answers: Sequence[Answer], wanted: Sequence[str], parameters: Parameters
+    ) -> list[Told]:
+        """The outputs wanted; a detector that failed has no boxes."""
+        known = {"": _columns([one.boxes for one in answers], self.labels)}
+        told = []
+        for name in wanted:
+            detector, _, column = name.rpartition(".")
+            if detector not in known:
+                own = [one.own.get(detector, Detections.empty((detector,))) for one in answers]
+                known[detector] = _columns(own, self.labels)
+            if name == "voters":
+                voters = [",".join(one.own).encode() for one in answers]
+                told.append(Told(name, "BYTES", voters))
+            else:
+                told.append(Told(name, DECIDED[column][0], known[detector][column]))
+        return told
 
-def parameters(answers: Sequence[Answer]) -> Parameters:
-    """Whether an answer is degraded, who voted on all pictures, and why the others did not."""
-    failed: dict[str, str] = {}
-    for answer in answers:
-        failed |= answer.failed
-    voted = [name for name in answers[0].own if name not in failed]
-    said: dict[str, bool | str] = {"degraded": bool(failed), "voted": ",".join(voted)}
-    if failed:
-        said["failed"] = "; ".join(f"{name}: {why}" for name, why in failed.items())
-    return said
+    @staticmethod
+    def voters(answer: Answer) -> tuple[str, ...]:
+        """Who took part."""
+        return tuple(answer.own)
+
+    @staticmethod
+    def votes(answer: Answer) -> list[int]:
+        """The votes of each box."""
+        votes: list[int] = answer.boxes.votes.tolist()
+        return votes
 
 
 def _columns(found: Sequence[Detections], labels: Labels) -> Mapping[str, np.ndarray | list[bytes]]:

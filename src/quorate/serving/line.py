@@ -11,15 +11,23 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from quorate.errors import QuorateError
 from quorate.pictures import Picture
-from quorate.serving.values import Refused, Why
+from quorate.serving.values import Look, Refused, Why
 from quorate.steps.asking import Unwanted
-from quorate.steps.look import Answer
 
-Answered = Answer | QuorateError
-Look = Callable[[Sequence[Picture], str | None, Callable[[], bool]], Sequence[Answered]]
+
+class Looked(NamedTuple):
+    """What an ensemble says of a picture, and when its members looked."""
+
+    answer: Any
+    looks: Sequence[Look]
+
+
+Answered = Looked | QuorateError
+Ask = Callable[[Sequence[Picture], str | None, Callable[[], bool]], Sequence[Answered]]
 """Pictures, the one detector meant or None, and whether anybody waits: the answers, in order."""
 
 
@@ -43,7 +51,7 @@ class Line:
     limit    pictures that wait
     """
 
-    def __init__(self, look: Look, *, threads: int, batch: int, limit: int) -> None:
+    def __init__(self, look: Ask, *, threads: int, batch: int, limit: int) -> None:
         self._look, self.batch, self.limit = look, batch, limit
         self._waiting: deque[_Item] = deque()
         self._free = threads
@@ -63,7 +71,7 @@ class Line:
                 retry_after=1,
             )
 
-    async def ask(self, given: Sequence[Picture], only: str | None = None) -> list[Answer]:
+    async def ask(self, given: Sequence[Picture], only: str | None = None) -> list[Looked]:
         """The answers to some pictures; QuorateError where one of them has none.
 
         Where the caller is cancelled, what has not begun is not computed.

@@ -9,6 +9,7 @@ from quorate._version import __version__
 from quorate.errors import ImageError, InputError, QuorateError
 from quorate.open_inference.tensors import BINARY
 from quorate.serving.memory import Memory
+from quorate.serving.metrics import METRICS
 from quorate.serving.repository import Repository
 from quorate.serving.values import Limits, ModelInfo, Refused, Reply, Request, Why
 
@@ -27,6 +28,7 @@ class Plane:
     def __init__(self, repository: Repository, limits: Limits) -> None:
         self.repository, self.limits = repository, limits
         self.memory = Memory(limits.memory)
+        METRICS.watch(repository.now, lambda: self.memory.held)
 
     @property
     def ready(self) -> bool:
@@ -74,6 +76,7 @@ class Plane:
         """
         limit = min([self.limits.seconds, *self._asked(request), *([seconds] if seconds else [])])
         with self.repository.using(request.model, request.version) as served:
+            request.record.model = request.model
             try:
                 async with asyncio.timeout(limit):
                     return await served.answer(request)

@@ -105,6 +105,13 @@ class Repository:
             for version in _versions(entry, name)
         ]
 
+    def now(self) -> list[tuple[str, bool, int]]:
+        """Of each, its name, whether it can be asked, and how many pictures wait for it."""
+        return [
+            (one.name, one.current is not None, one.current.servable.waiting if one.current else 0)
+            for one in self.entries.values()
+        ]
+
     def loaded(self) -> list[Servable]:
         """What answers."""
         return [one.current.servable for one in self.entries.values() if one.current is not None]

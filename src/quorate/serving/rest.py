@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,13 +18,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from quorate.open_inference.tensors import JSON_LENGTH
-from quorate.serving import values
+from quorate.serving import page, values
 from quorate.serving.access import Access
+from quorate.serving.metrics import METRICS
 from quorate.serving.plane import Plane
 from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
+from quorate.serving.watching import CODES, ID, watched
 
 LOG = logging.getLogger("quorate.serving")
 ARRIVAL = 60.0
@@ -61,9 +64,11 @@ class Rest:
     def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
         routes = [
+            *page.routes(),
             Route("/v2", self._about),
             Route("/v2/health/live", self._live),
             Route("/v2/health/ready", self._ready),
+            Route("/metrics", self._metrics),
             Route("/v2/models", self._models),
             Route("/v2/repository/index", self._index, methods=["POST"]),
         ]
@@ -92,15 +97,31 @@ class Rest:
         )
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
-                headers = [(name.decode("latin-1"), value.decode("latin-1"))
-                           for name, value in scope["headers"]]  # fmt: skip
+            if scope["type"] != "http":
+                await inner(scope, receive, send)
+                return
+            headers = [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in scope["headers"]
+            ]
+            with watched("http", scope["path"], headers) as record:
+                scope["record"] = record
+
+                async def told(message: Message) -> None:
+                    if message["type"] == "http.response.start":
+                        record.code = CODES.get(message["status"], "INVALID_ARGUMENT")
+                        message["headers"] = [
+                            *message.get("headers", ()),
+                            (ID.encode(), record.id.encode()),
+                        ]
+                    await send(message)
+
                 try:
                     self.access.check(scope["path"], headers, self.plane.limits.headers)
                 except Refused as refusal:
-                    await refused(refusal)(scope, receive, send)
+                    await refused(refusal)(scope, receive, told)
                     return
-            await inner(scope, receive, send)
+                await inner(scope, receive, told)
 
         return guarded
 
@@ -113,6 +134,9 @@ class Rest:
     async def _ready(self, request: Request) -> Response:
         ready = self.plane.ready
         return JSONResponse({"ready": ready}, 200 if ready else 503)
+
+    async def _metrics(self, request: Request) -> Response:
+        return Response(METRICS.text(), media_type="text/plain; version=0.0.4")
 
     async def _models(self, request: Request) -> Response:
         return JSONResponse({"models": self.plane.models()})
@@ -150,6 +174,7 @@ class Rest:
             asked, binary = await asyncio.to_thread(
                 _parsed, body, request.headers.get(JSON_LENGTH), name, version
             )
+            asked = replace(asked, record=request.scope["record"])
             reply = await _unless_gone(request, self.plane.infer(asked))
         return await asyncio.to_thread(_answer, reply, binary)
 
@@ -198,7 +223,7 @@ async def _body(request: Request, most: int, take: Callable[[int], None]) -> byt
             Why.SLOW_SENDER, f"The request did not arrive within {ARRIVAL:g} s."
         ) from None
     except ClientDisconnect:
-        raise Refused(Why.INVALID, "The request was broken off.") from None
+        raise Refused(Why.GONE, "The request was broken off.") from None
     return b"".join(parts)
 
 
@@ -255,7 +280,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Re
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Refused(Why.INVALID, "The client has gone.")
+            raise Refused(Why.GONE, "The client has gone.")
         return await working
     finally:
         gone.cancel()

@@ -7,6 +7,7 @@ calls for memory that client and server share are refused.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import CONTENTS
 from quorate.serving.access import Access
 from quorate.serving.plane import Plane
-from quorate.serving.values import Given, Refused, Reply, Request, TensorInfo, Told, Why
+from quorate.serving.values import Given, Record, Refused, Reply, Request, TensorInfo, Told, Why
+from quorate.serving.watching import ID, watched
 
 LOG = logging.getLogger("quorate.serving")
 SHARED = tuple(
@@ -60,43 +62,52 @@ class Rpc:
         return grpc.method_handlers_generic_handler(SERVICE, calls)
 
     def _answering(
-        self, name: str, call: Callable[[Any, Context], Awaitable[Any]]
+        self, name: str, call: Callable[[Any, Context, Record], Awaitable[Any]]
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         """A call from bytes to bytes, whose refusals are statuses."""
         request_kind = MESSAGES[f"{name}Request"]
 
         async def answer(data: bytes, context: Context) -> bytes:
-            try:
-                headers = [(str(k), str(v)) for k, v in context.invocation_metadata() or ()]
-                self.access.check(name, headers, self.plane.limits.headers)
-                with self.plane.memory.holding() as take:
-                    take(len(data))
-                    try:
-                        request = request_kind.FromString(data)
-                    except DecodeError:
-                        raise Refused(Why.INVALID, f"This is no {name}Request.") from None
-                    said: bytes = (await call(request, context)).SerializeToString()
-                return said
-            except Refused as refusal:
-                await _abort(context, refusal)
-            except Exception:
-                LOG.exception("%s: a fault of the server's own", name)
-                fault = Refused(Why.FAULT, "A fault of the server's own; its log has it.")
-                await _abort(context, fault)
-            raise AssertionError("abort raises")
+            headers = [(str(k), str(v)) for k, v in context.invocation_metadata() or ()]
+            with watched("grpc", name, headers) as record:
+                trailing = [(ID, record.id)]
+                try:
+                    self.access.check(name, headers, self.plane.limits.headers)
+                    with self.plane.memory.holding() as take:
+                        take(len(data))
+                        try:
+                            request = request_kind.FromString(data)
+                        except DecodeError:
+                            raise Refused(Why.INVALID, f"This is no {name}Request.") from None
+                        said: bytes = (await call(request, context, record)).SerializeToString()
+                    context.set_trailing_metadata(trailing)
+                    return said
+                except Refused as refusal:
+                    record.code = refusal.why.code
+                    await _abort(context, refusal, trailing)
+                except asyncio.CancelledError:
+                    late = context.time_remaining() == 0
+                    record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+                    raise
+                except Exception:
+                    LOG.exception("%s: a fault of the server's own", name)
+                    fault = Refused(Why.FAULT, "A fault of the server's own; its log has it.")
+                    record.code = fault.why.code
+                    await _abort(context, fault, trailing)
+                raise AssertionError("abort raises")
 
         return answer
 
-    async def _live(self, request: Any, context: Context) -> Any:
+    async def _live(self, request: Any, context: Context, record: Record) -> Any:
         return MESSAGES["ServerLiveResponse"](live=True)
 
-    async def _ready(self, request: Any, context: Context) -> Any:
+    async def _ready(self, request: Any, context: Context, record: Record) -> Any:
         return MESSAGES["ServerReadyResponse"](ready=self.plane.ready)
 
-    async def _about(self, request: Any, context: Context) -> Any:
+    async def _about(self, request: Any, context: Context, record: Record) -> Any:
         return MESSAGES["ServerMetadataResponse"](**self.plane.about())
 
-    async def _model_ready(self, request: Any, context: Context) -> Any:
+    async def _model_ready(self, request: Any, context: Context, record: Record) -> Any:
         try:
             self.plane.model(request.name, request.version)
         except Refused as refusal:
@@ -105,7 +116,7 @@ class Rpc:
             return MESSAGES["ModelReadyResponse"](ready=False)
         return MESSAGES["ModelReadyResponse"](ready=True)
 
-    async def _model(self, request: Any, context: Context) -> Any:
+    async def _model(self, request: Any, context: Context, record: Record) -> Any:
         about = self.plane.model(request.name, request.version)
         return MESSAGES["ModelMetadataResponse"](
             name=about.name,
@@ -115,22 +126,22 @@ class Rpc:
             outputs=_told_tensors(about.outputs),
         )
 
-    async def _index(self, request: Any, context: Context) -> Any:
+    async def _index(self, request: Any, context: Context, record: Record) -> Any:
         index = self.plane.repository.index()
         models = [one for one in index if one["state"] == "READY" or not request.ready]
         return MESSAGES["RepositoryIndexResponse"](models=models)
 
-    async def _load(self, request: Any, context: Context) -> Any:
+    async def _load(self, request: Any, context: Context, record: Record) -> Any:
         name = request.model_name or request.repository_name
         await self.plane.load(name)
         return MESSAGES["RepositoryModelLoadResponse"](model_name=name, isLoaded=True)
 
-    async def _unload(self, request: Any, context: Context) -> Any:
+    async def _unload(self, request: Any, context: Context, record: Record) -> Any:
         name = request.model_name or request.repository_name
         await self.plane.unload(name)
         return MESSAGES["RepositoryModelUnloadResponse"](model_name=name, isUnloaded=True)
 
-    async def _infer(self, request: Any, context: Context) -> Any:
+    async def _infer(self, request: Any, context: Context, record: Record) -> Any:
         asked = Request(
             request.model_name,
             _inputs(request),
@@ -138,6 +149,7 @@ class Rpc:
             _parameters(request.parameters),
             request.model_version,
             request.id,
+            record,
         )
         reply = await self.plane.infer(asked, seconds=context.time_remaining())
         return _answer(reply, raw=bool(request.raw_input_contents))
@@ -180,18 +192,17 @@ def named(host: str) -> str:
 
 
 async def _shared(data: bytes, context: Context) -> bytes:
-    await _abort(
-        context,
-        Refused(Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request."),
-    )
+    sentence = "Shared memory is not offered; send the tensors in the request."
+    await _abort(context, Refused(Why.NOT_OFFERED, sentence))
     raise AssertionError("abort raises")
 
 
-async def _abort(context: Context, refusal: Refused) -> None:
-    trailing: tuple[tuple[str, str], ...] = ()
+async def _abort(
+    context: Context, refusal: Refused, trailing: Sequence[tuple[str, str]] = ()
+) -> None:
     if refusal.retry_after is not None:
-        trailing = ((PUSHBACK, str(round(1000 * refusal.retry_after))),)
-    await context.abort(grpc.StatusCode[refusal.why.code], refusal.sentence, trailing)
+        trailing = [*trailing, (PUSHBACK, str(round(1000 * refusal.retry_after)))]
+    await context.abort(grpc.StatusCode[refusal.why.code], refusal.sentence, tuple(trailing))
 
 
 def _told_tensors(tensors: Iterable[TensorInfo]) -> list[dict[str, Any]]:

@@ -26,6 +26,10 @@ class Servable(Protocol):
     def info(self, name: str, version: str) -> ModelInfo:
         """A model's metadata, "" being the newest version; Refused where that is not there."""
 
+    @property
+    def waiting(self) -> int:
+        """How much waits to be looked at."""
+
     def warm(self) -> None:
         """Compute something once; QuorateError where that fails."""
 

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quorate.ensemble import DetectionEnsemble
 from quorate.errors import MissingExtraError
 from quorate.http.listening import bound, listen
 from quorate.serving.access import Access
@@ -17,7 +16,7 @@ from quorate.serving.ovms.source import ConfigurationSource
 from quorate.serving.plane import Plane
 from quorate.serving.repository import Repository
 from quorate.serving.servable import Source
-from quorate.serving.served import EnsembleSource
+from quorate.serving.served import EnsembleSource, Runnable
 from quorate.serving.values import Limits
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ GRACE = 20.0
 
 
 def serve(
-    specs: Sequence[str | Path | DetectionEnsemble],
+    specs: Sequence[str | Path | Runnable],
     *,
     host: str = "127.0.0.1",
     port: int = PORT,
@@ -65,13 +64,14 @@ def serve(
     try:
         import uvicorn  # noqa: F401 - asked for before any work
 
-        from quorate.serving import rpc
+        from quorate.serving import rpc, traces
         from quorate.serving.rest import Rest
     except ImportError as error:
         if error.name not in ("uvicorn", "starlette", "grpc", "google"):
             raise
         raise MissingExtraError("Serving", "serve") from None
 
+    traces.begin()
     limits = limits or Limits()
     repository = Repository(map(_read, specs), limits)
     plane = Plane(repository, limits)
@@ -111,6 +111,7 @@ def serve(
             if server is not None:
                 await server.stop(GRACE)
             await repository.close()
+            await asyncio.to_thread(traces.end)
 
     def listening(url: str) -> None:
         nonlocal address
@@ -121,7 +122,7 @@ def serve(
         listen(application, socket, host=host, ready=listening, ends=ends, tls=access.tls)
 
 
-def _read(spec: str | Path | DetectionEnsemble) -> Source:
+def _read(spec: str | Path | Runnable) -> Source:
     if isinstance(spec, str | Path) and str(spec).endswith(".json"):
         return ConfigurationSource.of(spec)
     return EnsembleSource.of(spec)

@@ -6,36 +6,81 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from quorate.ensemble import DetectionEnsemble
+from quorate.ensemble import ClassificationEnsemble, DetectionEnsemble, read_ensemble
 from quorate.errors import QuorateError, SpecError
 from quorate.pictures import Picture
-from quorate.serving import detection
+from quorate.serving.classification import Classification
+from quorate.serving.detection import Detection
 from quorate.serving.inputs import INPUTS, names_wanted, pictures_of
-from quorate.serving.line import Answered, Line
-from quorate.serving.values import VERSION, Limits, ModelInfo, Refused, Reply, Request, Why
+from quorate.serving.line import Answered, Line, Looked
+from quorate.serving.metrics import METRICS
+from quorate.serving.values import (
+    VERSION,
+    Limits,
+    Look,
+    ModelInfo,
+    Parameters,
+    Refused,
+    Reply,
+    Request,
+    TensorInfo,
+    Told,
+    Why,
+)
 from quorate.workers import processors
 
 PLATFORM = "quorate"
+Runnable = DetectionEnsemble | ClassificationEnsemble
 _PROBE = np.full((480, 640, 3), 114, np.uint8)
+
+
+class Tensors(Protocol):
+    """What a kind of ensemble says of a picture, as tensors.
+
+    default      how many of `outputs` are given where a request names none
+    own_default  likewise of `own_outputs`
+    """
+
+    default: int
+    own_default: int
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """An ensemble's outputs: those of the decision first."""
+
+    @property
+    def own_outputs(self) -> list[TensorInfo]:
+        """One member's outputs, as a model of its own."""
+
+    def tensors(
+        self, answers: Sequence[Any], wanted: Sequence[str], parameters: Parameters
+    ) -> list[Told]:
+        """The outputs wanted, each of them known; of a member's model they are its decision."""
+
+    def voters(self, answer: Any) -> tuple[str, ...]:
+        """Who took part in an answer."""
+
+    def votes(self, answer: Any) -> list[int]:
+        """The votes of each thing that was decided."""
 
 
 @dataclass(frozen=True)
 class EnsembleSource:
     """An ensemble that was read from a file, or made in Python; see `Source`."""
 
-    ensemble: DetectionEnsemble
+    ensemble: Runnable
     spec: Path | None = None
 
     @classmethod
-    def of(cls, spec: str | Path | DetectionEnsemble) -> Self:
+    def of(cls, spec: str | Path | Runnable) -> Self:
         """Read it; SpecError where that cannot be."""
-        if isinstance(spec, DetectionEnsemble):
+        if isinstance(spec, Runnable):
             return cls(spec)
-        return cls(DetectionEnsemble.from_yaml(spec), Path(spec))
+        return cls(read_ensemble(spec), Path(spec))
 
     @property
     def name(self) -> str:
@@ -44,13 +89,13 @@ class EnsembleSource:
 
     @property
     def models(self) -> Sequence[str]:
-        """The ensemble, and each detector."""
-        return [self.name, *(f"{self.name}.{one.name}" for one in self.ensemble.detectors)]
+        """The ensemble, and each member."""
+        return [self.name, *(f"{self.name}.{one.name}" for one in self.ensemble.members)]
 
     @property
     def files(self) -> Sequence[str]:
-        """The spec, and what its detectors are made of."""
-        own = [file for one in self.ensemble.detectors for file in one.files]
+        """The spec, and what its members are made of."""
+        own = [file for one in self.ensemble.members for file in one.files]
         return own if self.spec is None else [str(self.spec), *own]
 
     def anew(self) -> Self:
@@ -70,27 +115,28 @@ class EnsembleSource:
 class Served:
     """An ensemble that can be asked; make it in any thread, use it in the event loop.
 
-    Raises as `DetectionEnsemble.load`, and QuorumError where too few detectors answer.
+    Raises as `DetectionEnsemble.load`.
 
     name     the ensemble's, which is the model's
-    models   what can be asked for: the ensemble, and each detector as ENSEMBLE.DETECTOR
+    models   what can be asked for: the ensemble, and each member as ENSEMBLE.MEMBER
     line     the pictures that wait
     """
 
-    def __init__(self, ensemble: DetectionEnsemble, limits: Limits) -> None:
+    def __init__(self, ensemble: Runnable, limits: Limits) -> None:
         self.ensemble, self.name, self.limits = ensemble, ensemble.name, limits
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
-        detectors = [one.name for one in ensemble.detectors]
-        outputs = detection.outputs_of(detectors)
-        own = detection.own_outputs()
-        self.models = {self.name: ModelInfo(self.name, PLATFORM, INPUTS, outputs)}
-        for detector in detectors:
-            name = f"{self.name}.{detector}"
+        members = [one.name for one in ensemble.members]
+        kind = Detection if isinstance(ensemble, DetectionEnsemble) else Classification
+        self.kind: Tensors = kind(members, self.loaded.labels)
+        own = self.kind.own_outputs
+        self.models = {self.name: ModelInfo(self.name, PLATFORM, INPUTS, self.kind.outputs)}
+        for member in members:
+            name = f"{self.name}.{member}"
             self.models[name] = ModelInfo(name, PLATFORM, INPUTS, own)
         # As many requests at once as keep the processors busy, and one more that is decoded.
         self.line = Line(
             self._look,
-            threads=-(-processors() // len(detectors)) + 1,
+            threads=-(-processors() // len(members)) + 1,
             batch=self.loaded.batch,
             limit=limits.waiting,
         )
@@ -103,22 +149,35 @@ class Served:
             )
         return self.models[name]
 
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait."""
+        return self.line.waiting
+
     def check(self) -> None:
         """See `Servable`."""
         self.line.check()
 
     async def answer(self, request: Request) -> Reply:
-        """See `Servable`: the boxes that a run finds, as `detection` says."""
+        """See `Servable`: what a run finds, as `detection` and `classification` say it."""
         only = request.model.partition(".")[2] or None
         known = self.models[request.model].outputs
-        wanted = names_wanted(request, known, len(known) if only else len(detection.DECIDED))
+        default = self.kind.own_default if only else self.kind.default
+        wanted = names_wanted(request, known, default)
         given = await asyncio.to_thread(pictures_of, request, self.limits)
-        answers = await self.line.ask(given, only)
-        outputs = detection.tensors(answers, wanted, self.loaded.labels)
-        return Reply(request.model, outputs, detection.parameters(answers), request.id)
+        request.record.pictures = len(given)
+        looked = await self.line.ask(given, only)
+        answers = [one.answer for one in looked]
+        request.record.looks = [*dict.fromkeys(look for one in looked for look in one.looks)]
+        outputs = self.kind.tensors(answers, wanted, request.parameters)
+        said = self._parameters(answers)
+        request.record.degraded, request.record.failed = said["degraded"], said.get("failed", "")
+        if only is None:
+            METRICS.decided(self.name, [n for one in answers for n in self.kind.votes(one)])
+        return Reply(request.model, outputs, said, request.id)
 
     def warm(self) -> None:
-        """Look at a grey picture; QuorumError where too few detectors answer."""
+        """Look at a grey picture; QuorumError where too few members answer."""
         [answer] = self.loaded.answers([_PROBE])
         if isinstance(answer, QuorateError):
             raise answer
@@ -131,4 +190,26 @@ class Served:
     def _look(
         self, given: Sequence[Picture], only: str | None, wanted: Callable[[], bool]
     ) -> Sequence[Answered]:
-        return self.loaded.answers(given, only=only, wanted=wanted)
+        looks: list[Look] = []
+
+        def told(member: str, began: float, seconds: float) -> None:
+            looks.append(Look(member, began, seconds))
+            METRICS.looked(self.name, member, seconds)
+
+        found: Sequence[Any] = self.loaded.answers(given, only=only, wanted=wanted, told=told)
+        METRICS.grouped(self.name, len(given))
+        for answer in found:
+            if not isinstance(answer, QuorateError):
+                METRICS.answered(self.name, self.kind.voters(answer), [*answer.failed])
+        return [one if isinstance(one, QuorateError) else Looked(one, looks) for one in found]
+
+    def _parameters(self, answers: Sequence[Any]) -> dict[str, Any]:
+        """Whether an answer is degraded, who voted on all pictures, and why the others did not."""
+        failed: dict[str, str] = {}
+        for answer in answers:
+            failed |= answer.failed
+        voted = [name for name in self.kind.voters(answers[0]) if name not in failed]
+        said: dict[str, Any] = {"degraded": bool(failed), "voted": ",".join(voted)}
+        if failed:
+            said["failed"] = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        return said

@@ -30,6 +30,7 @@ class Why(Enum):
     TOO_LARGE = 413, "RESOURCE_EXHAUSTED"
     BUSY = 429, "RESOURCE_EXHAUSTED"
     HEADERS = 431, "RESOURCE_EXHAUSTED"
+    GONE = 499, "CANCELLED"
     FAULT = 500, "INTERNAL"
     NOT_OFFERED = 501, "UNIMPLEMENTED"
     NOT_NOW = 503, "UNAVAILABLE"
@@ -96,11 +97,44 @@ class Given(NamedTuple):
     parameters: Parameters = MappingProxyType({})
 
 
+class Look(NamedTuple):
+    """When a member looked at a group of pictures: seconds since 1970, and how many it took."""
+
+    member: str
+    began: float
+    seconds: float
+
+
+@dataclass
+class Record:
+    """What becomes of a request, for the log, the metrics and the traces.
+
+    way       "http" or "grpc"
+    what      the path, or the call
+    id        the client's X-Request-Id, or one made here
+    model     the model asked, where there is one
+    code      as gRPC calls it, over HTTP too
+    looks     when the members looked
+    degraded  whether a member failed; None where no answer was made
+    """
+
+    way: str
+    what: str
+    id: str
+    model: str = ""
+    code: str = "OK"
+    pictures: int = 0
+    looks: Sequence[Look] = ()
+    degraded: bool | None = None
+    failed: str = ""
+
+
 @dataclass(frozen=True)
 class Request:
     """A request for inference.
 
     outputs  the names of the tensors asked for; none: those that a model gives by itself
+    record   what becomes of it
     """
 
     model: str
@@ -109,19 +143,28 @@ class Request:
     parameters: Parameters = field(default_factory=dict)
     version: str = ""
     id: str = ""
+    record: Record = field(default_factory=lambda: Record("", "", ""))
 
 
 class Told(NamedTuple):
-    """A tensor of an answer: an array, or of BYTES a list of elements."""
+    """A tensor of an answer: an array, or of BYTES a list of elements.
+
+    columns  of such a list, where it is a table: its elements row by row
+    """
 
     name: str
     datatype: str
     data: NDArray[Any] | list[bytes]
+    columns: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Its sizes."""
-        return (len(self.data),) if isinstance(self.data, list) else self.data.shape
+        if not isinstance(self.data, list):
+            return self.data.shape
+        if self.columns is None:
+            return (len(self.data),)
+        return (len(self.data) // self.columns, self.columns)
 
     @property
     def raw(self) -> bytes:

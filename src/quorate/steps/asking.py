@@ -20,6 +20,14 @@ class Unwanted(Exception):  # noqa: N818 - told to nobody
     """Nobody waits for the answer any more."""
 
 
+Told = Callable[[str, float, float], None]
+"""Told a member's name, when it began to look (seconds since 1970), and how many it took."""
+
+
+def nobody(member: str, began: float, seconds: float) -> None:
+    """Tell nobody how long it took."""
+
+
 def always() -> bool:
     """Whether an answer is wanted: yes."""
     return True
@@ -61,14 +69,19 @@ class Members:
         names: Sequence[str],
         shown: Sequence[NDArray[np.uint8]],
         wanted: Callable[[], bool] = always,
+        told: Told = nobody,
     ) -> list[Sequence[Seen]]:
-        """What each voter sees in each picture; see `Voter.answers`.
+        """What each voter sees in each picture; see `Voter.answers`. `told` is told when it did.
 
         Raises StorageError where a model server does not answer (with `servers_may_fail` that is
         what the voter saw), and Unwanted where `wanted` said no before a voter began.
         """
         calls = [_Call(self, voter, names, shown, wanted) for voter in voters]
-        return [call.result() for call in calls]
+        found = []
+        for call in calls:
+            found.append(call.result())
+            call.tell(told)
+        return found
 
     def answers(
         self, voter: Voter, names: Sequence[str], shown: Sequence[NDArray[np.uint8]]
@@ -118,6 +131,8 @@ class _Call:
         self._members, self._voter = members, voter
         self._names, self._shown, self._wanted = names, shown, wanted
         self._began: float | None = None
+        self._at: float | None = None
+        self._until: float | None = None
         self._given_up = self._holds = self._ended = False
         self._lock = threading.Lock()
         self._counts = not isinstance(voter.member, ModelServer)
@@ -147,6 +162,11 @@ class _Call:
             return self._future.result()
         return [DetectorError(f"no answer within {self._members.patience:g} s")] * len(self._shown)
 
+    def tell(self, told: Told) -> None:
+        """Tell how long it took, if it began; after `result`."""
+        if self._began is not None and self._at is not None:
+            told(self._voter.name, self._at, (self._until or time.monotonic()) - self._began)
+
     def _left(self) -> float | None:
         """Seconds that are left; the whole time as long as it has not begun."""
         patience, began = self._members.patience, self._began
@@ -161,9 +181,11 @@ class _Call:
         try:
             if not self._wanted():
                 raise Unwanted
+            self._at = time.time()
             self._began = time.monotonic()
             return self._members.answers(self._voter, self._names, self._shown)
         finally:
+            self._until = time.monotonic()
             with self._lock:
                 self._ended = True
                 self._let_go()

@@ -20,7 +20,7 @@ from quorate.errors import DetectorError, QuorateError
 from quorate.labels import Labels
 from quorate.pictures import Picture, pixels
 from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
-from quorate.steps.asking import Members, Unwanted, always
+from quorate.steps.asking import Members, Told, Unwanted, always, nobody
 from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
 from quorate.steps.voter import Seen
@@ -104,6 +104,7 @@ class LoadedMembers(Generic[E, A, D]):
         *,
         only: str | None = None,
         wanted: Callable[[], bool] = always,
+        told: Told = nobody,
     ) -> list[A | QuorateError]:
         """Of each picture what is decided, with what each member says; or why there is nothing.
 
@@ -114,6 +115,7 @@ class LoadedMembers(Generic[E, A, D]):
             given: pictures.
             only: the name of one member, whose own word is then the answer.
             wanted: asked before each part of the work whether anybody waits for the answers.
+            told: told when each member looked at the pictures, and how long it took.
 
         Raises:
             StorageError: a model server did not answer, where that costs more than its votes.
@@ -128,7 +130,7 @@ class LoadedMembers(Generic[E, A, D]):
         names = [_named(given[i], i) for i in there]
         voters = [v for v in self._voters if only in (None, v.name)]
         pixels = [one for one in shown if not isinstance(one, QuorateError)]
-        seen = self._members.ask(voters, names, pixels, wanted) if there else []
+        seen = self._members.ask(voters, names, pixels, wanted, told) if there else []
 
         def answer(position: int) -> A | QuorateError:
             by_name = {v.name: s[position] for v, s in zip(voters, seen, strict=True)}

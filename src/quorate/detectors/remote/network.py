@@ -50,15 +50,7 @@ class RemoteNetwork:
 
 def open_network(spec: ModelServer) -> RemoteNetwork:
     """Find the model on its server; see `ModelServer.load` for errors."""
-    client: Client
-    if spec.rpc:
-        from quorate.detectors.remote.rpc import RpcClient
-
-        client = RpcClient.connect(spec, _headers(spec))
-    else:
-        from quorate.detectors.remote.rest import RestClient
-
-        client = RestClient.connect(spec, _headers(spec))
+    client = connect(spec)
     graph = _asked(client.metadata, client, spec)
 
     def ready() -> None:
@@ -67,6 +59,23 @@ def open_network(spec: ModelServer) -> RemoteNetwork:
 
     _asked(ready, client, spec)
     return RemoteNetwork(graph, client, spec, threading.BoundedSemaphore(spec.concurrency))
+
+
+def connect(spec: ModelServer) -> Client:
+    """What asks the server; nothing is sent yet."""
+    if spec.rpc:
+        from quorate.detectors.remote.rpc import RpcClient
+
+        return RpcClient.connect(spec, _headers(spec))
+    from quorate.detectors.remote.rest import RestClient
+
+    return RestClient.connect(spec, _headers(spec))
+
+
+def models(spec: ModelServer) -> list[str]:
+    """The names of the server's models, [] where it does not tell them; errors as of `load`."""
+    client = connect(spec)
+    return _asked(client.models, client, spec)
 
 
 def _headers(spec: ModelServer) -> dict[str, str]:

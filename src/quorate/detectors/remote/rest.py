@@ -27,6 +27,7 @@ from quorate.open_inference.tensors import (
     from_bytes,
     from_list,
     signature,
+    to_bytes,
 )
 
 if TYPE_CHECKING:
@@ -147,11 +148,14 @@ class RestClient:
     ) -> tuple[bytes, dict[str, str]]:
         """A request's body, and the headers that say what it is."""
         inputs: list[dict[str, Any]] = []
+        behind: list[bytes] = []
         for name, value in feed.items():
             said = {"name": name, "shape": value.shape, "datatype": datatype_of(value)}
             if self.binary:
-                inputs.append({**said, "parameters": {"binary_data_size": value.nbytes}})
+                behind.append(to_bytes(value))
+                inputs.append({**said, "parameters": {"binary_data_size": len(behind[-1])}})
             else:
+                # Of what is no text JSON has base64, and msgspec writes bytes so.
                 inputs.append({**said, "data": value.ravel().tolist()})
         wanted: list[dict[str, Any]] = [{"name": name} for name in outputs]
         # An id is optional by the protocol, but KServe's server fails on an answer without one.
@@ -162,7 +166,7 @@ class RestClient:
         for output in wanted:
             output["parameters"] = {"binary_data": True}
         start = msgspec.json.encode(request)
-        body = b"".join([start, *(value.tobytes() for value in feed.values())])
+        body = b"".join([start, *behind])
         return body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(start))}
 
     def _request(

@@ -21,6 +21,7 @@ from quorate.open_inference.tensors import (
     from_bytes,
     from_list,
     signature,
+    to_bytes,
 )
 
 try:
@@ -90,7 +91,7 @@ class RpcClient:
                 for name, value in feed.items()
             ],
             outputs=[{"name": name} for name in outputs],
-            raw_input_contents=[value.tobytes() for value in feed.values()],
+            raw_input_contents=[to_bytes(value) for value in feed.values()],
         )
         raw = answer.raw_output_contents
         found = {}

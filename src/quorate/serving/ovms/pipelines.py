@@ -12,12 +12,11 @@ github.com/openvinotoolkit/model_server.
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -29,13 +28,14 @@ from quorate.serving.ovms.config import REQUEST, Source
 from quorate.serving.ovms.models import Loaded
 from quorate.serving.values import ModelInfo, TensorInfo
 
-LOG = logging.getLogger("quorate.serving")
-
 Array = NDArray[Any]
 Level = tuple[str, ...]
 Parts = dict[tuple[int, ...], dict[str, Array]]
 """The outputs of a node, by alias, for each part of its level."""
 DYNAMIC = -1
+Told = Callable[[str, float, float], None]
+"""Told of a node that was run: its name, when it began (seconds since 1970), and how long it took.
+It is called in threads."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ class Step:
     gather: str | None
     level: Level
 
+    def run(self, feed: Mapping[str, Array], told: Told) -> dict[str, Array]:
+        """The outputs of its model, by the names that others know."""
+        began, start = time.time(), time.perf_counter()
+        found = self.model.run(feed, [*dict.fromkeys(self.given.values())])
+        told(self.name, began, time.perf_counter() - start)
+        return {alias: found[name] for alias, name in self.given.items()}
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -72,8 +79,10 @@ class Pipeline:
     outputs: Mapping[str, Source]
     counts: Mapping[str, int]
 
-    async def run(self, feed: Mapping[str, Array], pool: Executor) -> dict[str, Array]:
-        """The answer to a request whose tensors are as `info` says.
+    async def run(
+        self, feed: Mapping[str, Array], pool: Executor, told: Told = lambda *look: None
+    ) -> dict[str, Array]:
+        """The answer to a request whose tensors are as `info` says; `told` of each node's work.
 
         Raises:
             InputError: a request that is cut into no parts, or into another number than is fixed.
@@ -87,7 +96,7 @@ class Pipeline:
         found: dict[str, asyncio.Future[Parts]] = {REQUEST: ready}
         tasks = []
         for step in self.steps:
-            task = asyncio.create_task(self._step(step, found, pool))
+            task = asyncio.create_task(self._step(step, found, pool, told))
             # Where several fail, the first is told.
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
             found[step.name] = task
@@ -109,7 +118,11 @@ class Pipeline:
         return answer
 
     async def _step(
-        self, step: Step, found: Mapping[str, asyncio.Future[Parts]], pool: Executor
+        self,
+        step: Step,
+        found: Mapping[str, asyncio.Future[Parts]],
+        pool: Executor,
+        told: Told,
     ) -> Parts:
         needed = {source.node_name for source in step.sources.values()}
         # Not awaited one by one: where one fails, who waits for another is told at once.
@@ -125,20 +138,12 @@ class Pipeline:
                 inputs.setdefault(at, {})[tensor] = value
         loop = asyncio.get_running_loop()
         answers = await asyncio.gather(
-            *(loop.run_in_executor(pool, self._asked, step, feed) for feed in inputs.values())
+            *(loop.run_in_executor(pool, step.run, feed, told) for feed in inputs.values())
         )
         outputs: Parts = dict(zip(inputs, answers, strict=True))
         if step.demultiply is None:
             return outputs
         return _cut(outputs, step.demultiply, f"'{step.name}' of '{self.name}'")
-
-    def _asked(self, step: Step, feed: Mapping[str, Array]) -> dict[str, Array]:
-        LOG.info("%s: %s is asked", self.name, step.name)
-        start = perf_counter()
-        found = step.model.run(feed, [*dict.fromkeys(step.given.values())])
-        took = 1000 * (perf_counter() - start)
-        LOG.info("%s: %s has answered after %.1f ms", self.name, step.name, took)
-        return {alias: found[name] for alias, name in step.given.items()}
 
 
 def _cut(whole: Parts, count: int, who: str) -> Parts:

@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from quorate.errors import DetectorError, SpecError
 from quorate.open_inference.tensors import from_bytes, from_list
 from quorate.serving.inputs import names_wanted
+from quorate.serving.metrics import METRICS
 from quorate.serving.ovms.config import Configuration
 from quorate.serving.ovms.models import Array, Loaded, load
 from quorate.serving.ovms.pipelines import Pipeline, build, width
 from quorate.serving.values import (
     Given,
     Limits,
+    Look,
     ModelInfo,
     Refused,
     Reply,
@@ -40,7 +42,7 @@ class ServedConfiguration:
 
     def __init__(self, said: Configuration, limits: Limits) -> None:
         self.name, self.limits = said.origin, limits
-        self._waiting = 0
+        self.waiting = 0
         cores = processors()
         # What stands side by side shares the processors, so that none waits for another.
         side = max((width(one) for one in said.pipeline_config_list), default=1)
@@ -87,9 +89,9 @@ class ServedConfiguration:
 
     def check(self) -> None:
         """See `Servable`."""
-        if self._waiting >= self.limits.waiting:
+        if self.waiting >= self.limits.waiting:
             raise Refused(
-                Why.BUSY, f"{self._waiting} requests wait already; try again later.", retry_after=1
+                Why.BUSY, f"{self.waiting} requests wait already; try again later.", retry_after=1
             )
 
     async def answer(self, request: Request) -> Reply:
@@ -98,14 +100,22 @@ class ServedConfiguration:
         about = self.info(request.model, request.version)
         wanted = names_wanted(request, about.outputs, len(about.outputs))
         feed = await asyncio.to_thread(_feed, request, about)
-        self._waiting += 1
+        looks: list[Look] = []
+
+        def told(node: str, began: float, seconds: float) -> None:
+            looks.append(Look(node, began, seconds))
+            METRICS.looked(request.model, node, seconds)
+
+        request.record.looks = looks
+        request.record.pictures = max((len(one) for one in feed.values() if one.ndim), default=1)
+        self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
         try:
             if request.model in self.pipelines:
-                found = await self.pipelines[request.model].run(feed, self._pool)
+                found = await self.pipelines[request.model].run(feed, self._pool, told)
             else:
                 model = self._version(request.model, request.version)
                 loop = asyncio.get_running_loop()

@@ -1,0 +1,255 @@
+"""A model of a server: found by its name, shown pictures, its answers read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quorate.client import answers
+from quorate.client.answers import Box, Boxes, Label
+from quorate.detectors.names import given_names
+from quorate.detectors.remote.network import RemoteNetwork, models, open_network
+from quorate.detectors.remote.spec import RemoteDetector
+from quorate.detectors.tensors.feed import Feed
+from quorate.detectors.tensors.geometry import stretch
+from quorate.detectors.tensors.predictor import TensorPredictor
+from quorate.detectors.tensors.preprocess import Normalisation, fill
+from quorate.errors import DetectorError, ImageError, InputError, QuorateError
+from quorate.networks import Graph
+from quorate.open_inference.tensors import BYTES, KINDS
+from quorate.pictures import decode
+
+SEVERAL = 8
+Tensors = Mapping[str, NDArray[Any]]
+A = TypeVar("A", Boxes, Label)
+
+
+@dataclass
+class _Timed:
+    """A network that notes how long its last request took; see `quorate.networks.Network`."""
+
+    inner: RemoteNetwork
+    seconds: float = 0.0
+
+    @property
+    def graph(self) -> Graph:
+        return self.inner.graph
+
+    def run(self, outputs: Sequence[str], feed: Tensors) -> dict[str, NDArray[Any]]:
+        start = time.perf_counter()
+        try:
+            return self.inner.run(outputs, feed)
+        finally:
+            self.seconds = time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of a server that is ready.
+
+    spec    where it is, and how it is asked
+    pixels  what becomes of pixels, where the model takes them rather than files
+    """
+
+    spec: RemoteDetector
+    network: RemoteNetwork
+    pixels: Normalisation
+
+    @classmethod
+    def find(
+        cls,
+        url: str,
+        name: str | None = None,
+        *,
+        connection: Mapping[str, Any] | None = None,
+        pixels: Normalisation | None = None,
+        names: str | None = None,
+    ) -> Self:
+        """Ask a server for its model.
+
+        Args:
+            url: http://, https://, grpc:// or grpcs://, and what stands before /v2.
+            name: the model's; by default the server's only one. Members of an ensemble, which are
+                called ENSEMBLE.MEMBER, do not count.
+            connection: how it is asked, as a spec of `kind: remote` says it: `request_timeout`,
+                `concurrency`, `headers`, `tls_ca`.
+            pixels: what becomes of pixels; by default they are 0..1, in RGB.
+            names: the labels' names, for a model that tells numbers: a file, or a vocabulary.
+
+        Raises:
+            InputError: the server has several models and none is named.
+            SpecError: the address is none.
+            DetectorError: the server does not know the model, or does not say what it takes.
+            ServerError: the server does not answer, or its model is not ready.
+            MissingExtraError: for gRPC, where grpcio or protobuf is not installed.
+        """
+        about: dict[str, Any] = {"url": url, **(connection or {})}
+        if names is not None:
+            about["names"] = names
+        spec = RemoteDetector.model_validate({"name": "asked", "model": name or "-", **about})
+        if name is None:
+            spec = spec.model_copy(update={"model": _only(models(spec), url)})
+        return cls(spec, open_network(spec), pixels or Normalisation())
+
+    @property
+    def graph(self) -> Graph:
+        """Its inputs and outputs."""
+        return self.network.graph
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether pictures are sent as files, which the server decodes."""
+        inputs = self.graph.inputs
+        return len(inputs) == 1 and inputs[0].kind == BYTES
+
+    def tensors(self, picture: bytes, name: str) -> Tensors:
+        """What the model is sent for one picture: its file, or its pixels, stretched to fit.
+
+        ImageError where the server wants pixels, and the file is no picture.
+        """
+        if self.takes_files:
+            file = np.empty((1,) * max(len(self.graph.inputs[0].shape), 1), object)
+            file.flat[0] = picture
+            return {self.graph.inputs[0].name: file}
+        feed = Feed.of(self.graph, origin=self.spec.origin)
+        height, width = feed.frame
+        shown = decode(picture, name=name)
+        frame = height or shown.shape[0], width or shown.shape[1]
+        room = feed.room(feed.batch or 1, frame)
+        room[:] = 0
+        wants = replace(self.pixels, scale=1.0) if feed.whole else self.pixels
+        fill(room[0], shown, stretch(shown.shape[:2], frame), wants, antialias=False)
+        return {key: value.copy() for key, value in feed.tensors(room).items()}
+
+    def made(self, shapes: Mapping[str, Sequence[int]]) -> Tensors:
+        """Made numbers for every input; an open first size is 1, others are as `shapes` says.
+
+        InputError where a size is open, or an input is not there.
+        """
+        for name in shapes:
+            if name not in [one.name for one in self.graph.inputs]:
+                raise InputError(f"--shape {name}: the model has no such input: {self.graph}.")
+        random = np.random.default_rng(0)
+        kinds = {kind: datatype for datatype, kind in KINDS.items()}
+        found = {}
+        for one in self.graph.inputs:
+            sizes = shapes.get(one.name)
+            if sizes is None:
+                if None in one.shape[1:] or one.kind not in kinds:
+                    raise InputError(
+                        f"The model's input {one} says too little for made numbers.",
+                        hint=f"give pictures, or a shape: --shape {one.name}=1,3,224,224",
+                    )
+                sizes = [size or 1 for size in one.shape]
+            dtype = np.dtype({"float": "f4", "double": "f8"}.get(one.kind, one.kind))
+            numbers = random.random(tuple(sizes))
+            found[one.name] = (255 * numbers if dtype.kind in "iu" else numbers).astype(dtype)
+        return found
+
+    def outputs(self) -> list[str]:
+        """What is asked for where answers are not read: an ensemble's own, not its members'."""
+        names = [one.name for one in self.graph.outputs]
+        return [name for name in names if "." not in name] or names
+
+    def classifier(self) -> Classifier:
+        """To ask for labels; DetectorError where the outputs do not say one."""
+        if answers.boxes_outputs(self.graph):
+            raise DetectorError(
+                f"{self.spec.origin}: the model finds boxes.", hint="quorate detect asks for them"
+            )
+        names = given_names(self.spec.names, detector=self.spec.model)
+        return Classifier(self, answers.label_outputs(self.graph), names)
+
+    def detector(self) -> Detector | RawDetector:
+        """To ask for boxes, of `quorate serve` or of any network whose layout is known.
+
+        DetectorError where the outputs are of no known layout.
+        """
+        if (wanted := answers.boxes_outputs(self.graph)) and self.takes_files:
+            return Detector(self, wanted)
+        if self.pixels == Normalisation():
+            return RawDetector(self.spec, self.network)
+        given = {key: getattr(self.pixels, key) for key in ("scale", "mean", "std", "channels")}
+        return RawDetector(self.spec.model_copy(update=given), self.network)
+
+
+class _Asked(Generic[A]):
+    """A model that is asked picture by picture, from one thread."""
+
+    network: _Timed
+
+    def look(self, picture: bytes, name: str) -> tuple[A | QuorateError, float]:
+        """The answer, or why there is none, and the seconds from the request to its answer.
+
+        Decoding the picture here, and reading the answer, are not counted. ServerError where the
+        server does not answer at all.
+        """
+        self.network.seconds = 0.0
+        try:
+            found: A | QuorateError = self._look(picture, name)
+        except (DetectorError, ImageError) as error:
+            found = error
+        return found, self.network.seconds
+
+    def _look(self, picture: bytes, name: str) -> A:
+        raise NotImplementedError
+
+
+class Classifier(_Asked[Label]):
+    """A model that gives pictures a label."""
+
+    def __init__(self, model: Model, outputs: Sequence[str], names: Sequence[str]) -> None:
+        self.model, self.outputs, self.names = model, outputs, names
+        self.members = answers.members(model.graph)
+        self.network = _Timed(model.network)
+
+    def read(self, found: Tensors) -> Label:
+        """What the outputs say."""
+        return answers.label_of({one: found[one] for one in self.outputs}, self.names, self.members)
+
+    def _look(self, picture: bytes, name: str) -> Label:
+        return self.read(self.network.run(self.outputs, self.model.tensors(picture, name)))
+
+
+class Detector(_Asked[Boxes]):
+    """A model that tells boxes as `quorate serve` does."""
+
+    def __init__(self, model: Model, outputs: Sequence[str]) -> None:
+        self.model, self.outputs = model, outputs
+        self.members = answers.members(model.graph)
+        self.network = _Timed(model.network)
+
+    def _look(self, picture: bytes, name: str) -> Boxes:
+        found = self.network.run(self.outputs, self.model.tensors(picture, name))
+        return answers.boxes_of(found, self.members)
+
+
+class RawDetector(_Asked[Boxes]):
+    """A network of a known layout, which a server runs for us."""
+
+    def __init__(self, spec: RemoteDetector, network: RemoteNetwork) -> None:
+        self.network = _Timed(network)
+        self.predictor = TensorPredictor.of(spec, self.network, origin=spec.origin)
+
+    def _look(self, picture: bytes, name: str) -> Boxes:
+        [found] = self.predictor.predict([decode(picture, name=name)])
+        rows = zip(found.label.tolist(), found.score.tolist(), found.xyxy.tolist(), strict=True)
+        labels = self.predictor.labels
+        return Boxes(
+            tuple(Box(labels[label], score, tuple(xyxy), None) for label, score, xyxy in rows)
+        )
+
+
+def _only(known: Sequence[str], url: str) -> str:
+    """The server's only model, members of an ensemble aside."""
+    own = [name for name in known if name.rpartition(".")[0] not in known]
+    if len(own) == 1:
+        return own[0]
+    some = ", ".join(own[:SEVERAL]) + (", …" if len(own) > SEVERAL else "")
+    said = f"has {len(own)} models" if own else "does not tell its models"
+    raise InputError(f"{url}: the server {said}.", hint=f"name one with --model: {some or 'NAME'}")

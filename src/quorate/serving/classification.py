@@ -1,0 +1,146 @@
+"""A classification ensemble as models of the protocol: its tensors, and those of each classifier.
+
+    label              BYTES  [n]     the label that was decided on
+    probability        FP32   [n]     its probability
+    index              INT32  [n]     its position in the vocabulary: the argmax
+    categories         INT32  [n]     its category id
+    votes              INT32  [n]     whose first choice it is, counted; of the ensemble alone
+    voters             BYTES  [n]     who took part, with commas; of the ensemble alone
+    probabilities      FP32   [n, k]  of all labels, in the vocabulary's order
+    top_labels         BYTES  [n, t]  the likeliest labels; t is the parameter `top_k`
+    top_probabilities  FP32   [n, t]
+    top_indices        INT32  [n, t]
+
+The last four are given where they are asked for. A classifier's own word is the outputs
+`NAME.label` and so on of the ensemble, where they are asked for, and those of the model
+ENSEMBLE.NAME. Of one that failed the label is "", the index -1, and all probabilities 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from quorate.classifications import Classifications, Decision
+from quorate.labels import Labels
+from quorate.serving.values import Parameters, Refused, TensorInfo, Told, Why
+
+TOP = 5
+"""How many of the likeliest labels are told where the request does not say it."""
+
+
+class Classification:
+    """See `quorate.serving.served.Tensors`."""
+
+    default = 6
+
+    def __init__(self, members: Sequence[str], labels: Labels) -> None:
+        self.members, self.labels = members, labels
+        k = len(labels)
+        self._own: dict[str, tuple[str, tuple[int, ...]]] = {
+            "label": ("BYTES", (-1,)),
+            "probability": ("FP32", (-1,)),
+            "index": ("INT32", (-1,)),
+            "categories": ("INT32", (-1,)),
+            "probabilities": ("FP32", (-1, k)),
+            "top_labels": ("BYTES", (-1, -1)),
+            "top_probabilities": ("FP32", (-1, -1)),
+            "top_indices": ("INT32", (-1, -1)),
+        }
+        counted = {"votes": ("INT32", (-1,)), "voters": ("BYTES", (-1,))}
+        names = [*self._own]
+        self._decided = {
+            name: (self._own | counted)[name] for name in [*names[:4], *counted, *names[4:]]
+        }
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """Those of the decision, then those of each classifier."""
+        own = [
+            TensorInfo(f"{member}.{name}", *about)
+            for member in self.members
+            for name, about in self._own.items()
+        ]
+        return [TensorInfo(name, *about) for name, about in self._decided.items()] + own
+
+    @property
+    def own_outputs(self) -> list[TensorInfo]:
+        """Those of one classifier."""
+        return [TensorInfo(name, *about) for name, about in self._own.items()]
+
+    own_default = 4
+
+    def tensors(
+        self, answers: Sequence[Decision], wanted: Sequence[str], parameters: Parameters
+    ) -> list[Told]:
+        """The outputs wanted; Refused where `top_k` is no number of labels."""
+        top = self._top(parameters)
+        found: dict[str, Mapping[str, Any]] = {}
+        told = []
+        for name in wanted:
+            member, _, column = name.rpartition(".")
+            if member not in found:
+                found[member] = self._columns([_of(one, member) for one in answers], top)
+            if column == "votes":
+                data: Any = np.array([one.votes for one in answers], np.int32)
+            elif column == "voters":
+                data = [",".join(one.members).encode() for one in answers]
+            else:
+                data = found[member][column]
+            columns = top if column == "top_labels" else None
+            told.append(Told(name, self._decided[column][0], data, columns))
+        return told
+
+    @staticmethod
+    def voters(answer: Decision) -> tuple[str, ...]:
+        """Who took part."""
+        return answer.members
+
+    @staticmethod
+    def votes(answer: Decision) -> list[int]:
+        """The votes of what was decided."""
+        return [answer.votes]
+
+    def _top(self, parameters: Parameters) -> int:
+        top = parameters.get("top_k", min(TOP, len(self.labels)))
+        if type(top) is not int or not 0 < top <= len(self.labels):
+            raise Refused(
+                Why.INVALID, f"The parameter `top_k` is a number from 1 to {len(self.labels)}."
+            )
+        return top
+
+    def _columns(self, said: Sequence[Classifications | None], top: int) -> dict[str, Any]:
+        k = len(self.labels)
+        rows = np.zeros((len(said), k), np.float32)
+        ranked = np.full((len(said), k), -1, np.int64)
+        for i, one in enumerate(said):
+            if one is not None:
+                rows[i], ranked[i] = one.probabilities[0], one.ranking[0]
+        names = [b"", *(name.encode() for name in self.labels.names)]
+        ids = np.array([-1, *self.labels.ids], np.int32)
+        best = ranked[:, :top]
+        first = ranked[:, 0]
+        likeliest = np.take_along_axis(rows, np.maximum(best, 0), axis=1)
+        return {
+            "label": [names[i + 1] for i in first.tolist()],
+            "probability": np.take_along_axis(rows, np.maximum(first, 0)[:, None], axis=1)[:, 0],
+            "index": first.astype(np.int32),
+            "categories": ids[first + 1],
+            "probabilities": rows,
+            "top_labels": [names[i + 1] for i in best.reshape(-1).tolist()],
+            "top_probabilities": likeliest,
+            "top_indices": best.astype(np.int32),
+        }
+
+
+def _of(answer: Decision, member: str) -> Classifications | None:
+    """The decision as a table, or what one classifier said; None where it took no part."""
+    table = answer.table
+    if not member:
+        return table
+    if member not in table.members:
+        return None
+    said = table.of_members[:, table.members.index(member)]
+    return Classifications.of(member, table.image_id, said, table.labels)
