@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NO_CHOICE = -1
-_METADATA = b"quorate.classifications"
+METADATA = b"quorate.classifications"
 _OF = "of_"
 """What stands before a member's name in the name of its column of a Parquet file."""
 
@@ -322,7 +322,7 @@ class Classifications:
             "labels": self.labels.names,
             "categories": self.labels.ids,
         }
-        return pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about).encode()})
+        return pa.table(columns).replace_schema_metadata({METADATA: json.dumps(about).encode()})
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """What lets Polars, DuckDB and others that know Arrow read the columns as they are."""
@@ -341,7 +341,7 @@ class Classifications:
             hint="Quorate writes such files with Classifications.to_parquet",
         )
         try:
-            about = json.loads((table.schema.metadata or {})[_METADATA])
+            about = json.loads((table.schema.metadata or {})[METADATA])
             members = tuple(str(name) for name in about["members"])
             labels = Labels(tuple(map(str, about["labels"])), tuple(map(int, about["categories"])))
             ids = table["image_id"].to_numpy()

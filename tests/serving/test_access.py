@@ -164,8 +164,9 @@ def test_a_token_and_tls(puppets, certificate, tmp_path):
         known = {"verify": f"{certificate}/cert.pem"}
         right = {"Authorization": "Bearer open-sesame"}
         assert requests.get(f"{server.url}/v2/health/ready", **known).ok
+        assert "spots" not in requests.get(server.url, **known).text  # the page, which asks for it
         for wrong in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "open-sesame"}):
-            for path in ("/v2", "/v2/models", "/v2/models/spots", "/", "/v2/health/live/"):
+            for path in ("/v2", "/v2/models", "/v2/models/spots", "/metrics", "/v2/health/live/"):
                 answer = requests.get(server.url + path, headers=wrong, **known)
                 assert answer.status_code == 401, path
             assert puppets.ask(server, headers=wrong, **known).status_code == 401

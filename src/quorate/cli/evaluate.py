@@ -10,6 +10,8 @@ from quorate.cli.output import note, print_json, print_table, warn
 from quorate.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quorate.dataset import Dataset
     from quorate.detections import Detections
     from quorate.evaluation.coco import CocoMetrics
@@ -82,6 +84,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from quorate.evaluation.effort import by_kind, effort
     from quorate.storage import write_bytes
 
+    if _of_labels(arguments.results):
+        from quorate.cli.labels import evaluate as evaluate_labels
+
+        evaluate_labels(arguments, expanded(arguments.results))
+        return
     least, tight = arguments.min_score, arguments.move_below
     truth, found = _read(arguments)
     results = {n: evaluate(boxes, truth, iou_type=arguments.iou_type) for n, boxes in found.items()}
@@ -107,6 +114,21 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print_table(rows, title=name)
     for name, done in efforts.items() if arguments.per_picture else ():
         print_table(done.rows(truth), title=name)
+
+
+def _of_labels(results: Sequence[str]) -> bool:
+    """Whether the files are of labels of whole pictures; InputError where only some are."""
+    from quorate.cli.labels import are_classifications
+
+    files = [one for one in results if one.lower().endswith(".parquet")]
+    if not files:
+        return False
+    known = {are_classifications(file) for file in expanded(files)}
+    if known == {True} and len(files) == len(results):
+        return True
+    if True in known:
+        raise InputError("Some of the files are of boxes and some of labels; give one kind.")
+    return False
 
 
 def _row(done: Effort) -> dict[str, Any]:

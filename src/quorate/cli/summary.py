@@ -48,7 +48,8 @@ def _say_labels(summary: ClassSummary) -> None:
     measured = summary.ensemble.accuracy is not None
     rows = [
         {"": voter.name, "pictures": voter.pictures}
-        | ({"accuracy": voter.accuracy, "top 5": voter.top5} if measured else {})
+        | ({"accuracy": voter.accuracy} if measured else {})
+        | ({} if summary.ensemble.top5 is None else {"top 5": voter.top5})
         for voter in (*summary.classifiers, summary.ensemble)
     ]
     print_table(rows, title=f"{summary.name}: {summary.images:,} pictures, {summary.method}")

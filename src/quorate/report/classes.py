@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.classifications import Classifications
-from quorate.evaluation.classes import ClassMetrics
+from quorate.evaluation.classes import TOP, ClassMetrics
 from quorate.labels import Labels
 from quorate.report.charts import heat_map
 from quorate.report.markup import (
@@ -160,7 +160,14 @@ def _tiles(report: ClassReport) -> str:
     measured = report.metrics.get(ENSEMBLE)
     if measured is not None:
         items.insert(
-            0, ("accuracy", figure(measured.accuracy), f"{figure(measured.top(5))} in the first 5")
+            0,
+            (
+                "accuracy",
+                figure(measured.accuracy),
+                f"{figure(measured.top(TOP))} in the first {TOP}"
+                if len(report.labels) > TOP
+                else f"of {counted(measured.pictures, 'picture')}",
+            ),
         )
     if len(report.members) > 1 and len(report.disagreement):
         mean = f"{float(report.disagreement.mean()):.2f}"
@@ -199,14 +206,16 @@ def _quality(report: ClassReport) -> str:
     """Accuracy of each classifier beside the ensemble's, and what is taken for what."""
     if not report.metrics:
         return ""
-    rows = []
+    rows, many = [], len(report.labels) > TOP
     for who in (ENSEMBLE, *report.members):
         one = report.metrics[who]
+        first = [heat(one.top(TOP))] if many else []
         rows.append(
-            [name(who), heat(one.accuracy, best=who == ENSEMBLE), heat(one.top(5)),
+            [name(who), heat(one.accuracy, best=who == ENSEMBLE), *first,
              f"<td>{count(one.pictures)}</td>"]
         )  # fmt: skip
-    body = table(["", "accuracy", "in the first 5", "pictures"], rows, classes="narrow")
+    head = ["", "accuracy", *([f"in the first {TOP}"] if many else []), "pictures"]
+    body = table(head, rows, classes="narrow")
     whole = report.metrics[ENSEMBLE].confusion
     used = np.flatnonzero(whole[:, :-1].sum(axis=0) + whole.sum(axis=1))
     if 1 < len(used) <= MOST_CONFUSED:
@@ -215,7 +224,10 @@ def _quality(report: ClassReport) -> str:
         shares = np.divide(square, of, out=np.full_like(square, np.nan), where=of > 0)
         body += "<h3>What the ensemble takes each label for</h3>"
         body += heat_map([report.labels.names[i] for i in used], shares, "confusion")
-        body += "<p>A row is a true label, a column the label that was given to its pictures.</p>"
+        body += (
+            "<p>A row is a true label, a column the label that was given to its pictures; what is "
+            "right, the diagonal, is left blank.</p>"
+        )
     return section("quality", "How good", "Measured against the true labels.", body)
 
 

@@ -11,8 +11,11 @@ from quorate.errors import InputError
 from quorate.http.listening import Tls
 from quorate.serving.values import Refused, Why
 
-OPEN = ("/v2/health/live", "/v2/health/ready", "ServerLive", "ServerReady")
-"""What everybody may ask: whoever watches over the server has no token."""
+HEALTH = ("/v2/health/live", "/v2/health/ready", "ServerLive", "ServerReady")
+PAGE = ("/", "/page.css", "/page.js", "/icon.svg")
+OPEN = (*HEALTH, *PAGE)
+"""What everybody may ask: whoever watches over the server has no token, and the page, which tells
+nothing of it, asks for one."""
 
 
 class Access(NamedTuple):

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from quorate.open_inference.tensors import JSON_LENGTH
-from quorate.serving import values
+from quorate.serving import page, values
 from quorate.serving.access import Access
 from quorate.serving.metrics import METRICS
 from quorate.serving.plane import Plane
@@ -64,6 +64,7 @@ class Rest:
     def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
         routes = [
+            *page.routes(),
             Route("/v2", self._about),
             Route("/v2/health/live", self._live),
             Route("/v2/health/ready", self._ready),

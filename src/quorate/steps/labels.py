@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quorate.annotations import Annotations, Kind
 from quorate.classifications import Classifications
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
-from quorate.evaluation.classes import ClassMetrics, disagreement, evaluate_classes, truth_of
+from quorate.evaluation.classes import TOP, ClassMetrics, disagreement, evaluate_classes, truth_of
 from quorate.formats.base import Written
 from quorate.formats.parts import Parts
 from quorate.labels import Labels
@@ -223,7 +223,9 @@ def _summary(
 
     def voted(name: str) -> ClassVoted:
         measured = found.metrics.get(name)
-        accuracy, top = (measured.accuracy, measured.top(5)) if measured else (None, None)
+        accuracy = measured.accuracy if measured else None
+        # Of five labels or fewer, the first five hold the true one anyway.
+        top = measured.top(TOP) if measured and len(results.labels) > TOP else None
         return ClassVoted(name, found.answered[name], accuracy, top, results.failed.get(name, ""))
 
     hardest = found.hardest(REVIEWED)

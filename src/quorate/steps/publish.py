@@ -18,7 +18,6 @@ from quorate.pictures import decode
 from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
 from quorate.steps.container import adopt_all
 from quorate.steps.findings import Findings
-from quorate.steps.labels import labels
 from quorate.steps.moving import STAGE, below, moved
 from quorate.steps.results import Results
 from quorate.steps.review import Rule, tags, with_review, write_doubts
@@ -61,6 +60,8 @@ def publish(
     results = Results(work, {member.name: member.voters for member in ensemble.members})
     told: Told
     if isinstance(ensemble, ClassificationSpec):
+        from quorate.steps.labels import labels
+
         told = labels(ensemble, results, stage, progress)
     else:
         assert isinstance(ensemble, EnsembleSpec)

@@ -73,7 +73,7 @@ class Summary(msgspec.Struct, frozen=True):
 class ClassVoted(msgspec.Struct, frozen=True):
     """One classifier, or the ensemble, in the summary.
 
-    `accuracy` and `top5` are None where there is no truth.
+    `accuracy` and `top5` are None where there is no truth, `top5` too of five labels or fewer.
     """
 
     name: str

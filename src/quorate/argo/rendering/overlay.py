@@ -46,6 +46,8 @@ LIGHT = Size("100m", "256Mi", "2", "4Gi")
 """A step without pixels …"""
 LARGE = Size("100m", "512Mi", "2", "8Gi")
 """… one that knows all pictures …"""
+READING = Size("500m", "256Mi", "2", "4Gi")
+"""… one that opens all pictures of a shard, which a processor bounds …"""
 HEAVY = Size("500m", "1Gi", "8", "8Gi")
 """… one that runs a network …"""
 BESIDE = Size("10m", "64Mi", "1", "1Gi")

@@ -217,7 +217,7 @@ def _measure(ensemble: Ensemble) -> Container:
         ensemble.workflow,
         "measure",
         pods.command("measure", "--shard", files.SHARD),
-        pods.step(ensemble, "prepare"),
+        pods.step(ensemble, "prepare", overlay.READING),
         inputs=[*(Parameter(name=key) for key in detectors.INPUTS), *files.of_shard()],
         outputs=[files.measured()],
     )
