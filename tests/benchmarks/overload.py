@@ -5,8 +5,9 @@
 The demo's ensemble, asked over HTTP with files in an open loop at 0.5, 1 and 2 times the rate that
 a closed loop of four clients reaches. Every request has to end with an answer or with 429. The
 memory is the server's resident set, of the second quarter of the time at twice the rate and of the
-last; `cpu` is the server's processor time for each answer, refusals included. Then clients that ask again (as `kind: remote` does) go through `kill -9` and a restart. Every
-answer is held against that of the ensemble in this process, to the last bit.
+last; `cpu s` is the server's processor time for each answer, refusals included. Then clients that
+ask again (as `kind: remote` does) go through `kill -9` and a restart. Every answer is held against
+that of the ensemble in this process, to the last bit.
 """
 
 from __future__ import annotations
