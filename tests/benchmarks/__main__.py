@@ -31,6 +31,7 @@ MEASURED = (
     "detect",
     "tta",
     "serve",
+    "serving",
     "chain",
     "steps",
     "argo",
