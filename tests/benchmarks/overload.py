@@ -170,9 +170,8 @@ def main() -> None:
     paths = sorted((PARTS / "images").glob("bench-*/*.*"))[:12]
     files = [path.read_bytes() for path in paths]
     check = Check(files)
-    print(
-        "                 requests answered   429  other  wrong  answered/s  median s   p99 s  cpu s"
-    )
+    heads = "requests answered   429  other  wrong answered/s  median s   p99 s  cpu s"
+    print(f"{'':<17}{heads}")
     with serving(
         str(PARTS / "spec.yaml"), "--port", "0", "--grpc-port", "0", "--queue", "16"
     ) as at:
