@@ -45,6 +45,7 @@ Written by `make bench`; the command above each table measures that table alone.
 one run on one machine, against a named peer or a physical limit; absolute times do not carry over
 to yours. [Why fusion is fast, and how its cost grows](performance/fusion.md).
 [Each family of detectors beside its library's own loop](performance/detectors.md).
+[A server with more to do than it can](performance/serving.md).
 
 {machine}
 """

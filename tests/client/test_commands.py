@@ -1,5 +1,6 @@
 """quorate detect, classify and bench against servers that really run."""
 
+import json
 import re
 from xml.etree import ElementTree
 
@@ -8,6 +9,10 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.pictures import decode
+from tests.cvat.local import PARTS
+from tests.cvat.servers import started
 from tests.serving.conftest import PICTURES
 from tests.serving.ovms.networks import SIZE
 
@@ -188,3 +193,26 @@ def test_a_bench_of_refusals_fails(parts, ask, tmp_path):
     assert status == 2
     assert out["latency_ms"] is None
     assert out["refused"] == {"HTTP 400": 4}
+
+
+def test_detect_reads_a_bare_network_of_a_known_layout(ask, tmp_path):
+    folder = tmp_path / "frcnn/1"
+    folder.mkdir(parents=True)
+    weights = PARTS / "models/frcnn.onnx"
+    (folder / "model.onnx").symlink_to(weights)
+    about = {"config": {"name": "frcnn", "base_path": str(tmp_path / "frcnn")}}
+    (tmp_path / "config.json").write_text(json.dumps({"model_config_list": [about]}))
+    names = ["bolt", "nut", "washer", "screw"]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    with started(str(tmp_path / "config.json")) as server:
+        status, out, _ = ask(
+            "detect", server.rpc, PICTURES[0], "--names", tmp_path / "names.txt", "--json"
+        )  # fmt: skip
+    assert status == 0
+    predictor = OnnxDetector(name="frcnn", weights=str(weights), names=names).load()
+    [boxes] = predictor.predict([decode(PICTURES[0].read_bytes(), name="it")])
+    found = out["pictures"][0]["boxes"]
+    assert len(found) == len(boxes.score) > 5
+    assert [box["label"] for box in found] == [names[i] for i in boxes.label.tolist()]
+    np.testing.assert_allclose([box["bbox"] for box in found], boxes.xyxy, atol=1e-3)
+    assert {box["votes"] for box in found} == {None}
