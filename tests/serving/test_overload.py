@@ -30,7 +30,7 @@ def test_a_full_server_answers_or_refuses_every_request(puppets):
         assert not load.failed
         assert set(load.refused) == {"HTTP 429"}
         # What was being looked at, and what waited, was answered.
-        assert 3 <= len(load.seconds) <= 20
+        assert 3 <= len(load.seconds) < 40
         assert all(same(answer, expected) for answer in load.answers.values())
         after = closed(ask, clients=1, seconds=0, most=3)
         assert len(after.seconds) == 3
