@@ -17,6 +17,7 @@ from PIL import Image
 from quorate import ClassificationEnsemble, OnnxClassifier, read_ensemble
 from quorate.argo.render import workflow_template
 from quorate.argo.runs.upload import as_uploaded
+from tests.argo.published import problems
 from tests.classifiers.models import COLOURS, colours, plain
 
 NAMES = ("one", "two")
@@ -67,6 +68,13 @@ def text_of(found):
     """The spec that the template carries."""
     artifacts = found["prepare"]["inputs"]["artifacts"]
     return next(one for one in artifacts if "raw" in one)["raw"]["data"]
+
+
+def test_what_is_rendered_keeps_the_published_schemas(folder):
+    pools = {"spot": {"gpus": 1, "parallelism": 2, "fallback": "big"}, "big": {"cpu": "2"}}
+    for more in ({}, {"pools": pools, "workflow": {"pool": "spot", "one_pod": 0}}):
+        given = as_uploaded(ensemble(folder, **more))
+        assert problems(yaml.safe_load(workflow_template(given).to_yaml())) == []
 
 
 class Pods:

@@ -60,7 +60,9 @@ def child(number, phase, shards):
         pod = node(f"{part}.detect-a(0)", "Pod", ended, part, "detect-a", message)
         nodes.append(pod)
     nodes.append(node(f"{name}.onExit", "Suspend", "Succeeded"))
-    return workflow(name, phase, nodes, parent="w")
+    found = workflow(name, phase, nodes, parent="w")
+    found["spec"] = {"arguments": {"parameters": [{"name": "count", "value": "5"}]}}
+    return found
 
 
 def run(phase, *tasks):
@@ -165,8 +167,8 @@ def test_a_child_is_seen_with_its_shards_while_it_is_at_work_or_failed(failed):
     branch = explained(failed, failed.workflow("w"))
     paths = dict(branch.paths())
     assert paths["child 00000"].below == ()
-    assert paths["child 00001"].progress == "2/2"
-    assert paths["child 00002"].progress == "0/1"
+    assert paths["child 00001"].progress == "2/5"
+    assert paths["child 00002"].progress == "0/5"
     assert "child 00002/shard 00003/detect-a" in paths
     assert paths["prepare"].phase == "Succeeded"
     assert not [path for path in paths if "[" in path or "exit" in path]

@@ -48,6 +48,15 @@ def test_sigmoids_are_asked_about_and_used_when_told(tmp_path):
     assert row == pytest.approx(1 / (1 + np.exp(-logits(REDDISH))), abs=1e-5)
 
 
+def test_numbers_that_are_none_are_refused_at_once_and_at_a_picture(tmp_path):
+    path = colours(tmp_path / "c.onnx", end="none", bias=(0.0, np.nan, 0.0))
+    with pytest.raises(DetectorError, match="NaN or infinite for a black picture"):
+        classifier(path).load()
+    loaded = classifier(path, activation="softmax").load()
+    with pytest.raises(DetectorError, match="gave a number that is NaN or infinite"):
+        loaded.predict([REDDISH])
+
+
 def test_logits_told_to_be_probabilities_are_refused_at_the_first_picture(tmp_path):
     path = colours(tmp_path / "c.onnx", end="none")
     loaded = classifier(path, activation="none").load()

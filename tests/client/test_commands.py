@@ -1,13 +1,21 @@
 """quorate detect, classify and bench against servers that really run."""
 
+import json
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 import onnxruntime
 import pytest
+import yaml
 from PIL import Image
 
+from quorate.detectors.onnx.spec import OnnxDetector
+from quorate.ensemble import read_ensemble
+from quorate.pictures import decode
+from tests.classifiers.models import COLOURS, colours
+from tests.cvat.local import PARTS
+from tests.cvat.servers import started
 from tests.serving.conftest import PICTURES
 from tests.serving.ovms.networks import SIZE
 
@@ -188,3 +196,62 @@ def test_a_bench_of_refusals_fails(parts, ask, tmp_path):
     assert status == 2
     assert out["latency_ms"] is None
     assert out["refused"] == {"HTTP 400": 4}
+
+
+def test_detect_reads_a_bare_network_of_a_known_layout(ask, tmp_path):
+    folder = tmp_path / "frcnn/1"
+    folder.mkdir(parents=True)
+    weights = PARTS / "models/frcnn.onnx"
+    (folder / "model.onnx").symlink_to(weights)
+    about = {"config": {"name": "frcnn", "base_path": str(tmp_path / "frcnn")}}
+    (tmp_path / "config.json").write_text(json.dumps({"model_config_list": [about]}))
+    names = ["bolt", "nut", "washer", "screw"]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    with started(str(tmp_path / "config.json")) as server:
+        status, out, _ = ask(
+            "detect", server.rpc, PICTURES[0], "--names", tmp_path / "names.txt", "--json"
+        )  # fmt: skip
+    assert status == 0
+    predictor = OnnxDetector(name="frcnn", weights=str(weights), names=names).load()
+    [boxes] = predictor.predict([decode(PICTURES[0].read_bytes(), name="it")])
+    found = out["pictures"][0]["boxes"]
+    assert len(found) == len(boxes.score) > 5
+    assert [box["label"] for box in found] == [names[i] for i in boxes.label.tolist()]
+    np.testing.assert_allclose([box["bbox"] for box in found], boxes.xyxy, atol=1e-3)
+    assert {box["votes"] for box in found} == {None}
+
+
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory):
+    """A classification ensemble that knows three colours."""
+    folder = tmp_path_factory.mktemp("colour")
+    members = []
+    for name, strength in (("sure", 8.0), ("unsure", 3.0)):
+        colours(folder / f"{name}.onnx", strength=strength)
+        about = {"kind": "onnx", "weights": f"{name}.onnx", "names": [*COLOURS]}
+        members.append({"name": name, **about, "scale": 1 / 255})
+    spec = {"kind": "ClassificationEnsemble", "name": "colour", "classifiers": members}
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    with started(str(folder / "spec.yaml")) as server:
+        yield server, folder / "spec.yaml"
+
+
+@WAYS
+def test_classify_asks_a_classification_ensemble(colour, ask, tmp_path, way):
+    server, spec = colour
+    paths = []
+    for name, level in (("green", (20, 220, 40)), ("blue", (20, 40, 220))):
+        paths.append(tmp_path / f"{name}.png")
+        Image.new("RGB", (64, 48), level).save(paths[-1])
+    truth = tmp_path / "truth.txt"
+    truth.write_text("green.png green\nblue.png 0\n")
+    status, out, _ = ask("classify", getattr(server, way), *paths, "--truth", truth, "--json")
+    assert status == 0
+    with read_ensemble(spec).load() as loaded:
+        here = [loaded.look(path) for path in paths]
+    for one, decision in zip(out["pictures"], here, strict=True):
+        assert (one["label"], one["index"]) == (decision.label, decision.index)
+        assert np.float32(one["score"]) == np.float32(decision.probability)
+    assert [one["label"] for one in out["pictures"]] == ["green", "blue"]
+    assert [one["correct"] for one in out["pictures"]] == [True, False]
+    assert out["summary"]["accuracy"] == 0.5

@@ -72,7 +72,7 @@ def test_it_answers_as_the_ensemble_does_here(kubectl, served):
     )
     told = {one["name"]: one["data"] for one in json.loads(answer)["outputs"]}
     with DetectionEnsemble.from_yaml(PARTS / "spec.yaml").load() as loaded:
-        here = loaded.look(PICTURE.read_bytes()).boxes
+        here = loaded.look(PICTURE.read_bytes())
     assert told["votes"] == here.votes.tolist()
     assert told["boxes"] == pytest.approx(here.xyxy.reshape(-1).tolist(), abs=1e-3)
     assert told["scores"] == pytest.approx(here.score.tolist(), abs=1e-5)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +15,7 @@ import requests
 import yaml
 
 from tests.cvat.puppets import Puppet, PuppetPredictor
-from tests.cvat.servers import Server, started
+from tests.cvat.servers import ROOT, Server, started
 from tests.spots import draw
 
 DETECTORS = (("a", 0.9), ("b", 0.8), ("c", 0.7))
@@ -64,6 +69,19 @@ class Puppets:
 
     def start(self, *options: str, **more):
         return started(str(self.write(**more)), *options, plugins=self.plugins)
+
+    @contextmanager
+    def process(self, port: int) -> Iterator[subprocess.Popen[bytes]]:
+        """A server at a port, which may not be ready yet and may be killed."""
+        command = [sys.executable, "-m", "quorate", "serve", str(self.write()), "-q"]
+        path = {"PYTHONPATH": f"{self.plugins}{os.pathsep}{ROOT}"}
+        ports = ["--port", str(port), "--grpc-port", "0"]
+        process = subprocess.Popen([*command, *ports], env=os.environ | path)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def tell(self, detector: str, what: str) -> None:
         """`fail`, `hang` or `away`; "" for nothing."""

@@ -266,11 +266,17 @@ def _activation(
     """What makes probabilities of the numbers, and how that is known."""
     if asked != "auto":
         return asked, "as the spec says"
+    if not np.isfinite(seen).all():
+        raise DetectorError(
+            f"{origin}: '{output.name}' has a number that is NaN or infinite for a black picture, "
+            "or for one of noise.",
+            hint="is the model whole? Half precision overflows so; else say `activation`",
+        )
     within = bool(((seen >= 0) & (seen <= 1)).all())
     ones = bool((np.abs(seen.sum(axis=1) - 1) <= NEAR).all())
     if within and ones:
         return "none", "by its numbers for two made pictures"
-    if not within and np.isfinite(seen).all():
+    if not within:
         return "softmax", "by its numbers for two made pictures"
     sums = ", ".join(f"{one:g}" for one in seen.sum(axis=1))
     raise DetectorError(

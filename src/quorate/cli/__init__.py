@@ -198,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in given if word != "--"), "")
     try:
         if ours:
+            gc.set_threshold(50_000, 20)  # modules stay: to look for garbage among them is vain
             atexit.register(gc.freeze)  # nothing need be collected
             _end_on_sigterm()
         try:

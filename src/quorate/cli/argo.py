@@ -352,9 +352,9 @@ def _retry(arguments: argparse.Namespace) -> None:
 def _pools(arguments: argparse.Namespace) -> None:
     from quorate.argo.cluster.client_kube import Kube
     from quorate.argo.cluster.pools import fitting, nearest, node_groups, row
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
 
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
+    ensemble = read_ensemble(arguments.spec) if arguments.spec else None
     kube = Kube.of_kubeconfig()
     groups = node_groups(kube.rest.items("/api/v1/nodes"))
     rows = [row(group) for group in groups]
@@ -371,9 +371,9 @@ def _doctor(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from quorate.argo.doctor.examine import examine
-    from quorate.ensemble import DetectionEnsemble
+    from quorate.ensemble import read_ensemble
 
-    ensemble = DetectionEnsemble.from_yaml(arguments.spec) if arguments.spec else None
+    ensemble = read_ensemble(arguments.spec) if arguments.spec else None
     cluster = _cluster(arguments, ensemble.workflow.namespace if ensemble else None)
     found = []
     for finding in examine(cluster, ensemble):

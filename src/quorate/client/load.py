@@ -21,7 +21,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from quorate.detectors.remote.client import Client, Refused
-from quorate.errors import DetectorError
+from quorate.errors import QuorateError
 from quorate.http.retrying import Busy
 
 MOST_AT_ONCE = 256
@@ -63,7 +63,7 @@ class Load:
             said = status.startswith("HTTP ") or (status.isupper() and status != "UNAVAILABLE")
             with self._lock:
                 (self.refused if said else self.failed)[status if said else error.reason] += 1
-        except DetectorError as error:
+        except QuorateError as error:
             with self._lock:
                 self.failed[error.message] += 1
         else:

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from quorate.open_inference.tensors import JSON_LENGTH
 from quorate.serving import page, values
 from quorate.serving.access import Access
+from quorate.serving.aside import aside
 from quorate.serving.metrics import METRICS
 from quorate.serving.plane import Plane
 from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
@@ -171,12 +172,13 @@ class Rest:
         self.plane.admit(name, version)
         with self.plane.memory.holding() as take:
             body = await _body(request, self.plane.limits.request_bytes, take)
-            asked, binary = await asyncio.to_thread(
-                _parsed, body, request.headers.get(JSON_LENGTH), name, version
+            asked, binary = await aside(
+                len(body), _parsed, body, request.headers.get(JSON_LENGTH), name, version
             )
             asked = replace(asked, record=request.scope["record"])
             reply = await _unless_gone(request, self.plane.infer(asked))
-        return await asyncio.to_thread(_answer, reply, binary)
+        size = sum(told.size for told in reply.outputs)
+        return await aside(size, _answer, reply, binary)
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -240,7 +240,11 @@ def _inputs(request: Any) -> list[Given]:
 
 
 def _answer(reply: Reply, *, raw: bool) -> Any:
-    """The message, with tensors in the form in which those of the request came."""
+    """The message, with tensors in the form in which those of the request came.
+
+    Half precision has no form but the raw one.
+    """
+    raw = raw or any(told.datatype not in CONTENTS for told in reply.outputs)
     outputs = []
     for told in reply.outputs:
         one: dict[str, Any] = {"name": told.name, "datatype": told.datatype, "shape": told.shape}

@@ -96,6 +96,14 @@ class Given(NamedTuple):
     data: bytes | memoryview | Sequence[Any] | None
     parameters: Parameters = MappingProxyType({})
 
+    @property
+    def size(self) -> int:
+        """At least about how many bytes it has; of lists in a list, so many that it is long."""
+        if self.data is None or isinstance(self.data, bytes | memoryview):
+            return len(self.data or b"")
+        nested = any(isinstance(one, list | str | bytes | dict) for one in self.data[:1])
+        return 1 << 30 if nested else 16 * len(self.data)
+
 
 class Look(NamedTuple):
     """When a member looked at a group of pictures: seconds since 1970, and how many it took."""
@@ -165,6 +173,11 @@ class Told(NamedTuple):
         if self.columns is None:
             return (len(self.data),)
         return (len(self.data) // self.columns, self.columns)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it has."""
+        return 16 * len(self.data) if isinstance(self.data, list) else self.data.nbytes
 
     @property
     def raw(self) -> bytes:

@@ -190,7 +190,8 @@ class Task:
         write_json(self._part().with_suffix(".json"), part)
         self.position += PART_SIZE
         self.answers, self.skipped = [], []
-        if self.checkpoint:
+        # After the last part the detector is done, before a copy of it would be.
+        if self.checkpoint and self.position < len(self.contents.images):
             self.checkpoint.keep(self.folder / "parts")
 
     def _looked_at(self, images: Sequence[Image]) -> tuple[str, ...]:

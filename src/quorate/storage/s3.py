@@ -7,6 +7,7 @@ AWS_ACCESS_KEY_ID, AWS_PROFILE, …, or the identity of the machine or pod.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -77,11 +78,13 @@ def client() -> S3Client:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=ANSWER_SECONDS,
     )
-    # Nobody here asks for a time, and to parse one for each object is two thirds of a listing.
-    asked = botocore.session.get_session()
-    parsers = asked.get_component("response_parser_factory")
-    parsers.set_parser_defaults(timestamp_parser=str)
+    collects = gc.isenabled()
+    gc.disable()  # to look through all that is read of S3's API would take as long as reading it
     try:
+        # Nobody here asks for a time, and to parse one for each object is two thirds of a listing.
+        asked = botocore.session.get_session()
+        parsers = asked.get_component("response_parser_factory")
+        parsers.set_parser_defaults(timestamp_parser=str)
         made = boto3.session.Session(botocore_session=asked).client("s3", config=config)
         made.meta.events.register_first("needs-retry.s3", _Told())
         return made
@@ -90,6 +93,9 @@ def client() -> S3Client:
             f"S3 cannot be used: {str(error).rstrip('.')}.",
             hint="check AWS_ENDPOINT_URL, AWS_REGION and AWS_PROFILE",
         ) from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _RedirectedError(Exception):

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = 1001
 SIZE = 224
-DTYPES = {"f4": TensorProto.FLOAT, "i4": TensorProto.INT32}
+DTYPES = {"f2": TensorProto.FLOAT16, "f4": TensorProto.FLOAT, "i4": TensorProto.INT32}
 
 
 def save(folder: Path, nodes, inputs, outputs, *, version=1, weights=()) -> None:

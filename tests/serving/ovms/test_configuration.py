@@ -10,6 +10,7 @@ from quorate.serving.ovms.config import Configuration, Model
 from quorate.serving.ovms.models import load
 from quorate.serving.ovms.served import ServedConfiguration
 from quorate.serving.values import Limits, Refused, TensorInfo
+from quorate.storage import write_bytes
 from tests.serving.ovms.networks import classifier, elementwise, node, save, taken, walk, write
 from tests.serving.ovms.published import problems
 
@@ -236,3 +237,25 @@ def test_a_tensor_that_no_client_can_send_is_told(tmp_path):
     )
     with pytest.raises(DetectorError, match="'input' is of string, which is not served"):
         model(tmp_path)
+
+
+def test_half_precision_is_answered_over_grpc():
+    """Its numbers have no other form there than bytes, in whichever form the request came."""
+    from quorate.serving.rpc import _answer
+    from quorate.serving.values import Reply, Told
+
+    half = np.array([[1, 2.5]], "f2")
+    answer = _answer(Reply("m", [Told("y", "FP16", half)], {}), raw=False)
+    assert answer.raw_output_contents == [half.tobytes()]
+
+
+@pytest.mark.s3
+def test_models_may_lie_in_s3(tmp_path, s3_prefix):
+    elementwise(tmp_path, "Add", [1, 2], by=4)
+    write_bytes(f"{s3_prefix}/m/3/model.onnx", (tmp_path / "1/model.onnx").read_bytes())
+    [found] = model(f"{s3_prefix}/m")
+    assert found.version == 3
+    [value] = found.run({"input": np.zeros((1, 2), "f4")}, ["output"]).values()
+    assert value.tolist() == [[4, 4]]
+    with pytest.raises(InputError):
+        model(f"{s3_prefix}/nothing")

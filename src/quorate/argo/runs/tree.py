@@ -209,7 +209,10 @@ class _Maker:
             return found
         whole = tree(child, self.warnings)
         shards = tuple(one for one in whole.below if one.label != EXIT)
-        progress = f"{sum(one.phase in ENDED for one in shards)}/{len(shards)}"
+        # Shards that have not begun have no node yet.
+        given = (child["spec"].get("arguments") or {}).get("parameters") or ()
+        count = next((one["value"] for one in given if one["name"] == "count"), len(shards))
+        progress = f"{sum(one.phase in ENDED for one in shards)}/{count}"
         loop = replace(
             whole,
             label=SHARD,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from quorate.errors import DetectorError, SpecError
 from quorate.open_inference.tensors import from_bytes, from_list
+from quorate.serving.aside import aside
 from quorate.serving.inputs import names_wanted
 from quorate.serving.metrics import METRICS
 from quorate.serving.ovms.config import Configuration
@@ -99,7 +100,8 @@ class ServedConfiguration:
         self.check()
         about = self.info(request.model, request.version)
         wanted = names_wanted(request, about.outputs, len(about.outputs))
-        feed = await asyncio.to_thread(_feed, request, about)
+        size = sum(one.size for one in request.inputs)
+        feed = await aside(size, _feed, request, about)
         looks: list[Look] = []
 
         def told(node: str, began: float, seconds: float) -> None:
