@@ -195,3 +195,24 @@ def repository(tmp_path):
     finally:
         daemon.terminate()
         daemon.wait()
+
+
+@pytest.fixture
+def pool_of(kubectl):
+    """Says how many pods may use a pool at once, where the chart says it too."""
+    said = []
+
+    def patch(pool, value):
+        given = json.dumps({"data": {pool: value}})
+        kubectl("patch", "configmap", "quorate-pools", "--type=merge", f"--patch={given}")
+
+    def make(pool, pods):
+        if kubectl("get", "configmap", "quorate-pools", check=False).returncode:
+            kubectl("create", "configmap", "quorate-pools")
+        patch(pool, str(pods))
+        said.append(pool)
+        return pool
+
+    yield make
+    for pool in said:
+        patch(pool, None)

@@ -1,7 +1,5 @@
 """Pools that are shared by shards, and specs that lie in a repository, on a real controller."""
 
-import json
-
 import pytest
 import yaml
 
@@ -12,18 +10,9 @@ pytestmark = pytest.mark.usefixtures("argo", "installed")
 
 
 @pytest.fixture
-def one_at_once(kubectl):
-    """The pool `narrow` in the ConfigMap that the chart makes of its `pools`."""
-
-    def patch(value):
-        given = json.dumps({"data": {"narrow": value}})
-        kubectl("patch", "configmap", "quorate-pools", "--type=merge", f"--patch={given}")
-
-    if kubectl("get", "configmap", "quorate-pools", check=False).returncode:
-        kubectl("create", "configmap", "quorate-pools")
-    patch("1")
-    yield "narrow"
-    patch(None)
+def one_at_once(pool_of):
+    """A pool that one pod may use at once."""
+    return pool_of("narrow", 1)
 
 
 def test_the_shards_of_a_run_share_a_pool(runs, one_at_once):

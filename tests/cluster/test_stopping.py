@@ -57,12 +57,11 @@ def _at_work(workflow):
 
 
 @pytest.mark.parametrize("pool", [None, "stopping"])
-def test_a_stopped_run_goes_on_to_the_same_end(runs, kubectl, here, way, pool):
+def test_a_stopped_run_goes_on_to_the_same_end(runs, pool_of, here, way, pool):
     """Where a pool is full, detectors wait without a pod; after the stop they are not lost."""
     changes = {"workflow": {"parallelism": 4}}
     if pool:
-        kubectl("patch", "configmap", "quorate-pools", "--patch", json.dumps({"data": {pool: "2"}}))
-        changes = {"workflow": {"pool": pool}, "pools": {pool: {"parallelism": 2}}}
+        changes = {"workflow": {"pool": pool_of(pool, 2)}, "pools": {pool: {"parallelism": 2}}}
     template = runs.template(_spec(runs, f"stop-{way}-{pool or 'none'}", **changes))
     name = runs.create(template, shard_size=10, one_pod=0)
     runs.wait(name, until=_at_work)
