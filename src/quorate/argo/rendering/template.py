@@ -6,10 +6,11 @@
               └─ exit
 
 Where the pictures' sizes are known, or are few, `measure` is left out and prepare reads them.
-Where there is little to fuse and no detector failed, `fuse` is left out and publish fuses: one pod
-fewer is faster. Where pictures are few, `prepare` does it all (`one_pod.py`) and gives 0 shards.
-`children` replaces `shards` where these are too many for one workflow. Templates that a child runs
-too have the parameter `run`: the run that the child belongs to (`files.py`).
+Where there is little to fuse, no detector failed and none has a fallback, `fuse` is left out and
+publish fuses: one pod fewer is faster. Where pictures are few, `prepare` does it all
+(`one_pod.py`) and gives 0 shards. `children` replaces `shards` where these are too many for one
+workflow. Templates that a child runs too have the parameter `run`: the run that the child belongs
+to (`files.py`).
 
 The entrypoint is a template of steps, not a DAG, because a stopped run must be able to go on. Argo
 fails a DAG that is told to stop before the pods in it have ended; in a DAG around it, publish would
@@ -249,14 +250,17 @@ def _shard(ensemble: Ensemble) -> DAG:
     statuses = {f"status-{d.name}": f"{{{{tasks.detect-{d.name}.status}}}}"
                 for d in ensemble.members}  # fmt: skip
     failed = [f"tasks['{task.name}'].status != 'Succeeded'" for task in tasks]
+    # After a failed detector the votes are counted here: a lost quorum is then the failure of the
+    # shard, and a retry runs the detector again. A task that is left out has the result of those
+    # before it: a shard whose detectors all succeeded succeeds without this one. But a detector
+    # with several tries leads here from each of them, and the first that failed would count.
+    several = any(len(pods.tries(ensemble, one)) > 1 for one in ensemble.members)
+    needed = f"{{{{=inputs.parameters.fuse == 'true' || {' || '.join(failed)}}}}}"
     fuse = Task(
         name="fuse",
         template="fuse",
         depends=" && ".join(ended),
-        # After a failed detector the votes are counted here: a lost quorum is then the failure of
-        # the shard, and a retry runs the detector again. (A skipped task has the result of those
-        # before it, so a shard whose detectors all succeeded succeeds without this one.)
-        when=f"{{{{=inputs.parameters.fuse == 'true' || {' || '.join(failed)}}}}}",
+        when=None if several else needed,
         arguments={**detectors.PASSED, **statuses},
     )
     return DAG(
