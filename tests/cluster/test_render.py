@@ -59,7 +59,7 @@ def test_weights_that_are_missing_are_named_and_not_asked_for_again(runs):
 
 @pytest.fixture(scope="module")
 def parted(runs, tmp_path_factory):
-    """A run of three shards whose workflows hold two each, and the same run on this machine."""
+    """A run of three shards, where a workflow holds two, and the same run on this machine."""
     path, _ = of_one_detector(runs, "render-children")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(children, "most", lambda ensemble, given: 2)
@@ -80,8 +80,8 @@ def test_more_shards_than_a_workflow_holds_run_in_children_with_the_same_result(
     ended, here = parted
     assert ended["status"]["phase"] == "Succeeded"
     name = ended["metadata"]["name"]
-    made = [runs.kubectl.get("workflow", f"{name}-{number:05d}") for number in range(2)]
-    assert [len(nodes(child, "fuse")) for child in made] == [2, 1]
+    made = [runs.kubectl.get("workflow", f"{name}-{number:05d}") for number in range(3)]
+    assert [len(nodes(child, "fuse")) for child in made] == [1, 1, 1]
     assert all(child["metadata"]["ownerReferences"][0]["name"] == name for child in made)
     published = runs.results(name)
     for file in ("cvat/annotations.xml", "coco/annotations/instances_default.json"):

@@ -9,7 +9,8 @@ import pytest
 
 from quorate.cli import main
 from quorate.ensemble import DetectionEnsemble
-from quorate.spec import detector as kinds
+from quorate.spec import member
+from quorate.spec.detector import ENTRY_POINTS
 from quorate.steps import Work
 from tests import spots
 from tests.spots import draw, rectangles
@@ -32,9 +33,9 @@ fusion: {method: wbf, iou: 0.4}
 
 @pytest.fixture(autouse=True)
 def spots_kind(monkeypatch):
-    known = kinds.detector_kinds()
-    point = EntryPoint("spots", "tests.spots:Spots", kinds.ENTRY_POINTS)
-    monkeypatch.setattr(kinds, "detector_kinds", lambda: known | {"spots": point})
+    known = member.kinds(ENTRY_POINTS)
+    point = EntryPoint("spots", "tests.spots:Spots", ENTRY_POINTS)
+    monkeypatch.setattr(member, "kinds", lambda group: known | {"spots": point})
 
 
 def labelled_pool(folder, seeds):
