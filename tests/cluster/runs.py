@@ -168,7 +168,7 @@ def nodes(workflow, display_name=None, kind="Pod"):
     """The nodes of a workflow, by their place in the tree."""
     return [
         node
-        for node in workflow["status"].get("nodes", {}).values()
+        for node in workflow.get("status", {}).get("nodes", {}).values()
         if node["type"] == kind and display_name in (None, node["displayName"].split("(")[0])
     ]
 
