@@ -22,7 +22,18 @@ from quorate.spec.words import patterned, problem
 from quorate.spec.workflow import WorkflowSettings
 
 _FOLDER = r"^([^/\\.][^/\\]*(/[^/\\.][^/\\]*)*/?)?$"
-Folder = Annotated[str, patterned(_FOLDER, "a folder such as street/day")]
+Folder = Annotated[
+    str,
+    patterned(_FOLDER, "a folder such as street/day"),
+    Field(
+        description="In the CVAT and COCO files, before the names of the pictures: where a task "
+        "of CVAT has them below a folder of its share or cloud storage.",
+        examples=["street/day"],
+    ),
+]
+Share = Annotated[
+    float, Field(gt=0.0, le=1.0, description="The most such pictures, as a share of all.")
+]
 Place = tuple[int | str, ...]
 """The keys and numbers that lead to a part of a spec."""
 E = TypeVar("E", bound=SpecModel)
