@@ -88,16 +88,40 @@ def run(
                 return Outcome(trainer.name, there.seconds, notes=there.notes)
         _begin(own, inputs, resume=resume)
         _call(trainer, own, progress, told)
-        notes = check(own.out, own.data, name=trainer.name)
-        spent = _spent(own)
-        write_json(own.trained, Trained(inputs, spent, tuple(notes)))
-        return Outcome(trainer.name, spent, notes=tuple(notes))
+        return adopt(trainer.name, own, inputs=inputs)
     except StorageError:
         raise
     except QuorateError as error:
-        why = Failed(error.message, error.hint or "")
-        write_json(own.failed, why)
-        return Outcome(trainer.name, _spent(own), why)
+        return _failed(trainer.name, own, error)
+
+
+def adopt(name: str, own: TrainerWork, *, inputs: str = "") -> Outcome:
+    """Check what a trainer that ended well has left, and say that it is done, or why it is not."""
+    try:
+        notes = check(own.out, own.data, name=name)
+    except StorageError:
+        raise
+    except QuorateError as error:
+        return _failed(name, own, error)
+    spent = _spent(own)
+    write_json(own.trained, Trained(inputs, spent, tuple(notes)))
+    return Outcome(name, spent, notes=tuple(notes))
+
+
+def outcome_of(name: str, own: TrainerWork) -> Outcome:
+    """How a trainer ended, as its folder tells."""
+    if own.trained.exists():
+        done = read_json(own.trained, Trained)
+        return Outcome(name, done.seconds, notes=done.notes)
+    if own.failed.exists():
+        return Outcome(name, _spent(own), read_json(own.failed, Failed))
+    return Outcome(name, 0.0, Failed("it was not run to its end"))
+
+
+def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
+    why = Failed(error.message, error.hint or "")
+    write_json(own.failed, why)
+    return Outcome(name, _spent(own), why)
 
 
 def _begin(own: TrainerWork, inputs: str, *, resume: bool) -> None:
