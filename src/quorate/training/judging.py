@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
-from quorate.errors import QuorateError, SpecError, WorkflowError
-from quorate.evaluation import evaluate
-from quorate.evaluation.compare import ComparedResult, Comparison, Interval, compare
+from quorate.errors import QuorateError, SpecError, TrainingError
+from quorate.evaluation.coco import evaluate
+from quorate.evaluation.compare import Comparison, Interval, compare
 from quorate.evaluation.doubts import doubts
 from quorate.progress import Progress, silent
 from quorate.report.model import own
@@ -23,7 +23,7 @@ from quorate.steps import Work
 from quorate.steps.fuse import decide_boxes
 from quorate.training.contract import detector_of, predictions_of, truth_of
 from quorate.training.running import Outcome, outcome_of
-from quorate.training.work import TrainingWork
+from quorate.training.work import Failed, TrainingWork
 from quorate.tuning.labelled import labelled
 
 APART = 0.01
@@ -95,14 +95,14 @@ def ensemble_of(training: Training) -> EnsembleSpec | None:
 def judge(training: Training, work: TrainingWork, *, progress: Progress = silent) -> Judged:
     """Measure what the trainers left in the work folder, on the pictures that were held out.
 
-    Detectors run once; what they found is kept, as in a run's work folder. Raises WorkflowError
+    Detectors run once; what they found is kept, as in a run's work folder. Raises TrainingError
     where no trainer is done, SpecError where the ensemble does not fit.
     """
     outcomes = tuple(outcome_of(t.name, work.trainer(t.name)) for t in training.trainers)
     done = [one.name for one in outcomes if one.failed is None]
     if not done:
-        why = "; ".join(f"{one.name}: {one.failed.reason}" for one in outcomes if one.failed)
-        raise WorkflowError(f"No trainer came to its end: {why}")
+        why = "; ".join(one.failed.reason for one in outcomes if one.failed)
+        raise TrainingError(f"No trainer came to its end: {why}")
     spec = ensemble_of(training)
     trained = {name: detector_of(work.trainer(name).out, name=name) for name in done}
     truth = truth_of(work.held_out.parent, work.held_out.stem)
@@ -121,7 +121,7 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
     )
     trained = {name: one for name, one in trained.items() if name not in seen.failed}
     if not trained:
-        raise WorkflowError(
+        raise TrainingError(
             "No trained detector could look at the pictures that are held out: "
             + "; ".join(f"{name}: {why}" for name, why in seen.failed.items())
         )
@@ -148,9 +148,7 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
     return Judged(part, truth, outcomes, trained, found, alone, together, tuple(notes))
 
 
-def _unusable(reason: str) -> object:
-    from quorate.training.work import Failed
-
+def _unusable(reason: str) -> Failed:
     return Failed(f"its detector fails on the held-out pictures: {reason}")
 
 
@@ -170,16 +168,14 @@ def _together(
     ]
     if not took_part:
         return None, [*notes, "No detector of the ensemble could be run, so nothing is joined."]
-    newcomer = {one.name: one for one in spec.detectors}
     results = {}
-    for name in (None, *trained):
-        voters = [voter for one in took_part for voter in one.voters]
-        voters += [] if name is None else [name]
+    for name in ("", *trained):
+        voters = [voter for one in took_part for voter in one.voters] + [name] * bool(name)
         boxes = Detections.concat(
             [Detections.empty(voters), *(own(found, voter) for voter in voters)]
         )
-        results[ENSEMBLE if name is None else joined(name)] = decide_boxes(boxes, spec, truth.labels)
-    assert newcomer  # a spec has detectors
+        decided = decide_boxes(boxes, spec, truth.labels)
+        results[joined(name) if name else ENSEMBLE] = decided
     settings = training.compare
     done = compare(
         results, truth, baseline=ENSEMBLE, samples=settings.samples, confidence=settings.confidence
@@ -207,17 +203,3 @@ def _said_otherwise(
                 f"exported {quality[name]:.3f}: the export does something else than the trainer."
             )
     return notes
-
-
-def row_of(result: ComparedResult) -> dict[str, float | str | None]:
-    """A row of a table: the figures of a result, and the difference to the baseline."""
-    gap = result.ap_difference
-    return {
-        "detector": result.name,
-        "AP": result.metrics.ap,
-        "AP50": result.metrics.ap50,
-        "AR100": result.metrics.statistics().get("ar100"),
-        "difference": None if gap is None else gap.value,
-        "low": None if gap is None else gap.low,
-        "high": None if gap is None else gap.high,
-    }

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from quorate._version import __version__
-from quorate.errors import InputError, QuorateError, StorageError
+from quorate.errors import QuorateError, StorageError, TrainingError
 from quorate.progress import Progress, silent
 from quorate.spec.text import seconds
 from quorate.spec.trainer import ContainerTrainer, Trainer
@@ -115,7 +115,7 @@ def outcome_of(name: str, own: TrainerWork) -> Outcome:
         return Outcome(name, done.seconds, notes=done.notes)
     if own.failed.exists():
         return Outcome(name, _spent(own), read_json(own.failed, Failed))
-    return Outcome(name, 0.0, Failed("it was not run to its end"))
+    return Outcome(name, 0.0, Failed(f"{name} was not run to its end."))
 
 
 def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
@@ -145,7 +145,7 @@ def _ran(trainer: Trainer) -> bytes:
 
 
 def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) -> None:
-    """Run its process to the end; InputError, with its last line, where it ends badly."""
+    """Run its process to the end; TrainingError, with its last line, where it ends badly."""
     name = f"quorate-{uuid.uuid4().hex[:12]}"
     data, out = own.data.absolute(), own.out.absolute()
     environment = dict(os.environ)
@@ -183,7 +183,7 @@ def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) ->
                 start_new_session=True,
             )
     except OSError as error:
-        raise InputError(
+        raise TrainingError(
             f"{trainer.name}: {command[0]} cannot be run ({error.strerror})."
         ) from None
     try:
@@ -194,10 +194,10 @@ def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) ->
             # Where only its client was ended, the container itself would go on.
             quietly(runtime, "rm", "--force", name)
     if status is None:
-        raise InputError(f"{trainer.name}: it took longer than {trainer.timeout}.", hint=hint)
+        raise TrainingError(f"{trainer.name}: it took longer than {trainer.timeout}.", hint=hint)
     if status:
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        raise InputError(f"{trainer.name} {how}: {last_line(own.log)}", hint=hint)
+        raise TrainingError(f"{trainer.name} {how}: {last_line(own.log)}", hint=hint)
 
 
 def _followed(
