@@ -47,8 +47,10 @@ def test_one_cycle_goes_up_and_down_once():
     found = factors(OneCycle(rise=0.25, start=0.1, floor=0.01), 10, 10)
     top = int(found.argmax())
     assert 24 <= top <= 25
-    assert (np.diff(found[:25]) > 0).all() and (np.diff(found[25:]) < 0).all()
-    assert 0.1 < found[0] < 0.11 and 0.01 < found[-1] < 0.011
+    assert (np.diff(found[:25]) > 0).all()
+    assert (np.diff(found[25:]) < 0).all()
+    assert 0.1 < found[0] < 0.11
+    assert 0.01 < found[-1] < 0.011
 
 
 @given(
@@ -61,7 +63,9 @@ def test_one_cycle_goes_up_and_down_once():
 def test_every_step_has_a_share_of_the_rate(epochs, per_epoch, schedule):
     found = factors(schedule, epochs, per_epoch)
     assert found.shape == (epochs * per_epoch,)
-    assert (found >= 0).all() and (found <= 1).all() and found.max() > 0
+    assert (found >= 0).all()
+    assert (found <= 1).all()
+    assert found.max() > 0
 
 
 @pytest.mark.parametrize(
