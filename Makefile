@@ -76,9 +76,9 @@ lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
 lock-torch: FROM = -c requirements/dev.txt --group test --group build --extra torch pyproject.toml
 lock-cpu: FROM = -c requirements/dev.txt --group wheel --extra darknet --extra heif --extra remote \
   --extra serve --extra traces pyproject.toml
-lock-cuda: FROM = -c requirements/torch.txt --override requirements/cuda-overrides.txt \
-  --group wheel --extra darknet --extra heif --extra remote --extra torch pyproject.toml \
-  requirements/cuda.in
+lock-cuda: FROM = -c requirements/dev.txt -c requirements/torch.txt \
+  --override requirements/cuda-overrides.txt --group wheel --extra darknet --extra heif \
+  --extra remote --extra serve --extra torch --extra traces pyproject.toml requirements/cuda.in
 lock-servers: FROM = --group servers
 lock-core lock-torch lock-cpu: lock-dev
 lock-cuda: lock-torch

@@ -60,3 +60,12 @@ def small_disk(tmp_path):
         pytest.skip("no disk can be mounted: not root, or in a container")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The Chromium that is on the path; see `tests.chromium.NEEDED`."""
+    from tests.chromium import launched
+
+    with launched() as browser:
+        yield browser

@@ -132,6 +132,8 @@ def test_a_wrong_command_names_the_nearest(capsys):
         ("run spec.yaml -x", "there is no option -x"),
         ("run spec.yaml pictures more", "'more' is one word too many"),
         ("step prepare spec.yaml --work w --shardsize 1", "did you mean '--shard-size'?"),
+        ("run spec.yaml --out x pictures more", "'more' is one word too many"),
+        ("bench url --model m a.jpg --modle n", "no option --modle, did you mean '--model'?"),
     ],
 )
 def test_a_misspelt_option_names_the_nearest_of_its_command(capsys, words, said):
@@ -141,6 +143,29 @@ def test_a_misspelt_option_names_the_nearest_of_its_command(capsys, words, said)
     told = capsys.readouterr().err
     assert said in told
     assert f"hint: quorate {words.split(' -')[0].split()[0]}" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        (
+            "bench url --model m a.jpg --header A=B b.jpg --header C=D",
+            {"url": "url", "model": "m", "pictures": ["a.jpg", "b.jpg"], "header": ["A=B", "C=D"]},
+        ),
+        ("bench --model m url", {"url": "url", "pictures": []}),
+        ("detect url a.jpg --model m b.jpg", {"url": "url", "pictures": ["a.jpg", "b.jpg"]}),
+        ("serve a.yaml --port 1 b.yaml", {"specs": ["a.yaml", "b.yaml"], "port": 1}),
+        ("run spec.yaml --out x pictures", {"spec": "spec.yaml", "data": "pictures", "out": "x"}),
+        ("cvat run task:5 --json spec.yaml -v", {"spec": "spec.yaml", "verbose": True}),
+    ],
+)
+def test_words_stand_anywhere_among_options(words, known):
+    command = words.split()
+    try:
+        found = vars(parser(command[0]).parse_args(command))
+    except SystemExit:
+        pytest.fail(words)
+    assert found.items() >= known.items()
 
 
 def test_what_fuse_misses_is_said_with_what_to_write(tmp_path, capsys, monkeypatch):

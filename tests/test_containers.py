@@ -27,9 +27,8 @@ def test_an_image_has_all_that_the_package_needs(role):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     needed = names(project["dependencies"])
-    needed |= names(extras["darknet"]) | names(extras["heif"]) | names(extras["remote"])
-    if role == "cpu":
-        needed |= names(extras["serve"])
+    for extra in ("darknet", "heif", "remote", "serve", "traces"):
+        needed |= names(extras[extra])
     if role == "cuda":
         needed |= names(extras["torch"]) | {"onnxruntime-gpu"}
         needed -= {"onnxruntime"}

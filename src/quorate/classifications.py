@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import index_of, positions_in
-from quorate.detections import read_table
+from quorate.columns import Table, index_of, positions_in, words_of_ids, write_table
 from quorate.display import ROWS, brief, html_table, of_field
 from quorate.errors import FormatError, InputError
 from quorate.labels import Labels
@@ -60,7 +59,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Classifications:
+class Classifications(Table):
     """Probabilities of the labels of pictures as columns; see the module for their meaning."""
 
     FILE: ClassVar[str] = "classifications.parquet"
@@ -272,12 +271,7 @@ class Classifications:
 
         `labels` are the table's own and change nothing: a table of boxes has none.
         """
-        import pyarrow.parquet as pq
-
-        table = self.to_arrow(pictures=pictures)
-        pq.write_table(
-            table, path, compression="zstd", row_group_size=1 << 16, write_page_checksum=True
-        )
+        write_table(self.to_arrow(pictures=pictures), path, rows=1 << 16)
 
     def to_arrow(self, *, pictures: Mapping[int, str] | None = None) -> pa.Table:
         """A pyarrow table.
@@ -298,10 +292,7 @@ class Classifications:
 
         columns: dict[str, Any] = {"image_id": self.image_id}
         if pictures:
-            place = positions_in(list(pictures), self.image_id)
-            columns["file_name"] = pa.DictionaryArray.from_arrays(
-                pa.array(place, pa.int32(), mask=place < 0), pa.array(list(pictures.values()))
-            )
+            columns["file_name"] = words_of_ids(self.image_id, pictures)
         columns |= {
             "category_id": self.category_id,
             "label": pa.DictionaryArray.from_arrays(
@@ -323,15 +314,6 @@ class Classifications:
             "categories": self.labels.ids,
         }
         return pa.table(columns).replace_schema_metadata({METADATA: json.dumps(about).encode()})
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """What lets Polars, DuckDB and others that know Arrow read the columns as they are."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
-
-    @classmethod
-    def from_parquet(cls, path: str | Path) -> Self:
-        """Read what `to_parquet` wrote; FormatError when the file is something else."""
-        return cls.from_arrow(read_table(path), origin=str(path))
 
     @classmethod
     def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:

@@ -1,16 +1,21 @@
-"""What columnar values share: spreading one column over all rows, and rows of unequal length."""
+"""What columnar values share: one value for all rows, rows of unequal length, Arrow tables."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quorate.display import brief
-from quorate.errors import InputError
+from quorate.errors import FormatError, InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Offsets = NDArray[np.int64]
 """(n + 1,) rising from 0: row i of a ragged column owns `values[offsets[i]:offsets[i + 1]]`."""
@@ -143,3 +148,58 @@ def index_of(rows: NDArray[np.integer] | NDArray[np.bool_] | slice, count: int) 
     if isinstance(rows, slice):
         return np.arange(*rows.indices(count))
     return np.arange(count)[rows]
+
+
+class Table(ABC):
+    """Columns that can be had as an Arrow table, and lie in a Parquet file as one."""
+
+    @abstractmethod
+    def to_arrow(self) -> pa.Table:
+        """A pyarrow table with the columns of the Parquet file."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
+        """The inverse of `to_arrow`; `origin` names the source in errors."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """What lets Polars, DuckDB and others that know Arrow read the columns as they are."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    @classmethod
+    def from_parquet(cls, path: str | Path) -> Self:
+        """Read what `to_parquet` wrote; FormatError when the file is something else."""
+        return cls.from_arrow(read_table(path), origin=str(path))
+
+
+def words_of_ids(ids: NDArray[np.integer], known: Mapping[int, str]) -> pa.DictionaryArray:
+    """The word of each number, as a column of text; null for a number that is not known."""
+    import pyarrow as pa
+
+    place = positions_in(list(known), ids)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(place, pa.int32(), mask=place < 0), pa.array(list(known.values()))
+    )
+
+
+def write_table(table: pa.Table, path: str | Path | BinaryIO, *, rows: int) -> None:
+    """Write a Parquet file, or into an open one, in groups of so many rows."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd", row_group_size=rows, write_page_checksum=True)
+
+
+def read_table(path: str | Path | BinaryIO) -> pa.Table:
+    """All columns of a Parquet file; FormatError when the file is something else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # pq.read_table would load pandas, where it is there.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read()
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
+        raise FormatError(
+            f"{path}: not a whole Parquet file ({error}).",
+            hint="copy it again, or let its detector write it again",
+        ) from None

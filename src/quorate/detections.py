@@ -31,12 +31,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quorate.columns import (
+    Table,
     check_columns,
     column,
     concat_offsets,
     index_of,
-    positions_in,
     take_ragged,
+    words_of_ids,
+    write_table,
 )
 from quorate.display import ROWS, brief, html_table, of_field
 from quorate.drawing import draw_boxes
@@ -76,7 +78,7 @@ class Members:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(Table):
     """Boxes of a whole data set as columns; see the module for their meaning and order."""
 
     FILE: ClassVar[str] = "detections.parquet"
@@ -312,10 +314,6 @@ class Detections:
             flat |= zip(_CORNERS, column.T, strict=True) if name == "xyxy" else {name: column}
         return flat
 
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """What lets Polars, DuckDB and others that know Arrow read the columns as they are."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
-
     def to_parquet(
         self,
         path: str | Path | BinaryIO,
@@ -329,12 +327,7 @@ class Detections:
         With `labels`, and with the names of `pictures` by id, the words are columns as well: a
         reader matches them with another data set's by these, for that may number its own anew.
         """
-        import pyarrow.parquet as pq
-
-        table = self.to_arrow(labels=labels, pictures=pictures)
-        pq.write_table(
-            table, path, compression="zstd", row_group_size=1 << 20, write_page_checksum=True
-        )
+        write_table(self.to_arrow(labels=labels, pictures=pictures), path, rows=1 << 20)
 
     def to_arrow(
         self, *, labels: Labels | None = None, pictures: Mapping[int, str] | None = None
@@ -360,17 +353,9 @@ class Detections:
             ("file_name", self.image_id, pictures or {}),
         ):
             if known:
-                place = positions_in(list(known), ids)
-                columns[name] = pa.DictionaryArray.from_arrays(
-                    pa.array(place, pa.int32(), mask=place < 0), pa.array(list(known.values()))
-                )
+                columns[name] = words_of_ids(ids, known)
         about = {"version": 1, "detectors": list(self.detectors)}
         return pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about).encode()})
-
-    @classmethod
-    def from_parquet(cls, path: str | Path) -> Self:
-        """Read what `to_parquet` wrote; FormatError when the file is something else."""
-        return cls.from_arrow(read_table(path), origin=str(path))
 
     @classmethod
     def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
@@ -412,22 +397,6 @@ class Detections:
             raise FormatError(f"{origin}: {error.message}", hint=foreign.hint) from None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise foreign from None
-
-
-def read_table(path: str | Path | BinaryIO) -> pa.Table:
-    """All columns of a Parquet file; FormatError when the file is something else."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # pq.read_table would load pandas, where it is there.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read()
-    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
-        raise FormatError(
-            f"{path}: not a whole Parquet file ({error}).",
-            hint="copy it again, or let its detector write it again",
-        ) from None
 
 
 def words_of_table(table: pa.Table, name: str) -> tuple[list[str], NDArray[np.int64]] | None:

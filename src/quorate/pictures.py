@@ -218,6 +218,11 @@ def _orientation(image: Image.Image) -> int:
     return value if value in _TRANSPOSED else 1
 
 
+def turned(image: Image.Image) -> bool:
+    """Whether the EXIF of an open image says that it is shown turned or mirrored."""
+    return _orientation(image) != 1
+
+
 def _has_late_exif(file: BinaryIO) -> bool:
     """Whether a PNG says something after its pixels that may be an orientation."""
     position = file.tell()

@@ -12,23 +12,15 @@ counts; every round shows frames that were not seen before.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from statistics import median
 
 from quorate.ensemble import DetectionEnsemble
+from tests.benchmarks.clock import clock
 from tests.cvat.lambda_manager import Label, Lambda, Task
 from tests.cvat.servers import ROOT, serving
 
 PARTS = ROOT / "docs/examples/parts"
-
-
-def clock(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,6 +28,7 @@ from quorate.open_inference.messages import MESSAGES, SERVICE
 from quorate.open_inference.tensors import packed
 from quorate.workers import processors
 from tests.benchmarks.chain import _bare, _feeds
+from tests.benchmarks.clock import clock
 from tests.cvat.servers import ROOT, started
 
 PARTS = ROOT / "docs/examples/parts"
@@ -59,13 +59,6 @@ def asking(channel: grpc.Channel) -> Callable[[str, bytes], None]:
         ask(message.SerializeToString())
 
     return infer
-
-
-def clock(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def main() -> None:

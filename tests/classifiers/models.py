@@ -1,6 +1,7 @@
 """Small ONNX networks that really classify: by the mean colour of the picture."""
 
 import numpy as np
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.detectors.models import save
@@ -82,3 +83,15 @@ def logits(picture, strength=8.0, bias=(0.0, 0.0, 0.0)):
 def softmax(numbers):
     powers = np.exp(numbers - np.max(numbers))
     return powers / powers.sum()
+
+
+def colour_ensemble(folder):
+    """The spec file of an ensemble of two networks that know three colours."""
+    members = []
+    for name, strength in (("sure", 8.0), ("unsure", 3.0)):
+        colours(folder / f"{name}.onnx", strength=strength)
+        about = {"kind": "onnx", "weights": f"{name}.onnx", "names": [*COLOURS]}
+        members.append({"name": name, **about, "scale": 1 / 255})
+    spec = {"kind": "ClassificationEnsemble", "name": "colour", "classifiers": members}
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "spec.yaml"

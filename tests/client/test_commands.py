@@ -7,13 +7,12 @@ from xml.etree import ElementTree
 import numpy as np
 import onnxruntime
 import pytest
-import yaml
 from PIL import Image
 
 from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.ensemble import read_ensemble
 from quorate.pictures import decode
-from tests.classifiers.models import COLOURS, colours
+from tests.classifiers.models import colour_ensemble
 from tests.cvat.local import PARTS
 from tests.cvat.servers import started
 from tests.serving.conftest import PICTURES
@@ -224,16 +223,9 @@ def test_detect_reads_a_bare_network_of_a_known_layout(ask, tmp_path):
 @pytest.fixture(scope="module")
 def colour(tmp_path_factory):
     """A classification ensemble that knows three colours."""
-    folder = tmp_path_factory.mktemp("colour")
-    members = []
-    for name, strength in (("sure", 8.0), ("unsure", 3.0)):
-        colours(folder / f"{name}.onnx", strength=strength)
-        about = {"kind": "onnx", "weights": f"{name}.onnx", "names": [*COLOURS]}
-        members.append({"name": name, **about, "scale": 1 / 255})
-    spec = {"kind": "ClassificationEnsemble", "name": "colour", "classifiers": members}
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    with started(str(folder / "spec.yaml")) as server:
-        yield server, folder / "spec.yaml"
+    spec = colour_ensemble(tmp_path_factory.mktemp("colour"))
+    with started(str(spec)) as server:
+        yield server, spec
 
 
 @WAYS

@@ -8,7 +8,6 @@ import uuid
 
 import pytest
 
-from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.connect import connect
 from quorate.argo.runs.submit import start, submit_from
 from quorate.argo.runs.watch import Lines, check, explained, follow
@@ -178,25 +177,20 @@ def test_logs_are_followed_until_the_end(cluster, made):
 
 
 def test_what_is_not_there(cluster):
-    for ask in (cluster.workflow, cluster.template, cluster.stop, cluster.retry, cluster.delete):
+    for ask in (cluster.workflow, cluster.template, cluster.stop, cluster.delete):
         with pytest.raises(InputError, match="not found"):
             ask("no-such-thing")
     with pytest.raises(InputError, match="no WorkflowTemplate is called 'no-such-thing'"):
         submit_from(cluster, "no-such-thing")
 
 
-def test_a_retry_is_argo_servers(cluster, made):
+def test_a_run_that_failed_is_run_again(cluster, made):
     run = submit_from(cluster, made, parameters={"node": "plan9"})
-    follow(cluster, run.name, lambda branch: None)
-    if isinstance(cluster, Kube):
-        with pytest.raises(InputError, match="needs argo-server") as error:
-            cluster.retry(run.name)
-        assert f"argo retry {run.name}" in error.value.hint
-        return
-    cluster.retry(run.name)
+    failed, _ = follow(cluster, run.name, lambda branch: None)
+    cluster.retry(failed)
     again, branch = follow(cluster, run.name, lambda branch: None)
     assert branch.phase == "Failed"
-    assert again["status"]["finishedAt"]
+    assert again["status"]["finishedAt"] > failed["status"]["finishedAt"]
 
 
 def test_a_token_that_the_cluster_does_not_know(kubectl, monkeypatch, tmp_path):

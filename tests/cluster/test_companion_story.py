@@ -34,7 +34,8 @@ def template(bucket, image, kubectl):
     name = f"companion-{uuid.uuid4().hex[:6]}"
     cluster = connect(namespace=kubectl.namespace)
     demo = DetectionEnsemble.from_yaml(PARTS / "spec.yaml")
-    where = demo.workflow.model_copy(update={"images": {"cpu": image}, "bucket": bucket})
+    own = {"images": {"cpu": image}, "bucket": bucket, "one_pod": 0}
+    where = demo.workflow.model_copy(update=own)
     demo = demo.model_copy(update={"name": name, "workflow": where, "data": None})
     made = uploaded(demo, None, bucket).workflow_template().to_dict()
     made["metadata"]["annotations"]["quorate/form"] = yaml.safe_dump(FORM)

@@ -206,7 +206,7 @@ def test_argos_own_containers_say_what_is_wrong_with_the_artifact_repository(
     settings = {"artifact_repository": f"{repositories}/{which}", "retries": 1}
     path = runs.spec(f"faults-{which}", workflow=settings)
     ended = runs.wait(runs.create(runs.template(path)))
-    assert ended["status"]["phase"] == "Error"
+    assert ended["status"]["phase"] == "Failed"
     assert len([one for one in nodes(ended) if one["templateName"] == "prepare"]) == tries
     done = quorate("watch", ended["metadata"]["name"], check=False)
     assert done.returncode == 1

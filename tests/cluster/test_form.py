@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import urllib.request
 from urllib.parse import quote
 
 import pytest
 
+from tests.chromium import NEEDED
 from tests.cluster.runs import Bucket, Runs
 
 api = pytest.importorskip("playwright.sync_api", reason="needs Playwright, of the group `test`")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: no `chromium` on the path"),
+    *NEEDED,
     pytest.mark.usefixtures("argo", "installed"),
 ]
 
 
 @pytest.fixture
-def page():
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser.new_page()
-        browser.close()
+def page(chromium):
+    return chromium.new_page()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
+from quorate.argo.rendering import children
+from quorate.ensemble import DetectionEnsemble
 from tests.benchmarks.pools import make, network
 from tests.cluster.runs import annotations, files_of, messages, nodes, quorate
 
@@ -16,7 +18,13 @@ MANY = 8200
 DAMAGED = {"00000/00000000.png": b"", "00007/00007123.png": b"version https://git-lfs"}
 
 
-def test_many_pictures_are_measured_by_their_shards_and_published_as_here(runs, tmp_path):
+@pytest.mark.parametrize("held", [None, 1], ids=["one workflow", "children"])
+def test_many_pictures_are_measured_by_their_shards_and_published_as_here(
+    runs, tmp_path, monkeypatch, held
+):
+    """`held`: the shards that one workflow may hold; fewer than two take children."""
+    if held:
+        monkeypatch.setattr(children, "most", lambda ensemble, given: held)
     pool = tmp_path / "pool"
     make(MANY, pool)
     for name, data in DAMAGED.items():
@@ -35,7 +43,7 @@ def test_many_pictures_are_measured_by_their_shards_and_published_as_here(runs, 
         "publish": {"formats": ["cvat", "coco"], "report": False},
     }
     given = runs.spec(
-        "large",
+        f"large-{held or 'whole'}",
         data=f"{where}/pool/",
         detectors=[{"name": "yolo", "kind": "onnx", "weights": f"{where}/yolo.onnx"}],
         **own,
@@ -44,11 +52,20 @@ def test_many_pictures_are_measured_by_their_shards_and_published_as_here(runs, 
     local["detectors"][0]["weights"] = weights
     local.pop("workflow")
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(local))
-    finished = runs.wait(runs.create(runs.template(given), shard_size=4100))
+    manifest = DetectionEnsemble.from_yaml(given).workflow_template().to_dict()
+    template = manifest["metadata"]["name"]
+    runs.kubectl.apply(manifest)
+    runs.made.append(f"workflowtemplate/{template}")
+    finished = runs.wait(runs.create(template, shard_size=4100))
     assert finished["status"]["phase"] == "Succeeded", messages(finished)
-    assert [one["phase"] for one in nodes(finished, "measure")] == ["Succeeded"] * 2
+    name = finished["metadata"]["name"]
+    parts = [finished]
+    if held:
+        parts = [runs.kubectl.get("workflow", f"{name}-{number:05d}") for number in range(2)]
+    measured = [one["phase"] for part in parts for one in nodes(part, "measure")]
+    assert measured == ["Succeeded"] * 2
     quorate("run", tmp_path / "local.yaml", "--out", tmp_path / "here")
-    published, here = runs.results(finished["metadata"]["name"]), files_of(tmp_path / "here")
+    published, here = runs.results(name), files_of(tmp_path / "here")
     assert annotations(published) == annotations(here)
     told = yaml.safe_load(published["summary.json"])["skipped"]
     assert [one["file_name"] for one in told] == list(DAMAGED)

@@ -1,4 +1,4 @@
-"""A person bound to the chart's Role `quorate-user`, with a token of their own, both ways."""
+"""Somebody with the chart's Role `quorate-user` and a token of their own, each way to a cluster."""
 
 import json
 import os
@@ -64,21 +64,62 @@ def person(strict, tmp_path_factory):
     return strict.as_person(tmp_path_factory.mktemp("person"))
 
 
-@pytest.fixture(params=["argo-server", "kubeconfig"])
+@pytest.fixture(params=["argo-server", "kubeconfig", "pod"])
 def way(request, strict, person, monkeypatch):
-    """One of the two ways to the cluster, with that person's own token."""
+    """The command line, one of the three ways to the cluster, with that person's own token."""
     for name in [one for one in os.environ if one.startswith("ARGO_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ARGO_NAMESPACE", strict.namespace)
     if request.param == "kubeconfig":
         monkeypatch.setenv("KUBECONFIG", str(person))
-        return request.param
+        return quorate
+    if request.param == "pod":
+        return Inside(strict)
     monkeypatch.setenv("ARGO_SERVER", request.getfixturevalue("argo_server"))
     monkeypatch.setenv("ARGO_SECURE", "false")
     user = yaml.safe_load(person.read_text(encoding="utf-8"))["users"][0]["user"]
     monkeypatch.setenv("ARGO_TOKEN", user["token"])
     monkeypatch.setenv("KUBECONFIG", str(person.with_name("there-is-none")))
-    return request.param
+    return quorate
+
+
+class Inside:
+    """The command line in a pod whose account is the person's: no kubeconfig, no argo-server."""
+
+    def __init__(self, strict):
+        self.strict = strict
+        keys = [key for key in os.environ if key.startswith("AWS_") and "BUNDLE" not in key]
+        least = {"cpu": "100m", "memory": "256Mi"}
+        container = {
+            "name": "main",
+            "image": strict.image,
+            "command": ["sleep", "3600"],
+            "env": [{"name": key, "value": os.environ[key]} for key in keys],
+            "resources": {"requests": least, "limits": {"cpu": "2", "memory": "1Gi"}},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            },
+        }
+        own = {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        spec = {"serviceAccountName": "person", "securityContext": own, "containers": [container]}
+        metadata = {"name": "inside"}
+        strict.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        strict("wait", "--for=condition=Ready", "pod/inside", "--timeout=120s")
+
+    def __call__(self, *arguments, check=True):
+        command = ["exec", "-i", "inside", "--", "quorate", *map(str, arguments)]
+        if arguments[0] in ("submit", "doctor"):
+            text = arguments[1].read_text(encoding="utf-8")
+            self.strict(*command[:4], "tee", "/tmp/spec.yaml", given=text)
+            command[6] = "/tmp/spec.yaml"
+        done = self.strict(*command, check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done
 
 
 def test_what_the_role_gives_and_nothing_more(strict, person):
@@ -86,33 +127,35 @@ def test_what_the_role_gives_and_nothing_more(strict, person):
     assert does(strict, person) == may(strict, "person")
 
 
-def test_runs_are_started_seen_stopped_and_tried_again(strict, way, tmp_path, monkeypatch):
+def test_runs_are_started_seen_stopped_and_tried_again(strict, way, tmp_path, monkeypatch, request):
     runs = Runs(strict, Bucket(strict.bucket), strict.image,
                 prefix=f"quorate-tests/person-{os.getpid()}", folder=tmp_path)  # fmt: skip
     try:
         runs.bucket.put_folder(PARTS / "models", f"{runs.prefix}/models")
-        name = f"by-{way}"
+        name = f"by-{request.node.callspec.id}"
         path = runs.spec(name, quorum=1, fusion="wbf")
         spec = yaml.safe_load(path.read_text(encoding="utf-8"))
         spec["detectors"] = spec["detectors"][:1]
         path.write_text(yaml.safe_dump(spec), encoding="utf-8")
 
         # The pictures are late: the run fails, and is tried again when they are there.
-        failed = quorate("submit", path, "--watch", check=False)
+        failed = way("submit", path, "--watch", check=False)
         assert failed.returncode == 1, failed.stderr
         assert f"/{runs.prefix}/images" in failed.stderr
         (run,) = re.findall(r"^run: (\S+)", failed.stderr, re.M)
         runs.bucket.put_folder(PARTS / "images", f"{runs.prefix}/images")
-        quorate("retry", run)
-        watched = quorate("watch", run)
+        way("retry", run)
+        watched = way("watch", run)
         assert "published:" in watched.stderr + watched.stdout
 
-        assert run in quorate("list").stdout
-        assert "✔ publish" in quorate("status", run).stdout
-        assert quorate("logs", run, "publish").returncode == 0
-        stopped = quorate("submit", path).stdout.strip()
-        assert quorate("stop", stopped, "--now").returncode == 0
-        assert quorate("watch", stopped, check=False).returncode == 1
+        assert run in way("list").stdout
+        assert "✔ publish" in way("status", run).stdout
+        assert way("logs", run, "publish").returncode == 0
+        assert "60 images" in way("logs", run, "fuse").stdout
+        assert "✔ you: you may submit" in way("doctor", path, check=False).stdout
+        stopped = way("submit", path).stdout.strip()
+        assert way("stop", stopped, "--now").returncode == 0
+        assert way("watch", stopped, check=False).returncode == 1
     finally:
         monkeypatch.undo()
         runs.clear()

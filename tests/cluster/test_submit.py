@@ -24,7 +24,12 @@ def spec(bucket, image, kubectl, tmp_path_factory):
         detector["weights"] = str(PARTS / detector["weights"])
     name = f"submit-{uuid.uuid4().hex[:6]}"
     value |= {"name": name, "data": str(PARTS / "images")}
-    value["workflow"] = {"images": {"cpu": image}, "bucket": bucket, "namespace": kubectl.namespace}
+    value["workflow"] = {
+        "images": {"cpu": image},
+        "bucket": bucket,
+        "namespace": kubectl.namespace,
+        "one_pod": 0,
+    }
     path = tmp_path_factory.mktemp("submit") / "spec.yaml"
     path.write_text(yaml.safe_dump(value), encoding="utf-8")
     yield path

@@ -1,13 +1,11 @@
 """Draws docs/images/companion.png in Chromium: `python -m tests.companion.picture`."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
 from quorate.companion.settings import Settings
+from tests.chromium import launched
 from tests.companion.conftest import TOLD
 from tests.companion.visitor import companion
 from tests.cvat.local import PARTS, WORDS
@@ -21,15 +19,12 @@ SIZE = {"width": 820, "height": 536}
 def main() -> None:
     labels = [{"name": name, "attributes": TOLD} for name in WORDS]
     pictures = sorted((PARTS / "images").rglob("*.jpg"))[:18]
-    with tempfile.TemporaryDirectory() as folder, serving(Cvat()) as cvat, sync_playwright() as api:
+    with tempfile.TemporaryDirectory() as folder, serving(Cvat()) as cvat, launched() as browser:
         os.environ["XDG_STATE_HOME"] = folder
         task = cvat.add_task(pictures, labels)
         cvat.tasks[task]["name"] = "Machine parts, bench 1"
         specs, state = (str(PARTS / "spec.yaml"),), str(Path(folder, "companion"))
         settings = Settings.read(None, cvat=cvat.url, specs=specs, state=state)
-        browser = api.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
         page = browser.new_page(viewport=SIZE)
         with companion(settings) as (url, _):
             page.goto(f"{url}/tasks/{task}/start/parts")
@@ -39,7 +34,6 @@ def main() -> None:
             page.get_by_role("button", name="Run").click()
             page.get_by_role("link", name="Look at them in CVAT").wait_for(timeout=300_000)
             page.screenshot(path=PICTURE)
-        browser.close()
 
 
 if __name__ == "__main__":

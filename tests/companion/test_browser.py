@@ -1,48 +1,15 @@
 """The pages in a real Chromium: the whole story, by keyboard, without scripts, on a phone."""
 
-import shutil
-from contextlib import contextmanager
-
 import pytest
 
 from quorate.companion.store import Run, Step, new_id
+from tests.chromium import NEEDED, PHONE, watched
 from tests.companion.visitor import Process
 from tests.cvat.server import PASSWORD, USER
 from tests.spots import pool
 
 api = pytest.importorskip("playwright.sync_api", reason="needs Playwright, of the group `test`")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: no `chromium` on the path"),
-]
-PHONE = {"width": 390, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def page(chromium, beside="", **settings):
-    """A page that complains of nothing, and asks nobody but the companion."""
-    context = chromium.new_context(**settings)
-    one = context.new_page()
-    faults: list[str] = []
-    asked: set[str] = set()
-    one.on("pageerror", lambda error: faults.append(str(error)))
-    one.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    one.on("request", lambda request: asked.add(request.url.split("/")[2]))
-    yield one
-    assert not faults
-    assert len(asked - {beside}) <= 1
-    context.close()
+pytestmark = NEEDED
 
 
 def sign_in(one):
@@ -61,7 +28,7 @@ def test_from_the_tasks_link_to_its_boxes(cvat, tmp_path, command, chromium):
     switch = tmp_path / "switch"
     switch.write_text("hang")
     server = Process(command, tmp_path / "plugins")
-    with page(chromium, beside="cvat.test") as one:
+    with watched(chromium, beside={"cvat.test"}) as one:
         # The task's link is one of another site, CVAT's; who is signed in, is so from there too.
         link = f'<a href="{server.url}/tasks/{task}">the task\'s link</a>'
         one.route(
@@ -103,7 +70,7 @@ def test_from_the_tasks_link_to_its_boxes(cvat, tmp_path, command, chromium):
 def test_without_scripts_and_by_keyboard_alone(cvat, tmp_path, command, chromium):
     task = cvat.add_task(sorted(pool(tmp_path / "pool", 2).rglob("*.png")), ["red", "green"])
     server = Process(command, tmp_path / "plugins")
-    with page(chromium, java_script_enabled=False) as one:
+    with watched(chromium, java_script_enabled=False) as one:
         one.goto(f"{server.url}/tasks/{task}")
         one.keyboard.press("Tab")
         api.expect(one.get_by_role("link", name="To the content")).to_be_focused()
@@ -144,7 +111,7 @@ def test_every_page_fits_a_phone_and_can_be_read(cvat, task, site, chromium, sch
     running.store.say(run.id, LONG)
     paths = ["/sign-in", "/", f"/tasks/{task}", f"/tasks/{task}/start/parts",
              f"/tasks/{task}/history", f"/runs/{run.id}"]  # fmt: skip
-    with page(chromium, viewport=PHONE, color_scheme=scheme) as one:
+    with watched(chromium, viewport=PHONE, color_scheme=scheme) as one:
         one.goto(url)
         sign_in(one)
         for path in paths:

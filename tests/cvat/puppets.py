@@ -11,6 +11,7 @@ import numpy as np
 from quorate.detectors import Boxes
 from quorate.errors import ServerError
 from quorate.masks import Masks
+from tests.plugins import install_kind
 from tests.spots import Spots, SpotsPredictor
 
 
@@ -57,9 +58,4 @@ def masks(boxes: Boxes, picture) -> Masks | None:
 
 def install(folder: Path) -> None:
     """Make the kind known to Python processes whose path has the folder."""
-    about = folder / "puppets-1.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: puppets\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(
-        "[quorate.detectors]\npuppet = tests.cvat.puppets:Puppet\n"
-    )
+    install_kind(folder, "puppet", "tests.cvat.puppets:Puppet")

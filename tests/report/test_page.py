@@ -2,7 +2,6 @@ import base64
 import html
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,6 +19,7 @@ from quorate.labels import Labels
 from quorate.masks import Masks
 from quorate.report import Report, Timing, render_report, write_report
 from quorate.report import page as page_of_report
+from tests.chromium import PATH
 from tests.evaluation import example
 from tests.waiting import PATIENCE
 
@@ -351,18 +351,13 @@ def test_many_pictures_lie_in_a_folder_beside_the_page(tmp_path, monkeypatch):
     assert data(text) == data((tmp_path / "one.html").read_text())
 
 
-def chromium() -> str:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-    if path is None:
-        pytest.skip("there is no Chromium")
-    return path
-
-
 def browse(page, profile) -> tuple[str, str]:
     """The page's elements after its script, and what the console said."""
+    if PATH is None:
+        pytest.skip("there is no Chromium")
     done = subprocess.run(
         [
-            chromium(),
+            PATH,
             "--headless",
             "--no-sandbox",
             "--disable-gpu",

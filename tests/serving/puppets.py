@@ -16,6 +16,7 @@ import yaml
 
 from tests.cvat.puppets import Puppet, PuppetPredictor
 from tests.cvat.servers import ROOT, Server, started
+from tests.plugins import install_kind
 from tests.spots import draw
 
 DETECTORS = (("a", 0.9), ("b", 0.8), ("c", 0.7))
@@ -41,12 +42,7 @@ class CountedPredictor(PuppetPredictor):
 
 def install(folder: Path) -> None:
     """Make the kind known to Python processes whose path has the folder."""
-    about = folder / "counted-1.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: counted\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(
-        "[quorate.detectors]\ncounted = tests.serving.puppets:Counted\n"
-    )
+    install_kind(folder, "counted", "tests.serving.puppets:Counted")
 
 
 class Puppets:

@@ -1,53 +1,17 @@
 """The page at the server's root, in a real Chromium."""
 
-import shutil
-from contextlib import contextmanager
-
 import pytest
 import requests
-import yaml
 from PIL import Image
 
-from tests.classifiers.models import COLOURS, colours
+from tests.chromium import NEEDED, PHONE, watched
+from tests.classifiers.models import colour_ensemble
 from tests.cvat.servers import started
 from tests.serving.conftest import PICTURES
 
 api = pytest.importorskip("playwright.sync_api", reason="needs Playwright, of the group `test`")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: no `chromium` on the path"),
-]
-PHONE = {"width": 390, "height": 800}
+pytestmark = NEEDED
 LONG = 60_000
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def page(chromium, *, refused=0, **settings):
-    """A page that complains of nothing but `refused` requests, and asks nobody but its server."""
-    context = chromium.new_context(**settings)
-    one = context.new_page()
-    faults: list[str] = []
-    asked: set[str] = set()
-    one.on("pageerror", lambda error: faults.append(str(error)))
-    one.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    one.on("request", lambda request: asked.add(request.url.split("/")[2]))
-    yield one
-    fine = [one for one in faults if "status of 4" in one]
-    assert faults == fine
-    assert len(fine) <= refused
-    assert len({host for host in asked if host}) <= 1
-    context.close()
 
 
 def show(one, path):
@@ -62,7 +26,7 @@ def figure(one, what):
 
 def test_each_detectors_boxes_stand_beside_the_decision(parts, here, chromium):
     _, answers = here
-    with page(chromium) as one:
+    with watched(chromium, beside={""}) as one:
         one.goto(parts.url)
         card = one.get_by_role("region", name="parts")
         api.expect(card.locator(".state")).to_have_text("ready")
@@ -98,7 +62,7 @@ def test_each_detectors_boxes_stand_beside_the_decision(parts, here, chromium):
 
 
 def test_a_picture_may_be_dropped(parts, chromium):
-    with page(chromium) as one:
+    with watched(chromium, beside={""}) as one:
         one.goto(parts.url)
         api.expect(one.locator("#try")).to_be_visible()
         data = one.evaluate_handle(
@@ -117,7 +81,7 @@ def test_a_picture_may_be_dropped(parts, chromium):
 def test_a_file_that_is_no_picture_is_told(parts, chromium, tmp_path):
     path = tmp_path / "bad.jpg"
     path.write_text("nothing")
-    with page(chromium, refused=1) as one:
+    with watched(chromium, beside={""}, refused=1) as one:
         one.goto(parts.url)
         one.locator("#file").set_input_files(path)
         api.expect(one.get_by_role("status")).to_contain_text("bad.jpg: ", timeout=LONG)
@@ -128,22 +92,14 @@ def test_a_file_that_is_no_picture_is_told(parts, chromium, tmp_path):
 @pytest.fixture(scope="module")
 def colour(tmp_path_factory):
     """A classification ensemble that knows three colours."""
-    folder = tmp_path_factory.mktemp("colour")
-    members = []
-    for name, strength in (("sure", 8.0), ("unsure", 3.0)):
-        colours(folder / f"{name}.onnx", strength=strength)
-        about = {"kind": "onnx", "weights": str(folder / f"{name}.onnx"), "names": [*COLOURS]}
-        members.append({"name": name, **about, "scale": 1 / 255})
-    spec = {"kind": "ClassificationEnsemble", "name": "colour", "classifiers": members}
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    with started(str(folder / "spec.yaml")) as server:
+    with started(str(colour_ensemble(tmp_path_factory.mktemp("colour")))) as server:
         yield server
 
 
 def test_labels_have_bars(colour, chromium, tmp_path):
     path = tmp_path / "green.png"
     Image.new("RGB", (64, 48), (0, 255, 0)).save(path)
-    with page(chromium) as one:
+    with watched(chromium, beside={""}) as one:
         one.goto(colour.url)
         show(one, path)
         views = one.locator(".view")
@@ -160,7 +116,7 @@ def test_labels_have_bars(colour, chromium, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_is_cut_off(parts, chromium, scheme):
-    with page(chromium, viewport=PHONE, color_scheme=scheme) as one:
+    with watched(chromium, beside={""}, viewport=PHONE, color_scheme=scheme) as one:
         one.goto(parts.url)
         show(one, PICTURES[0])
         for within in ("html", ".card .scroll"):
@@ -176,7 +132,7 @@ def test_a_token_is_asked_for_and_a_failed_member_is_told(puppets, chromium, tmp
     (tmp_path / "token").write_text("open-sesame\n")
     with (
         puppets.start("--token-file", str(tmp_path / "token")) as server,
-        page(chromium, refused=3) as one,
+        watched(chromium, beside={""}, refused=3) as one,
     ):
         assert requests.get(f"{server.url}/metrics").status_code == 401
         one.goto(server.url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from quorate.detectors.tensors.geometry import (
     Placement,
     centre_crop,
     corner,
+    in_batches,
     letterbox,
     stretch,
     untouched,
@@ -118,7 +119,7 @@ class TensorClassPredictor:
         """float32 (n, k) probabilities; DetectorError where the model gives what cannot be some."""
         rows = np.empty((len(pictures), len(self.labels)), np.float32)
         shown = [_middle(p) if self.spec.resize == "crop" else p for p in pictures]
-        for group in self._groups([self._place(picture.shape[:2]) for picture in shown]):
+        for group in in_batches([self._place(picture.shape[:2]) for picture in shown], self.batch):
             said = self._run([shown[i] for i, _ in group], [place for _, place in group])
             for (i, _), numbers in zip(group, said, strict=False):
                 rows[i] = self._probabilities(numbers)
@@ -132,17 +133,6 @@ class TensorClassPredictor:
         if self.spec.resize == "crop":
             return centre_crop((height, width), self.size, self.spec.crop)
         return _FRAMED[self.spec.resize]((height, width), self.size)
-
-    def _groups(self, places: Sequence[Placement]) -> Iterator[list[tuple[int, Placement]]]:
-        """Neighbours of one frame, at most a batch of them."""
-        group: list[tuple[int, Placement]] = []
-        for item in enumerate(places):
-            if group and (len(group) == self.batch or item[1].frame != group[0][1].frame):
-                yield group
-                group = []
-            group.append(item)
-        if group:
-            yield group
 
     def _run(
         self, pictures: Sequence[NDArray[np.uint8]], places: Sequence[Placement]

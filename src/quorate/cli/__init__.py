@@ -91,9 +91,23 @@ class _Parser(argparse.ArgumentParser):
         """As argparse has it, save that an output which takes nothing is told."""
         (file or sys.stderr).write(message)
 
+    _mixing = False
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse has it, save that the command itself says what it does not know."""
+        """As argparse has it, save that the command itself says what it does not know.
+
+        Words may stand before, behind and between options, those that may be missing too.
+        """
         known, unknown = super().parse_known_args(args, namespace)
+        if self._mixing:
+            return known, unknown
+        commands = any(isinstance(one, argparse._SubParsersAction) for one in self._actions)
+        if unknown and not commands:
+            self._mixing = True  # Python 3.11's way of mixing calls this method
+            try:
+                known, unknown = self.parse_known_intermixed_args(args, namespace)
+            finally:
+                self._mixing = False
         if unknown:
             self.error(_not_known(unknown[0].partition("=")[0], self._option_string_actions))
         return known, unknown

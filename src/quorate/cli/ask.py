@@ -71,7 +71,7 @@ def add_commands(commands: Any) -> None:
 def _add_common(command: argparse.ArgumentParser, pictures: str) -> None:
     add = command.add_argument
     add("url", help="the server: http://, https://, grpc:// or grpcs://")
-    add("pictures", nargs=pictures, help="files, local or s3://; globs")
+    add("pictures", nargs=pictures, default=[], help="files, local or s3://; globs")
     add("--model", metavar="NAME", help="the model (default: the server's only one)")
     add(
         "--names",

@@ -88,7 +88,8 @@ def _read(files: Sequence[str]) -> tuple[Classifications, list[str]]:
     import numpy as np
 
     from quorate.classifications import Classifications
-    from quorate.detections import read_table, words_of_table
+    from quorate.columns import read_table
+    from quorate.detections import words_of_table
     from quorate.storage import read_bytes
 
     parts, names = [], list[str]()

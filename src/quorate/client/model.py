@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
@@ -178,7 +179,7 @@ class Model:
         return RawDetector(self.spec.model_copy(update=given), self.network)
 
 
-class _Asked(Generic[A]):
+class _Asked(ABC, Generic[A]):
     """A model that is asked picture by picture, from one thread."""
 
     network: _Timed
@@ -196,8 +197,9 @@ class _Asked(Generic[A]):
             found = error
         return found, self.network.seconds
 
+    @abstractmethod
     def _look(self, picture: bytes, name: str) -> A:
-        raise NotImplementedError
+        """The answer; DetectorError or ImageError for why there is none."""
 
 
 class Classifier(_Asked[Label]):

@@ -1,1 +1,1 @@
-"""HTTP: whole answers within a time limit, trying again, and listening at an address."""
+"""HTTP: whole answers within a time limit, trying again; listening, and what requests bring."""

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
+from quorate.http import receiving
 from quorate.open_inference.tensors import JSON_LENGTH
 from quorate.serving import page, values
 from quorate.serving.access import Access
@@ -202,31 +203,21 @@ def _told_model(about: ModelInfo) -> dict[str, Any]:
 
 async def _body(request: Request, most: int, take: Callable[[int], None]) -> bytes:
     """A request's body; Refused where it is too long, does not arrive, or `take` refuses it."""
-    too_long = Refused(Why.TOO_LARGE, f"A request of more than {most:,} bytes is not read.")
-    told = request.headers.get("content-length", "")
-    said = int(told) if told.isdigit() else 0
-    if said > most:
-        raise too_long
-    take(said)
-    if "content-encoding" in request.headers:
-        raise Refused(Why.INVALID, "A packed request is not read; send it without encoding.")
-    parts, size = [], 0
     try:
-        async with asyncio.timeout(ARRIVAL):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > most:
-                    raise too_long
-                if size > said:
-                    take(len(part))
+        take(receiving.declared(request, most))
+        if "content-encoding" in request.headers:
+            raise Refused(Why.INVALID, "A packed request is not read; send it without encoding.")
+        return await receiving.body(request, most, within=ARRIVAL, beyond=take)
+    except receiving.TooLongError:
+        raise Refused(
+            Why.TOO_LARGE, f"A request of more than {most:,} bytes is not read."
+        ) from None
     except TimeoutError:
         raise Refused(
             Why.SLOW_SENDER, f"The request did not arrive within {ARRIVAL:g} s."
         ) from None
     except ClientDisconnect:
         raise Refused(Why.GONE, "The request was broken off.") from None
-    return b"".join(parts)
 
 
 def _parsed(

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from quorate.spec.base import SpecModel
 from quorate.spec.classifier import ClassifierField, classifier_kinds
-from quorate.spec.ensemble import Ensemble, EnsembleHead, Folder, check_known, schema_of
+from quorate.spec.ensemble import Ensemble, EnsembleHead, Folder, Share, check_known, schema_of
 from quorate.spec.fusion import Weight, by_method
 from quorate.spec.words import problem
 
@@ -93,18 +93,11 @@ class PublishClasses(SpecModel):
     min_probability: float = Field(
         0.0, ge=0.0, le=1.0, description="Labels less probable are not written for a person."
     )
-    folder: Folder = Field(
-        "",
-        description="In the CVAT and COCO files, before the names of the pictures: where a task "
-        "of CVAT has them below a folder of its share or cloud storage.",
-        examples=["street/day"],
-    )
+    folder: Folder = ""
     review: Literal["disagreement"] | None = Field(
         None, description="Tag the pictures a person should look at first."
     )
-    review_share: float = Field(
-        0.2, gt=0.0, le=1.0, description="The most such pictures, as a share of all."
-    )
+    review_share: Share = 0.2
     report: bool = Field(True, description="Write report.html.")
 
 

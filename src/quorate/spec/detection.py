@@ -14,6 +14,7 @@ from quorate.spec.ensemble import (
     EnsembleHead,
     Folder,
     Place,
+    Share,
     check_known,
     schema_of,
 )
@@ -48,19 +49,12 @@ class Publish(SpecModel):
     renumber: bool = Field(
         False, description="COCO's categories are numbered anew from 1, without gaps."
     )
-    folder: Folder = Field(
-        "",
-        description="In the CVAT and COCO files, before the names of the pictures: where a task "
-        "of CVAT has them below a folder of its share or cloud storage.",
-        examples=["street/day"],
-    )
+    folder: Folder = ""
     review: Literal["disagreement"] | None = Field(
         None,
         description="Tag the pictures a person should look at first; in a task, open an issue.",
     )
-    review_share: float = Field(
-        0.2, gt=0.0, le=1.0, description="The most such pictures, as a share of all."
-    )
+    review_share: Share = 0.2
     report: bool = Field(True, description="Write report.html.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
@@ -22,10 +22,21 @@ from quorate.spec.words import patterned, problem
 from quorate.spec.workflow import WorkflowSettings
 
 _FOLDER = r"^([^/\\.][^/\\]*(/[^/\\.][^/\\]*)*/?)?$"
-Folder = Annotated[str, patterned(_FOLDER, "a folder such as street/day")]
+Folder = Annotated[
+    str,
+    patterned(_FOLDER, "a folder such as street/day"),
+    Field(
+        description="In the CVAT and COCO files, before the names of the pictures: where a task "
+        "of CVAT has them below a folder of its share or cloud storage.",
+        examples=["street/day"],
+    ),
+]
+Share = Annotated[
+    float, Field(gt=0.0, le=1.0, description="The most such pictures, as a share of all.")
+]
 Place = tuple[int | str, ...]
 """The keys and numbers that lead to a part of a spec."""
-E = TypeVar("E", bound="Ensemble")
+E = TypeVar("E", bound=SpecModel)
 
 
 class EnsembleHead(SpecModel):
@@ -90,26 +101,10 @@ class Ensemble(EnsembleHead):
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:
-        named: list[tuple[Place, str | None]] = [
-            (("workflow", "pool"), self.workflow.pool),
-            *(
-                (("workflow", "steps", step, "pool"), name)
-                for step, name in self.workflow.pools.items()
-            ),
-            *(((self.members_field, i, "pool"), one.pool) for i, one in enumerate(self.members)),
-            *((("pools", name, "fallback"), pool.fallback) for name, pool in self.pools.items()),
-        ]
-        for place, name in named:
-            if name is not None:
-                known = "the pools are" if self.pools else "there is none"
-                check_known(place, "pool", name, self.pools, known)
-        for name in self.pools:
-            chain, after = [name], self.pools[name].fallback
-            while after is not None and after not in chain:
-                chain, after = [*chain, after], self.pools[after].fallback
-            if after is not None:
-                said = f"it leads back to '{after}' ({', '.join([*chain, after])})"
-                raise problem("pool", said, ("pools", name, "fallback"))
+        members = (
+            ((self.members_field, i, "pool"), one.pool) for i, one in enumerate(self.members)
+        )
+        check_pools(self.pools, self.workflow, members)
         return self
 
     @model_validator(mode="after")
@@ -195,7 +190,11 @@ def read_spec(path: str | Path, *models: type[E]) -> E:
         raise spec_error(error, value, origin=str(path), text=text) from None
 
 
-KINDS = {"DetectionEnsemble": "detectors", "ClassificationEnsemble": "classifiers"}
+KINDS = {
+    "DetectionEnsemble": "detectors",
+    "ClassificationEnsemble": "classifiers",
+    "Training": "trainers",
+}
 """What the `kind` of a spec may be, and the field of its members."""
 
 
@@ -204,6 +203,31 @@ def check_known(place: Place, what: str, name: str, known: Collection[str], are:
     if name not in known:
         hint = did_you_mean(name, known) or f"{are} {', '.join(known)}".rstrip()
         raise problem(what, f"no {what} is called '{name}', {hint}", place)
+
+
+def check_pools(
+    pools: Mapping[str, Pool],
+    workflow: WorkflowSettings,
+    members: Iterable[tuple[Place, str | None]],
+) -> None:
+    """Refuse a pool that is named and is not there, and fallbacks that lead in a circle."""
+    named: list[tuple[Place, str | None]] = [
+        (("workflow", "pool"), workflow.pool),
+        *((("workflow", "steps", step, "pool"), name) for step, name in workflow.pools.items()),
+        *members,
+        *((("pools", name, "fallback"), pool.fallback) for name, pool in pools.items()),
+    ]
+    for place, name in named:
+        if name is not None:
+            known = "the pools are" if pools else "there is none"
+            check_known(place, "pool", name, pools, known)
+    for name in pools:
+        chain, after = [name], pools[name].fallback
+        while after is not None and after not in chain:
+            chain, after = [*chain, after], pools[after].fallback
+        if after is not None:
+            said = f"it leads back to '{after}' ({', '.join([*chain, after])})"
+            raise problem("pool", said, ("pools", name, "fallback"))
 
 
 def schema_of(model: type[Ensemble], kinds: Mapping[str, EntryPoint]) -> dict[str, Any]:

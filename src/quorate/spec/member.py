@@ -18,7 +18,7 @@ from quorate.spec.base import SpecModel
 from quorate.spec.text import Duration, Name
 from quorate.spec.words import problem
 
-M = TypeVar("M", bound="Member")
+M = TypeVar("M", bound=SpecModel)
 
 
 class MemberHead(SpecModel):

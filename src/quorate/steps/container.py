@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -78,7 +79,7 @@ class Runner:
     @classmethod
     def of(cls, detector: ContainerDetector) -> Runner:
         """Find what runs it; DetectorError where nothing does."""
-        return cls(detector, _runtime(detector) if detector.image else None)
+        return cls(detector, runtime_of(detector) if detector.image else None)
 
     def run(self, work: Work, shard: int) -> None:
         """Run it on one shard and adopt what it left; QuorateError where that fails.
@@ -149,38 +150,31 @@ class Runner:
         finally:
             if self.runtime:
                 # Where only its client was ended, the container itself would go on.
-                _quietly(self.runtime, "rm", "--force", name)
+                quietly(self.runtime, "rm", "--force", name)
         if ended.returncode:
             raise DetectorError(
-                f"{self.detector.name}: it ended with status {ended.returncode}: {_last_line(log)}",
+                f"{self.detector.name}: it ended with status {ended.returncode}: {last_line(log)}",
                 hint=hint,
             )
 
     def _contained(self, name: str, given: Mapping[str, Path]) -> list[str]:
-        """The call of the runtime: no rights, a root that cannot be written, as in a pod."""
         inside = {variable: f"/quorate/{path.name}" for variable, path in given.items()}
         inside["QUORATE_IMAGES"], inside["QUORATE_OUTPUT"] = "/quorate/images", "/quorate/output"
-        command = [self.runtime or "", "run", "--rm", "--name", name]
-        command += ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]  # noqa: S108  its own
-        command += ["--user", f"{os.getuid()}:{os.getgid()}"]
-        if self.runtime == "podman" and os.getuid():
-            command += ["--userns", "keep-id"]
-        for variable, path in given.items():
-            mode = "rw" if variable == "QUORATE_OUTPUT" else "ro"
-            command += ["--volume", f"{path}:{inside[variable]}:{mode}"]
-        for variable, value in (self.detector.env | inside).items():
-            command += ["--env", f"{variable}={value}"]
-        if self.detector.command:
-            command += ["--entrypoint", self.detector.command[0]]
-        words = (*self.detector.command[1:], *self.detector.args)
-        return [*command, self.detector.image or "", *words]
+        return contained(
+            self.runtime or "",
+            name,
+            self.detector,
+            env=self.detector.env | inside,
+            volumes={path: inside[variable] for variable, path in given.items()},
+            writable=inside["QUORATE_OUTPUT"],
+        )
 
     def _inputs(self, work: Work, shard: int) -> str:
         """A digest of all that its boxes depend on: a program's own files, an image's contents."""
         detector = self.detector
         ran: list[bytes | str]
         if self.runtime:
-            about = _quietly(
+            about = quietly(
                 self.runtime, "image", "inspect", "--format", "{{.Id}}", str(detector.image)
             )
             ran = [about or str(detector.image)]
@@ -264,7 +258,53 @@ def weights_here(detector: ContainerDetector) -> AbstractContextManager[Path | N
     return local_copy(detector.weights) if detector.weights else nullcontext()
 
 
-def _runtime(detector: ContainerDetector) -> str:
+class Contained(Protocol):
+    """What says which container is run, and how."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def image(self) -> str | None: ...  # noqa: D102
+    @property
+    def command(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def args(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+def contained(
+    runtime: str,
+    name: str,
+    what: Contained,
+    *,
+    env: Mapping[str, str],
+    volumes: Mapping[Path, str],
+    writable: str,
+) -> list[str]:
+    """The call of a runtime: no rights, a root that cannot be written, as in a pod.
+
+    Args:
+        runtime: `podman` or `docker`.
+        name: Of the container.
+        what: Its image and words.
+        env: Its environment.
+        volumes: What is here -> where it finds it.
+        writable: The only such place that it may write to.
+    """
+    command = [runtime, "run", "--rm", "--name", name]
+    command += ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]  # noqa: S108  its own
+    command += ["--user", f"{os.getuid()}:{os.getgid()}"]
+    if runtime == "podman" and os.getuid():
+        command += ["--userns", "keep-id"]
+    for path, place in volumes.items():
+        command += ["--volume", f"{path}:{place}:{'rw' if place == writable else 'ro'}"]
+    for variable, value in env.items():
+        command += ["--env", f"{variable}={value}"]
+    if what.command:
+        command += ["--entrypoint", what.command[0]]
+    return [*command, what.image or "", *what.command[1:], *what.args]
+
+
+def runtime_of(what: Contained) -> str:
     """Podman or docker, whichever works; DetectorError, with what they said, where none does."""
     said = []
     for runtime, question in RUNTIMES.items():
@@ -277,19 +317,20 @@ def _runtime(detector: ContainerDetector) -> str:
             return runtime
         said.append(f"{runtime}: {(tried.stderr.strip().splitlines() or ['does not work'])[-1]}")
     raise DetectorError(
-        f"{detector.name}: the image {detector.image} cannot be run here ({'; '.join(said)}).",
+        f"{what.name}: the image {what.image} cannot be run here ({'; '.join(said)}).",
         hint="install podman; or leave `image` out and give a `command` that runs without it; "
-        "or run the ensemble on Argo Workflows",
+        "or run it on Argo Workflows",
     )
 
 
-def _quietly(*command: str) -> str:
+def quietly(*command: str) -> str:
     """What a command printed; '' where it failed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return "" if done.returncode else done.stdout.strip()
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """The last line that a process printed, at most 500 characters."""
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
         lines = deque((line for line in file if line.strip()), maxlen=1)

@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import read_table
 from quorate.dataset import Dataset
-from quorate.detections import Detections, masks_of_table, read_table
+from quorate.detections import Detections, masks_of_table
 from quorate.detectors.base import Boxes
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import FormatError, InputError, LabelError, did_you_mean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, Self, TypeVar
@@ -47,7 +48,7 @@ A = TypeVar("A", Answer, Decision)
 D = TypeVar("D")
 
 
-class LoadedMembers(Generic[E, A, D]):
+class LoadedMembers(ABC, Generic[E, A, D]):
     """What every loaded ensemble does, whatever its members say of a picture.
 
     ensemble  the description
@@ -216,11 +217,13 @@ class LoadedMembers(Generic[E, A, D]):
     def _published(self, fused: Any) -> Any:
         return fused
 
+    @abstractmethod
     def _made(self, decided: Any, own: Mapping[str, Any], failed: Mapping[str, str]) -> A:
-        raise NotImplementedError
+        """The answer of what was decided, with what each member says, and those that failed."""
 
+    @abstractmethod
     def _given(self, answer: A) -> D:
-        raise NotImplementedError
+        """What `look` gives of an answer."""
 
 
 class LoadedEnsemble(LoadedMembers[EnsembleSpec, Answer, Detections]):

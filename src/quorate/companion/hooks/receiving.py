@@ -22,6 +22,7 @@ from quorate.companion.hooks.events import Events
 from quorate.companion.store import Run, Store
 from quorate.cvat.client import SignedOutError
 from quorate.errors import BusyError, ClusterError, QuorateError, ServerError
+from quorate.http import receiving
 
 LOG = logging.getLogger("quorate.companion")
 LARGEST = 1 << 20
@@ -70,13 +71,13 @@ class Hooks:
     async def receive(self, request: Request) -> Response:
         """Answer one delivery."""
         try:
-            body = await asyncio.wait_for(_body(request), PATIENCE)
+            body = await receiving.body(request, LARGEST, within=PATIENCE)
+        except receiving.TooLongError:
+            return _said(413, f"More than {LARGEST >> 20} MB is no event of CVAT's.")
         except TimeoutError:
             return _said(408, "The body did not arrive in time.")
         except ClientDisconnect:
             return _said(400, "The request was broken off.")
-        if body is None:
-            return _said(413, f"More than {LARGEST >> 20} MB is no event of CVAT's.")
         if not deliveries.signed(body, request.headers.get("x-signature-256", ""), self._secret):
             LOG.warning("webhook: a delivery with a wrong signature, or without one, is refused")
             return _said(
@@ -138,20 +139,6 @@ class Hooks:
                 LOG.warning("webhook: %s", error.message)
             except Exception:
                 LOG.exception("webhook: a fault of the companion's")
-
-
-async def _body(request: Request) -> bytes | None:
-    """The bytes of a request; None where they are too many."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > LARGEST:
-        return None
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST:
-            return None
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _said(status: int, sentence: str) -> Response:

@@ -10,6 +10,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
+from quorate.http import receiving
+
 LARGEST = 1 << 18
 """Bytes of a form."""
 FIELDS = 500
@@ -81,18 +83,15 @@ async def answers(request: Request) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise Refused(415, "This is no form of these pages.")
-    parts, size = [], 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > LARGEST:
-                raise Refused(413, f"A form of more than {LARGEST >> 10} KB is not taken.")
-            parts.append(part)
+        body = await receiving.body(request, LARGEST)
+    except receiving.TooLongError:
+        raise Refused(413, f"A form of more than {LARGEST >> 10} KB is not taken.") from None
     except ClientDisconnect:
         raise Refused(400, "The request was broken off.") from None
     try:
         pairs = parse_qsl(
-            b"".join(parts).decode("utf-8"),
+            body.decode("utf-8"),
             keep_blank_values=True,
             max_num_fields=FIELDS,
             errors="strict",

@@ -19,6 +19,7 @@ from quorate.cvat.nuclio.page import HEADERS, page
 from quorate.cvat.nuclio.served import Broken, Served
 from quorate.cvat.nuclio.upstream import Away, Upstream
 from quorate.errors import did_you_mean
+from quorate.http import receiving
 
 LOG = logging.getLogger("quorate.cvat")
 LARGEST = 256 << 20
@@ -186,23 +187,14 @@ def _target(request: Request) -> str:
 
 async def _body(request: Request) -> bytes:
     """A request's body; Refused where it is too long or does not arrive."""
-    too_long = Refused(413, f"A request of more than {LARGEST >> 20} MB is not read.")
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > LARGEST:
-        raise too_long
-    parts, size = [], 0
     try:
-        async with asyncio.timeout(ARRIVAL):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > LARGEST:
-                    raise too_long
+        return await receiving.body(request, LARGEST, within=ARRIVAL)
+    except receiving.TooLongError:
+        raise Refused(413, f"A request of more than {LARGEST >> 20} MB is not read.") from None
     except TimeoutError:
         raise Refused(408, f"The request did not arrive within {ARRIVAL:g} s.") from None
     except ClientDisconnect:
         raise Refused(400, "The request was broken off.") from None
-    return b"".join(parts)
 
 
 def _parsed(body: bytes) -> Call:

@@ -8,7 +8,7 @@ the network and back without loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,6 +120,18 @@ def untouched(picture: tuple[int, int]) -> Placement:
     """
     least = -(-max(picture) // LONGEST)
     return Placement(picture, picture, (max(picture[0], least), max(picture[1], least)))
+
+
+def in_batches(placements: Iterable[Placement], most: int) -> Iterator[list[tuple[int, Placement]]]:
+    """Neighbours of one frame, at most so many of them, each with its position in all."""
+    group: list[tuple[int, Placement]] = []
+    for item in enumerate(placements):
+        if group and (len(group) == most or item[1].frame != group[0][1].frame):
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
 
 
 def _fitted(

@@ -21,6 +21,7 @@ from quorate.detectors.tensors.geometry import (
     Placement,
     Resize,
     corner,
+    in_batches,
     letterbox,
     shortest_edge,
     stretch,
@@ -152,9 +153,10 @@ class TensorPredictor:
 
         DetectorError where the model fails, or gives a number that no box or score can have.
         """
+        places = [self.place(picture.shape[:2]) for picture in pictures]
         return [
             boxes
-            for group in self._groups([self.place(picture.shape[:2]) for picture in pictures])
+            for group in in_batches(places, self.batch)
             for boxes in self._run([pictures[i] for i, _ in group], [p for _, p in group])
         ]
 
@@ -179,17 +181,6 @@ class TensorPredictor:
             fill(planes, picture, placement, self.normalisation, antialias=self.antialias)
         room[len(pictures) :] = 0
         return self.feed.tensors(room)
-
-    def _groups(self, placements: list[Placement]) -> Iterator[list[tuple[int, Placement]]]:
-        """Neighbours of one frame, at most a batch of them."""
-        group: list[tuple[int, Placement]] = []
-        for item in enumerate(placements):
-            if group and (len(group) == self.batch or item[1].frame != group[0][1].frame):
-                yield group
-                group = []
-            group.append(item)
-        if group:
-            yield group
 
     def _run(
         self, pictures: list[NDArray[np.uint8]], placements: list[Placement]

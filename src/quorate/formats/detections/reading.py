@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import Annotations
-from quorate.columns import positions_in
+from quorate.columns import positions_in, read_table
 from quorate.dataset import Dataset, Image
-from quorate.detections import Detections, read_table, words_of_table
+from quorate.detections import Detections, words_of_table
 from quorate.display import brief
 from quorate.errors import FormatError, InputError, LabelError
 from quorate.formats.base import checked_scores, open_source, score_hint, scores_within

@@ -1,0 +1,196 @@
+"""What a trainer says while it learns, and what it has to leave; both are checked as they come."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from quorate.dataset import Dataset
+from quorate.detections import Detections
+from quorate.errors import DetectorError, InputError
+from quorate.formats import read, read_detections
+from quorate.spec.detector import Detector, DetectorField
+
+MOST_BYTES = 1 << 30
+"""Of a file of JSON that a trainer leaves."""
+MOST_EVENTS = 1_000_000
+"""Lines of progress.jsonl that are read."""
+LONGEST_LINE = 1 << 16
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of progress.jsonl: after a number of steps, or after an epoch's validation.
+
+    epoch              of those that are finished or at work, from 1
+    step               steps (optimiser's, or batches: as the trainer counts) done since the begin
+    steps              steps in all; fewer may be done where it stops early
+    loss               mean since the last line; None in a line of validation alone
+    losses             its parts by name
+    learning_rate      of the step, of the main group of parameters
+    images_per_second  since the last line
+    map                COCO's AP on validation, 0..1, in the line after an epoch's validation
+    seconds            since the training began, those of earlier runs of it included
+    batch_size         pictures a step, where it changed
+    note               a sentence that a person should read
+    """
+
+    epoch: Annotated[int, Meta(ge=0)]
+    step: Annotated[int, Meta(ge=0)]
+    steps: Annotated[int, Meta(ge=0)]
+    loss: float | None = None
+    losses: dict[str, float | None] = {}
+    learning_rate: float | None = None
+    images_per_second: float | None = None
+    map: Share | None = None
+    seconds: float | None = None
+    batch_size: int | None = None
+    note: str = ""
+
+
+class Events:
+    """The events of a progress.jsonl that may still grow; each `more` gives those that are new."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+        self.unread = 0
+
+    def more(self) -> list[Event]:
+        """The events of the whole lines that came since; lines that are none are counted."""
+        try:
+            size = self.path.stat().st_size
+            if size < self._read:  # begun anew
+                self._read = 0
+            with open(self.path, "rb") as file:
+                file.seek(self._read)
+                data = file.read(min(size - self._read, MOST_BYTES))
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._read += end
+        found = []
+        for line in data[:end].splitlines()[:MOST_EVENTS]:
+            try:
+                if line.strip() and len(line) <= LONGEST_LINE:
+                    found.append(_DECODER.decode(line.replace(b"NaN", b"null")))
+                    continue
+            except msgspec.DecodeError:
+                pass
+            self.unread += bool(line.strip())
+        return found
+
+
+_DECODER = msgspec.json.Decoder(Event)
+
+
+def events(out: Path) -> list[Event]:
+    """All events of a trainer; where it was resumed, a step that was done again counts once.
+
+    Rising by step; the last of what was said of a step.
+    """
+    found = Events(out / "progress.jsonl").more()
+    kept: list[Event] = []
+    for event in found:
+        if kept and kept[-1].step > event.step:  # it went back to a checkpoint
+            kept = [one for one in kept if one.step < event.step]
+        kept.append(event)
+    return kept
+
+
+def detector_of(out: Path, *, name: str) -> Detector:
+    """The detector that a trainer left, under a name of ours; paths are below `out`.
+
+    Raises InputError where `detector.json` is none, or names a file outside of `out`.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from quorate.spec.base import spec_error
+
+    path = out / "detector.json"
+    entry = _json(path)
+    if not isinstance(entry, dict):
+        raise InputError(f"{path}: is no entry of `detectors:`.")
+    entry = {**entry, "name": name}
+    for key, value in entry.items():
+        place = out / value if key in ("weights", "config") and isinstance(value, str) else None
+        if place is None:
+            continue
+        if "://" in value or not place.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"{path}: {key} '{value}' is not below the folder of the trainer.")
+        if not place.exists():
+            raise InputError(f"{path}: {key} '{value}' is not there.")
+    try:
+        adapter: TypeAdapter[Detector] = TypeAdapter(DetectorField)
+        return adapter.validate_python(entry, context={"folder": out})
+    except ValidationError as error:
+        raise InputError(spec_error(error, entry, origin=str(path)).message) from None
+
+
+def truth_of(folder: Path, part: str) -> Dataset:
+    """The pictures and the truth of a part ('train', 'validation', 'test') of a data folder."""
+    from dataclasses import replace
+
+    found = read(folder / f"{part}.json", format="coco")
+    return replace(found, root=str(folder / "images"))
+
+
+def predictions_of(out: Path, dataset: Dataset) -> Detections:
+    """The boxes that a trainer left of the validation pictures; InputError where they are none."""
+    path = out / "predictions.json"
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file.")
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(f"{path}: larger than {MOST_BYTES >> 30} GiB.")
+    return read_detections(path, dataset=dataset).detections
+
+
+def check(out: Path, data: Path, *, name: str) -> list[str]:
+    """Check all that a trainer has to leave; notes on what is odd.
+
+    Raises InputError or DetectorError, in one sentence, where the contract is not kept.
+    """
+    for file in ("detector.json", "predictions.json", "versions.json", "progress.jsonl"):
+        if not (out / file).is_file():
+            raise InputError(f"{name} ended well, but left no {file}.")
+    detector = detector_of(out, name=name)
+    versions = _json(out / "versions.json")
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+        raise InputError(f"{out / 'versions.json'}: is no mapping of packages to versions.")
+    try:
+        detector.load()
+    except NotImplementedError:  # a container: it is run, not loaded
+        pass
+    except DetectorError as error:
+        raise DetectorError(f"What {name} left cannot be loaded: {error.message}") from None
+    found = predictions_of(out, truth_of(data, "validation"))
+    said = events(out)
+    notes = []
+    if not said:
+        notes.append(f"{name}: progress.jsonl has no event, so there is no curve.")
+    elif any(event.loss is not None and not math.isfinite(event.loss) for event in said):
+        notes.append(f"{name}: its loss was no finite number at some steps.")
+    if not len(found):
+        notes.append(f"{name}: it finds nothing on the validation pictures.")
+    return notes
+
+
+def versions_of(out: Path) -> dict[str, str]:
+    """Package -> version, as the trainer left it."""
+    found: dict[str, str] = _json(out / "versions.json")
+    return found
+
+
+def _json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: larger than {MOST_BYTES >> 30} GiB.")
+        return msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InputError(f"{path}: {error}.") from None

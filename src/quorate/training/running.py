@@ -1,0 +1,217 @@
+"""Trainers run here, one after another, each a process that keeps the trainer contract."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from quorate._version import __version__
+from quorate.errors import InputError, QuorateError, StorageError
+from quorate.progress import Progress, silent
+from quorate.spec.text import seconds
+from quorate.spec.trainer import ContainerTrainer, Trainer
+from quorate.spec.training import Training
+from quorate.steps.container import contained, last_line, quietly, runtime_of
+from quorate.steps.work import fingerprint, read_json, write_json
+from quorate.training.contract import Event, Events, check
+from quorate.training.data import give
+from quorate.training.work import Failed, Trained, TrainerWork, TrainingWork
+
+OURS = ("step", "train")
+LOOKS = 0.2
+"""Seconds between two looks at progress.jsonl."""
+PATIENCE = 20.0
+"""Seconds that a process has to end when it is asked to, for it writes a checkpoint."""
+Told = Callable[[str, Event], None]
+"""Told each event of a trainer, by its name."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one trainer ended: `failed` is None where it is done."""
+
+    name: str
+    seconds: float = 0.0
+    failed: Failed | None = None
+    notes: tuple[str, ...] = ()
+
+
+def run_all(
+    training: Training,
+    work: TrainingWork,
+    *,
+    resume: bool = False,
+    progress: Progress = silent,
+    told: Told = lambda name, event: None,
+) -> tuple[Outcome, ...]:
+    """Run every trainer on what was prepared, in the spec's order.
+
+    One that fails costs only itself. A trainer that is done with just this input is left alone,
+    one that was killed goes on from its checkpoint. One whose settings changed begins anew; with
+    `resume` it goes on as well.
+    """
+    return tuple(
+        run(trainer, work, resume=resume, progress=progress, told=told)
+        for trainer in training.trainers
+    )
+
+
+def run(
+    trainer: Trainer,
+    work: TrainingWork,
+    *,
+    resume: bool = False,
+    progress: Progress = silent,
+    told: Told = lambda name, event: None,
+) -> Outcome:
+    """Run one trainer; what goes wrong with it is in the outcome, and in its `failed.json`.
+
+    Only a full disk, which the others would meet too, is raised: StorageError.
+    """
+    own = work.trainer(trainer.name)
+    try:
+        inputs = fingerprint(__version__, give(trainer, work, own), _ran(trainer))
+        if own.trained.exists():
+            there = read_json(own.trained, Trained)
+            if there.fingerprint == inputs:
+                return Outcome(trainer.name, there.seconds, notes=there.notes)
+        _begin(own, inputs, resume=resume)
+        _call(trainer, own, progress, told)
+        notes = check(own.out, own.data, name=trainer.name)
+        spent = _spent(own)
+        write_json(own.trained, Trained(inputs, spent, tuple(notes)))
+        return Outcome(trainer.name, spent, notes=tuple(notes))
+    except StorageError:
+        raise
+    except QuorateError as error:
+        why = Failed(error.message, error.hint or "")
+        write_json(own.failed, why)
+        return Outcome(trainer.name, _spent(own), why)
+
+
+def _begin(own: TrainerWork, inputs: str, *, resume: bool) -> None:
+    """Keep what a killed run left of the same input, or with `resume` of any; else begin anew."""
+    for file in (own.trained, own.failed):
+        file.unlink(missing_ok=True)
+    before = read_json(own.begun, Trained).fingerprint if own.begun.exists() else None
+    if before != inputs and not resume:
+        shutil.rmtree(own.out, ignore_errors=True)
+    own.out.mkdir(parents=True, exist_ok=True)
+    write_json(own.begun, Trained(inputs, 0.0))
+
+
+def _ran(trainer: Trainer) -> bytes:
+    """What the process is, as far as it can be told: its words, the files they name, its image."""
+    if not isinstance(trainer, ContainerTrainer):
+        return b""
+    words = (*trainer.command, *trainer.args)
+    files = [Path(word).read_bytes() for word in words if os.path.isfile(word)]
+    return msgspec.json.encode((trainer.image, words, trainer.env)) + b"".join(files)
+
+
+def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) -> None:
+    """Run its process to the end; InputError, with its last line, where it ends badly."""
+    name = f"quorate-{uuid.uuid4().hex[:12]}"
+    data, out = own.data.absolute(), own.out.absolute()
+    environment = dict(os.environ)
+    runtime = None
+    if isinstance(trainer, ContainerTrainer) and trainer.image:
+        runtime = runtime_of(trainer)
+        given = {"QUORATE_DATA": "/quorate/data", "QUORATE_OUT": "/quorate/out"}
+        command = contained(
+            runtime,
+            name,
+            trainer,
+            env=trainer.env | given,
+            volumes={data: given["QUORATE_DATA"], out: given["QUORATE_OUT"]},
+            writable=given["QUORATE_OUT"],
+        )
+        command += ["--data", given["QUORATE_DATA"], "--out", given["QUORATE_OUT"]]
+    else:
+        environment |= {"QUORATE_DATA": str(data), "QUORATE_OUT": str(out)}
+        if isinstance(trainer, ContainerTrainer):
+            environment |= trainer.env
+            command = [*trainer.command, *trainer.args]
+        else:
+            command = [sys.executable, "-m", "quorate", *OURS]
+        command += ["--data", str(data), "--out", str(out)]
+    limit = seconds(trainer.timeout) if trainer.timeout else None
+    hint = f"what it printed is in {own.log}"
+    try:
+        with open(own.log, "ab") as printed:
+            process = subprocess.Popen(  # noqa: S603  running it is what the spec asks for
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise InputError(
+            f"{trainer.name}: {command[0]} cannot be run ({error.strerror})."
+        ) from None
+    try:
+        status = _followed(process, trainer.name, own, limit, progress, told)
+    finally:
+        _ended(process)
+        if runtime:
+            # Where only its client was ended, the container itself would go on.
+            quietly(runtime, "rm", "--force", name)
+    if status is None:
+        raise InputError(f"{trainer.name}: it took longer than {trainer.timeout}.", hint=hint)
+    if status:
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        raise InputError(f"{trainer.name} {how}: {last_line(own.log)}", hint=hint)
+
+
+def _followed(
+    process: subprocess.Popen[bytes],
+    name: str,
+    own: TrainerWork,
+    limit: int | None,
+    progress: Progress,
+    told: Told,
+) -> int | None:
+    """Tell of a process' events until it ends; its status, None where it took too long."""
+    events, begun = Events(own.out / "progress.jsonl"), time.monotonic()
+    events.more()  # of an earlier run
+    while True:
+        status = process.poll()
+        for event in events.more():
+            progress(name, event.step, event.steps)
+            told(name, event)
+        if status is not None:
+            return status
+        if limit is not None and time.monotonic() - begun > limit:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOKS)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it started, in order where it does not take too long."""
+    for sent, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, None)):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+
+
+def _spent(own: TrainerWork) -> float:
+    """Seconds that it says it has learnt, all its runs together."""
+    said = [one.seconds for one in Events(own.out / "progress.jsonl").more() if one.seconds]
+    return round(max(said, default=0.0), 3)

@@ -1,0 +1,127 @@
+"""The folder of a training: where each part finds its input and leaves its output.
+
+out/
+  training.yaml                the training as it was prepared, its paths absolute
+  prepared.json                what was prepared of the pictures; written last
+  data/                        what every trainer is given
+  test/                        likewise, pictures that no trainer sees: test.json, images/
+  trainers/NAME/data/          one trainer's: links to the above, and its trainer.json
+  trainers/NAME/out/           what it leaves
+  trainers/NAME/log.txt        what it printed
+  trainers/NAME/trained.json   that it is done, with what; or failed.json, why it is not
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from quorate.storage.owner import owned
+
+
+class Part(msgspec.Struct, frozen=True):
+    """How much is in a part of the split, the boxes by label in the order of the labels."""
+
+    images: int
+    boxes: tuple[int, ...]
+
+
+class Prepared(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was prepared. `test` is None where the trainers are compared on validation."""
+
+    fingerprint: str
+    labels: tuple[str, ...]
+    train: Part
+    validation: Part
+    test: Part | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Trained(msgspec.Struct, frozen=True, omit_defaults=True):
+    """That a trainer is done with just this input. `seconds` is of all its runs together."""
+
+    fingerprint: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Why a trainer is not done; it counts only where `trained.json` is not there."""
+
+    reason: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class TrainerWork:
+    """The paths of one trainer."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """What it is given."""
+        return self.root / "data"
+
+    @property
+    def out(self) -> Path:
+        """What it leaves."""
+        return self.root / "out"
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.root / "log.txt"
+
+    @property
+    def begun(self) -> Path:
+        """The fingerprint of what it was begun with."""
+        return self.root / "begun.json"
+
+    @property
+    def trained(self) -> Path:
+        """That it is done."""
+        return self.root / "trained.json"
+
+    @property
+    def failed(self) -> Path:
+        """Why it is not."""
+        return self.root / "failed.json"
+
+
+@dataclass(frozen=True)
+class TrainingWork:
+    """The paths of a training."""
+
+    root: Path
+
+    @property
+    def spec_file(self) -> Path:
+        """`training.yaml`."""
+        return self.root / "training.yaml"
+
+    @property
+    def prepared(self) -> Path:
+        """`prepared.json`."""
+        return self.root / "prepared.json"
+
+    @property
+    def data(self) -> Path:
+        """What every trainer is given."""
+        return self.root / "data"
+
+    @property
+    def test(self) -> Path:
+        """What no trainer sees."""
+        return self.root / "test"
+
+    def trainer(self, name: str) -> TrainerWork:
+        """One trainer's folder."""
+        return TrainerWork(self.root / "trainers" / name)
+
+    def owned(self) -> AbstractContextManager[None]:
+        """Be the only one at work here; BusyError where another process is."""
+        return owned(self.root / ".owner")
