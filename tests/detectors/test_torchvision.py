@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from quorate.detectors.conformance import assert_conforms
-from quorate.detectors.torch.torchvision import ARCHITECTURES, TorchvisionDetector
+from quorate.detectors.torch.torchvision import TorchvisionDetector
 from quorate.errors import DetectorError, MissingExtraError, SpecError
+from quorate.spec.architectures import TORCHVISION
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="torch and torchvision not installed"
@@ -137,7 +138,7 @@ def loaded(path, architecture, **options):
 
 
 @needs_torch
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TORCHVISION)
 def test_boxes_are_those_of_torchvision(architecture, tmp_path):
     model = build(architecture, **limits(architecture))
     path = save(model, tmp_path / "w.safetensors")

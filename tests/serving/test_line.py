@@ -9,7 +9,7 @@ from quorate.serving.line import Line, Looked
 def test_a_picture_is_alone_where_nothing_else_is_at_work_or_waits():
     goes_on, seen = threading.Event(), []
 
-    def look(pictures, only, wanted, alone):
+    def look(pictures, names, only, wanted, alone):
         seen.append((pictures[0], alone))
         assert goes_on.wait(60)
         return [Looked(one, ()) for one in pictures]

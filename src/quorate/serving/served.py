@@ -198,6 +198,7 @@ class Served:
     def _look(
         self,
         given: Sequence[Picture],
+        names: Sequence[str],
         only: str | None,
         wanted: Callable[[], bool],
         alone: bool,
@@ -209,7 +210,7 @@ class Served:
             METRICS.looked(self.name, member, seconds)
 
         found: Sequence[Any] = self.loaded.answers(
-            given, only=only, wanted=wanted, told=told, alone=alone
+            given, names=names, only=only, wanted=wanted, told=told, alone=alone
         )
         METRICS.grouped(self.name, len(given))
         for answer in found:

@@ -1,7 +1,7 @@
 """Who learns: the entries under `trainers:` of a training.
 
 A trainer is a process that keeps the trainer contract (`quorate.training`): a folder in, a folder
-out. Kinds of ours are run as `quorate step train`; `kind: container` is anybody's.
+out. Kinds of ours (`torch_trainer`) are run as `quorate step train`; `container` is anybody's.
 """
 
 from __future__ import annotations
@@ -74,7 +74,3 @@ class ContainerTrainer(Trainer):
                 said = f"'{name}' is for the trainer contract to set"
                 raise problem("env", said, ("env", name))
         return self
-
-
-TrainerField = Annotated[ContainerTrainer, Field(discriminator="kind")]
-"""Any kind of trainer, told by its `kind`."""

@@ -14,7 +14,7 @@ from quorate.spec.ensemble import check_pools, read_spec
 from quorate.spec.notify import Notifications, secret_keys
 from quorate.spec.pods import Pool
 from quorate.spec.text import Name
-from quorate.spec.trainer import TrainerField
+from quorate.spec.torch_trainer import TrainerField
 from quorate.spec.words import problem
 from quorate.spec.workflow import WorkflowSettings
 

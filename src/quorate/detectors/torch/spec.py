@@ -5,16 +5,11 @@ Nothing here needs torch: that comes with `load`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 from pydantic import Field, PositiveInt
 
+from quorate.spec.architectures import Device, Precision
 from quorate.spec.base import Location, Names
 from quorate.spec.detector import Detector
-from quorate.spec.words import patterned
-
-Device = Annotated[str, patterned(r"^(auto|cpu|cuda(:\d+)?)$", "auto, cpu, cuda or cuda:1")]
-Precision = Literal["float32", "float16", "bfloat16"]
 
 
 class TorchDetector(Detector):

@@ -5,37 +5,23 @@ Nothing here needs torch: that comes with `load`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
 from quorate.detectors.torch.spec import TorchDetector
+from quorate.spec.architectures import TorchvisionArchitecture
 from quorate.spec.base import Location
 
 if TYPE_CHECKING:
     from quorate.detectors.torch.torchvision_predictor import TorchvisionPredictor
-
-Architecture = Literal[
-    "fasterrcnn_resnet50_fpn",
-    "fasterrcnn_resnet50_fpn_v2",
-    "fasterrcnn_mobilenet_v3_large_fpn",
-    "fasterrcnn_mobilenet_v3_large_320_fpn",
-    "maskrcnn_resnet50_fpn",
-    "maskrcnn_resnet50_fpn_v2",
-    "retinanet_resnet50_fpn",
-    "retinanet_resnet50_fpn_v2",
-    "fcos_resnet50_fpn",
-    "ssd300_vgg16",
-    "ssdlite320_mobilenet_v3_large",
-]
-ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
 class TorchvisionDetector(TorchDetector):
     """A detector of torchvision: its architecture by name, its weights from a file."""
 
     kind: Literal["torchvision"] = "torchvision"
-    architecture: Architecture = Field(description="torchvision's name of the model.")
+    architecture: TorchvisionArchitecture = Field(description="torchvision's name of the model.")
     weights: Location = Field(
         description="A .safetensors file, or a state dict saved by torch: a path, or an S3 URI."
     )
