@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-torch test-remote test-cluster lint format bench coverage lock clean
+.PHONY: help demo test test-torch test-tensorflow test-remote test-cluster lint format bench coverage lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,17 @@ test: .venv/dev ## run the tests
 test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where there is one
 	.venv-torch/bin/python -m pytest -m torch $$(grep -rl --include='test_*.py' 'mark\.torch' tests)
 
+# TensorFlow's build for processors, some 1.6 GB, with nothing of ours beside it; where it is there,
+# `make test` runs these tests too.
+.venv-tensorflow/done: requirements/tensorflow.txt .venv/dev
+	test -x .venv-tensorflow/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-tensorflow
+	$(BIN)/uv pip install --quiet --python .venv-tensorflow/bin/python --require-hashes \
+	  -r requirements/tensorflow.txt
+	touch $@
+
+test-tensorflow: .venv-tensorflow/done ## run the tests of the trainer in TensorFlow
+	$(BIN)/python -m pytest tests/training/test_tensorflow_trainer.py
+
 # KServe, MLServer and Triton, some 550 MB; where they are there, `make test` runs these tests too.
 .venv-remote/done: requirements/servers.txt .venv/dev
 	test -x .venv-remote/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-remote
@@ -69,7 +80,7 @@ bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 
 # One recipe for all lock files: pinned and hashed, for every system and Python that the package
 # takes, with the extras that locked packages ask of each other, and without addresses.
-LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers
+LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers lock-tensorflow
 lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra openvino \
   --extra remote --extra serve --extra traces --extra tracks pyproject.toml
 lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
@@ -80,6 +91,7 @@ lock-cuda: FROM = -c requirements/dev.txt -c requirements/torch.txt \
   --override requirements/cuda-overrides.txt --group wheel --extra darknet --extra heif \
   --extra remote --extra serve --extra torch --extra traces pyproject.toml requirements/cuda.in
 lock-servers: FROM = --group servers
+lock-tensorflow: FROM = containers/tensorflow-trainer/requirements.in
 lock-core lock-torch lock-cpu: lock-dev
 lock-cuda: lock-torch
 
@@ -92,4 +104,4 @@ $(LOCKS): lock-%: .venv/dev
 lock: $(LOCKS) ## bring the lock files up to date; UPGRADE=--upgrade renews every package
 
 clean: ## remove what was built
-	rm -rf .venv .venv-torch .venv-remote build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-tensorflow .venv-remote build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

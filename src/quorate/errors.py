@@ -14,6 +14,7 @@
     ├── ClusterError            cluster     75  the cluster did not answer: worth another try
     ├── AccessError             access       2  cluster or store do not know you, or you may not
     ├── WorkflowError           workflow     1  a run on the cluster failed
+    ├── TrainingError           training     1  a trainer failed, or broke the trainer contract
     ├── NotificationError       notification 1  somebody could not be told; never changes a run
     └── MissingExtraError       extra        2  an optional dependency is not installed
 
@@ -128,6 +129,13 @@ class WorkflowError(QuorateError):
     """A run on a cluster ended other than well."""
 
     code = "workflow"
+    exit_code = 1
+
+
+class TrainingError(QuorateError):
+    """A trainer ended other than well, or left something else than the trainer contract says."""
+
+    code = "training"
     exit_code = 1
 
 

@@ -284,6 +284,7 @@ def files():
         "others.json": json.dumps(OTHERS).encode(),
         "labels/b.txt": b"0 0.5 0.5 0.1 0.1 0.45 0.4 2 0.55 0.6 1\n",
         "voc.xml": VOC.encode(),
+        "gt/gt.txt": b"1,7,1,2,3.5,4,1,2,0.5\n2,-1,5,6,7,8,0,1,0.0\n",
         "voc.zip": packed.getvalue(),
         "data.yaml": b"train: images\nnames: {0: car, 1: &b bus}\nmore: *b\n",
         "labels/a.txt": b"0 0.5 0.5 0.1 0.1 0.9\n0 0.1 0.1 0.2 0.1 0.2 0.2\n",
@@ -323,6 +324,8 @@ def test_hostile_bytes_end_in_an_error_of_ours(yolo, name):
         with suppress(QuorateError):
             if name in ("results.json", "rows.csv", "rows.json", "preds/a.json"):
                 read_detections(path)
+            elif name == "gt/gt.txt":
+                read(yolo, format="mot")
             else:
                 read(yolo if name == "data.yaml" or name.startswith("labels/") else path)
             good += 1

@@ -19,8 +19,6 @@ DATUMARO = {"info": {}, "categories": {"label": {"labels": []}}, "items": []}
         ("KITTI", ["default/label_2/a.txt", "default/image_2/a.png"], "kitti"),
         ("CamVid", ["label_colors.txt", "default/a.png", "defaultannot/cam/a.png"], "camvid"),
         ("Datumaro", [("annotations/default.json", DATUMARO)], "datumaro"),
-        ("MOT", ["gt/gt.txt", "gt/labels.txt"], "mot_seq"),
-        ("MOT", ["gt/gt.txt", "img1/a.png"], "mot_seq"),
         ("MOTS PNG", ["default/instances/labels.txt", "default/images/a.png"], None),
         ("ICDAR", ["default/gt.txt", "default/images/a.png"], None),
         ("ICDAR", ["default/cam/gt_a.txt"], None),
@@ -51,13 +49,13 @@ def test_what_is_not_read_is_named(tmp_path, name, files, helps):
 
 
 def test_where_the_pictures_are_is_told(tmp_path):
-    for file in ("gt/gt.txt", "img1/a.png"):
+    for file in ("instances/labels.txt", "images/a.png"):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).touch()
     with pytest.raises(FormatError) as error:
         read(tmp_path)
-    assert error.value.hint.endswith(f"its pictures without labels are in {tmp_path}/img1")
-    assert [image.file_name for image in read(tmp_path / "img1").images] == ["a.png"]
+    assert error.value.hint.endswith(f"its pictures without labels are in {tmp_path}/images")
+    assert [image.file_name for image in read(tmp_path / "images").images] == ["a.png"]
 
 
 def test_files_that_are_called_alike_are_pictures_with_something_beside(tmp_path):

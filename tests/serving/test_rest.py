@@ -1,6 +1,7 @@
 """The Open Inference Protocol over HTTP: a real server, asked in every way a tensor can be sent."""
 
 import base64
+import http.client
 import json
 
 import numpy as np
@@ -204,6 +205,7 @@ BAD = {
     "no base64": {"inputs": [image([1], data=["%%%"])]},
     "no numbers": {"inputs": [image([1], data=[[1, 300]])]},
     "a number": {"inputs": [image([1], data=[7])]},
+    "a number for pixels": {"inputs": [image([1, 1, 1, 3], "UINT8", data=7)]},
     "no data": {"inputs": [image([1])]},
     "text": {"inputs": [image([1], data="aGVsbG8=")]},
     "fewer than the shape": {"inputs": [image([2], data=[as_base64(FILES[0])])]},
@@ -248,11 +250,41 @@ def test_an_either_way_shape_is_taken_with_its_layout(parts):
         assert found["boxes"].shape == (found["counts"][0], 4)
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "99999999", "3"])
+@pytest.mark.parametrize("length", ["x", "-1", "99999999", "3", b"\xb2", "1" * 5000])
 def test_a_length_of_the_json_that_does_not_fit(parts, length):
     given = behind(packed(FILES), [3])
     answer = infer(parts, given["body"], headers={LENGTH: length})
     assert answer.status_code == 400
+    assert "Traceback" not in parts.log
+
+
+def test_a_length_of_the_json_that_is_told_twice(parts):
+    given = behind(packed(FILES[:1]), [1])
+    [(name, length)] = given["headers"].items()
+    host, port = parts.url.removeprefix("http://").split(":")
+    client = http.client.HTTPConnection(host, int(port))
+    client.putrequest("POST", "/v2/models/parts/infer")
+    for value in (length, "2"):
+        client.putheader(name, value)
+    client.putheader("Content-Length", str(len(given["body"])))
+    client.endheaders(given["body"])
+    answer = client.getresponse()
+    assert (answer.status, b"'%b, 2'" % length.encode() in answer.read()) == (400, True)
+    client.close()
+
+
+def test_a_timeout_beyond_all_numbers_is_the_servers_own(parts, here):
+    answers = here[1]
+    given = image([1], data=[as_base64(FILES[0])])
+    answer = infer(parts, {"inputs": [given], "parameters": {"timeout": 10**400}})
+    assert outputs(answer)["counts"].tolist() == [len(answers[0].boxes)]
+
+
+def test_a_damaged_picture_is_named_by_its_place_in_the_request(parts):
+    data = [as_base64(one) for one in (*FILES[:2], FILES[2][:-2000])]
+    answer = infer(parts, {"inputs": [image([3], data=data)]})
+    assert answer.status_code == 400
+    assert answer.json()["error"].lower().startswith("picture 2: ")
 
 
 @pytest.mark.parametrize("data", [packed(FILES)[:-1], packed(FILES) + b"\0\0\0\0", b"\xff" * 12])
@@ -260,6 +292,17 @@ def test_elements_that_do_not_fit(parts, data):
     given = behind(data, [3])
     answer = infer(parts, given["body"], headers=given["headers"])
     assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("shared_memory_region", "Shared memory is not"), ("classification", "`top_labels`")],
+)
+def test_what_outputs_cannot_be_is_refused(parts, name, words):
+    wanted = {"name": "scores", "parameters": {name: 2}}
+    given = image([1], data=[as_base64(FILES[0])])
+    answer = infer(parts, {"inputs": [given], "outputs": [wanted]})
+    assert (answer.status_code, words in answer.json()["error"]) == (501, True)
 
 
 def test_shared_memory_is_refused_in_a_request(parts):

@@ -173,6 +173,15 @@ def test_shared_memory_is_refused_in_a_request(channel):
     assert (code, said.split(";")[0]) == ("UNIMPLEMENTED", "Shared memory is not offered")
 
 
+@pytest.mark.parametrize("name", ["shared_memory_region", "classification"])
+def test_what_outputs_cannot_be_is_refused(channel, name):
+    wanted = {"name": "scores", "parameters": {name: {"int64_param": 2}}}
+    code, said = refusal(
+        channel, "ModelInfer", model_name="parts", inputs=[image([1])], outputs=[wanted], **RAW
+    )
+    assert (code, "not offered" in said) == ("UNIMPLEMENTED", True)
+
+
 def test_a_message_that_is_too_large(channel):
     code, _ = refusal(
         channel, "ModelInfer", model_name="parts", raw_input_contents=[bytes(65 << 20)]

@@ -161,7 +161,8 @@ def main():
     np.save(out / "weights.npy", weights)
     detector = {"name": "linear", "kind": "onnx", "weights": "model.onnx", "layout": "torchvision",
                 "names": names, "labels_from": 0, "image_size": SIDE, "resize": "stretch",
-                "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1], "antialias": False,
+                "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1],
+                "antialias": not more.get("coarse", False),
                 "min_score": 0.0}  # fmt: skip
     (out / "detector.json").write_text(json.dumps(detector))
     found = predictions(weights, held, images)

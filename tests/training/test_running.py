@@ -94,7 +94,10 @@ def test_what_is_done_is_left_alone_and_what_changed_begins_anew(tmp_path, data)
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ([{"image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 0.5}], "9"),
+        (
+            [{"image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 0.5}],
+            "in the data set",
+        ),
         ({"no": "list"}, "predictions.json"),
     ],
 )

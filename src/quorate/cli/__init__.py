@@ -31,6 +31,7 @@ COMMANDS = {
     "draw": ("draw", "draw boxes on pictures, and what is wrong with them"),
     "calibrate": ("tune", "learn from labelled pictures what each detector's scores are worth"),
     "tune": ("tune", "search the fusion method, its numbers and the detectors' weights"),
+    "train": ("train", "train detectors on labelled pictures, and say which is better"),
     "check": ("spec", "check a spec and load its detectors"),
     "schema": ("spec", "print the JSON Schema of a spec, for your editor to complete it"),
     "detectors": ("spec", "list the kinds of detector that are installed"),
@@ -59,7 +60,7 @@ COMMANDS = {
 EXAMPLES = "examples:\n"
 LONGEST = 4000
 """Most characters of an error that are printed."""
-RESUMED = ("run", "demo", "step", "calibrate", "tune")
+RESUMED = ("run", "demo", "step", "calibrate", "tune", "train")
 """Commands that keep what they have finished, and go on from it."""
 
 

@@ -333,7 +333,7 @@ def whole(value: float | str) -> float | str:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages"}
+KNOWN_FOLDERS = {"annotations", "Annotations", "images", "labels", "JPEGImages", "gt"}
 """Folders that belong to a layout, and are therefore not entered."""
 
 

@@ -218,7 +218,7 @@ def _checked_scores(
             of = next(i.name for i in dataset.images if i.id == shapes.image_id[row])
             raise FormatError(
                 f"{origin}: annotation {row + 1}, of picture '{of}', has a score of "
-                f"{column[row]!r}.",
+                f"{column.tolist()[row]!r}.",
                 hint=score_hint(float(scores[row])),
             )
         if wrong.any():
@@ -295,10 +295,14 @@ def _twice(shapes: Annotations, position: NDArray[np.int64]) -> list[int]:
         code ^= code >> np.uint64(29)
     order = np.argsort(code, kind="stable")
     alike = np.flatnonzero(code[order][1:] == code[order][:-1])
-    found = []
-    for first, row in zip(order[alike].tolist(), order[alike + 1].tolist(), strict=True):
-        same = all(column[first] == column[row] for column in columns)
-        same &= np.array_equal(shapes.points[first], shapes.points[row], equal_nan=True)
-        if same and shapes.kind[row] != Kind.TAG:
-            found.append(row)
+    first, second = order[alike], order[alike + 1]
+    points = shapes.points.lengths
+    same = (shapes.kind[second] != Kind.TAG) & (points[first] == points[second])
+    for column in columns:
+        same &= column[first] == column[second]
+    found = [
+        row
+        for one, row in zip(first[same].tolist(), second[same].tolist(), strict=True)
+        if not points[row] or np.array_equal(shapes.points[one], shapes.points[row], equal_nan=True)
+    ]
     return sorted(found)

@@ -11,7 +11,16 @@ from typing import Any
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
-from quorate.formats import coco, cvat, datumaro, folder, unread, voc, yolo
+from quorate.formats import (
+    coco,
+    cvat,
+    datumaro,
+    folder,
+    mot,
+    unread,
+    voc,
+    yolo,
+)
 from quorate.formats.base import Format, Source, Written, open_source
 from quorate.formats.coco.json_faults import keys_of
 from quorate.formats.places import checked
@@ -23,6 +32,7 @@ FORMATS: dict[str, Format] = {
         Format("coco", "annotations/instances_*.json", coco.recognise, coco.read, coco.write),
         Format("yolo", "data.yaml, obj.data or classes.txt", yolo.recognise, yolo.read, yolo.write),
         Format("voc", "XML files with <annotation>", voc.recognise, voc.read, voc.write),
+        Format("mot", "gt/gt.txt", mot.recognise, mot.read, mot.write),
         Format("folder", "pictures", folder.recognise, folder.read),
     )
 }

@@ -38,7 +38,6 @@ LAYOUTS = (
     Layout(
         "Datumaro", r"/annotations/[^/]+\.json$", r'"categories"\s*:\s*\{', "datumaro", "/images/"
     ),
-    Layout("MOT", r"/gt/gt\.txt$", datumaro="mot_seq", pictures=r"/img1/"),
     Layout("MOTS PNG", r"/instances/labels\.txt$", pictures=r"/images/"),
     Layout("ICDAR", r"/gt(_[^/]+)?\.txt$", pictures=r"/images/"),
     Layout("LFW", r"/annotations/(pairs|people|landmarks)\.txt$", pictures=r"/images/"),

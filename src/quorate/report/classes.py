@@ -6,9 +6,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +29,7 @@ from quorate.report.markup import (
     table,
     text,
 )
+from quorate.report.plain import plain_page, tiles_of
 from quorate.report.wall import thumbnail
 from quorate.storage import write_bytes
 from quorate.workers import in_threads
@@ -91,33 +90,19 @@ class ClassReport:
 
 def write_class_report(path: str | Path, report: ClassReport) -> list[str]:
     """Write the page, its pictures inside; its name. The same for the same report."""
-    folder = files("quorate.report")
-    page = Template((folder / "page.html").read_text("utf-8"))
-    message, below = _headline(report)
     parts = {
         "quality": ("How good", _quality(report)),
         "labels": ("Labels", _labels(report)),
         "pictures": ("Pictures", _pictures(report)),
         "run": ("The run", _run(report)),
     }
-    whole = page.substitute(
-        title=text(report.name),
-        script_digest="",
-        image_sources="data:",
-        style=(folder / "page.css").read_text("utf-8"),
-        script="",
-        name=name(report.name),
-        links="".join(f'<a href="#{a}">{t}</a>' for a, (t, part) in parts.items() if part),
-        message=message,
-        below=below,
+    whole = plain_page(
+        report.name,
+        _headline(report),
+        parts,
         tiles=_tiles(report),
         troubles=_troubles(report),
-        parts="".join(part for _, part in parts.values()),
-        kept="nothing else",
     )
-    # There is no script on this page, so none is allowed.
-    whole = whole.replace("script-src 'sha256-'", "script-src 'none'")
-    whole = whole.replace("<script></script>\n", "")
     write_bytes(path, whole.encode())
     return [Path(path).name]
 
@@ -172,11 +157,7 @@ def _tiles(report: ClassReport) -> str:
     if len(report.members) > 1 and len(report.disagreement):
         mean = f"{float(report.disagreement.mean()):.2f}"
         items.append(("mean disagreement", mean, "0: all say the same, 1: nothing in common"))
-    cells = "".join(
-        f"<div><dt>{what}</dt><dd><b>{value}</b><span>{more}</span></dd></div>"
-        for what, value, more in items
-    )
-    return f'<dl class="tiles">{cells}</dl>'
+    return tiles_of(items)
 
 
 def _troubles(report: ClassReport) -> str:

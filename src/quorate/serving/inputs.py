@@ -34,11 +34,6 @@ def pictures_of(request: Request, limits: Limits) -> list[bytes | NDArray[np.uin
         names = ", ".join(f"'{one.name}'" for one in request.inputs) or "none"
         raise _invalid(f"The inputs are {names}; {HOW}.")
     [given] = request.inputs
-    for parameters in (request.parameters, given.parameters):
-        if any(name.startswith("shared_memory") for name in parameters):
-            raise Refused(
-                Why.NOT_OFFERED, "Shared memory is not offered; send the tensor in the request."
-            )
     if given.datatype not in ("BYTES", "UINT8"):
         raise _invalid(f"'{NAME}' is of datatype {given.datatype}; {HOW}.")
     if any(size < 0 for size in given.shape):
@@ -114,8 +109,7 @@ def _pixels(given: Given, request: Request, limits: Limits) -> list[bytes | NDAr
     if isinstance(given.data, bytes | memoryview):
         array = from_bytes(who, "UINT8", shape, given.data)
     else:
-        data = given.data
-        array = from_list(who, "UINT8", shape, data if data is None else [*data])
+        array = from_list(who, "UINT8", shape, given.data)
     if not channels_last:
         array = array.transpose(0, 2, 3, 1)
     return [np.ascontiguousarray(one) for one in array]

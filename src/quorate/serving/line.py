@@ -27,15 +27,20 @@ class Looked(NamedTuple):
 
 
 Answered = Looked | QuorateError
-Ask = Callable[[Sequence[Picture], str | None, Callable[[], bool]], Sequence[Answered]]
-"""Pictures, the one detector meant or None, and whether anybody waits: the answers, in order."""
+Ask = Callable[
+    [Sequence[Picture], Sequence[str], str | None, Callable[[], bool]], Sequence[Answered]
+]
+"""Pictures, what messages call them, the one detector meant or None, and whether anybody waits:
+the answers, in order."""
 
 
 class _Item:
-    """One picture that waits, or is looked at."""
+    """One picture that waits, or is looked at; its name is its place in its request."""
 
-    def __init__(self, picture: Picture, only: str | None, told: asyncio.Future[Answered]) -> None:
-        self.picture, self.only, self.told = picture, only, told
+    def __init__(
+        self, picture: Picture, name: str, only: str | None, told: asyncio.Future[Answered]
+    ) -> None:
+        self.picture, self.name, self.only, self.told = picture, name, only, told
 
     @property
     def wanted(self) -> bool:
@@ -78,7 +83,10 @@ class Line:
         """
         self.check(len(given))
         loop = asyncio.get_running_loop()
-        items = [_Item(picture, only, loop.create_future()) for picture in given]
+        items = [
+            _Item(picture, f"picture {position}", only, loop.create_future())
+            for position, picture in enumerate(given)
+        ]
         self._waiting.extend(items)
         self._start()
         try:
@@ -116,7 +124,8 @@ class Line:
         def wanted() -> bool:
             return any(item.wanted for item in group)
 
-        return self._look([item.picture for item in group], group[0].only, wanted)
+        pictures, names = [item.picture for item in group], [item.name for item in group]
+        return self._look(pictures, names, group[0].only, wanted)
 
     def _done(self, group: list[_Item], work: asyncio.Future[Sequence[Answered]]) -> None:
         self._free += 1

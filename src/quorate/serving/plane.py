@@ -74,7 +74,8 @@ class Plane:
 
         seconds  what is left of the time that the client gives it; at most the server's own limit
         """
-        limit = min([self.limits.seconds, *self._asked(request), *([seconds] if seconds else [])])
+        _refuse_what_is_not_offered(request)
+        limit = min([*self._asked(request), *([seconds] if seconds else [])])
         with self.repository.using(request.model, request.version) as served:
             request.record.model = request.model
             try:
@@ -88,8 +89,25 @@ class Plane:
                 raise Refused(Why.NOT_NOW, error.message) from None
 
     def _asked(self, request: Request) -> list[float]:
-        """The time limit that a request names itself: `timeout`, in microseconds, as Triton's."""
-        said = request.parameters.get("timeout", 0)
+        """Seconds: the server's limit, and the request's `timeout`, in microseconds as Triton's."""
+        said, most = request.parameters.get("timeout", 0), self.limits.seconds
         if type(said) is not int or said < 0:
             raise Refused(Why.INVALID, "The parameter `timeout` is a number of microseconds.")
-        return [said / 1e6] if said else []
+        # Compared before it is divided: JSON's numbers may be larger than any of floating point.
+        return [said / 1e6 if 0 < said < 1e6 * most else most]
+
+
+def _refuse_what_is_not_offered(request: Request) -> None:
+    """Refuse words of Triton's extensions that would change where or as what tensors come."""
+    inputs = [one.parameters for one in request.inputs]
+    for parameters in (request.parameters, *inputs, *request.about):
+        if any(name.startswith("shared_memory") for name in parameters):
+            raise Refused(
+                Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request."
+            )
+    if any("classification" in parameters for parameters in request.about):
+        raise Refused(
+            Why.NOT_OFFERED,
+            "Triton's classification extension is not offered; ask an ensemble of classifiers for "
+            "`top_labels`.",
+        )

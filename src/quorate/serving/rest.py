@@ -173,9 +173,9 @@ class Rest:
         self.plane.admit(name, version)
         with self.plane.memory.holding() as take:
             body = await _body(request, self.plane.limits.request_bytes, take)
-            asked, binary = await aside(
-                len(body), _parsed, body, request.headers.get(JSON_LENGTH), name, version
-            )
+            # Sent twice, they stand with a comma between, and are no number.
+            length = ", ".join(request.headers.getlist(JSON_LENGTH)) or None
+            asked, binary = await aside(len(body), _parsed, body, length, name, version)
             asked = replace(asked, record=request.scope["record"])
             reply = await _unless_gone(request, self.plane.infer(asked))
         size = sum(told.size for told in reply.outputs)
@@ -226,7 +226,8 @@ def _parsed(
     """A request, and which of its outputs are wanted as bytes behind the JSON."""
     rest = memoryview(body)
     if length is not None:
-        if not length.isdigit() or int(length) > len(body):
+        digits = length.isascii() and length.isdigit() and len(length) <= len(str(len(body)))
+        if not digits or int(length) > len(body):
             raise Refused(
                 Why.INVALID, f"{JSON_LENGTH} is '{length[:40]}', the body has {len(body)} bytes."
             )
@@ -262,7 +263,8 @@ def _parsed(
         one = wanted.get(name)
         return all_binary if one is None else one is True
 
-    asked = values.Request(model, inputs, [*wanted], said.parameters, version, said.id)
+    about = [one.parameters for one in said.outputs]
+    asked = values.Request(model, inputs, [*wanted], about, said.parameters, version, said.id)
     return asked, binary
 
 

@@ -146,6 +146,7 @@ class Rpc:
             request.model_name,
             _inputs(request),
             [one.name for one in request.outputs],
+            [_parameters(one.parameters) for one in request.outputs],
             _parameters(request.parameters),
             request.model_version,
             request.id,

@@ -188,7 +188,11 @@ class Served:
         self.loaded.close()
 
     def _look(
-        self, given: Sequence[Picture], only: str | None, wanted: Callable[[], bool]
+        self,
+        given: Sequence[Picture],
+        names: Sequence[str],
+        only: str | None,
+        wanted: Callable[[], bool],
     ) -> Sequence[Answered]:
         looks: list[Look] = []
 
@@ -196,7 +200,9 @@ class Served:
             looks.append(Look(member, began, seconds))
             METRICS.looked(self.name, member, seconds)
 
-        found: Sequence[Any] = self.loaded.answers(given, only=only, wanted=wanted, told=told)
+        found: Sequence[Any] = self.loaded.answers(
+            given, names=names, only=only, wanted=wanted, told=told
+        )
         METRICS.grouped(self.name, len(given))
         for answer in found:
             if not isinstance(answer, QuorateError):

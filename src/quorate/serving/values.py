@@ -99,8 +99,8 @@ class Given(NamedTuple):
     @property
     def size(self) -> int:
         """At least about how many bytes it has; of lists in a list, so many that it is long."""
-        if self.data is None or isinstance(self.data, bytes | memoryview):
-            return len(self.data or b"")
+        if not isinstance(self.data, list):
+            return len(self.data) if isinstance(self.data, bytes | memoryview) else 0
         nested = any(isinstance(one, list | str | bytes | dict) for one in self.data[:1])
         return 1 << 30 if nested else 16 * len(self.data)
 
@@ -142,12 +142,14 @@ class Request:
     """A request for inference.
 
     outputs  the names of the tensors asked for; none: those that a model gives by itself
+    about    what is said of them besides
     record   what becomes of it
     """
 
     model: str
     inputs: Sequence[Given]
     outputs: Sequence[str] = ()
+    about: Sequence[Parameters] = ()
     parameters: Parameters = field(default_factory=dict)
     version: str = ""
     id: str = ""

@@ -103,6 +103,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
         self,
         given: Sequence[Picture],
         *,
+        names: Sequence[str] | None = None,
         only: str | None = None,
         wanted: Callable[[], bool] = always,
         told: Told = nobody,
@@ -114,6 +115,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
 
         Args:
             given: pictures.
+            names: what messages call them; by default their paths, or their places in `given`.
             only: the name of one member, whose own word is then the answer.
             wanted: asked before each part of the work whether anybody waits for the answers.
             told: told when each member looked at the pictures, and how long it took.
@@ -122,13 +124,14 @@ class LoadedMembers(ABC, Generic[E, A, D]):
             StorageError: a model server did not answer, where that costs more than its votes.
             Unwanted: `wanted` said no.
         """
+        called = names or [_named(picture, i) for i, picture in enumerate(given)]
         shown: list[NDArray[np.uint8] | QuorateError] = []
-        for i, picture in enumerate(given):
+        for picture, name in zip(given, called, strict=True):
             if not wanted():
                 raise Unwanted
-            shown.append(self._shown(picture, _named(picture, i)))
+            shown.append(self._shown(picture, name))
         there = [i for i, one in enumerate(shown) if not isinstance(one, QuorateError)]
-        names = [_named(given[i], i) for i in there]
+        names = [called[i] for i in there]
         voters = [v for v in self._voters if only in (None, v.name)]
         pixels = [one for one in shown if not isinstance(one, QuorateError)]
         seen = self._members.ask(voters, names, pixels, wanted, told) if there else []

@@ -11,8 +11,9 @@ from msgspec import Meta
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
-from quorate.errors import DetectorError, InputError
+from quorate.errors import DetectorError, InputError, TrainingError
 from quorate.formats import read, read_detections
+from quorate.labels import VOCABULARIES
 from quorate.spec.detector import Detector, DetectorField
 
 MOST_BYTES = 1 << 30
@@ -20,6 +21,8 @@ MOST_BYTES = 1 << 30
 MOST_EVENTS = 1_000_000
 """Lines of progress.jsonl that are read."""
 LONGEST_LINE = 1 << 16
+PATHS = ("weights", "config", "names")
+"""Fields of detectors that may name a file."""
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -105,7 +108,7 @@ def events(out: Path) -> list[Event]:
 def detector_of(out: Path, *, name: str) -> Detector:
     """The detector that a trainer left, under a name of ours; paths are below `out`.
 
-    Raises InputError where `detector.json` is none, or names a file outside of `out`.
+    Raises TrainingError where `detector.json` is none, or names a file outside of `out`.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -114,21 +117,21 @@ def detector_of(out: Path, *, name: str) -> Detector:
     path = out / "detector.json"
     entry = _json(path)
     if not isinstance(entry, dict):
-        raise InputError(f"{path}: is no entry of `detectors:`.")
+        raise TrainingError(f"{path}: is no entry of `detectors:`.")
     entry = {**entry, "name": name}
     for key, value in entry.items():
-        place = out / value if key in ("weights", "config") and isinstance(value, str) else None
-        if place is None:
+        if key not in PATHS or not isinstance(value, str) or value in VOCABULARIES:
             continue
+        place = out / value
         if "://" in value or not place.resolve().is_relative_to(out.resolve()):
-            raise InputError(f"{path}: {key} '{value}' is not below the folder of the trainer.")
+            raise TrainingError(f"{path}: {key} '{value}' is not below the folder of the trainer.")
         if not place.exists():
-            raise InputError(f"{path}: {key} '{value}' is not there.")
+            raise TrainingError(f"{path}: {key} '{value}' is not there.")
     try:
         adapter: TypeAdapter[Detector] = TypeAdapter(DetectorField)
         return adapter.validate_python(entry, context={"folder": out})
     except ValidationError as error:
-        raise InputError(spec_error(error, entry, origin=str(path)).message) from None
+        raise TrainingError(spec_error(error, entry, origin=str(path)).message) from None
 
 
 def truth_of(folder: Path, part: str) -> Dataset:
@@ -140,33 +143,36 @@ def truth_of(folder: Path, part: str) -> Dataset:
 
 
 def predictions_of(out: Path, dataset: Dataset) -> Detections:
-    """The boxes that a trainer left of the validation pictures; InputError where they are none."""
+    """The boxes that a trainer left of the validation pictures; TrainingError for none."""
     path = out / "predictions.json"
     if not path.exists():
-        raise InputError(f"{path}: there is no such file.")
+        raise TrainingError(f"{path}: there is no such file.")
     if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{path}: larger than {MOST_BYTES >> 30} GiB.")
-    return read_detections(path, dataset=dataset).detections
+        raise TrainingError(f"{path}: larger than {MOST_BYTES >> 30} GiB.")
+    try:
+        return read_detections(path, dataset=dataset).detections
+    except InputError as error:
+        raise TrainingError(error.message, hint=error.hint) from None
 
 
 def check(out: Path, data: Path, *, name: str) -> list[str]:
     """Check all that a trainer has to leave; notes on what is odd.
 
-    Raises InputError or DetectorError, in one sentence, where the contract is not kept.
+    Raises TrainingError, in one sentence, where the contract is not kept.
     """
     for file in ("detector.json", "predictions.json", "versions.json", "progress.jsonl"):
         if not (out / file).is_file():
-            raise InputError(f"{name} ended well, but left no {file}.")
+            raise TrainingError(f"{name} ended well, but left no {file}.")
     detector = detector_of(out, name=name)
     versions = _json(out / "versions.json")
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
-        raise InputError(f"{out / 'versions.json'}: is no mapping of packages to versions.")
+        raise TrainingError(f"{out / 'versions.json'}: is no mapping of packages to versions.")
     try:
         detector.load()
     except NotImplementedError:  # a container: it is run, not loaded
         pass
     except DetectorError as error:
-        raise DetectorError(f"What {name} left cannot be loaded: {error.message}") from None
+        raise TrainingError(f"What {name} left cannot be loaded: {error.message}") from None
     found = predictions_of(out, truth_of(data, "validation"))
     said = events(out)
     notes = []
@@ -188,9 +194,9 @@ def versions_of(out: Path) -> dict[str, str]:
 def _json(path: Path) -> Any:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path}: larger than {MOST_BYTES >> 30} GiB.")
+            raise TrainingError(f"{path}: larger than {MOST_BYTES >> 30} GiB.")
         return msgspec.json.decode(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file.") from None
+        raise TrainingError(f"{path}: there is no such file.") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InputError(f"{path}: {error}.") from None
+        raise TrainingError(f"{path}: {error}.") from None

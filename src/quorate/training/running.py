@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from quorate._version import __version__
-from quorate.errors import InputError, QuorateError, StorageError
+from quorate.errors import QuorateError, StorageError, TrainingError
 from quorate.progress import Progress, silent
 from quorate.spec.text import seconds
 from quorate.spec.trainer import ContainerTrainer, Trainer
@@ -88,16 +88,40 @@ def run(
                 return Outcome(trainer.name, there.seconds, notes=there.notes)
         _begin(own, inputs, resume=resume)
         _call(trainer, own, progress, told)
-        notes = check(own.out, own.data, name=trainer.name)
-        spent = _spent(own)
-        write_json(own.trained, Trained(inputs, spent, tuple(notes)))
-        return Outcome(trainer.name, spent, notes=tuple(notes))
+        return adopt(trainer.name, own, inputs=inputs)
     except StorageError:
         raise
     except QuorateError as error:
-        why = Failed(error.message, error.hint or "")
-        write_json(own.failed, why)
-        return Outcome(trainer.name, _spent(own), why)
+        return _failed(trainer.name, own, error)
+
+
+def adopt(name: str, own: TrainerWork, *, inputs: str = "") -> Outcome:
+    """Check what a trainer that ended well has left, and say that it is done, or why it is not."""
+    try:
+        notes = check(own.out, own.data, name=name)
+    except StorageError:
+        raise
+    except QuorateError as error:
+        return _failed(name, own, error)
+    spent = _spent(own)
+    write_json(own.trained, Trained(inputs, spent, tuple(notes)))
+    return Outcome(name, spent, notes=tuple(notes))
+
+
+def outcome_of(name: str, own: TrainerWork) -> Outcome:
+    """How a trainer ended, as its folder tells."""
+    if own.trained.exists():
+        done = read_json(own.trained, Trained)
+        return Outcome(name, done.seconds, notes=done.notes)
+    if own.failed.exists():
+        return Outcome(name, _spent(own), read_json(own.failed, Failed))
+    return Outcome(name, 0.0, Failed(f"{name} was not run to its end."))
+
+
+def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
+    why = Failed(error.message, error.hint or "")
+    write_json(own.failed, why)
+    return Outcome(name, _spent(own), why)
 
 
 def _begin(own: TrainerWork, inputs: str, *, resume: bool) -> None:
@@ -121,7 +145,7 @@ def _ran(trainer: Trainer) -> bytes:
 
 
 def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) -> None:
-    """Run its process to the end; InputError, with its last line, where it ends badly."""
+    """Run its process to the end; TrainingError, with its last line, where it ends badly."""
     name = f"quorate-{uuid.uuid4().hex[:12]}"
     data, out = own.data.absolute(), own.out.absolute()
     environment = dict(os.environ)
@@ -159,7 +183,7 @@ def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) ->
                 start_new_session=True,
             )
     except OSError as error:
-        raise InputError(
+        raise TrainingError(
             f"{trainer.name}: {command[0]} cannot be run ({error.strerror})."
         ) from None
     try:
@@ -170,10 +194,10 @@ def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) ->
             # Where only its client was ended, the container itself would go on.
             quietly(runtime, "rm", "--force", name)
     if status is None:
-        raise InputError(f"{trainer.name}: it took longer than {trainer.timeout}.", hint=hint)
+        raise TrainingError(f"{trainer.name}: it took longer than {trainer.timeout}.", hint=hint)
     if status:
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        raise InputError(f"{trainer.name} {how}: {last_line(own.log)}", hint=hint)
+        raise TrainingError(f"{trainer.name} {how}: {last_line(own.log)}", hint=hint)
 
 
 def _followed(

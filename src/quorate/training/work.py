@@ -118,6 +118,17 @@ class TrainingWork:
         """What no trainer sees."""
         return self.root / "test"
 
+    @property
+    def compare(self) -> Path:
+        """What the trained detectors, and those of the ensemble, find on what is held out."""
+        return self.root / "compare"
+
+    @property
+    def held_out(self) -> Path:
+        """The truth that is judged by: test.json where there is one, else validation.json."""
+        there = self.test / "test.json"
+        return there if there.exists() else self.data / "validation.json"
+
     def trainer(self, name: str) -> TrainerWork:
         """One trainer's folder."""
         return TrainerWork(self.root / "trainers" / name)

@@ -85,6 +85,13 @@ def test_metadata_are_those_of_the_pipeline(server):
     assert listed == ["googlenet-v2", "resnet-50", "argmax", PIPELINE]
 
 
+@pytest.mark.parametrize("data", [7, {"b64": "YQ=="}, "YQ==", True])
+def test_what_is_no_list_of_numbers_is_refused(server, data):
+    said = {"name": "image", "datatype": "FP32", "shape": [*IMAGES[0].shape], "data": data}
+    answer = requests.post(f"{server.url}/v2/models/{PIPELINE}/infer", json={"inputs": [said]})
+    assert (answer.status_code, "holds no list" in answer.text) == (400, True), answer.text
+
+
 def test_over_grpc_it_says_the_same(server):
     import grpc
 

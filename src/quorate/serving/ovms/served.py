@@ -165,16 +165,11 @@ def _feed(request: Request, about: ModelInfo) -> dict[str, Array]:
         told = ", ".join(f"'{name[:80]}'" for name in names) or "none"
         wanted = ", ".join(f"'{name}' {one.datatype} {[*one.shape]}" for name, one in known.items())
         raise Refused(Why.INVALID, f"The inputs are {told}; '{about.name}' takes {wanted}.")
-    return {one.name: _tensor(one, known[one.name], request) for one in request.inputs}
+    return {one.name: _tensor(one, known[one.name]) for one in request.inputs}
 
 
-def _tensor(given: Given, about: TensorInfo, request: Request) -> Array:
+def _tensor(given: Given, about: TensorInfo) -> Array:
     who = f"'{about.name}'"
-    for parameters in (request.parameters, given.parameters):
-        if any(name.startswith("shared_memory") for name in parameters):
-            raise Refused(
-                Why.NOT_OFFERED, "Shared memory is not offered; send the tensor in the request."
-            )
     # Before anything is made of it: a shape of a few numbers can ask for any amount of memory.
     wrong = Refused(
         Why.INVALID,

@@ -1,0 +1,129 @@
+"""What a training will do, before anything is copied or learnt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from quorate.spec.training import Training
+from quorate.storage import exists, is_s3, open_tree
+from quorate.training.judging import ensemble_of
+from quorate.training.split import SHARE
+from quorate.training.truth import labelled
+from quorate.training.work import TrainingWork
+
+
+@dataclass(frozen=True)
+class Step:
+    """One trainer: what it is, and how many steps it does of how many pictures, about."""
+
+    trainer: str
+    kind: str
+    epochs: int
+    batch_size: int
+    steps: int
+    begins: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done; `files` are those that were written below the training's folder."""
+
+    name: str
+    pictures: int
+    boxes: int
+    labels: dict[str, int]
+    learnt: int
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """One line of what is learnt from."""
+        return (
+            f"{self.name}: {self.pictures:,} labelled pictures, {self.boxes:,} boxes of "
+            f"{len(self.labels)} labels; about {self.learnt:,} pictures to learn from"
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a trainer."""
+        return [asdict(one) for one in self.steps]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def plan(training: Training, work: TrainingWork) -> Plan:
+    """Read the labels, and check what can be checked without a picture.
+
+    Raises as `prepare` and `train` do: for data that nothing can be learnt from, a checkpoint that
+    is not there, an ensemble that does not fit.
+    """
+    ensemble_of(training)
+    dataset = labelled(training)
+    shapes = dataset.annotations
+    assert shapes is not None  # `labelled` has refused it
+    count = np.bincount(shapes.category_id, minlength=len(dataset.labels) + 1)[1:]
+    labels = dict(zip(dataset.labels.names, count.tolist(), strict=True))
+    learnt, notes = _learnt(training, len(dataset.images))
+    steps = []
+    for trainer in training.trainers:
+        each = math.ceil(learnt / trainer.batch_size)
+        begins = "from scratch" if trainer.checkpoint is None else f"from {trainer.checkpoint}"
+        if trainer.checkpoint is not None:
+            _there(trainer.checkpoint)
+        steps.append(
+            Step(
+                trainer.name,
+                trainer.kind,
+                trainer.epochs,
+                trainer.batch_size,
+                each * trainer.epochs,
+                begins,
+            )
+        )
+    if bare := [name for name, boxes in labels.items() if not boxes]:
+        notes.append(f"No picture has a box of {', '.join(bare)}: nothing is learnt of that.")
+    return Plan(
+        name=training.name,
+        pictures=len(dataset.images),
+        boxes=len(shapes),
+        labels=labels,
+        learnt=learnt,
+        steps=tuple(steps),
+        notes=(*dataset.notes, *notes),
+    )
+
+
+def _learnt(training: Training, pictures: int) -> tuple[int, list[str]]:
+    """About how many pictures are learnt from, and that this is not known before the split."""
+    shares = [training.split.validation, training.split.test]
+    known = [one for one in shares if isinstance(one, float)]
+    if training.split.validation is None:
+        known.append(SHARE)
+    notes = []
+    if any(isinstance(one, str) for one in shares) or training.split.validation is None:
+        notes.append("How many pictures are held out is known when they are split by subsets.")
+    return max(1, round(pictures * (1 - sum(known)))), notes
+
+
+def _there(location: str) -> None:
+    """InputError, with what is there instead, where a checkpoint is not."""
+    import os
+
+    from quorate.errors import InputError, nearest_file
+
+    if is_s3(location):
+        if exists(location):
+            return
+        with open_tree(location) as tree:
+            if next(tree.names(), None) is not None:
+                return
+        raise InputError(f"{location}: there is no such checkpoint.")
+    if not os.path.exists(location):
+        raise InputError(f"{location}: there is no such checkpoint.", hint=nearest_file(location))

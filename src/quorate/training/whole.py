@@ -1,0 +1,51 @@
+"""A whole training on this machine: prepare, every trainer, who is better, and what is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quorate.progress import Progress, silent
+from quorate.spec.training import Training
+from quorate.training.data import prepare
+from quorate.training.judging import Judged, ensemble_of, judge
+from quorate.training.running import Told, run_all
+from quorate.training.telling import tell
+from quorate.training.work import Prepared, TrainingWork
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What a training came to, and the files that tell of it, below its folder."""
+
+    prepared: Prepared
+    judged: Judged
+    files: tuple[str, ...]
+
+
+def train(
+    training: Training,
+    work: TrainingWork,
+    *,
+    resume: bool = False,
+    progress: Progress = silent,
+    told: Told = lambda name, event: None,
+) -> Done:
+    """Do all of it; what is done already with the same input is left alone.
+
+    Args:
+        training: What is learnt from what, and by whom.
+        work: Where everything is written.
+        resume: Go on from checkpoints of trainers whose settings have changed since.
+        progress: Told how far each part is.
+        told: Told each event of each trainer.
+
+    Raises InputError for data that nothing can be learnt from, SpecError where the ensemble does
+    not fit, TrainingError where no trainer came to its end, BusyError where another process is at
+    work in the folder.
+    """
+    with work.owned():
+        ensemble_of(training)  # before anything learns
+        done = prepare(training, work, progress=progress)
+        run_all(training, work, resume=resume, progress=progress, told=told)
+        judged = judge(training, work, progress=progress)
+        return Done(done, judged, tuple(tell(training, work, judged)))

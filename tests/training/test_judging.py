@@ -1,0 +1,189 @@
+"""Who is better, what a newcomer adds to an ensemble, and what is written of it."""
+
+import csv
+import json
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from quorate.errors import SpecError, TrainingError
+from quorate.spec import EnsembleSpec
+from quorate.spec.training import Training
+from quorate.training.contract import Event, detector_of
+from quorate.training.curves import csv_of, tensorboard
+from quorate.training.whole import train
+from quorate.training.work import TrainingWork
+from tests.training.pictures import squares, trainer
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A weak detector, learnt on its own, that is the ensemble which others may join."""
+    root = tmp_path_factory.mktemp("weak")
+    data = squares(root / "data", 80)
+    training = Training(
+        name="weak", data=str(data), trainers=[trainer("weak", epochs=3)], compare={"samples": 0}
+    )
+    work = TrainingWork(root / "out")
+    train(training, work)
+    weak = detector_of(work.trainer("weak").out, name="weak")
+    spec = EnsembleSpec(name="weak", detectors=[weak], fusion={"method": "wbf", "iou": 0.4})
+    (root / "ensemble.yaml").write_text(spec.to_yaml())
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(trained, tmp_path_factory):
+    root = tmp_path_factory.mktemp("squares")
+    training = Training(
+        name="squares",
+        data=str(squares(root / "data", 120, seed=1)),
+        trainers=[
+            trainer("slow", epochs=40, hyperparameters={"learning_rate": 0.004}),
+            trainer("linear", epochs=60),
+            trainer("bad", hyperparameters={"fail": "out of luck"}),
+        ],
+        split={"validation": 0.15, "test": 0.25},
+        compare={"ensemble": str(trained / "ensemble.yaml"), "samples": 200, "worst": 5},
+        licence="CC-BY-4.0",
+    )
+    return TrainingWork(root / "out"), training, train(training, TrainingWork(root / "out"))
+
+
+def test_the_better_one_is_told_and_how_surely(done):
+    work, _, result = done
+    judged = result.judged
+    assert (judged.part, len(judged.dataset.images)) == ("test", 30)
+    assert judged.best == "linear"
+    alone = judged.alone
+    assert alone["linear"].metrics.ap > alone["slow"].metrics.ap > 0.1
+    gap = alone["slow"].ap_difference
+    assert gap.value < 0
+    assert gap.certain
+    values = json.loads((work.root / "results.json").read_text())
+    assert [one["name"] for one in values["trainers"]] == ["slow", "linear", "bad"]
+    assert values["trainers"][1]["ap"] == alone["linear"].metrics.ap
+    assert values["trainers"][2] == {
+        "name": "bad", "seconds": 0.0, "failed": "bad ended with status 1: out of luck",
+    }  # fmt: skip
+
+
+def test_a_newcomer_that_raises_the_ensemble_joins_it(done):
+    work, _, result = done
+    judged = result.judged
+    base = judged.ensemble["ensemble"].metrics.ap
+    assert judged.ensemble["ensemble + linear"].metrics.ap > base
+    assert judged.raises("linear").certain
+    assert judged.earns[0] == "linear"
+    joined = EnsembleSpec.from_yaml(work.root / "ensemble.yaml")
+    assert [one.name for one in joined.detectors] == ["weak", "linear"]
+    for one in joined.detectors:
+        assert one.load().labels == ("red", "green")
+
+
+def test_the_page_the_card_and_the_curves_tell_it(done):
+    work, _, result = done
+    assert set(result.files) >= {
+        "results.json", "categories.csv", "curves.csv", "curves.svg", "report.html",
+        "worst/linear/001.jpg", "trainers/linear/out/README.md",
+    }  # fmt: skip
+    for file in result.files:
+        assert (work.root / file).stat().st_size > 0, file
+    page = (work.root / "report.html").read_text()
+    assert "surely more than <bdi>slow</bdi>" in page
+    assert "script-src 'none'" in page
+    assert "<script" not in page
+    assert "out of luck" in page
+    for anchor in re.findall(r'href="#(\w+)"', page):
+        assert f'id="{anchor}"' in page
+    card = (work.trainer("linear").out / "README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["license"] == "CC-BY-4.0"
+    ap = result.judged.alone["linear"].metrics.ap
+    assert head["model-index"][0]["results"][0]["metrics"][0]["value"] == round(ap, 4)
+    rows = list(csv.DictReader((work.root / "curves.csv").read_text().splitlines()))
+    assert {row["trainer"] for row in rows} == {"slow", "linear"}
+    assert [int(r["step"]) for r in rows if r["trainer"] == "linear" and r["loss"]] == list(
+        range(1, 541)
+    )
+
+
+def test_an_export_that_does_something_else_is_told(trained, tmp_path):
+    odd = trainer(epochs=60, hyperparameters={"coarse": True})
+    training = Training(
+        name="odd", data=str(trained / "data"), trainers=[odd], compare={"samples": 0}
+    )
+    judged = train(training, TrainingWork(tmp_path / "out")).judged
+    assert any("the export does something else" in note for note in judged.notes)
+
+
+def test_no_trainer_at_all_is_an_error(trained, tmp_path):
+    bad = trainer("bad", hyperparameters={"fail": "out of luck"})
+    training = Training(name="none", data=str(trained / "data"), trainers=[bad])
+    with pytest.raises(TrainingError, match="No trainer came to its end: bad ended with status 1"):
+        train(training, TrainingWork(tmp_path / "out"))
+
+
+def test_a_trainer_called_like_a_detector_of_the_ensemble_is_refused(trained, tmp_path):
+    training = Training(
+        name="twice",
+        data=str(trained / "data"),
+        trainers=[trainer("weak")],
+        compare={"ensemble": str(trained / "ensemble.yaml")},
+    )
+    with pytest.raises(SpecError, match="called like a detector"):
+        train(training, TrainingWork(tmp_path / "out"))
+    assert not Path(tmp_path / "out/prepared.json").exists()
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C bit by bit, from its definition."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def test_tensorboard_files_are_framed_records():
+    said = [Event(1, 300, 400, loss=1.5, seconds=2.0), Event(1, 300, 400, map=0.25)]
+    data = tensorboard(said)
+    records = []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        body = data[12 : 12 + length]
+        for part, told in ((data[:8], data[8:12]), (body, data[12 + length : 16 + length])):
+            crc = crc32c(part)
+            masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+            assert struct.unpack("<I", told)[0] == masked
+        records.append(body)
+        data = data[16 + length :]
+    assert b"brain.Event:2" in records[0]
+    assert b"loss" in records[1]
+    assert struct.pack("<f", 1.5) in records[1]
+    assert b"\x10\xac\x02" in records[1]  # step 300, as a varint of field 2
+    assert b"validation/AP" in records[2]
+    assert zlib.crc32(records[1]) != crc32c(records[1])  # Castagnoli's, not zlib's
+
+
+def test_tensorboard_itself_reads_them(tmp_path):
+    loading = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    file = tmp_path / "events.out.tfevents.1.x"
+    file.write_bytes(tensorboard([Event(1, 3, 4, loss=1.5)]))
+    found = list(loading.EventFileLoader(str(file)).Load())
+    assert found[-1].step == 3
+    assert found[-1].summary.value[0].tag == "loss"
+
+
+def test_the_csv_has_a_column_for_each_part_of_a_loss():
+    rows = csv_of({"a": [Event(1, 1, 2, losses={"boxes": 0.5})], "b": [Event(1, 1, 2, loss=1.0)]})
+    first, second, third = rows.splitlines()
+    assert first.endswith(",loss/boxes")
+    assert second.startswith("a,1,1,2,,")
+    assert second.endswith(",0.5")
+    assert third.endswith(",")
