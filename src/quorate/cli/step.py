@@ -373,6 +373,8 @@ def _train(arguments: argparse.Namespace) -> None:
     import atexit
 
     atexit.register(_hush)
+    # Threads of torch that wait leave the processor to others; libgomp reads it as it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from quorate.training.torch.train import train
 
     tell = Progress()

@@ -352,6 +352,7 @@ def check_fields(kind: Any, fields: Mapping[str, Any], where: str) -> None:
     """Refuse what a configuration of transformers has not: the library keeps any word silently."""
     fields_of = getattr(kind, "__dataclass_fields__", {})
     known = {*(name.lstrip("_") for name in fields_of), *getattr(kind, "attribute_map", {})}
+    known |= {"out_features", "out_indices"}  # of every backbone, as properties
     for key, value in fields.items():
         if key not in known:
             raise InputError(

@@ -29,9 +29,9 @@ from quorate.spec.torch_trainer import (
 )
 from quorate.storage import local_copy, write_bytes
 from quorate.training.contract import truth_of
+from quorate.training.torch.agreement import check_export, detections_of, found_by, mean_ap
 from quorate.training.torch.checkpoints import Checkpoints
 from quorate.training.torch.events import Told
-from quorate.training.torch.judging import check_export, detections_of, found_by, mean_ap
 from quorate.training.torch.learner import Learner, State
 from quorate.training.torch.loop import PRECISIONS, Run
 from quorate.training.torch.samples import Batches, Samples
