@@ -284,6 +284,33 @@ def files():
         "others.json": json.dumps(OTHERS).encode(),
         "labels/b.txt": b"0 0.5 0.5 0.1 0.1 0.45 0.4 2 0.55 0.6 1\n",
         "voc.xml": VOC.encode(),
+        "labelme.xml": (
+            b"<annotation><filename>a.jpg</filename><folder>x</folder><imagesize><nrows>48</nrows>"
+            b"<ncols>64</ncols></imagesize><object><name>car</name><id>0</id><parts><hasparts>1"
+            b"</hasparts><ispartof></ispartof></parts><type>bounding_box</type><polygon><pt><x>1</x>"
+            b"<y>2</y></pt><pt><x>3</x><y>4</y></pt></polygon><attributes>a=b, rotation=3"
+            b"</attributes></object></annotation>"
+        ),
+        "annotations/datumaro.json": json.dumps(
+            {
+                "categories": {"label": {"labels": [{"name": "car"}]}},
+                "items": [
+                    {
+                        "id": "a",
+                        "annotations": [
+                            {"type": "bbox", "label_id": 0, "bbox": [1, 2, 3, 4], "group": 1},
+                            {"type": "polygon", "label_id": 0, "points": [1, 2, 3, 4, 5, 7.5]},
+                            {
+                                "type": "mask",
+                                "label_id": 0,
+                                "rle": {"counts": [1, 2, 6], "size": [3, 3]},
+                            },
+                        ],
+                        "image": {"path": "a.jpg", "size": [48, 64]},
+                    }
+                ],
+            }
+        ).encode(),
         "gt/gt.txt": b"1,7,1,2,3.5,4,1,2,0.5\n2,-1,5,6,7,8,0,1,0.0\n",
         "voc.zip": packed.getvalue(),
         "data.yaml": b"train: images\nnames: {0: car, 1: &b bus}\nmore: *b\n",
@@ -300,6 +327,7 @@ ODD = [
 @pytest.mark.parametrize("name", files())
 def test_hostile_bytes_end_in_an_error_of_ours(yolo, name):
     """Bytes changed, cut, doubled, put in: whatever is read or refused, nothing else happens."""
+    own = {"gt/gt.txt": "mot", "labelme.xml": "labelme", "annotations/datumaro.json": "datumaro"}
     whole = files()[name]
     path = yolo / name
     path.parent.mkdir(exist_ok=True)
@@ -324,8 +352,8 @@ def test_hostile_bytes_end_in_an_error_of_ours(yolo, name):
         with suppress(QuorateError):
             if name in ("results.json", "rows.csv", "rows.json", "preds/a.json"):
                 read_detections(path)
-            elif name == "gt/gt.txt":
-                read(yolo, format="mot")
+            elif name in own:
+                read(yolo, format=own[name])
             else:
                 read(yolo if name == "data.yaml" or name.startswith("labels/") else path)
             good += 1

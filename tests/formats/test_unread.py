@@ -7,9 +7,7 @@ import pytest
 from quorate.errors import FormatError
 from quorate.formats import read
 
-LABELME = "<annotation>\n<filename>a.png</filename><source><sourceImage></sourceImage></source>"
 CLASSES = {"a": {"labels": ["car"], "path": "car/a.png"}}
-DATUMARO = {"info": {}, "categories": {"label": {"labels": []}}, "items": []}
 
 
 @pytest.mark.parametrize(
@@ -18,7 +16,6 @@ DATUMARO = {"info": {}, "categories": {"label": {"labels": []}}, "items": []}
         ("Cityscapes", ["label_colors.txt", "gtFine/default/a_gtFine_color.png"], None),
         ("KITTI", ["default/label_2/a.txt", "default/image_2/a.png"], "kitti"),
         ("CamVid", ["label_colors.txt", "default/a.png", "defaultannot/cam/a.png"], "camvid"),
-        ("Datumaro", [("annotations/default.json", DATUMARO)], "datumaro"),
         ("MOTS PNG", ["default/instances/labels.txt", "default/images/a.png"], None),
         ("ICDAR", ["default/gt.txt", "default/images/a.png"], None),
         ("ICDAR", ["default/cam/gt_a.txt"], None),
@@ -29,7 +26,6 @@ DATUMARO = {"info": {}, "categories": {"label": {"labels": []}}, "items": []}
         ("Segmentation mask", ["labelmap.txt", "SegmentationClass/a.png"], "voc_segmentation"),
         ("VGGFace2", ["labels.txt", "bb_landmark/loose_bb_default.csv"], "vgg_face2"),
         ("WIDER FACE", ["WIDER_x/images/a.png", "wider_face_split/x.txt"], "wider_face"),
-        ("LabelMe", [("default/a.xml", LABELME), "default/a.png"], None),
         (
             "Ultralytics YOLO Classification",
             [("train/labels.json", CLASSES), "train/car/a.png"],

@@ -1,6 +1,7 @@
 """`quorate train` as a user calls it."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -54,3 +55,36 @@ def test_a_checkpoint_that_is_not_there_is_refused_first(spec, capsys, tmp_path)
 def test_a_spec_of_another_kind_is_told(spec, capsys):
     assert main(["run", "training.yaml"]) == 2
     assert "describes a Training" in capsys.readouterr().err
+
+
+def test_a_plan_draws_the_schedules_of_torchs_trainers(spec, capsys, tmp_path):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [
+        {"name": "detr", "kind": "transformers", "architecture": "detr", "epochs": 20,
+         "backbone_learning_rate": 1e-5, "schedule": {"method": "cosine", "cooldown": 5}},
+        {"name": "rcnn", "kind": "torchvision", "architecture": "fasterrcnn_resnet50_fpn",
+         "epochs": 12, "schedule": {"method": "step", "at": [8, 11]}},
+    ]  # fmt: skip
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml", "--plan", "-o", "out"]) == 0
+    _, err = capsys.readouterr()
+    assert "detr: the weights of all steps from epoch 15 on are averaged." in err
+    assert "schedules.svg" in err
+    svg = ElementTree.parse(tmp_path / "out/schedules.svg").getroot()
+    titles = [one.text for one in svg.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["detr", "detr, backbone", "rcnn"]
+    rcnn = list(svg.iter("{http://www.w3.org/2000/svg}polyline"))[-1]
+    heights = [float(pair.split(",")[1]) for pair in rcnn.get("points").split()]
+    ends = [float(pair.split(",")[0]) for pair in rcnn.get("points").split()]
+    assert len(heights) == 12 * 8  # of 32 pictures in steps of 4
+    assert ends == sorted(ends)
+    assert heights[50] < heights[70] < heights[-1]  # further down each time
+
+
+def test_the_schema_of_a_training_takes_its_specs(spec, capsys):
+    jsonschema = pytest.importorskip("jsonschema")
+    assert main(["schema", "--kind", "Training"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.validate(yaml.safe_load(spec.read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"kind": "Training", "name": "x", "trainers": []}, schema)

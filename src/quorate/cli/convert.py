@@ -18,9 +18,9 @@ def add_commands(commands: Any) -> None:
     add = convert.add_argument
     add("source", help="folder, ZIP archive, S3 prefix or annotation file")
     add("target", help="folder, .zip or file to write")
-    add("--to", required=True, help="format to write: cvat, coco, voc, yolo, mot, …")
+    add("--to", required=True, help="format to write: cvat, coco, voc, yolo, mot, labelme, …")
     add("--from", dest="source_format", help="format to read (default: found out)")
-    decimals = "of coordinates, for cvat, coco, voc and mot (default: 2, for coco 3)"
+    decimals = "of coordinates, for all but yolo (default: 2, for coco 3)"
     add("--decimals", type=int, choices=range(10), metavar="0..9", help=decimals)
     add("--name", help="of the task, for cvat (default: the data set's)")
     add("--dumped", help="the time to be stated, for cvat (default: none)")

@@ -47,9 +47,9 @@ def add_commands(commands: Any) -> None:
     schema = commands.add_parser("schema")
     schema.add_argument(
         "--kind",
-        choices=("DetectionEnsemble", "ClassificationEnsemble"),
+        choices=("DetectionEnsemble", "ClassificationEnsemble", "Training"),
         default="DetectionEnsemble",
-        help="of which kind of ensemble (default: DetectionEnsemble)",
+        help="of which kind of spec (default: DetectionEnsemble)",
     )
     schema.set_defaults(command=_schema)
     for name in ("detectors", "classifiers"):
@@ -171,9 +171,14 @@ def _schema(arguments: argparse.Namespace) -> None:
     import json
 
     from quorate.spec import class_json_schema, json_schema
+    from quorate.spec.training import training_json_schema
 
-    made = class_json_schema if arguments.kind == "ClassificationEnsemble" else json_schema
-    print(json.dumps(made(), indent=2))
+    made = {
+        "DetectionEnsemble": json_schema,
+        "ClassificationEnsemble": class_json_schema,
+        "Training": training_json_schema,
+    }
+    print(json.dumps(made[arguments.kind](), indent=2))
 
 
 def _kinds(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""XML elements as lines of text."""
+"""XML that nobody vouches for, parsed; and XML elements as lines of text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,35 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
-from quorate.errors import InputError
+import defusedxml.ElementTree as ET  # noqa: N817  its usual name
+from defusedxml import DefusedXmlException
+
+from quorate.errors import FormatError, InputError
+from quorate.formats.base import Source
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def parsed(source: Source, name: str, tag: str) -> Any:
+    """The root element of a file; FormatError where it is no whole XML, or has another tag."""
+    data, place = source.tree.read(name), source.place(name)
+    if not data.strip():
+        raise FormatError(f"{place}: the file is empty.")
+    try:
+        root = ET.fromstring(data, forbid_dtd=True)
+    except DefusedXmlException:
+        raise FormatError(f"{place}: a DOCTYPE, which may hide a bomb.") from None
+    except (ET.ParseError, UnicodeDecodeError, LookupError, ValueError) as error:
+        raise FormatError(f"{place}: not whole XML ({error}).") from None
+    if root.tag != tag:
+        raise FormatError(f"{place}: the root is <{root.tag}>, not <{tag}>.")
+    return root
+
+
+def once(element: Any, tag: str, place: str) -> None:
+    """FormatError for an element that stands twice, of which one would be lost."""
+    if len(element.findall(tag)) > 1:
+        raise FormatError(f"{place}: has more than one <{tag.rpartition('/')[2]}>.")
 
 
 def sayable(text: str, what: str) -> str:

@@ -15,7 +15,9 @@ from quorate.formats import (
     coco,
     cvat,
     datumaro,
+    datumaro_json,
     folder,
+    labelme,
     mot,
     unread,
     voc,
@@ -33,6 +35,19 @@ FORMATS: dict[str, Format] = {
         Format("yolo", "data.yaml, obj.data or classes.txt", yolo.recognise, yolo.read, yolo.write),
         Format("voc", "XML files with <annotation>", voc.recognise, voc.read, voc.write),
         Format("mot", "gt/gt.txt", mot.recognise, mot.read, mot.write),
+        Format(
+            "labelme",
+            "XML files with <annotation> and <imagesize>",
+            labelme.recognise,
+            labelme.read,
+            labelme.write,
+        ),
+        Format(
+            "datumaro",
+            "annotations/*.json with `items`",
+            datumaro_json.recognise,
+            datumaro_json.read,
+        ),
         Format("folder", "pictures", folder.recognise, folder.read),
     )
 }

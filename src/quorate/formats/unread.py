@@ -35,9 +35,6 @@ LAYOUTS = (
     Layout("Cityscapes", r"/gtFine/", pictures=r"/imgsFine/leftImg8bit/"),
     Layout("KITTI", r"/(label_2|semantic_rgb)/", datumaro="kitti", pictures=r"/image_2/"),
     Layout("CamVid", r"/[^/]+annot/.+\.png$", datumaro="camvid"),
-    Layout(
-        "Datumaro", r"/annotations/[^/]+\.json$", r'"categories"\s*:\s*\{', "datumaro", "/images/"
-    ),
     Layout("MOTS PNG", r"/instances/labels\.txt$", pictures=r"/images/"),
     Layout("ICDAR", r"/gt(_[^/]+)?\.txt$", pictures=r"/images/"),
     Layout("LFW", r"/annotations/(pairs|people|landmarks)\.txt$", pictures=r"/images/"),
@@ -57,7 +54,6 @@ LAYOUTS = (
     Layout("ImageNet", r"/synsets\.txt$"),
     Layout("VGGFace2", r"/bb_landmark/[^/]+\.csv$", datumaro="vgg_face2"),
     Layout("WIDER FACE", r"/wider_face_split/", datumaro="wider_face"),
-    Layout("LabelMe", r"\.xml$", r"<(imagesize|sourceImage)\b"),
     Layout(
         "Ultralytics YOLO Classification",
         r"/labels\.json$",

@@ -14,9 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import defusedxml.ElementTree as ET  # noqa: N817  its usual name
 import numpy as np
-from defusedxml import DefusedXmlException
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
@@ -30,7 +28,7 @@ from quorate.formats.base import (
     side,
     without_ending,
 )
-from quorate.formats.markup import element, sayable
+from quorate.formats.markup import element, once, parsed, sayable
 from quorate.formats.places import placed
 from quorate.formats.shapes import Rows, by_image, plain_values, upright
 from quorate.labels import Labels
@@ -72,9 +70,9 @@ def read(source: Source) -> Dataset:
     subsets = _subsets(source)
     for number, name in enumerate(_files(source), start=1):
         place = source.place(name)
-        root = _parsed(source, name, place)
+        root = parsed(source, name, "annotation")
         for tag in ("filename", "size", "size/width", "size/height"):
-            _once(root, tag, place)
+            once(root, tag, place)
         stem = _OF_FILES.sub("", name[: -len(".xml")])
         stated = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
         own, dot, ending = stated.rpartition(".") if is_picture(stated) else ("", "", "")
@@ -127,33 +125,12 @@ def _pictures(source: Source) -> dict[str, str]:
     return found
 
 
-def _parsed(source: Source, name: str, place: str) -> Any:
-    data = source.tree.read(name)
-    if not data.strip():
-        raise FormatError(f"{place}: the file is empty.")
-    try:
-        root = ET.fromstring(data, forbid_dtd=True)
-    except DefusedXmlException:
-        raise FormatError(f"{place}: a DOCTYPE, which may hide a bomb.") from None
-    except (ET.ParseError, UnicodeDecodeError, LookupError, ValueError) as error:
-        raise FormatError(f"{place}: not whole XML ({error}).") from None
-    if root.tag != "annotation":
-        raise FormatError(f"{place}: the root is <{root.tag}>, not <annotation>.")
-    return root
-
-
-def _once(element: Any, tag: str, place: str) -> None:
-    """FormatError for an element that stands twice, of which one would be lost."""
-    if len(element.findall(tag)) > 1:
-        raise FormatError(f"{place}: has more than one <{tag.rpartition('/')[2]}>.")
-
-
 def _object(shape: Any, place: str) -> tuple[str, dict[str, Any]]:
     label = (shape.findtext("name") or "").strip()
     if not label:
         raise FormatError(f"{place}: has no name.")
     for tag in ("name", "bndbox", *(f"bndbox/{edge}" for edge in _SIDES), "confidence", "score"):
-        _once(shape, tag, place)
+        once(shape, tag, place)
     try:
         box = [plain_number(shape.findtext(f"bndbox/{side}") or "") for side in _SIDES]
     except ValueError:

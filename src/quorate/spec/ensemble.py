@@ -181,7 +181,8 @@ def read_spec(path: str | Path, *models: type[E]) -> E:
     kind = value.get("kind", next((kind for kind, field in KINDS.items() if field in value), None))
     if kind in KINDS and kind not in known:
         raise SpecError(
-            f"{path}: describes a {kind}; what was asked for takes a {' or a '.join(known)} alone."
+            f"{path}: describes a {kind}; what was asked for takes a {' or a '.join(known)} alone.",
+            hint=f"quorate train {path} --plan" if kind == "Training" else None,
         )
     model = known[kind] if kind in known else models[0]
     try:

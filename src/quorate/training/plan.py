@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from quorate.report.curves import Line, chart_file, line_chart
+from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
-from quorate.storage import exists, is_s3, open_tree
+from quorate.storage import exists, is_s3, open_tree, write_bytes
 from quorate.training.judging import ensemble_of
+from quorate.training.schedules import averaged_from, factors
 from quorate.training.split import SHARE
 from quorate.training.truth import labelled
 from quorate.training.work import TrainingWork
+
+SCHEDULES = "schedules.svg"
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,10 @@ def plan(training: Training, work: TrainingWork) -> Plan:
                 begins,
             )
         )
+    drawn, said = _schedules(training, learnt)
+    notes += said
+    if drawn:
+        write_bytes(work.root / SCHEDULES, drawn.encode())
     if bare := [name for name, boxes in labels.items() if not boxes]:
         notes.append(f"No picture has a box of {', '.join(bare)}: nothing is learnt of that.")
     return Plan(
@@ -97,7 +106,35 @@ def plan(training: Training, work: TrainingWork) -> Plan:
         learnt=learnt,
         steps=tuple(steps),
         notes=(*dataset.notes, *notes),
+        files=(SCHEDULES,) if drawn else (),
     )
+
+
+def _schedules(training: Training, learnt: int) -> tuple[str, list[str]]:
+    """The learning rate of every step as an SVG file, '' where none is known; notes on averages."""
+    lines: list[Line] = []
+    notes: list[str] = []
+    for trainer in training.trainers:
+        if not isinstance(trainer, TorchTrainer):
+            continue
+        each = math.ceil(learnt / trainer.batch_size)
+        part = factors(trainer.schedule, trainer.epochs, each)
+        epochs = (np.arange(len(part)) + 0.5) / each
+        lines.append(Line(trainer.name, epochs, part * trainer.learning_rate, len(lines)))
+        other = trainer.backbone_learning_rate
+        if other is not None and other != trainer.learning_rate:
+            lines.append(Line(f"{trainer.name}, backbone", epochs, part * other, len(lines)))
+        first = averaged_from(trainer.schedule, trainer.epochs, each)
+        if first is not None:
+            notes.append(
+                f"{trainer.name}: the weights of all steps from epoch {first / each:.4g} on are "
+                "averaged."
+            )
+    if not lines:
+        return "", notes
+    title = "Learning rate"
+    chart = line_chart(lines, title=title, across="epochs", up="learning rate")
+    return chart_file([(f"{training.name}: {title.lower()}", chart)], lines), notes
 
 
 def _learnt(training: Training, pictures: int) -> tuple[int, list[str]]:

@@ -31,7 +31,7 @@ from quorate.training.work import Failed, Trained, TrainerWork, TrainingWork
 OURS = ("step", "train")
 LOOKS = 0.2
 """Seconds between two looks at progress.jsonl."""
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds that a process has to end when it is asked to, for it writes a checkpoint."""
 Told = Callable[[str, Event], None]
 """Told each event of a trainer, by its name."""

@@ -76,7 +76,8 @@ def split(dataset: Dataset, hashes: Hashes, rule: Split) -> tuple[NDArray[np.int
         part[free] = _drawn(group, _objects(dataset)[free], shares, len(images), rule.seed)
         for number, share in shares.items():
             got = int(np.count_nonzero(part[free] == number))
-            if share and abs(got / len(images) - share) > 0.05:
+            apart = abs(got - share * len(images))
+            if share and apart > max(1, len(images) / 20):
                 notes.append(
                     f"{got:,} of {len(images):,} pictures are in {PARTS[number]}, though a share "
                     f"of {share:g} was asked for: pictures that belong together stay together."
