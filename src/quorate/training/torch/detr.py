@@ -33,7 +33,7 @@ from quorate.training.torch.learner import (
     thaw,
     written,
 )
-from quorate.training.torch.samples import Sample
+from quorate.training.torch.samples import Sample, Samples
 
 try:
     import torch
@@ -109,6 +109,17 @@ class DetrLearner(Learner):
                 for name, parameter in self.model.named_parameters():
                     if self.backbone.search(name):
                         parameter.requires_grad_(not FIRST_LAYERS.search(name))
+
+    def remarks(self, samples: Samples) -> list[str]:
+        """See `Learner`; an object without a query is in no pair."""
+        queries = int(self.config.num_queries)
+        full = [len(rows) for rows in samples.rows if len(rows) > queries]
+        if not full:
+            return []
+        return [
+            f"{len(full):,} pictures have more objects ({max(full)} at most) than there are "
+            f"queries ({queries}): not all of them can be learnt or found. Say `queries`."
+        ]
 
     def inputs(self, samples: list[Sample]) -> dict[str, Any]:
         """Pixels as the processor prepares them; boxes centre and size in 0..1 of the picture."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from quorate.detectors.torch.predictor import TorchPredictor, first_line
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.spec.torch_trainer import TorchTrainer
-from quorate.training.torch.samples import Sample
+from quorate.training.torch.samples import Sample, Samples
 
 try:
     import torch
@@ -80,6 +80,10 @@ class Learner(ABC):
     @abstractmethod
     def export(self, model: nn.Module, path: Path) -> dict[str, Any]:
         """Write a finished model as ONNX; the fields of a detector that tell what it wants."""
+
+    def remarks(self, samples: Samples) -> list[str]:
+        """What a person should know of these pictures and this model, a sentence each."""
+        return []
 
     def groups(self) -> list[dict[str, Any]]:
         """The optimiser's parameter groups: each `name`, `params`, `lr` and `weight_decay`.

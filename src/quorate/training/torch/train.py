@@ -96,7 +96,7 @@ def train(
         learner = _learner(trainer, labels, data)
         samples = Samples.of(truth_of(data, "train"), masks=learner.masks)
         held = Samples.of(truth_of(data, "validation"))
-        for sentence in (*learner.notes, *samples.notes):
+        for sentence in (*learner.notes, *samples.notes, *learner.remarks(samples)):
             say(sentence)
         device = str(accelerator.device)
 
