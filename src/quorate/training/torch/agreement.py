@@ -19,8 +19,9 @@ AT_ONCE = 8
 """Pictures that are held in memory together."""
 PICTURES = 200
 """Most pictures that an export is checked on."""
-SEEN = 0.05
-"""Boxes that score less are not compared one by one."""
+SEEN = 0.25
+"""Boxes that score less, which an ensemble does not publish, are not compared one by one: which of
+their queries a model chooses may hang on a grey level. The AP has them all."""
 APART = 1e-3
 """How far a box's sides may lie apart, of the longer side of its picture."""
 SCORE_APART = 5e-3
