@@ -394,3 +394,25 @@ def test_mixed_precision_learns_on_a_cpu(tmp_path, labelled):
     result, out, _ = trained(tmp_path, labelled, detr(precision="bfloat16", epochs=1))
     assert result.steps == 4
     assert all(value.dtype != np.float16 for value in weights(out).values())
+
+
+def test_two_processes_share_every_step(tmp_path, labelled):
+    """Each sees half of a step's pictures; the first writes, and both hold the same weights."""
+    data = given(tmp_path / "work", labelled, detr(processes=2, epochs=1))
+    out = tmp_path / "out"
+    done = subprocess.run(command(data, out), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mAP") == 1
+    assert [e["step"] for e in events(out) if "loss" in e][-1] == 4
+    assert (out / "detector.json").exists()
+
+
+def test_what_fails_in_one_of_two_processes_is_told_last(tmp_path, labelled):
+    trainer = detr(processes=2, config=CONFIGS["rt_detr"] | {"d_modle": 3})
+    data = given(tmp_path / "work", labelled, trainer)
+    done = subprocess.run(
+        command(data, tmp_path / "out"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "has no 'd_modle'" in done.stderr
+    assert "Traceback" not in done.stderr

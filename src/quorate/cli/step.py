@@ -375,8 +375,16 @@ def _train(arguments: argparse.Namespace) -> None:
     atexit.register(_hush)
     # Threads of torch that wait leave the processor to others; libgomp reads it as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from quorate.training.torch.train import train
+    from quorate.training.torch.processes import together, wanted
+    from quorate.training.torch.train import read_trainer, train
 
+    if (count := wanted(read_trainer(Path(data)))) > 1:
+        from quorate.cli import main
+
+        again = ["step", "train", "--data", data, "--out", out]
+        if arguments.checkpoint:
+            again += ["--checkpoint", arguments.checkpoint]
+        raise SystemExit(together(count, main, again))
     tell = Progress()
     done = train(
         Path(data),
@@ -385,7 +393,8 @@ def _train(arguments: argparse.Namespace) -> None:
         progress=lambda task, done, total: tell(done, total),
         warn=lambda sentence: note(f"note: {sentence}"),
     )
-    print(f"mAP {done.map:.4f} after {done.steps} steps")
+    if done is not None:
+        print(f"mAP {done.map:.4f} after {done.steps} steps")
 
 
 def _hush() -> None:

@@ -57,6 +57,7 @@ class Run:
     warn: Callable[[str], None] = lambda sentence: None
     threads: int = 2
     place: Place = field(init=False)
+    _stop: bool = field(init=False, default=False)
     _average: dict[str, torch.Tensor] = field(init=False, default_factory=dict)
     _best: Tensors = field(init=False, default_factory=dict)
     _model: Any = field(init=False)
@@ -116,7 +117,7 @@ class Run:
                     if epoch % trainer.evaluate_every == 0 or place.step == steps:
                         self._validated(tell, steps)
                         shown = time.monotonic()
-                stop = self.stopped()
+                stop = self._stop
                 if (
                     stop
                     or place.step == steps
@@ -245,8 +246,12 @@ class Run:
             for name, part in {"loss": loss.total, **loss.parts}.items():
                 sums[name] = sums.get(name, 0.0) + part.detach().float() * weight
         names = list(sums)
-        values = self.accelerator.reduce(torch.stack([sums[n].reshape(()) for n in names]), "mean")
-        told = dict(zip(names, values.tolist(), strict=True))
+        # All processes stop after the same step, whichever of them was asked to.
+        asked = torch.tensor(float(self.stopped()), device=self.accelerator.device)
+        values = torch.stack([*(sums[name].reshape(()) for name in names), asked])
+        *means, stop = self.accelerator.reduce(values, "mean").tolist()
+        self._stop |= stop > 0
+        told = dict(zip(names, means, strict=True))
         if not math.isfinite(told["loss"]):
             bad = next((n for n, v in told.items() if n != "loss" and not math.isfinite(v)), "")
             raise _not_a_number(f"the loss{f' ({bad})' if bad else ''}", told["loss"])

@@ -9,6 +9,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ except ImportError as error:
     raise MissingExtraError("Training", "torch") from error
 
 MOST_SETTINGS = 1 << 20
+VALIDATION = timedelta(hours=6)
+"""How long the other processes wait for the first, which measures."""
 PACKAGES = (
     "accelerate",
     "numpy",
@@ -73,12 +76,12 @@ def train(
     checkpoint: str | None = None,
     progress: Progress = silent,
     warn: Warn = lambda sentence: None,
-) -> Trained:
+) -> Trained | None:
     """Train what `data/trainer.json` describes on `data`, and leave a checked detector in `out`.
 
     Run again on the same folders it goes on from `out/checkpoint`, or from `checkpoint`, a folder
     or an S3 prefix of this training alone that outlives a pod's disk. `warn` is told, a sentence
-    each, what a person should know.
+    each, what a person should know. Of several processes all but the first return None.
 
     Raises:
         InputError: a file of `data` is wrong, or the model cannot be built as described.
@@ -126,9 +129,10 @@ def train(
             )
             state = run.learn(lambda step: Told(out, step=max(step, 0), warn=say, quiet=not first))
         steps = run.place.step
-        reached = _finished(learner, state, held, out, say) if first else 0.0
+        if not first:
+            return None
+        reached = _finished(learner, state, held, out, say)
         run.checkpoints.done()
-        accelerator.wait_for_everyone()
     return Trained(reached, steps)
 
 
@@ -225,7 +229,8 @@ def _settled(trainer: TorchTrainer) -> Iterator[accelerate.Accelerator]:
                 cpu=on_cpu,
                 # Some parts of a model are not used for every picture.
                 kwargs_handlers=[
-                    accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
+                    accelerate.DistributedDataParallelKwargs(find_unused_parameters=True),
+                    accelerate.InitProcessGroupKwargs(timeout=VALIDATION),
                 ],
             )
     finally:
