@@ -81,8 +81,12 @@ class Checkpoints:
         elsewhere: str | None = None,
         warn: Callable[[str], None],
     ) -> None:
-        """`settings` are the trainer's; `elsewhere` is a folder or an S3 prefix of it alone."""
+        """`settings` are the trainer's; `elsewhere` is a folder or an S3 prefix of it alone.
+
+        The curve so far, `progress.jsonl` beside the folder, is kept elsewhere too.
+        """
         self.folder, self.settings, self.elsewhere = folder, settings, elsewhere
+        self._curve = folder.parent / "progress.jsonl"
         self._warn = warn
         self._slot = SLOTS[0]
         self.step = 0
@@ -135,6 +139,8 @@ class Checkpoints:
         try:
             for name, data in written.items():
                 write_bytes(join(self.elsewhere, f"{slot}/{name}.safetensors"), data)
+            if self._curve.exists():
+                write_bytes(join(self.elsewhere, self._curve.name), self._curve.read_bytes())
             write_bytes(join(self.elsewhere, STATE), state)
             remove_tree(join(self.elsewhere, self._slot))
         except QuorateError as error:  # a comfort: the training goes on without it
@@ -162,6 +168,8 @@ class Checkpoints:
             for name in state.files:
                 file = f"{state.slot}/{name}.safetensors"
                 write_bytes(self.folder / file, read_bytes(join(self.elsewhere, file)))
+            if exists(curve := join(self.elsewhere, self._curve.name)) and not self._curve.exists():
+                write_bytes(self._curve, read_bytes(curve))
             write_bytes(self.folder / STATE, data)
         except (QuorateError, msgspec.DecodeError) as error:
             self._warn(f"no checkpoint can be read from {self.elsewhere}: {error}")

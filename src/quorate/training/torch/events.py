@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from quorate.training.contract import Event
+from quorate.training.contract import Event, events
 
 TENSORBOARD = "tensorboard"
 
@@ -34,8 +34,11 @@ class Told:
         except ImportError:
             warn("no event files of TensorBoard: pip install 'quorate[torch]'")
         else:
+            begun = (out / TENSORBOARD).exists()
             # Steps after this one that a killed run had written are not shown twice.
             self._board = SummaryWriter(str(out / TENSORBOARD), purge_step=step + 1)
+            for event in () if begun else events(out):  # of another machine
+                self._show(event)
 
     def __call__(self, event: Event) -> None:
         """One event."""
@@ -45,8 +48,11 @@ class Told:
             return
         self._file.write(msgspec.json.encode(event) + b"\n")
         self._file.flush()
-        if self._board is None:
-            return
+        if self._board is not None:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        """Its numbers to TensorBoard."""
         numbers = {
             "train/loss": event.loss,
             **{f"train/loss_{name}": value for name, value in event.losses.items()},

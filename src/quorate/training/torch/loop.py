@@ -163,7 +163,8 @@ class Run:
             made = torch.optim.AdamW(groups, weight_decay=decay)
         for group in made.param_groups:
             group["peak"] = group["lr"]
-        there = self.checkpoints.load()
+        with self.accelerator.main_process_first():  # it may fetch what the others read
+            there = self.checkpoints.load()
         if there is None:
             self.place = Place(self.batches.per_epoch, learner.trainer.accumulate)
         else:
@@ -266,8 +267,11 @@ class Run:
 
     def _backward(self, inputs: Any, weight: float) -> Loss:
         self._model.train()
-        with self.accelerator.autocast():
-            loss = self.learner.loss(self._model, inputs)
+        try:
+            with self.accelerator.autocast():
+                loss = self.learner.loss(self._model, inputs)
+        except ValueError as error:  # boxes that are no numbers, in transformers' words
+            raise _not_a_number("the loss", math.nan) from error
         self.accelerator.backward(loss.total * weight)
         return loss
 

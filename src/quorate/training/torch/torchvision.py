@@ -44,6 +44,8 @@ HEADS = re.compile(
 )
 """Keys whose shape tells the number of labels."""
 
+FIRST_LAYERS = re.compile(r"^backbone\.body\.(conv1|bn1|layer1)\.")
+"""What of a ResNet with weights stays as it is, as torchvision's recipes have it."""
 LOWEST_EXPORTED, MOST_EXPORTED = 0.01, 300
 """What the graph itself leaves out; a spec's `min_score` and `max_detections` may ask for less."""
 
@@ -52,7 +54,7 @@ class TorchvisionLearner(Learner):
     """A detector of torchvision that learns."""
 
     trainer: TorchvisionTrainer
-    backbone = re.compile(r"^backbone\.(body|features|extra|0)\.|^backbone\.(?!fpn)\w+\.\d")
+    backbone = re.compile(r"^backbone\.(body|features)\.")
 
     def __init__(
         self, trainer: TorchvisionTrainer, labels: Sequence[str], checkpoint: Path | None
@@ -67,6 +69,9 @@ class TorchvisionLearner(Learner):
         self.model = self._fresh()
         if state is not None:
             self._begin(state)
+            for name, parameter in self.model.named_parameters():
+                if FIRST_LAYERS.search(name):
+                    parameter.requires_grad_(False)
 
     def inputs(self, samples: list[Sample]) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """Pixels in 0..1, and corners in pixels; number 0 is the background's."""
