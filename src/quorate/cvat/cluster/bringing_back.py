@@ -205,8 +205,8 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
         raise InputError(
             f"The results have no shapes, but {others[Kind.TAG]:,} labels of whole pictures, which "
             "are not brought into a task.",
-            hint="in CVAT, `Upload annotations` of the task takes the run's cvat/annotations.xml as "
-            "CVAT 1.1, for labels of the type tag",
+            hint="in CVAT, `Upload annotations` of the task takes the run's cvat/annotations.xml "
+            "as CVAT 1.1, for labels of the type tag",
         )
     for kind, count in others.items():
         what = Kind(kind).name.lower().removesuffix("s")
