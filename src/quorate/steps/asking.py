@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detectors.remote.server import ModelServer
-from quorate.errors import DetectorError, StorageError
+from quorate.errors import DetectorError, StorageError, as_value
 from quorate.steps.voter import Seen, Voter
 from quorate.workers import processors
 
@@ -99,7 +99,7 @@ class Members:
         except StorageError as error:
             if not self.servers_may_fail:
                 raise
-            return [error] * len(shown)
+            return [as_value(error)] * len(shown)
 
     def close(self) -> None:
         """End the threads; what is at work is finished first, save where it is overdue."""

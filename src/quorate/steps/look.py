@@ -17,7 +17,7 @@ from quorate.classifications import Classifications, Decision
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
 from quorate.display import of_field
-from quorate.errors import DetectorError, QuorateError
+from quorate.errors import DetectorError, QuorateError, as_value
 from quorate.labels import Labels
 from quorate.pictures import Picture, pixels
 from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
@@ -144,7 +144,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
             try:
                 return self._answer(0, by_name, only)
             except QuorateError as error:
-                return error
+                return as_value(error)
 
         answers = iter([answer(position) for position in range(len(there))])
         return [one if isinstance(one, QuorateError) else next(answers) for one in shown]
@@ -203,7 +203,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
         try:
             return pixels(picture, name=name, read=read_bytes)
         except QuorateError as error:
-            return error
+            return as_value(error)
 
     def _answer(self, position: int, seen: Mapping[str, Seen], only: str | None = None) -> A:
         """What is made of what the members saw in one picture; QuorumError for too few."""
