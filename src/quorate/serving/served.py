@@ -141,10 +141,11 @@ class Served:
         for member in members:
             name = f"{self.name}.{member}"
             self.models[name] = ModelInfo(name, PLATFORM, INPUTS, own)
-        # As many requests at once as keep the processors busy, and one more that is decoded.
+        # As many groups as keep the processors busy where each waits for its slowest member, and
+        # one more that is decoded.
         self.line = Line(
             self._look,
-            threads=-(-processors() // len(members)) + 1,
+            threads=processors() + 1,
             batch=self.loaded.batch,
             limit=limits.waiting,
         )

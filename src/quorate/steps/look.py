@@ -201,8 +201,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
     def _shown(self, picture: Picture, name: str) -> NDArray[np.uint8] | QuorateError:
         """A picture's pixels, or why it has none."""
         try:
-            with self._members.permit():
-                return pixels(picture, name=name, read=read_bytes)
+            return pixels(picture, name=name, read=read_bytes)
         except QuorateError as error:
             return as_value(error)
 
