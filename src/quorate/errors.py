@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 
 class QuorateError(Exception):
@@ -42,6 +42,19 @@ class QuorateError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+E = TypeVar("E", bound=QuorateError)
+
+
+def as_value(error: E) -> E:
+    """An error that is handed on rather than raised, without the frames that it was raised in.
+
+    They would hold the pictures that it is about, and itself: memory that is kept until Python next
+    looks for circles.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
 
 
 class SpecError(QuorateError):

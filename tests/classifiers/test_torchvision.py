@@ -1,6 +1,5 @@
 """GoogLeNet and ResNet-50 as torchvision has them: its own preprocessing, its own probabilities."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,24 +7,18 @@ import pytest
 from PIL import Image
 
 from quorate import OnnxClassifier
+from tests.classifiers.exports import NETWORKS, exported
 
 pytestmark = pytest.mark.torch
 
 PICTURE = Path(__file__).parents[2] / "docs/examples/parts/images/bench-mat/0008.jpg"
 
 
-@pytest.mark.parametrize("name", ["googlenet", "resnet50"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_probabilities_are_those_of_torchvision(tmp_path, name):
     torch = pytest.importorskip("torch")
-    models = pytest.importorskip("torchvision.models")
     presets = pytest.importorskip("torchvision.transforms._presets")
-    torch.manual_seed(0)
-    options = {"init_weights": True, "aux_logits": False} if name == "googlenet" else {}
-    network = getattr(models, name)(weights=None, **options).eval()
-    path = tmp_path / "model.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracing exporter warns of itself
-        torch.onnx.export(network, (torch.zeros(1, 3, 224, 224),), path, dynamo=False)
+    path, network = exported(name, tmp_path)
     loaded = OnnxClassifier(name="c", weights=str(path)).load()
     assert loaded.told["input"] == "NCHW float, 224x224, crop of 0.875, averaged when shrunk"
     assert len(loaded.labels) == 1000

@@ -19,11 +19,12 @@ from quorate.cvat.cluster.dag import Origin
 from quorate.cvat.cluster.handing_over import Handed, hand_over
 from quorate.cvat.cluster.on_cluster import OnCluster, import_run, submit
 from quorate.cvat.task import Place, tasks
-from quorate.ensemble import DetectionEnsemble
+from quorate.ensemble import DetectionEnsemble, read_ensemble
 from quorate.errors import InputError, LabelError, ServerError, StorageError
 from quorate.formats import read, write
 from quorate.spec import Publish
 from quorate.storage import open_tree, read_bytes, s3, write_bytes
+from tests.classifiers.models import colour_ensemble
 from tests.cvat.exports import FORMATS
 from tests.cvat.local import shapes
 from tests.spots import Spots, pool
@@ -361,6 +362,16 @@ def test_nothing_to_import_says_where_was_looked(cvat, client, files, names, s3_
         bring_back(client, task, workflow)
     with pytest.raises(InputError, match="has not ended well: it is Running"):
         bring_back(client, task, workflow | {"status": {"phase": "Running"}})
+
+
+def test_labels_of_whole_pictures_are_refused(cvat, client, files, names, tmp_path, s3_prefix):
+    number = cvat.add_task(files, LABELS, names=names, size=(64, 48))
+    handed = hand_over(client, the_task(client, number), s3_prefix)
+    given = read_ensemble(colour_ensemble(tmp_path))
+    workflow = ran(given, handed, tmp_path / "out", f"{s3_prefix}/left")
+    with pytest.raises(InputError, match="6 labels of whole pictures, which are not brought"):
+        bring_back(client, the_task(client, number), workflow)
+    assert cvat.drawn(number) == []
 
 
 def test_a_label_that_was_renamed_meanwhile_creates_nothing(

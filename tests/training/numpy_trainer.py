@@ -148,6 +148,7 @@ def main():
         done += 1
         loss = float((apart**2).sum(axis=1).mean())
         tell(epoch=epoch + 1, loss=loss, learning_rate=rate)
+        time.sleep(more.get("pause", 0))
         if done % each == 0:
             tell(epoch=epoch + 1, map=average_precision(data, predictions(weights, held, images)))
         if done % 7 == 0:

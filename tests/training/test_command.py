@@ -1,13 +1,18 @@
 """`quorate train` as a user calls it."""
 
 import json
+import subprocess
+import sys
+import time
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 from quorate.cli import main
+from quorate.training.contract import events
 from tests.training.pictures import squares, trainer
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -88,3 +93,25 @@ def test_the_schema_of_a_training_takes_its_specs(spec, capsys):
     jsonschema.validate(yaml.safe_load(spec.read_text()), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"kind": "Training", "name": "x", "trainers": []}, schema)
+
+
+def test_a_command_that_is_ended_ends_its_trainer_and_goes_on(spec, tmp_path):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [trainer(epochs=10, hyperparameters={"pause": 0.2})]
+    values["compare"] = {"samples": 0}
+    spec.write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "quorate", "train", "training.yaml", "-o", "out"]
+    out = tmp_path / "out/trainers/linear/out"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: len(events(out)) > 8 and (out / "checkpoint/weights.npz").exists())
+        process.terminate()
+        _, said = process.communicate()
+    assert process.returncode == 143
+    assert "the same command goes on from here" in said
+    reached = len(events(out))
+    assert reached < 40
+    time.sleep(0.5)
+    assert len(events(out)) == reached  # nobody writes any more
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert "goes on from step" in (out.parent / "log.txt").read_text()
+    assert [one.step for one in events(out) if one.map is None] == list(range(1, 41))

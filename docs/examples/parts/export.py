@@ -36,7 +36,7 @@ class _Decode(nn.Module):
         return self.network.decode(images)
 
 
-def _traced(
+def traced(
     network: nn.Module,
     example: Tensor,
     inputs: list[str],
@@ -75,7 +75,7 @@ def _halve(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _save(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
+def save(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
     _halve(model.graph)
     del model.metadata_props[:]
     helper.set_model_props(model, metadata)
@@ -84,7 +84,7 @@ def _save(model: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
     onnx.save(model, path)
 
 
-def _shaped(model: onnx.ModelProto, shapes: dict[str, list[str | int]]) -> None:
+def shaped(model: onnx.ModelProto, shapes: dict[str, list[str | int]]) -> None:
     """Write down the outputs' shapes where the tracer lost them."""
     for output in model.graph.output:
         info = helper.make_tensor_value_info(output.name, TensorProto.FLOAT, shapes[output.name])
@@ -102,7 +102,7 @@ def _set_right(layer: nn.Module, labels: int) -> None:
 def export_yolo(network: Yolo, path: Path) -> None:
     """Write `images` [n, 3, 576, 576] → `output0` [n, 8, 6804], as Ultralytics does."""
     _set_right(network.category.last, len(LABELS))
-    model = _traced(
+    model = traced(
         network,
         torch.rand(1, 3, IMAGE_SIDE, IMAGE_SIDE),
         ["images"],
@@ -110,8 +110,8 @@ def export_yolo(network: Yolo, path: Path) -> None:
         {"images": {0: "batch"}, "output0": {0: "batch"}},
         path,
     )
-    _shaped(model, {"output0": ["batch", 4 + len(LABELS), ANCHORS]})
-    _save(
+    shaped(model, {"output0": ["batch", 4 + len(LABELS), ANCHORS]})
+    save(
         model,
         path,
         {
@@ -131,7 +131,7 @@ def export_detr(network: Detr, path: Path) -> None:
     _set_right(network.category[-1], len(LABELS))
     # With fused attention the tracer would meet one opaque operator.
     torch.backends.mha.set_fastpath_enabled(False)
-    model = _traced(
+    model = traced(
         network,
         torch.rand(1, 3, network.SIDE, network.SIDE),
         ["pixel_values"],
@@ -139,11 +139,11 @@ def export_detr(network: Detr, path: Path) -> None:
         {name: {0: "batch"} for name in ["pixel_values", *outputs]},
         path,
     )
-    _shaped(
+    shaped(
         model, {"logits": ["batch", QUERIES, len(LABELS) + 1], "pred_boxes": ["batch", QUERIES, 4]}
     )
     names = dict(enumerate(LABELS)) | {LABELS.index("screw"): "woodscrew"}
-    _save(model, path, {"task": "object-detection", "names": repr(names)})
+    save(model, path, {"task": "object-detection", "names": repr(names)})
 
 
 def export_frcnn(network: Fcos, path: Path) -> None:
@@ -153,7 +153,7 @@ def export_frcnn(network: Fcos, path: Path) -> None:
     and scales the boxes back.  Labels count from 1; 0 is the background.
     """
     size = (1, 3, SHORT_SIDE, 608)
-    model = _traced(
+    model = traced(
         network,
         torch.rand(size),
         ["scaled"],
@@ -182,7 +182,7 @@ def export_frcnn(network: Fcos, path: Path) -> None:
         ]
     )
     graph.ClearField("value_info")
-    _save(model, path, {})
+    save(model, path, {})
 
 
 def _constants(graph: onnx.GraphProto, **values: tuple[int, list[int], list[float]]) -> None:

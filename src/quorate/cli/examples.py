@@ -50,6 +50,7 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "step stage": ("out/work/spec.yaml --work out/work --shard 0 --to pictures",),
     "step fuse": ("out/work/spec.yaml --work out/work --shard 0",),
     "step publish": ("out/work/spec.yaml --work out/work -o out",),
+    "step train": ("--data out/training/trainers/detr/data --out out/detr",),
     "step finish": ("spec.yaml --workflow street-x7k2p --status Succeeded",),
     "step keep": ("--workflow street-x7k2p",),
     "check-container": ("spec.yaml",),

@@ -28,10 +28,10 @@ class Looked(NamedTuple):
 
 Answered = Looked | QuorateError
 Ask = Callable[
-    [Sequence[Picture], Sequence[str], str | None, Callable[[], bool]], Sequence[Answered]
+    [Sequence[Picture], Sequence[str], str | None, Callable[[], bool], bool], Sequence[Answered]
 ]
-"""Pictures, what messages call them, the one detector meant or None, and whether anybody waits:
-the answers, in order."""
+"""Pictures, what messages call them, the one detector meant or None, whether anybody waits, and
+whether nothing else is at work: the answers, in order."""
 
 
 class _Item:
@@ -59,7 +59,7 @@ class Line:
     def __init__(self, look: Ask, *, threads: int, batch: int, limit: int) -> None:
         self._look, self.batch, self.limit = look, batch, limit
         self._waiting: deque[_Item] = deque()
-        self._free = threads
+        self._free = self._all = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="serve")
 
     @property
@@ -116,16 +116,17 @@ class Line:
                 self._waiting and len(group) < self.batch and self._waiting[0].only == group[0].only
             ):
                 group.append(self._waiting.popleft())
+            alone = self._free == self._all and not self._waiting
             self._free -= 1
-            work = loop.run_in_executor(self._threads, self._looked, group)
+            work = loop.run_in_executor(self._threads, self._looked, group, alone)
             work.add_done_callback(lambda work, group=group: self._done(group, work))  # type: ignore[misc]
 
-    def _looked(self, group: list[_Item]) -> Sequence[Answered]:
+    def _looked(self, group: list[_Item], alone: bool) -> Sequence[Answered]:
         def wanted() -> bool:
             return any(item.wanted for item in group)
 
         pictures, names = [item.picture for item in group], [item.name for item in group]
-        return self._look(pictures, names, group[0].only, wanted)
+        return self._look(pictures, names, group[0].only, wanted, alone)
 
     def _done(self, group: list[_Item], work: asyncio.Future[Sequence[Answered]]) -> None:
         self._free += 1

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from quorate._version import __version__
-from quorate.errors import ImageError, InputError, QuorateError
+from quorate.errors import ImageError, InputError, QuorateError, as_value
 from quorate.open_inference.tensors import BINARY
 from quorate.serving.memory import Memory
 from quorate.serving.metrics import METRICS
@@ -75,7 +75,7 @@ class Plane:
         seconds  what is left of the time that the client gives it; at most the server's own limit
         """
         _refuse_what_is_not_offered(request)
-        limit = min([*self._asked(request), *([seconds] if seconds else [])])
+        limit = min([*self._asked(request), *([] if seconds is None else [seconds])])
         with self.repository.using(request.model, request.version) as served:
             request.record.model = request.model
             try:
@@ -83,10 +83,10 @@ class Plane:
                     return await served.answer(request)
             except TimeoutError:
                 raise Refused(Why.TOO_LATE, f"No answer within {limit:g} s.") from None
-            except (ImageError, InputError) as error:
-                raise Refused(Why.INVALID, error.message) from None
             except QuorateError as error:
-                raise Refused(Why.NOT_NOW, error.message) from None
+                wrong = isinstance(error, ImageError | InputError)
+                why = Why.INVALID if wrong else Why.NOT_NOW
+                raise Refused(why, as_value(error).message) from None
 
     def _asked(self, request: Request) -> list[float]:
         """Seconds: the server's limit, and the request's `timeout`, in microseconds as Triton's."""

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from quorate.errors import InputError
+from quorate.http.listening import CONNECTIONS
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import CONTENTS
 from quorate.protobuf import CHOICE
@@ -32,8 +33,10 @@ SHARED = tuple(
     for kind in ("System", "Cuda")
     for what in ("Status", "Register", "Unregister")
 )
-BESIDE = 16
-"""Calls at once beside those that wait for an answer to pictures."""
+UNREAD = ("ServerLive", "ServerReady", *SHARED)
+"""Calls whose requests say nothing, and are not read: they are answered however much arrives."""
+ARRIVAL = 60.0
+"""Seconds in which a request has to arrive, once there is room for it."""
 Context: TypeAlias = grpc.aio.ServicerContext
 
 
@@ -42,11 +45,14 @@ class Rpc:
 
     def __init__(self, plane: Plane, access: Access) -> None:
         self.plane, self.access = plane, access
+        # How long a request is, nobody knows before it is here; so many of any length have room.
+        limits = plane.limits
+        self._arriving = asyncio.Semaphore(max(1, limits.memory // limits.request_bytes))
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """What grpcio calls."""
+        """What grpcio calls: for it they are streams, which are read where that is asked for."""
         calls = {
-            name: grpc.unary_unary_rpc_method_handler(self._answering(name, call))
+            name: grpc.stream_unary_rpc_method_handler(self._answering(name, call))
             for name, call in {
                 "ServerLive": self._live,
                 "ServerReady": self._ready,
@@ -57,47 +63,57 @@ class Rpc:
                 "RepositoryIndex": self._index,
                 "RepositoryModelLoad": self._load,
                 "RepositoryModelUnload": self._unload,
+                **dict.fromkeys(SHARED, _shared),
             }.items()
         }
-        calls |= {name: grpc.unary_unary_rpc_method_handler(_shared) for name in SHARED}
         return grpc.method_handlers_generic_handler(SERVICE, calls)
 
     def _answering(
         self, name: str, call: Callable[[Any, Context, Record], Awaitable[Any]]
-    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        """A call from bytes to bytes, whose refusals are statuses."""
-        request_kind = MESSAGES[f"{name}Request"]
+    ) -> Callable[[object, Context], Awaitable[bytes | None]]:
+        """A call to its answer's bytes; to None where it is refused, which the context is told."""
 
-        async def answer(data: bytes, context: Context) -> bytes:
+        async def answer(_: object, context: Context) -> bytes | None:
             headers = [(str(k), str(v)) for k, v in context.invocation_metadata() or ()]
             with watched("grpc", name, headers) as record:
-                trailing = [(ID, record.id)]
+                context.set_trailing_metadata(((ID, record.id),))
                 try:
                     self.access.check(name, headers, self.plane.limits.headers)
                     with self.plane.memory.holding() as take:
-                        take(len(data))
-                        try:
-                            request = request_kind.FromString(data)
-                        except DecodeError:
-                            raise Refused(Why.INVALID, f"This is no {name}Request.") from None
+                        request = None if name in UNREAD else await self._read(name, context, take)
                         said: bytes = (await call(request, context, record)).SerializeToString()
-                    context.set_trailing_metadata(trailing)
                     return said
                 except Refused as refusal:
-                    record.code = refusal.why.code
-                    await _abort(context, refusal, trailing)
+                    _refuse(context, refusal, record)
                 except asyncio.CancelledError:
                     late = context.time_remaining() == 0
                     record.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
                     raise
                 except Exception:
                     LOG.exception("%s: a fault of the server's own", name)
-                    fault = Refused(Why.FAULT, "A fault of the server's own; its log has it.")
-                    record.code = fault.why.code
-                    await _abort(context, fault, trailing)
-                raise AssertionError("abort raises")
+                    sentence = "A fault of the server's own; its log has it."
+                    _refuse(context, Refused(Why.FAULT, sentence), record)
+                return None
 
         return answer
+
+    async def _read(self, name: str, context: Context, take: Callable[[int], None]) -> Any:
+        """A call's request; Refused where it is none, does not arrive, or `take` refuses it."""
+        async with self._arriving:
+            try:
+                async with asyncio.timeout(ARRIVAL):
+                    data = await context.read()
+            except TimeoutError:
+                raise Refused(
+                    Why.SLOW_SENDER, f"The request did not arrive within {ARRIVAL:g} s."
+                ) from None
+        try:
+            if not isinstance(data, bytes):  # the end came instead
+                raise DecodeError
+            take(len(data))
+            return MESSAGES[f"{name}Request"].FromString(data)
+        except DecodeError:
+            raise Refused(Why.INVALID, f"This is no {name}Request.") from None
 
     async def _live(self, request: Any, context: Context, record: Record) -> Any:
         return MESSAGES["ServerLiveResponse"](live=True)
@@ -169,8 +185,7 @@ async def start(
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
         ],
-        # Each may hold a message of the largest size.
-        maximum_concurrent_rpcs=limits.waiting + BESIDE,
+        maximum_concurrent_rpcs=CONNECTIONS,
     )
     at = f"{named(host)}:{port}"
     try:
@@ -193,18 +208,22 @@ def named(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _shared(data: bytes, context: Context) -> bytes:
-    sentence = "Shared memory is not offered; send the tensors in the request."
-    await _abort(context, Refused(Why.NOT_OFFERED, sentence))
-    raise AssertionError("abort raises")
+async def _shared(request: Any, context: Context, record: Record) -> Any:
+    raise Refused(Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request.")
 
 
-async def _abort(
-    context: Context, refusal: Refused, trailing: Sequence[tuple[str, str]] = ()
-) -> None:
+def _refuse(context: Context, refusal: Refused, record: Record) -> None:
+    """Tell why there is no answer.
+
+    `context.abort` would do so by an exception, which the call holds and which holds the request:
+    that much memory would be kept until Python next looks for circles.
+    """
+    record.code = refusal.why.code
+    context.set_code(grpc.StatusCode[refusal.why.code])
+    context.set_details(refusal.sentence)
     if refusal.retry_after is not None:
-        trailing = [*trailing, (PUSHBACK, str(round(1000 * refusal.retry_after)))]
-    await context.abort(grpc.StatusCode[refusal.why.code], refusal.sentence, tuple(trailing))
+        pushback = (PUSHBACK, str(round(1000 * refusal.retry_after)))
+        context.set_trailing_metadata(((ID, record.id), pushback))
 
 
 def _told_tensors(tensors: Iterable[TensorInfo]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from quorate.serving.values import (
 )
 from quorate.workers import processors
 
+LOG = logging.getLogger("quorate.serving")
 PLATFORM = "quorate"
 Runnable = DetectionEnsemble | ClassificationEnsemble
 _PROBE = np.full((480, 640, 3), 114, np.uint8)
@@ -125,6 +127,12 @@ class Served:
     def __init__(self, ensemble: Runnable, limits: Limits) -> None:
         self.ensemble, self.name, self.limits = ensemble, ensemble.name, limits
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
+        if unlike := self.loaded.widen():
+            LOG.warning(
+                "%s: %s gives other numbers with several threads, so it has one for each picture",
+                self.name,
+                ", ".join(unlike),
+            )
         members = [one.name for one in ensemble.members]
         kind = Detection if isinstance(ensemble, DetectionEnsemble) else Classification
         self.kind: Tensors = kind(members, self.loaded.labels)
@@ -133,10 +141,11 @@ class Served:
         for member in members:
             name = f"{self.name}.{member}"
             self.models[name] = ModelInfo(name, PLATFORM, INPUTS, own)
-        # As many requests at once as keep the processors busy, and one more that is decoded.
+        # As many groups as keep the processors busy where each waits for its slowest member, and
+        # one more that is decoded.
         self.line = Line(
             self._look,
-            threads=-(-processors() // len(members)) + 1,
+            threads=processors() + 1,
             batch=self.loaded.batch,
             limit=limits.waiting,
         )
@@ -193,6 +202,7 @@ class Served:
         names: Sequence[str],
         only: str | None,
         wanted: Callable[[], bool],
+        alone: bool,
     ) -> Sequence[Answered]:
         looks: list[Look] = []
 
@@ -201,7 +211,7 @@ class Served:
             METRICS.looked(self.name, member, seconds)
 
         found: Sequence[Any] = self.loaded.answers(
-            given, names=names, only=only, wanted=wanted, told=told
+            given, names=names, only=only, wanted=wanted, told=told, alone=alone
         )
         METRICS.grouped(self.name, len(given))
         for answer in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detectors.remote.server import ModelServer
-from quorate.errors import DetectorError, StorageError
+from quorate.errors import DetectorError, StorageError, as_value
 from quorate.steps.voter import Seen, Voter
 from quorate.workers import processors
 
@@ -37,9 +38,10 @@ class Members:
     """Members that are asked side by side. Any number of threads may ask at once.
 
     As many calls are at work as there are processors, and at least one for each detector: those of
-    other requests wait, in the order in which they came. A call of a model server's waits
-    elsewhere, so it is not counted. One that takes longer than `patience` costs its detector's
-    vote; its thread goes on until it ends, and no longer keeps the others waiting.
+    other requests wait, in the order in which they came. A thread that has finished one goes on
+    with the next, so that under load no thread waits for another to wake. A call of a model
+    server's waits elsewhere, so it is not counted. One that takes longer than `patience` costs its
+    detector's vote; its thread goes on until it ends, and no longer keeps the others waiting.
 
     patience  seconds for one detector's look at one group of pictures; None: as long as it takes
     at_once   calls of one detector at once; where as many are overdue, it is not asked
@@ -54,13 +56,18 @@ class Members:
     ) -> None:
         self.patience, self.servers_may_fail = patience, servers_may_fail
         self.at_once = max(processors(), len(voters))
-        self._permits = threading.Semaphore(self.at_once)
         self._overdue = dict.fromkeys((voter.name for voter in voters), 0)
         self._lock = threading.Lock()
-        # Twice as many, so that those overdue leave room for as many that are not.
-        self._threads = {
+        self._calls: deque[_Call] = deque()
+        self._working = 0
+        # So many more that those overdue leave room for as many that are not.
+        most = self.at_once * (1 + len(voters))
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="ask")
+        # Twice as many, likewise.
+        self._servers = {
             voter.name: ThreadPoolExecutor(2 * self.at_once, thread_name_prefix=f"ask-{voter.name}")
             for voter in voters
+            if _of_a_server(voter)
         }
 
     def ask(
@@ -92,33 +99,71 @@ class Members:
         except StorageError as error:
             if not self.servers_may_fail:
                 raise
-            return [error] * len(shown)
+            return [as_value(error)] * len(shown)
 
     def close(self) -> None:
         """End the threads; what is at work is finished first, save where it is overdue."""
-        for name, threads in self._threads.items():
+        for name, threads in self._servers.items():
             threads.shutdown(wait=not self._overdue[name], cancel_futures=True)
+        self._threads.shutdown(wait=not any(self._overdue.values()))
 
-    def permit(self) -> threading.Semaphore:
-        """What one call at work takes; hold it for work of one's own."""
-        return self._permits
-
-    def submit(self, name: str, work: Callable[[], Sequence[Seen]]) -> Future[Sequence[Seen]]:
-        """In a thread of a detector's; DetectorError where all of them are overdue."""
+    def begin(self, call: _Call) -> None:
+        """Make a call in a thread, now or later; DetectorError where all of its are overdue."""
+        name = call.voter.name
         with self._lock:
             overdue = self._overdue[name]
-        if overdue >= self.at_once:
-            raise DetectorError(f"it has not come back from {overdue} earlier calls")
-        return self._threads[name].submit(work)
+            if overdue >= self.at_once:
+                raise DetectorError(f"it has not come back from {overdue} earlier calls")
+            if name not in self._servers:
+                self._calls.append(call)
+                self._more()
+                return
+        self._servers[name].submit(call.run)
 
-    def overdue(self, name: str, by: int) -> None:
-        """Count calls of a detector's that nobody waits for."""
+    def give_up(self, call: _Call) -> bool:
+        """Let nobody wait for a call that has begun; False where it has ended meanwhile."""
         with self._lock:
-            self._overdue[name] += by
+            if call.ended:
+                return False
+            call.given_up = True
+            self._overdue[call.voter.name] += 1
+            if call.voter.name not in self._servers:
+                self._working -= 1
+                self._more()
+            return True
+
+    def end(self, call: _Call) -> None:
+        """Note that a call has come back."""
+        with self._lock:
+            call.ended = True
+            if call.given_up:
+                self._overdue[call.voter.name] -= 1
+
+    def _more(self) -> None:
+        """Let one more thread work, where there is something to do; under the lock."""
+        if self._calls and self._working < self.at_once:
+            self._working += 1
+            self._threads.submit(self._work)
+
+    def _work(self) -> None:
+        """Make one call after the other, as long as some wait."""
+        while True:
+            with self._lock:
+                if not self._calls:
+                    self._working -= 1
+                    return
+                call = self._calls.popleft()
+            call.run()
+            if call.given_up:  # another thread has taken this one's place
+                return
 
 
 class _Call:
-    """One voter's look at some pictures."""
+    """One voter's look at some pictures.
+
+    ended     whether it has come back; like `given_up` it is written under the lock of `Members`
+    given_up  whether nobody waits for it
+    """
 
     def __init__(
         self,
@@ -128,18 +173,16 @@ class _Call:
         shown: Sequence[NDArray[np.uint8]],
         wanted: Callable[[], bool],
     ) -> None:
-        self._members, self._voter = members, voter
-        self._names, self._shown, self._wanted = names, shown, wanted
+        self.voter = voter
+        self.ended = self.given_up = False
+        self._members, self._names, self._shown, self._wanted = members, names, shown, wanted
         self._began: float | None = None
         self._at: float | None = None
         self._until: float | None = None
-        self._given_up = self._holds = self._ended = False
-        self._lock = threading.Lock()
-        self._counts = not isinstance(voter.member, ModelServer)
+        self._future: Future[Sequence[Seen]] = Future()
         try:
-            self._future = members.submit(voter.name, self._run)
+            members.begin(self)
         except DetectorError as error:
-            self._future = Future()
             self._future.set_result([error] * len(shown))
 
     def result(self) -> Sequence[Seen]:
@@ -153,19 +196,33 @@ class _Call:
             except TimeoutError:
                 if self._future.done():  # the detector's own, which `Voter` has not turned
                     raise
-        with self._lock:
-            if not self._ended:
-                self._given_up = True
-                self._members.overdue(self._voter.name, 1)
-                self._let_go()
-        if self._ended:
+        if not self._members.give_up(self):
             return self._future.result()
         return [DetectorError(f"no answer within {self._members.patience:g} s")] * len(self._shown)
 
     def tell(self, told: Told) -> None:
         """Tell how long it took, if it began; after `result`."""
         if self._began is not None and self._at is not None:
-            told(self._voter.name, self._at, (self._until or time.monotonic()) - self._began)
+            told(self.voter.name, self._at, (self._until or time.monotonic()) - self._began)
+
+    def run(self) -> None:
+        """Look, in this thread."""
+        try:
+            if not self._wanted():
+                raise Unwanted
+            self._at = time.time()
+            self._began = time.monotonic()
+            seen = self._members.answers(self.voter, self._names, self._shown)
+        except BaseException as error:
+            self._over()
+            self._future.set_exception(error)
+        else:
+            self._over()
+            self._future.set_result(seen)
+
+    def _over(self) -> None:
+        self._until = time.monotonic()
+        self._members.end(self)
 
     def _left(self) -> float | None:
         """Seconds that are left; the whole time as long as it has not begun."""
@@ -174,25 +231,6 @@ class _Call:
             return patience
         return began + patience - time.monotonic()
 
-    def _run(self) -> Sequence[Seen]:
-        if self._counts:
-            self._members.permit().acquire()
-            self._holds = True
-        try:
-            if not self._wanted():
-                raise Unwanted
-            self._at = time.time()
-            self._began = time.monotonic()
-            return self._members.answers(self._voter, self._names, self._shown)
-        finally:
-            self._until = time.monotonic()
-            with self._lock:
-                self._ended = True
-                self._let_go()
-                if self._given_up:
-                    self._members.overdue(self._voter.name, -1)
 
-    def _let_go(self) -> None:
-        if self._holds:
-            self._holds = False
-            self._members.permit().release()
+def _of_a_server(voter: Voter) -> bool:
+    return isinstance(voter.member, ModelServer)

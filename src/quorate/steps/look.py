@@ -17,7 +17,7 @@ from quorate.classifications import Classifications, Decision
 from quorate.detections import Detections
 from quorate.detectors.container import ContainerDetector
 from quorate.display import of_field
-from quorate.errors import DetectorError, QuorateError
+from quorate.errors import DetectorError, QuorateError, as_value
 from quorate.labels import Labels
 from quorate.pictures import Picture, pixels
 from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec
@@ -26,6 +26,7 @@ from quorate.steps.fuse import decide, refuse_too_few
 from quorate.steps.prepare import vocabulary
 from quorate.steps.voter import Seen
 from quorate.steps.whole import Loaded
+from quorate.steps.wide import widened
 from quorate.storage import read_bytes
 from quorate.workers import processors
 
@@ -74,7 +75,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
         loaded = Loaded.load(ensemble)
         self.ensemble = ensemble
         self.labels = _labels(ensemble, loaded) if labels is None else labels
-        self._voters = loaded.voters(self.labels)
+        self._voters = self._wide = loaded.voters(self.labels)
         self.batch = max(voter.batch for voter in self._voters)
         self._tell = on_failure or _warn
         self._pool = ThreadPoolExecutor(workers or processors(), thread_name_prefix="look")
@@ -107,6 +108,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
         only: str | None = None,
         wanted: Callable[[], bool] = always,
         told: Told = nobody,
+        alone: bool = False,
     ) -> list[A | QuorateError]:
         """Of each picture what is decided, with what each member says; or why there is nothing.
 
@@ -119,6 +121,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
             only: the name of one member, whose own word is then the answer.
             wanted: asked before each part of the work whether anybody waits for the answers.
             told: told when each member looked at the pictures, and how long it took.
+            alone: nothing else is at work, so every processor may work for these; after `widen`.
 
         Raises:
             StorageError: a model server did not answer, where that costs more than its votes.
@@ -132,7 +135,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
             shown.append(self._shown(picture, name))
         there = [i for i, one in enumerate(shown) if not isinstance(one, QuorateError)]
         names = [called[i] for i in there]
-        voters = [v for v in self._voters if only in (None, v.name)]
+        voters = [v for v in (self._wide if alone else self._voters) if only in (None, v.name)]
         pixels = [one for one in shown if not isinstance(one, QuorateError)]
         seen = self._members.ask(voters, names, pixels, wanted, told) if there else []
 
@@ -141,7 +144,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
             try:
                 return self._answer(0, by_name, only)
             except QuorateError as error:
-                return error
+                return as_value(error)
 
         answers = iter([answer(position) for position in range(len(there))])
         return [one if isinstance(one, QuorateError) else next(answers) for one in shown]
@@ -171,6 +174,14 @@ class LoadedMembers(ABC, Generic[E, A, D]):
 
         return [found for together in self._pool.map(decided, starts) for found in together]
 
+    def widen(self) -> list[str]:
+        """Open the networks a second time, for pictures that are `alone`; see `steps.wide`.
+
+        The names of those that are left as they are because their numbers would differ.
+        """
+        self._wide, unlike = widened(self._voters)
+        return unlike
+
     def close(self) -> None:
         """End the threads; what is at work is finished first."""
         self._pool.shutdown()
@@ -190,10 +201,9 @@ class LoadedMembers(ABC, Generic[E, A, D]):
     def _shown(self, picture: Picture, name: str) -> NDArray[np.uint8] | QuorateError:
         """A picture's pixels, or why it has none."""
         try:
-            with self._members.permit():
-                return pixels(picture, name=name, read=read_bytes)
+            return pixels(picture, name=name, read=read_bytes)
         except QuorateError as error:
-            return error
+            return as_value(error)
 
     def _answer(self, position: int, seen: Mapping[str, Seen], only: str | None = None) -> A:
         """What is made of what the members saw in one picture; QuorumError for too few."""

@@ -99,10 +99,17 @@ def events(out: Path) -> list[Event]:
     found = Events(out / "progress.jsonl").more()
     kept: list[Event] = []
     for event in found:
-        if kept and kept[-1].step > event.step:  # it went back to a checkpoint
+        if kept and _goes_back(kept[-1], event):  # to a checkpoint
             kept = [one for one in kept if one.step < event.step]
         kept.append(event)
     return kept
+
+
+def _goes_back(last: Event, event: Event) -> bool:
+    """Whether an event is of a step that was told already: what is said of it stands anew."""
+    again = last.loss is not None and event.loss is not None
+    again |= last.map is not None and event.map is not None
+    return last.step > event.step or (last.step == event.step and again)
 
 
 def detector_of(out: Path, *, name: str) -> Detector:

@@ -221,7 +221,7 @@ def _worst(judged: Judged, told: Told) -> str:
     if not told.worst:
         return ""
     cards = "".join(
-        f'<figure><img loading="lazy" alt="" src="data:image/jpeg;base64,'
+        f'<figure style="flex:0 1 580px"><img loading="lazy" alt="" src="data:image/jpeg;base64,'
         f'{base64.b64encode(one.jpeg).decode()}"><figcaption>{name(one.name)}: '
         f"{count(one.false)} false, {count(one.missed)} missed</figcaption></figure>"
         for one in told.worst

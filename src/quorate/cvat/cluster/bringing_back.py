@@ -61,7 +61,8 @@ def bring_back(
         progress: told how many shapes are done.
 
     Raises:
-        InputError: the run has not ended well, or left nothing that can be imported.
+        InputError: the run has not ended well, or left nothing that can be imported: labels of
+            whole pictures are not.
         LabelError: labels that the task does not have (any more); nothing is created then.
         AccessError, ServerError, StorageError: CVAT or the store refuses, or does not answer.
         BusyError: another run of this machine is at work on the task.
@@ -199,7 +200,15 @@ def _matched(found: Dataset, task: Task) -> tuple[Annotations, dict[int, int], l
     # Tags for review are told as issues.
     tags = [found.labels.id_of(TAG)] if TAG in found.labels else []
     marks = np.isin(rows.category_id, tags)
-    for kind, count in Counter(rows.kind[here & ~drawn & ~marks].tolist()).items():
+    others = Counter(rows.kind[here & ~drawn & ~marks].tolist())
+    if others[Kind.TAG] and not (here & drawn).any():
+        raise InputError(
+            f"The results have no shapes, but {others[Kind.TAG]:,} labels of whole pictures, which "
+            "are not brought into a task.",
+            hint="in CVAT, `Upload annotations` of the task takes the run's cvat/annotations.xml "
+            "as CVAT 1.1, for labels of the type tag",
+        )
+    for kind, count in others.items():
         what = Kind(kind).name.lower().removesuffix("s")
         notes.append(f"{count:,} {what}s are left out: boxes, polygons and masks are imported.")
     return rows.take(here & drawn), frames, notes

@@ -1,0 +1,85 @@
+"""Dumps as CVAT really writes them: what is learnt from each is what `read` finds in it."""
+
+import json
+from os.path import splitext
+
+import numpy as np
+import pytest
+
+from quorate.annotations import HAVE_A_BOX
+from quorate.formats import read
+from quorate.spec.training import Training
+from quorate.training.data import prepare
+from quorate.training.work import TrainingWork
+from tests.formats.samples import sample
+from tests.training.pictures import trainer
+
+PICTURES = {
+    "task-a": "task-a.cvat-2.15.cvat-for-images-1.1.images",
+    "project-b": "project-b.cvat-2.15.cvat-for-images-1.1.images",
+}
+FORMATS = ("coco-1.0", "cvat-for-images-1.1.images", "labelme-3.0", "pascal-voc-1.1",
+           "yolo-1.1.images", "datumaro-1.0", "mot-1.1.images")  # fmt: skip
+
+
+def learnt(dump, to, **settings):
+    """What is written of a dump: part -> picture -> [(label, x1, y1, x2, y2)]; what was told."""
+    training = Training(name="dump", data=str(dump), trainers=[trainer()], **settings)
+    done = prepare(training, TrainingWork(to))
+    found = {}
+    for part in ("train", "validation"):
+        coco = json.loads((to / f"data/{part}.json").read_text())
+        names = {one["id"]: one["name"] for one in coco["categories"]}
+        files = {one["id"]: one["file_name"] for one in coco["images"]}
+        boxes = {file: [] for file in files.values()}
+        for one in coco["annotations"]:
+            x, y, w, h = one["bbox"]
+            box = names[one["category_id"]], x, y, x + w, y + h
+            boxes[files[one["image_id"]]].append(box)
+        found[part] = {file: sorted(some) for file, some in boxes.items()}
+        assert all((to / "data/images" / file).exists() for file in boxes)
+    return done, found
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_learnt_is_what_was_read(tmp_path, form):
+    dump = sample(f"task-a.cvat-2.15.{form}")
+    elsewhere = {} if "images" in form else {"images": str(sample(PICTURES["task-a"]))}
+    done, found = learnt(dump, tmp_path, split={"validation": 0.3, "by": "picture"}, **elsewhere)
+    data = read(dump)
+    shapes = data.annotations
+    shapes = shapes.take(np.isin(shapes.kind, HAVE_A_BOX))
+    names = {image.id: splitext(image.file_name)[0] for image in data.images}
+    sizes = {"cam1/überfahrt_日本": (240, 180), "cam2/night/bins": (200, 150)}
+    expected = {name: [] for name in names.values()}
+    for image, category, box in zip(
+        shapes.image_id.tolist(), shapes.category_id, shapes.enclosing(), strict=True
+    ):
+        width, height = sizes.get(names[image], (320, 240))
+        limit = np.array([width, height] * 2)
+        label = data.labels.name_of(int(category))
+        expected[names[image]].append((label, *np.clip(box, 0, limit).tolist()))
+    written = {splitext(file)[0]: boxes for part in found.values() for file, boxes in part.items()}
+    assert sum(map(len, written.values())) >= 14
+    for name, boxes in written.items():
+        mine, theirs = sorted(boxes), sorted(expected[name])
+        assert [box[0] for box in mine] == [box[0] for box in theirs], name
+        for one, other in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(one[1:], other[1:], atol=0.01, err_msg=name)
+    assert set(done.labels) >= {"car", "person"}
+
+
+def test_subsets_of_a_project_are_the_parts(tmp_path):
+    done, found = learnt(sample(PICTURES["project-b"]), tmp_path)
+    assert "The subset Validation of the data is held out for validation." in done.notes
+    assert len(found["train"]) == len(found["validation"]) == 3
+    assert done.train.boxes == done.validation.boxes == (3, 3)
+    assert any("look nearly the same as pictures of another subset" in n for n in done.notes)
+
+
+def test_a_dump_without_its_pictures_says_what_to_do(tmp_path):
+    from quorate.errors import InputError
+
+    with pytest.raises(InputError, match="none of 7 pictures could be read") as refused:
+        learnt(sample("task-a.cvat-2.15.coco-1.0"), tmp_path)
+    assert "images:" in refused.value.hint
