@@ -29,16 +29,13 @@ from quorate.spec.trainer import Trainer
 from quorate.spec.training import Training
 from quorate.steps import ClassSummary, Summary, Work
 from quorate.steps.work import write_json
-from quorate.storage import join, local_copy, open_file, write_bytes, writing
+from quorate.storage import local_copy, write_bytes
 from quorate.training.contract import check, detector_of, events, truth_of
 from quorate.training.judging import Judged, judge
+from quorate.training.publishing import DETECTOR, publish
 from quorate.training.telling import ENSEMBLE_FILE, RESULTS, tell
 from quorate.training.work import Failed, Trained, TrainingWork
 from quorate.tuning.labelled import labelled
-
-LATEST = "latest.json"
-"""In the model store: which run's detector came last."""
-DETECTOR = "detector.json"
 
 
 @dataclass(frozen=True)
@@ -155,17 +152,8 @@ def release(results: Path, store: str, run_name: str) -> str:
         row = next(one for one in said["trainers"] if one["name"] == best)
     except (OSError, msgspec.DecodeError, LookupError, TypeError, StopIteration):
         raise InputError(f"{results / RESULTS}: names no best detector.") from None
-    folder, target = results / "trainers" / best, join(store.rstrip("/"), run_name)
-    # The description is last: a detector without it is not there yet.
-    files = [one for one in sorted(folder.rglob("*")) if one.is_file()]
-    files = [one for one in files if "checkpoint" not in one.relative_to(folder).parts]
-    for one in sorted(files, key=lambda path: path.name == DETECTOR):
-        name = str(one.relative_to(folder))
-        with open_file(one) as source, writing(join(target, name)) as file:
-            shutil.copyfileobj(source, file, 1 << 20)
     latest = {"run": run_name, "trainer": best, "ap": row.get("ap"), "part": said.get("part")}
-    write_bytes(join(store.rstrip("/"), LATEST), msgspec.json.encode(latest))
-    return f"{target}/"
+    return publish(results / "trainers" / best, store, run_name, latest)
 
 
 def predict(
