@@ -189,10 +189,10 @@ def test_masks_are_those_of_torchvision(tmp_path):
 )
 def test_a_frozen_batch_norm_is_rebuilt_as_torchvision_has_it(architecture, eps, tmp_path):
     """torchvision's own weights come from models whose batch norm is frozen."""
-    from quorate.detectors.torch.torchvision_predictor import _freeze
+    from quorate.detectors.torch.torchvision_predictor import freeze
 
     model = build(architecture, **limits(architecture))
-    _freeze(model.backbone, eps)
+    freeze(model.backbone, eps)
     path = save(model.eval(), tmp_path / "w.safetensors")
     assert not any("num_batches" in key for key in model.state_dict())
     predictor, first = loaded(path, architecture)

@@ -55,6 +55,8 @@ def listen(
     """
     import uvicorn
 
+    from quorate.http.patience import PatientProtocol
+
     config = uvicorn.Config(
         application,
         log_config=None,
@@ -63,8 +65,8 @@ def listen(
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=SHUTDOWN,
         backlog=BACKLOG,
-        # Written in Python, it holds the headers of a request to a length.
-        http="h11",
+        # h11, written in Python, holds the headers of a request to a length.
+        http=PatientProtocol,
         ssl_certfile=tls and tls.certificate,
         ssl_keyfile=tls and tls.key,
     )

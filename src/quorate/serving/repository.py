@@ -9,17 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from quorate.errors import QuorateError, SpecError, did_you_mean
+from quorate.errors import QuorateError, SpecError, StorageError, did_you_mean
 from quorate.serving.servable import Servable, Source
 from quorate.serving.values import Limits, Refused, Why
 
 LOG = logging.getLogger("quorate.serving")
 LOOK_AGAIN = 1.0
 """Seconds between two looks at the files; a change counts when it has stood still for one."""
+TRY_AGAIN = 30.0
+"""Seconds after which a change is loaded that failed for a server or a store that was away."""
+
+
+Look = Mapping[str, object]
+"""What tells of each file whether it has changed."""
 
 
 class Generation:
@@ -54,16 +61,20 @@ class Entry:
     """Something that the server was started with.
 
     source   its description, as it was last loaded
+    wanted   the description that could not be loaded since
     current  what answers; None where it is not loaded
     reason   why it is not, or why what has changed is not
-    seen     what its files were when it was loaded
+    seen     what the files of both were when they were last read
+    again    when to try again, in the event loop's time; None where that would change nothing
     """
 
     source: Source
+    wanted: Source | None = None
     current: Generation | None = None
     loading: bool = False
     reason: str = "it is not loaded yet"
-    seen: object = None
+    seen: Look | None = None
+    again: float | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -129,14 +140,14 @@ class Repository:
     async def load_all(self) -> None:
         """Load everything, one after the other; QuorateError for the first that cannot be."""
         for entry in self.entries.values():
-            await self._load(entry, entry.source)
+            await self._load(entry)
         self.ready = True
 
     async def load(self, name: str) -> None:
         """Load something, or load it anew; Refused, and nothing changed, where that fails."""
         entry = self._whole(name)
         try:
-            await self._load(entry, await asyncio.to_thread(entry.source.anew))
+            await self._load(entry)
         except QuorateError as error:
             LOG.warning("%s: cannot be loaded: %s", name, error.message)
             raise Refused(
@@ -152,16 +163,17 @@ class Repository:
 
     async def watch(self) -> None:
         """Load anew what changes, a spec or its weights, until cancelled."""
-        found: dict[str, object] = {}
+        found: dict[str, Look] = {}
         while True:
             await asyncio.sleep(LOOK_AGAIN)
             for name, entry in self.entries.items():
                 if entry.current is None:
                     continue
-                now = await asyncio.to_thread(_look_of, entry.source)
+                now = await asyncio.to_thread(_look_of, entry.source, entry.wanted)
                 before, found[name] = found.get(name), now
-                if now == before and now != entry.seen:
-                    await self._changed(entry, now)
+                due = entry.again is not None and entry.again <= asyncio.get_running_loop().time()
+                if due or (now == before and now != entry.seen):
+                    await self._changed(entry)
 
     async def close(self) -> None:
         """End all threads; what is at work is finished first."""
@@ -171,25 +183,39 @@ class Repository:
             entry.current, entry.reason = None, "the server ends"
         await asyncio.gather(*self._closing)
 
-    async def _changed(self, entry: Entry, now: object) -> None:
+    async def _changed(self, entry: Entry) -> None:
         try:
-            await self._load(entry, await asyncio.to_thread(entry.source.anew))
+            loaded = await self._load(entry, again=True)
         except Exception as error:  # it goes on with what it has
             said = error.message if isinstance(error, QuorateError) else repr(error)
             entry.reason = "what has changed cannot be loaded"
             LOG.warning("%s: what has changed cannot be loaded: %s", entry.name, said)
-            entry.seen = now
+            if isinstance(error, StorageError):
+                entry.again = asyncio.get_running_loop().time() + TRY_AGAIN
         else:
-            LOG.warning("%s: loaded anew, for it has changed", entry.name)
+            if loaded:
+                LOG.warning("%s: loaded anew, for it has changed", entry.name)
 
-    async def _load(self, entry: Entry, source: Source) -> None:
+    async def _load(self, entry: Entry, *, again: bool = False) -> bool:
+        """Read a description and load what it says; whether that was done.
+
+        again  only where it is loaded: it may have been unloaded meanwhile
+        """
         async with entry.busy:
+            if again and entry.current is None:
+                return False
             entry.loading = True
             if entry.current is None:
                 entry.reason = "it is being loaded"
-            seen = await asyncio.to_thread(_look_of, source)
+            # Looked at before they are read: what changes from now on is noticed.
+            before = await asyncio.to_thread(_look_of, entry.source)
+            entry.wanted, entry.seen, entry.again = None, before, None
             servable: Servable | None = None
             try:
+                source = await asyncio.to_thread(entry.source.anew)
+                seen = await asyncio.to_thread(_look_of, source, known=before)
+                entry.wanted, entry.seen = source, {**before, **seen}
+                self._check_names(entry, source)
                 servable = await asyncio.to_thread(source.load, self.limits)
                 await asyncio.to_thread(servable.warm)
             except BaseException:
@@ -201,7 +227,14 @@ class Repository:
                 entry.loading = False
             self._retire(entry.current)
             entry.source, entry.current = source, Generation(servable)
-            entry.reason, entry.seen = "", seen
+            entry.reason, entry.wanted, entry.seen = "", None, seen
+            return True
+
+    def _check_names(self, entry: Entry, source: Source) -> None:
+        """SpecError where what is read anew has the name of something else's model."""
+        for other in self.entries.values():
+            if other is not entry and (both := {*other.source.models} & {*source.models}):
+                raise SpecError(f"'{min(both)}' is a model of '{other.name}' already.")
 
     def _generation(self, name: str, version: str) -> Generation:
         entry = self._entry(name)
@@ -241,9 +274,10 @@ def _versions(entry: Entry, name: str) -> Sequence[str]:
     return entry.current.servable.models[name].versions if entry.current else ("",)
 
 
-def _look_of(source: Source) -> object:
-    """What tells whether a file has changed."""
-    return [_stat(file) for file in source.files]
+def _look_of(*sources: Source | None, known: Look = MappingProxyType({})) -> Look:
+    """What tells whether a file of these has changed; of a file that is known, what that says."""
+    files = [file for source in sources if source is not None for file in source.files]
+    return {file: known[file] if file in known else _stat(file) for file in files}
 
 
 def _stat(file: str) -> object:

@@ -69,8 +69,8 @@ class TorchTrainer(Trainer):
     )
     image_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
         None,
-        description="Pixels of both sides, or [shortest, longest] to keep the aspect; default: the "
-        "checkpoint's or the architecture's.",
+        description="Pixels of both sides (transformers) or of the shortest (torchvision), or "
+        "[shortest, longest]; default: the checkpoint's or the architecture's.",
         examples=[640, [800, 1333]],
     )
     augment: tuple[Change, ...] = Field(

@@ -85,7 +85,7 @@ class TorchvisionPredictor(TorchPredictor):
         with torch.random.fork_rng(devices=[]):  # a model begins with random weights
             model = _fitting(spec, state.tensors, numbers)
         fill_in(model, state.tensors)
-        _settle(model.eval(), spec)
+        settle(model.eval(), spec)
         return cls(spec, runtime, names, model)
 
     def frame(self, picture: tuple[int, int]) -> tuple[int, int]:
@@ -200,13 +200,13 @@ def _fitting(
             weights=None,
             weights_backbone=None,
             num_classes=numbers,
-            **_options(spec),
+            **options(spec),
         )
         if not any(key.endswith("num_batches_tracked") for key in tensors):
             eps = spec.batch_norm_eps
             if eps is None:
                 eps = EPS_OF_FROZEN.get(spec.architecture, 1e-5)
-            _freeze(getattr(model, "backbone", model), eps)
+            freeze(getattr(model, "backbone", model), eps)
         misfits.append(misfit(model, tensors))
         if misfits[-1] is None:
             return model
@@ -217,7 +217,7 @@ def _fitting(
     )
 
 
-def _options(spec: TorchvisionDetector) -> dict[str, Any]:
+def options(spec: TorchvisionDetector) -> dict[str, Any]:
     """What a builder is told of the size of pictures."""
     if spec.image_size is None:
         return {}
@@ -231,7 +231,7 @@ def _options(spec: TorchvisionDetector) -> dict[str, Any]:
     return {"min_size": shortest, "max_size": max(longest, shortest)}
 
 
-def _settle(model: nn.Module, spec: TorchvisionDetector) -> None:
+def settle(model: nn.Module, spec: TorchvisionDetector) -> None:
     """What is kept, what is suppressed, in what precision, and which scale each level has."""
     last = getattr(model, "roi_heads", model)
     last.score_thresh = spec.min_score
@@ -269,13 +269,13 @@ def _unpasted(
     return result
 
 
-def _freeze(module: nn.Module, eps: float) -> None:
+def freeze(module: nn.Module, eps: float) -> None:
     """Put a frozen batch norm in the place of each: it is what such weights were trained with."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, FrozenBatchNorm2d(child.num_features, eps=eps))
         else:
-            _freeze(child, eps)
+            freeze(child, eps)
 
 
 def _ssdlite_with_full_tail(**options: Any) -> nn.Module:

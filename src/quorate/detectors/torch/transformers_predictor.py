@@ -79,10 +79,10 @@ class TransformersPredictor(TorchPredictor):
                 hint="fetch it once, for example `hf download NAME --local-dir FOLDER`, and name "
                 "the folder",
             )
-        with told_of_detector(), local_copy(folder, wanted=_wanted) as path, _silence():
-            config = _config(path, folder)
+        with told_of_detector(), local_copy(folder, wanted=_wanted) as path, silence():
+            config = read_config(path, folder)
             names = _names(spec, config)
-            processor = _processor(path, folder)
+            processor = read_processor(path, folder)
             with torch.random.fork_rng(devices=[]):  # a model begins with random weights
                 model = _model(path, folder, config, masks=spec.masks)
         return cls(spec, runtime, names, model, processor)
@@ -147,7 +147,7 @@ def _wanted(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """No bars of progress and no advice on standard error; what matters is raised."""
     level, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
     their_logging.set_verbosity_error()
@@ -160,7 +160,7 @@ def _silence() -> Iterator[None]:
             their_logging.enable_progress_bar()
 
 
-def _config(path: Path, folder: str) -> Any:
+def read_config(path: Path, folder: str) -> Any:
     """The model's configuration; DetectorError where it is of no detector that is built in."""
     file = path / "config.json"
     if not file.exists():
@@ -215,7 +215,7 @@ def _names(spec: TransformersDetector, config: Any) -> Names:
     return Names.of(names, background=False)
 
 
-def _processor(path: Path, folder: str) -> Any:
+def read_processor(path: Path, folder: str) -> Any:
     """The image processor, from preprocessor_config.json."""
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(
@@ -256,7 +256,7 @@ def _model(path: Path, folder: str, config: Any, *, masks: bool) -> torch.nn.Mod
             hint="backbones of timm: `pip install timm`",
         ) from None
     except Exception as error:  # damaged weights raise anything
-        raise _refusal(path, folder, error) from None
+        raise refusal(path, folder, error) from None
     missing = [key for key in sorted(report["missing_keys"]) if not key.endswith(UNUSED)]
     wrong = [
         f"{key} {list(there)} where {list(own)} belongs"
@@ -273,7 +273,8 @@ def _model(path: Path, folder: str, config: Any, *, masks: bool) -> torch.nn.Mod
     return whole
 
 
-def _refusal(path: Path, folder: str, error: Exception) -> DetectorError:
+def refusal(path: Path, folder: str, error: Exception) -> DetectorError:
+    """What is wrong with weights that the library could not read."""
     said = str(error)
     if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
         return DetectorError(

@@ -1,0 +1,232 @@
+"""torchvision's detectors, learning: the model and its losses are theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quorate.detectors.torch.predictor import BACKGROUND, Names, Runtime
+from quorate.detectors.torch.torchvision import TorchvisionDetector
+from quorate.detectors.torch.torchvision_predictor import (
+    EPS_OF_FROZEN,
+    TorchvisionPredictor,
+    freeze,
+    options,
+    settle,
+)
+from quorate.detectors.torch.weights import UNUSED, describe_misfit, read_state
+from quorate.errors import DetectorError, MissingExtraError
+from quorate.spec.torch_trainer import TorchvisionTrainer
+from quorate.training.torch.learner import (
+    LOWEST_SCORE,
+    Learner,
+    Loss,
+    State,
+    written,
+)
+from quorate.training.torch.samples import Sample
+
+try:
+    import torch
+    from safetensors.torch import save_file
+    from torch import nn
+    from torchvision.models import detection
+except ImportError as error:
+    raise MissingExtraError("Training", "torch") from error
+
+OPSET = 17
+HEADS = re.compile(
+    r"box_predictor|mask_predictor\.mask_fcn_logits|cls_logits|classification_head\.module_list"
+)
+"""Keys whose shape tells the number of labels."""
+
+FIRST_LAYERS = re.compile(r"^backbone\.body\.(conv1|bn1|layer1)\.")
+"""What of a ResNet with weights stays as it is, as torchvision's recipes have it."""
+LOWEST_EXPORTED, MOST_EXPORTED = 0.01, 300
+"""What the graph itself leaves out; a spec's `min_score` and `max_detections` may ask for less."""
+
+
+class TorchvisionLearner(Learner):
+    """A detector of torchvision that learns."""
+
+    trainer: TorchvisionTrainer
+    backbone = re.compile(r"^backbone\.(body|features)\.")
+
+    def __init__(
+        self, trainer: TorchvisionTrainer, labels: Sequence[str], checkpoint: Path | None
+    ) -> None:
+        super().__init__(trainer, labels)
+        self.masks = trainer.architecture.startswith("maskrcnn")
+        self._frozen = False
+        state = None
+        if checkpoint is not None:
+            state = read_state(str(_file(checkpoint))).tensors
+            self._frozen = not any(key.endswith("num_batches_tracked") for key in state)
+        self.model = self._fresh()
+        if state is not None:
+            self._begin(state)
+            for name, parameter in self.model.named_parameters():
+                if FIRST_LAYERS.search(name):
+                    parameter.requires_grad_(False)
+
+    def inputs(self, samples: list[Sample]) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+        """Pixels in 0..1, and corners in pixels; number 0 is the background's."""
+        pictures, targets = [], []
+        for sample in samples:
+            pixels = torch.from_numpy(sample.picture).permute(2, 0, 1).float().div_(255)
+            pictures.append(pixels.contiguous())
+            target = {
+                "boxes": torch.from_numpy(sample.xyxy),
+                "labels": torch.from_numpy(sample.label + 1),
+            }
+            if sample.masks is not None:
+                masks = np.ascontiguousarray(sample.masks, dtype=np.uint8)
+                target["masks"] = torch.from_numpy(masks)
+            targets.append(target)
+        return pictures, targets
+
+    def loss(self, model: nn.Module, inputs: Any) -> Loss:
+        """The sum of the library's losses."""
+        parts = model(*inputs)
+        return Loss(sum(parts.values()), {n.removeprefix("loss_"): p for n, p in parts.items()})
+
+    def finished(self, state: State) -> nn.Module:
+        """See `Learner`."""
+        model = self._fresh()
+        model.load_state_dict(dict(state))
+        return model.eval()
+
+    def predictor(self, model: nn.Module, *, device: str) -> TorchvisionPredictor:
+        """See `Learner`."""
+        spec = self._detector(device=device, min_score=LOWEST_SCORE)
+        names = Names.of((BACKGROUND[0], *self.labels), background=True)
+        settle(model, spec)
+        return TorchvisionPredictor(spec, Runtime.of(spec), names, model)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """See `Learner`; with the labels in the file's metadata."""
+        import json
+
+        tensors = {key: item.contiguous() for key, item in model.state_dict().items()}
+        names = json.dumps([BACKGROUND[0], *self.labels])
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / "model.safetensors", metadata={"names": names})
+
+    def export(self, model: nn.Module, path: Path) -> dict[str, Any]:
+        """See `Learner`; torchvision's `boxes`, `labels` and `scores` of a picture of any size."""
+        last = getattr(model, "roi_heads", model)
+        last.score_thresh, last.detections_per_img = LOWEST_EXPORTED, MOST_EXPORTED
+        example = torch.zeros(3, 96, 128)
+        outputs = ["boxes", "labels", "scores", *(["masks"] if self.masks else [])]
+        axes: dict[str, dict[int, str]] = {name: {0: "found"} for name in outputs}
+        axes["image"] = {1: "height", 2: "width"}
+        # Its postprocessing depends on values, which only tracing follows.
+        how = {
+            "input_names": ["image"],
+            "output_names": outputs,
+            "dynamic_axes": axes,
+            "opset_version": OPSET,
+            "dynamo": False,
+        }
+        written(_Outputs(model, outputs), example, path, [how])
+        return {"layout": "torchvision"}
+
+    def _detector(self, **settings: Any) -> TorchvisionDetector:
+        return TorchvisionDetector(
+            name=self.trainer.name,
+            architecture=self.trainer.architecture,
+            weights="model/model.safetensors",
+            image_size=self.trainer.image_size,
+            threads=self.trainer.threads or 1,
+            **settings,
+        )
+
+    def _fresh(self) -> nn.Module:
+        """A model without weights, whose norms are frozen where those it begins with were."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.trainer.seed)
+            model: nn.Module = getattr(detection, self.trainer.architecture)(
+                weights=None,
+                weights_backbone=None,
+                num_classes=len(self.labels) + 1,
+                **options(self._detector()),
+            )
+        if self._frozen:
+            eps = EPS_OF_FROZEN.get(self.trainer.architecture, 1e-5)
+            freeze(getattr(model, "backbone", model), eps)
+        return model
+
+    def _begin(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Fill in a checkpoint's weights; heads of other labels begin anew."""
+        origin, architecture = self.trainer.checkpoint, self.trainer.architecture
+        own = self.model.state_dict()
+        found = dict(state)
+        if not any(key in own for key in found):
+            found = _of_a_backbone(found)
+            rest = [k for k in own if "backbone.body." in k and not k.endswith(UNUSED)]
+            if found and all(key in found for key in rest):
+                self.notes.append("The checkpoint is a backbone alone: all else begins anew.")
+                fits = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
+                self.model.load_state_dict(fits, strict=False)
+                return
+        missing = [k for k in own if k not in found and not k.endswith(UNUSED)]
+        differing = [k for k, v in found.items() if k in own and v.shape != own[k].shape]
+        wrong = [
+            f"{key} {list(found[key].shape)} where {list(own[key].shape)} belongs"
+            for key in differing
+            if not HEADS.search(key)
+        ]
+        unexpected = [k for k in found if k not in own and not k.endswith(UNUSED)]
+        if said := describe_misfit(missing, unexpected, wrong):
+            raise DetectorError(
+                f"{origin}: not a checkpoint of '{architecture}': {said}.",
+                hint="name the `architecture` that the checkpoint is of",
+            )
+        if differing:
+            self.notes.append(
+                "The checkpoint knows another number of labels: the heads that tell labels begin "
+                f"anew, for {len(self.labels)}."
+            )
+        fits = {key: value for key, value in found.items() if key not in differing}
+        self.model.load_state_dict(fits, strict=False)
+
+
+def _file(checkpoint: Path) -> Path:
+    """The one file of weights of a folder, or the file itself."""
+    if not checkpoint.is_dir():
+        return checkpoint
+    files = [one for end in (".safetensors", ".pth", ".pt") for one in checkpoint.rglob(f"*{end}")]
+    if not files:
+        raise DetectorError(
+            f"{checkpoint}: there is no file of weights in it.",
+            hint="it needs a .safetensors, .pth or .pt",
+        )
+    return files[0]
+
+
+def _of_a_backbone(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of a classifier of torchvision under the keys that a detector has them."""
+    if "conv1.weight" in state:
+        return {f"backbone.body.{k}": v for k, v in state.items() if not k.startswith("fc.")}
+    return {
+        f"backbone.body.{key.removeprefix('features.')}": value
+        for key, value in state.items()
+        if key.startswith("features.")
+    }
+
+
+class _Outputs(nn.Module):  # type: ignore[misc]  # torch is not typed here
+    """The tensors of one picture, in the order of their names."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, tuple(names)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = self.model([image])
+        one = (found[1] if isinstance(found, tuple) else found)[0]
+        return tuple(one[name] for name in self.names)

@@ -1,0 +1,419 @@
+"""Torch's trainers: from a data folder to a checked detector, killed and not, with bad input."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from quorate.errors import BusyError, DetectorError, InputError, StorageError
+from tests.training.pictures import NAMES, squares
+from tests.training.torch_models import CONFIGS, detr, given, ssd
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.skipif(
+        importlib.util.find_spec("transformers") is None,
+        reason="torch and transformers not installed",
+    ),
+    # What torch, transformers and the exporter say of their own inner workings.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    return squares(tmp_path_factory.mktemp("labelled") / "in", 20)
+
+
+def trained(tmp_path, labelled, trainer, **options):
+    """What `quorate step train` does, in this process: (result, out, what was said)."""
+    from quorate.training.torch.train import train
+
+    said = []
+    data = given(tmp_path / "work", labelled, trainer)
+    out = tmp_path / "out"
+    return train(data, out, warn=said.append, **options), out, said
+
+
+def events(out):
+    """The whole lines of progress.jsonl, which may still grow."""
+    try:
+        text = (out / "progress.jsonl").read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def weights(out):
+    from safetensors.numpy import load_file
+
+    return load_file(out / "model/model.safetensors")
+
+
+def command(data, out, *more):
+    return [sys.executable, "-m", "quorate", "step", "train", "--data", data, "--out", out, *more]
+
+
+@pytest.mark.parametrize("make", [detr, ssd])
+def test_a_detector_is_left_as_the_contract_has_it(tmp_path, labelled, make):
+    from quorate.training import contract
+
+    result, out, said = trained(tmp_path, labelled, make(checkpoint_every="1s"))
+    data = tmp_path / "work/trainers" / make().name / "data"
+    assert contract.check(out, data, name=make().name) is not None
+    detector = contract.detector_of(out, name="new")
+    assert detector.kind == "onnx"
+    truth = contract.truth_of(data, "validation")
+    predictor = detector.load()
+    assert predictor.labels == NAMES
+    assert len(contract.predictions_of(out, truth))
+    assert any(sentence.startswith("The ONNX file finds the same") for sentence in said)
+    agreed = json.loads((out / "export.json").read_text())
+    assert agreed["apart"] <= 1e-3
+    assert abs(agreed["map_export"] - agreed["map_original"]) <= 1e-3
+    assert result.steps == 8
+    versions = contract.versions_of(out)
+    assert {"torch", "quorate", "python"} <= versions.keys()
+    told = events(out)
+    assert [e["map"] for e in told if "map" in e][-1] == pytest.approx(result.map, abs=1e-3)
+    assert told[-1]["step"] == told[-1]["steps"] == 8
+
+
+def test_killed_and_resumed_gives_the_same_weights(tmp_path, labelled):
+    """Killed for real, at a step that chance chooses, as often as it takes to get through."""
+    trainer = detr(checkpoint_every="1s", epochs=4, augment=("hflip", "crop", "colour"))
+    data = given(tmp_path / "work", labelled, trainer)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    settings = json.loads((data / "trainer.json").read_text())
+    settings["schedule"] = {"method": "cosine", "cooldown": 1.5}
+    # Every step is kept, so that a kill at any of them finds a checkpoint.
+    settings["checkpoint_every"] = "1s"
+    (data / "trainer.json").write_text(json.dumps(settings))
+    subprocess.run(command(data, whole), check=True, env=environment, capture_output=True)
+    draw = np.random.default_rng()
+    killed = 0
+    for _ in range(3):
+        process = subprocess.Popen(
+            command(data, parts), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        at = int(draw.integers(1, 14))
+        while process.poll() is None:
+            done = [e["step"] for e in events(parts)]
+            if done and done[-1] >= at and (parts / "checkpoint/state.json").exists():
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+                break
+            time.sleep(0.02)
+        process.communicate()
+        if killed == 2:
+            break
+    assert killed
+    subprocess.run(command(data, parts), check=True, env=environment, capture_output=True)
+    one, other = weights(whole), weights(parts)
+    assert one.keys() == other.keys()
+    for key in one:
+        np.testing.assert_allclose(one[key], other[key], rtol=0, atol=1e-6, err_msg=key)
+
+    from quorate.training.contract import events as read_events
+
+    first, second = (
+        [(e.step, e.loss, e.map) for e in read_events(folder)] for folder in (whole, parts)
+    )
+    assert first == second  # the same curve
+
+
+def test_asked_to_stop_it_keeps_a_checkpoint_and_goes_on(tmp_path, labelled):
+    data = given(tmp_path / "work", labelled, detr(epochs=4, checkpoint_every="1h"))
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command(data, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not events(out) and process.poll() is None:
+        time.sleep(0.02)
+    process.terminate()
+    said = process.communicate()[1]
+    if process.returncode == 0:
+        pytest.skip("it was through before it was asked")
+    assert process.returncode == 75
+    assert re.search(r"asked to stop after \d+ of 16 steps", said)
+    place = json.loads((out / "checkpoint/state.json").read_text())["place"]
+    assert 0 < place["step"] < 16
+
+
+def test_another_machine_goes_on_from_where_the_checkpoint_is_kept(tmp_path, labelled):
+    kept = str(tmp_path / "kept")
+    stops = iter([False, False, False, True])
+    result = None
+    data = given(tmp_path / "work", labelled, detr(checkpoint_every="1s"))
+    with pytest.MonkeyPatch.context() as patch:
+        from quorate.training.torch import train as module
+
+        patch.setattr(module, "_asked_to_stop", lambda: _Stopping(stops))
+        with pytest.raises(BusyError, match="asked to stop after 4 of 8 steps"):
+            module.train(data, tmp_path / "first", checkpoint=kept)
+    assert (tmp_path / "kept/state.json").exists()
+    from quorate.training.torch.train import train
+
+    result = train(data, tmp_path / "second", checkpoint=kept)
+    assert result.steps == 8
+    assert [e["step"] for e in events(tmp_path / "second") if "loss" in e] == list(range(1, 9))
+    assert not (tmp_path / "kept/state.json").exists()  # cleared away when it is done
+
+
+class _Stopping:
+    """In the place of the signal's handler: asked after so many steps."""
+
+    def __init__(self, stops):
+        self._stops = stops
+
+    def __enter__(self):
+        return lambda: next(self._stops)
+
+    def __exit__(self, *error):
+        return None
+
+
+def test_a_loss_that_is_no_number_stops_it_and_keeps_the_good_checkpoint(tmp_path, labelled):
+    trainer = detr(learning_rate=10.0, backbone_learning_rate=10.0, optimiser="sgd", clip=1e9,
+                   schedule={"method": "constant", "warmup": 1.5}, epochs=6,
+                   checkpoint_every="1s")  # fmt: skip
+    with pytest.raises(DetectorError) as told:
+        trained(tmp_path, labelled, trainer)
+    assert re.search(r"(loss|gradient).* is (nan|inf) at step \d+", told.value.message)
+    assert "lower `learning_rate`" in told.value.hint
+    if "no checkpoint" not in told.value.message:
+        from safetensors.numpy import load_file
+
+        state = json.loads((tmp_path / "out/checkpoint/state.json").read_text())
+        assert f"step {state['place']['step']} is kept" in told.value.message
+        kept = load_file(tmp_path / f"out/checkpoint/{state['slot']}/model.safetensors")
+        assert all(np.isfinite(value).all() for value in kept.values())
+
+
+def test_out_of_memory_means_smaller_parts_of_a_step_and_a_sentence(tmp_path, labelled):
+    """Memory is taken away for real, as an allocator that refuses more than two pictures."""
+    from quorate.training.torch import loop
+
+    backward = loop.Run._backward
+
+    def scarce(self, inputs, weight):
+        if len(inputs["labels"]) > 2:
+            import torch
+
+            torch.empty(1 << 60, dtype=torch.uint8)  # what torch says when there is none
+        return backward(self, inputs, weight)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Run, "_backward", scarce)
+        result, out, said = trained(tmp_path, labelled, detr(epochs=1))
+    assert result.steps == 4
+    [note] = [sentence for sentence in said if sentence.startswith("Out of memory")]
+    assert "4 pictures are computed 2 at a time from now on" in note
+    assert [e["batch_size"] for e in events(out) if e.get("batch_size")] == [2]
+
+
+def test_parts_of_a_step_have_the_gradient_of_the_whole(tmp_path, labelled):
+    """In torchvision's SSD the parts' losses are means, so their weighted sum is the whole's."""
+    import torch
+
+    from quorate.training import contract
+    from quorate.training.torch.learner import moved
+    from quorate.training.torch.samples import Samples
+    from quorate.training.torch.torchvision import TorchvisionLearner
+
+    data = given(tmp_path / "work", labelled, ssd())
+    learner = TorchvisionLearner(ssd(), NAMES, None)
+    samples = Samples.of(contract.truth_of(data, "train"))
+    inputs = moved(learner.inputs([samples.sample(i) for i in range(2)]), torch.device("cpu"))
+    loss = learner.loss(learner.model.train(), inputs)
+    assert torch.isfinite(loss.total)
+    assert set(loss.parts) == {"bbox_regression", "classification"}
+
+
+def test_it_stops_early_where_nothing_becomes_better(tmp_path, labelled):
+    trainer = detr(epochs=8, patience=2, learning_rate=1e-9)
+    result, _out, said = trained(tmp_path, labelled, trainer)
+    assert result.steps < 32
+    assert any(s.startswith("No better mAP in 2 validations") for s in said)
+
+
+def test_a_full_disk_costs_the_new_checkpoint_and_not_the_old_one(small_disk, tmp_path, labelled):
+    from quorate.training.torch.train import train
+
+    data = given(tmp_path / "work", labelled, detr(checkpoint_every="1s"))
+    with pytest.raises(StorageError, match="no space left"):
+        train(data, small_disk / "out")
+
+
+@pytest.mark.parametrize("architecture", sorted(CONFIGS))
+def test_every_detr_learns_a_step_and_its_heads_begin_anew_for_other_labels(
+    tmp_path, labelled, architecture
+):
+    """Saved for three labels, begun again for two: the heads alone are new, and that is said."""
+    import torch
+
+    from quorate.training import contract
+    from quorate.training.torch.detr import HEADS, DetrLearner
+    from quorate.training.torch.samples import Samples
+
+    first = DetrLearner(detr(architecture=architecture), ("a", "b", "c"), None)
+    assert not first.notes
+    first.save(first.finished(first.model.state_dict()), tmp_path / "saved")
+    trainer = detr(architecture=None, checkpoint=str(tmp_path / "saved"), config={})
+    second = DetrLearner(trainer, NAMES, tmp_path / "saved")
+    assert second.architecture == architecture
+    assert any("knows 3 other labels" in note and "for 2" in note for note in second.notes)
+    one, other = first.finished(first.model.state_dict()).state_dict(), second.model.state_dict()
+    for key in one:
+        same = one[key].shape == other[key].shape and torch.equal(one[key], other[key])
+        assert same or HEADS.search(key), key
+    data = given(tmp_path / "work", labelled, detr())
+    samples = Samples.of(contract.truth_of(data, "train"))
+    loss = second.loss(second.model.train(), second.inputs([samples.sample(i) for i in (0, 1)]))
+    loss.total.backward()
+    assert torch.isfinite(loss.total)
+    assert len(loss.parts) >= 3
+    rates = {group["name"]: group["lr"] for group in second.groups()}
+    assert rates["backbone"] == pytest.approx(rates["head"] / 10)
+
+
+def test_the_parts_of_detr_reach_the_library(tmp_path):
+    from quorate.training.torch.detr import DetrLearner
+
+    trainer = detr(architecture="detr", queries=12, costs={"label": 3}, losses={"nothing": 0.25},
+                   auxiliary_losses=False)  # fmt: skip
+    config = DetrLearner(trainer, NAMES, None).config
+    assert (config.num_queries, config.class_cost, config.eos_coefficient) == (12, 3, 0.25)
+    assert config.auxiliary_loss is False
+    assert DetrLearner(detr(architecture="detr"), NAMES, None).config.auxiliary_loss is True
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"config": {"d_modle": 3}}, "has no 'd_modle'"),
+        ({"config": {"backbone_config": {"model_type": "resnett"}}}, "no model_type 'resnett'"),
+        ({"architecture": "detr", "losses": {"label": 2}}, "no weight of its own"),
+        ({"image_size": 65}, "a multiple of 32 pixels"),
+        ({"image_size": (64, 96)}, "sees every picture at one size"),
+        ({"architecture": "detr", "config": {"d_model": -8}}, "cannot build|refuses"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused_in_a_sentence(settings, said):
+    from quorate.training.torch.detr import DetrLearner
+
+    with pytest.raises(InputError, match=said):
+        DetrLearner(detr(**settings), NAMES, None)
+
+
+def test_checkpoints_of_something_else_are_refused(tmp_path, labelled):
+    from quorate.training.torch.detr import DetrLearner
+    from quorate.training.torch.torchvision import TorchvisionLearner
+
+    saved = tmp_path / "saved"
+    first = DetrLearner(detr(), NAMES, None)
+    first.save(first.finished(first.model.state_dict()), saved)
+    with pytest.raises(InputError, match="a checkpoint of 'rt_detr', not of 'detr'"):
+        DetrLearner(detr(architecture="detr", checkpoint=str(saved)), NAMES, saved)
+    with pytest.raises(DetectorError, match="not a checkpoint of 'ssdlite320"):
+        TorchvisionLearner(ssd(checkpoint=str(saved)), NAMES, saved)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):
+    import torch
+
+    from quorate.training.torch.torchvision import TorchvisionLearner
+
+    class Code:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path / 'run'}",))
+
+    torch.save({"state_dict": Code()}, tmp_path / "evil.pth")
+    with pytest.raises(DetectorError, match="code in it"):
+        TorchvisionLearner(ssd(checkpoint="evil.pth"), NAMES, tmp_path / "evil.pth")
+    assert not (tmp_path / "run").exists()
+
+
+def test_heads_of_torchvision_begin_anew_for_other_labels(tmp_path):
+    import torch
+
+    from quorate.training.torch.torchvision import HEADS, TorchvisionLearner
+
+    first = TorchvisionLearner(ssd(), ("a", "b", "c"), None)
+    first.save(first.finished(first.model.state_dict()), tmp_path / "saved")
+    second = TorchvisionLearner(ssd(checkpoint=str(tmp_path)), NAMES, tmp_path / "saved")
+    assert any("another number of labels" in note for note in second.notes)
+    one, other = first.model.state_dict(), second.model.state_dict()
+    for key in one:
+        same = one[key].shape == other[key].shape and torch.equal(one[key], other[key])
+        assert same or HEADS.search(key), key
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path, labelled):
+    _, out, _ = trained(tmp_path, labelled, detr(epochs=1))
+    state = json.loads((out / "checkpoint/state.json").read_text())
+    file = out / f"checkpoint/{state['slot']}/model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    shutil.rmtree(out / "model")
+    from quorate.training.torch.train import train
+
+    with pytest.raises(InputError, match="the checkpoint is damaged"):
+        train(tmp_path / "work/trainers/detr/data", out)
+
+
+def test_tensorboard_reads_the_curve(tmp_path, labelled):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    _, out, _ = trained(tmp_path, labelled, detr())
+    board = event_accumulator.EventAccumulator(str(out / "tensorboard"))
+    board.Reload()
+    told = [e for e in events(out) if "loss" in e]
+    found = board.Scalars("train/loss")
+    assert [one.step for one in found] == [e["step"] for e in told]
+    assert [one.value for one in found] == pytest.approx([e["loss"] for e in told], rel=1e-5)
+    assert "validation/map" in board.Tags()["scalars"]
+
+
+def test_half_precision_is_refused_on_a_cpu(tmp_path, labelled):
+    with pytest.raises(DetectorError, match="`precision: float16` needs a GPU"):
+        trained(tmp_path, labelled, detr(precision="float16"))
+
+
+def test_mixed_precision_learns_on_a_cpu(tmp_path, labelled):
+    result, out, _ = trained(tmp_path, labelled, detr(precision="bfloat16", epochs=1))
+    assert result.steps == 4
+    assert all(value.dtype != np.float16 for value in weights(out).values())
+
+
+def test_two_processes_share_every_step(tmp_path, labelled):
+    """Each sees half of a step's pictures; the first writes, and both hold the same weights."""
+    data = given(tmp_path / "work", labelled, detr(processes=2, epochs=1))
+    out = tmp_path / "out"
+    done = subprocess.run(command(data, out), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mAP") == 1
+    assert [e["step"] for e in events(out) if "loss" in e][-1] == 4
+    assert (out / "detector.json").exists()
+
+
+def test_what_fails_in_one_of_two_processes_is_told_last(tmp_path, labelled):
+    trainer = detr(processes=2, config=CONFIGS["rt_detr"] | {"d_modle": 3})
+    data = given(tmp_path / "work", labelled, trainer)
+    done = subprocess.run(
+        command(data, tmp_path / "out"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "has no 'd_modle'" in done.stderr
+    assert "Traceback" not in done.stderr
