@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from quorate import DetectionEnsemble
-from quorate.argo.render import SHIPPED, shipped
+from quorate.argo.render import SHIPPED, shipped, workflow_template
 from quorate.argo.rendering.children import shards_per_workflow
-from quorate.spec import WorkflowSettings
+from quorate.spec import WorkflowSettings, read_spec
+from quorate.spec.training import Training
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 
@@ -25,7 +26,8 @@ def folders():
 def render(name):
     if name in SHIPPED:
         return shipped(name, WorkflowSettings()).to_yaml()
-    return DetectionEnsemble.from_yaml(WORKFLOWS / name / "spec.yaml").workflow_template().to_yaml()
+    plan = read_spec(WORKFLOWS / name / "spec.yaml", DetectionEnsemble, Training)
+    return workflow_template(plan).to_yaml()
 
 
 @pytest.mark.parametrize("name", folders())

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 from quorate.cli import main
-from quorate.training.contract import events
+from quorate.training.contract import detector_of, events
 from tests.training.pictures import squares, trainer
 from tests.waiting import until
 
@@ -20,7 +21,8 @@ def spec(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     squares(tmp_path / "data", 40)
     values = {
-        "kind": "Training", "name": "squares", "data": "data", "compare": {"samples": 50},
+        "kind": "Training", "name": "squares", "data": "data", "publish": "store",
+        "compare": {"samples": 50},
         "trainers": [trainer(epochs=10), trainer("bad", hyperparameters={"fail": "no luck"})],
     }  # fmt: skip
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(values))
@@ -30,6 +32,11 @@ def spec(tmp_path, monkeypatch):
 def test_a_training_from_the_command_line(spec, capsys):
     assert main(["train", "training.yaml"]) == 0
     out, err = capsys.readouterr()
+    [published] = [line.split()[1] for line in err.splitlines() if line.startswith("published")]
+    assert detector_of(Path(published), name="best").load().labels == ("red", "green")
+    latest = json.loads((Path(published).parent / "latest.json").read_text())
+    assert latest["trainer"] == "linear"
+    assert Path(published).name == latest["run"]
     assert "8 pictures held out (validation); the best is linear" in out
     assert "warning: bad ended with status 1: no luck" in err
     assert "wrote out/training/report.html" in err

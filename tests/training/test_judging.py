@@ -7,16 +7,23 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from quorate.detections import Detections
 from quorate.errors import SpecError, TrainingError
-from quorate.spec import EnsembleSpec
+from quorate.evaluation.coco import evaluate
+from quorate.spec import Consensus, EnsembleSpec
 from quorate.spec.training import Training
+from quorate.steps import Work
+from quorate.steps.fuse import decide_boxes
 from quorate.training.contract import Event, detector_of
 from quorate.training.curves import csv_of, tensorboard
+from quorate.training.judging import of_voters
 from quorate.training.whole import train
 from quorate.training.work import TrainingWork
+from quorate.tuning.labelled import labelled
 from tests.training.pictures import squares, trainer
 
 
@@ -83,6 +90,41 @@ def test_a_newcomer_that_raises_the_ensemble_joins_it(done):
     assert [one.name for one in joined.detectors] == ["weak", "linear"]
     for one in joined.detectors:
         assert one.load().labels == ("red", "green")
+
+
+def test_the_ensemble_is_measured_without_those_that_may_join_it(trained, tmp_path):
+    spec = EnsembleSpec.from_yaml(trained / "ensemble.yaml")
+    # A box needs more than half of the votes: one of one, but two of three.
+    spec = spec.model_copy(update={"fusion": Consensus(iou=0.4)})
+    (tmp_path / "ensemble.yaml").write_text(spec.to_yaml())
+    training = Training(
+        name="squares",
+        data=str(trained / "data"),
+        trainers=[trainer("one", epochs=1), trainer("two", epochs=1, seed=1)],
+        compare={"ensemble": str(tmp_path / "ensemble.yaml"), "samples": 0},
+    )
+    work = TrainingWork(tmp_path / "out")
+    judged = train(training, work).judged
+    alone = labelled(spec.model_copy(update={"data": str(work.held_out)}), Work(tmp_path / "own"))
+    own = evaluate(decide_boxes(alone.found, spec, alone.dataset.labels), alone.dataset)
+    assert own.ap > 0
+    assert judged.ensemble["ensemble"].metrics.ap == own.ap
+
+
+def test_boxes_of_some_voters_are_as_if_there_were_no_others():
+    found = Detections.build(
+        image_id=[1, 2, 3, 4],
+        category_id=1,
+        xyxy=np.tile([0.0, 0.0, 9.0, 9.0], (4, 1)),
+        score=[0.1, 0.2, 0.3, 0.4],
+        detector=[0, 1, 2, 0],
+        detectors=("a", "b", "c"),
+    )
+    some = of_voters(found, ["c", "a", "silent"])
+    assert some.detectors == ("c", "a", "silent")
+    assert some.image_id.tolist() == [1, 3, 4]
+    assert some.detector.tolist() == [1, 0, 1]
+    assert len(of_voters(found, ["silent"])) == 0
 
 
 def test_the_page_the_card_and_the_curves_tell_it(done):

@@ -42,6 +42,7 @@ from quorate.spec import Detector, EnsembleSpec
 from quorate.spec.training import Training
 from quorate.steps import Work
 from quorate.steps.fuse import decide_boxes
+from quorate.training.judging import of_voters
 from quorate.training.whole import train
 from quorate.training.work import TrainingWork
 from quorate.tuning.labelled import labelled
@@ -118,8 +119,7 @@ def proposed(
     results = {name: own(found, name) for name in found.detectors}
 
     def fused(voters: Sequence[str]) -> Detections:
-        boxes = [Detections.empty(tuple(voters)), *(own(found, one) for one in voters)]
-        return decide_boxes(Detections.concat(boxes), demo, dataset.labels)
+        return decide_boxes(of_voters(found, voters), demo, dataset.labels)
 
     results["quorum, not learning"] = fused(names)
     results["quorum"] = fused([*names, *([joined] if joined else [])])

@@ -14,17 +14,22 @@ from quorate.errors import MissingExtraError
 if TYPE_CHECKING:
     from quorate.argo.rendering.manifest import Template
     from quorate.spec import Ensemble, WorkflowSettings
+    from quorate.spec.training import Training
 
 SHIPPED = ("evaluate", "fuse-files")
 """Templates that need no spec."""
 
 
-def workflow_template(ensemble: Ensemble) -> Template:
-    """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
-    with _hera():
-        from quorate.argo.rendering import template
+def workflow_template(plan: Ensemble | Training) -> Template:
+    """The WorkflowTemplate of an ensemble or a training; SpecError where it could not run."""
+    from quorate.spec.training import Training
 
-    return template.workflow_template(ensemble)
+    with _hera():
+        from quorate.argo.rendering import template, training
+
+    if isinstance(plan, Training):
+        return training.workflow_template(plan)
+    return template.workflow_template(plan)
 
 
 def shipped(name: str, settings: WorkflowSettings) -> Template:

@@ -14,6 +14,8 @@ from quorate.errors import InputError, QuorateError
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
     from quorate.argo.cluster.rest import Json
+    from quorate.spec import Ensemble
+    from quorate.spec.training import Training
 
 WIDE = 10_000
 """Columns of what is printed where no terminal folds it."""
@@ -30,10 +32,10 @@ def add_commands(commands: Any) -> None:
     """Add this group's commands."""
     render = commands.add_parser(
         "render",
-        description="Write the WorkflowTemplate that runs an ensemble on Argo Workflows, or what "
-        "puts it behind another server: services and an InferenceGraph of KServe, or a folder with "
-        "models and a config.json for OpenVINO Model Server. The same spec gives the same bytes; "
-        "no cluster is asked. What the other server cannot do is told.",
+        description="Write the WorkflowTemplate that runs an ensemble, or a training, on Argo "
+        "Workflows, or what puts an ensemble behind another server: services and an InferenceGraph "
+        "of KServe, or a folder with models and a config.json for OpenVINO Model Server. The same "
+        "spec gives the same bytes; no cluster is asked. What the other server cannot do is told.",
     )
     render.add_argument(
         "spec", help="spec file (YAML); or fuse-files, evaluate: templates that need none"
@@ -47,8 +49,9 @@ def add_commands(commands: Any) -> None:
     render.set_defaults(command=_render)
 
     submit = _command(
-        commands, "submit", _submit, "Start a run of an ensemble on Argo Workflows: its template "
-        "is rendered, made so on the cluster, and a workflow of it is created.",
+        commands, "submit", _submit, "Start a run of an ensemble, or a training, on Argo "
+        "Workflows: its template is rendered, made so on the cluster, and a workflow of it is "
+        "created.",
     )  # fmt: skip
     submit.add_argument("spec", nargs="?", help="spec file (YAML); not with --from")
     submit.add_argument("--from", dest="template", metavar="TEMPLATE",
@@ -131,12 +134,22 @@ def _cluster(arguments: argparse.Namespace, namespace: str | None = None) -> Clu
     return connect(server=arguments.server, namespace=arguments.namespace or namespace)
 
 
+def _plan(path: str) -> Ensemble | Training:
+    """The ensemble or the training of a spec file."""
+    from quorate.ensemble import ClassificationEnsemble, DetectionEnsemble
+    from quorate.spec import Ensemble, read_spec
+    from quorate.spec.training import Training
+
+    found = read_spec(path, DetectionEnsemble, ClassificationEnsemble, Training)
+    assert isinstance(found, Ensemble | Training)
+    return found
+
+
 def _render(arguments: argparse.Namespace) -> None:
     if arguments.target != "argo":
         _render_for_server(arguments)
         return
     from quorate.argo.render import SHIPPED, shipped, workflow_template
-    from quorate.ensemble import read_ensemble
     from quorate.spec import WorkflowSettings
     from quorate.storage import write_bytes
 
@@ -145,13 +158,13 @@ def _render(arguments: argparse.Namespace) -> None:
             raise InputError(f"--upload needs a spec: {arguments.spec} names no files.")
         template = shipped(arguments.spec, WorkflowSettings())
     else:
-        ensemble = read_ensemble(arguments.spec)
+        plan = _plan(arguments.spec)
         if arguments.upload:
-            from quorate.argo.runs.upload import bucket_of, uploaded
+            from quorate.argo.runs.upload import plan_uploaded
 
             with progress_bars() as progress:
-                ensemble = uploaded(ensemble, None, bucket_of(ensemble), progress=progress)
-        template = workflow_template(ensemble)
+                plan = plan_uploaded(plan, None, progress=progress)
+        template = workflow_template(plan)
     if arguments.out in (None, "-"):
         print(template.to_yaml(), end="")
     else:
@@ -185,7 +198,6 @@ def _render_for_server(arguments: argparse.Namespace) -> None:
 
 def _submit(arguments: argparse.Namespace) -> None:
     from quorate.argo.runs.submit import submit, submit_from
-    from quorate.ensemble import read_ensemble
 
     if (arguments.spec is None) == (arguments.template is None):
         raise InputError("Give a spec, or a template with --from.", hint="quorate submit --help")
@@ -197,11 +209,11 @@ def _submit(arguments: argparse.Namespace) -> None:
         cluster = _cluster(arguments)
         run = submit_from(cluster, arguments.template, parameters=parameters, **given)
     else:
-        ensemble = read_ensemble(arguments.spec)
-        cluster = _cluster(arguments, ensemble.workflow.namespace)
+        plan = _plan(arguments.spec)
+        cluster = _cluster(arguments, plan.workflow.namespace)
         with progress_bars() as progress:
             run = submit(
-                ensemble,
+                plan,
                 cluster,
                 parameters=parameters,
                 upload=arguments.upload,
@@ -244,13 +256,17 @@ def _until_the_end(cluster: Cluster, name: str, *, as_json: bool) -> None:
 
 def _outcome(workflow: Json, *, as_json: bool) -> None:
     """Print the summary of a run that ended well, where it can be read from here."""
-    from quorate.argo.runs.runs import degraded, place, summary
+    from quorate.argo.runs.runs import degraded, place, summary, trained
 
     results = place(workflow)
     if results is None:
         note("the run left no results")
     else:
         try:
+            if (training := trained(results)) is not None:
+                _print_training(training, as_json=as_json)
+                note(f"results: {results}")
+                return
             found = summary(results)
         except QuorateError as error:
             note(f"results: {results}")
@@ -263,6 +279,22 @@ def _outcome(workflow: Json, *, as_json: bool) -> None:
             return
     if as_json:
         print_json({"results": results})
+
+
+def _print_training(said: Json, *, as_json: bool) -> None:
+    """Print what a training came to."""
+    if as_json:
+        print_json(said)
+        return
+    rows = [
+        {"trainer": one["name"], "AP": one.get("ap"), "AP50": one.get("ap50"),
+         "failed": one.get("failed", "")}
+        for one in said["trainers"]
+    ]  # fmt: skip
+    print_table(rows, title=f"{said['name']}: {said['best']} is best on {said['pictures']} "
+                f"pictures held out")  # fmt: skip
+    for one in said["notes"]:
+        note(f"note: {one}")
 
 
 def _status(arguments: argparse.Namespace) -> None:

@@ -53,6 +53,17 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "step train": ("--data out/training/trainers/detr/data --out out/detr",),
     "step finish": ("spec.yaml --workflow street-x7k2p --status Succeeded",),
     "step keep": ("--workflow street-x7k2p",),
+    "step split": ("training.yaml --work work --data dump.zip --epochs 20",),
+    "step give": ("work/training.yaml --work work --trainer detr",),
+    "step keep-checkpoints": (
+        "--out work/trainers/detr/out --checkpoints s3://bucket/checkpoints/detr",
+    ),
+    "step evaluate": ("work/training.yaml --work work --trainer detr",),
+    "step compare": ("work/training.yaml --work work -o results",),
+    "step release": ("results --to s3://models/bolts --run bolts-x7k2p",),
+    "step predict": (
+        "training.yaml --work work --data pictures --detector s3://models/bolts/bolts-x7k2p -o out",
+    ),
     "check-container": ("spec.yaml",),
     "serve": (
         "--cvat spec.yaml --host 0.0.0.0",

@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
 def _compile(arguments: argparse.Namespace) -> None:
     import time
 
-    from quorate import detectors, evaluation, fusion, masks
+    from quorate import detectors, evaluation, fusion, masks, storage
     from quorate.compiled import tell_once
 
     tell_once(known=True)
@@ -33,7 +33,7 @@ def _compile(arguments: argparse.Namespace) -> None:
         "minute or so"
     )
     started = time.perf_counter()
-    rooms = (fusion, masks, detectors, evaluation)
+    rooms = (fusion, masks, detectors, evaluation, storage)
     with progress_bars() as progress:
         for done, room in enumerate(rooms):
             progress("compile", done, len(rooms))

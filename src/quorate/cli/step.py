@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from quorate.cli.arguments import pairs
 from quorate.cli.output import note, notes
 from quorate.cli.pod import Progress, in_bucket
+from quorate.cli.step_training import add_steps
 from quorate.cli.summary import print_summary
 from quorate.errors import DetectorError, InputError, QuorateError, did_you_mean
 
@@ -148,6 +149,7 @@ def add_commands(commands: Any) -> None:
     keep.add_argument("--at-once", type=int, default=1, metavar="N", help="how many children run "
                       "at a time: each may have its share of the pods")  # fmt: skip
     keep.set_defaults(command=_keep)
+    add_steps(steps)
 
 
 def _given(arguments: argparse.Namespace) -> tuple[Ensemble, Work]:

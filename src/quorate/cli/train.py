@@ -62,28 +62,32 @@ def _train(arguments: argparse.Namespace) -> None:
         for file in planned.files:
             note(f"wrote {work.root / file}")
         return
+    from quorate.notifications import telling
+    from quorate.training.telling import results
     from quorate.training.whole import train
 
-    with progress_bars() as progress:
-        done = train(
-            training,
-            work,
-            resume=arguments.resume,
-            progress=progress,
-            told=_Epochs(),
-        )
+    with telling(
+        training.notify,
+        ensemble=training.name,
+        run=str(work.root.absolute()),
+        problem=lambda error: warn(f"warning: {error}"),
+    ) as ended:
+        with progress_bars() as progress:
+            done = train(training, work, resume=arguments.resume, progress=progress, told=_Epochs())
+        values = results(training, done.judged)
+        ended(values)
     for outcome in done.judged.outcomes:
         if outcome.failed is not None:
             hint = f"\n  hint: {outcome.failed.hint}" if outcome.failed.hint else ""
             warn(f"warning: {outcome.failed.reason}{hint}")
     if arguments.json:
-        from quorate.training.telling import results
-
-        print_json(results(training, done.judged))
+        print_json(values)
     else:
         _print(done)
     notes([*done.prepared.notes, *done.judged.notes])
     note(f"wrote {work.root / done.files[-1]}")
+    if done.published:
+        note(f"published {done.published}")
 
 
 class _Epochs:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from quorate.errors import InputError, did_you_mean
+from quorate.spec.workflow import Visibility, Widget
 
-Widget = Literal["text", "number", "textarea", "select", "nodepool", "checkbox"]
-Visibility = Literal["public", "private", "internal"]
 LONGEST, LINE = 20_000, 1_000
 """Characters of one answer, and of one that is a single line."""
 

@@ -22,16 +22,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from quorate.argo.names import FORM
 from quorate.argo.runs.submit import DATA, OUT
-from quorate.companion.forms import Field, Template, Visibility, Widget
+from quorate.companion.forms import Field, Template
 from quorate.cvat.cluster.dag import CHECKPOINT, CLASSES, FORMAT, TASK
 from quorate.errors import SpecError, did_you_mean
 from quorate.spec.base import load_yaml
+from quorate.spec.workflow import Visibility, Widget
 
 Json = Mapping[str, Any]
 USED_BY = ("used-by", "cvat")
 """The label of templates that are shown."""
-FORM = "quorate/form"
 TITLE, DESCRIPTION = "workflows.argoproj.io/title", "workflows.argoproj.io/description"
 FILLED = (DATA, OUT, CLASSES, TASK)
 """Parameters that are filled in and never asked for."""

@@ -20,6 +20,7 @@ from quorate.dataset import Dataset
 from quorate.display import brief
 from quorate.errors import FormatError, InputError, QuorateError, file_error, nearest_file
 from quorate.storage import PICTURES, Tree, is_s3, join, open_tree, safe_name, writing
+from quorate.storage.records import RECORDS
 from quorate.storage.whole import UNFINISHED
 
 
@@ -217,9 +218,8 @@ def open_source(location: str | os.PathLike[str], *, enter: bool = True) -> Sour
     people zip the folder.
     """
     location = os.fspath(location).rstrip("/") or "/"
-    if location.lower().endswith((".json", ".xml", ".yaml", ".yml")) and not os.path.isdir(
-        location
-    ):
+    file = location.lower().endswith((".json", ".xml", ".yaml", ".yml"))
+    if (file or RECORDS.search(location)) and not os.path.isdir(location):
         folder, _, name = location.rpartition("/")
         tree = open_tree(folder or ".")
         try:

@@ -19,6 +19,7 @@ from quorate.formats import (
     folder,
     labelme,
     mot,
+    tfrecord,
     unread,
     voc,
     yolo,
@@ -47,6 +48,9 @@ FORMATS: dict[str, Format] = {
             "annotations/*.json with `items`",
             datumaro_json.recognise,
             datumaro_json.read,
+        ),
+        Format(
+            "tfrecord", "*.tfrecord or *.record", tfrecord.recognise, tfrecord.read, tfrecord.write
         ),
         Format("folder", "pictures", folder.recognise, folder.read),
     )

@@ -36,7 +36,13 @@ from quorate.spec.notify import Email, SecretKey, Slack, Target, Webhook
 
 TIMEOUT = 10.0
 """Seconds that a receiver has to answer one try."""
-COLOURS = {"started": "#7f8c8d", "succeeded": "#2e9e5b", "degraded": "#d9a514", "failed": "#c0392b"}
+COLOURS = {
+    "started": "#7f8c8d",
+    "trained": "#2e6e9e",
+    "succeeded": "#2e9e5b",
+    "degraded": "#d9a514",
+    "failed": "#c0392b",
+}
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 BASE64_KEY = "whsec_"
 """The prefix of a signing key that is written in base64; any other key is used as it is."""

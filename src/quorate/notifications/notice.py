@@ -95,15 +95,73 @@ class ClassCounts(msgspec.Struct, frozen=True):
         return _number(self.published, "label")
 
 
-def counts_of(summary: object) -> Counts | ClassCounts:
-    """The part of a run's summary that is told; of a struct, or of what `summary.json` holds.
+class Trained(msgspec.Struct, frozen=True):
+    """A trainer, as `results.json` of a training has it; `ap` None where it failed."""
 
-    msgspec.ValidationError where it is neither.
+    name: str
+    ap: float | None = None
+    ap50: float | None = None
+    failed: str = ""
+
+    @property
+    def told(self) -> str:
+        """How good its detector is."""
+        measured = [f"{what} {value:.3f}" for what, value in (("AP", self.ap), ("AP50", self.ap50))
+                    if value is not None]  # fmt: skip
+        return ", ".join(measured) or "no AP: the truth has no box"
+
+
+class TrainingCounts(msgspec.Struct, frozen=True):
+    """The same of a training: its trainers, and how good they are on pictures held out."""
+
+    pictures: int
+    best: str
+    trainers: tuple[Trained, ...]
+
+    @property
+    def images(self) -> int:
+        """How many pictures were held out."""
+        return self.pictures
+
+    @property
+    def degraded(self) -> bool:
+        """Whether a trainer failed."""
+        return any(one.failed for one in self.trainers)
+
+    @property
+    def method(self) -> str:
+        """Nothing is fused."""
+        return ""
+
+    @property
+    def skipped(self) -> tuple[Unread, ...]:
+        """Pictures that could not be read: the report tells them."""
+        return ()
+
+    @property
+    def voters(self) -> tuple[Trained, ...]:
+        """Who learnt, or failed."""
+        return self.trainers
+
+    @property
+    def found(self) -> str:
+        """Who is best."""
+        one = next((one for one in self.trainers if one.name == self.best), None)
+        return f"{self.best} is best with {one.told}" if one else f"{self.best} is best"
+
+
+AnyCounts = Counts | ClassCounts | TrainingCounts
+
+
+def counts_of(summary: object) -> AnyCounts:
+    """The part of a run's summary that is told; of a struct, or of what its JSON file holds.
+
+    msgspec.ValidationError where it is none.
     """
-    classes = hasattr(summary, "classifiers")
-    classes = classes or (isinstance(summary, dict) and "classifiers" in summary)
-    kind: Any = ClassCounts if classes else Counts
-    found: Counts | ClassCounts = msgspec.convert(summary, kind, from_attributes=True)
+    kinds: dict[str, Any] = {"classifiers": ClassCounts, "trainers": TrainingCounts}
+    names = summary if isinstance(summary, dict) else dir(summary)
+    kind = next((kind for name, kind in kinds.items() if name in names), Counts)
+    found: AnyCounts = msgspec.convert(summary, kind, from_attributes=True)
     return found
 
 
@@ -124,8 +182,9 @@ class Link(msgspec.Struct, frozen=True):
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """One event of one run.
 
-    event     started, succeeded, degraded or failed
+    event     started, trained, succeeded, degraded or failed
     ensemble  the spec's name
+    trainer   of the event trained: who
     run       the run's name: the workflow, or a folder on this machine
     uid       tells runs of one name apart; "" where names are unique
     time      when it happened, with its time zone
@@ -137,14 +196,16 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     uid: str = ""
     time: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
-    counts: Counts | ClassCounts | None = None
+    counts: AnyCounts | None = None
+    trainer: str = ""
     failures: tuple[Failure, ...] = ()
     links: tuple[Link, ...] = ()
 
     @property
     def id(self) -> str:
         """The same for the same event of the same run, however often it is sent."""
-        digest = hashlib.sha256("\n".join((self.run, self.uid, self.event)).encode())
+        told = (self.run, self.uid, self.event, *([self.trainer] if self.trainer else ()))
+        digest = hashlib.sha256("\n".join(told).encode())
         return f"msg_{digest.hexdigest()[:32]}"
 
     @property
@@ -158,6 +219,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
             pictures = _number(self.counts.images, "picture")
             found = f": {self.counts.found} on {pictures}"
             lost = ", ".join(voter.name for voter in self.counts.voters if voter.failed)
+        if self.event == "trained":
+            told = "" if self.counts is None else f": {self.counts.voters[0].told} on {pictures}"
+            return line(f"{self.ensemble}: {self.trainer} is trained{told}", 200)
         if self.event == "degraded":
             return line(f"{self.ensemble} is degraded{found} without {lost or 'a detector'}", 200)
         return line(f"{self.ensemble} {self.event}{found}", 200)
@@ -167,7 +231,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         """The text below the title, without the links."""
         said = [f"Run: {self.run}"]
         if self.counts is not None:
-            said.append(f"Method: {self.counts.method}")
+            said += [f"Method: {self.counts.method}"] * bool(self.counts.method)
             said += [
                 f"{voter.name}: " + (f"failed, {voter.failed}" if voter.failed else voter.told)
                 for voter in self.counts.voters

@@ -1,8 +1,7 @@
 """The protocol's gRPC messages, as classes of protobuf.
 
-Described here in a table rather than generated, and in a pool of their own: so any release of
-protobuf will do, and other packages that carry the same messages may be in the same process.
-What is not named is passed over when a message is read.
+Described here in a table rather than generated; see `quorate.protobuf`. What is not named is passed
+over when a message is read.
 
 Source: open_inference_grpc.proto, github.com/kserve/open-inference-protocol; RepositoryIndex,
 RepositoryModelLoad and RepositoryModelUnload from Triton's model repository extension.
@@ -10,14 +9,7 @@ RepositoryModelLoad and RepositoryModelUnload from Triton's model repository ext
 
 from __future__ import annotations
 
-from typing import Any
-
-from quorate.errors import MissingExtraError
-
-try:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-except ImportError as error:
-    raise MissingExtraError("gRPC", "remote") from error
+from quorate.protobuf import classes
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
@@ -108,40 +100,5 @@ Messages of one shape on the wire are one here: InferTensor is InferInputTensor 
 InferOutputTensor."""
 
 
-def _made() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="open_inference.proto", package=PACKAGE, syntax="proto3"
-    )
-    kinds = descriptor_pb2.FieldDescriptorProto
-    for name, fields in _FIELDS.items():
-        message = file.message_type.add(name=name)
-        for field_name, (number, kind) in fields.items():
-            field = message.field.add(name=field_name, number=number)
-            how, kind = kind[0], kind.lstrip("*%?")
-            field.label = kinds.LABEL_REPEATED if how in "*%" else kinds.LABEL_OPTIONAL
-            if how == "%":
-                entry = message.nested_type.add(name=f"{field_name.title()}Entry")
-                entry.options.map_entry = True
-                optional = kinds.LABEL_OPTIONAL
-                entry.field.add(name="key", number=1, label=optional, type=kinds.TYPE_STRING)
-                value = entry.field.add(name="value", number=2, label=optional)
-                value.type, value.type_name = kinds.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
-                kind = f"{name}.{entry.name}"
-            if how == "?":
-                if not message.oneof_decl:
-                    message.oneof_decl.add(name="parameter_choice")
-                field.oneof_index = 0
-            if how == "%" or kind in _FIELDS:
-                field.type, field.type_name = kinds.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
-            else:
-                field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
-        for name in _FIELDS
-    }
-
-
-MESSAGES = _made()
+MESSAGES = classes(PACKAGE, _FIELDS)
 """The classes, by the names of the protocol."""

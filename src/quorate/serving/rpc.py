@@ -21,6 +21,7 @@ from quorate.errors import InputError
 from quorate.http.listening import CONNECTIONS
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import CONTENTS
+from quorate.protobuf import CHOICE
 from quorate.serving.access import Access
 from quorate.serving.plane import Plane
 from quorate.serving.values import Given, Record, Refused, Reply, Request, TensorInfo, Told, Why
@@ -233,7 +234,7 @@ def _parameters(said: Any) -> dict[str, Any]:
     return {
         name: getattr(value, kind)
         for name, value in said.items()
-        if (kind := value.WhichOneof("parameter_choice"))
+        if (kind := value.WhichOneof(CHOICE))
     }
 
 

@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 from quorate.spec.base import SpecModel
 from quorate.spec.words import patterned, problem
 
-Event = Literal["started", "succeeded", "degraded", "failed"]
-"""What is told of a run; one that ended well without a detector is degraded, not succeeded."""
+Event = Literal["started", "succeeded", "degraded", "failed", "trained"]
+"""What is told of a run; one that ended well without a detector, or a trainer, is degraded, not
+succeeded. `trained` is of a training alone: each trainer with its metrics, when it is done."""
 
 Address = Annotated[
     str,

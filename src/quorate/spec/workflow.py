@@ -58,12 +58,36 @@ class Git(SpecModel):
         return self
 
 
+Widget = Literal["text", "number", "textarea", "select", "nodepool", "checkbox"]
+Visibility = Literal["public", "private", "internal"]
+
+
 class ParameterField(SpecModel):
-    """A further parameter of the workflow: what its form asks for."""
+    """A further parameter of the workflow: what its form asks for.
+
+    `title`, `type` and `visibility` are for the companion's form; Argo's own has none of them.
+    """
 
     value: Word | None = Field(None, description="Its default; without one it must be given.")
     enum: tuple[Word, ...] = Field((), description="The values to choose from.")
     description: str = Field("", description="The form's tooltip.")
+    title: str = Field("", description="What a person reads instead of its name.")
+    type: Widget | None = Field(
+        None, description="How it is asked for; default: a select where there is an enum."
+    )
+    visibility: Visibility = Field(
+        "public", description="Only public ones are asked for; others have their default."
+    )
+
+    @property
+    def form(self) -> dict[str, str]:
+        """What the companion's form is told beside what Argo's is."""
+        said = {"displayName": self.title, "type": self.type, "visibility": self.visibility}
+        return {
+            key: value
+            for key, value in said.items()
+            if value and (key, value) != ("visibility", "public")
+        }
 
     @model_validator(mode="after")
     def _is_a_choice(self) -> ParameterField:

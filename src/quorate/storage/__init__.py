@@ -10,6 +10,8 @@ its folders, wherever the root is. Roots and locations are written as
                                 (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, …)
     s3://bucket/export.zip      an archive in S3, fetched into a temporary file
 
+A picture inside a TFRecord file is named `FILE/START-LENGTH.jpg`; see `records`.
+
 `names` are in order of their code points, which is CVAT's default ("lexicographical") order of
 pictures, and S3's own. No name leads outside its root: `..`, absolute names and links that leave
 the root are refused, as is an archive that holds such a member or that unpacks to far more than
@@ -17,7 +19,8 @@ it weighs. Of a local folder a picture may be a link to anywhere, and links to f
 once. Every tree may be read from several threads at once.
 
 In the order to read: `tree` is what the three have in common, `folder`, `archive` and `s3` are
-they, `checksums` digests files and compares what came from S3; `whole` writes files that appear
+they, `records` are files of records and the pictures inside them (`checksum_kernel` is compiled),
+`checksums` digests files and compares what came from S3; `whole` writes files that appear
 whole or not at all, `owner` lets one process at a time write.
 """
 
@@ -45,6 +48,7 @@ __all__ = [
     "PICTURES",
     "RESULTS",
     "Tree",
+    "compile_kernels",
     "exists",
     "is_s3",
     "join",
@@ -164,6 +168,13 @@ def writing(location: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         return
     with whole_file(Path(location)) as file:
         yield file
+
+
+def compile_kernels() -> None:
+    """Compile the kernel of checksums now, or load it from the cache."""
+    from quorate.storage.records import crc32c
+
+    crc32c(b"123456789")
 
 
 def remove_tree(root: str | os.PathLike[str]) -> None:

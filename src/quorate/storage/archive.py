@@ -6,14 +6,18 @@ import contextlib
 import io
 import lzma
 import os
+import shutil
 import stat
+import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from quorate.errors import FormatError, InputError
-from quorate.storage.tree import OUTSIDE, Tree, join, safe_name
+from quorate.storage.records import Piece
+from quorate.storage.tree import OUTSIDE, Tree, join, safe_name, whole_name
 
 ZIP_RATIO = 200
 """An archive may unpack to this many times its own size …"""
@@ -27,6 +31,8 @@ class ZipTree(Tree):
     def __init__(self, root: str, archive: str, file: BinaryIO, inside: str) -> None:
         self.root = root
         self._file = file
+        self._unpacked: dict[str, BinaryIO] = {}
+        self._unpacking = threading.Lock()
         self._prefix = f"{inside.strip('/')}/" if inside.strip("/") else ""
         with contextlib.ExitStack() as refused:
             refused.callback(file.close)
@@ -46,14 +52,14 @@ class ZipTree(Tree):
 
     def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
         """See `Tree`."""
-        members = [self._members.get(self._prefix + name) for name in names]
+        members = [self._members.get(self._prefix + whole_name(name)) for name in names]
         return tuple(f"{m.CRC:08x}-{m.file_size}" if m else "" for m in members)
 
     def exists(self, name: str) -> bool:
         """See `Tree`."""
-        return self._prefix + name in self._members
+        return self._prefix + whole_name(name) in self._members
 
-    def open(self, name: str) -> BinaryIO:
+    def open_whole(self, name: str) -> BinaryIO:
         """See `Tree`; reading a damaged member raises FormatError, as `read` does."""
         place = join(self.root, name)
         member = self._members.get(self._prefix + safe_name(name, origin=self.root))
@@ -63,8 +69,22 @@ class ZipTree(Tree):
             file = self._zip.open(member)
         return cast(BinaryIO, io.BufferedReader(_Member(file, place)))
 
+    def piece(self, piece: Piece) -> bytes:
+        """See `Tree`; a file of which pieces are read is unpacked once, into a temporary one."""
+        with self._unpacking:
+            if piece.file not in self._unpacked:
+                spool = tempfile.TemporaryFile()  # noqa: SIM115  `close` closes it
+                self._unpacked[piece.file] = cast(BinaryIO, spool)
+                with self.open_whole(piece.file) as file:
+                    shutil.copyfileobj(file, spool, 1 << 20)
+            whole = self._unpacked[piece.file]
+            whole.seek(piece.start)
+            return whole.read(piece.length)
+
     def close(self) -> None:
         """See `Tree`."""
+        for spool in self._unpacked.values():
+            spool.close()
         self._zip.close()
         self._file.close()
 

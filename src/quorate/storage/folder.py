@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from quorate.errors import InputError, file_error
-from quorate.storage.tree import PICTURES, Tree, join, refuse, safe_name
+from quorate.storage.tree import PICTURES, Tree, join, refuse, safe_name, whole_name
 
 RESULTS = ".published.json"
 """Marks a folder of results. One inside a folder of data is no part of the data."""
@@ -55,7 +55,7 @@ class FolderTree(Tree):
 
     def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
         """See `Tree`."""
-        return tuple(map(self._stamp, names))
+        return tuple(self._stamp(whole_name(name)) for name in names)
 
     def _stamp(self, name: str) -> str:
         try:
@@ -65,7 +65,7 @@ class FolderTree(Tree):
         # The time of the last change of any kind: the others can be set, and are, by `cp -p`.
         return f"{about.st_mtime_ns}-{about.st_size}-{about.st_ctime_ns}"
 
-    def open(self, name: str) -> BinaryIO:
+    def open_whole(self, name: str) -> BinaryIO:
         """See `Tree`."""
         path = os.path.realpath(os.path.join(self._real, safe_name(name, origin=self.root)))
         outside = os.path.commonpath((path, self._real)) != self._real

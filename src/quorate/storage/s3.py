@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from quorate.errors import AccessError, InputError, QuorateError, StorageError
 from quorate.storage.checksums import fits
-from quorate.storage.tree import Tree, join, safe_name
+from quorate.storage.records import piece_of
+from quorate.storage.tree import Tree, join, safe_name, whole_name
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -294,9 +295,9 @@ class S3Tree(Tree):
     def stamps(self, names: Iterable[str]) -> tuple[str, ...]:
         """See `Tree`."""
         asked = tuple(names)
-        tags = dict.fromkeys(asked, "")
+        tags = {whole_name(name): "" for name in asked}
         tags.update((name, tag) for name, tag in self._listed() if name in tags)
-        return tuple(tags[name] for name in asked)
+        return tuple(tags[whole_name(name)] for name in asked)
 
     def _listed(self) -> Iterator[tuple[str, str]]:
         """Each file's name and ETag."""
@@ -310,10 +311,12 @@ class S3Tree(Tree):
 
     def exists(self, name: str) -> bool:
         """See `Tree`."""
-        return exists(join(self.root, name))
+        return exists(join(self.root, whole_name(name)))
 
     def read(self, name: str) -> bytes:
         """See `Tree`."""
+        if piece_of(name):
+            return super().read(name)
         key = self.key(name)
 
         def get() -> bytes:
@@ -321,7 +324,7 @@ class S3Tree(Tree):
 
         return _patiently(f"s3://{self._bucket}/{key}", get)
 
-    def open(self, name: str) -> BinaryIO:
+    def open_whole(self, name: str) -> BinaryIO:
         """See `Tree`."""
         raw = _Object(self._bucket, self.key(name), HEADER)
         return cast(BinaryIO, io.BufferedReader(raw, HEADER))

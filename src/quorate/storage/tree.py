@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from abc import ABC, abstractmethod
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NoReturn, Self
 
 from quorate.errors import InputError
+from quorate.storage.records import MOST_BYTES, Piece, piece_of
 
 OUTSIDE = re.compile(r"(?:^|/)\.\.(?:/|$)|^/|^[A-Za-z]:|[\\\x00]")
 """What a name must not match, for it would lead out of its root."""
@@ -34,9 +36,28 @@ class Tree(ABC):
     def names(self) -> Iterator[str]:
         """Every file below the root, by rising code points; no folders."""
 
-    @abstractmethod
     def open(self, name: str) -> BinaryIO:
-        """A file to read from; seekable, and cheap when only its first bytes are wanted."""
+        """A file to read from; seekable, and cheap when only its first bytes are wanted.
+
+        It may be a piece of a file of records; see `quorate.storage.records`.
+        """
+        piece = piece_of(name)
+        if piece is None:
+            return self.open_whole(name)
+        data = self.piece(piece) if piece.length <= MOST_BYTES else b""
+        if len(data) != piece.length:
+            raise InputError(f"{join(self.root, piece.file)}: has no such piece ({name}).")
+        return io.BytesIO(data)
+
+    @abstractmethod
+    def open_whole(self, name: str) -> BinaryIO:
+        """The same of a file that is one."""
+
+    def piece(self, piece: Piece) -> bytes:
+        """The bytes of a piece, fewer where the file has no more."""
+        with self.open_whole(piece.file) as file:
+            file.seek(piece.start)
+            return file.read(piece.length)
 
     def read(self, name: str) -> bytes:
         """A file's bytes; InputError where there is no such file."""
@@ -48,7 +69,7 @@ class Tree(ABC):
         """What tells the contents of each file from others it had before; '' where there is none.
 
         Of a local file it is its time and length, of an archive's member the checksum and length,
-        of an object in S3 its ETag.
+        of an object in S3 its ETag; of a piece it is that of its file.
         """
 
     def exists(self, name: str) -> bool:
@@ -67,6 +88,12 @@ class Tree(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def whole_name(name: str) -> str:
+    """The file that a name is, or is a piece of."""
+    piece = piece_of(name)
+    return piece.file if piece else name
 
 
 def join(root: str | os.PathLike[str], *names: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from quorate.dataset import Dataset
 from quorate.detections import Detections
 from quorate.errors import QuorateError, SpecError, TrainingError
@@ -171,16 +173,24 @@ def _together(
     results = {}
     for name in ("", *trained):
         voters = [voter for one in took_part for voter in one.voters] + [name] * bool(name)
-        boxes = Detections.concat(
-            [Detections.empty(voters), *(own(found, voter) for voter in voters)]
-        )
-        decided = decide_boxes(boxes, spec, truth.labels)
+        decided = decide_boxes(of_voters(found, voters), spec, truth.labels)
         results[joined(name) if name else ENSEMBLE] = decided
     settings = training.compare
     done = compare(
         results, truth, baseline=ENSEMBLE, samples=settings.samples, confidence=settings.confidence
     )
     return done, notes
+
+
+def of_voters(found: Detections, voters: Sequence[str]) -> Detections:
+    """The boxes of some of the detectors, as if no other had taken part: votes count among them."""
+    kept = np.array([*(name in voters for name in found.detectors), False])
+    part = found.take(kept[found.detector])
+    number = np.array(
+        [voters.index(name) if name in voters else -1 for name in found.detectors], np.int16
+    )
+    detector = number[part.detector] if len(part) else part.detector
+    return replace(part, detector=detector, detectors=tuple(voters))
 
 
 def _said_otherwise(

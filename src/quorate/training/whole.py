@@ -8,6 +8,7 @@ from quorate.progress import Progress, silent
 from quorate.spec.training import Training
 from quorate.training.data import prepare
 from quorate.training.judging import Judged, ensemble_of, judge
+from quorate.training.publishing import digest, publish
 from quorate.training.running import Told, run_all
 from quorate.training.telling import tell
 from quorate.training.work import Prepared, TrainingWork
@@ -15,11 +16,12 @@ from quorate.training.work import Prepared, TrainingWork
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """What a training came to, and the files that tell of it, below its folder."""
+    """What a training came to, the files that tell of it below its folder, where the best is."""
 
     prepared: Prepared
     judged: Judged
     files: tuple[str, ...]
+    published: str | None = None
 
 
 def train(
@@ -40,12 +42,24 @@ def train(
         told: Told each event of each trainer.
 
     Raises InputError for data that nothing can be learnt from, SpecError where the ensemble does
-    not fit, TrainingError where no trainer came to its end, BusyError where another process is at
-    work in the folder.
+    not fit, TrainingError where no trainer came to its end, StorageError or AccessError where the
+    best cannot be published, BusyError where another process is at work in the folder.
     """
     with work.owned():
         ensemble_of(training)  # before anything learns
         done = prepare(training, work, progress=progress)
         run_all(training, work, resume=resume, progress=progress, told=told)
         judged = judge(training, work, progress=progress)
-        return Done(done, judged, tuple(tell(training, work, judged)))
+        files = tell(training, work, judged)
+        return Done(done, judged, tuple(files), _published(training, work, judged))
+
+
+def _published(training: Training, work: TrainingWork, judged: Judged) -> str | None:
+    """Where the best detector was published; the same one goes to the same place again."""
+    if training.publish is None:
+        return None
+    folder = work.trainer(judged.best).out
+    run = f"{training.name}-{digest(folder)}"
+    ap = judged.alone[judged.best].metrics.ap
+    latest = {"run": run, "trainer": judged.best, "ap": ap, "part": judged.part}
+    return publish(folder, training.publish, run, latest)

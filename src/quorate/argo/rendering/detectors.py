@@ -10,6 +10,7 @@ counts as pending.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
@@ -33,34 +34,51 @@ ANOTHER = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
 
 def templates(ensemble: Ensemble, detector: Member) -> list[Container | DAG]:
     """The template `detect-NAME`, and those of its tries where it has several."""
-    name = f"detect-{detector.name}"
-    places = pods.tries(ensemble, detector)
-    first, limit = places[0], semaphore(places[0])
+
+    def one(name: str, place: Place, limit: Synchronization | None, last: bool) -> Container:
+        return _try(ensemble, detector, name, place, limit, last=last)
+
+    return tried("detect", detector.name, pods.tries(ensemble, detector), one, PASSED)
+
+
+def tried(
+    what: str,
+    who: str,
+    places: Sequence[Place],
+    one: Callable[[str, Place, Synchronization | None, bool], Container],
+    passed: Mapping[str, str],
+) -> list[Container | DAG]:
+    """The template WHAT-WHO, and those of its tries where there are several places.
+
+    `one` makes a container of a template's name, its place, its semaphore, and whether it is the
+    last. `passed` are the inputs that all have, each by the parameter that it is passed on as.
+    """
+    name, first, limit = f"{what}-{who}", places[0], semaphore(places[0])
     if len(places) == 1:
-        return [_try(ensemble, detector, name, first, limit)]
+        return [one(name, first, limit, True)]
     # The number comes first, because a detector may be called `yolo-1`.
-    names = [f"try-{number}-{detector.name}" for number in range(1, len(places) + 1)]
+    names = [f"try-{number}-{who}" for number in range(1, len(places) + 1)]
     tasks: list[Any] = []
-    for at, one in enumerate(names):
-        task = Task(name=one, template=one, arguments=PASSED)
+    for at, name_of_try in enumerate(names):
+        task = Task(name=name_of_try, template=name_of_try, arguments=dict(passed) or None)
         if at > 0:
             # A try that is left out has the result of the one before: the DAG fails as that did.
             task.dependencies = [names[at - 1]]
             before = f"tasks['{names[at - 1]}']"
             failed = f"{before}.status in ['Failed', 'Error']"
             task.when = f"{{{{={failed} && ({before}.exitCode ?? '-1') in [{ANOTHER}]}}}}"
-        if one != names[-1]:
+        if name_of_try != names[-1]:
             task.continue_on = m.ContinueOn(failed=True, error=True)
         tasks.append(task)
     tries = []
-    for one, place in zip(names, places, strict=True):
+    for name_of_try, place in zip(names, places, strict=True):
         own = semaphore(place) if place != first else None
-        tries.append(_try(ensemble, detector, one, place, own, last=one == names[-1]))
-    inputs = [Parameter(name=key) for key in INPUTS]
+        tries.append(one(name_of_try, place, own, name_of_try == names[-1]))
+    inputs = [Parameter(name=key) for key in passed]
     # All tries are ends of the DAG, so that what comes after it comes after each of them: when the
     # run is stopped, the later ones do not exist, and a retry finds what to take away by the first.
     target = " ".join(names)
-    dag = DAG(name=name, inputs=inputs, tasks=tasks, target=target, synchronization=limit)
+    dag = DAG(name=name, inputs=inputs or None, tasks=tasks, target=target, synchronization=limit)
     return [dag, *tries]
 
 
@@ -147,5 +165,5 @@ def _theirs(ensemble: Ensemble, detector: ContainerDetector) -> dict[str, Any]:
         "command": detector.command,
         "args": list(detector.args) or None,
         "env": [Env(name=name, value=value) for name, value in env.items()],
-        "init_containers": [pods.stage(ensemble.workflow, stage)],
+        "init_containers": [pods.beside(ensemble.workflow, "stage", stage)],
     }

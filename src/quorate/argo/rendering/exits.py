@@ -7,55 +7,72 @@ fail by that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 from hera.workflows import DAG, Container, SecretEnv, Task
 from hera.workflows.models import LifecycleHook
 
 from quorate.argo.rendering import files, pods
-from quorate.spec import Ensemble, secret_keys
+from quorate.spec import Notifications, SecretKey, secret_keys
 
 NAME, TELL = "exit", "tell"
 SUCCEEDED = "workflow.status == 'Succeeded'"
 
 
-def templates(ensemble: Ensemble, given: str) -> list[DAG | Container]:
-    """The template that the workflow's `onExit` names, and its one pod."""
-    events = {event for target in ensemble.notify for event in target.when}
+class Telling(pods.Planned, Protocol):
+    """What tells how its runs went."""
+
+    @property
+    def notify(self) -> Notifications: ...  # noqa: D102
+
+
+def templates(plan: Telling, given: str, *, summary: str = "summary.json") -> list[DAG | Container]:
+    """The template that the workflow's `onExit` names, and its one pod.
+
+    `summary` is the file of the results that says what the run came to.
+    """
+    events = {event for target in plan.notify for event in target.when}
     # A degraded run is marked, even if nobody is told.
     told = [f"({SUCCEEDED} && workflow.outputs.parameters.degraded == 'true')"]
     told += [SUCCEEDED] if "succeeded" in events else []
     told += [f"!({SUCCEEDED})"] if "failed" in events else []
     when = " || ".join(told)
     task = Task(name=TELL, template=TELL, when=f"{{{{={when}}}}}")
-    return [DAG(name=NAME, tasks=[task]), _tell(ensemble, given)]
+    return [DAG(name=NAME, tasks=[task]), _tell(plan, given, summary)]
 
 
-def _tell(ensemble: Ensemble, given: str) -> Container:
+def _tell(plan: Telling, given: str, summary: str) -> Container:
     command = ["quorate", "step", "finish", files.GIVEN]
     command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
     command += ["--status", "{{workflow.status}}"]
-    command += ["--summary", f"{files.RESULTS}/summary.json"]
-    summary = files.taken("summary", "results/summary.json", optional=True)
-    # Optional: the handler notes a missing Secret. A required one would keep its pod, and with it
-    # the workflow, waiting for ever.
-    secrets = [
-        SecretEnv(name=key.variable, secret_name=key.secret, secret_key=key.key, optional=True)
-        for key in secret_keys(ensemble.notify)
-    ]
+    command += ["--summary", f"{files.RESULTS}/{summary}"]
+    told = files.taken("summary", f"results/{summary}", optional=True)
     return pods.container(
-        ensemble.workflow,
+        plan.workflow,
         TELL,
         [*command, "--results", f"{files.PREFIX}/results/"],
-        pods.step(ensemble, "exit"),
-        env=secrets or None,
-        inputs=[files.spec(given), summary],
-        service_account_name=ensemble.workflow.exit_service_account,
+        pods.step(plan, "exit"),
+        env=secrets(secret_keys(plan.notify)),
+        inputs=[files.spec(given), told],
+        service_account_name=plan.workflow.exit_service_account,
         automount_service_account_token=True,
     )
 
 
-def hooks(ensemble: Ensemble) -> dict[str, LifecycleHook] | None:
+def secrets(keys: Sequence[SecretKey]) -> list[Any] | None:
+    """The environment variables that hold what the targets need; None where they need nothing."""
+    # Optional: the handler notes a missing Secret. A required one would keep its pod, and with it
+    # the workflow, waiting for ever.
+    return [
+        SecretEnv(name=key.variable, secret_name=key.secret, secret_key=key.key, optional=True)
+        for key in keys
+    ] or None
+
+
+def hooks(plan: Telling) -> dict[str, LifecycleHook] | None:
     """What tells of the start, while the run goes on; None where nobody asked."""
-    if not any("started" in target.when for target in ensemble.notify):
+    if not any("started" in target.when for target in plan.notify):
         return None
     running = 'workflow.status == "Running"'
     return {"started": LifecycleHook(expression=running, template=TELL)}

@@ -15,12 +15,15 @@ key ends in "/".
 
 from __future__ import annotations
 
+from typing import Any
+
 from hera.workflows import Artifact, GitArtifact, NoneArchiveStrategy, RawArtifact, S3Artifact
 from hera.workflows.models import ArtifactGC, SecretKeySelector
 
 from quorate.errors import SpecError
 from quorate.spec import Ensemble, Git
 from quorate.spec.member import Member
+from quorate.spec.training import Training
 
 PREFIX = "{{workflow.namespace}}/{{workflow.parameters.cvat-output-path}}/{{workflow.name}}"
 """Of the workflow that a person started; its children get it as the parameter `run`."""
@@ -79,6 +82,18 @@ def left(
         archive=NoneArchiveStrategy(),
         optional=optional or None,
         artifact_gc=ArtifactGC(strategy="OnWorkflowDeletion" if passing else "Never"),
+    )
+
+
+def file_left(name: str, inside: str) -> Artifact:
+    """A file below /scratch as output that may be missing; it is deleted with the workflow."""
+    return S3Artifact(
+        name=name,
+        key=f"{PREFIX}/{inside}",
+        path=f"{SCRATCH}/{inside}",
+        archive=NoneArchiveStrategy(),
+        optional=True,
+        artifact_gc=ArtifactGC(strategy="OnWorkflowDeletion"),
     )
 
 
@@ -145,6 +160,42 @@ def weights(ensemble: Ensemble, detector: Member) -> dict[str, S3Artifact]:
     return found
 
 
+def training_in_pods(training: Training) -> Training:
+    """The same of a training; SpecError for what is on this machine, where no pod could read it."""
+    for what, location in (
+        ("images", training.images),
+        ("publish", training.publish),
+        ("compare: ensemble", training.compare.ensemble),
+        *((f"{one.name}: checkpoint", one.checkpoint) for one in training.trainers),
+    ):
+        if location and not location.startswith("s3://"):
+            upload = "" if what == "publish" else "`--upload`, of submit and of render, uploads it;"
+            raise SpecError(
+                f"{what}: {location} is on this machine: no pod can read it.",
+                hint=f"{upload} or write s3://BUCKET/KEY".removeprefix(" or "),
+            )
+    trainers = []
+    for one in training.trainers:
+        said = {name: getattr(one, name) for name in one.model_fields_set - {"pool", "timeout"}}
+        trainers.append(type(one).model_validate(_without_templates(said)))
+    local = training.data is not None and not training.data.startswith("s3://")
+    gone = {"pools", "workflow"} | ({"data"} if local else set())
+    kept = {name: getattr(training, name) for name in training.model_fields_set - gone}
+    return type(training).model_validate(kept | {"trainers": tuple(trainers)})
+
+
+def _without_templates(said: dict[str, Any]) -> dict[str, Any]:
+    """What is said of a container, without parameters of a run.
+
+    Argo would put a parameter's value into the text, where it may break the YAML.
+    """
+    held = {name for name in ("command", "args", "env") if "{{" in str(said.get(name))}
+    said = {name: value for name, value in said.items() if name not in held}
+    if said.get("image"):
+        said["image"] = str(said["image"]).replace("{{", "$(").replace("}}", ")")
+    return said
+
+
 def as_in_pods(ensemble: Ensemble) -> Ensemble:
     """The spec that steps read: with the paths of their pods, without what only Argo looks at."""
     members = []
@@ -152,10 +203,7 @@ def as_in_pods(ensemble: Ensemble) -> Ensemble:
         said = {name: getattr(one, name) for name in one.model_fields_set - {"pool"}}
         said |= {field: file.path for field, file in weights(ensemble, one).items()}
         if one.kind == "container":
-            # Argo would put a parameter's value into the text, where it may break the YAML.
-            held = {name for name in ("command", "args", "env") if "{{" in str(said.get(name))}
-            said = {name: value for name, value in said.items() if name not in held}
-            said["image"] = str(one.image).replace("{{", "$(").replace("}}", ")")
+            said = _without_templates(said)
         members.append(type(one).model_validate(said))
     local = ensemble.data is not None and not ensemble.data.startswith("s3://")
     gone = {"pools", "workflow"} | ({"data"} if local else set())

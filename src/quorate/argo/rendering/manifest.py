@@ -6,7 +6,8 @@ choose from and a description as a tooltip; a bridge to CVAT fills them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,18 @@ from hera.workflows import models as m
 from hera.workflows.volume import EmptyDirVolume
 
 from quorate._version import __version__
-from quorate.argo.names import ENSEMBLE
+from quorate.argo.names import ENSEMBLE, FORM
 from quorate.argo.rendering import one_pod, pods
+from quorate.errors import SpecError, did_you_mean
 from quorate.spec import ClassificationSpec, Ensemble, WorkflowSettings
 from quorate.spec.text import seconds
 
 GIVEN = "{{workflow.parameters.%s}}"
 """What a run was given for a parameter."""
+NAME_LIMIT = 63
+"""The most characters of a workflow's name, which is the value of a label."""
+LARGEST_SPEC = 100_000
+"""The most characters of a spec in a template: the status of each run repeats it."""
 METHODS = ("affirmative", "consensus", "unanimous", "wbf")
 """Methods that need nothing but their name; the spec's own joins them."""
 DUMPS = (
@@ -79,11 +85,13 @@ def manifest(
     title: str,
     description: str,
     labels: Mapping[str, str] | None = None,
+    form: Mapping[str, Mapping[str, str]] | None = None,
     **more: Any,
 ) -> Template:
     """The WorkflowTemplate; `more` is passed to Hera's.
 
-    `labels` are the template's own, in addition to those that its workflows have too.
+    `labels` are the template's own, in addition to those that its workflows have too. `form` is
+    what the companion's form is told of parameters, beside what the spec says of those it adds.
     """
     common = {
         "app.kubernetes.io/name": "quorate",
@@ -92,6 +100,8 @@ def manifest(
         ENSEMBLE: name,
     }
     repository, _, key = (settings.artifact_repository or "").partition("/")
+    forms = {key: dict(one) for key, one in (form or {}).items()}
+    forms |= {key: one.form for key, one in settings.parameters.items() if one.form}
     reference = m.ArtifactRepositoryRef(config_map=repository, key=key or None)
     secrets = [m.LocalObjectReference(name=secret) for secret in settings.image_pull_secrets]
     return Template(
@@ -101,6 +111,7 @@ def manifest(
         annotations={
             "workflows.argoproj.io/title": title,
             "workflows.argoproj.io/description": description,
+            **({FORM: yaml.safe_dump(forms, sort_keys=False, allow_unicode=True)} if forms else {}),
         },
         workflow_metadata=m.WorkflowMetadata(labels=common | settings.labels),
         pod_metadata=m.Metadata(labels=common),
@@ -125,6 +136,56 @@ def manifest(
         priority=settings.priority,
         **more,
     )
+
+
+def too_long(name: str, added: int, adds: str) -> None:
+    """SpecError where a workflow's name would be too long, of which `adds` says what is added."""
+    longest = NAME_LIMIT - added
+    if len(name) > longest:
+        raise SpecError(
+            f"The name '{name}' has {len(name)} characters; with what {adds}, a workflow's name "
+            f"would have more than {NAME_LIMIT}.",
+            hint=f"choose one of at most {longest} characters",
+        )
+
+
+def spec_text(text: str, name: str) -> str:
+    """A spec as the steps read it; SpecError where it cannot be part of a template."""
+    if "{{" in text:
+        raise SpecError(
+            f"The spec of '{name}' contains {{{{, which Argo would take for its own.",
+            hint="remove the braces; values for a run come in as parameters",
+        )
+    if len(text) > LARGEST_SPEC:
+        raise SpecError(
+            f"The spec of '{name}' has {len(text)} characters; a template carries at most "
+            f"{LARGEST_SPEC}.",
+            hint="keep it in a repository and name that: `workflow: {git: {repo: …, path: …}}`",
+        )
+    return text
+
+
+def check_parameters(name: str, parameters: Sequence[Parameter], text: str) -> None:
+    """SpecError where a template asks for a parameter that no run of it has."""
+    known = [str(one.name) for one in parameters]
+    for one in known:
+        if known.count(one) > 1:
+            said = f"The spec of '{name}' adds the parameter '{one}', which every run has."
+            raise SpecError(said, hint="give it another name")
+    for one in re.findall(r"\{\{=?[^}]*?workflow\.parameters\.([-\w]+)", text):
+        if one not in known:
+            raise SpecError(
+                f"The spec of '{name}' uses the parameter '{one}', which its runs do not have.",
+                hint=did_you_mean(one, known) or f"add `workflow: {{parameters: {{{one}: …}}}}`",
+            )
+
+
+def pictures(data: str | None, description: str) -> Parameter:
+    """What a run is about; its default is the spec's own where pods can read that."""
+    found = Parameter(name="cvat-annotation-path", description=description)
+    if data and data.startswith("s3://"):
+        found.value = data  # given None, Hera would write the word null
+    return found
 
 
 def output_path() -> Parameter:
@@ -155,15 +216,12 @@ def parameters(ensemble: Ensemble) -> list[Parameter]:
                 "(product), of most classifiers (majority), or of the surest one (max)."
             ),
         )
-    pictures = Parameter(
-        name="cvat-annotation-path",
-        description="The pictures: a folder of pictures, a COCO or CVAT data set, or a ZIP "
-        "archive; s3://BUCKET/KEY, or a key in the cluster's own bucket.",
-    )
-    if ensemble.data and ensemble.data.startswith("s3://"):
-        pictures.value = ensemble.data  # given None, Hera would write the word null
     return [
-        pictures,
+        pictures(
+            ensemble.data,
+            "The pictures: a folder of pictures, a COCO or CVAT data set, or a ZIP archive; "
+            "s3://BUCKET/KEY, or a key in the cluster's own bucket.",
+        ),
         output_path(),
         Parameter(
             name="dump-format",
@@ -190,13 +248,13 @@ def parameters(ensemble: Ensemble) -> list[Parameter]:
 
 
 def _one_pod(ensemble: Ensemble) -> list[Parameter]:
-    pictures = one_pod.pictures(ensemble)
-    if pictures is None:
+    most = one_pod.pictures(ensemble)
+    if most is None:
         return []
     return [
         Parameter(
             name="one-pod",
-            value=str(pictures),
+            value=str(most),
             description="Up to this many pictures one pod does the whole run, which is faster; 0 "
             "for a pod for each detector in any case.",
         )

@@ -7,9 +7,9 @@ pod security standard "restricted" is enforced.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from hera.workflows import (
     Artifact,
@@ -61,6 +61,23 @@ MOUNTS = [
 
 OWN_ACCOUNT = ("fuse", "exit")
 """Steps that ask the API server."""
+
+
+class Planned(Protocol):
+    """What is rendered, an ensemble or a training, as far as its pods go."""
+
+    @property
+    def pools(self) -> Mapping[str, Pool]: ...  # noqa: D102
+    @property
+    def workflow(self) -> WorkflowSettings: ...  # noqa: D102
+
+
+class Placed(Protocol):
+    """What runs on a pool: a member of an ensemble, or a trainer."""
+
+    @property
+    def pool(self) -> str | None: ...  # noqa: D102
+
 
 Place = tuple[str | None, Pool | None]
 """The name of a pool and the pool; both None where any node will do."""
@@ -127,11 +144,11 @@ def command(step: str, *more: str, spec: str = RESOLVED) -> list[str]:
     return ["quorate", "step", step, spec, "--work", WORK, *more]
 
 
-def step(ensemble: Ensemble, name: str, size: Size = overlay.LIGHT) -> Run:
+def step(plan: Planned, name: str, size: Size = overlay.LIGHT) -> Run:
     """How a step runs that shows no picture to a detector."""
-    settings = ensemble.workflow
+    settings = plan.workflow
     own: Step = getattr(settings.steps, name)
-    pools = chain(ensemble, own.pool or settings.pool)
+    pools = chain(plan, own.pool or settings.pool)
     pool = pools[0][1] if pools else None
     if pool and name in OWN_ACCOUNT:
         pool = pool.model_copy(update={"pod": without_account(pool.pod)})
@@ -152,27 +169,27 @@ def image(ensemble: Ensemble, detector: Member) -> str:
     return images.cuda if accelerated or isinstance(detector, TorchDetector) else images.cpu
 
 
-def pool_of(ensemble: Ensemble, detector: Member) -> str | None:
-    """The name of the pool that a detector runs on; None for any node."""
-    return detector.pool or ensemble.workflow.pool
+def pool_of(plan: Planned, one: Placed) -> str | None:
+    """The name of the pool that a detector or a trainer runs on; None for any node."""
+    return one.pool or plan.workflow.pool
 
 
-def chain(ensemble: Ensemble, pool: str | None) -> list[tuple[str, Pool]]:
+def chain(plan: Planned, pool: str | None) -> list[tuple[str, Pool]]:
     """A pool and its fallbacks, in the order of the tries."""
     found = []
     while pool is not None:
-        found.append((pool, ensemble.pools[pool]))
-        pool = ensemble.pools[pool].fallback
+        found.append((pool, plan.pools[pool]))
+        pool = plan.pools[pool].fallback
     return found
 
 
-def tries(ensemble: Ensemble, detector: Member) -> list[Place]:
-    """Where a detector is tried, in order; one place where Argo itself tries again.
+def tries(plan: Planned, one: Placed) -> list[Place]:
+    """Where it is tried, in order; one place where Argo itself tries again.
 
     Argo ignores `pendingTimeout` where it retries. So a pool with such a limit and without a
     fallback gets a second try of its own here.
     """
-    pools: list[Place] = [*chain(ensemble, pool_of(ensemble, detector))]
+    pools: list[Place] = [*chain(plan, pool_of(plan, one))]
     if len(pools) == 1 and pools[0][1] and pools[0][1].pending_timeout:
         return pools * 2
     return pools or [(None, None)]
@@ -252,11 +269,11 @@ def of_executor(settings: WorkflowSettings, resource: Resource) -> None:
         overlay.add_patch(resource, executor(settings, initContainers="init"))
 
 
-def stage(settings: WorkflowSettings, command: Sequence[str]) -> m.UserContainer:
-    """The container of ours that runs before one that is not."""
+def beside(settings: WorkflowSettings, name: str, command: Sequence[str]) -> m.UserContainer:
+    """A container of ours before or beside one that is not: sized as the step `stage` is."""
     own = settings.steps.stage
     plain = {
-        "name": "stage",
+        "name": name,
         "image": own.image or settings.images.cpu,
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(command),
@@ -266,5 +283,5 @@ def stage(settings: WorkflowSettings, command: Sequence[str]) -> m.UserContainer
         "volumeMounts": [overlay.plain(one) for one in MOUNTS],
     }
     layers = [settings.container, overlay.layer(own).container]
-    found = sized(laid(plain, layers, CONTAINER, "stage"), overlay.LIGHT)
+    found = sized(laid(plain, layers, CONTAINER, name), overlay.LIGHT)
     return m.UserContainer.model_validate(found)

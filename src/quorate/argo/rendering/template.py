@@ -21,22 +21,24 @@ that failed, would leave publish as it is, and would wait for ever: a DAG is exe
 from __future__ import annotations
 
 import json
-import re
 
 from hera.workflows import DAG, Artifact, Container, Parameter, Step, Steps, Task
 from hera.workflows import models as m
 
 from quorate.argo.rendering import children, detectors, exits, files, one_pod, overlay, pods
-from quorate.argo.rendering.manifest import GIVEN, Template, manifest, parameters
-from quorate.errors import SpecError, did_you_mean
+from quorate.argo.rendering.manifest import (
+    GIVEN,
+    Template,
+    check_parameters,
+    manifest,
+    parameters,
+    spec_text,
+    too_long,
+)
 from quorate.spec import Ensemble
 
-NAME_LIMIT = 63
-"""The most characters of a workflow's name, which is the value of a label."""
 ADDED = len("-xxxxx") + len("-00000")
 """Characters that a run adds to the ensemble's name, and a child to the run's."""
-LARGEST_SPEC = 100_000
-"""The most characters of a spec in a template: the status of each run repeats it."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
 SHARDS = "{{steps.prepare.outputs.parameters.shards}}"
 DEGRADED = f"{files.SCRATCH}/degraded"
@@ -46,17 +48,11 @@ MEASURE = "{{steps.prepare.outputs.parameters.measure}}"
 
 def workflow_template(ensemble: Ensemble) -> Template:
     """The WorkflowTemplate that runs an ensemble; SpecError where it could not run."""
-    longest = NAME_LIMIT - ADDED
-    if len(ensemble.name) > longest:
-        raise SpecError(
-            f"The name '{ensemble.name}' has {len(ensemble.name)} characters; with what a run and "
-            f"its children add, a workflow's name would have more than {NAME_LIMIT}.",
-            hint=f"choose one of at most {longest} characters",
-        )
-    given = _text(ensemble)
+    too_long(ensemble.name, ADDED, "a run and its children add")
+    given = spec_text(files.as_in_pods(ensemble).to_yaml(), ensemble.name)
     # How many shards a workflow holds depends on the weight of its template, once it is made.
     draft = json.dumps(_template(ensemble, given, 1).to_dict()["spec"], separators=(",", ":"))
-    _check_parameters(ensemble, draft)
+    check_parameters(ensemble.name, parameters(ensemble), draft)
     return _template(ensemble, given, children.most(ensemble, len(draft)))
 
 
@@ -82,41 +78,6 @@ def _template(ensemble: Ensemble, given: str, most: int) -> Template:
             *exits.templates(ensemble, given),
         ],
     )
-
-
-def _check_parameters(ensemble: Ensemble, text: str) -> None:
-    """SpecError where the template asks for a parameter that no run of it has."""
-    known = [str(one.name) for one in parameters(ensemble)]
-    for name in known:
-        if known.count(name) > 1:
-            said = (
-                f"The spec of '{ensemble.name}' adds the parameter '{name}', which every run has."
-            )
-            raise SpecError(said, hint="give it another name")
-    for name in re.findall(r"\{\{=?[^}]*?workflow\.parameters\.([-\w]+)", text):
-        if name not in known:
-            raise SpecError(
-                f"The spec of '{ensemble.name}' uses the parameter '{name}', which its runs do not "
-                "have.",
-                hint=did_you_mean(name, known) or f"add `workflow: {{parameters: {{{name}: …}}}}`",
-            )
-
-
-def _text(ensemble: Ensemble) -> str:
-    """The spec as the steps read it; SpecError where it cannot be part of a template."""
-    text = files.as_in_pods(ensemble).to_yaml()
-    if "{{" in text:
-        raise SpecError(
-            f"The spec of '{ensemble.name}' contains {{{{, which Argo would take for its own.",
-            hint="remove the braces; values for a run come in as parameters",
-        )
-    if len(text) > LARGEST_SPEC:
-        raise SpecError(
-            f"The spec of '{ensemble.name}' has {len(text)} characters; a template carries at "
-            f"most {LARGEST_SPEC}.",
-            hint="keep it in a repository and name that: `workflow: {git: {repo: …, path: …}}`",
-        )
-    return text
 
 
 def _description(ensemble: Ensemble) -> str:

@@ -17,13 +17,14 @@ import msgspec
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.rest import Json
-from quorate.argo.names import DEGRADED, ENSEMBLE
+from quorate.argo.names import DEGRADED, ENSEMBLE, TRAINER
 from quorate.argo.runs.family import at_work
 from quorate.argo.runs.reasons import warnings
 from quorate.argo.runs.tree import FAILED, Branch, failure, tree
-from quorate.notifications import ClassCounts, Counts, Failure, Link, Notice, counts_of, notify
+from quorate.notifications import AnyCounts, Failure, Link, Notice, counts_of, notify
 from quorate.spec import ClassificationSpec, EnsembleSpec, read_spec
 from quorate.spec.notify import Event
+from quorate.spec.training import Training
 
 T = TypeVar("T")
 Note = Callable[[str], None]
@@ -61,11 +62,8 @@ def finish(run: Ended, spec: str | None, note: Note) -> Notice | None:
             note(f"warning: {purpose}: {said}")
             return None
 
-    ensemble = (
-        attempt("the spec cannot be read", read_spec, spec, EnsembleSpec, ClassificationSpec)
-        if spec
-        else None
-    )
+    kinds = (EnsembleSpec, ClassificationSpec, Training)
+    ensemble = attempt("the spec cannot be read", read_spec, spec, *kinds) if spec else None
     kube = attempt("the API server cannot be asked", Kube.of_pod, run.namespace)
     workflow, events, parts = None, None, None
     if kube is not None:
@@ -109,16 +107,27 @@ def detector_failures(namespace: str, workflow: str, shard: int) -> dict[str, st
     return {detector: said for detector, said in found.items() if said}
 
 
-def _counts(run: Ended) -> Counts | ClassCounts | None:
+def trainer_failures(namespace: str, workflow: str) -> dict[str, str]:
+    """Why trainers failed, by name, likewise."""
+    kube = Kube.of_own_pod(namespace, "`get` on workflows and `list` on events")
+    top = tree(kube.workflow(workflow), warnings(kube.events(workflow), workflow))
+    found = {}
+    for path, one in top.paths():
+        name = path.rpartition("/")[2]
+        if name.startswith(TRAINER) and one.phase in FAILED:
+            said = [failure(part)[1] for part in one.failures()] or [failure(one)[1]]
+            found[name.removeprefix(TRAINER)] = said[0]
+    return {name: said for name, said in found.items() if said}
+
+
+def _counts(run: Ended) -> AnyCounts | None:
     """What summary.json says; None where publish wrote none."""
     if run.status == "Running" or run.summary is None or not Path(run.summary).is_file():
         return None
     return counts_of(msgspec.json.decode(Path(run.summary).read_bytes()))
 
 
-def _notice(
-    run: Ended, workflow: Json, top: Branch | None, counts: Counts | ClassCounts | None
-) -> Notice:
+def _notice(run: Ended, workflow: Json, top: Branch | None, counts: AnyCounts | None) -> Notice:
     well: Event = "degraded" if counts is not None and counts.degraded else "succeeded"
     ends: dict[str, Event] = {"Running": "started", "Succeeded": well}
     event = ends.get(run.status, "failed")

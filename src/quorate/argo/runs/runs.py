@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from quorate.argo.names import ENSEMBLE, PARENT, RESULTS
 from quorate.argo.runs.family import phases
 from quorate.argo.runs.reasons import duration
 from quorate.argo.runs.tree import tree
-from quorate.storage import join, read_bytes
+from quorate.storage import exists, join, read_bytes
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
+    from quorate.argo.cluster.rest import Json
     from quorate.steps import ClassSummary, Summary
 
 
@@ -95,3 +98,12 @@ def summary(results: str) -> Summary | ClassSummary:
     from quorate.steps.summary import summary_of
 
     return summary_of(read_bytes(join(results, "summary.json"))).at(results)
+
+
+def trained(results: str) -> Json | None:
+    """What `results.json` of a training says; None for a run that is none. Raises as `summary`."""
+    place = join(results, "results.json")
+    if not exists(place):
+        return None
+    found: Json = msgspec.json.decode(read_bytes(place))
+    return found

@@ -13,10 +13,11 @@ from glob import has_magic, iglob
 from typing import TYPE_CHECKING, Any
 
 from quorate.argo.names import DIGEST
-from quorate.argo.runs.upload import bucket_of, uploaded
+from quorate.argo.runs.upload import plan_uploaded
 from quorate.errors import ClusterError, InputError, SpecError, did_you_mean
 from quorate.progress import Progress, silent
 from quorate.spec import Ensemble
+from quorate.spec.training import Training
 from quorate.storage import is_s3
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Submitted:
 
 
 def submit(
-    ensemble: Ensemble,
+    plan: Ensemble | Training,
     cluster: Cluster,
     *,
     data: str | None = None,
@@ -56,17 +57,17 @@ def submit(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Submitted:
-    """Render an ensemble, create or update its template, and start a run of it.
+    """Render an ensemble or a training, create or update its template, and start a run of it.
 
     Arguments and errors are those of `DetectionEnsemble.submit`.
     """
     if upload:
-        ensemble = uploaded(ensemble, data, bucket_of(ensemble), progress=progress or silent)
+        plan = plan_uploaded(plan, data, progress=progress or silent)
         data = None
-    elif data is None and ensemble.data and not is_s3(ensemble.data):
-        data = ensemble.data
+    elif data is None and plan.data and not is_s3(plan.data):
+        data = plan.data
     _refuse_local(data)
-    template = rendered(ensemble)
+    template = rendered(plan)
     given = arguments(template, data=data, out=out, parameters=parameters)
     applied = cluster.apply(template, overwrite=overwrite)
     return start(cluster, template, given, applied=applied)
@@ -104,11 +105,11 @@ def _refuse_local(data: str | None) -> None:
         )
 
 
-def rendered(ensemble: Ensemble) -> Json:
-    """The ensemble's WorkflowTemplate as JSON, with a digest of itself for its workflows."""
+def rendered(plan: Ensemble | Training) -> Json:
+    """The WorkflowTemplate as JSON, with a digest of itself for its workflows."""
     from quorate.argo.render import workflow_template
 
-    return _marked(workflow_template(ensemble).to_dict())
+    return _marked(workflow_template(plan).to_dict())
 
 
 def arguments(

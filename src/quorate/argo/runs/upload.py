@@ -19,9 +19,10 @@ from typing import TypeVar
 
 from quorate.errors import InputError, SpecError
 from quorate.progress import Progress, silent
-from quorate.spec import Ensemble
+from quorate.spec import Ensemble, EnsembleSpec
 from quorate.spec.member import Member
-from quorate.storage import is_s3, join, open_tree, s3, sha256
+from quorate.spec.training import Training
+from quorate.storage import exists, is_s3, join, open_tree, s3, sha256, write_bytes
 
 PREFIX = "quorate"
 E = TypeVar("E", bound=Ensemble)
@@ -48,6 +49,51 @@ def uploaded(ensemble: E, data: str | None, bucket: str, *, progress: Progress =
     if where is not None and not is_s3(where):
         where = _data(Path(where), bucket, progress)
     return moved.model_copy(update={"data": where})
+
+
+def uploaded_training(
+    training: Training, data: str | None, bucket: str, *, progress: Progress = silent
+) -> Training:
+    """A training with its data, checkpoints and the ensemble it is compared with in S3.
+
+    As `uploaded`; the ensemble's own detectors are uploaded with it.
+    """
+
+    def sent(what: str, location: str) -> str:
+        path = Path(location)
+        files = _files(path, whose=f"{what}: ")
+        target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
+        return _send(path, files, target, what, progress)
+
+    trainers = [
+        one.model_copy(update={"checkpoint": sent(one.name, one.checkpoint)})
+        if one.checkpoint and "://" not in one.checkpoint
+        else one
+        for one in training.trainers
+    ]
+    said: dict[str, object] = {"trainers": tuple(trainers)}
+    for field, where in (("data", data or training.data), ("images", training.images)):
+        if where is not None:
+            said[field] = where if is_s3(where) else _data(Path(where), bucket, progress)
+    ensemble = training.compare.ensemble
+    if ensemble is not None and "://" not in ensemble:
+        moved = uploaded(EnsembleSpec.from_yaml(ensemble), None, bucket, progress=progress)
+        text = moved.model_copy(update={"data": None}).to_yaml().encode()
+        place = f"s3://{bucket}/{PREFIX}/specs/{hashlib.sha256(text).hexdigest()}/ensemble.yaml"
+        if not exists(place):
+            write_bytes(place, text)
+        said["compare"] = training.compare.model_copy(update={"ensemble": place})
+    settings = training.workflow.model_copy(update={"bucket": training.workflow.bucket or bucket})
+    return training.model_copy(update=said | {"workflow": settings})
+
+
+def plan_uploaded(
+    plan: Ensemble | Training, data: str | None, *, progress: Progress = silent
+) -> Ensemble | Training:
+    """What is submitted, with all that lies here in the cluster's bucket."""
+    if isinstance(plan, Training):
+        return uploaded_training(plan, data, bucket_of(plan), progress=progress)
+    return uploaded(plan, data, bucket_of(plan), progress=progress)
 
 
 def as_uploaded(ensemble: E) -> E:
@@ -78,9 +124,9 @@ def _moved(ensemble: E, bucket: str, place: Callable[[Member, str, str], str]) -
     )
 
 
-def bucket_of(ensemble: Ensemble) -> str:
+def bucket_of(plan: Ensemble | Training) -> str:
     """The bucket to put things in; SpecError where neither the spec nor the environment says."""
-    bucket = ensemble.workflow.bucket or os.environ.get("QUORATE_BUCKET")
+    bucket = plan.workflow.bucket or os.environ.get("QUORATE_BUCKET")
     if not bucket:
         raise SpecError(
             "To upload, the cluster's bucket must be known.",

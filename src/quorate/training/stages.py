@@ -1,0 +1,184 @@
+"""A training in stages that run apart, each in a pod of its own, over one work folder.
+
+What `whole.train` does in one process: `evaluate` takes what one trainer left, `compare` all of
+them, `release` carries the best to the model store. `predict` looks at pictures with a detector
+that was released.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from quorate.errors import InputError, QuorateError
+from quorate.evaluation.coco import CocoMetrics
+from quorate.evaluation.coco import evaluate as measure
+from quorate.local import run
+from quorate.progress import Progress, silent
+from quorate.report.model import own as boxes_of
+from quorate.spec import EnsembleSpec
+from quorate.spec.base import load_yaml
+from quorate.spec.trainer import Trainer
+from quorate.spec.training import Training
+from quorate.steps import ClassSummary, Summary, Work
+from quorate.steps.work import write_json
+from quorate.storage import local_copy, write_bytes
+from quorate.training.contract import check, detector_of, events, truth_of
+from quorate.training.judging import Judged, judge
+from quorate.training.publishing import DETECTOR, publish
+from quorate.training.telling import ENSEMBLE_FILE, RESULTS, tell
+from quorate.training.work import Failed, Trained, TrainingWork
+from quorate.tuning.labelled import labelled
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One trained detector on the pictures held out."""
+
+    name: str
+    metrics: CocoMetrics
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `results.json` has a training of one trainer."""
+        mine = {"name": self.name, **self.metrics.statistics()}
+        return {"pictures": self.metrics.images, "best": self.name, "trainers": [mine]}
+
+
+def evaluate(
+    training: Training, work: TrainingWork, trainer: Trainer, *, progress: Progress = silent
+) -> Evaluated:
+    """Check what a trainer left, note in the work folder that it is done, and measure it.
+
+    Raises InputError, TrainingError or DetectorError where the contract is not kept; that is noted
+    as well.
+    """
+    own = work.trainer(trainer.name)
+    try:
+        notes = check(own.out, work.data, name=trainer.name)
+        spent = [one.seconds for one in events(own.out) if one.seconds]
+        trained = detector_of(own.out, name=trainer.name)
+        looking = EnsembleSpec(
+            name=training.name,
+            data=str(work.held_out),
+            detectors=(trained,),
+            max_pixels=training.max_pixels,
+        )
+        seen = labelled(looking, Work(own.root / "looked"), progress=progress)
+    except QuorateError as error:
+        write_json(own.failed, Failed(error.message, error.hint or ""))
+        raise
+    write_json(own.trained, Trained("", round(max(spent, default=0.0), 3), tuple(notes)))
+    truth = truth_of(work.held_out.parent, work.held_out.stem)
+    found = measure(boxes_of(seen.found, trainer.name), truth)
+    return Evaluated(trainer.name, found, (*notes, *seen.notes))
+
+
+def compare(
+    training: Training,
+    work: TrainingWork,
+    out: Path,
+    *,
+    statuses: Mapping[str, str],
+    ask: Callable[[], Mapping[str, str]] = dict,
+    progress: Progress = silent,
+) -> Judged:
+    """Judge the trainers and write all that is told of them into a folder.
+
+    The folder has the files of `telling.tell`, and `trainers/NAME/` with what each left: detector,
+    card, predictions, progress, checkpoint. A trainer of which nothing is there has failed; `ask`
+    is called for why, and `statuses` are the words of who ran it. Raises as `judge` does.
+    """
+    why: Mapping[str, str] | None = None
+    for trainer in training.trainers:
+        own = work.trainer(trainer.name)
+        if not own.trained.exists() and not own.failed.exists():
+            why = ask() if why is None else why
+            reason = why.get(trainer.name) or (
+                "it did not say why it failed"
+                f" (its task: {statuses.get(trainer.name, 'never begun')})"
+            )
+            write_json(own.failed, Failed(reason))
+    place = training.compare.ensemble
+    with local_copy(place) if place else nullcontext() as here:
+        if here is not None:
+            fields = training.compare.model_copy(update={"ensemble": str(here)})
+            training = training.model_copy(update={"compare": fields})
+        judged = judge(training, work, progress=progress)
+        files = tell(training, work, judged)
+    names = [name for name in files if not name.startswith("trainers/")]
+    for name in names:
+        _copy(work.root / name, out / name)
+    for trainer in training.trainers:
+        left = work.trainer(trainer.name).out
+        if left.is_dir():
+            shutil.copytree(left, out / "trainers" / trainer.name, dirs_exist_ok=True)
+    if ENSEMBLE_FILE in names:
+        _relative(out / ENSEMBLE_FILE, work, judged)
+    return judged
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _relative(path: Path, work: TrainingWork, judged: Judged) -> None:
+    """Name a newcomer's weights by their place beside the ensemble's file."""
+    text = path.read_text(encoding="utf-8")
+    for name in judged.detectors:
+        text = text.replace(f"{os.path.abspath(work.trainer(name).out)}/", f"trainers/{name}/")
+    load_yaml(text, origin=str(path))
+    write_bytes(path, text.encode())
+
+
+def release(results: Path, store: str, run_name: str) -> str:
+    """Copy the best detector of a training's results into the model store; where it is.
+
+    STORE/RUN/ has its detector.json, weights, card, predictions and versions; STORE/latest.json
+    names it, last. Raises InputError where the results name none, StorageError or AccessError
+    where the store cannot be reached.
+    """
+    try:
+        said = msgspec.json.decode((results / RESULTS).read_bytes())
+        best = str(said["best"])
+        row = next(one for one in said["trainers"] if one["name"] == best)
+    except (OSError, msgspec.DecodeError, LookupError, TypeError, StopIteration):
+        raise InputError(f"{results / RESULTS}: names no best detector.") from None
+    latest = {"run": run_name, "trainer": best, "ap": row.get("ap"), "part": said.get("part")}
+    return publish(results / "trainers" / best, store, run_name, latest)
+
+
+def predict(
+    training: Training,
+    detector: str,
+    data: str,
+    out: Path,
+    *,
+    workers: int,
+    progress: Progress = silent,
+) -> Summary | ClassSummary:
+    """Run a trained detector, of a folder with `detector.json`, over pictures; CVAT's files in out.
+
+    Raises InputError where there is no detector, and as `local.run` does.
+    """
+    folder = detector if detector.endswith("/") or os.path.isdir(detector) else f"{detector}/"
+    with local_copy(folder, wanted=lambda name: not name.startswith("checkpoint/")) as here:
+        if not (here / DETECTOR).is_file():
+            raise InputError(
+                f"{detector}: has no {DETECTOR}, so no detector is there.",
+                hint="name the folder of a trained detector: results/trainers/NAME/ of a training, "
+                "or its folder in the model store",
+            )
+        one = detector_of(here, name=training.name)
+        spec = EnsembleSpec(
+            name=training.name, data=data, detectors=(one,), max_pixels=training.max_pixels
+        )
+        return run(spec, out, workers=workers, progress=progress)
