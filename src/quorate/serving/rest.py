@@ -31,6 +31,7 @@ from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo,
 from quorate.serving.watching import CODES, ID, watched
 
 LOG = logging.getLogger("quorate.serving")
+MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 ARRIVAL = 60.0
 """Seconds in which a request's body has to arrive."""
 
@@ -65,7 +66,9 @@ class Rest:
 
     def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
+        infer = [Route(f"{base}/infer", self._infer, methods=["POST"]) for base in MODEL]
         routes = [
+            *infer,  # asked most, so it is looked for first
             *page.routes(),
             Route("/v2", self._about),
             Route("/v2/health/live", self._live),
@@ -74,12 +77,8 @@ class Rest:
             Route("/v2/models", self._models),
             Route("/v2/repository/index", self._index, methods=["POST"]),
         ]
-        for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            routes += [
-                Route(base, self._model),
-                Route(f"{base}/ready", self._model_ready),
-                Route(f"{base}/infer", self._infer, methods=["POST"]),
-            ]
+        for base in MODEL:
+            routes += [Route(base, self._model), Route(f"{base}/ready", self._model_ready)]
         routes += [
             Route(f"/v2/repository/models/{{model}}/{what}", call, methods=["POST"])
             for what, call in (("load", self._load), ("unload", self._unload))
