@@ -127,7 +127,7 @@ class LabelMapping:
         if self.unmapped:
             lines.append(
                 f"{detector}: {lost} {_listed(self.unmapped)} {are} left out, since the "
-                "data set has no such label; map them under `labels:` of the detector."
+                "data set has no such label; map them under its `labels:`."
             )
         if self.never_predicted:
             lines.append(

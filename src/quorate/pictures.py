@@ -125,17 +125,20 @@ def pixels(
     return decode(read(picture), name=name)
 
 
-def size(file: BinaryIO | bytes, *, name: str) -> tuple[int, int]:
+def size(file: BinaryIO | bytes, *, name: str, most: int | None = None) -> tuple[int, int]:
     """Width and height of a picture as CVAT shows it, from the header of a file that can seek.
 
-    ImageError as for `decode`, save for damage beyond the header.
+    A PNG that tells its orientation behind its pixels is decoded; one of more than `most` pixels is
+    not, and its size is that of the file. ImageError as for `decode`, save for damage beyond the
+    header.
     """
     opened = BytesIO(file) if isinstance(file, bytes) else file
 
     def extent(image: Image.Image) -> tuple[int, int]:
-        if image.format == "PNG" and _has_late_exif(opened):
-            image.load()
         width, height = image.size
+        few = most is None or width * height <= most
+        if few and image.format == "PNG" and _has_late_exif(opened):
+            image.load()
         # Pillow gives a TIFF's size as shown, and turns its pixels by itself.
         turned = image.format != "TIFF" and _orientation(image) >= 5
         return (height, width) if turned else (width, height)

@@ -187,10 +187,11 @@ def latency(ways: dict[str, Way], files: Sequence[bytes], rounds: int) -> None:
 def throughput(ways: dict[str, Way], files: Sequence[bytes], rounds: int) -> None:
     """Pictures a second of some clients at once."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        for _ in range(rounds):
-            for name, way in ways.items():
-                time.sleep(REST)
+    for _ in range(rounds):
+        for name, way in ways.items():
+            time.sleep(REST)
+            # New clients each time: a server ends connections that are not used for seconds.
+            with ThreadPoolExecutor(CLIENTS) as clients:
                 seconds[name].append(clock(lambda way=way: [*clients.map(way, files)]))
     rates = {name: len(files) / np.median(times) for name, times in seconds.items()}
     for name, rate in rates.items():

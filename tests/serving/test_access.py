@@ -2,16 +2,19 @@
 
 import socket
 import subprocess
+import zlib
 
 import grpc
 import pytest
 import requests
+from PIL import ExifTags, Image
 
 from quorate.errors import InputError
 from quorate.open_inference.messages import MESSAGES, SERVICE
 from quorate.serving.access import read_tls, read_token
 from tests.serving.puppets import told
 from tests.serving.test_failures import request
+from tests.serving.test_rest import as_base64
 from tests.spots import draw
 
 
@@ -117,6 +120,33 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(small, tmp_path):
     pixels = {"name": "image", "shape": [1, 100, 200, 3], "datatype": "UINT8", "data": [0] * 60000}
     answer = puppets.ask(server, body={"inputs": [pixels]})
     assert (answer.status_code, "200 × 100 pixels" in answer.json()["error"]) == (400, True)
+
+
+def test_a_large_picture_is_not_decoded_to_find_its_orientation(small, tmp_path):
+    puppets, server = small
+    draw(tmp_path / "large.png", 1, width=200, height=100)
+    data = (tmp_path / "large.png").read_bytes()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    held = exif.tobytes()[6:]
+    chunk = len(held).to_bytes(4, "big") + b"eXIf" + held
+    chunk += zlib.crc32(chunk[4:]).to_bytes(4, "big")
+    pixels, end = data.index(b"IDAT") + 4, data.rindex(b"IEND") - 4
+    damaged = data[:pixels] + bytes(end - pixels - 4) + data[end - 4 : end]
+    given = as_base64(damaged + chunk + data[end:])
+    body = {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [given]}]}
+    answer = puppets.ask(server, body=body)
+    assert answer.status_code == 400
+    assert "200 × 100 pixels is too large" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b"1,"])
+def test_many_small_values_are_held_to_the_memory_too(small, value):
+    _, server = small
+    start = b'{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,1,3],"data":['
+    body = start + value * (900_000 // len(value)) + b"1]}]}"
+    answer = requests.post(f"{server.url}/v2/models/spots/infer", data=body)
+    assert (answer.status_code, "in the binary form" in answer.text) == (413, True), answer.text
 
 
 def test_a_batch_that_is_too_large(small):

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from contextlib import asynccontextmanager
 
@@ -13,7 +15,8 @@ from quorate.serving.ovms.source import ConfigurationSource
 from quorate.serving.repository import Repository
 from quorate.serving.served import EnsembleSource
 from quorate.serving.values import Limits
-from tests.classifiers.models import colours
+from tests.classifiers.models import COLOURS, colours
+from tests.detectors.servers.real import free_ports
 from tests.serving.puppets import DETECTORS
 from tests.waiting import PATIENCE
 
@@ -103,6 +106,38 @@ def test_weights_that_come_after_the_spec_that_names_them_are_found(tmp_path, co
             colours(tmp_path / "two.onnx")
             await becomes(lambda: members(found) == ["one", "two"])
             assert found.index()[0]["reason"] == ""
+
+    asyncio.run(go())
+
+
+def test_a_change_that_waits_for_a_server_is_loaded_when_that_is_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(repository, "LOOK_AGAIN", 0.1)
+    monkeypatch.setattr(repository, "TRY_AGAIN", 0.5)
+    [port, grpc_port] = free_ports(2)
+    colours(tmp_path / "one.onnx")
+    config = {"model_config_list": [{"config": {"name": "one", "base_path": "one.onnx"}}]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    near = {"name": "near", "kind": "onnx", "weights": "one.onnx", "scale": 1 / 255}
+    far = {"name": "far", "kind": "remote", "url": f"http://127.0.0.1:{port}", "model": "one"}
+    far |= {"retries": 0, "names": [*COLOURS], "scale": 1 / 255}
+
+    def write(*members):
+        spec = {"kind": "ClassificationEnsemble", "name": "colour", "classifiers": [*members]}
+        (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+        return EnsembleSource.of(tmp_path / "spec.yaml")
+
+    async def go():
+        async with watched(write(near)) as found:
+            await found.load_all()
+            write(near, far)
+            await becomes(lambda: found.index()[0]["reason"])
+            command = [sys.executable, "-m", "quorate", "serve", str(tmp_path / "config.json")]
+            ports = ["--port", str(port), "--grpc-port", str(grpc_port)]
+            with subprocess.Popen([*command, *ports, "-q"]) as server:
+                try:
+                    await becomes(lambda: members(found) == ["near", "far"])
+                finally:
+                    server.terminate()
 
     asyncio.run(go())
 

@@ -135,7 +135,7 @@ def _layout(given: Given, request: Request) -> bool:
 
 def _check_size(data: bytes, name: str, limits: Limits) -> None:
     try:
-        width, height = pictures.size(data, name=name)
+        width, height = pictures.size(data, name=name, most=limits.pixels)
     except ImageError as error:
         raise _invalid(_sentence(error.message)) from None
     if width * height > limits.pixels:

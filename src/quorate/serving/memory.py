@@ -21,6 +21,12 @@ class Memory:
 
         def take(count: int) -> None:
             nonlocal mine
+            if mine + count > self.limit:
+                raise Refused(
+                    Why.TOO_LARGE,
+                    "This request alone takes more memory than there is for all; send tensors in "
+                    "the binary form, or fewer pictures at once.",
+                )
             if self.held + count > self.limit:
                 raise Refused(
                     Why.BUSY,

@@ -14,13 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from quorate.errors import QuorateError, SpecError, did_you_mean
+from quorate.errors import QuorateError, SpecError, StorageError, did_you_mean
 from quorate.serving.servable import Servable, Source
 from quorate.serving.values import Limits, Refused, Why
 
 LOG = logging.getLogger("quorate.serving")
 LOOK_AGAIN = 1.0
 """Seconds between two looks at the files; a change counts when it has stood still for one."""
+TRY_AGAIN = 30.0
+"""Seconds after which a change is loaded that failed for a server or a store that was away."""
 
 
 Look = Mapping[str, object]
@@ -63,6 +65,7 @@ class Entry:
     current  what answers; None where it is not loaded
     reason   why it is not, or why what has changed is not
     seen     what the files of both were when they were last read
+    again    when to try again, in the event loop's time; None where that would change nothing
     """
 
     source: Source
@@ -71,6 +74,7 @@ class Entry:
     loading: bool = False
     reason: str = "it is not loaded yet"
     seen: Look | None = None
+    again: float | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -167,7 +171,8 @@ class Repository:
                     continue
                 now = await asyncio.to_thread(_look_of, entry.source, entry.wanted)
                 before, found[name] = found.get(name), now
-                if now == before and now != entry.seen:
+                due = entry.again is not None and entry.again <= asyncio.get_running_loop().time()
+                if due or (now == before and now != entry.seen):
                     await self._changed(entry)
 
     async def close(self) -> None:
@@ -185,6 +190,8 @@ class Repository:
             said = error.message if isinstance(error, QuorateError) else repr(error)
             entry.reason = "what has changed cannot be loaded"
             LOG.warning("%s: what has changed cannot be loaded: %s", entry.name, said)
+            if isinstance(error, StorageError):
+                entry.again = asyncio.get_running_loop().time() + TRY_AGAIN
         else:
             if loaded:
                 LOG.warning("%s: loaded anew, for it has changed", entry.name)
@@ -202,7 +209,7 @@ class Repository:
                 entry.reason = "it is being loaded"
             # Looked at before they are read: what changes from now on is noticed.
             before = await asyncio.to_thread(_look_of, entry.source)
-            entry.wanted, entry.seen = None, before
+            entry.wanted, entry.seen, entry.again = None, before, None
             servable: Servable | None = None
             try:
                 source = await asyncio.to_thread(entry.source.anew)

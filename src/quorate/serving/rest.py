@@ -31,6 +31,7 @@ from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo,
 from quorate.serving.watching import CODES, ID, watched
 
 LOG = logging.getLogger("quorate.serving")
+MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 ARRIVAL = 60.0
 """Seconds in which a request's body has to arrive."""
 
@@ -65,7 +66,9 @@ class Rest:
 
     def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
+        infer = [Route(f"{base}/infer", self._infer, methods=["POST"]) for base in MODEL]
         routes = [
+            *infer,  # asked most, so it is looked for first
             *page.routes(),
             Route("/v2", self._about),
             Route("/v2/health/live", self._live),
@@ -74,12 +77,8 @@ class Rest:
             Route("/v2/models", self._models),
             Route("/v2/repository/index", self._index, methods=["POST"]),
         ]
-        for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            routes += [
-                Route(base, self._model),
-                Route(f"{base}/ready", self._model_ready),
-                Route(f"{base}/infer", self._infer, methods=["POST"]),
-            ]
+        for base in MODEL:
+            routes += [Route(base, self._model), Route(f"{base}/ready", self._model_ready)]
         routes += [
             Route(f"/v2/repository/models/{{model}}/{what}", call, methods=["POST"])
             for what, call in (("load", self._load), ("unload", self._unload))
@@ -173,8 +172,8 @@ class Rest:
         self.plane.admit(name, version)
         with self.plane.memory.holding() as take:
             body = await _body(request, self.plane.limits.request_bytes, take)
-            # Sent twice, they stand with a comma between, and are no number.
-            length = ", ".join(request.headers.getlist(JSON_LENGTH)) or None
+            length = _json_length(request, body)
+            take(await aside(length, _values_of, body, length))
             asked, binary = await aside(len(body), _parsed, body, length, name, version)
             asked = replace(asked, record=request.scope["record"])
             reply = await _unless_gone(request, self.plane.infer(asked))
@@ -220,18 +219,34 @@ async def _body(request: Request, most: int, take: Callable[[int], None]) -> byt
         raise Refused(Why.GONE, "The request was broken off.") from None
 
 
+def _json_length(request: Request, body: bytes) -> int:
+    """How many bytes of a body are JSON; Refused where the header says what cannot be."""
+    said = request.headers.getlist(JSON_LENGTH)
+    if not said:
+        return len(body)
+    length = ", ".join(said)  # told twice, it is no number
+    digits = length.isascii() and length.isdigit() and len(length) <= len(str(len(body)))
+    if not digits or int(length) > len(body):
+        raise Refused(
+            Why.INVALID, f"{JSON_LENGTH} is '{length[:40]}', the body has {len(body)} bytes."
+        )
+    return int(length)
+
+
+def _values_of(body: bytes, length: int) -> int:
+    """About how many bytes the values of the JSON take, beside its text: many short ones take more.
+
+    A number takes a place in a list and one in an array, and a list or an object itself.
+    """
+    nested = body.count(b"[", 0, length) + body.count(b"{", 0, length)
+    return 24 * body.count(b",", 0, length) + 64 * nested
+
+
 def _parsed(
-    body: bytes, length: str | None, model: str, version: str
+    body: bytes, length: int, model: str, version: str
 ) -> tuple[values.Request, Callable[[str], bool]]:
     """A request, and which of its outputs are wanted as bytes behind the JSON."""
-    rest = memoryview(body)
-    if length is not None:
-        digits = length.isascii() and length.isdigit() and len(length) <= len(str(len(body)))
-        if not digits or int(length) > len(body):
-            raise Refused(
-                Why.INVALID, f"{JSON_LENGTH} is '{length[:40]}', the body has {len(body)} bytes."
-            )
-        rest = rest[: int(length)]
+    rest = memoryview(body)[:length]
     try:
         said = msgspec.json.decode(rest, type=_Infer)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import numpy as np
-
 from quorate.ensemble import ClassificationEnsemble, DetectionEnsemble, read_ensemble
 from quorate.errors import QuorateError, SpecError
 from quorate.pictures import Picture
@@ -32,12 +30,12 @@ from quorate.serving.values import (
     Told,
     Why,
 )
+from quorate.steps.look import PROBE
 from quorate.workers import processors
 
 LOG = logging.getLogger("quorate.serving")
 PLATFORM = "quorate"
 Runnable = DetectionEnsemble | ClassificationEnsemble
-_PROBE = np.full((480, 640, 3), 114, np.uint8)
 
 
 class Tensors(Protocol):
@@ -187,7 +185,7 @@ class Served:
 
     def warm(self) -> None:
         """Look at a grey picture; QuorumError where too few members answer."""
-        [answer] = self.loaded.answers([_PROBE])
+        [answer] = self.loaded.answers([PROBE])
         if isinstance(answer, QuorateError):
             raise answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,6 +45,10 @@ class Answer(NamedTuple):
     failed: Mapping[str, str]
 
 
+PROBE = np.full((480, 640, 3), 114, np.uint8)
+"""A grey picture, to try what is loaded."""
+TRIES = 4
+"""How often each way is tried, of which the quickest counts."""
 E = TypeVar("E", bound=Ensemble)
 A = TypeVar("A", Answer, Decision)
 D = TypeVar("D")
@@ -177,9 +182,20 @@ class LoadedMembers(ABC, Generic[E, A, D]):
     def widen(self) -> list[str]:
         """Open the networks a second time, for pictures that are `alone`; see `steps.wide`.
 
-        The names of those that are left as they are because their numbers would differ.
+        They are kept where they are quicker, which is tried: not where the members keep every
+        processor busy as it is. The names of those that are left as they are because their numbers
+        would differ.
         """
-        self._wide, unlike = widened(self._voters)
+        wide, unlike = widened(self._voters)
+        if any(one is not voter for one, voter in zip(wide, self._voters, strict=True)):
+            seconds: dict[bool, list[float]] = {False: [], True: []}
+            self._wide = wide
+            for alone in [False, True] * TRIES:
+                start = time.perf_counter()
+                self.answers([PROBE], alone=alone)
+                seconds[alone].append(time.perf_counter() - start)
+            if min(seconds[True]) >= min(seconds[False]):
+                self._wide = self._voters
         return unlike
 
     def close(self) -> None:

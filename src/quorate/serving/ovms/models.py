@@ -83,15 +83,16 @@ class Loaded:
             answer[name] = value if axes.given is None else value.transpose(np.argsort(axes.given))
         return answer
 
-    def warm(self) -> None:
-        """Run it once on zeros, where no size but the first of each input is open."""
+    def warm(self) -> bool:
+        """Run it on zeros, where no size but the first of each input is open; whether it ran."""
         feed = {}
         for name, about in self.inputs.items():
             sizes = [1 if size < 0 and at == 0 else size for at, size in enumerate(about.shape)]
             if any(size < 0 for size in sizes):
-                return
+                return False
             feed[name] = np.zeros(sizes, dtype_of(about))
         self.run(feed, [*self.outputs])
+        return True
 
 
 def check(who: str, about: TensorInfo, value: Array) -> None:

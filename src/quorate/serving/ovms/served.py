@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from quorate.errors import DetectorError, SpecError
 from quorate.open_inference.tensors import from_bytes, from_list
-from quorate.serving.aside import aside
+from quorate.serving.aside import SHORT, aside
 from quorate.serving.inputs import names_wanted
 from quorate.serving.metrics import METRICS
 from quorate.serving.ovms.config import Configuration
@@ -30,6 +31,8 @@ from quorate.serving.values import (
 from quorate.workers import processors
 
 LOG = logging.getLogger("quorate.serving")
+QUICK = 2e-4
+"""Seconds in which another thread is asked, at least."""
 
 
 class ServedConfiguration:
@@ -74,6 +77,7 @@ class ServedConfiguration:
         }
         at_once = -(-cores // side) + 1
         self._slots = asyncio.Semaphore(at_once)
+        self._longest: dict[tuple[str, int], float] = {}
         self._pool = ThreadPoolExecutor(at_once * side, thread_name_prefix="serve")
 
     def info(self, name: str, version: str) -> ModelInfo:
@@ -86,7 +90,10 @@ class ServedConfiguration:
         """See `Servable`."""
         for versions in self.versions.values():
             for model in versions.values():
-                model.warm()
+                if model.warm():
+                    start = time.perf_counter()
+                    model.warm()
+                    self._longest[model.name, model.version] = time.perf_counter() - start
 
     def check(self) -> None:
         """See `Servable`."""
@@ -120,14 +127,30 @@ class ServedConfiguration:
                 found = await self.pipelines[request.model].run(feed, self._pool, told)
             else:
                 model = self._version(request.model, request.version)
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._pool, model.run, feed, wanted)
+                found = await self._run(model, feed, wanted, size)
         finally:
             self._slots.release()
         types = {one.name: one.datatype for one in about.outputs}
         outputs = [Told(name, types[name], found[name]) for name in wanted]
         version = about.versions[-1] if request.model in self.pipelines else request.version
         return Reply(request.model, outputs, {}, request.id, version or about.versions[-1])
+
+    async def _run(
+        self, model: Loaded, feed: Mapping[str, Array], wanted: Sequence[str], size: int
+    ) -> dict[str, Array]:
+        """A model's outputs: computed in a thread, or here where that never took as long as asking.
+
+        A large input is always a thread's, and so is a model once it has taken longer.
+        """
+        key = model.name, model.version
+        if size > SHORT or self._longest.get(key, QUICK) >= QUICK:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, model.run, feed, wanted)
+        start = time.perf_counter()
+        try:
+            return model.run(feed, wanted)
+        finally:
+            self._longest[key] = max(self._longest[key], time.perf_counter() - start)
 
     def close(self) -> None:
         """See `Servable`."""
