@@ -52,6 +52,8 @@ LEAST_SCORE, SUPPRESS, MOST = 0.01, 0.6, 100
 """What `predictions.json` holds: boxes from this score, the IoU that suppresses, most a picture."""
 AGREE = 1e-3
 """How far ONNX may be from Keras: scores, and boxes as a share of the network's side."""
+MODEL = "model.safetensors"
+"""The weights alone, in `model/`: what a later training begins with."""
 EVERY = 2.0
 """Seconds between two lines of progress within an epoch."""
 PACKAGES = ("tensorflow-cpu", "keras", "numpy", "tf2onnx", "onnx", "onnxruntime", "pillow")
@@ -258,7 +260,7 @@ class Training:
         path.write_text("".join(f"{one}\n" for one in kept))
 
     def _fine_tune(self, place: Path) -> None:
-        file = place / "state.safetensors" if place.is_dir() else place
+        file = place / MODEL if place.is_dir() else place
         arrays, _ = tensors(file)
         fresh = []
         for one in self.model.variables:
@@ -398,6 +400,9 @@ class Training:
             raise InputError(
                 f"The exported ONNX differs from Keras by {far:.2g}: it is not to be used."
             )
+        (out / "model").mkdir(exist_ok=True)
+        weights = {key: value for key, value in self._arrays().items() if key.startswith("model/")}
+        save_file(weights, out / "model" / MODEL)
         predictions = self.find(lambda frames: session.run(None, {name: frames})[0])
         self._write("predictions.json", predictions)
         self._write("versions.json", {"python": sys.version.split()[0],

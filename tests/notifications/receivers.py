@@ -29,7 +29,7 @@ class Web:
 
 
 @contextmanager
-def web():
+def web(host="127.0.0.1"):
     released = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,8 +47,8 @@ def web():
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    given = Web(url=f"http://127.0.0.1:{server.server_port}")
+    server = ThreadingHTTPServer((host, 0), Handler)
+    given = Web(url=f"http://{host}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -89,7 +89,7 @@ class Post:
 
 
 @contextmanager
-def post(*, certificate=None, tls=False, auth=False):
+def post(*, host="127.0.0.1", certificate=None, tls=False, auth=False):
     """An SMTP server; with a certificate it wants STARTTLS, or with `tls` speaks TLS at once."""
     given = Post()
     context = None
@@ -97,11 +97,11 @@ def post(*, certificate=None, tls=False, auth=False):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         given.port = free.getsockname()[1]
     server = Controller(
         given,
-        hostname="127.0.0.1",
+        hostname=host,
         port=given.port,
         server_hostname="localhost",
         ssl_context=context if tls else None,

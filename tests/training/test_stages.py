@@ -130,7 +130,8 @@ def test_a_checkpoint_with_folders_named_as_trainers_gives_each_its_own(
     tmp_path, data, spec, s3_prefix
 ):
     for name in ("a", "b"):
-        write_bytes(f"{s3_prefix}/run/{name}/model.bin", name.encode())
+        write_bytes(f"{s3_prefix}/run/{name}/model/weights.bin", name.encode())
+        write_bytes(f"{s3_prefix}/run/{name}/detector.json", b"{}")
     work = tmp_path / "work"
     words = ["--work", work, "--data", data, "--checkpoint", f"{s3_prefix}/run"]
     assert step("split", spec(trainer("a"), trainer("b")), *words) == 0

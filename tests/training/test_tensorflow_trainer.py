@@ -154,9 +154,9 @@ def test_killed_and_run_again_it_ends_where_it_would_have(tmp_path):
 def test_it_begins_with_a_checkpoint_of_other_labels(learnt, tmp_path):
     data = data_folder(tmp_path / "data", train=4, validation=2, hyperparameters=SMALL)
     (data / "labels.txt").write_text("disc\nplate\nring\n")
-    state = learnt / "out/checkpoint/state.safetensors"
-    os.link(state, data / "begin.safetensors")
-    change(data, checkpoint="begin.safetensors")
+    (data / "begin").mkdir()
+    os.link(learnt / "out/model/model.safetensors", data / "begin/model.safetensors")
+    change(data, checkpoint="begin")
     status, said = trained(data, tmp_path / "out")
     assert status == 0, said
     (line,) = [one for one in said.splitlines() if "begun anew" in one]

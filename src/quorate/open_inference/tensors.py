@@ -129,6 +129,8 @@ def from_list(whose: str, datatype: str, shape: Sequence[int], data: Any) -> NDA
     if datatype == BYTES:
         return _texts(whose, shape, data)
     dtype = _dtype(whose, datatype, shape)
+    if isinstance(data, list) and len(data) != prod(shape):  # before anything is made of them
+        raise DetectorError(f"{whose} is not {datatype} {list(shape)}: it has {len(data)} numbers.")
     if not isinstance(data, list) or None in data:
         raise DetectorError(
             f"{whose} holds {'null' if isinstance(data, list) else 'no list'} "

@@ -106,14 +106,20 @@ def _set(trainer: Trainer, field: str, value: Any) -> Trainer:
 
 
 def _own(checkpoint: str, name: str) -> str:
-    """A trainer's own folder in a checkpoint that has one for it; else the checkpoint."""
+    """A trainer's own folder in a checkpoint that has one for it; else the checkpoint.
+
+    Of what a training left for a trainer, `model/` is what another begins with.
+    """
     try:
         with open_tree(checkpoint) as tree:
-            own = any(one.startswith(f"{name}/") for one in tree.names())
+            names = list(tree.names())
     except InputError:  # a file
         return checkpoint
     folder = checkpoint if checkpoint.endswith("/") else f"{checkpoint}/"
-    return f"{join(folder, name)}/" if own else folder if is_s3(checkpoint) else checkpoint
+    for inside in (f"{name}/model/", f"{name}/", "model/"):
+        if any(one.startswith(inside) for one in names):
+            return f"{join(folder, inside.rstrip('/'))}/"
+    return folder if is_s3(checkpoint) else checkpoint
 
 
 def check_checkpoints(training: Training) -> None:

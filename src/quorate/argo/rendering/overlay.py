@@ -129,11 +129,14 @@ def lay_over(
     name = str(template.name)
     built = plain(template._build_template())
     own = {key: built[key] for key in FIELDS if key in built}
+    if "sidecars" in built:
+        own["containers"] = built["sidecars"]
     pod = laid(merged(common, own, POD), [one.pod for one in layers], POD, name)
     main = {"name": "main", **built.get("container", {})}
     main = sized(laid(main, [one.container for one in layers], CONTAINER, name), size)
-    ours = {one["name"] for one in own.get("initContainers", ())}
-    for kind in ("initContainers", "containers"):
+    kinds = ("initContainers", "containers")
+    ours = {one["name"] for kind in kinds for one in own.get(kind, ())}
+    for kind in kinds:
         for i, one in enumerate(pod.get(kind, ())):
             if one["name"] not in ours:
                 pod[kind][i] = sized(merged(least, one, CONTAINER), BESIDE)
