@@ -234,6 +234,8 @@ def _settled(trainer: TorchTrainer) -> Iterator[accelerate.Accelerator]:
                 ],
             )
     finally:
+        # The library keeps the first one's settings for all later ones of a process.
+        accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(threads)
 
@@ -273,11 +275,7 @@ def _finished(learner: Learner, state: State, held: Samples, out: Path, say: War
         **{**entry, "weights": str(out / "model.onnx"), "min_score": original_floor(original)}
     )
     agreed = check_export(original, detector.load(), held)
-    say(
-        f"The ONNX file finds the same on {agreed.pictures} pictures: {agreed.stray} of "
-        f"{agreed.boxes} boxes are elsewhere, sides lie at most {agreed.apart:.1e} of a picture "
-        f"apart, mAP {agreed.map_export:.4f} beside {agreed.map_original:.4f}."
-    )
+    say(agreed.sentence)
     _json(out / "export.json", agreed.to_dict())
     _json(out / "detector.json", entry)
     _json(out / "versions.json", _versions())
