@@ -1,14 +1,16 @@
 """Dumps as CVAT really writes them: what is learnt from each is what `read` finds in it."""
 
 import json
+import zipfile
 from os.path import splitext
 
 import numpy as np
 import pytest
 
 from quorate.annotations import HAVE_A_BOX
-from quorate.formats import read
+from quorate.formats import read, write
 from quorate.spec.training import Training
+from quorate.storage import open_tree
 from quorate.training.data import prepare
 from quorate.training.work import TrainingWork
 from tests.formats.samples import sample
@@ -75,6 +77,75 @@ def test_subsets_of_a_project_are_the_parts(tmp_path):
     assert len(found["train"]) == len(found["validation"]) == 3
     assert done.train.boxes == done.validation.boxes == (3, 3)
     assert any("look nearly the same as pictures of another subset" in n for n in done.notes)
+
+
+@pytest.mark.parametrize("form", ["coco-1.0", "labelme-3.0", "datumaro-1.0", "pascal-voc-1.1"])
+def test_pictures_of_one_name_are_found_by_their_subsets(tmp_path, form):
+    pictures = sample(PICTURES["project-b"])
+    dump = sample(f"project-b.cvat-2.15.{form}")
+    done, found = learnt(dump, tmp_path / "out", images=str(pictures))
+    expected = {
+        part: {f"{subset}/{name}" for name in names}
+        for part, subset, names in (
+            ("train", "Train", ("shared.jpg", "t_000.jpg", "t_001.jpg")),
+            ("validation", "Validation", ("shared.jpg", "v_000.jpg", "v_001.jpg")),
+        )
+    }
+    if form.startswith("pascal"):  # which has one file for both, of the subset that came last
+        expected["train"].discard("Train/shared.jpg")
+    assert {part: set(boxes) for part, boxes in found.items()} == expected
+    assert (done.train.images, done.validation.images) == tuple(map(len, expected.values()))
+    with open_tree(pictures) as tree:
+        for name in (name for names in expected.values() for name in names):
+            written = (tmp_path / "out/data/images" / name).read_bytes()
+            assert written == tree.read(f"images/{name}")
+
+
+def overwritten(folder):
+    """COCO of a project, in which CVAT wrote two pictures of one name over each other."""
+    with zipfile.ZipFile(sample("project-b.cvat-2.15.coco-1.0.images")) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_a_file_that_is_two_pictures_is_learnt_once_where_the_boxes_agree(tmp_path):
+    done, found = learnt(overwritten(tmp_path / "dump"), tmp_path / "out")
+    assert set(found["train"]) == {"t_000.jpg", "t_001.jpg"}
+    assert set(found["validation"]) == {"shared.jpg", "v_000.jpg", "v_001.jpg"}
+    assert any("listed more than once with the same boxes" in note for note in done.notes)
+
+
+def test_a_file_that_is_two_pictures_is_left_out_where_the_boxes_differ(tmp_path):
+    dump = overwritten(tmp_path / "dump")
+    file = dump / "annotations/instances_Train.json"
+    coco = json.loads(file.read_text())
+    number = next(one["id"] for one in coco["images"] if one["file_name"] == "shared.jpg")
+    moved = next(one for one in coco["annotations"] if one["image_id"] == number)
+    moved["bbox"][0] += 7
+    file.write_text(json.dumps(coco))
+    done, found = learnt(dump, tmp_path / "out")
+    assert set(found["train"]) == {"t_000.jpg", "t_001.jpg"}
+    assert set(found["validation"]) == {"v_000.jpg", "v_001.jpg"}
+    [told] = [note for note in done.notes if "share their files" in note]
+    assert told.startswith("2 labelled pictures share their files with others, as 'shared.jpg'")
+
+
+@pytest.mark.parametrize("target", ["out", "out.zip"])
+@pytest.mark.parametrize("name", PICTURES)
+def test_records_with_pictures_inside_are_learnt_as_the_dump_is(tmp_path, name, target):
+    dump = sample(PICTURES[name])
+    data = read(dump)
+    write(data, data.annotations, tmp_path / target, format="tfrecord", pictures=True)
+    _, found = learnt(tmp_path / target, tmp_path / "learnt")
+    _, told = learnt(dump, tmp_path / "expected")
+    for part, pictures in told.items():
+        assert set(found[part]) == set(pictures)
+        for file, boxes in pictures.items():
+            one, other = (tmp_path / f"{to}/data/images" / file for to in ("learnt", "expected"))
+            assert one.read_bytes() == other.read_bytes()
+            assert [box[0] for box in found[part][file]] == [box[0] for box in boxes]
+            for mine, theirs in zip(found[part][file], boxes, strict=True):
+                np.testing.assert_allclose(mine[1:], theirs[1:], atol=0.01)
 
 
 def test_a_dump_without_its_pictures_says_what_to_do(tmp_path):

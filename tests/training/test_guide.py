@@ -1,7 +1,10 @@
 """The guide says what is so: its specs are read, its commands parsed, its files written."""
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -13,7 +16,9 @@ from quorate.training.whole import train
 from quorate.training.work import TrainingWork
 from tests.training.pictures import squares, trainer
 
-PAGE = (Path(__file__).parents[2] / "docs/guides/training.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "guides/training.md").read_text()
+LOOPS = ("nothing", "single", "quorum, not learning", "quorum")
 
 
 def test_its_specs_are_read(tmp_path):
@@ -54,3 +59,29 @@ def test_its_files_are_written(tmp_path):
     for name in names:
         if name != "ensemble.yaml":  # there is no ensemble here
             assert (tmp_path / "out" / name.replace("NAME", "linear")).exists(), name
+
+
+def test_its_figures_of_the_loop_are_those_that_were_measured():
+    rows = json.loads((DOCS / "examples/parts/loop.json").read_text())
+    assert len(rows) == 5
+    for row in rows:
+        learnt = row["ap"].get("learnt")
+        cells = [str(row["round"]), str(row["labelled"]), *(f"{row[name]:.2f}" for name in LOOPS)]
+        cells += ["–" if learnt is None else f"{learnt:.3f}", f"{row['ap']['quorum']:.3f}"]
+        assert f"| {' | '.join(cells)} |" in PAGE
+    told = re.search(
+        r"it is ([\d.]+) from nothing, ([\d.]+) with.*?, ([\d.]+) with the demo's quorum and "
+        r"([\d.]+) with",
+        PAGE.replace("\n", " "),
+    )
+    means = [sum(row[name] for row in rows) / len(rows) for name in LOOPS]
+    assert list(told.groups()) == [f"{mean:.2f}" for mean in means]
+
+
+def test_its_picture_of_the_loop_is_drawn_from_the_figures():
+    code = "import json, loop; print(loop.picture(json.load(open('loop.json'))), end='')"
+    folder = DOCS / "examples/parts"
+    drawn = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    assert drawn == (DOCS / "images/training-loop.svg").read_text()

@@ -1,5 +1,8 @@
 """What is held out: by subset or by a draw, and never torn apart from what looks the same."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
@@ -88,6 +91,38 @@ def test_one_video_alone_is_cut_into_stretches_and_that_is_told():
     changes = np.count_nonzero(np.diff(part))
     assert 0 < changes <= 8  # of 20 pictures held out, in stretches of 5
     assert np.count_nonzero(part == VALIDATION) == 20
+
+
+def inside_records(names, subsets=None):
+    """The same pictures, with each file inside one of records."""
+    whole = dataset(names, subsets=subsets)
+    images = [
+        msgspec.structs.replace(
+            image, file_name=f"{image.subset or 'default'}.tfrecord/{at}-999.jpg", published_as=name
+        )
+        for at, (image, name) in enumerate(zip(whole.images, names, strict=True))
+    ]
+    return replace(whole, images=tuple(images))
+
+
+@pytest.mark.parametrize("by", ["auto", "folder", "picture"])
+def test_pictures_inside_a_file_of_records_are_split_by_their_own_names(by):
+    names = [f"v{v}/frame_{i:06d}.PNG" for v in range(6) for i in range(10)]
+    part, notes = split(inside_records(names), apart(60), Split(by=by))
+    expected, told = split(dataset(names), apart(60), Split(by=by))
+    assert part.tolist() == expected.tolist()
+    assert notes == told
+
+
+def test_one_name_in_two_subsets_is_two_videos():
+    names = [f"frame_{i:06d}.PNG" for i in range(10)] * 4
+    subsets = [name for name in "abcd" for _ in range(10)]
+    for by in ("auto", "folder"):
+        rule = Split(validation=0.25, by=by)
+        for data in (dataset(names, subsets=subsets), inside_records(names, subsets)):
+            part, _ = split(data, apart(40), rule)
+            assert [len(set(part[v * 10 : v * 10 + 10])) for v in range(4)] == [1] * 4, by
+            assert np.count_nonzero(part == VALIDATION) == 10
 
 
 def test_subsets_that_leak_are_told():

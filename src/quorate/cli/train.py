@@ -95,6 +95,7 @@ class _Epochs:
 
     def __init__(self) -> None:
         self._loss: dict[str, float] = {}
+        self._rate: dict[str, float] = {}
         self._began: dict[str, tuple[float, int]] = {}
         self._said: dict[str, float] = {}
         self._measured: set[str] = set()
@@ -104,6 +105,8 @@ class _Epochs:
             note(f"{name}: {event.note}")
         if event.loss is not None:
             self._loss[name] = event.loss
+        if event.images_per_second:
+            self._rate[name] = event.images_per_second
         if event.seconds is not None:
             self._began.setdefault(name, (event.seconds, event.step))
         now = time.monotonic()
@@ -120,8 +123,8 @@ class _Epochs:
             parts.append(f"loss {self._loss[name]:.4g}")
         if event.map is not None:
             parts.append(f"AP {event.map:.3f}")
-        if event.images_per_second:
-            parts.append(f"{event.images_per_second:.3g} pictures/s")
+        if name in self._rate:
+            parts.append(f"{self._rate[name]:.3g} pictures/s")
         if (left := self._left(name, event)) is not None:
             parts.append(f"{left} left")
         note(", ".join(parts))

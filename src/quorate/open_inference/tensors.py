@@ -213,6 +213,8 @@ def checked(
             )
         said = graph.output(name.lower())
         value = found[name]
+        if said and len(said.shape) == 1 and value.shape[1:] == (1,):
+            value = value[:, 0]  # a list, as MLServer's codec of arrays tells it
         if said and (value.dtype == object) != (said.kind == BYTES):
             raise DetectorError(
                 f"the server answers '{name}' of datatype {datatype_of(value)}, where its metadata "

@@ -26,8 +26,9 @@ from quorate.progress import Progress, silent
 from quorate.spec.trainer import Trainer
 from quorate.spec.training import Training
 from quorate.steps.work import fingerprint, read_json, write_json
-from quorate.storage import local_copy, open_tree, write_bytes, writing
-from quorate.training.split import PARTS, TEST, TRAIN, VALIDATION, hashed, split
+from quorate.storage import local_copy, open_tree, safe_name, write_bytes, writing
+from quorate.storage.records import piece_of
+from quorate.training.split import PARTS, TEST, TRAIN, VALIDATION, hashed, own_name, split
 from quorate.training.truth import inside, labelled
 from quorate.training.work import Part, Prepared, TrainerWork, TrainingWork
 from quorate.workers import in_threads
@@ -155,10 +156,11 @@ def _copy(image: Image, data: bytes, to: Path) -> _Read:
         plain = kind in PLAIN and mode in ("RGB", "L") and opened.size == (width, height)
         plain = plain and not pictures.turned(opened)
     name = image.file_name
+    if piece_of(name):
+        name = safe_name(own_name(image), origin=image.file_name)
     if plain:
-        name = (
-            name if name.lower().endswith((".jpg", ".jpeg", ".png")) else f"{name}.{kind}".lower()
-        )
+        if not name.lower().endswith((".jpg", ".jpeg", ".png")):
+            name += f".{kind}".lower()
         with writing(to / name) as file:
             file.write(data)
     else:

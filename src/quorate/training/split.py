@@ -63,7 +63,7 @@ def split(dataset: Dataset, hashes: Hashes, rule: Split) -> tuple[NDArray[np.int
     Raises InputError for a subset that is not there, and where a part would be empty.
     """
     order = np.array(
-        sorted(range(len(dataset.images)), key=lambda i: dataset.images[i].file_name), np.int64
+        sorted(range(len(dataset.images)), key=lambda i: own_name(dataset.images[i])), np.int64
     )
     dataset = replace(dataset, images=tuple(dataset.images[i] for i in order))
     images, hashes = dataset.images, hashes[order]
@@ -135,7 +135,7 @@ def _groups(images: Sequence[Image], hashes: Hashes, rule: Split) -> tuple[Ints,
     if rule.by == "picture":
         return np.arange(count), []
     if rule.by == "folder":
-        folders = [image.file_name.rpartition("/")[0] for image in images]
+        folders = [own_name(image).rpartition("/")[0] for image in images]
         _, group = np.unique(np.array(folders), return_inverse=True)
         return group.astype(np.int64), []
     joined = _Joined(count)
@@ -167,15 +167,19 @@ def _groups(images: Sequence[Image], hashes: Hashes, rule: Split) -> tuple[Ints,
     return group, notes
 
 
+def own_name(image: Image) -> str:
+    """What a picture is called below its subset; inside a file of records it has no file's name."""
+    return f"{image.subset}/{image.name}" if image.subset else image.name
+
+
 def sequences(images: Sequence[Image]) -> dict[str, list[int]]:
     """Pictures whose names differ in their last number alone, in its order."""
     found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for place, image in enumerate(images):
-        named = _NUMBERED.match(image.file_name)
+        named = _NUMBERED.match(own_name(image))
         if named and len(named["number"]) < 19:
             # The digits before the last six belong to the number: frame_1000000.
-            head = f"{image.subset}/{named['head']}"
-            found[head].append((int(named["number"]), place))
+            found[named["head"]].append((int(named["number"]), place))
     return {key: [place for _, place in sorted(one)] for key, one in found.items() if len(one) > 1}
 
 
@@ -230,9 +234,10 @@ def _stretches(group: Ints, scene: int, images: Sequence[Image]) -> tuple[Ints, 
     members = np.flatnonzero(group == scene)
 
     def key(place: int) -> tuple[str, int, str]:
-        named = _NUMBERED.match(images[place].file_name)
+        name = own_name(images[place])
+        named = _NUMBERED.match(name)
         number = int(named["number"][-18:]) if named else 0
-        return (named["head"] if named else "", number, images[place].file_name)
+        return (named["head"] if named else "", number, name)
 
     ordered = sorted(members.tolist(), key=key)
     length = max(1, -(-len(ordered) // STRETCHES))

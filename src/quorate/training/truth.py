@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from quorate.annotations import HAVE_A_BOX, Annotations, Kind
@@ -15,6 +17,7 @@ from quorate.formats import read
 from quorate.formats.detections.matching import PictureNames
 from quorate.labels import Labels
 from quorate.spec.training import Training
+from quorate.training.split import own_name
 
 Mask = NDArray[np.bool_]
 LEAST_SIDE = 1.0
@@ -39,6 +42,7 @@ def labelled(training: Training) -> Dataset:
             f"{training.data}: nothing is labelled in it, so there is nothing to learn.",
             hint="export the task with its annotations, for example as COCO 1.0 or CVAT for images",
         )
+    dataset = _each_file_once(dataset, shapes, notes)
     boxed = np.isin(shapes.kind, HAVE_A_BOX)
     if not boxed.all():
         notes.append(
@@ -150,11 +154,16 @@ def _elsewhere(dataset: Dataset, location: str, notes: list[str]) -> Dataset:
     """The data set with its pictures at a place of their own, matched by name."""
     there = read(location)
     names = PictureNames(there.images)
+    owned = PictureNames([structs.replace(i, published_as=own_name(i)) for i in there.images])
     files = {image.id: image for image in there.images}
     found: list[Image] = []
     missing: list[str] = []
     for image in dataset.images:
-        ways = (names.get(image.name), names.get(image.file_name))
+        ways = (
+            owned.get(own_name(image)) if image.subset else None,
+            names.get(image.name),
+            names.get(image.file_name),
+        )
         number = next((one for one in ways if one is not None), None)
         if number is None:
             missing.append(image.name)
@@ -169,9 +178,56 @@ def _elsewhere(dataset: Dataset, location: str, notes: list[str]) -> Dataset:
     if missing:
         notes.append(
             f"{location}: {len(missing):,} of {len(dataset.images):,} labelled pictures are not "
-            f"there, the first '{missing[0]}': they are left out."
+            f"there, or not told from others of the same name, the first '{missing[0]}': they are "
+            "left out."
         )
     return replace(dataset, root=there.root, images=tuple(found))
+
+
+def _each_file_once(dataset: Dataset, shapes: Annotations, notes: list[str]) -> Dataset:
+    """The data set without pictures that lie in one file.
+
+    Of those with the same shapes, as where a list of YOLO's `train` has what `val` has, the last
+    stays. Where the shapes differ, the file is only one of the pictures, and it is not known which:
+    CVAT's COCO export of a project writes pictures of one name over each other. None stays.
+    """
+    files: defaultdict[str, list[Image]] = defaultdict(list)
+    for image in dataset.images:
+        files[image.file_name].append(image)
+    shared = [images for images in files.values() if len(images) > 1]
+    if not shared:
+        return dataset
+    gone: set[int] = set()
+    unsure: list[Image] = []
+    for images in shared:
+        drawn = [_drawn(shapes, image.id) for image in images]
+        if all(one == drawn[0] for one in drawn):
+            gone |= {image.id for image in images[:-1]}
+        else:
+            unsure += images
+    if gone:
+        notes.append(
+            f"{len(gone):,} pictures are listed more than once with the same boxes: each is taken "
+            "once, as a part of the last subset that lists it."
+        )
+    if unsure:
+        notes.append(
+            f"{len(unsure):,} labelled pictures share their files with others, as "
+            f"'{unsure[0].file_name}', so whose boxes belong to those cannot be known: they are "
+            "left out. 'CVAT for images 1.1' keeps pictures of one name apart."
+        )
+    gone |= {image.id for image in unsure}
+    kept = tuple(image for image in dataset.images if image.id not in gone)
+    if not kept:
+        raise InputError(f"{dataset.root}: no picture is left.", hint=notes[-1].rstrip("."))
+    return replace(dataset, images=kept)
+
+
+def _drawn(shapes: Annotations, image_id: int) -> list[tuple[float, ...]]:
+    """The shapes of one picture as values that can be compared."""
+    own = shapes.take(shapes.image_id == image_id)
+    columns = (own.category_id, own.kind, *own.xyxy.T, own.rotation)
+    return sorted(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def replace_name(image: Image, file: Image) -> Image:

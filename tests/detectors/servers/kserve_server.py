@@ -9,7 +9,12 @@ from pathlib import Path
 import onnxruntime
 from kserve import InferOutput, InferResponse, Model, ModelServer
 
-DATATYPES = {"tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(uint8)": "UINT8"}
+DATATYPES = {
+    "tensor(float)": "FP32",
+    "tensor(float16)": "FP16",
+    "tensor(uint8)": "UINT8",
+    "tensor(int64)": "INT64",
+}
 
 
 def said(tensors):

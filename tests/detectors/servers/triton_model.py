@@ -14,6 +14,7 @@ DATATYPES = {
     "tensor(float)": "TYPE_FP32",
     "tensor(float16)": "TYPE_FP16",
     "tensor(uint8)": "TYPE_UINT8",
+    "tensor(int64)": "TYPE_INT64",
 }
 MOST = 4
 
