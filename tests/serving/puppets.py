@@ -26,6 +26,7 @@ class Counted(Puppet):
     """A puppet that leaves a line in a file for each picture that it is shown."""
 
     kind: Literal["counted"] = "counted"  # type: ignore[assignment]
+    weights: str | None = None
 
     def load(self) -> CountedPredictor:
         return CountedPredictor(self)

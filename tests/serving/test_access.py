@@ -149,11 +149,63 @@ def test_many_small_values_are_held_to_the_memory_too(small, value):
     assert (answer.status_code, "in the binary form" in answer.text) == (413, True), answer.text
 
 
+@pytest.mark.parametrize("what", ["uint", "uint64", "fp32", "bytes", "not packed", "inputs"])
+def test_so_they_are_over_grpc(small, what):
+    _, server = small
+    image = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3]}
+    given = {
+        "uint": {"uint_contents": [1] * 60_000},
+        "uint64": {"uint64_contents": [300] * 60_000},
+        "fp32": {"fp32_contents": [1] * 60_000},
+        "bytes": {"bytes_contents": [b""] * 20_000},
+    }
+    made = MESSAGES["ModelInferRequest"]
+    if what in given:
+        data = made(model_name="spots", inputs=[image | {"contents": given[what]}])
+        data = data.SerializeToString()
+    elif what == "inputs":
+        data = made(model_name="spots", inputs=[{}] * 10_000).SerializeToString()
+    else:
+        contents = b"\x20\x01" * 20_000
+        contents = b"\x2a" + varint(len(contents)) + contents
+        data = made(model_name="spots").SerializeToString() + b"\x2a" + varint(len(contents))
+        data += contents
+    with grpc.insecure_channel(server.rpc.removeprefix("grpc://")) as channel:
+        ask = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(data)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "in the binary form" in caught.value.details()
+    assert told(small[0].ask(server))["votes"] == [3, 3]
+
+
+def varint(value: int) -> bytes:
+    found = b""
+    while value > 127:
+        found, value = found + bytes([value & 127 | 128]), value >> 7
+    return found + bytes([value])
+
+
 def test_a_batch_that_is_too_large(small):
     puppets, server = small
     assert told(puppets.ask(server, body=puppets.body(2)))["counts"] == [2, 2]
     answer = puppets.ask(server, body=puppets.body(3))
     assert (answer.status_code, "more than 2" in answer.json()["error"]) == (400, True)
+
+
+def test_nobody_is_sent_elsewhere(small):
+    _, server = small
+    for path in (
+        "/v2/",
+        "/v2/models/",
+        "/v2/models/spots/",
+        "/v2/models/spots/infer/",
+        "/metrics/",
+    ):
+        headers = {"Host": "elsewhere.example"}
+        answer = requests.get(server.url + path, headers=headers, allow_redirects=False)
+        assert (answer.status_code, "location" in answer.headers) == (404, False), path
+        assert f"There is nothing at {path};" in answer.json()["error"]
 
 
 def test_no_path_of_a_client_is_opened(small):

@@ -78,6 +78,26 @@ def test_a_spec_that_changes_while_it_is_loaded_is_loaded_again(puppets, source,
     asyncio.run(go())
 
 
+def test_weights_that_are_written_in_place_in_their_folder_are_noticed(puppets, source):
+    folder = puppets.folder / "weights" / "inner"
+    folder.mkdir(parents=True)
+    file = folder / "model.bin"
+    file.write_text("one")
+    detector = {"name": "a", "kind": "counted", "weights": str(folder.parent)}
+    spec = {"name": "spots", "labels": ["red", "green"], "detectors": [detector]}
+    puppets.spec.write_text(yaml.safe_dump(spec))
+
+    async def go():
+        async with watched(EnsembleSource.of(puppets.spec)) as found:
+            await found.load_all()
+            [first] = found.loaded()
+            with file.open("r+") as opened:  # its folder's time stays as it was
+                opened.write("two more")
+            await becomes(lambda: found.loaded() != [first])
+
+    asyncio.run(go())
+
+
 @pytest.fixture
 def colour(tmp_path, monkeypatch):
     """What writes a spec of classifiers, of which `one` is there."""

@@ -85,3 +85,16 @@ def test_its_picture_of_the_loop_is_drawn_from_the_figures():
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
     assert drawn == (DOCS / "images/training-loop.svg").read_text()
+
+
+def test_its_python_trains(tmp_path, monkeypatch, capsys):
+    [snippet] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    squares(tmp_path / "data", 30)
+    values = {"kind": "Training", "name": "squares", "data": "data", "compare": {"samples": 0},
+              "trainers": [trainer("linear", epochs=4)]}  # fmt: skip
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "training.md", "exec"), {})
+    best, ap = capsys.readouterr().out.split()
+    assert best == "linear"
+    assert 0 <= float(ap) <= 1

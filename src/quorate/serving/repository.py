@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 
 from quorate.errors import QuorateError, SpecError, StorageError, did_you_mean
@@ -23,6 +24,8 @@ LOOK_AGAIN = 1.0
 """Seconds between two looks at the files; a change counts when it has stood still for one."""
 TRY_AGAIN = 30.0
 """Seconds after which a change is loaded that failed for a server or a store that was away."""
+INSIDE = 1000
+"""How many files of a folder are looked at."""
 
 
 Look = Mapping[str, object]
@@ -281,6 +284,15 @@ def _look_of(*sources: Source | None, known: Look = MappingProxyType({})) -> Loo
 
 
 def _stat(file: str) -> object:
+    """What tells of a file whether it has changed; of a folder, also of `INSIDE` files in it.
+
+    A file that is written in place leaves its folder's own time as it was.
+    """
+    below = (os.path.join(at, one) for at, _, files in os.walk(file) for one in files)
+    return tuple(map(_stat_of_one, (file, *islice(below, INSIDE))))
+
+
+def _stat_of_one(file: str) -> object:
     try:
         found = os.stat(file)
     except OSError:

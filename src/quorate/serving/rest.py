@@ -96,6 +96,7 @@ class Rest:
                 Exception: _fault,
             },
         )
+        inner.router.redirect_slashes = False  # it would send clients wherever their Host says
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":

@@ -21,8 +21,10 @@ from quorate.errors import InputError
 from quorate.http.listening import CONNECTIONS
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import CONTENTS
+from quorate.open_inference.wire import expanded
 from quorate.protobuf import CHOICE
 from quorate.serving.access import Access
+from quorate.serving.aside import aside
 from quorate.serving.plane import Plane
 from quorate.serving.values import Given, Record, Refused, Reply, Request, TensorInfo, Told, Why
 from quorate.serving.watching import ID, watched
@@ -111,6 +113,8 @@ class Rpc:
             if not isinstance(data, bytes):  # the end came instead
                 raise DecodeError
             take(len(data))
+            if name == "ModelInfer":
+                take(await aside(len(data), expanded, data, self.plane.limits.memory))
             return MESSAGES[f"{name}Request"].FromString(data)
         except DecodeError:
             raise Refused(Why.INVALID, f"This is no {name}Request.") from None

@@ -2,7 +2,9 @@
 
 In the order to read: `work` names the files; `truth` reads the labelled pictures, `split` holds
 some out, `data` writes the folder that trainers get; `contract` is what a trainer is given and has
-to leave, `running` runs trainers here.
+to leave, `running` runs trainers here; `judging` measures what they left, `telling` writes it down
+(`curves`, `worst`, `card`, `page`), `publishing` carries the best away; `whole` does all of it,
+`plan` none of it; `stages` are the parts that run apart, `keeping` their checkpoints.
 
 **The trainer contract.** A trainer is a process, of any framework. It is given a folder to read
 (`--data`, and the environment variable `QUORATE_DATA`) and one to write (`--out`, `QUORATE_OUT`):
@@ -23,3 +25,21 @@ to leave, `running` runs trainers here.
 
 Status 0 says that all of it is there; any other that it failed, and the last line on stderr why.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quorate import lazily
+
+# A name is imported when it is first used: who keeps the contract needs nothing that judges.
+_HOMES = {"whole": ("Done", "train"), "work": ("TrainingWork",)}
+
+__all__ = ["Done", "TrainingWork", "train"]
+
+if TYPE_CHECKING:
+    from quorate.training.whole import Done, train
+    from quorate.training.work import TrainingWork
+
+
+__getattr__ = lazily(__name__, _HOMES)
