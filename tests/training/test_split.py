@@ -145,6 +145,12 @@ def test_pairs_are_those_of_looking_at_all():
     assert {tuple(sorted(pair)) for pair in pairs_alike(hashes)} == expected
 
 
+def test_very_many_pictures_of_one_look_are_grouped_in_pairs_of_their_number():
+    hashes = np.zeros(30_000, np.uint64)
+    hashes[::3] = 0b11  # two bits apart
+    assert len(pairs_alike(hashes)) < 30_010
+
+
 def test_a_picture_and_its_copy_have_one_hash():
     from PIL import Image as Pillow
 

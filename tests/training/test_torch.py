@@ -94,6 +94,7 @@ def test_a_detector_is_left_as_the_contract_has_it(tmp_path, labelled, make):
     assert told[-1]["step"] == told[-1]["steps"] == 8
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_weights(tmp_path, labelled):
     """Killed for real, at a step that chance chooses, as often as it takes to get through."""
     trainer = detr(checkpoint_every="1s", epochs=4, augment=("hflip", "crop", "colour"))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from quorate.dataset import Dataset, Image
+from quorate.dataset import Dataset, Image, own_name
 from quorate.errors import InputError, did_you_mean
 from quorate.spec.training import Split
 
@@ -167,11 +167,6 @@ def _groups(images: Sequence[Image], hashes: Hashes, rule: Split) -> tuple[Ints,
     return group, notes
 
 
-def own_name(image: Image) -> str:
-    """What a picture is called below its subset; inside a file of records it has no file's name."""
-    return f"{image.subset}/{image.name}" if image.subset else image.name
-
-
 def sequences(images: Sequence[Image]) -> dict[str, list[int]]:
     """Pictures whose names differ in their last number alone, in its order."""
     found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -186,20 +181,24 @@ def sequences(images: Sequence[Image]) -> dict[str, list[int]]:
 def pairs_alike(hashes: Hashes) -> list[tuple[int, int]]:
     """Pairs of pictures whose hashes differ in at most `ALIKE` bits, each once or more often.
 
+    Of pictures with one hash, each is paired with the first of them, and that with the others.
     Where two hashes differ in at most 5 bits, one of 6 bands of them is the same: only those
     pairs are looked at.
     """
-    found = []
+    own, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    same = np.flatnonzero(first[which] != np.arange(len(hashes)))
+    found = [(int(first[which[one]]), int(one)) for one in same]
     edges = np.linspace(0, 64, ALIKE + 2).astype(int)
     for low, high in pairwise(edges.tolist()):
-        band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+        band = (own >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
         starts = np.flatnonzero(np.diff(band[order], prepend=band[order[:1]] ^ np.uint64(1)))
         for begin, end in zip(starts, [*starts[1:], len(order)], strict=True):
             members = order[begin:end]
             for i in range(len(members) - 1):
-                near = _apart(hashes[members[i]], hashes[members[i + 1 :]]) <= ALIKE
-                found += [(int(members[i]), int(other)) for other in members[i + 1 :][near]]
+                near = _apart(own[members[i]], own[members[i + 1 :]]) <= ALIKE
+                one = int(first[members[i]])
+                found += [(one, int(first[other])) for other in members[i + 1 :][near]]
     return found
 
 
@@ -302,9 +301,14 @@ def _drawn(
 
 def _leaks(part: Ints, hashes: Hashes) -> list[str]:
     """A note where pictures of different subsets are nearly the same."""
-    held = {one for pair in pairs_alike(hashes) if part[pair[0]] != part[pair[1]] for one in pair}
-    held = {one for one in held if part[one] != TRAIN}
-    if not held:
+    joined = _Joined(len(part))
+    for one, other in pairs_alike(hashes):
+        joined.join(one, other)
+    group = joined.groups()
+    learnt = np.zeros(int(group.max(initial=-1)) + 1, bool)
+    learnt[group[part == TRAIN]] = True
+    held = np.flatnonzero((part != TRAIN) & learnt[group])
+    if not len(held):
         return []
     return [
         f"{len(held):,} held-out pictures look nearly the same as pictures of another subset, "
