@@ -48,6 +48,11 @@ class Image(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.published_as or self.file_name
 
 
+def own_name(image: Image) -> str:
+    """What a picture is called below its subset; inside a file of records it has no file's name."""
+    return f"{image.subset}/{image.name}" if image.subset else image.name
+
+
 class AttributeSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """An attribute that a label declares, in CVAT's words.
 

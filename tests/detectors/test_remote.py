@@ -8,7 +8,9 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from ipaddress import ip_address
 from types import SimpleNamespace
 
 import grpc
@@ -495,6 +497,60 @@ def test_a_certificate_that_nobody_signed_is_refused_unless_it_is_named(secure, 
     if secure.url.startswith("https"):
         with pytest.warns(InsecureRequestWarning):
             assert score(spec(secure, tls_verify=False).load()) == pytest.approx([0.2])
+
+
+def test_an_expired_certificate_and_a_file_without_authorities_are_told(tmp_path, certificate):
+    key = tmp_path / "key.pem"
+    signed = tmp_path / "certificate.pem"
+    expired(key, signed)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(signed, key)
+    servers = (
+        faulty.http_server(context),
+        faulty.rpc_server((key.read_bytes(), signed.read_bytes())),
+    )
+    for server in servers:
+        with server as told:
+            with pytest.raises(DetectorError) as caught:
+                spec(told, tls_ca=str(signed)).load()
+            assert caught.value.message.endswith("not trusted: certificate has expired.")
+            with pytest.raises(DetectorError, match="no authorities can be read"):
+                spec(told, tls_ca=str(key)).load()
+
+
+def expired(key, certificate):
+    """Write a certificate of 127.0.0.1 that ended yesterday, and its key."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    own = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    day = timedelta(days=1)
+    built = (
+        x509.CertificateBuilder(name, name, own.public_key(), 1)
+        .not_valid_before(datetime.now(UTC) - 2 * day)
+        .not_valid_after(datetime.now(UTC) - day)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False
+        )
+    )
+    pem = serialization.Encoding.PEM
+    certificate.write_bytes(built.sign(own, hashes.SHA256()).public_bytes(pem))
+    plain = serialization.NoEncryption()
+    key.write_bytes(own.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+
+
+def test_plain_text_where_tls_is_spoken_and_the_reverse_are_told(secure, either, certificate):
+    way = secure.url.partition("://")[0]
+    plain = secure.url.replace(f"{way}://", f"{way.removesuffix('s')}://")
+    with pytest.raises(ServerError) as caught:
+        spec(SimpleNamespace(url=plain), retries=0).load()
+    assert caught.value.hint == f"is it up? Where it speaks TLS, the URL begins with {way}://"
+    way, _, at = either.url.partition("://")
+    with pytest.raises(DetectorError, match="speaks no TLS") as caught:
+        spec(SimpleNamespace(url=f"{way}s://{at}")).load()
+    assert f"begins with {way}://" in caught.value.message
 
 
 # The spec

@@ -277,3 +277,20 @@ def test_files_that_hold_no_token_and_no_certificate(tmp_path, certificate):
         read_token(str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="no certificate"):
         read_tls(str(tmp_path / "token"), f"{certificate}/key.pem")
+
+
+def test_a_key_that_does_not_fit_or_is_locked_is_told(tmp_path, certificate):
+    signed, key = f"{certificate}/cert.pem", f"{certificate}/key.pem"
+    other, locked = str(tmp_path / "other.pem"), str(tmp_path / "locked.pem")
+    for words in (
+        ["genpkey", "-algorithm", "RSA", "-out", other],
+        ["rsa", "-aes256", "-passout", "pass:abcd", "-in", key, "-out", locked],
+    ):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    for cert, own, words in (
+        (signed, other, "the key is that of another certificate"),
+        (key, signed, "one of them is not what it should be"),
+        (signed, locked, "locked by a pass phrase"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read_tls(cert, own)

@@ -2,10 +2,13 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from os.path import splitext
 
 import numpy as np
 import pytest
+import yaml
+from msgspec import structs
 
 from quorate.annotations import HAVE_A_BOX
 from quorate.formats import read, write
@@ -20,8 +23,9 @@ PICTURES = {
     "task-a": "task-a.cvat-2.15.cvat-for-images-1.1.images",
     "project-b": "project-b.cvat-2.15.cvat-for-images-1.1.images",
 }
+SPLIT = {"Train": "train", "Validation": "val"}
 FORMATS = ("coco-1.0", "cvat-for-images-1.1.images", "labelme-3.0", "pascal-voc-1.1",
-           "yolo-1.1.images", "datumaro-1.0", "mot-1.1.images")  # fmt: skip
+           "yolo-1.1", "yolo-1.1.images", "datumaro-1.0", "mot-1.1", "mot-1.1.images")  # fmt: skip
 
 
 def learnt(dump, to, **settings):
@@ -48,10 +52,11 @@ def test_what_is_learnt_is_what_was_read(tmp_path, form):
     dump = sample(f"task-a.cvat-2.15.{form}")
     elsewhere = {} if "images" in form else {"images": str(sample(PICTURES["task-a"]))}
     done, found = learnt(dump, tmp_path, split={"validation": 0.3, "by": "picture"}, **elsewhere)
-    data = read(dump)
+    data = read(dump if form not in ("yolo-1.1", "mot-1.1") else f"{dump}"[:-4] + ".images.zip")
     shapes = data.annotations
     shapes = shapes.take(np.isin(shapes.kind, HAVE_A_BOX))
-    names = {image.id: splitext(image.file_name)[0] for image in data.images}
+    here = "images" in form
+    names = {i.id: splitext(i.file_name if here else i.name)[0] for i in data.images}
     sizes = {"cam1/überfahrt_日本": (240, 180), "cam2/night/bins": (200, 150)}
     expected = {name: [] for name in names.values()}
     for image, category, box in zip(
@@ -79,7 +84,8 @@ def test_subsets_of_a_project_are_the_parts(tmp_path):
     assert any("look nearly the same as pictures of another subset" in n for n in done.notes)
 
 
-@pytest.mark.parametrize("form", ["coco-1.0", "labelme-3.0", "datumaro-1.0", "pascal-voc-1.1"])
+@pytest.mark.parametrize("form", ["coco-1.0", "labelme-3.0", "datumaro-1.0", "pascal-voc-1.1",
+                                  "yolo-1.1", "mot-1.1"])  # fmt: skip
 def test_pictures_of_one_name_are_found_by_their_subsets(tmp_path, form):
     pictures = sample(PICTURES["project-b"])
     dump = sample(f"project-b.cvat-2.15.{form}")
@@ -99,6 +105,35 @@ def test_pictures_of_one_name_are_found_by_their_subsets(tmp_path, form):
         for name in (name for names in expected.values() for name in names):
             written = (tmp_path / "out/data/images" / name).read_bytes()
             assert written == tree.read(f"images/{name}")
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_an_ultralytics_dump_without_pictures_has_the_boxes_of_one_with_them(tmp_path, lists):
+    """As CVAT writes it, with a list of each subset, and with folders in `data.yaml`."""
+    dump, task = tmp_path / "dump", read(sample(PICTURES["project-b"]))
+    task = replace(
+        task, images=tuple(structs.replace(i, subset=SPLIT[i.subset]) for i in task.images)
+    )
+    write(task, task.annotations, dump, format="yolo")
+    told = yaml.safe_load((dump / "data.yaml").read_text())
+    if lists:
+        for subset in ("train", "val"):
+            files = sorted((dump / "labels").rglob(f"{subset}/*.txt"))
+            lines = [f"data/images/{subset}/{file.stem}.jpg\n" for file in files]
+            (dump / f"{subset}.txt").write_text("".join(lines))
+            told[subset] = f"{subset}.txt"
+        (dump / "data.yaml").write_text(yaml.safe_dump(told))
+    photos = tmp_path / "photos"
+    with open_tree(task.root) as tree:
+        for image in task.images:
+            file = photos / image.subset / image.name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(tree.read(image.file_name))
+    done, found = learnt(dump, tmp_path / "out", images=str(photos))
+    assert done.train.boxes == done.validation.boxes == (3, 3)
+    assert set(found["validation"]) == {f"val/{name}.jpg" for name in ("shared", "v_000", "v_001")}
+    car = ("car", 50.0, 50.0, 120.0, 100.0)
+    np.testing.assert_allclose(found["validation"]["val/shared.jpg"][0][1:], car[1:], atol=0.01)
 
 
 def overwritten(folder):

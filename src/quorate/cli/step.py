@@ -377,6 +377,7 @@ def _train(arguments: argparse.Namespace) -> None:
     atexit.register(_hush)
     # Threads of torch that wait leave the processor to others; libgomp reads it as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from quorate.training.torch.processes import together, wanted
     from quorate.training.torch.train import read_trainer, train
 

@@ -32,6 +32,7 @@ class Source:
     tree      opened at the location, or at the folder of the one file
     names     every file that may be looked at; only the one file where one was given
     notes     what was left out on the way to them, a sentence each
+    pictures  those that lie elsewhere, for formats that say nothing without them
     """
 
     location: str
@@ -39,6 +40,7 @@ class Source:
     names: tuple[str, ...]
     single: bool = False
     notes: tuple[str, ...] = ()
+    pictures: Dataset | None = None
 
     def ending(self, *ends: str) -> list[str]:
         """The names that end so, without regard to case."""

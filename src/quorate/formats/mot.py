@@ -35,6 +35,7 @@ from quorate.formats.base import (
     side,
     without_ending,
 )
+from quorate.formats.elsewhere import Elsewhere
 from quorate.formats.shapes import scattered, upright
 from quorate.labels import Labels
 from quorate.storage import PICTURES, join
@@ -179,6 +180,9 @@ def _frames(
     there = [n for n in source.names if n.startswith(folder) and is_picture(n)]
     wanted = np.unique(table[:, 0].astype(np.int64))
     called = [name[len(folder) :] for name in there]
+    if source.pictures is not None:
+        folder, own = "", Elsewhere(source.pictures).in_order()
+        there = called = [name for name in own if name.startswith(sequence.folder)]
     names = dict(zip(frame_numbers(called, source.location), there, strict=True))
     counted = {*names, *wanted.tolist()} | set(range(1, 1 + (0 if there else sequence.length)))
     numbers = np.array(sorted(counted), np.int64)

@@ -24,7 +24,7 @@ from quorate.formats import (
     voc,
     yolo,
 )
-from quorate.formats.base import Format, Source, Written, open_source
+from quorate.formats.base import Format, Source, Written, is_picture, open_source
 from quorate.formats.coco.json_faults import keys_of
 from quorate.formats.places import checked
 
@@ -62,11 +62,18 @@ DATUMARO = "datumaro:"
 WRITES = tuple(name for name, entry in FORMATS.items() if entry.write)
 
 
-def read(location: str | os.PathLike[str], *, format: str | None = None) -> Dataset:
+def read(
+    location: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    pictures: Dataset | None = None,
+) -> Dataset:
     """The data set at a folder, a ZIP archive, an S3 prefix, or in one annotation file.
 
     It may be pictures alone, chosen by name: one picture, a glob, a `.txt` file that lists them.
-    Without `format`, the first of `FORMATS` that recognises the place reads it.
+    Without `format`, the first of `FORMATS` that recognises the place reads it. `pictures` are
+    those that lie elsewhere: YOLO's boxes are parts of their sides, and frames of MOT and of CVAT's
+    videos are counted along them. The data set's own files stay named as they are.
 
     Raises InputError where there is nothing or nothing known, FormatError for a file that does
     not keep its format, LabelError for labels that contradict each other.
@@ -74,6 +81,9 @@ def read(location: str | os.PathLike[str], *, format: str | None = None) -> Data
     source = folder.chosen(os.fspath(location)) or open_source(
         location, enter=not (format or "").startswith(DATUMARO)
     )
+    if pictures is not None:
+        names = source.tree.names() if source.single else source.names
+        source = replace(source, pictures=None if any(map(is_picture, names)) else pictures)
     with source.tree:
         if not source.names:
             raise InputError(f"{source.location}: the folder is empty.")

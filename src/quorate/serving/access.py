@@ -56,10 +56,17 @@ def read_tls(certificate: str, key: str) -> Tls:
     """The files of a certificate; InputError where they are none, or do not fit each other."""
     import ssl
 
+    def locked() -> str:
+        raise InputError(f"{key}: the key is locked by a pass phrase; `openssl pkey` unlocks it.")
+
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key, password=locked)
     except (OSError, ssl.SSLError) as error:
-        raise InputError(
-            f"{certificate}, {key}: no certificate with its key ({error.strerror or error})."
-        ) from None
+        reason = error.strerror or str(error)
+        if "MISMATCH" in reason:
+            reason = "the key is that of another certificate"
+        elif "PEM" in reason:
+            reason = "one of them is not what it should be, in PEM"
+        raise InputError(f"{certificate}, {key}: no certificate with its key ({reason}).") from None
     return Tls(certificate, key)

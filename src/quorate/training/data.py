@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 
 from quorate import pictures
 from quorate._version import __version__
-from quorate.dataset import Dataset, Image
+from quorate.dataset import Dataset, Image, own_name
 from quorate.errors import ImageError, InputError, QuorateError
 from quorate.formats import write
 from quorate.progress import Progress, silent
@@ -28,8 +28,8 @@ from quorate.spec.training import Training
 from quorate.steps.work import fingerprint, read_json, write_json
 from quorate.storage import local_copy, open_tree, safe_name, write_bytes, writing
 from quorate.storage.records import piece_of
-from quorate.training.split import PARTS, TEST, TRAIN, VALIDATION, hashed, own_name, split
-from quorate.training.truth import inside, labelled
+from quorate.training.split import PARTS, TEST, TRAIN, VALIDATION, hashed, split
+from quorate.training.truth import CVATS_FRAME, FRAMES, inside, labelled
 from quorate.training.work import Part, Prepared, TrainerWork, TrainingWork
 from quorate.workers import in_threads
 
@@ -117,7 +117,9 @@ def _copied(dataset: Dataset, to: Path, progress: Progress) -> tuple[Dataset, ND
         raise InputError(
             f"{dataset.root}: none of {len(dataset.images):,} pictures could be read: "
             f"{min(faults)}",
-            hint="an export without its pictures? say where they are: `images: FOLDER`",
+            hint=FRAMES
+            if CVATS_FRAME.search(dataset.images[0].name)
+            else "an export without its pictures? say where they are: `images: FOLDER`",
         )
     if faults:
         notes.append(

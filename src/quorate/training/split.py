@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from quorate.dataset import Dataset, Image
+from quorate.dataset import Dataset, Image, own_name
 from quorate.errors import InputError, did_you_mean
 from quorate.spec.training import Split
 
@@ -165,11 +165,6 @@ def _groups(images: Sequence[Image], hashes: Hashes, rule: Split) -> tuple[Ints,
             "together."
         )
     return group, notes
-
-
-def own_name(image: Image) -> str:
-    """What a picture is called below its subset; inside a file of records it has no file's name."""
-    return f"{image.subset}/{image.name}" if image.subset else image.name
 
 
 def sequences(images: Sequence[Image]) -> dict[str, list[int]]:

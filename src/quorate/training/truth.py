@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
-from msgspec import structs
 from numpy.typing import NDArray
 
 from quorate.annotations import HAVE_A_BOX, Annotations, Kind
@@ -14,12 +14,17 @@ from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
 from quorate.errors import InputError, LabelError, did_you_mean
 from quorate.formats import read
-from quorate.formats.detections.matching import PictureNames
+from quorate.formats.elsewhere import Elsewhere
 from quorate.labels import Labels
 from quorate.spec.training import Training
-from quorate.training.split import own_name
 
 Mask = NDArray[np.bool_]
+CVATS_FRAME = re.compile(r"(^|/)frame_\d{6}\.PNG$")
+FRAMES = (
+    "'CVAT for video' has no names of pictures, and there are not as many as it has frames: export "
+    "the task as 'CVAT for images 1.1'"
+)
+"""Said of frames that have no pictures."""
 LEAST_SIDE = 1.0
 """Pixels: a box that is narrower or lower inside its picture is degenerate."""
 
@@ -30,10 +35,11 @@ def labelled(training: Training) -> Dataset:
     Its notes say what is left out. Raises InputError where there is no picture, no box, or none
     of a label that is to be learnt; LabelError for a label of the spec that the data lack.
     """
-    dataset = read(training.where())
+    there = None if training.images is None else read(training.images)
+    dataset = read(training.where(), pictures=there)
     notes = list(dataset.notes)
-    if training.images is not None:
-        dataset = _elsewhere(dataset, training.images, notes)
+    if there is not None:
+        dataset = _elsewhere(dataset, there, notes)
     if not dataset.images:
         raise InputError(f"{training.data}: there is no picture.")
     shapes = dataset.annotations
@@ -150,30 +156,22 @@ def _labels(training: Training, known: Labels) -> Labels:
     return Labels.from_names(training.labels)
 
 
-def _elsewhere(dataset: Dataset, location: str, notes: list[str]) -> Dataset:
+def _elsewhere(dataset: Dataset, there: Dataset, notes: list[str]) -> Dataset:
     """The data set with its pictures at a place of their own, matched by name."""
-    there = read(location)
-    names = PictureNames(there.images)
-    owned = PictureNames([structs.replace(i, published_as=own_name(i)) for i in there.images])
-    files = {image.id: image for image in there.images}
+    location, names = there.root, Elsewhere(there)
     found: list[Image] = []
     missing: list[str] = []
     for image in dataset.images:
-        ways = (
-            owned.get(own_name(image)) if image.subset else None,
-            names.get(image.name),
-            names.get(image.file_name),
-        )
-        number = next((one for one in ways if one is not None), None)
-        if number is None:
+        file = names.find(image)
+        if file is None:
             missing.append(image.name)
             continue
-        found.append(replace_name(image, files[number]))
+        found.append(replace_name(image, file))
     if not found:
         raise InputError(
             f"{location}: none of the {len(dataset.images):,} labelled pictures is there, the "
             f"first would be '{missing[0]}'.",
-            hint="`images:` names the folder or archive of the pictures",
+            hint=FRAMES if CVATS_FRAME.search(missing[0]) else "`images:` names their folder",
         )
     if missing:
         notes.append(
@@ -237,7 +235,7 @@ def replace_name(image: Image, file: Image) -> Image:
         file_name=file.file_name,
         width=image.width,
         height=image.height,
-        subset=image.subset,
+        subset=image.subset or file.subset,
         source_id=image.source_id,
         published_as=image.name if image.name != file.file_name else "",
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from quorate.errors import DetectorError
+from quorate.http.retrying import short
 from quorate.networks import Graph
 
 LARGEST = 1 << 30
@@ -46,3 +50,31 @@ class Refused(Exception):  # noqa: N818  never seen outside this package
     def __init__(self, reason: str, *, unknown: bool = False, access: bool = False) -> None:
         super().__init__(reason)
         self.reason, self.unknown, self.access = reason, unknown, access
+
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+"""What OpenSSL and BoringSSL say of an answer that is not encrypted."""
+_VERIFY = re.compile(r"certificate.verify.failed: (?P<why>[^:(]+)", re.IGNORECASE)
+
+
+def no_tls(said: str, plain: str) -> Refused | None:
+    """What a failed handshake means, as OpenSSL and gRPC tell it; None where it is another fault.
+
+    plain  how the address of a server without encryption begins
+    """
+    if any(word in said for word in _NO_TLS):
+        return Refused(f"it speaks no TLS; where that is meant, its address begins with {plain}")
+    if found := _VERIFY.search(said):
+        why = found["why"].strip()
+        hint = "; `tls_ca` names a file of those who vouch for it"
+        return Refused(f"its certificate is not trusted: {why}" + hint * ("expired" not in why))
+    return None
+
+
+def authorities(file: str | None) -> ssl.SSLContext:
+    """Whom to trust: those of a file, or the system's; DetectorError where it holds none."""
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        reason = short(error.strerror or str(error))
+        raise DetectorError(f"{file}: no authorities can be read ({reason}).") from None

@@ -15,7 +15,7 @@ import msgspec
 import urllib3
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import LARGEST, Refused
+from quorate.detectors.remote.client import LARGEST, Refused, authorities, no_tls
 from quorate.errors import DetectorError
 from quorate.http.retrying import REASON, Busy, retry_after, short
 from quorate.http.timed import pool_manager
@@ -192,7 +192,8 @@ class RestClient:
                         raise Refused(f"its answer is larger than {LARGEST >> 20:,} MiB")
                 response.release_conn()
         except urllib3.exceptions.SSLError as error:
-            raise Refused(f"its certificate is not trusted ({short(str(error))})") from None
+            refusal = no_tls(str(error), "http://")
+            raise refusal or Refused(f"no encryption is agreed on ({short(str(error))})") from None
         except urllib3.exceptions.LocationValueError as error:
             raise Refused(short(str(error))) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -238,10 +239,7 @@ def _tls(spec: ModelServer) -> ssl.SSLContext | None:
     """How the server's certificate is checked; None for the system's authorities."""
     if spec.tls_verify and spec.tls_ca is None:
         return None
-    try:
-        context = ssl.create_default_context(cafile=spec.tls_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise DetectorError(f"{spec.tls_ca}: no authorities can be read ({error}).") from None
+    context = authorities(spec.tls_ca)
     if not spec.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -302,6 +300,11 @@ def _away(error: Exception) -> Busy:
         return Busy("the connection was not made in time")
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return Busy("it took too long", hint="raise `request_timeout`, or lower `batch`")
+    if any(word in repr(error) for word in ("RemoteDisconnected", "ConnectionResetError")):
+        return Busy(
+            "it ends the connection without an answer",
+            hint="is it up? Where it speaks TLS, the URL begins with https://",
+        )
     hint = "is this the server's gRPC port? Then the URL begins with grpc://"
     return Busy(short(str(error)), hint=hint if "BadStatusLine" in repr(error) else None)
 

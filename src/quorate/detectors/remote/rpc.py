@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from numpy.typing import NDArray
 
-from quorate.detectors.remote.client import LARGEST, Refused
-from quorate.errors import DetectorError, MissingExtraError
+from quorate.detectors.remote.client import LARGEST, Refused, authorities, no_tls
+from quorate.errors import MissingExtraError
 from quorate.http.retrying import Busy, short
 from quorate.networks import Graph
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
@@ -52,12 +52,11 @@ class RpcClient:
     @classmethod
     def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RpcClient:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
-        target, authorities = urlsplit(spec.url).netloc, spec.tls_ca
+        target = urlsplit(spec.url).netloc
         if spec.url.startswith("grpcs"):
-            try:
-                trusted = Path(authorities).read_bytes() if authorities else None
-            except OSError as error:
-                raise DetectorError(f"{authorities}: cannot be read ({error.strerror}).") from None
+            if spec.tls_ca is not None:
+                authorities(spec.tls_ca)  # gRPC would say nothing of what is wrong with it
+            trusted = Path(spec.tls_ca).read_bytes() if spec.tls_ca else None
             credentials = grpc.ssl_channel_credentials(root_certificates=trusted)
             channel = grpc.secure_channel(target, credentials, options=OPTIONS)
         else:
@@ -122,16 +121,20 @@ def _meant(error: Any) -> Busy | Refused:
     """What a failed call means for the next one."""
     code, details = error.code(), short(error.details() or "")
     reason = f"{code.name}, {details}" if details else str(code.name)
-    if "CERTIFICATE_VERIFY_FAILED" in details:
-        return Refused(f"its certificate is not trusted ({details})")
+    if refusal := no_tls(details, "grpc://"):
+        return refusal
     if "larger than max" in details:
         return Refused(f"{reason}; lower `batch`")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
         trailing = dict(error.trailing_metadata() or ())
         pushback = str(trailing.get(PUSHBACK, ""))
         wait = int(pushback) / 1000 if pushback.isdigit() else None
-        hint = "is this the server's HTTP port? Then the URL begins with http://"
-        return Busy(reason, wait=wait, hint=hint if "http1" in details.lower() else None)
+        hint = None
+        if "http1" in details.lower():
+            hint = "is this the server's HTTP port? Then the URL begins with http://"
+        elif details.endswith("Socket closed"):
+            hint = "is it up? Where it speaks TLS, the URL begins with grpcs://"
+        return Busy(reason, wait=wait, hint=hint)
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return Busy("it took too long", hint="raise `request_timeout`, or lower `batch`")
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):

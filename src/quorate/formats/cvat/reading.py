@@ -26,6 +26,7 @@ from quorate.errors import FormatError, LabelError
 from quorate.formats.base import Source, is_picture, plain_number
 from quorate.formats.cvat.meta import read_meta
 from quorate.formats.cvat.tracks import Tracks, pictures_of
+from quorate.formats.elsewhere import Elsewhere
 from quorate.formats.places import placed
 from quorate.formats.shapes import scattered, with_scores
 from quorate.labels import Labels
@@ -71,7 +72,10 @@ def read(source: Source) -> Dataset:
     files = _files(source)
     if not files:
         raise FormatError(f"{source.location}: no CVAT XML file (its root is `<annotations>`).")
-    content = _Content(tuple(name for name in source.names if is_picture(name)))
+    there = tuple(name for name in source.names if is_picture(name))
+    if source.pictures is not None:
+        there = tuple(Elsewhere(source.pictures).in_order())
+    content = _Content(there)
     for name in files:
         with source.tree.open(name) as file:
             _Reader(source.place(name), content).read(file)

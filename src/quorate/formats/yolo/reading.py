@@ -12,15 +12,18 @@ Sizes come from the pictures, so they must be there.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import yaml
+from msgspec import structs
 
 from quorate import pictures
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, ImageError, InputError, LabelError
 from quorate.formats.base import Source, ends_of, is_picture
+from quorate.formats.elsewhere import Elsewhere
 from quorate.formats.yolo.lines import Lines
 from quorate.labels import Labels
 from quorate.storage import join
@@ -81,32 +84,30 @@ def read(source: Source) -> Dataset:
     images: list[Image] = []
     unreadable = []
     used = set()
-    for subset, listed in splits.items():
-        for path, name in listed:
-            number = len(images) + 1
-            width = height = 0
-            try:
-                with source.tree.open(path) as file:
-                    width, height = pictures.size(file, name=path)
-            except (ImageError, InputError) as error:
-                unreadable.append(error.message)
-            images.append(
-                Image(
+    with ExitStack() as stack:
+        size = _size(source, stack)
+        for subset, listed in splits.items():
+            for path, name in listed:
+                number = len(images) + 1
+                image = Image(
                     id=number,
                     file_name=path,
-                    width=width,
-                    height=height,
                     subset=subset if len(splits) > 1 else "",
                     published_as="" if name == path else name,
                 )
-            )
-            label_file = next((n for n in _label_files(path) if n in there), None)
-            if label_file is None:
-                continue
-            used.add(label_file)
-            if width:
-                data = source.tree.read(label_file)
-                lines.add(number, data, join(root, label_file), (width, height))
+                try:
+                    width, height = size(image)
+                except (ImageError, InputError) as error:
+                    width = height = 0
+                    unreadable.append(error.message)
+                images.append(structs.replace(image, width=width, height=height))
+                label_file = next((n for n in _label_files(path) if n in there), None)
+                if label_file is None:
+                    continue
+                used.add(label_file)
+                if width:
+                    data = source.tree.read(label_file)
+                    lines.add(number, data, join(root, label_file), (width, height))
     if not images:
         raise FormatError(
             f"{source.location}: YOLO's boxes are relative to their pictures, and there is none.",
@@ -135,6 +136,18 @@ def read(source: Source) -> Dataset:
     return Dataset(
         root=root, images=tuple(images), labels=labels, annotations=shapes, notes=tuple(notes)
     )
+
+
+def _size(source: Source, stack: ExitStack) -> Callable[[Image], tuple[int, int]]:
+    """What tells the width and height of a picture, here or elsewhere."""
+    if source.pictures is not None:
+        return stack.enter_context(Elsewhere(source.pictures)).size
+
+    def here(image: Image) -> tuple[int, int]:
+        with source.tree.open(image.file_name) as file:
+            return pictures.size(file, name=image.file_name)
+
+    return here
 
 
 class _Loader(yaml.BaseLoader):
@@ -266,6 +279,20 @@ def _found(path: str, there: Collection[str]) -> str | None:
     return next((end for end in ends_of(_inside(path)) if end in there), None)
 
 
+def _elsewhere(line: str, there: Collection[str]) -> str:
+    """The path of a picture that is not here: the end of its line that has a file of labels."""
+    path = _inside(line)
+    ends = (end for end in ends_of(path) if any(name in there for name in _label_files(end)))
+    return next(ends, path.removeprefix("data/"))
+
+
+def _labelled(folder: str, source: Source) -> list[str]:
+    """The pictures of a folder that are not here, by their files of labels: without endings."""
+    labels = f"/{folder}".replace("/images/", "/labels/")[1:]
+    files = (name for name in source.tree.names() if name.startswith(labels))
+    return [f"{folder}{n[len(labels) : -4]}" for n in files if n.endswith(".txt")]
+
+
 def _listed(
     source: Source, entry: str, below: Sequence[str], notes: list[str]
 ) -> list[tuple[str, str]]:
@@ -273,6 +300,8 @@ def _listed(
     if not entry.endswith(".txt"):
         for folder in ends_of(entry):
             found = [n for n in below if n.startswith(f"{folder}/")]
+            if source.pictures is not None:
+                found = _labelled(f"{folder}/", source)
             if found:
                 return [(name, name[len(folder) + 1 :]) for name in found]
         return []
@@ -280,7 +309,10 @@ def _listed(
         return []
     there = set(below)
     lines = source.lines(entry)
-    listed = [_found(line, there) for line in lines]
+    listed: list[str | None] = [_found(line, there) for line in lines]
+    if source.pictures is not None:
+        files = set(source.tree.names())
+        listed = [_elsewhere(line, files) for line in lines]
     found = [path for path in listed if path]
     if len(found) < len(lines):
         notes.append(

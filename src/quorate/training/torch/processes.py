@@ -34,12 +34,14 @@ def together(count: int, main: Callable[[list[str]], int], arguments: list[str])
 
     A process that fails ends the others, and its status is that of all.
     """
-    for name in ("torch.distributed", "torch.distributed.elastic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):  # each has a level of its own
+        if name.startswith("torch"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=count,
+        run_id="train",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,

@@ -101,7 +101,8 @@ def train(
         held = Samples.of(truth_of(data, "validation"))
         for sentence in (*learner.notes, *samples.notes, *learner.remarks(samples)):
             say(sentence)
-        device = str(accelerator.device)
+        # A CPU has no number, whichever of several processes this is.
+        device = "cpu" if accelerator.device.type == "cpu" else str(accelerator.device)
 
         def validate(state: State) -> float:
             predictor = learner.predictor(learner.finished(state), device=device)
