@@ -99,8 +99,8 @@ def pixels(
 ) -> NDArray[np.uint8]:
     """The pixels of a picture given in any way, uint8 (height, width, 3) in RGB; see `Picture`.
 
-    `read` gives the bytes of a file; `most` is as in `decode`, of files alone. Raises ImageError for
-    what is no picture, InputError for an array of another shape or type.
+    `read` gives the bytes of a file; `most` is as in `decode`, of files alone. Raises ImageError
+    for what is no picture, InputError for an array of another shape or type.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
