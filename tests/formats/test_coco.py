@@ -286,3 +286,20 @@ def test_an_attribute_of_somebody_elses_stays(tmp_path, one, score):
     told = json.loads((tmp_path / "b.json").read_text())["annotations"][0]
     if others:
         assert told["attributes"]["confidence"] == one["attributes"]["confidence"]
+
+
+@pytest.mark.parametrize("keypoints", [None, 2, 0])
+def test_keypoints_alone_are_told(tmp_path, keypoints):
+    """As CVAT writes a task of boxes into 'COCO Keypoints 1.0': all pictures, no annotation."""
+    objects = [] if keypoints is None else [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4],
+                                             "num_keypoints": keypoints}]  # fmt: skip
+    whole = {"images": [{"id": 1, "file_name": "a.jpg", "width": 9, "height": 9}],
+             "categories": [{"id": 1, "name": "car", "keypoints": [], "skeleton": []}],
+             "annotations": objects}  # fmt: skip
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/person_keypoints_default.json").write_text(json.dumps(whole))
+    told = [note for note in read(tmp_path).notes if "skeletons and nothing else" in note]
+    assert bool(told) == (keypoints != 0)
+    if told:
+        assert f"holds {len(objects)} skeletons" in told[0]
+        assert "they are in 'COCO 1.0'" in told[0]

@@ -22,6 +22,7 @@ CLASSES = {"a": {"labels": ["car"], "path": "car/a.png"}}
         ("LFW", ["default/annotations/pairs.txt", "default/images/x/a.png"], None),
         ("ImageNet", ["synsets.txt", "default.txt"], None),
         ("Market-1501", ["images_default.txt", "bounding_box_default/a.png"], None),
+        ("Market-1501", [("images_Train.txt", "bounding_box_Train/a b.jpg\n"), "notes.txt"], None),
         ("Open Images", ["annotations/Train-annotations-bbox.csv"], "open_images"),
         ("Segmentation mask", ["labelmap.txt", "SegmentationClass/a.png"], "voc_segmentation"),
         ("VGGFace2", ["labels.txt", "bb_landmark/loose_bb_default.csv"], "vgg_face2"),

@@ -320,6 +320,13 @@ def test_labels_without_pictures_and_pictures_without_labels_are_counted(layout)
     assert any("none of the 2 pictures has a file of labels" in note for note in read(path).notes)
 
 
+def test_an_export_of_poses_without_a_skeleton_says_what_is_in_it():
+    """CVAT's, of a task of boxes and tracks."""
+    found = read(sample("tracks.cvat-2.23.1.yolov8-pose-1.0"))
+    assert (len(found.images), len(found.annotations)) == (6, 0)
+    assert any("skeletons into 'Pose', and no file for a picture" in note for note in found.notes)
+
+
 def test_a_key_that_stands_twice_and_a_wrong_count_of_names_are_told(layout):
     path = layout(nc=5)
     assert "`nc` is 5, but it names 2 classes" in read(path).notes[0]

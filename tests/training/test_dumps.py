@@ -11,6 +11,7 @@ import yaml
 from msgspec import structs
 
 from quorate.annotations import HAVE_A_BOX
+from quorate.errors import QuorateError
 from quorate.formats import read, write
 from quorate.spec.training import Training
 from quorate.storage import open_tree
@@ -55,7 +56,8 @@ def test_what_is_learnt_is_what_was_read(tmp_path, form):
     data = read(dump if form not in ("yolo-1.1", "mot-1.1") else f"{dump}"[:-4] + ".images.zip")
     shapes = data.annotations
     shapes = shapes.take(np.isin(shapes.kind, HAVE_A_BOX))
-    names = {image.id: splitext(image.file_name)[0] for image in data.images}
+    here = "images" in form
+    names = {i.id: splitext(i.file_name if here else i.name)[0] for i in data.images}
     sizes = {"cam1/überfahrt_日本": (240, 180), "cam2/night/bins": (200, 150)}
     expected = {name: [] for name in names.values()}
     for image, category, box in zip(
@@ -180,6 +182,21 @@ def test_records_with_pictures_inside_are_learnt_as_the_dump_is(tmp_path, name, 
             assert [box[0] for box in found[part][file]] == [box[0] for box in boxes]
             for mine, theirs in zip(found[part][file], boxes, strict=True):
                 np.testing.assert_allclose(mine[1:], theirs[1:], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("task-a.cvat-2.15.coco-keypoints-1.0", "holds 0 skeletons and nothing else"),
+        ("tracks.cvat-2.23.1.yolov8-pose-1.0", "skeletons into 'Pose'"),
+        ("task-a.cvat-2.15.market-1501-1.0", "is in the format 'Market-1501', which is not read"),
+    ],
+)
+def test_a_dump_without_boxes_is_refused_with_why(tmp_path, name, why):
+    with pytest.raises(QuorateError) as refused:
+        learnt(sample(name), tmp_path)
+    assert why in f"{refused.value.message} {refused.value.hint}"
+    assert "CVAT for images 1.1" in refused.value.hint
 
 
 def test_a_dump_without_its_pictures_says_what_to_do(tmp_path):

@@ -11,6 +11,7 @@ from quorate.training.data import prepare
 from quorate.training.running import run_all
 from quorate.training.work import TrainingWork
 
+pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 PARTS = Path(__file__).parents[2] / "docs/examples/parts"
 

@@ -39,6 +39,7 @@ LAYOUTS = (
     Layout("ICDAR", r"/gt(_[^/]+)?\.txt$", pictures=r"/images/"),
     Layout("LFW", r"/annotations/(pairs|people|landmarks)\.txt$", pictures=r"/images/"),
     Layout("Market-1501", r"/bounding_box_[^/]+/"),
+    Layout("Market-1501", r"/images_[^/]+\.txt$", r"^bounding_box_[^/]+/"),  # no pictures
     Layout(
         "Open Images",
         r"/annotations/.*(-annotations-bbox\.csv|_hierarchy\.json)$",

@@ -46,7 +46,12 @@ def labelled(training: Training) -> Dataset:
     if shapes is None or not len(shapes):
         raise InputError(
             f"{training.data}: nothing is labelled in it, so there is nothing to learn.",
-            hint="export the task with its annotations, for example as COCO 1.0 or CVAT for images",
+            hint=" ".join(
+                (
+                    *dataset.notes[:1],
+                    "Export the task with its annotations, as 'COCO 1.0' or 'CVAT for images 1.1'.",
+                )
+            ),
         )
     dataset = _each_file_once(dataset, shapes, notes)
     boxed = np.isin(shapes.kind, HAVE_A_BOX)

@@ -29,6 +29,7 @@ from quorate.labels import Labels
 from quorate.masks import shapes as masks
 
 _INSTANCES = re.compile(r"(?:.*/)?instances_(?P<subset>[^/]+)\.json$")
+_KEYPOINTS = re.compile(r"(?:.*/)?person_keypoints_[^/]+\.json$")
 _SUBSET = re.compile(r"(?:.*/)?(?:instances|person_keypoints)_(?P<subset>[^/]+)\.json$")
 _ROBOFLOW = "_annotations.coco.json"
 _TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -174,6 +175,12 @@ def read(source: Source) -> Dataset:
                 ids.setdefault(picture.file_name, picture.id)
         sizes = {picture.id: (picture.height, picture.width) for picture in own}
         shapes.add(part.annotations or (), ids, sizes, source.place(name))
+        if _KEYPOINTS.match(name) and all(one.num_keypoints for one in part.annotations or ()):
+            notes.append(
+                f"{source.place(name)}: holds {len(part.annotations or ())} skeletons and nothing "
+                "else: of boxes, polygons and masks CVAT writes none into 'COCO Keypoints 1.0'; "
+                "they are in 'COCO 1.0'."
+            )
     root, moved, more = placed(source, images)
     annotations = with_scores(shapes.built())
     first = parts[0][1]

@@ -31,6 +31,11 @@ from quorate.storage import join
 # Of the whole file, not of a part: a spec's detectors may have `names` too.
 _NAMES = re.compile(rb"""^(?:\{[^{[]*?)?["']?names["']?[ \t]*:""", re.MULTILINE)
 _DARKNETS = re.compile("^obj_[^/]*_data/(?=.)")
+KINDS = (
+    "; CVAT writes boxes into Ultralytics' 'Detection' alone, polygons and masks into "
+    "'Segmentation', skeletons into 'Pose', and no file for a picture that has none of these"
+)
+"""Source: docs.cvat.ai/docs/manual/advanced/formats/format-yolo-ultralytics."""
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -124,7 +129,7 @@ def read(source: Source) -> Dataset:
         first = next(_label_files(images[0].file_name))
         notes.append(
             f"{source.location}: none of the {len(images)} pictures has a file of labels, for the "
-            f"first '{first}' was looked for."
+            f"first '{first}' was looked for{'' if config is None else KINDS}."
         )
     alone = [n for n in names if f"/{n}".rpartition("/labels/")[1] and n.endswith(".txt")]
     alone = [n for n in alone if not n.endswith("/classes.txt")]  # labelImg's list of names
