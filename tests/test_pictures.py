@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from quorate import pictures
+from quorate import DetectionEnsemble, pictures
 from quorate.errors import ImageError
+from tests.spots import Spots
 
 UPRIGHT = (
     np.array(
@@ -271,3 +272,24 @@ def test_a_picture_beyond_the_limit_gets_one_sentence_and_no_warning_of_pillow(t
     assert "too large (3000 × 2000 pixels)" in done.stdout
     assert "`max_pixels`" in done.stdout
     assert "(2000, 3000, 3)" in done.stdout
+
+
+def test_each_ensemble_in_a_process_has_its_own_limit(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2_000)
+    data = io.BytesIO()
+    Image.new("RGB", (100, 50)).save(data, "PNG")
+
+    def loaded(pixels):
+        spots = Spots(name="spots")
+        return DetectionEnsemble(
+            name="spots", labels=["red", "green"], detectors=[spots], max_pixels=pixels
+        ).load()
+
+    with loaded(6_000) as large, loaded(None) as usual, loaded(4_000) as small, loaded(9_000):
+        assert len(large.look(data.getvalue())) == 0
+        for one in (usual, small):
+            with pytest.raises(ImageError, match="too large"):
+                one.look(data.getvalue())
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8_000)  # the caller's own word counts again
+        with loaded(None) as later:
+            assert len(later.look(data.getvalue())) == 0

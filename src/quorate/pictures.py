@@ -70,14 +70,14 @@ _TRANSPOSED = {
 """What makes a picture of an EXIF orientation upright; 1 and anything unknown is upright."""
 
 
-def decode(data: bytes, *, name: str) -> NDArray[np.uint8]:
+def decode(data: bytes, *, name: str, most: int | None = None) -> NDArray[np.uint8]:
     """Decode a whole file as CVAT shows it; `name` is what errors call the picture.
 
     Returns uint8 (height, width, 3), RGB, C-contiguous, upright; it may be read-only. Raises
     ImageError where the bytes are no picture, are damaged or cut short, or the picture has more
-    than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+    than `most` pixels, or `PIL.Image.MAX_IMAGE_PIXELS`.
     """
-    return _read(BytesIO(data), upright, name)
+    return _read(BytesIO(data), upright, name, most)
 
 
 def upright(image: Image.Image) -> NDArray[np.uint8]:
@@ -91,12 +91,16 @@ def upright(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def pixels(
-    picture: Picture, *, name: str, read: Callable[[str | os.PathLike[str]], bytes]
+    picture: Picture,
+    *,
+    name: str,
+    read: Callable[[str | os.PathLike[str]], bytes],
+    most: int | None = None,
 ) -> NDArray[np.uint8]:
     """The pixels of a picture given in any way, uint8 (height, width, 3) in RGB; see `Picture`.
 
-    `read` gives the bytes of a file. Raises ImageError for what is no picture, InputError for an
-    array of another shape or type.
+    `read` gives the bytes of a file; `most` is as in `decode`, of files alone. Raises ImageError
+    for what is no picture, InputError for an array of another shape or type.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -114,7 +118,7 @@ def pixels(
             raise ImageError(f"{name}: cannot be decoded ({error}).") from None
         return pixels(shown, name=name, read=read)
     if isinstance(picture, bytes | bytearray | memoryview):
-        return decode(bytes(picture), name=name)
+        return decode(bytes(picture), name=name, most=most)
     if not isinstance(picture, str | os.PathLike):
         raise InputError(
             f"{name}: a {type(picture).__name__} is no picture.",
@@ -122,7 +126,7 @@ def pixels(
         )
     if "\0" in os.fspath(picture):
         raise InputError(f"{name!r}: is no path.")
-    return decode(read(picture), name=name)
+    return decode(read(picture), name=name, most=most)
 
 
 def size(file: BinaryIO | bytes, *, name: str, most: int | None = None) -> tuple[int, int]:
@@ -146,12 +150,12 @@ def size(file: BinaryIO | bytes, *, name: str, most: int | None = None) -> tuple
     return _read(opened, extent, name)
 
 
-def _read(file: BinaryIO, use: Callable[[Image.Image], T], name: str) -> T:
+def _read(file: BinaryIO, use: Callable[[Image.Image], T], name: str, most: int | None = None) -> T:
     """Open a picture and use it; every way in which that can fail becomes an ImageError."""
     known = [name for name in FORMATS if name != "HEIF" or name in Image.OPEN]
     try:
         with Image.open(file, formats=known) as image:
-            limit = Image.MAX_IMAGE_PIXELS
+            limit = Image.MAX_IMAGE_PIXELS if most is None else most
             if limit is not None and image.width * image.height > limit:
                 raise _too_large(name, f"{image.width} × {image.height} pixels")
             return use(image)
@@ -163,7 +167,7 @@ def _read(file: BinaryIO, use: Callable[[Image.Image], T], name: str) -> T:
         raise _too_large(name, str(error)) from None
     except UnidentifiedImageError:
         if "HEIF" not in known and _opens_heif(file, name):
-            return _read(file, use, name)
+            return _read(file, use, name, most)
         raise ImageError(f"{name}: {_no_picture(file)}.") from None
     except Exception as error:  # decoders of untrusted bytes raise nearly anything
         reason = str(error) or type(error).__name__
@@ -191,6 +195,28 @@ def allow(pixels: int | None) -> None:
     """Let pictures have so many pixels, in this process; None leaves the limit as it is."""
     if pixels is not None:
         Image.MAX_IMAGE_PIXELS = pixels
+
+
+class _Lifted:
+    """What `own_limit` has made of Pillow's limit, and what it was."""
+
+    usual: int | None = None
+    now: int | None = None
+
+
+def own_limit(pixels: int | None) -> int | None:
+    """A limit to give as `most`: this one, or for None the process's, without others' own ones.
+
+    Pillow, which has one limit for the process, is made to open pictures of so many.
+    """
+    now = Image.MAX_IMAGE_PIXELS
+    usual = _Lifted.usual if now is not None and now == _Lifted.now else now
+    if pixels is None:
+        return usual
+    if now is not None and pixels > now:
+        _Lifted.usual, _Lifted.now = usual, pixels
+        Image.MAX_IMAGE_PIXELS = pixels
+    return pixels
 
 
 def _too_large(name: str, how: str) -> ImageError:

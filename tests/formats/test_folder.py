@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from quorate import pictures
 from quorate.errors import FormatError, InputError
 from quorate.formats import read
 from quorate.storage import write_bytes
@@ -43,6 +44,15 @@ def found(location):
 def test_one_picture_or_a_glob_is_a_data_set(here, location, root, names):
     assert found(location) == (root, names)
     assert found(here / location) == (str(here / root).removesuffix("/."), names)
+
+
+@pytest.mark.parametrize("name", ["d.tga", "d.mpo", "d.jp2", "d.ppm"])
+def test_every_format_that_is_read_is_found_in_a_folder(tmp_path, name):
+    Image.new("RGB", (20, 10)).save(tmp_path / name)
+    dataset = read(str(tmp_path))
+    [image] = dataset.images
+    assert image.file_name == name
+    assert pictures.decode((tmp_path / name).read_bytes(), name=name).shape == (10, 20, 3)
 
 
 def test_a_folder_that_is_called_like_a_glob_or_a_picture_is_itself(here):

@@ -1,4 +1,4 @@
-"""Argo Workflows: an ensemble as a WorkflowTemplate, and what is asked of a cluster.
+"""Argo Workflows: an ensemble or a training as a WorkflowTemplate, and what is asked of a cluster.
 
 render.py     the door: nothing behind it, Hera neither, is imported before it is needed
 names.py      names that templates, the chart and the commands agree on

@@ -76,7 +76,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
         for member in ensemble.members:
             if isinstance(member, ContainerDetector):
                 member.load()
-        pictures.allow(ensemble.max_pixels)
+        self._most_pixels = pictures.own_limit(ensemble.max_pixels)
         loaded = Loaded.load(ensemble)
         self.ensemble = ensemble
         self.labels = _labels(ensemble, loaded) if labels is None else labels
@@ -167,7 +167,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
             given = pictures[start : start + self.batch]
             names = [_named(picture, start + i) for i, picture in enumerate(given)]
             shown = [
-                pixels(picture, name=name, read=read_bytes)
+                pixels(picture, name=name, read=read_bytes, most=self._most_pixels)
                 for picture, name in zip(given, names, strict=True)
             ]
             seen = [self._members.answers(voter, names, shown) for voter in self._voters]
@@ -217,7 +217,7 @@ class LoadedMembers(ABC, Generic[E, A, D]):
     def _shown(self, picture: Picture, name: str) -> NDArray[np.uint8] | QuorateError:
         """A picture's pixels, or why it has none."""
         try:
-            return pixels(picture, name=name, read=read_bytes)
+            return pixels(picture, name=name, read=read_bytes, most=self._most_pixels)
         except QuorateError as error:
             return as_value(error)
 

@@ -17,8 +17,8 @@ OUTSIDE = re.compile(r"(?:^|/)\.\.(?:/|$)|^/|^[A-Za-z]:|[\\\x00]")
 
 
 PICTURES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",
-    ".ppm", ".pgm", ".pbm", ".jp2", ".avif", ".heic", ".heif",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",
+    ".ppm", ".pgm", ".pbm", ".jp2", ".avif", ".heic", ".heif", ".tga",
 )  # fmt: skip
 """How the names of pictures end."""
 
