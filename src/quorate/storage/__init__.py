@@ -79,9 +79,8 @@ def open_tree(root: str | os.PathLike[str]) -> Tree:
     if is_s3(root):
         found = _IN_ZIP.match(root)
         if found:
-            spool = tempfile.TemporaryFile()  # noqa: SIM115  the tree closes it
-            s3.fetch(found["archive"], cast(BinaryIO, spool))
-            return ZipTree(root, found["archive"], cast(BinaryIO, spool), found["inside"] or "")
+            spool = s3.open_object(found["archive"])
+            return ZipTree(root, found["archive"], spool, found["inside"] or "")
         return s3.S3Tree(root)
     if "://" in root:
         raise InputError(
