@@ -6,6 +6,7 @@ of the ensemble, with the boxes of `yolo` beside.
 
 import asyncio
 import json
+import queue
 import sys
 from pathlib import Path
 
@@ -60,6 +61,66 @@ def triton_grpc(url, files):
     import tritonclient.grpc
 
     return triton(tritonclient.grpc, url.removeprefix("grpc://"), files)
+
+
+async def asked_at_once(module, url, files):
+    """Each picture in a request of its own, all at the same time."""
+    async with module.InferenceServerClient(url) as client:
+
+        async def one(file):
+            picture = module.InferInput("image", [1], "BYTES")
+            picture.set_data_from_numpy(np.array([file], dtype=object))
+            wanted = [module.InferRequestedOutput(name) for name in NAMES]
+            return await client.infer("parts", [picture], outputs=wanted)
+
+        answers = await asyncio.gather(*map(one, files))
+        return {
+            "live": await client.is_server_live(),
+            "ready": await client.is_server_ready(),
+            "model ready": await client.is_model_ready("parts"),
+            "outputs": {
+                name: plain(np.concatenate([answer.as_numpy(name) for answer in answers]))
+                for name in NAMES
+            },
+        }
+
+
+def triton_http_async(url, files):
+    import tritonclient.http.aio
+
+    return asyncio.run(asked_at_once(tritonclient.http.aio, url.removeprefix("http://"), files))
+
+
+def triton_grpc_async(url, files):
+    import tritonclient.grpc.aio
+
+    return asyncio.run(asked_at_once(tritonclient.grpc.aio, url.removeprefix("grpc://"), files))
+
+
+def triton_stream(url, files):
+    """What is said to who wants a stream, and to Triton's other calls."""
+    import tritonclient.grpc as module
+
+    said = []
+    client = module.InferenceServerClient(url.removeprefix("grpc://"))
+    picture = module.InferInput("image", [1], "BYTES")
+    picture.set_data_from_numpy(np.array(files[:1], dtype=object))
+    told = queue.Queue()
+    client.start_stream(lambda result, error: told.put(error or result))
+    client.async_stream_infer("parts", [picture])
+    said.append(str(told.get(timeout=60)))
+    client.stop_stream()
+    for call in (
+        lambda: client.get_model_config("parts"),
+        lambda: client.get_inference_statistics("parts"),
+        lambda: client.get_trace_settings(),
+        lambda: client.get_log_settings(),
+    ):
+        try:
+            said.append(str(call()))
+        except module.InferenceServerException as error:
+            said.append(str(error))
+    return {"said": said, "live": client.is_server_live()}
 
 
 def kserve_http(url, files):

@@ -81,7 +81,7 @@ class Puppets:
             process.wait()
 
     def tell(self, detector: str, what: str) -> None:
-        """`fail`, `hang` or `away`; "" for nothing."""
+        """`fail`, `hang`, `away`, `nan` or `infinite`; "" for nothing."""
         file = self.folder / detector
         if what:
             file.write_text(what)

@@ -60,6 +60,23 @@ def test_tritons_client(parts, here, way):
 
 
 @pytest.mark.parametrize("way", ["http", "grpc"])
+def test_tritons_asynchronous_client(parts, here, way):
+    loaded, answers = here
+    said = asked(f"triton_{way}_async", parts.url if way == "http" else parts.rpc)
+    assert said["live"] is said["ready"] is said["model ready"] is True
+    check(found(said), answers, loaded)
+
+
+def test_tritons_streams_are_refused_with_a_sentence(parts):
+    said = asked("triton_stream", parts.rpc)
+    assert said["live"] is True
+    stream, *others = said["said"]
+    assert "StatusCode.UNIMPLEMENTED" in stream
+    assert "Streams are not offered; ask with ModelInfer" in stream
+    assert all("UNIMPLEMENTED" in one and "not offered" in one for one in others), others
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
 def test_kserves_client(parts, here, way):
     loaded, answers = here
     said = asked(f"kserve_{way}", parts.url if way == "http" else parts.rpc)

@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import json
 import re
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -11,14 +13,18 @@ from urllib.parse import urlsplit
 import grpc
 import pytest
 import requests
+import yaml
 
 from quorate.open_inference.messages import MESSAGES, SERVICE
 from quorate.open_inference.tensors import packed
+from tests.classifiers.models import COLOURS, colours
+from tests.cvat.servers import started
+from tests.detectors.servers.real import free_ports
 from tests.serving.puppets import told
 from tests.waiting import until
 
 
-@pytest.mark.parametrize("what", ["fail", "away", "hang"])
+@pytest.mark.parametrize("what", ["fail", "away", "hang", "nan", "infinite"])
 def test_a_detector_that_fails_costs_its_vote(puppets, what):
     with puppets.start("--member-timeout", "0.5") as server:
         whole = told(puppets.ask(server))
@@ -29,6 +35,7 @@ def test_a_detector_that_fails_costs_its_vote(puppets, what):
         assert less["votes"] == [2, 2, 2, 2]
         assert less["voters"] == ["a,c", "a,c"]
         reason = {"fail": "out of order", "away": "no answer", "hang": "no answer within 0.5 s"}
+        reason |= dict.fromkeys(("nan", "infinite"), "a score that is NaN or infinite")
         assert less["failed"].startswith("b: ")
         assert reason[what] in less["failed"]
         alone = puppets.ask(server, "spots.b")
@@ -45,6 +52,49 @@ def test_a_detector_that_fails_costs_its_vote(puppets, what):
         for name in "bc":
             puppets.tell(name, "")
         until(lambda: not told(puppets.ask(server))["degraded"])
+
+
+def test_a_member_behind_grpc_that_dies_costs_its_vote_until_it_is_back(tmp_path, puppets):
+    [port, grpc_port] = free_ports(2)
+    for name in ("one", "two"):
+        colours(tmp_path / f"{name}.onnx")
+    config = {"model_config_list": [{"config": {"name": "one", "base_path": "one.onnx"}}]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    near = {"name": "near", "kind": "onnx", "weights": "two.onnx", "scale": 1 / 255}
+    far = {"name": "far", "kind": "remote", "url": f"grpc://127.0.0.1:{grpc_port}", "model": "one"}
+    far |= {"retries": 0, "names": [*COLOURS], "scale": 1 / 255}
+    spec = {"kind": "ClassificationEnsemble", "name": "spots", "classifiers": [near, far]}
+    (tmp_path / "colour.yaml").write_text(yaml.safe_dump(spec | {"quorum": 1}))
+
+    @contextlib.contextmanager
+    def inner():
+        command = [sys.executable, "-m", "quorate", "serve", str(tmp_path / "config.json"), "-q"]
+        ports = ["--port", str(port), "--grpc-port", str(grpc_port)]
+        with subprocess.Popen([*command, *ports]) as process:
+            try:
+                until(lambda: is_ready(port))
+                yield
+            finally:
+                process.kill()
+
+    with contextlib.ExitStack() as outer:
+        with inner():
+            server = outer.enter_context(started(str(tmp_path / "colour.yaml")))
+            whole = told(puppets.ask(server))
+            assert (whole["degraded"], whole["voted"]) == (False, "near,far")
+        less = told(puppets.ask(server))
+        assert (less["degraded"], less["voted"], less["label"]) == (True, "near", whole["label"])
+        assert less["failed"].startswith("far: ")
+        with inner():
+            until(lambda: not told(puppets.ask(server))["degraded"])
+    assert "Traceback" not in server.log
+
+
+def is_ready(port):
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/v2/health/ready").ok
+    except requests.ConnectionError:
+        return False
 
 
 def test_one_that_hangs_for_long_is_not_asked_and_holds_up_nobody(puppets):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -327,6 +328,12 @@ def _answer(reply: Reply, binary: Callable[[str], bool]) -> Response:
 def _listed(told: Told) -> list[Any]:
     if isinstance(told.data, list):
         return [one.decode() for one in told.data]
+    if told.data.dtype.kind == "f" and not np.isfinite(told.data).all():
+        raise Refused(
+            Why.INVALID,
+            f"'{told.name}' has numbers that are NaN or infinite, which JSON does not have; ask "
+            "for it as bytes, with `binary_data`.",
+        )
     listed: list[Any] = told.data.reshape(-1).tolist()
     return listed
 

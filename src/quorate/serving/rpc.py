@@ -2,7 +2,7 @@
 
 Source: open_inference_grpc.proto, github.com/kserve/open-inference-protocol; RepositoryIndex,
 RepositoryModelLoad and RepositoryModelUnload from Triton's model repository extension. Triton's
-calls for memory that client and server share are refused.
+further calls are refused with a sentence each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,17 @@ SHARED = tuple(
     for kind in ("System", "Cuda")
     for what in ("Status", "Register", "Unregister")
 )
-UNREAD = ("ServerLive", "ServerReady", *SHARED)
+STREAM = "ModelStreamInfer"
+NOT_OFFERED = {
+    **dict.fromkeys(SHARED, "Shared memory is not offered; send the tensors in the request."),
+    STREAM: "Streams are not offered; ask with ModelInfer, many at once if you like.",
+    "ModelConfig": "Triton's configurations are not offered; ModelMetadata tells the tensors.",
+    "ModelStatistics": "Statistics are not offered here; /metrics over HTTP has figures.",
+    "TraceSetting": "Settings of traces are not offered; they are those of the environment.",
+    "LogSettings": "Settings of the log are not offered; they are options of `quorate serve`.",
+}
+"""Calls of Triton's that are refused, and what to do instead."""
+UNREAD = ("ServerLive", "ServerReady", *NOT_OFFERED)
 """Calls whose requests say nothing, and are not read: they are answered however much arrives."""
 ARRIVAL = 60.0
 """Seconds in which a request has to arrive, once there is room for it."""
@@ -53,8 +63,9 @@ class Rpc:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What grpcio calls: for it they are streams, which are read where that is asked for."""
+        made = {STREAM: grpc.stream_stream_rpc_method_handler}  # else a refusal had an answer too
         calls = {
-            name: grpc.stream_unary_rpc_method_handler(self._answering(name, call))
+            name: made.get(name, grpc.stream_unary_rpc_method_handler)(self._answering(name, call))
             for name, call in {
                 "ServerLive": self._live,
                 "ServerReady": self._ready,
@@ -65,7 +76,7 @@ class Rpc:
                 "RepositoryIndex": self._index,
                 "RepositoryModelLoad": self._load,
                 "RepositoryModelUnload": self._unload,
-                **dict.fromkeys(SHARED, _shared),
+                **dict.fromkeys(NOT_OFFERED, _not_offered),
             }.items()
         }
         return grpc.method_handlers_generic_handler(SERVICE, calls)
@@ -212,8 +223,8 @@ def named(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _shared(request: Any, context: Context, record: Record) -> Any:
-    raise Refused(Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request.")
+async def _not_offered(request: Any, context: Context, record: Record) -> Any:
+    raise Refused(Why.NOT_OFFERED, NOT_OFFERED[record.what])
 
 
 def _refuse(context: Context, refusal: Refused, record: Record) -> None:

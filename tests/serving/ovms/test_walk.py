@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.cvat.servers import started
-from tests.serving.ovms.networks import SIZE, classifier, walk
+from tests.serving.ovms.networks import SIZE, classifier, elementwise, walk, write
 from tests.serving.ovms.published import problems
 from tests.waiting import until
 
@@ -165,3 +165,19 @@ def test_a_new_version_is_served_without_a_restart(server, folder):
     [probabilities] = asked(server, "googlenet-v2", IMAGES[0], "input").values()
     session = onnxruntime.InferenceSession(folder / "googlenet-v2/2/model.onnx")
     np.testing.assert_allclose(probabilities, session.run(None, {"input": IMAGES[0]})[0], atol=1e-6)
+
+
+def test_numbers_that_json_does_not_have_are_told_and_not_made_null(tmp_path):
+    elementwise(tmp_path / "div", "Div", [1, 2], by=0.0)
+    with started(str(write(tmp_path / "config.json", {"div": "div"}))) as server:
+        given = {"name": "input", "datatype": "FP32", "shape": [1, 2], "data": [1, 0]}
+        url = f"{server.url}/v2/models/div/infer"
+        answer = requests.post(url, json={"inputs": [given]})
+        assert answer.status_code == 400
+        assert "'output' has numbers that are NaN or infinite" in answer.json()["error"]
+        said = {"inputs": [given], "parameters": {"binary_data_output": True}}
+        answer = requests.post(url, json=said)
+        length = int(answer.headers["Inference-Header-Content-Length"])
+        found = np.frombuffer(answer.content[length:], "<f4")
+        assert np.isinf(found[0])
+        assert np.isnan(found[1])
