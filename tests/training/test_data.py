@@ -116,6 +116,24 @@ def test_pictures_may_be_elsewhere(tmp_path):
     assert done.train.images == 16
 
 
+def test_pictures_that_would_be_written_as_one_are_refused(tmp_path):
+    data = squares(tmp_path / "data", 10)
+    coco = instances(data)
+    for image, name in zip(coco["images"], ("a.bmp", "a.bmp.png"), strict=False):
+        old = data / "images" / image["file_name"]
+        Image.open(old).save(data / "images" / name)
+        image["file_name"] = name
+    write(data, coco["images"], coco["annotations"])
+    with pytest.raises(InputError, match=r"2 pictures would be written as 'a\.bmp\.png'"):
+        prepared(tmp_path, data)
+
+
+def test_what_is_refused_after_reading_names_the_data(tmp_path):
+    data = squares(tmp_path / "data", 1)
+    with pytest.raises(InputError, match=f"^{data}/images: no picture is left for validation"):
+        prepared(tmp_path, data)
+
+
 def test_pictures_of_another_size_are_refused(tmp_path):
     data = squares(tmp_path / "data", 10)
     first = sorted((data / "images").iterdir())[0]

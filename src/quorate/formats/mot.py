@@ -202,7 +202,12 @@ def _frames(
             )
         notes.append(
             f"{source.location}: MOT has no names of pictures; frames are counted along the "
-            f"pictures in order of their names, the first is '{called[0]}'."
+            f"pictures in order of their names, the first is '{called[0]}'"
+            + (
+                "."
+                if source.pictures is None
+                else f": these {len(called):,} have to be the task's."
+            )
         )
     elif missing:
         notes.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -145,8 +146,14 @@ def _copied(dataset: Dataset, to: Path, progress: Progress) -> tuple[Dataset, ND
             "PNG of 8 bits."
         )
     images = tuple(one.image for one in read)
+    for name, count in Counter(image.file_name for image in images).items():
+        if count > 1:
+            raise InputError(
+                f"{dataset.root}: {count} pictures would be written as '{name}'.",
+                hint="give them names that differ in more than their endings",
+            )
     hashes = np.array([one.hash for one in read], np.uint64)
-    return replace(dataset, root=str(to), images=images, notes=tuple(notes)), hashes
+    return replace(dataset, images=images, notes=tuple(notes)), hashes
 
 
 def _copy(image: Image, data: bytes, to: Path) -> _Read:

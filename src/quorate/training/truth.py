@@ -202,8 +202,10 @@ def _each_file_once(dataset: Dataset, shapes: Annotations, notes: list[str]) -> 
         return dataset
     gone: set[int] = set()
     unsure: list[Image] = []
+    several = {image.id for images in shared for image in images}
+    drawn_on = _drawn(shapes.take(np.isin(shapes.image_id, list(several))))
     for images in shared:
-        drawn = [_drawn(shapes, image.id) for image in images]
+        drawn = [sorted(drawn_on[image.id]) for image in images]
         if all(one == drawn[0] for one in drawn):
             gone |= {image.id for image in images[:-1]}
         else:
@@ -226,11 +228,14 @@ def _each_file_once(dataset: Dataset, shapes: Annotations, notes: list[str]) -> 
     return replace(dataset, images=kept)
 
 
-def _drawn(shapes: Annotations, image_id: int) -> list[tuple[float, ...]]:
-    """The shapes of one picture as values that can be compared."""
-    own = shapes.take(shapes.image_id == image_id)
-    columns = (own.category_id, own.kind, *own.xyxy.T, own.rotation)
-    return sorted(zip(*(column.tolist() for column in columns), strict=True))
+def _drawn(shapes: Annotations) -> defaultdict[int, list[tuple[float, ...]]]:
+    """The shapes of each picture, by its id, as values that can be compared."""
+    columns = (shapes.category_id, shapes.kind, *shapes.xyxy.T, shapes.rotation)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    found: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
+    for number, row in zip(shapes.image_id.tolist(), rows, strict=True):
+        found[number].append(row)
+    return found
 
 
 def replace_name(image: Image, file: Image) -> Image:
