@@ -84,6 +84,7 @@ def test_weights_that_are_written_in_place_in_their_folder_are_noticed(puppets, 
     file = folder / "model.bin"
     file.write_text("one")
     detector = {"name": "a", "kind": "counted", "weights": str(folder.parent)}
+    detector["switch"] = str(puppets.folder / "a")
     spec = {"name": "spots", "labels": ["red", "green"], "detectors": [detector]}
     puppets.spec.write_text(yaml.safe_dump(spec))
 
