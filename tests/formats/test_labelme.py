@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_attributes_are_unescaped(labelme):
     }  # fmt: skip
     assert shapes.rotation.tolist() == [30]
     assert shapes.xyxy.tolist() == [[1, 2, 9, 7]]
+
+
+@pytest.mark.parametrize("text", [" ", "\xa0", " a, b ", '"', "1", " 1", "a\\", ""])
+def test_text_stays_as_it_is(labelme, tmp_path, text):
+    found = read(labelme(xml(f"<type>bounding_box</type>{POLYGON}")))
+    note = np.array([text], dtype=object)
+    one = dataclasses.replace(found.annotations, attributes={"note": note})
+    write(found, one, tmp_path / "out", format="labelme")
+    assert read(tmp_path / "out").annotations.attributes["note"][0] == text
 
 
 def test_groups_are_all_that_hang_together(labelme):

@@ -419,7 +419,10 @@ def _polygon(points: NDArray[np.float64], *, boxed: bool) -> Iterator[str]:
 
 
 def _texts(told: Mapping[str, Any]) -> str:
-    """Attributes as `_attributes` reads them; text that looks like a number stands in quotes."""
+    """Attributes as `_attributes` reads them.
+
+    Text that looks like a number, or has spaces at an end, stands in quotes.
+    """
     return ", ".join(f"{_escaped(name)}={_value(value)}" for name, value in told.items())
 
 
@@ -429,7 +432,8 @@ def _value(value: Any) -> str:
     try:
         plain_number(value)
     except ValueError:
-        return _escaped(value)
+        told = _escaped(value)
+        return told if value == value.strip() or value.endswith("\\") else f'"{told}"'
     return f'"{value}"'
 
 

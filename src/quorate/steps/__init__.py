@@ -20,7 +20,8 @@ runner call these same functions.
                      same for labels of whole pictures, moving.py brings files to their places
     whole.py         the steps one after the other, as run, tune and calibrate take them
     look.py          the same for one picture that is given, without a work folder; asking.py
-                     shows it to all detectors at once
+                     shows it to all detectors at once,
+                     wide.py spreads each over all processors where a picture is alone
 
 A step that starts in a pod of its own loads only what it needs: readers and writers of formats,
 fusion and test-time augmentation are imported where they are used.
