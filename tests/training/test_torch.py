@@ -456,7 +456,8 @@ def chance(data):
     [
         detr(epochs=60, batch_size=8, evaluate_every=20, learning_rate=2e-3,
              schedule={"method": "cosine", "warmup": 2, "cooldown": 6}),
-        ssd(epochs=12, batch_size=8, evaluate_every=6, augment=("hflip", "vflip")),
+        ssd("rcnn", architecture="fasterrcnn_mobilenet_v3_large_320_fpn", image_size=128,
+            epochs=25, batch_size=8, evaluate_every=25),
     ],
     ids=lambda one: one.name,
 )  # fmt: skip

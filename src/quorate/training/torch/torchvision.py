@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,10 @@ class TorchvisionLearner(Learner):
         """See `Learner`; torchvision's `boxes`, `labels` and `scores` of a picture of any size."""
         last = getattr(model, "roi_heads", model)
         last.score_thresh, last.detections_per_img = LOWEST_EXPORTED, MOST_EXPORTED
+        if last is not model:
+            # The library's own asks whether there is any region, and a trace keeps that answer:
+            # exported with a picture without one, it would fail on all pictures with some.
+            last.box_coder.decode = partial(_decoded, last.box_coder, len(self.labels) + 1)
         example = torch.zeros(3, 96, 128)
         outputs = ["boxes", "labels", "scores", *(["masks"] if self.masks else [])]
         axes: dict[str, dict[int, str]] = {name: {0: "found"} for name in outputs}
@@ -230,3 +235,11 @@ class _Outputs(nn.Module):  # type: ignore[misc]  # torch is not typed here
         found = self.model([image])
         one = (found[1] if isinstance(found, tuple) else found)[0]
         return tuple(one[name] for name in self.names)
+
+
+def _decoded(
+    coder: Any, labels: int, codes: torch.Tensor, regions: list[torch.Tensor]
+) -> torch.Tensor:
+    """Torchvision's `BoxCoder.decode` for any number of regions: (regions, labels, 4), pixels."""
+    boxes: torch.Tensor = coder.decode_single(codes, torch.cat(regions))
+    return boxes.reshape(-1, labels, 4)
