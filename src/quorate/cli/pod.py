@@ -12,6 +12,8 @@ import contextlib
 import os
 import time
 
+from quorate.cli.output import note
+
 TERMINATION_LOG = "/dev/termination-log"
 LONGEST = 4096
 """Bytes of a termination message that Kubernetes keeps."""
@@ -52,3 +54,13 @@ def in_bucket(location: str) -> str:
         return location
     bucket = os.environ.get("QUORATE_BUCKET")
     return f"s3://{bucket}/{location.lstrip('/')}" if bucket else os.path.abspath(location)
+
+
+def kept_at(place: str | None) -> str | None:
+    """Where a checkpoint is kept; None, with a note, for a place that no other machine knows."""
+    if not place:
+        return None
+    if not (os.environ.get("QUORATE_BUCKET") or "://" in place or os.path.isabs(place)):
+        note(f"note: the checkpoint is not kept: no QUORATE_BUCKET is set to keep {place} in")
+        return None
+    return in_bucket(place)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
 from quorate.cli.output import note, notes
-from quorate.cli.pod import Progress, in_bucket
+from quorate.cli.pod import Progress, in_bucket, kept_at
 from quorate.cli.step_training import add_steps
 from quorate.cli.summary import print_summary
-from quorate.errors import DetectorError, InputError, QuorateError, did_you_mean
+from quorate.errors import DetectorError, InputError, QuorateError
 
 if TYPE_CHECKING:
     from quorate.spec import Ensemble
-    from quorate.spec.member import Member
     from quorate.steps import Checkpoint, ClassSummary, Summary, Work
 
 
@@ -111,18 +110,6 @@ def add_commands(commands: Any) -> None:
     option(
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
     )
-    what = "train one detector of ours on the folder that `quorate train` prepared"
-    train = steps.add_parser("train", help=what, description=what)
-    option = train.add_argument
-    option("--data", metavar="DIR", help="the folder to read (default: QUORATE_DATA)")
-    option("--out", metavar="DIR", help="the folder to write (default: QUORATE_OUT)")
-    option(
-        "--checkpoint",
-        metavar="PLACE",
-        help="S3 prefix, key of QUORATE_BUCKET or absolute path of a folder that keeps what it "
-        "goes on from, so that another machine does",
-    )
-    train.set_defaults(command=_train)
     what = "tell how a workflow went and mark it if degraded; it never changes the result"
     finish = steps.add_parser("finish", help=what, description=what)
     option = finish.add_argument
@@ -165,16 +152,6 @@ def _given(arguments: argparse.Namespace) -> tuple[Ensemble, Work]:
     ensemble = read_ensemble(spec)
     pictures.allow(ensemble.max_pixels)
     return ensemble, Work(Path(arguments.work))
-
-
-def _named(ensemble: Ensemble, name: str) -> Member:
-    named = {member.name: member for member in ensemble.members}
-    if name not in named:
-        raise InputError(
-            f"The ensemble has no {ensemble.noun} '{name}'.",
-            hint=did_you_mean(name, named) or f"it has {', '.join(named)}",
-        )
-    return named[name]
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -251,7 +228,7 @@ def _detect(arguments: argparse.Namespace) -> None:
     from quorate.workers import processors
 
     ensemble, work = _given(arguments)
-    detector = _named(ensemble, arguments.detector)
+    detector = ensemble.member(arguments.detector)
     contents = work.images(arguments.shard)
     kept = _checkpoint(arguments.checkpoint)
     finished = 0
@@ -287,20 +264,8 @@ def _checkpoint(place: str | None) -> Checkpoint | None:
     """Where finished parts are kept; None where none are."""
     from quorate.steps import Checkpoint
 
-    kept = _kept_at(place)
+    kept = kept_at(place)
     return Checkpoint(kept, warn=lambda remark: note(f"note: {remark}")) if kept else None
-
-
-def _kept_at(place: str | None) -> str | None:
-    """Where a checkpoint is kept; None, with a note, for a place that no other machine knows."""
-    import os
-
-    if not place:
-        return None
-    if not (os.environ.get("QUORATE_BUCKET") or "://" in place or os.path.isabs(place)):
-        note(f"note: the checkpoint is not kept: no QUORATE_BUCKET is set to keep {place} in")
-        return None
-    return in_bucket(place)
 
 
 def _stage(arguments: argparse.Namespace) -> None:
@@ -324,7 +289,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
 
     ensemble, work = _given(arguments)
     given = pairs("--status", arguments.status, "NAME=STATUS")
-    statuses = {_named(ensemble, name).name: status for name, status in given.items()}
+    statuses = {ensemble.member(name).name: status for name, status in given.items()}
     workflow, shard = arguments.workflow, arguments.shard
 
     def ask() -> dict[str, str]:
@@ -359,57 +324,6 @@ def _tell(arguments: argparse.Namespace, summary: Summary | ClassSummary) -> Non
     if arguments.degraded:
         write_bytes(arguments.degraded, b"true" if summary.degraded else b"false")
     print_summary(summary)
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    import os
-    from pathlib import Path
-
-    data = arguments.data or os.environ.get("QUORATE_DATA")
-    out = arguments.out or os.environ.get("QUORATE_OUT")
-    if not data or not out:
-        raise InputError(
-            "It is not said where the data is, and where the detector goes.",
-            hint="--data DIR --out DIR, or QUORATE_DATA and QUORATE_OUT",
-        )
-    import atexit
-
-    atexit.register(_hush)
-    # Threads of torch that wait leave the processor to others; libgomp reads it as it is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from quorate.training.torch.processes import together, wanted
-    from quorate.training.torch.train import read_trainer, train
-
-    if (count := wanted(read_trainer(Path(data)))) > 1:
-        from quorate.cli import main
-
-        again = ["step", "train", "--data", data, "--out", out]
-        if arguments.checkpoint:
-            again += ["--checkpoint", arguments.checkpoint]
-        raise SystemExit(together(count, main, again))
-    tell = Progress()
-    done = train(
-        Path(data),
-        Path(out),
-        checkpoint=_kept_at(arguments.checkpoint),
-        progress=lambda task, done, total: tell(done, total),
-        warn=lambda sentence: note(f"note: {sentence}"),
-    )
-    if done is not None:
-        print(f"mAP {done.map:.4f} after {done.steps} steps")
-
-
-def _hush() -> None:
-    """Nothing more on standard error, whose last line says why a trainer failed.
-
-    A compiler that torch loads lists there what it has not freed when the process ends.
-    """
-    import os
-    import sys
-
-    sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _finish(arguments: argparse.Namespace) -> None:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
 from quorate.cli.output import note, notes
-from quorate.cli.pod import Progress, in_bucket
-from quorate.errors import InputError, QuorateError, did_you_mean
+from quorate.cli.pod import Progress, in_bucket, kept_at
+from quorate.errors import InputError, QuorateError
 
 if TYPE_CHECKING:
-    from quorate.spec.trainer import Trainer
     from quorate.spec.training import Training
     from quorate.training.work import TrainingWork
 
@@ -29,6 +28,18 @@ def add_steps(steps: Any) -> None:
         option("spec", help="training (YAML), as given or as split resolved it")
         option("--work", required=True, help="the folder of the training")
         return option
+
+    option = add(
+        "train", _train, "train one detector of ours on the folder that `quorate train` prepared"
+    )
+    option("--data", metavar="DIR", help="the folder to read (default: QUORATE_DATA)")
+    option("--out", metavar="DIR", help="the folder to write (default: QUORATE_OUT)")
+    option(
+        "--checkpoint",
+        metavar="PLACE",
+        help="S3 prefix, key of QUORATE_BUCKET or absolute path of a folder that keeps what it "
+        "goes on from, so that another machine does",
+    )
 
     option = over_work("split", _split, "read labelled pictures, and hold some out")
     option(
@@ -113,14 +124,55 @@ def _given(arguments: argparse.Namespace) -> tuple[Training, TrainingWork]:
     return training, TrainingWork(Path(arguments.work))
 
 
-def _trainer(training: Training, name: str) -> Trainer:
-    named = {one.name: one for one in training.trainers}
-    if name not in named:
+def _train(arguments: argparse.Namespace) -> None:
+    import os
+    from pathlib import Path
+
+    data = arguments.data or os.environ.get("QUORATE_DATA")
+    out = arguments.out or os.environ.get("QUORATE_OUT")
+    if not data or not out:
         raise InputError(
-            f"The training has no trainer '{name}'.",
-            hint=did_you_mean(name, named) or f"it has {', '.join(named)}",
+            "It is not said where the data is, and where the detector goes.",
+            hint="--data DIR --out DIR, or QUORATE_DATA and QUORATE_OUT",
         )
-    return named[name]
+    import atexit
+
+    atexit.register(_hush)
+    # Threads of torch that wait leave the processor to others; libgomp reads it as it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from quorate.training.torch.processes import together, wanted
+    from quorate.training.torch.train import read_trainer, train
+
+    if (count := wanted(read_trainer(Path(data)))) > 1:
+        from quorate.cli import main
+
+        again = ["step", "train", "--data", data, "--out", out]
+        if arguments.checkpoint:
+            again += ["--checkpoint", arguments.checkpoint]
+        raise SystemExit(together(count, main, again))
+    tell = Progress()
+    done = train(
+        Path(data),
+        Path(out),
+        checkpoint=kept_at(arguments.checkpoint),
+        progress=lambda task, done, total: tell(done, total),
+        warn=lambda sentence: note(f"note: {sentence}"),
+    )
+    if done is not None:
+        print(f"mAP {done.map:.4f} after {done.steps} steps")
+
+
+def _hush() -> None:
+    """Nothing more on standard error, whose last line says why a trainer failed.
+
+    A compiler that torch loads lists there what it has not freed when the process ends.
+    """
+    import os
+    import sys
+
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _split(arguments: argparse.Namespace) -> None:
@@ -155,7 +207,7 @@ def _give(arguments: argparse.Namespace) -> None:
     from quorate.training.keeping import open_to_all, restore
 
     training, work = _given(arguments)
-    trainer = _trainer(training, arguments.trainer)
+    trainer = training.member(arguments.trainer)
     own = work.trainer(trainer.name)
     give(trainer, work, own)
     if arguments.checkpoints and restore(in_bucket(arguments.checkpoints), own.out):
@@ -182,7 +234,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from quorate.training.stages import evaluate
 
     training, work = _given(arguments)
-    trainer = _trainer(training, arguments.trainer)
+    trainer = training.member(arguments.trainer)
     tell = Progress()
     done = evaluate(training, work, trainer, progress=lambda _, n, total: tell(n, total))
     notes(done.notes)
@@ -210,7 +262,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     training, work = _given(arguments)
     statuses = pairs("--status", arguments.status, "NAME=STATUS")
     for name in statuses:
-        _trainer(training, name)
+        training.member(name)
 
     def ask() -> dict[str, str]:
         """Why trainers failed, by name; none where that cannot be asked."""

@@ -6,30 +6,23 @@ is not loaded as other detectors are: `quorate.steps.container` runs it and read
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NoReturn, Self
+from typing import ClassVar, Literal, NoReturn, Self
 
 from pydantic import Field, model_validator
 
 from quorate.errors import DetectorError
 from quorate.spec.base import Location
 from quorate.spec.detector import Detector
+from quorate.spec.program import Program, Word
 from quorate.spec.words import problem
 
-RESERVED = "QUORATE_"
-Word = Annotated[str, Field(min_length=1)]
 
-
-class ContainerDetector(Detector):
+class ContainerDetector(Program, Detector):
     """A container, or a command, that keeps the step contract; nothing of ours inside."""
 
+    contract: ClassVar[str] = "step"
+
     kind: Literal["container"] = "container"
-    command: tuple[str, ...] = Field(
-        (), description="What is run, word by word; default: the image's own entrypoint."
-    )
-    args: tuple[str, ...] = Field((), description="Further words; default: the image's own.")
-    env: dict[Word, str] = Field(
-        default_factory=dict, description="Environment variables beside those of the contract."
-    )
     weights: Location | None = Field(
         None, description="A file or folder that it finds at QUORATE_WEIGHTS."
     )
@@ -41,15 +34,9 @@ class ContainerDetector(Detector):
     )
 
     @model_validator(mode="after")
-    def _can_be_run(self) -> Self:
-        if not self.image and not self.command:
-            raise ValueError("say what is run: an `image`, a `command`, or both")
+    def _names_fit(self) -> Self:
         if self.tta or self.tiles:
             raise ValueError("a container decides itself what it looks at: no `tta`, no `tiles`")
-        for name in self.env:
-            if name.startswith(RESERVED):
-                said = f"'{name}' is for the step contract to set"
-                raise problem("env", said, ("env", name))
         known = set(self.words.values())
         if self.names and len(known) < len(self.names):
             raise problem("names", "one label stands twice", ("names",))

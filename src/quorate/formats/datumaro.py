@@ -20,6 +20,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError, MissingExtraError, did_you_mean
 from quorate.formats.base import Source, Written, is_picture, without_ending
+from quorate.formats.datumaro_json import KINDS
 from quorate.formats.places import placed
 from quorate.formats.shapes import Rows, by_image, plain_values
 from quorate.labels import Labels
@@ -121,16 +122,7 @@ def _add(rows: Rows, image_id: int, shape: Any) -> bool:
     return True
 
 
-_KINDS = {
-    "bbox": Kind.BOX,
-    "rotated_bbox": Kind.BOX,
-    "polygon": Kind.POLYGON,
-    "polyline": Kind.POLYLINE,
-    "points": Kind.POINTS,
-    "ellipse": Kind.ELLIPSE,
-    "mask": Kind.MASK,
-    "label": Kind.TAG,
-}
+_KINDS = KINDS | {"rotated_bbox": Kind.BOX}
 
 
 def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str) -> Written:

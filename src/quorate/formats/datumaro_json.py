@@ -155,7 +155,7 @@ def _decoded(source: Source, name: str) -> _File:
     return found
 
 
-_KINDS = {
+KINDS = {
     "bbox": Kind.BOX,
     "polygon": Kind.POLYGON,
     "polyline": Kind.POLYLINE,
@@ -164,6 +164,7 @@ _KINDS = {
     "mask": Kind.MASK,
     "label": Kind.TAG,
 }
+"""datumaro's words for what is read of its annotations."""
 _FEWEST = {Kind.POLYGON: 6, Kind.POLYLINE: 4, Kind.POINTS: 2, Kind.ELLIPSE: 4}
 
 
@@ -175,7 +176,7 @@ def _add(
     left_out: Counter[str],
     place: str,
 ) -> None:
-    kind = _KINDS.get(shape.type)
+    kind = KINDS.get(shape.type)
     if kind is None:
         left_out[f"of kind '{shape.type[:40]}'"] += 1
         return

@@ -1,9 +1,9 @@
 """The ensemble's description: vocabulary, defaults, validation, JSON Schema.
 
-In the order to read: `base` is what all parts share, `member` what all who vote share, `ensemble`
-what all wholes share; `detection` and `classification` are the two wholes; `detector`,
-`classifier`, `fusion`, `calibration`, `tta`, `notify`, `pods` and `workflow` are their parts;
-`kubernetes` knows the fields of pods.
+In the order to read: `base` is what all parts share, `whole` what all spec files share, `member`
+what all who vote share, `ensemble` what all ensembles share; `detection`, `classification` and
+`training` are the wholes; `detector`, `classifier`, `fusion`, `calibration`, `tta`, `trainer`,
+`program`, `notify`, `pods` and `workflow` are their parts; `kubernetes` knows the fields of pods.
 """
 
 from quorate.spec.base import Location, SpecModel
@@ -28,7 +28,7 @@ from quorate.spec.classification import (
 from quorate.spec.classifier import Classifier
 from quorate.spec.detection import EnsembleSpec, Publish, json_schema
 from quorate.spec.detector import Detector
-from quorate.spec.ensemble import Ensemble, read_spec
+from quorate.spec.ensemble import Ensemble
 from quorate.spec.fusion import (
     Affirmative,
     CategoryFusion,
@@ -45,6 +45,7 @@ from quorate.spec.fusion import (
 )
 from quorate.spec.notify import Email, Notifications, SecretKey, Slack, Webhook, secret_keys
 from quorate.spec.pods import Pool, Step, Steps, Toleration
+from quorate.spec.whole import read_spec
 from quorate.spec.workflow import Git, Images, WorkflowSettings
 
 __all__ = [

@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from quorate.spec.base import SpecModel
 from quorate.spec.classifier import ClassifierField, classifier_kinds
-from quorate.spec.ensemble import Ensemble, EnsembleHead, Folder, Share, check_known, schema_of
+from quorate.spec.ensemble import Ensemble, EnsembleHead, Folder, Share, schema_of
 from quorate.spec.fusion import Weight, by_method
+from quorate.spec.whole import check_known
 from quorate.spec.words import problem
 
 

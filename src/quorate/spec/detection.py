@@ -13,12 +13,11 @@ from quorate.spec.ensemble import (
     Ensemble,
     EnsembleHead,
     Folder,
-    Place,
     Share,
-    check_known,
     schema_of,
 )
 from quorate.spec.fusion import Consensus, Fusion, FusionField
+from quorate.spec.whole import Place, check_known
 
 
 class Publish(SpecModel):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from quorate.errors import SpecError, did_you_mean, nearest_file
-from quorate.spec import kubernetes
-from quorate.spec.base import Location, SpecModel, load_yaml, plain, spec_error
+from quorate.errors import SpecError
+from quorate.spec.base import Location
 from quorate.spec.calibration import Calibration
 from quorate.spec.member import Member
-from quorate.spec.notify import Notifications, secret_keys
-from quorate.spec.pods import Pool
+from quorate.spec.notify import Notifications
 from quorate.spec.text import Name
+from quorate.spec.whole import MostPixels, Pools, Whole, check_known, published
 from quorate.spec.words import patterned, problem
 from quorate.spec.workflow import WorkflowSettings
 
@@ -34,12 +31,9 @@ Folder = Annotated[
 Share = Annotated[
     float, Field(gt=0.0, le=1.0, description="The most such pictures, as a share of all.")
 ]
-Place = tuple[int | str, ...]
-"""The keys and numbers that lead to a part of a spec."""
-E = TypeVar("E", bound=SpecModel)
 
 
-class EnsembleHead(SpecModel):
+class EnsembleHead(Whole):
     """What stands first in every spec.
 
     Fields stand in the order in which classes are inherited: a kind of ensemble takes `Ensemble`
@@ -59,29 +53,14 @@ class EnsembleHead(SpecModel):
 
 
 class Ensemble(EnsembleHead):
-    """The whole of one spec file; `EnsembleSpec` and `ClassificationSpec` say who votes, and how.
-
-    members_field  the field that holds its members
-    noun           what one of them is called
-    """
-
-    members_field: ClassVar[str]
-    noun: ClassVar[str]
+    """What votes: `EnsembleSpec` and `ClassificationSpec` say who, and how."""
 
     quorum: int | None = Field(
         None, ge=1, description="Detectors that must finish; default: more than half."
     )
     publish: Any
-    max_pixels: int | None = Field(
-        None,
-        ge=1,
-        description="Pictures of more pixels are left out; default: 89,478,485, Pillow's own.",
-    )
-    pools: dict[Name, Pool] = Field(
-        default_factory=dict,
-        description="On a cluster: sets of nodes, by name.",
-        examples=[{"gpu": {"gpus": 1}}],
-    )
+    max_pixels: MostPixels = None
+    pools: Pools = Field(default_factory=dict)
     workflow: WorkflowSettings = Field(
         WorkflowSettings(),
         description="On a cluster: what its workflows share.",
@@ -93,29 +72,10 @@ class Ensemble(EnsembleHead):
         examples=[[{"kind": "slack", "url": {"secret": "quorate-notify", "key": "slack"}}]],
     )
 
-    @field_validator("notify")
-    @classmethod
-    def _secrets_fit(cls, targets: Notifications) -> Notifications:
-        secret_keys(targets)
-        return targets
-
-    @model_validator(mode="after")
-    def _pools_fit(self) -> Self:
-        members = (
-            ((self.members_field, i, "pool"), one.pool) for i, one in enumerate(self.members)
-        )
-        check_pools(self.pools, self.workflow, members)
-        return self
-
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
-        names = [member.name for member in self.members]
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                said = f"two {self.noun}s are called '{name}', give each a name of its own"
-                raise problem("name", said, (self.members_field, i, "name"))
-        if self.quorum is not None and self.quorum > len(names):
-            said = f"a quorum of {self.quorum} of {len(names)} {self.noun}s cannot be had"
+        if self.quorum is not None and self.quorum > len(self.members):
+            said = f"a quorum of {self.quorum} of {len(self.members)} {self.noun}s cannot be had"
             raise problem("quorum", said, ("quorum",))
         for i, member in enumerate(self.members if self.labels else ()):
             for theirs, name in member.labels.items():
@@ -126,7 +86,7 @@ class Ensemble(EnsembleHead):
     @property
     def members(self) -> tuple[Member, ...]:
         """Who votes."""
-        found: tuple[Member, ...] = getattr(self, self.members_field)
+        found: tuple[Member, ...] = super().members
         return found
 
     @property
@@ -153,83 +113,6 @@ class Ensemble(EnsembleHead):
             )
         return self.data
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
-        """Read a spec file; relative paths in it are taken from the file's own folder."""
-        return read_spec(path, cls)
-
-    def to_yaml(self) -> str:
-        """The text of an equal spec file, without the fields that have their defaults."""
-        return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
-
-
-def read_spec(path: str | Path, *models: type[E]) -> E:
-    """Read a spec file as the one of `models` whose `kind` it says, or whose members it has.
-
-    SpecError for a file that cannot be read, a spec that does not fit, and one of a kind of
-    ensemble that is none of `models`.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpecError(f"{path}: there is no such file.", hint=nearest_file(str(path))) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as text ({error}).") from None
-    value = load_yaml(text, origin=str(path))
-    known = {model.model_fields["kind"].default: model for model in models}
-    kind = value.get("kind", next((kind for kind, field in KINDS.items() if field in value), None))
-    if kind in KINDS and kind not in known:
-        raise SpecError(
-            f"{path}: describes a {kind}; what was asked for takes a {' or a '.join(known)} alone.",
-            hint=f"quorate train {path} --plan" if kind == "Training" else None,
-        )
-    model = known[kind] if kind in known else models[0]
-    try:
-        return model.parsed(value, context={"folder": path.parent})
-    except ValidationError as error:
-        raise spec_error(error, value, origin=str(path), text=text) from None
-
-
-KINDS = {
-    "DetectionEnsemble": "detectors",
-    "ClassificationEnsemble": "classifiers",
-    "Training": "trainers",
-}
-"""What the `kind` of a spec may be, and the field of its members."""
-
-
-def check_known(place: Place, what: str, name: str, known: Collection[str], are: str) -> None:
-    """Refuse a name in a spec that is none of the known ones."""
-    if name not in known:
-        hint = did_you_mean(name, known) or f"{are} {', '.join(known)}".rstrip()
-        raise problem(what, f"no {what} is called '{name}', {hint}", place)
-
-
-def check_pools(
-    pools: Mapping[str, Pool],
-    workflow: WorkflowSettings,
-    members: Iterable[tuple[Place, str | None]],
-) -> None:
-    """Refuse a pool that is named and is not there, and fallbacks that lead in a circle."""
-    named: list[tuple[Place, str | None]] = [
-        (("workflow", "pool"), workflow.pool),
-        *((("workflow", "steps", step, "pool"), name) for step, name in workflow.pools.items()),
-        *members,
-        *((("pools", name, "fallback"), pool.fallback) for name, pool in pools.items()),
-    ]
-    for place, name in named:
-        if name is not None:
-            known = "the pools are" if pools else "there is none"
-            check_known(place, "pool", name, pools, known)
-    for name in pools:
-        chain, after = [name], pools[name].fallback
-        while after is not None and after not in chain:
-            chain, after = [*chain, after], pools[after].fallback
-        if after is not None:
-            said = f"it leads back to '{after}' ({', '.join([*chain, after])})"
-            raise problem("pool", said, ("pools", name, "fallback"))
-
 
 def schema_of(model: type[Ensemble], kinds: Mapping[str, EntryPoint]) -> dict[str, Any]:
     """The JSON Schema of specs, with the installed kinds of members, and Kubernetes' types."""
@@ -244,9 +127,4 @@ def schema_of(model: type[Ensemble], kinds: Mapping[str, EntryPoint]) -> dict[st
         kind.setdefault("required", []).append("kind")
         kind["properties"]["kind"] = {"const": name, "title": "Kind"}
     schema["properties"][model.members_field]["items"] = {"oneOf": choices}
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **kubernetes.referred(schema),
-    }
-    schema["$defs"] |= kubernetes.definitions()
-    return schema
+    return published(schema)

@@ -6,16 +6,13 @@ out. Kinds of ours (`torch_trainer`) are run as `quorate step train`; `container
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue
 
 from quorate.spec.base import Location, SpecModel
+from quorate.spec.program import Program
 from quorate.spec.text import Duration, Name
-from quorate.spec.words import problem
-
-RESERVED = "QUORATE_"
-Word = Annotated[str, Field(min_length=1)]
 
 
 class Trainer(SpecModel):
@@ -53,24 +50,9 @@ ASIDE = ("pool", "timeout", "image", "command", "args", "env")
 """The fields that say where and how a trainer runs, not what it learns."""
 
 
-class ContainerTrainer(Trainer):
+class ContainerTrainer(Program, Trainer):
     """A container, or a command, that keeps the trainer contract; nothing of ours inside."""
 
-    kind: Literal["container"] = "container"
-    command: tuple[str, ...] = Field(
-        (), description="What is run, word by word; default: the image's own entrypoint."
-    )
-    args: tuple[str, ...] = Field((), description="Further words; default: the image's own.")
-    env: dict[Word, str] = Field(
-        default_factory=dict, description="Environment variables beside those of the contract."
-    )
+    contract: ClassVar[str] = "trainer"
 
-    @model_validator(mode="after")
-    def _can_be_run(self) -> Self:
-        if not self.image and not self.command:
-            raise ValueError("say what is run: an `image`, a `command`, or both")
-        for name in self.env:
-            if name.startswith(RESERVED):
-                said = f"'{name}' is for the trainer contract to set"
-                raise problem("env", said, ("env", name))
-        return self
+    kind: Literal["container"] = "container"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from quorate.errors import SpecError
-from quorate.spec.base import Location, SpecModel, plain
-from quorate.spec.ensemble import check_pools, read_spec
-from quorate.spec.notify import Notifications, secret_keys
-from quorate.spec.pods import Pool
+from quorate.spec.base import Location, SpecModel
+from quorate.spec.notify import Notifications
 from quorate.spec.text import Name
 from quorate.spec.torch_trainer import TrainerField
+from quorate.spec.whole import MostPixels, Pools, Whole, published
 from quorate.spec.words import problem
 from quorate.spec.workflow import WorkflowSettings
 
@@ -70,8 +67,12 @@ class Compare(SpecModel):
     worst: int = Field(24, ge=0, le=500, description="Pictures shown beside their truth.")
 
 
-class Training(SpecModel):
+class Training(Whole):
     """The whole of one spec file of `kind: Training`."""
+
+    members_field: ClassVar[str] = "trainers"
+    noun: ClassVar[str] = "trainer"
+    title: ClassVar[str] = "training"
 
     kind: Literal["Training"] = "Training"
     name: Name = Field(description="What it is called.", examples=["bolts"])
@@ -100,16 +101,8 @@ class Training(SpecModel):
         description="Where the best detector is written: a folder, or s3://.",
         examples=["s3://models/bolts"],
     )
-    max_pixels: int | None = Field(
-        None,
-        ge=1,
-        description="Pictures of more pixels are left out; default: 89,478,485, Pillow's own.",
-    )
-    pools: dict[Name, Pool] = Field(
-        default_factory=dict,
-        description="On a cluster: sets of nodes, by name.",
-        examples=[{"gpu": {"gpus": 1}}],
-    )
+    max_pixels: MostPixels = None
+    pools: Pools = Field(default_factory=dict)
     workflow: WorkflowSettings = Field(
         WorkflowSettings(), description="On a cluster: what its workflows share."
     )
@@ -125,23 +118,6 @@ class Training(SpecModel):
                 raise problem("label", f"'{name}' stands twice", (i,))
         return labels
 
-    @field_validator("notify")
-    @classmethod
-    def _secrets_fit(cls, targets: Notifications) -> Notifications:
-        secret_keys(targets)
-        return targets
-
-    @model_validator(mode="after")
-    def _trainers_fit(self) -> Self:
-        names = [trainer.name for trainer in self.trainers]
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                said = f"two trainers are called '{name}', give each a name of its own"
-                raise problem("name", said, ("trainers", i, "name"))
-        pools = ((("trainers", i, "pool"), one.pool) for i, one in enumerate(self.trainers))
-        check_pools(self.pools, self.workflow, pools)
-        return self
-
     def where(self) -> str:
         """Where the labelled pictures are; SpecError where the spec does not say it."""
         if self.data is None:
@@ -151,23 +127,7 @@ class Training(SpecModel):
             )
         return self.data
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
-        """Read a spec file; relative paths in it are taken from the file's own folder."""
-        return read_spec(path, cls)
-
-    def to_yaml(self) -> str:
-        """The text of an equal spec file, without the fields that have their defaults."""
-        return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True)
-
 
 def training_json_schema() -> dict[str, Any]:
     """The JSON Schema of such a spec file."""
-    from quorate.spec import kubernetes
-
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **kubernetes.referred(Training.model_json_schema()),
-    }
-    schema["$defs"] |= kubernetes.definitions()
-    return schema
+    return published(Training.model_json_schema())

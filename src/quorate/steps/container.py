@@ -179,8 +179,7 @@ class Runner:
             )
             ran = [about or str(detector.image)]
         else:
-            words = (*detector.command, *detector.args)
-            ran = [Path(word).read_bytes() for word in words if os.path.isfile(word)]
+            ran = [*programs((*detector.command, *detector.args))]
         return fingerprint(
             __version__,
             _about(detector),
@@ -321,6 +320,11 @@ def runtime_of(what: Contained) -> str:
         hint="install podman; or leave `image` out and give a `command` that runs without it; "
         "or run it on Argo Workflows",
     )
+
+
+def programs(words: Iterable[str]) -> list[bytes]:
+    """The contents of the files among the words of a command."""
+    return [Path(word).read_bytes() for word in words if os.path.isfile(word)]
 
 
 def quietly(*command: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from quorate.protobuf import classes
 from quorate.report.curves import Line, chart_file, line_chart
 from quorate.storage import write_bytes
+from quorate.storage.records import framed
 from quorate.training.contract import Event
 
 COLUMNS = ("epoch", "step", "steps", "loss", "learning_rate", "images_per_second", "map", "seconds")
@@ -78,11 +79,10 @@ def _lines(curves: Curves, column: str) -> list[Line]:
 def tensorboard(said: Sequence[Event]) -> bytes:
     """The events as TensorBoard reads them: an `events.out.tfevents` file of scalars.
 
-    Records are framed as TensorFlow's TFRecord (length, its masked CRC-32C, data, its masked
-    CRC-32C), each a protocol buffer `Event` (tensorflow/core/util/event.proto) written by hand: it
-    has a time, a step and a summary of tags and values. Times are seconds since the training began.
+    Each record of the file is an `Event` (tensorflow/core/util/event.proto): it has a time, a step
+    and a summary of tags and values. Times are seconds since the training began.
     """
-    records = [_field(1, struct.pack("<d", 0.0), 1) + _field(3, b"brain.Event:2")]
+    made = [_MESSAGES["Event"](file_version="brain.Event:2")]
     for event in said:
         values = {
             "loss": event.loss,
@@ -91,53 +91,25 @@ def tensorboard(said: Sequence[Event]) -> bytes:
             "validation/AP": event.map,
             **{f"loss/{name}": value for name, value in event.losses.items()},
         }
-        summary = b"".join(
-            _field(1, _field(1, tag.encode()) + _field(2, struct.pack("<f", value), 5))
-            for tag, value in values.items()
-            if value is not None
-        )
-        if summary:
-            time = _field(1, struct.pack("<d", event.seconds or 0.0), 1)
-            records.append(time + _field(2, _varint(event.step), 0) + _field(5, summary))
-    return b"".join(map(_record, records))
+        told = {tag: value for tag, value in values.items() if value is not None}
+        if told:
+            one = _MESSAGES["Event"](wall_time=event.seconds or 0.0, step=event.step)
+            for tag, value in told.items():
+                one.summary.value.add(tag=tag, simple_value=value)
+            made.append(one)
+    return b"".join(framed(one.SerializeToString()) for one in made)
 
 
-def _field(number: int, data: bytes, kind: int = 2) -> bytes:
-    """A field of a protocol buffer: of kind 2 (bytes) its length stands before it."""
-    head = _varint(number << 3 | kind)
-    return head + (_varint(len(data)) if kind == 2 else b"") + data
-
-
-def _varint(value: int) -> bytes:
-    data = b""
-    while value > 127:
-        data += bytes([value & 127 | 128])
-        value >>= 7
-    return data + bytes([value])
-
-
-def _record(data: bytes) -> bytes:
-    head = struct.pack("<Q", len(data))
-    return head + _masked(head) + data + _masked(data)
-
-
-def _masked(data: bytes) -> bytes:
-    """TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h)."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _CRC[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _table() -> list[int]:
-    """CRC-32C (Castagnoli) of each byte, the polynomial reflected."""
-    found = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-        found.append(byte)
-    return found
-
-
-_CRC = _table()
+_MESSAGES = classes(
+    "quorate.events",
+    {
+        "Event": {
+            "wall_time": (1, "double"),
+            "step": (2, "int64"),
+            "file_version": (3, "?string"),
+            "summary": (5, "?Summary"),
+        },
+        "Summary": {"value": (1, "*Value")},
+        "Value": {"tag": (1, "string"), "simple_value": (2, "?float")},
+    },
+)

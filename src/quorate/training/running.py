@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -22,7 +21,7 @@ from quorate.progress import Progress, silent
 from quorate.spec.text import seconds
 from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
-from quorate.steps.container import contained, last_line, quietly, runtime_of
+from quorate.steps.container import contained, last_line, programs, quietly, runtime_of
 from quorate.steps.work import fingerprint, read_json, write_json
 from quorate.training.contract import Event, Events, check
 from quorate.training.data import give
@@ -103,7 +102,7 @@ def adopt(name: str, own: TrainerWork, *, inputs: str = "") -> Outcome:
         raise
     except QuorateError as error:
         return _failed(name, own, error)
-    spent = _spent(own)
+    spent = spent_by(own)
     write_json(own.trained, Trained(inputs, spent, tuple(notes)))
     return Outcome(name, spent, notes=tuple(notes))
 
@@ -114,14 +113,14 @@ def outcome_of(name: str, own: TrainerWork) -> Outcome:
         done = read_json(own.trained, Trained)
         return Outcome(name, done.seconds, notes=done.notes)
     if own.failed.exists():
-        return Outcome(name, _spent(own), read_json(own.failed, Failed))
+        return Outcome(name, spent_by(own), read_json(own.failed, Failed))
     return Outcome(name, 0.0, Failed(f"{name} was not run to its end."))
 
 
 def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
     why = Failed(error.message, error.hint or "")
     write_json(own.failed, why)
-    return Outcome(name, _spent(own), why)
+    return Outcome(name, spent_by(own), why)
 
 
 def _begin(own: TrainerWork, inputs: str, *, resume: bool) -> None:
@@ -140,8 +139,7 @@ def _ran(trainer: Trainer) -> bytes:
     if not isinstance(trainer, ContainerTrainer):
         return b""
     words = (*trainer.command, *trainer.args)
-    files = [Path(word).read_bytes() for word in words if os.path.isfile(word)]
-    return msgspec.json.encode((trainer.image, words, trainer.env)) + b"".join(files)
+    return msgspec.json.encode((trainer.image, words, trainer.env)) + b"".join(programs(words))
 
 
 def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) -> None:
@@ -235,7 +233,7 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
             process.wait(patience)
 
 
-def _spent(own: TrainerWork) -> float:
+def spent_by(own: TrainerWork) -> float:
     """Seconds that it says it has learnt, all its runs together."""
     said = [one.seconds for one in Events(own.out / "progress.jsonl").more() if one.seconds]
     return round(max(said, default=0.0), 3)

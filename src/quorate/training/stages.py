@@ -30,9 +30,10 @@ from quorate.spec.training import Training
 from quorate.steps import ClassSummary, Summary, Work
 from quorate.steps.work import write_json
 from quorate.storage import local_copy, write_bytes
-from quorate.training.contract import check, detector_of, events, truth_of
+from quorate.training.contract import check, detector_of, truth_of
 from quorate.training.judging import Judged, judge
 from quorate.training.publishing import DETECTOR, publish
+from quorate.training.running import spent_by
 from quorate.training.telling import ENSEMBLE_FILE, RESULTS, tell
 from quorate.training.work import Failed, Trained, TrainingWork
 from quorate.tuning.labelled import labelled
@@ -63,7 +64,6 @@ def evaluate(
     own = work.trainer(trainer.name)
     try:
         notes = check(own.out, work.data, name=trainer.name)
-        spent = [one.seconds for one in events(own.out) if one.seconds]
         trained = detector_of(own.out, name=trainer.name)
         looking = EnsembleSpec(
             name=training.name,
@@ -75,7 +75,7 @@ def evaluate(
     except QuorateError as error:
         write_json(own.failed, Failed(error.message, error.hint or ""))
         raise
-    write_json(own.trained, Trained("", round(max(spent, default=0.0), 3), tuple(notes)))
+    write_json(own.trained, Trained("", spent_by(own), tuple(notes)))
     truth = truth_of(work.held_out.parent, work.held_out.stem)
     found = measure(boxes_of(seen.found, trainer.name), truth)
     return Evaluated(trainer.name, found, (*notes, *seen.notes))

@@ -126,8 +126,7 @@ def _keep(ensemble: Ensemble, few: int) -> Container:
     return pods.container(
         ensemble.workflow,
         KEEP,
-        ["quorate", "step", KEEP, "--workflow", "{{workflow.name}}",
-         "--namespace", "{{workflow.namespace}}", "--at-once", f"{few}"],
+        ["quorate", "step", KEEP, *pods.OF_WORKFLOW, "--at-once", f"{few}"],
         pods.step(ensemble, "fuse"),
         service_account_name=ensemble.workflow.children_service_account,
         automount_service_account_token=True,

@@ -44,7 +44,7 @@ def templates(plan: Telling, given: str, *, summary: str = "summary.json") -> li
 
 def _tell(plan: Telling, given: str, summary: str) -> Container:
     command = ["quorate", "step", "finish", files.GIVEN]
-    command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
+    command += pods.OF_WORKFLOW
     command += ["--status", "{{workflow.status}}"]
     command += ["--summary", f"{files.RESULTS}/{summary}"]
     told = files.taken("summary", f"results/{summary}", optional=True)

@@ -15,7 +15,8 @@ key ends in "/".
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from hera.workflows import Artifact, GitArtifact, NoneArchiveStrategy, RawArtifact, S3Artifact
 from hera.workflows.models import ArtifactGC, SecretKeySelector
@@ -24,6 +25,9 @@ from quorate.errors import SpecError
 from quorate.spec import Ensemble, Git
 from quorate.spec.member import Member
 from quorate.spec.training import Training
+from quorate.spec.whole import Whole
+
+P = TypeVar("P", bound=Whole)
 
 PREFIX = "{{workflow.namespace}}/{{workflow.parameters.cvat-output-path}}/{{workflow.name}}"
 """Of the workflow that a person started; its children get it as the parameter `run`."""
@@ -178,10 +182,7 @@ def training_in_pods(training: Training) -> Training:
     for one in training.trainers:
         said = {name: getattr(one, name) for name in one.model_fields_set - {"pool", "timeout"}}
         trainers.append(type(one).model_validate(_without_templates(said)))
-    local = training.data is not None and not training.data.startswith("s3://")
-    gone = {"pools", "workflow"} | ({"data"} if local else set())
-    kept = {name: getattr(training, name) for name in training.model_fields_set - gone}
-    return type(training).model_validate(kept | {"trainers": tuple(trainers)})
+    return _with_members(training, trainers)
 
 
 def _without_templates(said: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +206,13 @@ def as_in_pods(ensemble: Ensemble) -> Ensemble:
         if one.kind == "container":
             said = _without_templates(said)
         members.append(type(one).model_validate(said))
-    local = ensemble.data is not None and not ensemble.data.startswith("s3://")
+    return _with_members(ensemble, members)
+
+
+def _with_members(plan: P, members: Sequence[Any]) -> P:
+    """Another with these members, without what only Argo looks at and data that no pod can read."""
+    data: str | None = getattr(plan, "data")  # noqa: B009  each whole has it
+    local = data is not None and not data.startswith("s3://")
     gone = {"pools", "workflow"} | ({"data"} if local else set())
-    said = {name: getattr(ensemble, name) for name in ensemble.model_fields_set - gone}
-    return type(ensemble).model_validate(said | {ensemble.members_field: tuple(members)})
+    said = {name: getattr(plan, name) for name in plan.model_fields_set - gone}
+    return type(plan).model_validate(said | {plan.members_field: tuple(members)})

@@ -198,6 +198,17 @@ def output_path() -> Parameter:
     )
 
 
+def dump_format(known: Sequence[str]) -> Parameter:
+    """What CVAT hands over, by its own names; the steps find out what it is."""
+    return Parameter(
+        name="dump-format",
+        value=known[0],
+        enum=list(known),
+        description="The format that CVAT exports the task in, with its pictures. Data that "
+        "is there already may be of any of these.",
+    )
+
+
 def parameters(ensemble: Ensemble) -> list[Parameter]:
     """What a run of an ensemble can be given, each with a default where there can be one."""
     own, size = ensemble.rule.method, ensemble.workflow.shard_size
@@ -223,13 +234,7 @@ def parameters(ensemble: Ensemble) -> list[Parameter]:
             "s3://BUCKET/KEY, or a key in the cluster's own bucket.",
         ),
         output_path(),
-        Parameter(
-            name="dump-format",
-            value=DUMPS[0],
-            enum=list(DUMPS),
-            description="The format that CVAT exports the task in, with its pictures. Data that "
-            "is there already may be of any of these.",
-        ),
+        dump_format(DUMPS),
         Parameter(
             name="ensemble-option",
             value=own,

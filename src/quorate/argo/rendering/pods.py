@@ -63,6 +63,10 @@ OWN_ACCOUNT = ("fuse", "exit")
 """Steps that ask the API server."""
 
 
+OF_WORKFLOW = ("--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}")
+"""The options that tell a step which run it is of."""
+
+
 class Planned(Protocol):
     """What is rendered, an ensemble or a training, as far as its pods go."""
 

@@ -234,7 +234,7 @@ def _shard(ensemble: Ensemble) -> DAG:
 
 def _fuse(ensemble: Ensemble) -> Container:
     command = pods.command("fuse", "--shard", files.SHARD)
-    command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
+    command += pods.OF_WORKFLOW
     inputs: list[Parameter | Artifact] = [Parameter(name=key) for key in detectors.INPUTS]
     for name in (detector.name for detector in ensemble.members):
         inputs.append(Parameter(name=f"status-{name}"))

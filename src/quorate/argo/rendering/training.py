@@ -39,6 +39,7 @@ from quorate.argo.rendering.manifest import (
     GIVEN,
     Template,
     check_parameters,
+    dump_format,
     further,
     manifest,
     output_path,
@@ -134,13 +135,7 @@ def parameters(training: Training) -> list[Parameter]:
             "set that is read; s3://BUCKET/KEY, or a key in the cluster's own bucket.",
         ),
         output_path(),
-        Parameter(
-            name="dump-format",
-            value=DUMPS[0],
-            enum=list(DUMPS),
-            description="The format that CVAT exports the task in, with its pictures. Data that "
-            "is there already may be of any of these.",
-        ),
+        dump_format(DUMPS),
         Parameter(
             name="job",
             value=TRAINING,
@@ -319,7 +314,7 @@ def _evaluate(training: Training, trainer: Trainer) -> Container:
     name = trainer.name
     command = pods.command("evaluate", "--trainer", name, spec=TRAINED_ON)
     command += ["--checkpoints", f"{files.PREFIX}/checkpoints/{name}"]
-    command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
+    command += pods.OF_WORKFLOW
     told = any("trained" in target.when for target in training.notify)
     return pods.container(
         training.workflow,
@@ -344,7 +339,7 @@ def _evaluate(training: Training, trainer: Trainer) -> Container:
 def _compare(training: Training) -> Container:
     command = pods.command("compare", "--out", files.RESULTS, spec=TRAINED_ON)
     command += ["--degraded", DEGRADED]
-    command += ["--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}"]
+    command += pods.OF_WORKFLOW
     inputs: list[Parameter | Artifact] = [files.taken("work", "work/")]
     for name in (one.name for one in training.trainers):
         inputs.append(Parameter(name=f"status-{name}"))
