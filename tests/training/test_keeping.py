@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from quorate.storage import open_tree, write_bytes
 from quorate.training.keeping import current, keep, keep_until, restore
 from tests.waiting import until
@@ -38,6 +40,28 @@ def test_the_newest_that_is_whole_comes_back(tmp_path, s3_prefix):
     assert (back / "progress.jsonl").exists()
     (back / "checkpoint/weights").write_text("newer")
     assert not restore(s3_prefix, back), "what a container left in this pod is newer"
+
+
+def test_what_was_killed_while_it_was_put_back_is_put_back_whole(tmp_path, monkeypatch):
+    out, place, back = tmp_path / "out", str(tmp_path / "place"), tmp_path / "back"
+    written(out, "one")
+    keep(out, place, ())
+    from quorate.training import keeping
+
+    def writing(location):
+        if str(location).endswith("weights"):
+            raise KeyboardInterrupt
+        return real(location)
+
+    real = keeping.writing
+    monkeypatch.setattr(keeping, "writing", writing)
+    with pytest.raises(KeyboardInterrupt):
+        restore(place, back)
+    monkeypatch.undo()
+    assert restore(place, back)
+    assert (back / "checkpoint/weights").read_text() == "one"
+    assert (back / "progress.jsonl").exists()
+    assert sorted(path.name for path in back.iterdir()) == ["checkpoint", "progress.jsonl"]
 
 
 def test_one_that_changes_while_it_is_copied_does_not_count(tmp_path, s3_prefix, monkeypatch):

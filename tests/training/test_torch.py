@@ -170,13 +170,13 @@ def test_another_machine_goes_on_from_where_the_checkpoint_is_kept(
         patch.setattr(module, "_asked_to_stop", lambda: _Stopping(stops))
         with pytest.raises(BusyError, match="asked to stop after 4 of 8 steps"):
             module.train(data, tmp_path / "first", checkpoint=kept)
-    assert (tmp_path / "kept/state.json").exists()
+    assert (tmp_path / "kept/current.json").exists()
     from quorate.training.torch.train import train
 
     result = train(data, tmp_path / "second", checkpoint=kept)
     assert result.steps == 8
     assert [e["step"] for e in events(tmp_path / "second") if "loss" in e] == list(range(1, 9))
-    assert not (tmp_path / "kept/state.json").exists()  # cleared away when it is done
+    assert not (tmp_path / "kept/current.json").exists()  # cleared away when it is done
 
 
 class _Stopping:

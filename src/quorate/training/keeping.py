@@ -18,7 +18,16 @@ from pathlib import Path
 import msgspec
 
 from quorate.errors import InputError, QuorateError
-from quorate.storage import exists, join, open_tree, read_bytes, remove_tree, write_bytes, writing
+from quorate.storage import (
+    exists,
+    join,
+    open_tree,
+    read_bytes,
+    remove_tree,
+    safe_name,
+    write_bytes,
+    writing,
+)
 
 CHECKPOINT, PROGRESS = "checkpoint", "progress.jsonl"
 EVERY = 5.0
@@ -97,10 +106,18 @@ def restore(place: str, out: Path) -> bool:
     copy = current(place)
     if copy is None or state(out):
         return False
+    begun = out / ".restored"
+    shutil.rmtree(begun, ignore_errors=True)
     with open_tree(join(place, f"{copy.number:06d}") + "/") as tree:
         for name in copy.files:
-            with tree.open(name) as source, writing(out / name) as file:
+            with tree.open(name) as source, writing(begun / safe_name(name, origin=place)) as file:
                 shutil.copyfileobj(source, file, 1 << 20)
+    # Whole or not there: who is killed meanwhile begins this again, and nothing begins anew.
+    shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
+    for name in (PROGRESS, CHECKPOINT):
+        if (begun / name).exists():
+            os.replace(begun / name, out / name)
+    shutil.rmtree(begun)
     return True
 
 

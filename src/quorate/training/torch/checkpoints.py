@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from quorate.errors import InputError, MissingExtraError, QuorateError
-from quorate.storage import exists, join, read_bytes, remove_tree, write_bytes
+from quorate.storage import remove_tree, write_bytes
+from quorate.training.keeping import State, keep, restore
 
 try:
     import torch
@@ -86,7 +87,7 @@ class Checkpoints:
         The curve so far, `progress.jsonl` beside the folder, is kept elsewhere too.
         """
         self.folder, self.settings, self.elsewhere = folder, settings, elsewhere
-        self._curve = folder.parent / "progress.jsonl"
+        self._kept: State = ()
         self._warn = warn
         self._slot = SLOTS[0]
         self.step = 0
@@ -97,7 +98,7 @@ class Checkpoints:
 
         Raises InputError where the files are not those that were written.
         """
-        if not (self.folder / STATE).exists() and not self._fetched():
+        if not (self.folder / STATE).exists() and not self._restored():
             return None
         try:
             state = msgspec.json.decode((self.folder / STATE).read_bytes(), type=_State)
@@ -124,11 +125,11 @@ class Checkpoints:
         """Keep a checkpoint; StorageError where the disk is full, and the one before is kept."""
         slot = self._slot
         remove_tree(self.folder / slot)
-        files, written = {}, {}
+        files = {}
         for name, group in tensors.items():
-            written[name] = save({key: _own(item) for key, item in group.items()})
-            files[name] = hashlib.sha256(written[name]).hexdigest()
-            write_bytes(self.folder / slot / f"{name}.safetensors", written[name])
+            data = save({key: _own(item) for key, item in group.items()})
+            files[name] = hashlib.sha256(data).hexdigest()
+            write_bytes(self.folder / slot / f"{name}.safetensors", data)
         state = msgspec.json.encode(_State(slot, place, self.settings, files))
         write_bytes(self.folder / STATE, state)
         self.step = place.step
@@ -137,12 +138,7 @@ class Checkpoints:
         if self.elsewhere is None:
             return
         try:
-            for name, data in written.items():
-                write_bytes(join(self.elsewhere, f"{slot}/{name}.safetensors"), data)
-            if self._curve.exists():
-                write_bytes(join(self.elsewhere, self._curve.name), self._curve.read_bytes())
-            write_bytes(join(self.elsewhere, STATE), state)
-            remove_tree(join(self.elsewhere, self._slot))
+            self._kept = keep(self.folder.parent, self.elsewhere, self._kept)
         except QuorateError as error:  # a comfort: the training goes on without it
             self._warn(f"the checkpoint is not kept at {self.elsewhere}: {error.message}")
 
@@ -154,27 +150,15 @@ class Checkpoints:
             except QuorateError as error:
                 self._warn(f"{self.elsewhere} is not cleared away: {error.message}")
 
-    def _fetched(self) -> bool:
+    def _restored(self) -> bool:
         """Whether a checkpoint was kept elsewhere, and is now here."""
         if self.elsewhere is None:
             return False
         try:
-            if not exists(join(self.elsewhere, STATE)):
-                return False
-            data = read_bytes(join(self.elsewhere, STATE))
-            state = msgspec.json.decode(data, type=_State)
-            if state.slot not in SLOTS:
-                return False
-            for name in state.files:
-                file = f"{state.slot}/{name}.safetensors"
-                write_bytes(self.folder / file, read_bytes(join(self.elsewhere, file)))
-            if exists(curve := join(self.elsewhere, self._curve.name)) and not self._curve.exists():
-                write_bytes(self._curve, read_bytes(curve))
-            write_bytes(self.folder / STATE, data)
-        except (QuorateError, msgspec.DecodeError) as error:
+            return restore(self.elsewhere, self.folder.parent)
+        except QuorateError as error:
             self._warn(f"no checkpoint can be read from {self.elsewhere}: {error}")
             return False
-        return True
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
