@@ -18,13 +18,12 @@ import base64
 import contextlib
 import http.client
 import json
-import os
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +32,7 @@ import numpy as np
 from tests.benchmarks.clock import clock
 from tests.benchmarks.serving import PARTS, classification, written
 from tests.cvat.servers import started
-from tests.detectors.servers.real import PYTHON, free_ports, wait_until_ready
+from tests.detectors.servers.real import PYTHON, free_ports, serving
 
 OTHERS = Path(__file__).parent / "others"
 CLIENTS = 4
@@ -90,24 +89,12 @@ def upload(file: bytes) -> tuple[bytes, dict[str, str]]:
     return start + file + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
 
 
-@contextlib.contextmanager
-def running(command: Sequence[str], health: str, folder: Path, beside: bool) -> Iterator[None]:
+def running(
+    command: Sequence[str], health: str, folder: Path, beside: bool
+) -> AbstractContextManager[None]:
     """A server of .venv-remote, until the end."""
     more = {"PYTHONPATH": str(OTHERS), **({"BESIDE": "1"} if beside else {})}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | more, stdout=log, stderr=log
-        )
-    try:
-        wait_until_ready(health, process, folder)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    return serving(command, health, folder, more)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -48,14 +49,27 @@ def running(name, models, folder):
         pytest.skip("needs .venv-remote: make test-remote")
     http, rpc, metrics = free_ports(3)
     command, more = COMMANDS[name](Path(models), folder, str(http), str(rpc), str(metrics))
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **more}, stdout=log, stderr=log
-        )
-    try:
-        wait_until_ready(f"http://127.0.0.1:{http}/v2/health/ready", process, folder)
+    health = f"http://127.0.0.1:{http}/v2/health/ready"
+    with serving(command, health, folder, more):
         # gRPC begins a moment later than HTTP: the first request waits, that is what retries do.
         yield Server(name, f"http://127.0.0.1:{http}", f"grpc://127.0.0.1:{rpc}")
+
+
+@contextlib.contextmanager
+def serving(command, health, folder, more):
+    """A server's process, from when it is healthy until the end; its log is in the folder."""
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **more},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until_ready(health, process, folder)
+        yield
     finally:
         process.terminate()
         try:
@@ -63,6 +77,8 @@ def running(name, models, folder):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with contextlib.suppress(ProcessLookupError):  # workers that outlive their server
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def kserve(models, folder, http, rpc, metrics):
