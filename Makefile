@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-torch test-tensorflow test-remote test-cluster lint format bench coverage lock clean
+.PHONY: help demo test test-torch test-tensorflow test-rfdetr test-remote test-cluster lint format bench coverage lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,16 @@ test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where th
 test-tensorflow: .venv-tensorflow/done ## run the tests of the trainer in TensorFlow
 	$(BIN)/python -m pytest tests/training/test_tensorflow_trainer.py
 
+# RF-DETR's library with torch, some 5 GB, of which .venv-torch has the most already.
+.venv-rfdetr/done: requirements/rfdetr.txt .venv/dev
+	test -x .venv-rfdetr/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-rfdetr
+	$(BIN)/uv pip install --quiet --python .venv-rfdetr/bin/python --require-hashes \
+	  -r requirements/rfdetr.txt
+	touch $@
+
+test-rfdetr: .venv-rfdetr/done ## run the tests of the trainer of RF-DETR
+	$(BIN)/python -m pytest tests/training/test_rfdetr_trainer.py
+
 # KServe, MLServer and Triton, some 550 MB; where they are there, `make test` runs these tests too.
 .venv-remote/done: requirements/servers.txt .venv/dev
 	test -x .venv-remote/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-remote
@@ -80,7 +90,7 @@ bench: .venv/dev ## measure speed as ratios and write docs/performance.md
 
 # One recipe for all lock files: pinned and hashed, for every system and Python that the package
 # takes, with the extras that locked packages ask of each other, and without addresses.
-LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers lock-tensorflow
+LOCKS := lock-dev lock-core lock-torch lock-cpu lock-cuda lock-servers lock-tensorflow lock-rfdetr
 lock-dev: FROM = --group dev --extra argo --extra cvat --extra darknet --extra openvino \
   --extra remote --extra serve --extra traces --extra tracks pyproject.toml
 lock-core: FROM = -c requirements/dev.txt --group build pyproject.toml
@@ -92,6 +102,7 @@ lock-cuda: FROM = -c requirements/dev.txt -c requirements/torch.txt \
   --extra remote --extra serve --extra torch --extra traces pyproject.toml requirements/cuda.in
 lock-servers: FROM = --group servers
 lock-tensorflow: FROM = containers/tensorflow-trainer/requirements.in
+lock-rfdetr: FROM = containers/rfdetr-trainer/requirements.in
 lock-core lock-torch lock-cpu: lock-dev
 lock-cuda: lock-torch
 
@@ -104,4 +115,4 @@ $(LOCKS): lock-%: .venv/dev
 lock: $(LOCKS) ## bring the lock files up to date; UPGRADE=--upgrade renews every package
 
 clean: ## remove what was built
-	rm -rf .venv .venv-torch .venv-tensorflow .venv-remote build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-tensorflow .venv-rfdetr .venv-remote build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

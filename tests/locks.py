@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 FOLDER = Path(__file__).parents[1] / "requirements"
-LOCKS = ("core", "cpu", "cuda", "dev", "servers", "tensorflow", "torch")
+LOCKS = ("core", "cpu", "cuda", "dev", "rfdetr", "servers", "tensorflow", "torch")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from tests.locks import FOLDER, LOCKS, entries
 
 ROOT = FOLDER.parent
-ENVIRONMENTS = (".venv", ".venv-torch", ".venv-tensorflow", ".venv-remote")
+ENVIRONMENTS = (".venv", ".venv-torch", ".venv-tensorflow", ".venv-rfdetr", ".venv-remote")
 
 
 def installed() -> dict[tuple[str, str], Distribution]:
