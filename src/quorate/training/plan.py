@@ -12,7 +12,7 @@ from quorate.report.curves import Line, chart_file, line_chart
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
 from quorate.storage import exists, is_s3, open_tree, write_bytes
-from quorate.training.judging import ensemble_of
+from quorate.training.judging import ensemble_of, ready
 from quorate.training.schedules import averaged_from, factors
 from quorate.training.split import SHARE
 from quorate.training.truth import labelled
@@ -71,6 +71,7 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     """
     ensemble_of(training)
     dataset = labelled(training)
+    ready(training, dataset.labels.names)
     shapes = dataset.annotations
     assert shapes is not None  # `labelled` has refused it
     count = np.bincount(shapes.category_id, minlength=len(dataset.labels) + 1)[1:]
