@@ -25,7 +25,7 @@ means that a retry with the same input fails the same way.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeVar
 
 
@@ -118,10 +118,16 @@ class BusyError(QuorateError):
 
 
 class QuorumError(QuorateError):
-    """Fewer detectors finished than the ensemble's quorum asks for."""
+    """Fewer detectors finished than the ensemble's quorum asks for; `failed` says why, by name."""
 
     code = "quorum"
     exit_code = 3
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, failed: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.failed = dict(failed or {})
 
 
 class ClusterError(QuorateError):
