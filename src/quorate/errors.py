@@ -173,7 +173,8 @@ class MissingExtraError(QuorateError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
             f"{what} needs a package that is not installed.",
-            hint=f"pip install 'quorate[{extra}]'",
+            hint=f"pip install 'quorate[{extra}]'"
+            + ("; of the images, cuda has it" if extra == "torch" else ""),
         )
 
 

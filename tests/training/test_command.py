@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -75,6 +76,18 @@ def test_each_trainer_is_told_of_once_with_its_metrics(spec, capsys):
     [mine] = told[0]["data"]["counts"]["trainers"]
     assert mine["ap"] == results["trainers"][0]["ap"] > 0
     assert told[0]["data"]["run"] == str(Path("out/training").absolute())
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed")
+def test_without_torch_its_trainers_are_refused_first(spec, capsys, tmp_path):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"].append({"name": "detr", "kind": "transformers", "architecture": "detr"})
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "Training detr needs a package that is not installed" in said
+    assert "pip install 'quorate[torch]'" in said
+    assert not (tmp_path / "out/training/data").exists()
 
 
 def test_a_plan_trains_nothing(spec, capsys, tmp_path):

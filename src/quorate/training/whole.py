@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-from quorate.errors import TrainingError
+from quorate.errors import MissingExtraError, TrainingError
 from quorate.progress import Progress, silent
+from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
 from quorate.training.data import prepare
 from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure
@@ -47,8 +49,10 @@ def train(
 
     Raises InputError for data that nothing can be learnt from, SpecError where the ensemble does
     not fit, TrainingError where no trainer came to its end, StorageError or AccessError where the
-    best cannot be published, BusyError where another process is at work in the folder.
+    best cannot be published, BusyError where another process is at work in the folder,
+    MissingExtraError where a trainer of ours lacks torch.
     """
+    _refuse_without_torch(training)
     with work.owned():
         ensemble_of(training)  # before anything learns
         done = prepare(training, work, progress=progress)
@@ -59,6 +63,13 @@ def train(
         judged = judge(training, work, progress=progress)
         files = tell(training, work, judged)
         return Done(done, judged, tuple(files), _published(training, work, judged))
+
+
+def _refuse_without_torch(training: Training) -> None:
+    """MissingExtraError, before anything is read, where trainers of ours could not run."""
+    ours = [one.name for one in training.trainers if isinstance(one, TorchTrainer)]
+    if ours and not all(find_spec(name) for name in ("torch", "accelerate")):
+        raise MissingExtraError(f"Training {', '.join(ours)}", "torch")
 
 
 def _measure(
