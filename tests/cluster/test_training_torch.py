@@ -14,6 +14,7 @@ import yaml
 
 from tests.cluster.runs import PARTS, local_demo, messages, nodes, quorate
 from tests.cluster.trainings import KERAS, killed, training
+from tests.formats.samples import sample
 from tests.notifications.receivers import slack_refuses, web
 from tests.training.torch_models import detr
 
@@ -162,6 +163,23 @@ def test_from_a_dump_of_cvat_to_a_member_of_an_ensemble(runs, task, torch_image,
     found = runs.bucket.folder(f"{runs.kubectl.namespace}/{output}/{again}/results/")
     assert json.loads(found["summary.json"])["images"] == 60
     assert "cvat/annotations.xml" in found
+
+
+def test_a_dump_that_a_server_wrote_is_learnt_from(runs, torch_image):
+    dump = sample("project-b.cvat-2.15.coco-1.0.images")
+    key = f"{runs.prefix}/dumps/{dump.name}"
+    runs.bucket.put(key, dump.read_bytes())
+    images = {"cpu": runs.image, "cuda": torch_image}
+    path = training(runs, None, tiny("detr"), split={}, workflow={"images": images})
+    output = f"{runs.prefix}/cvat/{path.stem}"
+    asked = {"cvat-annotation-path": key, "cvat-output-path": output, "epochs": 2, "batch-size": 1}
+    name = runs.create(runs.template(path), **asked)
+    workflow = runs.wait(name, seconds=900)
+    assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
+    files = runs.bucket.folder(f"{runs.kubectl.namespace}/{output}/{name}/results/")
+    rows = files["categories.csv"].decode().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["car", "person"]
+    assert "trainers/detr/model.onnx" in files
 
 
 def test_a_killed_trainer_in_torch_ends_with_the_weights_of_one_left_alone(runs, dump, torch_image):
