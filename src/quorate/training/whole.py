@@ -10,7 +10,7 @@ from quorate.errors import MissingExtraError, TrainingError
 from quorate.progress import Progress, silent
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
-from quorate.training.data import prepare
+from quorate.training.data import check_checkpoints, prepare
 from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure
 from quorate.training.publishing import digest, publish
 from quorate.training.running import Told, run
@@ -47,14 +47,15 @@ def train(
         told: Told each event of each trainer.
         measured: Told how good each trainer's detector is, when the trainer is done.
 
-    Raises InputError for data that nothing can be learnt from, SpecError where the ensemble does
-    not fit, TrainingError where no trainer came to its end, StorageError or AccessError where the
-    best cannot be published, BusyError where another process is at work in the folder,
-    MissingExtraError where a trainer of ours lacks torch.
+    Raises InputError for data that nothing can be learnt from and a checkpoint that is not there,
+    SpecError where the ensemble does not fit, TrainingError where no trainer came to its end,
+    StorageError or AccessError where the best cannot be published, BusyError where another process
+    is at work in the folder, MissingExtraError where a trainer of ours lacks torch.
     """
     _refuse_without_torch(training)
     with work.owned():
         ensemble_of(training)  # before anything learns
+        check_checkpoints(training)
         done = prepare(training, work, progress=progress)
         for trainer in training.trainers:
             outcome = run(trainer, work, resume=resume, progress=progress, told=told)
