@@ -183,7 +183,7 @@ def test_a_dump_that_a_server_wrote_is_learnt_from(runs, torch_image):
 
 
 def test_a_killed_trainer_in_torch_ends_with_the_weights_of_one_left_alone(runs, dump, torch_image):
-    settings = LEARNS | {"epochs": 200, "checkpoint_every": "5s"}
+    settings = LEARNS | {"epochs": 120, "checkpoint_every": "5s"}
     both = (tiny("alone", **settings), tiny("killed", **settings))
     images = {"cpu": runs.image, "cuda": torch_image}
     path = training(runs, dump, *both, workflow={"images": images})
@@ -197,7 +197,10 @@ def test_a_killed_trainer_in_torch_ends_with_the_weights_of_one_left_alone(runs,
     killed(runs, name, "killed")
     workflow = runs.wait(name, seconds=1500)
     assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
-    assert [one["phase"] for one in nodes(workflow, "train-killed")] == ["Failed", "Succeeded"]
+    # Argo says Error where the pod is gone, Failed where it sees its containers end first.
+    lost, done = sorted(one["phase"] for one in nodes(workflow, "train-killed"))
+    assert lost in ("Error", "Failed")
+    assert done == "Succeeded"
     where = f"workflows.argoproj.io/workflow={name},quorate/trainer=killed"
     begun = runs.kubectl("logs", f"--selector={where}", "--container=stage")
     assert "it goes on from a checkpoint" in begun
