@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.detectors.torch.predictor import BACKGROUND, Names, Runtime
 from quorate.detectors.torch.torchvision import TorchvisionDetector
@@ -23,9 +24,9 @@ from quorate.detectors.torch.weights import UNUSED, describe_misfit, read_state
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.spec.torch_trainer import TorchvisionTrainer
 from quorate.training.torch.learner import (
-    LOWEST_SCORE,
     Learner,
     Loss,
+    Rows,
     State,
     written,
 )
@@ -55,13 +56,17 @@ class TorchvisionLearner(Learner):
     """A detector of torchvision that learns."""
 
     trainer: TorchvisionTrainer
+    floor = LOWEST_EXPORTED
     backbone = re.compile(r"^backbone\.(body|features)\.")
 
     def __init__(
         self, trainer: TorchvisionTrainer, labels: Sequence[str], checkpoint: Path | None
     ) -> None:
         super().__init__(trainer, labels)
+        self.outputs = ("boxes", "labels", "scores")
         self.masks = trainer.architecture.startswith("maskrcnn")
+        if self.masks:
+            self.outputs += ("masks",)
         self._frozen = False
         state = None
         if checkpoint is not None:
@@ -103,7 +108,7 @@ class TorchvisionLearner(Learner):
 
     def predictor(self, model: nn.Module, *, device: str) -> TorchvisionPredictor:
         """See `Learner`."""
-        spec = self._detector(device=device, min_score=LOWEST_SCORE)
+        spec = self._detector(device=device, min_score=self.floor)
         names = Names.of((BACKGROUND[0], *self.labels), background=True)
         settle(model, spec)
         return TorchvisionPredictor(spec, Runtime.of(spec), names, model)
@@ -119,14 +124,15 @@ class TorchvisionLearner(Learner):
 
     def export(self, model: nn.Module, path: Path) -> dict[str, Any]:
         """See `Learner`; torchvision's `boxes`, `labels` and `scores` of a picture of any size."""
-        last = getattr(model, "roi_heads", model)
-        last.score_thresh, last.detections_per_img = LOWEST_EXPORTED, MOST_EXPORTED
-        if last is not model:
+        graph = self.graph(model)
+        if (last := getattr(model, "roi_heads", None)) is not None:
             # The library's own asks whether there is any region, and a trace keeps that answer:
             # exported with a picture without one, it would fail on all pictures with some.
             last.box_coder.decode = partial(_decoded, last.box_coder, len(self.labels) + 1)
+        if model.transform.fixed_size is None:
+            model.transform.resize = partial(_resized, model.transform)
         example = torch.zeros(3, 96, 128)
-        outputs = ["boxes", "labels", "scores", *(["masks"] if self.masks else [])]
+        outputs = list(self.outputs)
         axes: dict[str, dict[int, str]] = {name: {0: "found"} for name in outputs}
         axes["image"] = {1: "height", 2: "width"}
         # Its postprocessing depends on values, which only tracing follows.
@@ -137,8 +143,25 @@ class TorchvisionLearner(Learner):
             "opset_version": OPSET,
             "dynamo": False,
         }
-        written(_Outputs(model, outputs), example, path, [how])
+        written(graph, example, path, [how])
         return {"layout": "torchvision"}
+
+    def graph(self, model: nn.Module) -> nn.Module:
+        """See `Learner`."""
+        last = getattr(model, "roi_heads", model)
+        last.score_thresh, last.detections_per_img = LOWEST_EXPORTED, MOST_EXPORTED
+        return _Outputs(model, self.outputs)
+
+    def rows(self, outputs: Sequence[NDArray[Any]], picture: tuple[int, int]) -> Rows:
+        """See `Learner`; a box has a score of one label alone."""
+        boxes, label, score = outputs[:3]
+        height, width = picture
+        every = np.zeros((len(boxes), len(self.labels) + 1), np.float32)
+        every[np.arange(len(boxes)), label] = score
+        floor = LOWEST_EXPORTED if len(boxes) < MOST_EXPORTED else float(score.min())
+        masks = outputs[3].reshape(len(boxes), -1) if self.masks else None
+        side = np.array([width, height, width, height], np.float32)
+        return Rows(boxes / side, every, masks, floor)
 
     def _detector(self, **settings: Any) -> TorchvisionDetector:
         return TorchvisionDetector(
@@ -243,3 +266,16 @@ def _decoded(
     """Torchvision's `BoxCoder.decode` for any number of regions: (regions, labels, 4), pixels."""
     boxes: torch.Tensor = coder.decode_single(codes, torch.cat(regions))
     return boxes.reshape(-1, labels, 4)
+
+
+def _resized(transform: Any, image: torch.Tensor, target: None = None) -> tuple[torch.Tensor, None]:
+    """`GeneralizedRCNNTransform.resize` in a trace, to the very size that it has outside of one.
+
+    The library's own reckons it in single precision there, and some sides come out a pixel shorter.
+    """
+    sides = torch._shape_as_tensor(image)[-2:].to(torch.float64)
+    wanted = torch.tensor([transform.min_size[-1], transform.max_size], dtype=torch.float64)
+    scale = (wanted / torch.stack([sides.min(), sides.max()])).min()
+    height, width = (sides * scale).to(torch.int64).unbind()
+    size: Any = (height, width)
+    return nn.functional.interpolate(image[None], size=size, mode="bilinear")[0], target

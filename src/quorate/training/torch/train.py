@@ -267,25 +267,21 @@ def _finished(learner: Learner, state: State, held: Samples, out: Path, say: War
     learner.save(learner.finished(state), out / "model")
     original = learner.predictor(learner.finished(state), device="cpu")
     indexes = list(range(len(held)))
-    boxes = detections_of(found_by(original, held, indexes), held, indexes, name=name)
+    found = found_by(original, held, indexes)
+    boxes = detections_of(found, held, indexes, name=name)
     write_results(boxes, out / "predictions.json")
     fields = learner.export(learner.finished(state), out / "model.onnx")
     entry = {"name": name, "kind": "onnx", "weights": "model.onnx", "names": list(learner.labels)}
     entry |= fields
     detector = OnnxDetector(
-        **{**entry, "weights": str(out / "model.onnx"), "min_score": original_floor(original)}
+        **{**entry, "weights": str(out / "model.onnx"), "min_score": learner.floor}
     )
-    agreed = check_export(original, detector.load(), held)
+    agreed = check_export(learner, learner.finished(state), detector.load(), held, found)
     say(agreed.sentence)
     _json(out / "export.json", agreed.to_dict())
     _json(out / "detector.json", entry)
     _json(out / "versions.json", _versions())
     return mean_ap(boxes, held.dataset)
-
-
-def original_floor(predictor: Any) -> float:
-    """The lowest score that a detector of ours keeps."""
-    return float(predictor._min_score)
 
 
 def _versions() -> dict[str, str]:
