@@ -47,7 +47,7 @@ def learning_alone(monkeypatch):
     """Without the export and its check, which take longest and which other tests are about."""
     from quorate.training.torch import train as module
 
-    monkeypatch.setattr(module, "_finished", lambda *arguments: 0.0)
+    monkeypatch.setattr(module, "_finished", lambda *arguments: (0.0, ""))
 
 
 def events(out):

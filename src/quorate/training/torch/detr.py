@@ -77,6 +77,8 @@ PROCESSORS = {
     "rt_detr_v2": "RTDetrImageProcessor",
     "d_fine": "RTDetrImageProcessor",
 }
+MOST_FOUND = {"conditional_detr": 100, "deformable_detr": 100}
+"""Boxes that the library's own reading keeps; of the others as many as there are queries."""
 SQUARE = ("rt_detr", "rt_detr_v2", "d_fine")
 """Those that see every picture at one size, a multiple of 32."""
 STRIDE = 32
@@ -211,6 +213,7 @@ class DetrLearner(Learner):
             "resize": "stretch" if height else "shortest_edge",
             "antialias": True,
             "channels": "rgb",
+            "max_detections": MOST_FOUND.get(self.architecture, int(self.config.num_queries)),
         }
         if self.processor.do_normalize:
             fields["mean"] = list(self.processor.image_mean)
@@ -364,10 +367,16 @@ class DetrLearner(Learner):
             for key, there, own in sorted(report["mismatched_keys"])
             if key not in anew
         ]
-        if said := describe_misfit(missing, [], wrong):
+        strange = (
+            sorted(report["unexpected_keys"]) if len(missing) > len(fresh.state_dict()) / 2 else []
+        )
+        if said := describe_misfit(missing, strange, wrong):
             raise DetectorError(
                 f"{folder}: the checkpoint does not fit the architecture: {said}.",
-                hint="leave out of `config` and `queries` what the checkpoint says already",
+                hint="are the weights of another implementation? transformers' conversion scripts "
+                "rename them"
+                if strange
+                else "leave out of `config` and `queries` what the checkpoint says already",
             )
         if self._known != self.labels:
             anew += [k for k in model.state_dict() if HEADS.search(k) and k not in anew]

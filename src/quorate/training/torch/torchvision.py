@@ -227,13 +227,22 @@ def _file(checkpoint: Path) -> Path:
     """The one file of weights of a folder, or the file itself."""
     if not checkpoint.is_dir():
         return checkpoint
-    files = [one for end in (".safetensors", ".pth", ".pt") for one in checkpoint.rglob(f"*{end}")]
-    if not files:
-        raise DetectorError(
-            f"{checkpoint}: there is no file of weights in it.",
-            hint="it needs a .safetensors, .pth or .pt",
-        )
-    return files[0]
+    for end in (".safetensors", ".pth", ".pt"):
+        files = sorted(checkpoint.rglob(f"*{end}"))
+        if named := [file for file in files if file.stem == "model"]:
+            files = named
+        if len(files) == 1:
+            return files[0]
+        if files:
+            listed = ", ".join(str(file.relative_to(checkpoint)) for file in files[:4])
+            raise DetectorError(
+                f"{checkpoint}: there are {len(files)} files of weights in it: {listed}.",
+                hint="name the one that is the model's",
+            )
+    raise DetectorError(
+        f"{checkpoint}: there is no file of weights in it.",
+        hint="it needs a .safetensors, .pth or .pt",
+    )
 
 
 def _of_a_backbone(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
