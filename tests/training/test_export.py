@@ -1,6 +1,7 @@
 """Every architecture that is trained: its ONNX finds in any picture what its own kind finds."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from quorate.errors import DetectorError
 from quorate.spec.architectures import TORCHVISION
 from quorate.spec.detector import DetectorField
-from tests.training.pictures import NAMES
-from tests.training.torch_models import CONFIGS, detr, ssd
+from tests.training.pictures import NAMES, squares
+from tests.training.torch_models import CONFIGS, detr, given, ssd
 
 pytestmark = [
     pytest.mark.torch,
@@ -122,3 +124,86 @@ def _twin(one, row, other, side):
     near = (other.label == one.label[row]) & (np.abs(other.score - one.score[row]) <= 5e-3)
     apart = np.abs(other.xyxy[near] - one.xyxy[row]).max(axis=1, initial=0.0) / side
     return bool((apart <= 1e-3).any())
+
+
+class TwinNetwork:
+    """A learner's graph in torch where the export would be, faithful or not."""
+
+    def __init__(self, learner, model):
+        import torch
+
+        from quorate.networks import Graph, Tensor
+
+        self._graph, self._torch = learner.graph(model), torch
+        boxes, logits = (
+            Tensor("pred_boxes", (1, 8, 4), "float"),
+            Tensor("logits", (1, 8, 2), "float"),
+        )
+        pixels = Tensor("pixel_values", (1, 3, 64, 64), "float")
+        self.graph = Graph((pixels,), (logits, boxes), {}, selects=True)
+
+    def run(self, outputs, feed):
+        with self._torch.inference_mode():
+            found = self._graph(self._torch.from_numpy(feed["pixel_values"].copy()))
+        named = dict(zip(("logits", "pred_boxes"), found, strict=True))
+        return {name: named[name].numpy() for name in outputs}
+
+
+def held_against(tmp_path, learner, state, other):
+    """What the check says of a network with `other` weights in the place of the export."""
+    from quorate.detectors.onnx.spec import OnnxDetector
+    from quorate.detectors.tensors.predictor import TensorPredictor
+    from quorate.training import contract
+    from quorate.training.torch.agreement import check_export, found_by
+    from quorate.training.torch.samples import Samples
+
+    data = given(tmp_path / "work", squares(tmp_path / "in", 20, side=96), learner.trainer)
+    held = Samples.of(contract.truth_of(data, "validation"))
+    spec = OnnxDetector(
+        name="x", weights="x.onnx", names=NAMES, layout="detr", image_size=64, min_score=0.001
+    )
+    network = TwinNetwork(learner, learner.finished(other))
+    export = TensorPredictor.of(spec, network, origin="x.onnx")
+    original = learner.predictor(learner.finished(state), device="cpu")
+    found = found_by(original, held, range(len(held)))
+    return check_export(learner, learner.finished(state), export, held, found)
+
+
+def test_the_check_holds_every_row_against_the_model(tmp_path):
+    learner = learner_of(detr())
+    state = {key: item.clone() for key, item in learner.model.state_dict().items()}
+    agreed = held_against(tmp_path, learner, state, state)
+    assert (agreed.tied, agreed.apart, agreed.score_apart) == (0, 0.0, 0.0)
+    assert agreed.pictures == 4 + 3  # those held out, and one of them in three other sizes
+    assert agreed.rows == 8 * agreed.pictures
+    assert agreed.levels <= 1  # of 96 pixels that are made 64
+    assert "all 56 rows lie within" in agreed.sentence
+
+
+def test_the_check_refuses_what_is_a_little_different(tmp_path):
+    learner = learner_of(detr())
+    state = {key: item.clone() for key, item in learner.model.state_dict().items()}
+    other = {key: item.clone() for key, item in state.items()}
+    [name] = [
+        key for key in other if re.search(r"decoder.bbox_embed.1.*\.2\.bias|layers\.2\.bias", key)
+    ][-1:]
+    other[name] += 0.02
+    with pytest.raises(DetectorError, match=r"rows for .* have no twin within 0\.001 of a side"):
+        held_against(tmp_path, learner, state, other)
+
+
+def test_what_hangs_on_the_last_digits_is_told_and_not_refused(tmp_path):
+    """The heads of a fresh RT-DETR score every place the same: any eight of them are as good."""
+    import torch
+
+    learner = learner_of(detr())
+    state = {key: item.clone() for key, item in learner.model.state_dict().items()}
+    for key in state:
+        if "enc_score_head" in key:
+            state[key] = torch.zeros_like(state[key]) + 0.5 * key.endswith("bias")
+    other = {key: item.clone() for key, item in state.items()}
+    weight = next(key for key in other if key.endswith("enc_score_head.weight"))
+    other[weight] += 1e-7 * torch.randn(other[weight].shape, generator=torch.Generator())
+    agreed = held_against(tmp_path, learner, state, other)
+    assert agreed.tied == agreed.pictures
+    assert "could not be held against the model" in agreed.sentence
