@@ -60,8 +60,10 @@ def test_a_checkpoint_that_is_not_there_is_refused_first(spec, capsys, tmp_path)
     (tmp_path / "weights.npz").touch()
     values["trainers"][0]["checkpoint"] = "weigths.npz"
     spec.write_text(yaml.safe_dump(values))
-    assert main(["train", "training.yaml", "--plan"]) == 2
-    assert "did you mean 'weights.npz'?" in capsys.readouterr().err
+    for words in (["--plan"], ["-o", "out"]):
+        assert main(["train", "training.yaml", *words]) == 2
+        assert "did you mean 'weights.npz'?" in capsys.readouterr().err
+    assert not (tmp_path / "out/prepared.json").exists()
 
 
 def test_a_spec_of_another_kind_is_told(spec, capsys):

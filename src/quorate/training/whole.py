@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from quorate.progress import Progress, silent
 from quorate.spec.training import Training
-from quorate.training.data import prepare
+from quorate.training.data import check_checkpoints, prepare
 from quorate.training.judging import Judged, ensemble_of, judge
 from quorate.training.publishing import digest, publish
 from quorate.training.running import Told, run_all
@@ -41,12 +41,14 @@ def train(
         progress: Told how far each part is.
         told: Told each event of each trainer.
 
-    Raises InputError for data that nothing can be learnt from, SpecError where the ensemble does
-    not fit, TrainingError where no trainer came to its end, StorageError or AccessError where the
-    best cannot be published, BusyError where another process is at work in the folder.
+    Raises InputError for data that nothing can be learnt from and a checkpoint that is not there,
+    SpecError where the ensemble does not fit, TrainingError where no trainer came to its end,
+    StorageError or AccessError where the best cannot be published, BusyError where another process
+    is at work in the folder.
     """
     with work.owned():
         ensemble_of(training)  # before anything learns
+        check_checkpoints(training)
         done = prepare(training, work, progress=progress)
         run_all(training, work, resume=resume, progress=progress, told=told)
         judged = judge(training, work, progress=progress)

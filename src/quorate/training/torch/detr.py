@@ -26,6 +26,7 @@ from quorate.detectors.torch.transformers_predictor import (
 from quorate.detectors.torch.weights import UNUSED, describe_misfit
 from quorate.errors import DetectorError, InputError, MissingExtraError, did_you_mean
 from quorate.spec.torch_trainer import TransformersTrainer
+from quorate.training.torch.beginning import begin
 from quorate.training.torch.learner import (
     OPSET,
     Learner,
@@ -111,6 +112,7 @@ class DetrLearner(Learner):
                 self.model = self._fresh()
                 for parameter in self.model.parameters():
                     parameter.requires_grad_(True)
+                begin(self.model, self.architecture, self.backbone, trainer.seed)
                 thaw(self.model)
             else:
                 self.model = self._begun(checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,7 +22,7 @@ from quorate.detectors.torch.torchvision_predictor import (
     settle,
 )
 from quorate.detectors.torch.weights import UNUSED, describe_misfit, read_state
-from quorate.errors import DetectorError, MissingExtraError
+from quorate.errors import DetectorError, InputError, MissingExtraError, did_you_mean
 from quorate.spec.torch_trainer import TorchvisionTrainer
 from quorate.training.torch.learner import (
     Learner,
@@ -48,6 +49,17 @@ HEADS = re.compile(
 
 FIRST_LAYERS = re.compile(r"^backbone\.body\.(conv1|bn1|layer1)\.")
 """What of a ResNet with weights stays as it is, as torchvision's recipes have it."""
+CLASSES = {
+    "fasterrcnn": detection.FasterRCNN,
+    "maskrcnn": detection.MaskRCNN,
+    "retinanet": detection.RetinaNet,
+    "fcos": detection.FCOS,
+    "ssd300": detection.ssd.SSD,
+    "ssdlite320": detection.ssd.SSD,
+}
+"""What takes the numbers of `config`, by the first word of an architecture."""
+WHEN_USED = re.compile(r"^(min|max)_size$|_test$|score_thresh|nms_thresh|^(box_)?detections|topk")
+"""Numbers of a detector at work: `image_size`, and the fields of a detector in an ensemble."""
 LOWEST_EXPORTED, MOST_EXPORTED = 0.01, 300
 """What the graph itself leaves out; a spec's `min_score` and `max_detections` may ask for less."""
 
@@ -68,6 +80,7 @@ class TorchvisionLearner(Learner):
         if self.masks:
             self.outputs += ("masks",)
         self._frozen = False
+        check_fields(trainer)
         state = None
         if checkpoint is not None:
             state = read_state(str(_file(checkpoint))).tensors
@@ -182,6 +195,7 @@ class TorchvisionLearner(Learner):
                 weights_backbone=None,
                 num_classes=len(self.labels) + 1,
                 **options(self._detector()),
+                **self.trainer.config,
             )
         if self._frozen:
             eps = EPS_OF_FROZEN.get(self.trainer.architecture, 1e-5)
@@ -221,6 +235,24 @@ class TorchvisionLearner(Learner):
             )
         fits = {key: value for key, value in found.items() if key not in differing}
         self.model.load_state_dict(fits, strict=False)
+
+
+def check_fields(trainer: TorchvisionTrainer) -> None:
+    """Refuse what the architecture's class has not, or asks for only when it is used."""
+    kind = CLASSES[trainer.architecture.partition("_")[0]]
+    known = {
+        name
+        for one in kind.__mro__[:2]  # what Mask R-CNN does not name it hands on to Faster R-CNN
+        for name, parameter in inspect.signature(one.__init__).parameters.items()
+        if isinstance(parameter.default, int | float) and not WHEN_USED.search(name)
+    }
+    for name in trainer.config:
+        if name not in known:
+            raise InputError(
+                f"trainers '{trainer.name}': config: {kind.__name__} of torchvision takes no "
+                f"number '{name}' for its training.",
+                hint=did_you_mean(name, known) or f"it takes {', '.join(sorted(known))}",
+            )
 
 
 def _file(checkpoint: Path) -> Path:
