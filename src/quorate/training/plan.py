@@ -97,7 +97,7 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     if drawn:
         write_bytes(work.root / SCHEDULES, drawn.encode())
     if bare := [name for name, boxes in labels.items() if not boxes]:
-        notes.append(f"No picture has a box of {', '.join(bare)}: nothing is learnt of that.")
+        notes.append(f"No picture has a box of {', '.join(bare)}, so nothing is learnt of that.")
     return Plan(
         name=training.name,
         pictures=len(dataset.images),
