@@ -80,7 +80,7 @@ def test_a_label_in_no_picture_is_told_and_keeps_its_number(tmp_path):
     write(data, coco["images"], coco["annotations"], names=("red", "green", "blue"))
     done, _ = prepared(tmp_path, data)
     assert done.labels == ("red", "green", "blue")
-    assert "No picture has a box of blue: nothing is learnt of that." in done.notes
+    assert "No picture has a box of blue, so nothing is learnt of that." in done.notes
 
 
 def test_labels_of_the_spec_choose_and_order(tmp_path):

@@ -146,7 +146,11 @@ def test_the_page_the_card_and_the_curves_tell_it(done):
         assert f'id="{anchor}"' in page
     card = (work.trainer("linear").out / "README.md").read_text()
     head = yaml.safe_load(card.split("---")[1])
-    assert head["license"] == "CC-BY-4.0"
+    assert head["license"] == "cc-by-4.0"  # as Hugging Face calls it
+    for part in ("What it is for", "How good", "Of which data", "Versions", "Licence\nCC-BY-4.0"):
+        assert f"\n## {part}" in card
+    assert str(work.root) not in card
+    assert "None" not in card
     ap = result.judged.alone["linear"].metrics.ap
     assert head["model-index"][0]["results"][0]["metrics"][0]["value"] == round(ap, 4)
     rows = list(csv.DictReader((work.root / "curves.csv").read_text().splitlines()))

@@ -157,6 +157,11 @@ class TorchvisionTrainer(TorchTrainer):
 
     kind: Literal["torchvision"] = "torchvision"
     architecture: TorchvisionArchitecture = Field(description="torchvision's name of the model.")
+    config: dict[str, int | float] = Field(
+        default_factory=dict,
+        description="Numbers that torchvision's class takes for its training.",
+        examples=[{"box_batch_size_per_image": 64}],
+    )
 
     @model_validator(mode="after")
     def _size_fits(self) -> Self:

@@ -120,7 +120,7 @@ def inside(dataset: Dataset) -> Dataset:
     found = set(shapes.category_id.tolist())
     pairs = zip(dataset.labels.names, dataset.labels.ids, strict=True)
     if bare := [name for name, number in pairs if number not in found]:
-        notes.append(f"No picture has a box of {', '.join(bare)}: nothing is learnt of that.")
+        notes.append(f"No picture has a box of {', '.join(bare)}, so nothing is learnt of that.")
     return replace(dataset, annotations=shapes, notes=tuple(notes))
 
 
