@@ -73,7 +73,14 @@ def _train(arguments: argparse.Namespace) -> None:
         problem=lambda error: warn(f"warning: {error}"),
     ) as ended:
         with progress_bars() as progress:
-            done = train(training, work, resume=arguments.resume, progress=progress, told=_Epochs())
+            done = train(
+                training,
+                work,
+                resume=arguments.resume,
+                progress=progress,
+                told=_Epochs(),
+                measured=lambda one: ended(one.to_dict(), trainer=one.name),
+            )
         values = results(training, done.judged)
         ended(values)
     for outcome in done.judged.outcomes:

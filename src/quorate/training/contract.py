@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
+from quorate.detectors.container import ContainerDetector
 from quorate.errors import DetectorError, InputError, TrainingError
 from quorate.formats import read, read_detections
 from quorate.labels import VOCABULARIES
@@ -175,9 +176,8 @@ def check(out: Path, data: Path, *, name: str) -> list[str]:
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
         raise TrainingError(f"{out / 'versions.json'}: is no mapping of packages to versions.")
     try:
-        detector.load()
-    except NotImplementedError:  # a container: it is run, not loaded
-        pass
+        if not isinstance(detector, ContainerDetector):  # which is run, not loaded
+            detector.load()
     except DetectorError as error:
         raise TrainingError(f"What {name} left cannot be loaded: {error.message}") from None
     found = predictions_of(out, truth_of(data, "validation"))

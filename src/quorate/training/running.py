@@ -87,21 +87,22 @@ def run(
                 return Outcome(trainer.name, there.seconds, notes=there.notes)
         _begin(own, inputs, resume=resume)
         _call(trainer, own, progress, told)
-        return adopt(trainer.name, own, inputs=inputs)
+        return adopt(trainer.name, work, inputs=inputs)
     except StorageError:
         raise
     except QuorateError as error:
-        return _failed(trainer.name, own, error)
+        return failed(trainer.name, own, error)
 
 
-def adopt(name: str, own: TrainerWork, *, inputs: str = "") -> Outcome:
+def adopt(name: str, work: TrainingWork, *, inputs: str = "") -> Outcome:
     """Check what a trainer that ended well has left, and say that it is done, or why it is not."""
+    own = work.trainer(name)
     try:
-        notes = check(own.out, own.data, name=name)
+        notes = check(own.out, work.data, name=name)
     except StorageError:
         raise
     except QuorateError as error:
-        return _failed(name, own, error)
+        return failed(name, own, error)
     spent = spent_by(own)
     write_json(own.trained, Trained(inputs, spent, tuple(notes)))
     return Outcome(name, spent, notes=tuple(notes))
@@ -109,15 +110,16 @@ def adopt(name: str, own: TrainerWork, *, inputs: str = "") -> Outcome:
 
 def outcome_of(name: str, own: TrainerWork) -> Outcome:
     """How a trainer ended, as its folder tells."""
+    if own.failed.exists():
+        return Outcome(name, spent_by(own), read_json(own.failed, Failed))
     if own.trained.exists():
         done = read_json(own.trained, Trained)
         return Outcome(name, done.seconds, notes=done.notes)
-    if own.failed.exists():
-        return Outcome(name, spent_by(own), read_json(own.failed, Failed))
     return Outcome(name, 0.0, Failed(f"{name} was not run to its end."))
 
 
-def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
+def failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
+    """Note in a trainer's folder what is wrong with it, or with what it left."""
     why = Failed(error.message, error.hint or "")
     write_json(own.failed, why)
     return Outcome(name, spent_by(own), why)
@@ -125,7 +127,7 @@ def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
 
 def _begin(own: TrainerWork, inputs: str, *, resume: bool) -> None:
     """Keep what a killed run left of the same input, or with `resume` of any; else begin anew."""
-    for file in (own.trained, own.failed):
+    for file in (own.trained, own.failed, own.found):
         file.unlink(missing_ok=True)
     before = read_json(own.begun, Trained).fingerprint if own.begun.exists() else None
     if before != inputs and not resume:
