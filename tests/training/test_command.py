@@ -114,6 +114,35 @@ def test_a_checkpoint_that_is_not_there_is_refused_first(spec, capsys, tmp_path)
     assert not (tmp_path / "out/prepared.json").exists()
 
 
+def test_a_name_of_the_hugging_face_hub_is_told_how_to_be_fetched(spec, capsys):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [
+        {"name": "detr", "kind": "transformers", "checkpoint": "facebook/detr-resnet-50"}
+    ]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    said = "`hf download facebook/detr-resnet-50 --local-dir detr-resnet-50`"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("lr0", "learning_rate"), ("weights", "checkpoint"), ("optim", "optimiser"),
+     ("num_train_epochs", "epochs"), ("fp16", "precision"), ("imgsz", "image_size")],
+)  # fmt: skip
+def test_the_keys_of_other_libraries_are_understood(spec, capsys, key, meant):
+    values = yaml.safe_load(spec.read_text())
+    architecture = "fasterrcnn_resnet50_fpn"
+    values["trainers"] = [
+        {"name": "rcnn", "kind": "torchvision", "architecture": architecture, key: 1}
+    ]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    assert f"trainers[0].{key}: there is no such key, did you mean '{meant}'?" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_spec_of_another_kind_is_told(spec, capsys):
     assert main(["run", "training.yaml"]) == 2
     assert "describes a Training" in capsys.readouterr().err

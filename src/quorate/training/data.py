@@ -260,8 +260,22 @@ def check_checkpoints(training: Training) -> None:
         if not there:
             raise InputError(
                 f"{trainer.name}: the checkpoint {place}: no such file or folder.",
-                hint=None if is_s3(place) else nearest_file(place),
+                hint=_instead(trainer, place),
             )
+
+
+def _instead(trainer: Trainer, place: str) -> str | None:
+    """What to do about a checkpoint that is not there."""
+    if is_s3(place):
+        return None
+    folder, name = os.path.split(place.rstrip("/"))
+    if trainer.kind == "transformers" and not os.path.isdir(folder):
+        model = f"{os.path.basename(folder)}/{name}"  # as the Hugging Face hub names its models
+        return (
+            "a model of the Hugging Face hub is fetched first: "
+            f"`hf download {model} --local-dir {name}`, then `checkpoint: {name}`"
+        )
+    return nearest_file(place)
 
 
 def _linked(source: str, target: str) -> None:

@@ -146,5 +146,8 @@ def _learnt(training: Training, pictures: int) -> tuple[int, list[str]]:
         known.append(SHARE)
     notes = []
     if any(isinstance(one, str) for one in shares) or training.split.validation is None:
-        notes.append("How many pictures are held out is known when they are split by subsets.")
+        notes.append(
+            "How many pictures are held out is counted when the training begins: by subsets where "
+            "the data have them, and frames of one scene stay together."
+        )
     return max(1, round(pictures * (1 - sum(known)))), notes
