@@ -15,6 +15,7 @@ import yaml
 from quorate.detections import Detections
 from quorate.errors import QuorateError, SpecError, TrainingError
 from quorate.evaluation.coco import evaluate
+from quorate.formats.whole_pictures import csv_line
 from quorate.spec import Consensus, EnsembleSpec
 from quorate.spec.training import Training
 from quorate.steps import Work
@@ -208,6 +209,10 @@ def test_an_ensemble_that_cannot_be_measured_is_told_before_anything_learns(trai
         assert not (work.root / "trainers").exists()
         with pytest.raises(QuorateError, match=said):
             plan(training, work)
+
+
+def test_a_label_is_no_formula_of_the_table():
+    assert csv_line(["=1+1", "a", -0.5, None]) == b"'=1+1,a,-0.5,\n"
 
 
 def test_figures_beyond_what_can_be_drawn_are_left_out():
