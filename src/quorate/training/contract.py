@@ -179,7 +179,9 @@ def check(out: Path, data: Path, *, name: str) -> list[str]:
         if not isinstance(detector, ContainerDetector):  # which is run, not loaded
             detector.load()
     except DetectorError as error:
-        raise TrainingError(f"What {name} left cannot be loaded: {error.message}") from None
+        raise TrainingError(
+            f"What {name} left cannot be loaded: {error.message}", hint=error.hint
+        ) from None
     found = predictions_of(out, truth_of(data, "validation"))
     said = events(out)
     notes = []

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from quorate.dataset import Dataset, Image, own_name
 from quorate.errors import InputError, did_you_mean
+from quorate.report.markup import counted
 from quorate.spec.training import Split
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -161,8 +162,8 @@ def _groups(images: Sequence[Image], hashes: Hashes, rule: Split) -> tuple[Ints,
     alike = int(np.count_nonzero(np.bincount(group) > 1))
     if alike and not notes:
         notes.append(
-            f"{alike:,} groups of pictures that look alike or are frames of one video are kept "
-            "together."
+            f"{counted(alike, 'group')} of pictures that look alike or are frames of one video: "
+            "each stays together."
         )
     return group, notes
 
