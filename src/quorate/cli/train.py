@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,14 @@ def _train(arguments: argparse.Namespace) -> None:
         problem=lambda error: warn(f"warning: {error}"),
     ) as ended:
         with progress_bars() as progress:
-            done = train(training, work, resume=arguments.resume, progress=progress, told=_Epochs())
+            done = train(
+                training,
+                work,
+                resume=arguments.resume,
+                progress=progress,
+                told=_Epochs(),
+                measured=lambda one: ended(one.to_dict(), trainer=one.name),
+            )
         values = results(training, done.judged)
         ended(values)
     for outcome in done.judged.outcomes:
@@ -137,7 +145,8 @@ class _Epochs:
         if event.seconds is None or event.step <= step or event.step >= event.steps:
             return None
         each = (event.seconds - seconds) / (event.step - step)
-        return duration(each * (event.steps - event.step))
+        left = each * (event.steps - event.step)
+        return duration(left) if math.isfinite(left) else None
 
 
 def _print(done: Done) -> None:

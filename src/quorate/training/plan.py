@@ -13,7 +13,7 @@ from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
 from quorate.storage import write_bytes
 from quorate.training.data import check_checkpoints
-from quorate.training.judging import ensemble_of
+from quorate.training.judging import ensemble_of, ready
 from quorate.training.schedules import averaged_from, factors
 from quorate.training.split import SHARE
 from quorate.training.truth import labelled
@@ -73,6 +73,7 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     ensemble_of(training)
     check_checkpoints(training)
     dataset = labelled(training)
+    ready(training, dataset.labels.names)
     shapes = dataset.annotations
     assert shapes is not None  # `labelled` has refused it
     count = np.bincount(shapes.category_id, minlength=len(dataset.labels) + 1)[1:]
@@ -145,5 +146,8 @@ def _learnt(training: Training, pictures: int) -> tuple[int, list[str]]:
         known.append(SHARE)
     notes = []
     if any(isinstance(one, str) for one in shares) or training.split.validation is None:
-        notes.append("How many pictures are held out is known when they are split by subsets.")
+        notes.append(
+            "How many pictures are held out is counted when the training begins: by subsets where "
+            "the data have them, and frames of one scene stay together."
+        )
     return max(1, round(pictures * (1 - sum(known)))), notes
