@@ -1,6 +1,8 @@
 """`quorate train` as a user calls it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,8 +16,9 @@ import yaml
 
 from quorate.cli import main
 from quorate.training.contract import detector_of, events
+from quorate.training.work import TrainingWork
 from tests.notifications.receivers import web
-from tests.training.pictures import TRAINER, squares, trainer
+from tests.training.pictures import TRAINER, ended, squares, trainer
 from tests.waiting import until
 
 
@@ -210,3 +213,24 @@ def test_a_command_that_is_ended_ends_its_trainer_and_goes_on(spec, tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert "goes on from step" in (out.parent / "log.txt").read_text()
     assert [one.step for one in events(out) if one.map is None] == list(range(1, 41))
+
+
+def test_a_trainer_that_outlives_a_killed_command_is_waited_for(spec, tmp_path):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [trainer(epochs=10, hyperparameters={"pause": 3})]
+    spec.write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "quorate", "train", "training.yaml", "-o", "out"]
+    own = TrainingWork(tmp_path / "out").trainer("linear")
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(events(own.out)) > 2)
+        process.kill()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "is in use" in again.stderr, again.stderr
+    left = int(again.stderr.split("is in use by process ")[1].split(",")[0])
+    assert "trainers/linear: is in use" in again.stderr
+    assert "a trainer that a killed run has left" in again.stderr
+    os.kill(left, signal.SIGKILL)
+    until(lambda: ended(left))
+    values["trainers"] = [trainer(epochs=1)]
+    spec.write_text(yaml.safe_dump(values))
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)

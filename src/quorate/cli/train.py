@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,8 @@ class _Epochs:
         if event.seconds is None or event.step <= step or event.step >= event.steps:
             return None
         each = (event.seconds - seconds) / (event.step - step)
-        return duration(each * (event.steps - event.step))
+        left = each * (event.steps - event.step)
+        return duration(left) if math.isfinite(left) else None
 
 
 def _print(done: Done) -> None:

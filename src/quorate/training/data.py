@@ -24,7 +24,7 @@ from quorate.dataset import Dataset, Image, own_name
 from quorate.errors import ImageError, InputError, QuorateError, nearest_file
 from quorate.formats import write
 from quorate.progress import Progress, silent
-from quorate.spec.trainer import Trainer
+from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
 from quorate.steps.work import fingerprint, read_json, write_json
 from quorate.storage import exists, is_s3, local_copy, open_tree, safe_name, write_bytes, writing
@@ -223,17 +223,19 @@ def _written(dataset: Dataset, part: NDArray[np.int8], work: TrainingWork) -> Pr
 
 
 def give(trainer: Trainer, work: TrainingWork, own: TrainerWork) -> str:
-    """Make a trainer's `data/`: links to what was prepared, and its settings; their fingerprint.
+    """Make a trainer's `data/`: what was prepared, and its settings; their fingerprint.
 
-    A checkpoint is put below it, so that the folder is all that the process needs. Raises
-    InputError where the checkpoint is not there, StorageError or AccessError where its store
-    cannot be reached.
+    Pictures are links, save for a program that nothing keeps from writing into them: the others,
+    and who judges, would see that. A checkpoint is put below it, so that the folder is all that
+    the process needs. Raises InputError where the checkpoint is not there, StorageError or
+    AccessError where its store cannot be reached.
     """
     there = prepared(work)
     if there is None:
         raise InputError(f"{work.root}: nothing is prepared here.")
     shutil.rmtree(own.data, ignore_errors=True)
-    shutil.copytree(work.data, own.data, copy_function=_linked)
+    free = isinstance(trainer, ContainerTrainer) and not trainer.image
+    shutil.copytree(work.data, own.data, copy_function=shutil.copyfile if free else _linked)
     settings = trainer.settings
     digest: list[str | bytes] = [there.fingerprint, msgspec.json.encode(settings)]
     if trainer.checkpoint is not None:

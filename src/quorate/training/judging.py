@@ -18,12 +18,14 @@ from quorate.errors import QuorateError, QuorumError, SpecError, StorageError, T
 from quorate.evaluation.coco import CocoMetrics, evaluate
 from quorate.evaluation.compare import Comparison, Interval, compare
 from quorate.evaluation.doubts import doubts
+from quorate.labels import Labels
 from quorate.progress import Progress, silent
 from quorate.report.model import own
 from quorate.spec import Detector, EnsembleSpec
 from quorate.spec.training import Training
 from quorate.steps import Work
 from quorate.steps.fuse import decide_boxes
+from quorate.steps.whole import Loaded
 from quorate.training.contract import detector_of, predictions_of, truth_of
 from quorate.training.running import Outcome, failed, outcome_of
 from quorate.training.work import TrainingWork
@@ -93,6 +95,15 @@ def ensemble_of(training: Training) -> EnsembleSpec | None:
                 hint="give the trainer a name of its own",
             )
     return spec
+
+
+def ready(training: Training, labels: Sequence[str]) -> None:
+    """Refuse, before anything learns, an ensemble that could not be measured afterwards.
+
+    Raises SpecError, DetectorError, or LabelError where it finds nothing that is learnt.
+    """
+    if (spec := ensemble_of(training)) is not None:
+        Loaded.load(spec).voters(Labels.from_names(labels))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from quorate.spec.training import Training
 from quorate.storage import write_bytes
 from quorate.training.configs import check_configs
 from quorate.training.data import check_checkpoints
-from quorate.training.judging import ensemble_of
+from quorate.training.judging import ensemble_of, ready
 from quorate.training.schedules import averaged_from, factors
 from quorate.training.split import SHARE
 from quorate.training.truth import labelled
@@ -75,6 +75,7 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     check_checkpoints(training)
     check_configs(training)
     dataset = labelled(training)
+    ready(training, dataset.labels.names)
     shapes = dataset.annotations
     assert shapes is not None  # `labelled` has refused it
     count = np.bincount(shapes.category_id, minlength=len(dataset.labels) + 1)[1:]

@@ -124,7 +124,7 @@ def _subsets(images: Sequence[Image], rule: Split) -> tuple[Ints, dict[int, floa
         else:
             found, shares[number] = [], said
         part[[image.subset in found for image in images]] = number
-    if all(shares.values()) or shares.get(VALIDATION):
+    if any(shares.values()):
         words = " and ".join(f"{share:g} for {PARTS[n]}" for n, share in shares.items() if share)
         notes.append(f"Held out by a draw with seed {rule.seed}: {words}.")
     return part, shares, notes

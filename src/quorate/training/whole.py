@@ -12,7 +12,7 @@ from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
 from quorate.training.configs import check_configs
 from quorate.training.data import check_checkpoints, prepare
-from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure
+from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure, ready
 from quorate.training.publishing import digest, publish
 from quorate.training.running import Told, run
 from quorate.training.telling import tell
@@ -51,9 +51,9 @@ def train(
         measured: Told how good each trainer's detector is, when the trainer is done.
 
     Raises InputError for data that nothing can be learnt from and a checkpoint that is not there,
-    SpecError where the ensemble does not fit, TrainingError where no trainer came to its end,
-    StorageError or AccessError where the best cannot be published, BusyError where another process
-    is at work in the folder, MissingExtraError where a trainer of ours lacks torch.
+    SpecError or DetectorError where the ensemble does not fit, TrainingError where no trainer came
+    to its end, StorageError or AccessError where the best cannot be published, BusyError where
+    another process is at work in the folder, MissingExtraError where a trainer of ours lacks torch.
     """
     _refuse_without_torch(training)
     with work.owned():
@@ -61,6 +61,7 @@ def train(
         check_checkpoints(training)
         check_configs(training)
         done = prepare(training, work, progress=progress)
+        ready(training, done.labels)
         began(done)
         for trainer in training.trainers:
             outcome = run(trainer, work, resume=resume, progress=progress, told=told)
