@@ -44,6 +44,8 @@ def test_a_training_from_the_command_line(spec, capsys):
     assert latest["trainer"] == "linear"
     assert Path(published).name == latest["run"]
     assert "8 pictures held out (validation); the best is linear" in out
+    begun = err.index("32 pictures to learn from, 8 to validate")
+    assert begun < err.index("linear: epoch")
     assert "warning: bad ended with status 1: no luck" in err
     assert "wrote out/training/report.html" in err
     assert "linear: epoch 10, step 40 of 40, loss" in err
@@ -91,6 +93,16 @@ def test_without_torch_its_trainers_are_refused_first(spec, capsys, tmp_path):
     assert "Training detr needs a package that is not installed" in said
     assert "pip install 'quorate[torch]'" in said
     assert not (tmp_path / "out/training/data").exists()
+
+
+def test_a_training_whose_trainers_all_fail_ends_with_what_to_do(spec, capsys):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [trainer("bad", hyperparameters={"fail": "no luck"})]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml"]) == 1
+    err = capsys.readouterr().err
+    assert "No trainer came to its end: bad ended with status 1: no luck" in err
+    assert "hint: what it printed is in out/training/trainers/bad/log.txt" in err
 
 
 def test_a_plan_trains_nothing(spec, capsys, tmp_path):

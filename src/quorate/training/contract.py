@@ -231,7 +231,9 @@ def check(out: Path, data: Path, *, name: str) -> list[str]:
         if not isinstance(detector, ContainerDetector):  # which is run, not loaded
             Voter.load(detector, truth.labels)
     except DetectorError as error:
-        raise TrainingError(f"What {name} left cannot be loaded: {error.message}") from None
+        raise TrainingError(
+            f"What {name} left cannot be loaded: {error.message}", hint=error.hint
+        ) from None
     found = predictions_of(out, truth)
     log = Events(out / "progress.jsonl")
     said = _once(log.more())

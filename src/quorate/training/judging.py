@@ -174,7 +174,8 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
     done = [one.name for one in outcomes if one.failed is None]
     if not done:
         why = "; ".join(one.failed.reason for one in outcomes if one.failed)
-        raise TrainingError(f"No trainer came to its end: {why}")
+        hints = [one.failed.hint for one in outcomes if one.failed and one.failed.hint]
+        raise TrainingError(f"No trainer came to its end: {why}", hint=next(iter(hints), None))
     spec = ensemble_of(training)
     trained = {name: detector_of(work.trainer(name).out, name=name) for name in done}
     truth = truth_of(work.held_out.parent, work.held_out.stem)

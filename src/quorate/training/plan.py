@@ -12,6 +12,7 @@ from quorate.report.curves import Line, chart_file, line_chart
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
 from quorate.storage import write_bytes
+from quorate.training.configs import check_configs
 from quorate.training.data import check_checkpoints
 from quorate.training.judging import ensemble_of, ready
 from quorate.training.schedules import averaged_from, factors
@@ -72,6 +73,7 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     """
     ensemble_of(training)
     check_checkpoints(training)
+    check_configs(training)
     dataset = labelled(training)
     ready(training, dataset.labels.names)
     shapes = dataset.annotations

@@ -10,6 +10,7 @@ from quorate.errors import MissingExtraError, TrainingError
 from quorate.progress import Progress, silent
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
+from quorate.training.configs import check_configs
 from quorate.training.data import check_checkpoints, prepare
 from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure, ready
 from quorate.training.publishing import digest, publish
@@ -35,6 +36,7 @@ def train(
     resume: bool = False,
     progress: Progress = silent,
     told: Told = lambda name, event: None,
+    began: Callable[[Prepared], None] = lambda prepared: None,
     measured: Callable[[Measured], None] = lambda one: None,
 ) -> Done:
     """Do all of it; what is done already with the same input is left alone.
@@ -45,6 +47,7 @@ def train(
         resume: Go on from checkpoints of trainers whose settings have changed since.
         progress: Told how far each part is.
         told: Told each event of each trainer.
+        began: Told what was prepared, before anything learns.
         measured: Told how good each trainer's detector is, when the trainer is done.
 
     Raises InputError for data that nothing can be learnt from and a checkpoint that is not there,
@@ -56,8 +59,10 @@ def train(
     with work.owned():
         ensemble_of(training)  # before anything learns
         check_checkpoints(training)
+        check_configs(training)
         done = prepare(training, work, progress=progress)
         ready(training, done.labels)
+        began(done)
         for trainer in training.trainers:
             outcome = run(trainer, work, resume=resume, progress=progress, told=told)
             if outcome.failed is None:
