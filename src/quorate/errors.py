@@ -25,7 +25,7 @@ means that a retry with the same input fails the same way.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeVar
 
 
@@ -118,10 +118,16 @@ class BusyError(QuorateError):
 
 
 class QuorumError(QuorateError):
-    """Fewer detectors finished than the ensemble's quorum asks for."""
+    """Fewer detectors finished than the ensemble's quorum asks for; `failed` says why, by name."""
 
     code = "quorum"
     exit_code = 3
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, failed: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.failed = dict(failed or {})
 
 
 class ClusterError(QuorateError):
@@ -167,7 +173,8 @@ class MissingExtraError(QuorateError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
             f"{what} needs a package that is not installed.",
-            hint=f"pip install 'quorate[{extra}]'",
+            hint=f"pip install 'quorate[{extra}]'"
+            + ("; of the images, cuda has it" if extra == "torch" else ""),
         )
 
 

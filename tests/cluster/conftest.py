@@ -6,6 +6,10 @@ the reason says what to do.
     KUBECONFIG            the cluster, and in it the namespace of the current context
     AWS_…, S3_BUCKET      an S3 store that pods reach at the same address
     QUORATE_TEST_IMAGE    the image of containers/cpu (default: localhost/quorate-cpu:dev)
+
+    QUORATE_TEST_TORCH_IMAGE, QUORATE_TEST_TENSORFLOW_IMAGE
+                          those of containers/cuda and containers/tensorflow-trainer (default:
+                          localhost/quorate-cuda:dev, localhost/quorate-tensorflow-trainer:dev)
 """
 
 from __future__ import annotations
@@ -23,10 +27,10 @@ import pytest
 
 from tests.cluster.chart import install
 from tests.cluster.runs import PARTS, Bucket, Runs
+from tests.training.pictures import squares
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-IMAGE = os.environ.get("QUORATE_TEST_IMAGE", "localhost/quorate-cpu:dev")
 
 
 def pytest_collection_modifyitems(items):
@@ -90,13 +94,31 @@ def bucket():
 @pytest.fixture(scope="session")
 def image(kubectl):
     """The name of the image that runs the steps, when a node has it."""
+    return on_a_node(kubectl, "QUORATE_TEST_IMAGE", "cpu")
+
+
+@pytest.fixture(scope="session")
+def torch_image(kubectl):
+    """The name of the image that has torch, when a node has it."""
+    return on_a_node(kubectl, "QUORATE_TEST_TORCH_IMAGE", "cuda")
+
+
+@pytest.fixture(scope="session")
+def tensorflow_image(kubectl):
+    """The name of the image of the trainer in TensorFlow, when a node has it."""
+    return on_a_node(kubectl, "QUORATE_TEST_TENSORFLOW_IMAGE", "tensorflow-trainer")
+
+
+def on_a_node(kubectl, variable, role):
+    """The image that a variable names, or that of containers/ROLE; skips where no node has it."""
+    image = os.environ.get(variable, f"localhost/quorate-{role}:dev")
     # A node tells of a new image with a heartbeat, which a busy one is late with.
-    until = time.monotonic() + (180 if "QUORATE_TEST_IMAGE" in os.environ else 0)
-    while IMAGE not in images_of_nodes(kubectl):
+    until = time.monotonic() + (180 if variable in os.environ else 0)
+    while image not in images_of_nodes(kubectl):
         if time.monotonic() > until:
-            pytest.skip(f"no node has the image {IMAGE} (containers/README.md; QUORATE_TEST_IMAGE)")
+            pytest.skip(f"no node has the image {image} (containers/{role}; {variable})")
         time.sleep(2)
-    return IMAGE
+    return image
 
 
 def images_of_nodes(kubectl):
@@ -154,15 +176,31 @@ def runs(request, kubectl, bucket, image, tmp_path_factory):
     runs.clear()
 
 
-@pytest.fixture
-def repository(tmp_path):
-    """A git server on this machine, at the address where the store is; its URL."""
-    host = urlsplit(os.environ["AWS_ENDPOINT_URL"]).hostname
+@pytest.fixture(scope="session")
+def host(bucket):
+    """The address of this machine that pods reach: the store's."""
+    found = urlsplit(os.environ["AWS_ENDPOINT_URL"]).hostname
     with socket.socket() as free:
         try:
-            free.bind((host, 0))
+            free.bind((found, 0))
         except OSError:
-            pytest.skip(f"pods reach {host}, which is not this machine: no place for a git server")
+            pytest.skip(f"pods reach {found}, which is not this machine: no place for servers")
+    return found
+
+
+@pytest.fixture(scope="module")
+def dump(runs, tmp_path_factory):
+    """Forty squares as CVAT writes a task in COCO 1.0, in the bucket; the location."""
+    folder = squares(tmp_path_factory.mktemp("squares") / "data", 40)
+    runs.bucket.put_folder(folder, f"{runs.prefix}/dump")
+    return f"s3://{runs.bucket.name}/{runs.prefix}/dump/"
+
+
+@pytest.fixture
+def repository(host, tmp_path):
+    """A git server on this machine; its URL, of a repository with the files that it is given."""
+    with socket.socket() as free:
+        free.bind((host, 0))
         port = free.getsockname()[1]
     work = tmp_path / "vision"
 

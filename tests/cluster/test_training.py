@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import uuid
-from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
-from tests.cluster.conftest import images_of_nodes
 from tests.cluster.runs import messages, nodes, quorate
+from tests.cluster.trainings import SCRIPT, killed, trainer, training
 from tests.notifications.receivers import post, web
-from tests.training.pictures import TRAINER, squares
 
 pytestmark = pytest.mark.usefixtures("argo", "installed")
-SCRIPT = TRAINER.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def host():
-    """The address of this machine that pods reach: the store's."""
-    found = urlsplit(os.environ["AWS_ENDPOINT_URL"]).hostname
-    with socket.socket() as free:
-        try:
-            free.bind((found, 0))
-        except OSError:
-            pytest.skip(f"pods reach {found}, which is not this machine: no place for receivers")
-    return found
-
-
-@pytest.fixture(scope="module")
-def data(runs, tmp_path_factory):
-    """A dump as CVAT writes it in COCO 1.0, in the bucket; its location."""
-    folder = squares(tmp_path_factory.mktemp("squares") / "data", 40)
-    runs.bucket.put_folder(folder, f"{runs.prefix}/dump")
-    return f"s3://{runs.bucket.name}/{runs.prefix}/dump/"
-
-
-def training(runs, data, *trainers, **more):
-    """A training of two trainers in containers of their own, unless others are given."""
-    name = f"train-{uuid.uuid4().hex[:6]}"
-    spec = {
-        "kind": "Training",
-        "name": name,
-        "data": data,
-        "split": {"validation": 0.3},
-        "trainers": list(trainers),
-        "publish": f"s3://{runs.bucket.name}/{runs.prefix}/store",
-        "workflow": {"images": {"cpu": runs.image}, "bucket": runs.bucket.name},
-    }
-    path = runs.folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(spec | more), encoding="utf-8")
-    return path
-
-
-def trainer(runs, name, **more):
-    return {"name": name, "kind": "container", "image": runs.image, "epochs": 8,
-            "command": ["python3", "-c", SCRIPT], "batch_size": 8} | more  # fmt: skip
 
 
 def phases(workflow):
     return {node["displayName"]: node["phase"] for node in workflow["status"]["nodes"].values()}
 
 
-def test_two_trainers_side_by_side_are_compared_released_and_told(runs, data, host):
+def test_two_trainers_side_by_side_are_compared_released_and_told(runs, dump, host):
     with web(host) as server, post(host=host) as mail:
         notify = [
             {"kind": "webhook", "url": server.url, "when": ["trained", "succeeded", "failed"]},
@@ -74,7 +25,7 @@ def test_two_trainers_side_by_side_are_compared_released_and_told(runs, data, ho
              "host": host, "port": mail.port, "security": "none"},
         ]  # fmt: skip
         both = (trainer(runs, "fine"), trainer(runs, "coarse", hyperparameters={"coarse": True}))
-        path = training(runs, data, *both, notify=notify)
+        path = training(runs, dump, *both, notify=notify)
         name = runs.create(runs.template(path), epochs=12, hyperparameters="learning_rate=0.05")
         workflow = runs.wait(name)
     assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
@@ -102,7 +53,7 @@ def test_two_trainers_side_by_side_are_compared_released_and_told(runs, data, ho
     assert f"{best} is best with AP " in message["Subject"]
 
     # The same template predicts with what it released.
-    images = f"{data}images/"
+    images = f"{dump}images/"
     place = f"s3://{runs.bucket.name}/{runs.prefix}/store/{name}"
     template = workflow["spec"]["workflowTemplateRef"]["name"]
     again = runs.create(
@@ -115,11 +66,11 @@ def test_two_trainers_side_by_side_are_compared_released_and_told(runs, data, ho
     assert summary["published"] > 30
 
 
-def test_a_crash_costs_one_trainer_and_is_told(runs, data, host):
+def test_a_crash_costs_one_trainer_and_is_told(runs, dump, host):
     with web(host) as server:
         bad = trainer(runs, "bad", hyperparameters={"fail": "the loss is no number"})
         hook = {"kind": "webhook", "url": server.url}
-        path = training(runs, data, trainer(runs, "good"), bad, notify=[hook])
+        path = training(runs, dump, trainer(runs, "good"), bad, notify=[hook])
         workflow = runs.wait(runs.create(runs.template(path)))
     assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
     [told] = [json.loads(body) for _, _, body in server.came]
@@ -129,11 +80,11 @@ def test_a_crash_costs_one_trainer_and_is_told(runs, data, host):
     assert counts["good"]["ap"] > 0
 
 
-def test_when_all_crash_the_run_fails_and_that_is_told(runs, data, host):
+def test_when_all_crash_the_run_fails_and_that_is_told(runs, dump, host):
     with web(host) as server:
         bad = trainer(runs, "bad", hyperparameters={"fail": "the loss is no number"})
         hook = {"kind": "webhook", "url": server.url}
-        path = training(runs, data, bad, notify=[hook])
+        path = training(runs, dump, bad, notify=[hook])
         workflow = runs.wait(runs.create(runs.template(path)))
     assert workflow["status"]["phase"] == "Failed"
     [told] = [json.loads(body) for _, _, body in server.came]
@@ -141,8 +92,8 @@ def test_when_all_crash_the_run_fails_and_that_is_told(runs, data, host):
     assert "the loss is no number" in json.dumps(told["data"]["failures"])
 
 
-def test_a_checkpoint_that_is_not_there_ends_it_before_anything_starts(runs, data):
-    path = training(runs, data, trainer(runs, "one"))
+def test_a_checkpoint_that_is_not_there_ends_it_before_anything_starts(runs, dump):
+    path = training(runs, dump, trainer(runs, "one"))
     name = runs.create(runs.template(path), cvat_finetune_checkpoint="no/such/checkpoint")
     workflow = runs.wait(name)
     assert workflow["status"]["phase"] == "Failed"
@@ -150,11 +101,11 @@ def test_a_checkpoint_that_is_not_there_ends_it_before_anything_starts(runs, dat
     assert "train-one" not in phases(workflow)
 
 
-def test_a_killed_pod_goes_on_from_its_checkpoint(runs, data):
+def test_a_killed_pod_goes_on_from_its_checkpoint(runs, dump):
     """Its curve is whole."""
     slow = SCRIPT.replace("        done += 1\n", "        done += 1\n        time.sleep(0.2)\n")
     one = trainer(runs, "slow", command=["python3", "-c", slow], epochs=60)
-    path = training(runs, data, one)
+    path = training(runs, dump, one)
     name = runs.create(runs.template(path))
     place = f"{runs.kubectl.namespace}/quorate/{name}/checkpoints/slow/"
 
@@ -162,11 +113,7 @@ def test_a_killed_pod_goes_on_from_its_checkpoint(runs, data):
         return any(key.endswith("current.json") for key in runs.bucket.keys(place))
 
     runs.wait(name, until=kept)
-    [pod] = runs.kubectl(
-        "get", "pods", f"--selector=workflows.argoproj.io/workflow={name},quorate/trainer=slow",
-        "--output=name",
-    ).split()  # fmt: skip
-    runs.kubectl("delete", "--now", pod)
+    killed(runs, name, "slow")
     workflow = runs.wait(name)
     assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
     curve = runs.results(name)["trainers/slow/progress.jsonl"].splitlines()
@@ -176,32 +123,9 @@ def test_a_killed_pod_goes_on_from_its_checkpoint(runs, data):
     assert not runs.bucket.keys(place), "they are cleared away when it is done"
 
 
-def test_submit_watches_a_training_to_its_end(runs, data, host):
-    path = training(runs, data, trainer(runs, "one", epochs=2))
+def test_submit_watches_a_training_to_its_end(runs, dump, host):
+    path = training(runs, dump, trainer(runs, "one", epochs=2))
     where = ["--namespace", runs.kubectl.namespace]
     runs.made.append(f"workflowtemplate/{path.stem}")
     done = quorate("submit", path, "--watch", *where)
     assert "one is best on 12 pictures held out" in done.stdout
-
-
-def test_a_trainer_in_tensorflow_learns_beside_another(runs, data, kubectl):
-    image = os.environ.get("QUORATE_TEST_TENSORFLOW", "localhost/quorate-tensorflow-trainer:dev")
-    if image not in images_of_nodes(kubectl):
-        pytest.skip(f"no node has {image} (containers/tensorflow-trainer; QUORATE_TEST_TENSORFLOW)")
-    keras = {
-        "name": "keras",
-        "kind": "container",
-        "image": image,
-        "command": ["python3", "/opt/trainer/trainer.py"],
-        "epochs": 20,
-        "batch_size": 4,
-        "hyperparameters": {"image_size": 64, "width": 8, "learning_rate": 0.003},
-    }
-    path = training(runs, data, trainer(runs, "linear"), keras)
-    name = runs.create(runs.template(path))
-    workflow = runs.wait(name, seconds=900)
-    assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
-    published = runs.results(name)
-    results = json.loads(published["results.json"])
-    assert all(one["ap"] > 0.02 for one in results["trainers"]), results["trainers"]
-    assert "tensorflow-cpu" in json.loads(published["trainers/keras/versions.json"])

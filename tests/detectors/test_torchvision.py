@@ -533,4 +533,4 @@ def test_loading_draws_no_random_numbers_of_the_callers(weights):
 def test_without_torch_the_error_says_what_to_install(tmp_path):
     with pytest.raises(MissingExtraError) as caught:
         describe(tmp_path / "w").load()
-    assert caught.value.hint == "pip install 'quorate[torch]'"
+    assert caught.value.hint == "pip install 'quorate[torch]'; of the images, cuda has it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import ssl
 import subprocess
@@ -126,3 +128,28 @@ def certificate(folder):
     files = ["-keyout", str(key), "-out", str(chain)]
     subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
     return chain, key
+
+
+def slack_refuses(headers, body):
+    """What Slack would refuse or cut of a message to an incoming webhook; [] for nothing.
+
+    Its documented limits: JSON of at most 100 attachments; a `text`, which it splits from 4,000
+    characters on; 8,000 characters of an attachment's text; colours as #RRGGBB.
+    """
+    if headers["content-type"] != "application/json":
+        return ["no JSON"]
+    message = json.loads(body)
+    attachments = message.get("attachments", [])
+    found = [f"no {name}" for name in set(message) - {"text", "attachments"}]
+    found += [] if message.get("text", "").strip() else ["no_text"]
+    found += ["text is split"] if len(message.get("text", "")) > 4000 else []
+    found += ["too_many_attachments"] if len(attachments) > 100 else []
+    for one in attachments:
+        found += [f"no {name}" for name in set(one) - {"color", "fallback", "text", "mrkdwn_in"}]
+        found += ["text is cut"] if len(one.get("text", "")) > 8000 else []
+        found += [] if re.fullmatch("#[0-9a-f]{6}", one["color"]) else ["color"]
+        found += [] if one["fallback"].strip() else ["no fallback"]
+        found += (
+            ["text is markup"] if re.search("<(?!https?://[^|>]+[|][^>]+>)", one["text"]) else []
+        )
+    return found

@@ -2,14 +2,15 @@
 
 import base64
 import json
+import re
 import time
 
 import pytest
 
-from quorate.notifications import Failure, Notice, channels, notify, send
+from quorate.notifications import Failure, Link, Notice, channels, counts_of, notify, send
 from quorate.notifications.channels import signature, signing_key
 from quorate.spec import Email, SecretKey, Slack, Webhook
-from tests.notifications.receivers import certificate, post, web
+from tests.notifications.receivers import certificate, post, slack_refuses, web
 from tests.waiting import PATIENCE, until
 
 AT_ONCE = (0.0, 0.0, 0.0)
@@ -55,6 +56,23 @@ def test_slack_is_told(server, slack):
     message = json.loads(body)
     assert message["text"] == "street failed: 1 of 3 detectors succeeded, need 2"
     assert "Failed: fuse 00003: 1 of 3" in message["attachments"][0]["text"]
+    assert slack_refuses(headers, body) == []
+
+
+def test_slack_takes_the_longest_message(server, slack):
+    voters = [{"name": f"{i}", "failed": "<&>" * 900, "boxes": 0} for i in range(200)]
+    counts = counts_of({"method": "wbf", "images": 1, "published": 0, "degraded": True,
+                        "detectors": voters})  # fmt: skip
+    links = (Link("Results", "https://argo.example/" + "x" * 900),)
+    assert told(failed(counts=counts, links=links), slack) == (1, [])
+    ((_, headers, body),) = server.came
+    assert slack_refuses(headers, body) == []
+    lines = json.loads(body)["attachments"][0]["text"].splitlines()
+    assert sum(map(len, lines[:-1])) < 3050
+    # 200 detectors, the run, the method and what failed: all are told or counted, the link is last.
+    more = re.fullmatch("… and (\\d+) more lines", lines[-2])
+    assert len(lines) - 2 + int(more[1]) == 203
+    assert lines[-1].startswith("<https://argo.example/xxx")
 
 
 def test_who_did_not_ask_is_not_told(server, slack):

@@ -1,9 +1,13 @@
 """`quorate train` as a user calls it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import textwrap
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +16,9 @@ import yaml
 
 from quorate.cli import main
 from quorate.training.contract import detector_of, events
-from tests.training.pictures import squares, trainer
+from quorate.training.work import TrainingWork
+from tests.notifications.receivers import web
+from tests.training.pictures import TRAINER, ended, instances, squares, trainer
 from tests.waiting import until
 
 
@@ -38,11 +44,65 @@ def test_a_training_from_the_command_line(spec, capsys):
     assert latest["trainer"] == "linear"
     assert Path(published).name == latest["run"]
     assert "8 pictures held out (validation); the best is linear" in out
+    begun = err.index("32 pictures to learn from, 8 to validate")
+    assert begun < err.index("linear: epoch")
     assert "warning: bad ended with status 1: no luck" in err
     assert "wrote out/training/report.html" in err
     assert "linear: epoch 10, step 40 of 40, loss" in err
     assert main(["train", "training.yaml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["best"] == "linear"
+
+
+def test_each_trainer_is_told_of_once_with_its_metrics(spec, capsys):
+    values = yaml.safe_load(spec.read_text())
+    blind = """
+        import json, runpy, sys
+        runpy.run_path(sys.argv.pop(1), run_name="__main__")
+        told = {"kind": "container", "command": ["sh", "-c", "echo no eyes >&2; exit 1"]}
+        open(sys.argv[-1] + "/detector.json", "w").write(json.dumps(told))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(blind), str(TRAINER)]
+    values["trainers"].append(trainer("blind", command=command, epochs=1))
+    with web() as server:
+        values["notify"] = [{"kind": "webhook", "url": server.url, "when": ["trained", "degraded"]}]
+        spec.write_text(yaml.safe_dump(values))
+        assert main(["train", "training.yaml"]) == 0
+        said = capsys.readouterr().err
+        assert "blind: its detector fails on the pictures held out: " in said
+        assert "no eyes" in said
+        log = Path("out/training/trainers/blind/log.txt")
+        before = log.stat().st_mtime_ns
+        assert main(["train", "training.yaml", "--json"]) == 0
+        assert log.stat().st_mtime_ns == before, "it is the detector that is looked at again"
+    results = json.loads(capsys.readouterr().out)
+    told = [json.loads(body) for _, _, body in server.came]
+    assert [one["type"] for one in told] == ["run.trained", "run.degraded", "run.degraded"]
+    assert told[0]["data"]["trainer"] == "linear"
+    [mine] = told[0]["data"]["counts"]["trainers"]
+    assert mine["ap"] == results["trainers"][0]["ap"] > 0
+    assert told[0]["data"]["run"] == str(Path("out/training").absolute())
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed")
+def test_without_torch_its_trainers_are_refused_first(spec, capsys, tmp_path):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"].append({"name": "detr", "kind": "transformers", "architecture": "detr"})
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "Training detr needs a package that is not installed" in said
+    assert "pip install 'quorate[torch]'" in said
+    assert not (tmp_path / "out/training/data").exists()
+
+
+def test_a_training_whose_trainers_all_fail_ends_with_what_to_do(spec, capsys):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [trainer("bad", hyperparameters={"fail": "no luck"})]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml"]) == 1
+    err = capsys.readouterr().err
+    assert "No trainer came to its end: bad ended with status 1: no luck" in err
+    assert "hint: what it printed is in out/training/trainers/bad/log.txt" in err
 
 
 def test_a_plan_trains_nothing(spec, capsys, tmp_path):
@@ -60,8 +120,39 @@ def test_a_checkpoint_that_is_not_there_is_refused_first(spec, capsys, tmp_path)
     (tmp_path / "weights.npz").touch()
     values["trainers"][0]["checkpoint"] = "weigths.npz"
     spec.write_text(yaml.safe_dump(values))
+    for words in (["--plan"], ["-o", "out"]):
+        assert main(["train", "training.yaml", *words]) == 2
+        assert "did you mean 'weights.npz'?" in capsys.readouterr().err
+    assert not (tmp_path / "out/prepared.json").exists()
+
+
+def test_a_name_of_the_hugging_face_hub_is_told_how_to_be_fetched(spec, capsys):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [
+        {"name": "detr", "kind": "transformers", "checkpoint": "facebook/detr-resnet-50"}
+    ]
+    spec.write_text(yaml.safe_dump(values))
     assert main(["train", "training.yaml", "--plan"]) == 2
-    assert "did you mean 'weights.npz'?" in capsys.readouterr().err
+    said = "`hf download facebook/detr-resnet-50 --local-dir detr-resnet-50`"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("lr0", "learning_rate"), ("weights", "checkpoint"), ("optim", "optimiser"),
+     ("num_train_epochs", "epochs"), ("fp16", "precision"), ("imgsz", "image_size")],
+)  # fmt: skip
+def test_the_keys_of_other_libraries_are_understood(spec, capsys, key, meant):
+    values = yaml.safe_load(spec.read_text())
+    architecture = "fasterrcnn_resnet50_fpn"
+    values["trainers"] = [
+        {"name": "rcnn", "kind": "torchvision", "architecture": architecture, key: 1}
+    ]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    assert f"trainers[0].{key}: there is no such key, did you mean '{meant}'?" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_spec_of_another_kind_is_told(spec, capsys):
@@ -122,3 +213,40 @@ def test_a_command_that_is_ended_ends_its_trainer_and_goes_on(spec, tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert "goes on from step" in (out.parent / "log.txt").read_text()
     assert [one.step for one in events(out) if one.map is None] == list(range(1, 41))
+
+
+def test_a_trainer_that_outlives_a_killed_command_is_waited_for(spec, tmp_path):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [trainer(epochs=10, hyperparameters={"pause": 3})]
+    spec.write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "quorate", "train", "training.yaml", "-o", "out"]
+    own = TrainingWork(tmp_path / "out").trainer("linear")
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(events(own.out)) > 2)
+        process.kill()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "is in use" in again.stderr, again.stderr
+    left = int(again.stderr.split("is in use by process ")[1].split(",")[0])
+    assert "trainers/linear: is in use" in again.stderr
+    assert "a trainer that a killed run has left" in again.stderr
+    os.kill(left, signal.SIGKILL)
+    until(lambda: ended(left))
+    values["trainers"] = [trainer(epochs=1)]
+    spec.write_text(yaml.safe_dump(values))
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_plan_counts_by_the_subsets_of_the_data(spec, capsys, tmp_path):
+    coco = instances(tmp_path / "data")
+    for name, part in (("val", coco["images"][:10]), ("learn", coco["images"][10:])):
+        ids = {image["id"] for image in part}
+        own = [one for one in coco["annotations"] if one["image_id"] in ids]
+        file = tmp_path / f"data/annotations/instances_{name}.json"
+        file.write_text(json.dumps(coco | {"images": part, "annotations": own}))
+    (tmp_path / "data/annotations/instances_default.json").unlink()
+    assert main(["train", "training.yaml", "--plan"]) == 0
+    assert "about 30 pictures to learn from" in capsys.readouterr().out
+    values = yaml.safe_load(spec.read_text())
+    spec.write_text(yaml.safe_dump(values | {"split": {"validation": "vall"}}))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    assert "split: no subset is called 'vall'" in capsys.readouterr().err

@@ -100,6 +100,21 @@ def test_the_whole_of_it(tmp_path, data, spec, s3_prefix, capsys):
     assert summary["published"] >= 36
 
 
+def test_a_trained_detector_looks_once_at_what_is_held_out(tmp_path, data, spec, capsys):
+    work, out = tmp_path / "work", tmp_path / "out"
+    given = ["--work", work]
+    assert step("split", spec(trainer("a")), *given, "--data", data) == 0
+    resolved = work / "training.yaml"
+    assert step("give", resolved, *given, "--trainer", "a") == 0
+    assert run_trainer(work, "a").returncode == 0
+    assert step("evaluate", resolved, *given, "--trainer", "a") == 0
+    told = capsys.readouterr().out
+    (work / "trainers/a/out/model.onnx").write_bytes(b"cannot look any more")
+    assert step("compare", resolved, *given, "--out", out, "--status", "a=Succeeded") == 0
+    [row] = json.loads((out / "results.json").read_text())["trainers"]
+    assert f"a is trained: AP {row['ap']:.3f}, AP50 {row['ap50']:.3f} on 12 pictures" in told
+
+
 def test_a_trainer_that_breaks_the_contract_is_told(tmp_path, data, spec, capsys):
     work = tmp_path / "work"
     path = spec(trainer("a", epochs=1, hyperparameters={"spoil": "nothing"}))

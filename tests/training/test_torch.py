@@ -47,7 +47,7 @@ def learning_alone(monkeypatch):
     """Without the export and its check, which take longest and which other tests are about."""
     from quorate.training.torch import train as module
 
-    monkeypatch.setattr(module, "_finished", lambda *arguments: 0.0)
+    monkeypatch.setattr(module, "_finished", lambda *arguments: (0.0, ""))
 
 
 def events(out):
@@ -198,7 +198,7 @@ def test_a_loss_that_is_no_number_stops_it_and_keeps_the_good_checkpoint(tmp_pat
                    checkpoint_every="1s")  # fmt: skip
     with pytest.raises(DetectorError) as told:
         trained(tmp_path, labelled, trainer)
-    assert re.search(r"(loss|gradient).* is (nan|inf) at step \d+", told.value.message)
+    assert re.search(r"( is (nan|inf)|NaN or infinite) at step \d+", told.value.message)
     assert "lower `learning_rate`" in told.value.hint
     if "no checkpoint" not in told.value.message:
         from safetensors.numpy import load_file
@@ -309,6 +309,34 @@ def test_the_parts_of_detr_reach_the_library(tmp_path):
     assert DetrLearner(detr(architecture="detr"), NAMES, None).config.auxiliary_loss is True
 
 
+@pytest.mark.parametrize("architecture", [*sorted(CONFIGS), "rt_detr_v2", "d_fine"])
+def test_a_detr_from_scratch_begins_as_its_paper_has_it(architecture):
+    """The library's own weights let a fiftieth through, and RT-DETR's norms a hundredth."""
+    import torch
+    from torch import nn
+
+    from quorate.training.torch.detr import DetrLearner
+
+    config = CONFIGS.get(architecture, CONFIGS["rt_detr"])
+    learner = DetrLearner(detr(architecture=architecture, config=config), NAMES, None)
+    linear = 0
+    for name, part in learner.model.named_modules():
+        if isinstance(part, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
+            assert (part.weight == 1).all(), name
+            assert not part.bias.any(), name
+        if isinstance(part, nn.Linear) and part.weight.any():
+            glorot = (2 / sum(part.weight.shape)) ** 0.5
+            assert float(part.weight.detach().std()) == pytest.approx(glorot, rel=0.35), name
+            linear += 1
+        if isinstance(part, nn.Embedding) and "query_position" in name:
+            assert float(part.weight.detach().std()) == pytest.approx(1, rel=0.35), name
+    assert linear > 10
+    if architecture in ("conditional_detr", "deformable_detr"):
+        named = [p for n, p in learner.model.named_parameters() if "class" in n and "bias" in n]
+        assert named
+        assert all(torch.sigmoid(one).max() < 0.011 for one in named)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -325,6 +353,22 @@ def test_a_model_that_cannot_be_is_refused_in_a_sentence(settings, said):
 
     with pytest.raises(InputError, match=said):
         DetrLearner(detr(**settings), NAMES, None)
+
+
+def test_numbers_of_torchvisions_class_reach_it_and_others_are_refused():
+    from quorate.training.torch.torchvision import TorchvisionLearner
+
+    def learner(**config):
+        name = "fasterrcnn_mobilenet_v3_large_320_fpn"
+        return TorchvisionLearner(ssd(architecture=name, config=config), NAMES, None)
+
+    heads = learner(box_batch_size_per_image=7).model.roi_heads
+    assert heads.fg_bg_sampler.batch_size_per_image == 7
+    with pytest.raises(InputError, match="takes no number 'box_batch_size'") as told:
+        learner(box_batch_size=7)
+    assert "box_batch_size_per_image" in told.value.hint
+    with pytest.raises(InputError, match="takes no number 'box_nms_thresh' for its training"):
+        learner(box_nms_thresh=0.3)
 
 
 def test_checkpoints_of_something_else_are_refused(tmp_path, labelled):
@@ -467,3 +511,19 @@ def test_it_learns_from_scratch_far_above_chance(tmp_path, trainer):
     guessed = chance(tmp_path / f"work/trainers/{trainer.name}/data")
     assert result.map > max(10 * guessed, 0.2), (result, guessed)
     assert any(sentence.startswith("The ONNX file finds the same") for sentence in said)
+
+
+def test_a_name_that_a_library_has_not_is_told_before_anything_learns(tmp_path, labelled):
+    from quorate.spec.training import Training
+    from quorate.training.whole import train
+    from quorate.training.work import TrainingWork
+
+    first = ssd("first")
+    for second, said in (
+        (detr(config={"dmodel": 32}), "has no 'dmodel'"),
+        (ssd(config={"nms_tresh": 0.5}), "takes no number 'nms_tresh'"),
+    ):
+        training = Training(name="toys", data=str(labelled), trainers=(first, second))
+        with pytest.raises(InputError, match=said):
+            train(training, TrainingWork(tmp_path / "out"))
+        assert not (tmp_path / "out/data").exists()

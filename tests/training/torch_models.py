@@ -25,11 +25,22 @@ RT_DETR = {
     "encoder_attention_heads": 4, "d_model": 32, "decoder_in_channels": [32, 32, 32],
     "decoder_ffn_dim": 64, "decoder_layers": 2, "decoder_attention_heads": 4, "num_denoising": 20,
 }  # fmt: skip
+HGNET = {
+    "model_type": "hgnet_v2", "stem_channels": [3, 8, 8], "stage_in_channels": [8, 16, 24, 32],
+    "stage_mid_channels": [8, 8, 8, 8], "stage_out_channels": [16, 24, 32, 32],
+    "stage_num_blocks": [1, 1, 1, 1], "stage_numb_of_layers": [1, 1, 1, 1],
+    "hidden_sizes": [16, 24, 32, 32], "out_features": ["stage2", "stage3", "stage4"],
+}  # fmt: skip
+D_FINE = RT_DETR | {
+    "backbone_config": HGNET, "encoder_in_channels": [24, 32, 32], "feat_strides": [8, 16, 32],
+}  # fmt: skip
 CONFIGS = {
     "detr": DETR,
     "conditional_detr": DETR,
     "deformable_detr": DEFORMABLE,
     "rt_detr": RT_DETR,
+    "rt_detr_v2": RT_DETR,
+    "d_fine": D_FINE,
 }
 SSD = "ssdlite320_mobilenet_v3_large"
 QUICK = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "threads": 1, "device": "cpu"}

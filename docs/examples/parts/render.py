@@ -18,6 +18,7 @@ import argparse
 import io
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -375,23 +376,42 @@ def coco(pictures: Sequence[tuple[str, Picture]]) -> dict[str, object]:
     }
 
 
+def _turned(size: tuple[int, int] | None, seed: int) -> tuple[int, int] | None:
+    return size and (size if seed % 6 else size[::-1])
+
+
 def main() -> None:
-    """Write pictures in one folder per bench, and `annotations/instances_val.json`."""
+    """Write pictures in one folder per bench, and `annotations/instances_SUBSET.json`."""
     parser = argparse.ArgumentParser(description="Render machine parts on a bench.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     parser.add_argument("--first-seed", type=int, default=910_000)
     parser.add_argument("--count", type=int, default=60)
+    parser.add_argument(
+        "--subset", help="its name, and a folder of its own; default: val, without one"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("WIDE", "TALL"),
+        help="pixels of every picture, upright in each sixth; default: drawn from its seed",
+    )
     arguments = parser.parse_args()
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
+    lying = tuple(arguments.size) if arguments.size else None
+    with ProcessPoolExecutor() as pool:
+        made = list(pool.map(render, seeds, [_turned(lying, seed) for seed in seeds]))
     pictures = []
-    for seed in range(arguments.first_seed, arguments.first_seed + arguments.count):
-        picture = render(seed)
-        name = f"bench-{picture.bench}/{seed - arguments.first_seed:04d}.jpg"
+    for number, picture in enumerate(made):
+        name = f"bench-{picture.bench}/{number:04d}.jpg"
+        if arguments.subset:
+            name = f"{arguments.subset}/{name}"
         path = arguments.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture.jpeg)
         pictures.append((name, picture))
     pictures.sort(key=lambda pair: pair[0])
-    target = arguments.out / "annotations" / "instances_val.json"
+    target = arguments.out / "annotations" / f"instances_{arguments.subset or 'val'}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(coco(pictures), indent=1) + "\n")
 

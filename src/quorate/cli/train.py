@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
     from quorate.evaluation.compare import Comparison
     from quorate.training.contract import Event
     from quorate.training.whole import Done
+    from quorate.training.work import Prepared
 
 
 EVERY = 5.0
 """Seconds between two lines of a trainer, at least."""
+BETWEEN = 60.0
+"""Likewise while no validation comes."""
 
 
 def add_commands(commands: Any) -> None:
@@ -73,7 +77,15 @@ def _train(arguments: argparse.Namespace) -> None:
         problem=lambda error: warn(f"warning: {error}"),
     ) as ended:
         with progress_bars() as progress:
-            done = train(training, work, resume=arguments.resume, progress=progress, told=_Epochs())
+            done = train(
+                training,
+                work,
+                resume=arguments.resume,
+                progress=progress,
+                told=_Epochs(),
+                began=_began,
+                measured=lambda one: ended(one.to_dict(), trainer=one.name),
+            )
         values = results(training, done.judged)
         ended(values)
     for outcome in done.judged.outcomes:
@@ -84,10 +96,20 @@ def _train(arguments: argparse.Namespace) -> None:
         print_json(values)
     else:
         _print(done)
-    notes([*done.prepared.notes, *done.judged.notes])
+    notes(done.judged.notes)
     note(f"wrote {work.root / done.files[-1]}")
     if done.published:
         note(f"published {done.published}")
+
+
+def _began(prepared: Prepared) -> None:
+    """Say what is learnt from while there is time to stop it."""
+    test = "" if prepared.test is None else f", {prepared.test.images:,} to compare"
+    note(
+        f"{prepared.train.images:,} pictures to learn from, "
+        f"{prepared.validation.images:,} to validate{test}"
+    )
+    notes(prepared.notes)
 
 
 class _Epochs:
@@ -111,11 +133,12 @@ class _Epochs:
             self._began.setdefault(name, (event.seconds, event.step))
         now = time.monotonic()
         self._said.setdefault(name, now if event.map is None else -EVERY)
-        measured = event.map is not None or name not in self._measured
+        waited = now - self._said[name]
+        measured = event.map is not None or name not in self._measured or waited >= BETWEEN
         last = event.step >= event.steps and event.map is not None
         if event.map is not None:
             self._measured.add(name)
-        if not measured or (now - self._said[name] < EVERY and not last):
+        if not measured or (waited < EVERY and not last):
             return
         self._said[name] = now
         parts = [f"{name}: epoch {event.epoch}, step {event.step:,} of {event.steps:,}"]
@@ -137,7 +160,8 @@ class _Epochs:
         if event.seconds is None or event.step <= step or event.step >= event.steps:
             return None
         each = (event.seconds - seconds) / (event.step - step)
-        return duration(each * (event.steps - event.step))
+        left = each * (event.steps - event.step)
+        return duration(left) if math.isfinite(left) else None
 
 
 def _print(done: Done) -> None:

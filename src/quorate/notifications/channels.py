@@ -17,7 +17,7 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -43,6 +43,8 @@ COLOURS = {
     "degraded": "#d9a514",
     "failed": "#c0392b",
 }
+MOST_TEXT = 3000
+"""Characters of the lines of one message: as many as one of Slack's sections may have."""
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 BASE64_KEY = "whsec_"
 """The prefix of a signing key that is written in base64; any other key is used as it is."""
@@ -98,7 +100,7 @@ def reveal_url(key: SecretKey) -> str:
 
 def slack_message(notice: Notice) -> dict[str, object]:
     """The message for Slack: an attachment, which Mattermost and Rocket.Chat understand too."""
-    lines = [_escaped(line) for line in notice.lines]
+    lines = _shortened([_escaped(line) for line in notice.lines])
     for link in notice.links:
         title = _escaped(link.title)
         web = link.url.startswith(("https://", "http://"))
@@ -107,6 +109,16 @@ def slack_message(notice: Notice) -> dict[str, object]:
     title = _escaped(notice.title)
     shown = {"color": COLOURS[notice.event], "fallback": title, "mrkdwn_in": []}
     return {"text": title, "attachments": [shown | {"text": "\n".join(lines)}]}
+
+
+def _shortened(lines: Sequence[str]) -> list[str]:
+    """As many of the lines as Slack shows in one text; those left out are counted."""
+    kept, length = 0, 0
+    while kept < len(lines) and length + len(lines[kept]) < MOST_TEXT:
+        length += len(lines[kept]) + 1
+        kept += 1
+    more = len(lines) - kept
+    return [*lines[:kept], f"… and {more:,} more lines"] if more else list(lines)
 
 
 def _escaped(text: str) -> str:

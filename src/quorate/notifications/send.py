@@ -66,6 +66,7 @@ def telling(
 ) -> Iterator[Callable[..., None]]:
     """Tell that a run starts and how it ends; call what it yields with the Summary and links.
 
+    Called with a `trainer` as well, it tells that this one of a training is trained.
     An error inside is told and raised again. An interrupt is not told: whoever interrupts knows.
     `problem` is called with each message that did not arrive.
     """
@@ -76,9 +77,10 @@ def telling(
         for one in notify(notice, targets)[1]:
             problem(one)
 
-    def ended(summary: Any, *links: Link) -> None:
+    def ended(summary: Any, *links: Link, trainer: str = "") -> None:
         counts = counts_of(summary)
-        tell("degraded" if counts.degraded else "succeeded", counts=counts, links=links)
+        event: Event = "degraded" if counts.degraded else "succeeded"
+        tell("trained" if trainer else event, counts=counts, links=links, trainer=trainer)
 
     tell("started")
     try:

@@ -334,8 +334,17 @@ def quietly(*command: str) -> str:
 
 
 def last_line(log: Path) -> str:
-    """The last line that a process printed, at most 500 characters."""
+    """The last line that a process printed, at most 500 characters.
+
+    Of an error as this program prints it, which ends with a hint, the sentence and the hint.
+    """
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
-        lines = deque((line for line in file if line.strip()), maxlen=1)
-    return lines[0].decode(errors="replace").strip()[:500] if lines else "it printed nothing"
+        lines = deque((line.decode(errors="replace").strip() for line in file), maxlen=64)
+    lines = deque((line for line in lines if line), maxlen=2)
+    if not lines:
+        return "it printed nothing"
+    said, last = lines[0], lines[-1]
+    if last.startswith("hint: ") and said.startswith("error: "):
+        return f"{said.removeprefix('error: ')} ({last.removeprefix('hint: ')})"[:500]
+    return last.removeprefix("error: ")[:500]

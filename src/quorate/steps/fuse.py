@@ -133,6 +133,7 @@ def refuse_too_few(ensemble: Ensemble, failed: Mapping[str, str], *, where: str 
             f"{where}{count - len(failed)} of {count} {ensemble.noun}s succeeded, need "
             f"{ensemble.needed}: " + "; ".join(f"{name}: {why}" for name, why in failed.items()),
             hint=f"mend the {ensemble.noun}s that failed, or lower `quorum`; what is done is kept",
+            failed=failed,
         )
 
 

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
-from quorate.errors import QuorateError, SpecError, TrainingError
-from quorate.evaluation.coco import evaluate
+from quorate.errors import QuorateError, QuorumError, SpecError, StorageError, TrainingError
+from quorate.evaluation.coco import CocoMetrics, evaluate
 from quorate.evaluation.compare import Comparison, Interval, compare
 from quorate.evaluation.doubts import doubts
+from quorate.labels import Labels
 from quorate.progress import Progress, silent
 from quorate.report.model import own
 from quorate.spec import Detector, EnsembleSpec
 from quorate.spec.training import Training
 from quorate.steps import Work
 from quorate.steps.fuse import decide_boxes
+from quorate.steps.whole import Loaded
 from quorate.training.contract import detector_of, predictions_of, truth_of
-from quorate.training.running import Outcome, outcome_of
-from quorate.training.work import Failed, TrainingWork
-from quorate.tuning.labelled import labelled
+from quorate.training.running import Outcome, failed, outcome_of
+from quorate.training.work import TrainingWork
+from quorate.tuning.labelled import Labelled, labelled
 
 APART = 0.01
 """AP by which what a trainer said of itself may differ from what its detector reaches."""
@@ -94,40 +97,90 @@ def ensemble_of(training: Training) -> EnsembleSpec | None:
     return spec
 
 
-def judge(training: Training, work: TrainingWork, *, progress: Progress = silent) -> Judged:
-    """Measure what the trainers left in the work folder, on the pictures that were held out.
+def ready(training: Training, labels: Sequence[str]) -> None:
+    """Refuse, before anything learns, an ensemble that could not be measured afterwards.
 
-    Detectors run once; what they found is kept, as in a run's work folder. Raises TrainingError
-    where no trainer is done, SpecError where the ensemble does not fit.
+    Raises SpecError, DetectorError, or LabelError where it finds nothing that is learnt.
+    """
+    if (spec := ensemble_of(training)) is not None:
+        Loaded.load(spec).voters(Labels.from_names(labels))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One trained detector on the pictures held out."""
+
+    name: str
+    metrics: CocoMetrics
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `results.json` has a training of one trainer."""
+        mine = {"name": self.name, **self.metrics.statistics()}
+        return {"pictures": self.metrics.images, "best": self.name, "trainers": [mine]}
+
+
+def measure(
+    training: Training, work: TrainingWork, name: str, *, progress: Progress = silent
+) -> Measured:
+    """Show the pictures held out to what a trainer left; keep what it finds for `judge`.
+
+    Where that fails, it is noted in the trainer's folder, and TrainingError is raised. Only a full
+    disk is raised as it is: StorageError.
+    """
+    place = work.trainer(name)
+    try:
+        detector = detector_of(place.out, name=name)
+        seen = _look(training, work, (detector,), Work(place.root / "looked"), progress)
+    except StorageError:
+        raise
+    except QuorateError as error:
+        said = error.failed[name] if isinstance(error, QuorumError) else error.message
+        why = TrainingError(f"{name}: its detector fails on the pictures held out: {said}")
+        failed(name, place, why)
+        raise why from None
+    place.failed.unlink(missing_ok=True)
+    boxes = own(seen.found, name)
+    boxes.to_parquet(place.found)
+    truth = truth_of(work.held_out.parent, work.held_out.stem)
+    return Measured(name, evaluate(boxes, truth), seen.notes)
+
+
+def _look(
+    training: Training,
+    work: TrainingWork,
+    detectors: Sequence[Detector],
+    place: Work,
+    progress: Progress,
+) -> Labelled:
+    """What detectors find on the pictures held out; kept at a place, as in a run's work folder."""
+    looking = EnsembleSpec(
+        name=training.name,
+        data=str(work.held_out),
+        detectors=tuple(detectors),
+        quorum=1,
+        max_pixels=training.max_pixels,
+    )
+    return labelled(looking, place, progress=progress)
+
+
+def judge(training: Training, work: TrainingWork, *, progress: Progress = silent) -> Judged:
+    """Compare what the trainers left in the work folder, on the pictures that were held out.
+
+    What the trained detectors find there `measure` has kept; the ensemble's look now. Raises
+    TrainingError where no trainer left one, SpecError where the ensemble does not fit.
     """
     outcomes = tuple(outcome_of(t.name, work.trainer(t.name)) for t in training.trainers)
     done = [one.name for one in outcomes if one.failed is None]
     if not done:
         why = "; ".join(one.failed.reason for one in outcomes if one.failed)
-        raise TrainingError(f"No trainer came to its end: {why}")
+        hints = [one.failed.hint for one in outcomes if one.failed and one.failed.hint]
+        raise TrainingError(f"No trainer came to its end: {why}", hint=next(iter(hints), None))
     spec = ensemble_of(training)
     trained = {name: detector_of(work.trainer(name).out, name=name) for name in done}
     truth = truth_of(work.held_out.parent, work.held_out.stem)
-    looking = EnsembleSpec(
-        name=training.name,
-        data=str(work.held_out),
-        detectors=(*trained.values(), *(spec.detectors if spec else ())),
-        quorum=1,
-        max_pixels=training.max_pixels,
-    )
-    seen = labelled(looking, Work(work.compare), progress=progress)
-    notes = list(seen.notes)
-    outcomes = tuple(
-        replace(one, failed=_unusable(seen.failed[one.name])) if one.name in seen.failed else one
-        for one in outcomes
-    )
-    trained = {name: one for name, one in trained.items() if name not in seen.failed}
-    if not trained:
-        raise TrainingError(
-            "No trained detector could look at the pictures that are held out: "
-            + "; ".join(f"{name}: {why}" for name, why in seen.failed.items())
-        )
-    boxes = {name: own(seen.found, name) for name in trained}
+    boxes = {name: Detections.from_parquet(work.trainer(name).found) for name in done}
+    notes = _unmeasured(truth)
     settings = training.compare
     quality = {name: evaluate(found, truth).ap or 0.0 for name, found in boxes.items()}
     best = max(quality, key=lambda name: quality[name])
@@ -137,10 +190,10 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
     notes += _said_otherwise(work, trained, quality)
     notes += doubts(boxes, truth)
     together = None
-    if spec is not None:
-        together, said = _together(spec, seen.found, list(trained), truth, training)
-        notes += said
     found = Detections.concat([boxes[name] for name in trained])
+    if spec is not None:
+        together, said = _together(spec, found, truth, training, work, progress)
+        notes += said
     part = work.held_out.stem
     if part == "validation":
         notes.append(
@@ -150,36 +203,41 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
     return Judged(part, truth, outcomes, trained, found, alone, together, tuple(notes))
 
 
-def _unusable(reason: str) -> Failed:
-    return Failed(f"its detector fails on the held-out pictures: {reason}")
+def _unmeasured(truth: Dataset) -> list[str]:
+    """A note on the labels that no picture held out has a box of."""
+    shapes = truth.annotations
+    assert shapes is not None  # the pictures held out have a truth
+    seen = set(truth.labels.positions(shapes.category_id).tolist())
+    bare = [name for place, name in enumerate(truth.labels.names) if place not in seen]
+    said = "No picture held out has a box of"
+    return [f"{said} {', '.join(bare)}: how well that is found is not known."] if bare else []
 
 
 def _together(
     spec: EnsembleSpec,
     found: Detections,
-    trained: Sequence[str],
     truth: Dataset,
     training: Training,
+    work: TrainingWork,
+    progress: Progress,
 ) -> tuple[Comparison | None, list[str]]:
     """The ensemble, and the ensemble with each trained detector, on the same pictures."""
-    took_part = [d for d in spec.detectors if set(d.voters) <= set(found.detectors)]
-    notes = [
-        f"{d.name} of the ensemble failed, so the ensemble is measured without it."
-        for d in spec.detectors
-        if d not in took_part
-    ]
-    if not took_part:
-        return None, [*notes, "No detector of the ensemble could be run, so nothing is joined."]
+    try:
+        seen = _look(training, work, spec.detectors, Work(work.compare), progress)
+    except QuorumError as error:
+        why = f"No detector of the ensemble could be run, so nothing is joined: {error.message}"
+        return None, [why]
+    all_found = Detections.concat([seen.found, found])
     results = {}
-    for name in ("", *trained):
-        voters = [voter for one in took_part for voter in one.voters] + [name] * bool(name)
-        decided = decide_boxes(of_voters(found, voters), spec, truth.labels)
+    for name in ("", *found.detectors):
+        voters = [*seen.found.detectors, *([name] if name else [])]
+        decided = decide_boxes(of_voters(all_found, voters), spec, truth.labels)
         results[joined(name) if name else ENSEMBLE] = decided
     settings = training.compare
     done = compare(
         results, truth, baseline=ENSEMBLE, samples=settings.samples, confidence=settings.confidence
     )
-    return done, notes
+    return done, [*seen.notes]
 
 
 def of_voters(found: Detections, voters: Sequence[str]) -> Detections:

@@ -15,7 +15,7 @@ from quorate.errors import InputError, SpecError, did_you_mean
 from quorate.spec.base import load_yaml
 from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
-from quorate.storage import exists, is_s3, join, open_tree
+from quorate.storage import is_s3, join, open_tree
 
 OTHERWISE = ("name", "kind", "pool", "timeout", "image", "command", "args", "env", "checkpoint")
 """Fields that hyperparameters do not change: the spec says who learns, and where."""
@@ -120,20 +120,3 @@ def _own(checkpoint: str, name: str) -> str:
         if any(one.startswith(inside) for one in names):
             return f"{join(folder, inside.rstrip('/'))}/"
     return folder if is_s3(checkpoint) else checkpoint
-
-
-def check_checkpoints(training: Training) -> None:
-    """InputError for a checkpoint that is not there; nothing is fetched."""
-    for one in training.trainers:
-        if one.checkpoint is None or exists(one.checkpoint):
-            continue
-        try:
-            with open_tree(one.checkpoint) as tree:
-                there = any(True for _ in tree.names())
-        except InputError:
-            there = False
-        if not there:
-            raise InputError(
-                f"{one.name}: the checkpoint {one.checkpoint}: no such file or folder.",
-                hint="without one it learns from scratch",
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 
 import msgspec
 
@@ -23,6 +25,8 @@ from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
 from quorate.steps.container import contained, last_line, programs, quietly, runtime_of
 from quorate.steps.work import fingerprint, read_json, write_json
+from quorate.storage.owner import name as name_owner
+from quorate.storage.owner import owned
 from quorate.training.contract import Event, Events, check
 from quorate.training.data import give
 from quorate.training.work import Failed, Trained, TrainerWork, TrainingWork
@@ -76,9 +80,24 @@ def run(
 ) -> Outcome:
     """Run one trainer; what goes wrong with it is in the outcome, and in its `failed.json`.
 
-    Only a full disk, which the others would meet too, is raised: StorageError.
+    Only a full disk, which the others would meet too, is raised: StorageError; and BusyError where
+    the trainer of a killed run is still at work.
     """
     own = work.trainer(trainer.name)
+    with owned(own.lock) as held:
+        return _run(trainer, work, own, held, resume=resume, progress=progress, told=told)
+
+
+def _run(
+    trainer: Trainer,
+    work: TrainingWork,
+    own: TrainerWork,
+    held: FileIO | None,
+    *,
+    resume: bool,
+    progress: Progress,
+    told: Told,
+) -> Outcome:
     try:
         inputs = fingerprint(__version__, give(trainer, work, own), _ran(trainer))
         if own.trained.exists():
@@ -86,22 +105,23 @@ def run(
             if there.fingerprint == inputs:
                 return Outcome(trainer.name, there.seconds, notes=there.notes)
         _begin(own, inputs, resume=resume)
-        _call(trainer, own, progress, told)
-        return adopt(trainer.name, own, inputs=inputs)
+        _call(trainer, own, held, progress, told)
+        return adopt(trainer.name, work, inputs=inputs)
     except StorageError:
         raise
     except QuorateError as error:
-        return _failed(trainer.name, own, error)
+        return failed(trainer.name, own, error)
 
 
-def adopt(name: str, own: TrainerWork, *, inputs: str = "") -> Outcome:
+def adopt(name: str, work: TrainingWork, *, inputs: str = "") -> Outcome:
     """Check what a trainer that ended well has left, and say that it is done, or why it is not."""
+    own = work.trainer(name)
     try:
-        notes = check(own.out, own.data, name=name)
+        notes = check(own.out, work.data, name=name)
     except StorageError:
         raise
     except QuorateError as error:
-        return _failed(name, own, error)
+        return failed(name, own, error)
     spent = spent_by(own)
     write_json(own.trained, Trained(inputs, spent, tuple(notes)))
     return Outcome(name, spent, notes=tuple(notes))
@@ -109,15 +129,16 @@ def adopt(name: str, own: TrainerWork, *, inputs: str = "") -> Outcome:
 
 def outcome_of(name: str, own: TrainerWork) -> Outcome:
     """How a trainer ended, as its folder tells."""
+    if own.failed.exists():
+        return Outcome(name, spent_by(own), read_json(own.failed, Failed))
     if own.trained.exists():
         done = read_json(own.trained, Trained)
         return Outcome(name, done.seconds, notes=done.notes)
-    if own.failed.exists():
-        return Outcome(name, spent_by(own), read_json(own.failed, Failed))
     return Outcome(name, 0.0, Failed(f"{name} was not run to its end."))
 
 
-def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
+def failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
+    """Note in a trainer's folder what is wrong with it, or with what it left."""
     why = Failed(error.message, error.hint or "")
     write_json(own.failed, why)
     return Outcome(name, spent_by(own), why)
@@ -125,7 +146,7 @@ def _failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
 
 def _begin(own: TrainerWork, inputs: str, *, resume: bool) -> None:
     """Keep what a killed run left of the same input, or with `resume` of any; else begin anew."""
-    for file in (own.trained, own.failed):
+    for file in (own.trained, own.failed, own.found):
         file.unlink(missing_ok=True)
     before = read_json(own.begun, Trained).fingerprint if own.begun.exists() else None
     if before != inputs and not resume:
@@ -142,7 +163,9 @@ def _ran(trainer: Trainer) -> bytes:
     return msgspec.json.encode((trainer.image, words, trainer.env)) + b"".join(programs(words))
 
 
-def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) -> None:
+def _call(
+    trainer: Trainer, own: TrainerWork, held: FileIO | None, progress: Progress, told: Told
+) -> None:
     """Run its process to the end; TrainingError, with its last line, where it ends badly."""
     name = f"quorate-{uuid.uuid4().hex[:12]}"
     data, out = own.data.absolute(), own.out.absolute()
@@ -179,11 +202,14 @@ def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) ->
                 stdout=printed,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=[held.fileno()] if held else (),
             )
     except OSError as error:
         raise TrainingError(
             f"{trainer.name}: {command[0]} cannot be run ({error.strerror})."
         ) from None
+    if held:
+        name_owner(held, f"process {process.pid}, a trainer that a killed run has left")
     try:
         status = _followed(process, trainer.name, own, limit, progress, told)
     finally:
@@ -223,17 +249,27 @@ def _followed(
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it started, in order where it does not take too long."""
-    for sent, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, None)):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sent)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+    """End a process and what it started, in order where it does not take too long.
+
+    What it started and did not end would write on into its folder, or hold the GPU.
+    """
+    try:
+        if process.poll() is None:
+            _tell(process, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+    finally:  # of a second Ctrl-C too
+        _tell(process, signal.SIGKILL)
+        process.wait()
+
+
+def _tell(process: subprocess.Popen[bytes], sent: signal.Signals) -> None:
+    """Send a signal to a process and all of its group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, sent)
 
 
 def spent_by(own: TrainerWork) -> float:
     """Seconds that it says it has learnt, all its runs together."""
-    said = [one.seconds for one in Events(own.out / "progress.jsonl").more() if one.seconds]
-    return round(max(said, default=0.0), 3)
+    said = [one.seconds or 0.0 for one in Events(own.out / "progress.jsonl").more()]
+    return round(max(filter(math.isfinite, said), default=0.0), 3)

@@ -11,74 +11,41 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from quorate.errors import InputError, QuorateError
-from quorate.evaluation.coco import CocoMetrics
-from quorate.evaluation.coco import evaluate as measure
+from quorate.errors import InputError, TrainingError
 from quorate.local import run
 from quorate.progress import Progress, silent
-from quorate.report.model import own as boxes_of
 from quorate.spec import EnsembleSpec
 from quorate.spec.base import load_yaml
 from quorate.spec.trainer import Trainer
 from quorate.spec.training import Training
-from quorate.steps import ClassSummary, Summary, Work
+from quorate.steps import ClassSummary, Summary
 from quorate.steps.work import write_json
 from quorate.storage import local_copy, write_bytes
-from quorate.training.contract import check, detector_of, truth_of
-from quorate.training.judging import Judged, judge
+from quorate.training.contract import detector_of, files_of
+from quorate.training.judging import Judged, Measured, judge, measure
 from quorate.training.publishing import DETECTOR, publish
-from quorate.training.running import spent_by
+from quorate.training.running import adopt
 from quorate.training.telling import ENSEMBLE_FILE, RESULTS, tell
-from quorate.training.work import Failed, Trained, TrainingWork
-from quorate.tuning.labelled import labelled
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """One trained detector on the pictures held out."""
-
-    name: str
-    metrics: CocoMetrics
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `results.json` has a training of one trainer."""
-        mine = {"name": self.name, **self.metrics.statistics()}
-        return {"pictures": self.metrics.images, "best": self.name, "trainers": [mine]}
+from quorate.training.work import Failed, TrainingWork
 
 
 def evaluate(
     training: Training, work: TrainingWork, trainer: Trainer, *, progress: Progress = silent
-) -> Evaluated:
+) -> Measured:
     """Check what a trainer left, note in the work folder that it is done, and measure it.
 
-    Raises InputError, TrainingError or DetectorError where the contract is not kept; that is noted
-    as well.
+    TrainingError where the contract is not kept; that is noted as well.
     """
-    own = work.trainer(trainer.name)
-    try:
-        notes = check(own.out, work.data, name=trainer.name)
-        trained = detector_of(own.out, name=trainer.name)
-        looking = EnsembleSpec(
-            name=training.name,
-            data=str(work.held_out),
-            detectors=(trained,),
-            max_pixels=training.max_pixels,
-        )
-        seen = labelled(looking, Work(own.root / "looked"), progress=progress)
-    except QuorateError as error:
-        write_json(own.failed, Failed(error.message, error.hint or ""))
-        raise
-    write_json(own.trained, Trained("", spent_by(own), tuple(notes)))
-    truth = truth_of(work.held_out.parent, work.held_out.stem)
-    found = measure(boxes_of(seen.found, trainer.name), truth)
-    return Evaluated(trainer.name, found, (*notes, *seen.notes))
+    outcome = adopt(trainer.name, work)
+    if outcome.failed is not None:
+        raise TrainingError(outcome.failed.reason, hint=outcome.failed.hint or None)
+    measured = measure(training, work, trainer.name, progress=progress)
+    return replace(measured, notes=(*outcome.notes, *measured.notes))
 
 
 def compare(
@@ -118,8 +85,8 @@ def compare(
         _copy(work.root / name, out / name)
     for trainer in training.trainers:
         left = work.trainer(trainer.name).out
-        if left.is_dir():
-            shutil.copytree(left, out / "trainers" / trainer.name, dirs_exist_ok=True)
+        for path in files_of(left):
+            _copy(path, out / "trainers" / trainer.name / path.relative_to(left))
     if ENSEMBLE_FILE in names:
         _relative(out / ENSEMBLE_FILE, work, judged)
     return judged

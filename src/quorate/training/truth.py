@@ -62,6 +62,12 @@ def labelled(training: Training) -> Dataset:
         )
     shapes = shapes.take(boxed)
     labels = _labels(training, dataset.labels)
+    for name in labels.names:
+        if len(name.splitlines()) != 1:
+            raise LabelError(
+                f"{training.data}: the label {name!r} is not one line, as trainers read labels.",
+                hint="rename it, or name the others under `labels:`",
+            )
     own = dataset.labels.positions(shapes.category_id)
     place = dict(zip(labels.names, labels.ids, strict=True))
     number = np.array([place.get(name, -1) for name in dataset.labels.names] or [-1])
@@ -120,7 +126,7 @@ def inside(dataset: Dataset) -> Dataset:
     found = set(shapes.category_id.tolist())
     pairs = zip(dataset.labels.names, dataset.labels.ids, strict=True)
     if bare := [name for name, number in pairs if number not in found]:
-        notes.append(f"No picture has a box of {', '.join(bare)}: nothing is learnt of that.")
+        notes.append(f"No picture has a box of {', '.join(bare)}, so nothing is learnt of that.")
     return replace(dataset, annotations=shapes, notes=tuple(notes))
 
 

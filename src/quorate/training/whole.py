@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+from quorate.errors import MissingExtraError, TrainingError
 from quorate.progress import Progress, silent
+from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
-from quorate.training.data import prepare
-from quorate.training.judging import Judged, ensemble_of, judge
+from quorate.training.configs import check_configs
+from quorate.training.data import check_checkpoints, prepare
+from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure, ready
 from quorate.training.publishing import digest, publish
-from quorate.training.running import Told, run_all
+from quorate.training.running import Told, run
 from quorate.training.telling import tell
 from quorate.training.work import Prepared, TrainingWork
 
@@ -31,6 +36,8 @@ def train(
     resume: bool = False,
     progress: Progress = silent,
     told: Told = lambda name, event: None,
+    began: Callable[[Prepared], None] = lambda prepared: None,
+    measured: Callable[[Measured], None] = lambda one: None,
 ) -> Done:
     """Do all of it; what is done already with the same input is left alone.
 
@@ -40,18 +47,53 @@ def train(
         resume: Go on from checkpoints of trainers whose settings have changed since.
         progress: Told how far each part is.
         told: Told each event of each trainer.
+        began: Told what was prepared, before anything learns.
+        measured: Told how good each trainer's detector is, when the trainer is done.
 
-    Raises InputError for data that nothing can be learnt from, SpecError where the ensemble does
-    not fit, TrainingError where no trainer came to its end, StorageError or AccessError where the
-    best cannot be published, BusyError where another process is at work in the folder.
+    Raises InputError for data that nothing can be learnt from and a checkpoint that is not there,
+    SpecError or DetectorError where the ensemble does not fit, TrainingError where no trainer came
+    to its end, StorageError or AccessError where the best cannot be published, BusyError where
+    another process is at work in the folder, MissingExtraError where a trainer of ours lacks torch.
     """
+    _refuse_without_torch(training)
     with work.owned():
         ensemble_of(training)  # before anything learns
+        check_checkpoints(training)
+        check_configs(training)
         done = prepare(training, work, progress=progress)
-        run_all(training, work, resume=resume, progress=progress, told=told)
+        ready(training, done.labels)
+        began(done)
+        for trainer in training.trainers:
+            outcome = run(trainer, work, resume=resume, progress=progress, told=told)
+            if outcome.failed is None:
+                _measure(training, work, trainer.name, progress, measured)
         judged = judge(training, work, progress=progress)
         files = tell(training, work, judged)
         return Done(done, judged, tuple(files), _published(training, work, judged))
+
+
+def _refuse_without_torch(training: Training) -> None:
+    """MissingExtraError, before anything is read, where trainers of ours could not run."""
+    ours = [one.name for one in training.trainers if isinstance(one, TorchTrainer)]
+    if ours and not all(find_spec(name) for name in ("torch", "accelerate")):
+        raise MissingExtraError(f"Training {', '.join(ours)}", "torch")
+
+
+def _measure(
+    training: Training,
+    work: TrainingWork,
+    name: str,
+    progress: Progress,
+    measured: Callable[[Measured], None],
+) -> None:
+    """Measure what a trainer left; it is told once. What is wrong with it is in its outcome."""
+    new = not work.trainer(name).found.exists()
+    try:
+        done = measure(training, work, name, progress=progress)
+    except TrainingError:
+        return
+    if new:
+        measured(done)
 
 
 def _published(training: Training, work: TrainingWork, judged: Judged) -> str | None:

@@ -8,7 +8,9 @@ out/
   trainers/NAME/data/          one trainer's: links to the above, and its trainer.json
   trainers/NAME/out/           what it leaves
   trainers/NAME/log.txt        what it printed
-  trainers/NAME/trained.json   that it is done, with what; or failed.json, why it is not
+  trainers/NAME/trained.json   that it is done, with what
+  trainers/NAME/failed.json    why it is not, or what is wrong with the detector that it left
+  trainers/NAME/found.parquet  what its detector finds on the pictures that are held out
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Trained(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Why a trainer is not done; it counts only where `trained.json` is not there."""
+    """Why a trainer is not done, or its detector of no use: `trained.json` is there as well."""
 
     reason: str
     hint: str = ""
@@ -77,6 +79,11 @@ class TrainerWork:
         return self.root / "log.txt"
 
     @property
+    def lock(self) -> Path:
+        """Held by its process, which may outlive a killed run."""
+        return self.root / ".owner"
+
+    @property
     def begun(self) -> Path:
         """The fingerprint of what it was begun with."""
         return self.root / "begun.json"
@@ -88,8 +95,13 @@ class TrainerWork:
 
     @property
     def failed(self) -> Path:
-        """Why it is not."""
+        """Why it is not, or is of no use."""
         return self.root / "failed.json"
+
+    @property
+    def found(self) -> Path:
+        """The boxes of its detector on what is held out."""
+        return self.root / "found.parquet"
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ class TrainingWork:
 
     @property
     def compare(self) -> Path:
-        """What the trained detectors, and those of the ensemble, find on what is held out."""
+        """What the ensemble's detectors find on what is held out."""
         return self.root / "compare"
 
     @property
@@ -133,6 +145,6 @@ class TrainingWork:
         """One trainer's folder."""
         return TrainerWork(self.root / "trainers" / name)
 
-    def owned(self) -> AbstractContextManager[None]:
+    def owned(self) -> AbstractContextManager[object]:
         """Be the only one at work here; BusyError where another process is."""
         return owned(self.root / ".owner")

@@ -92,10 +92,12 @@ FOR_GOOD = (
     "(?i)NoSuchKey|key does not exist|no such key|bucket does not exist|access denied"
     "|access key id|request signature|token .*expired"
 )
-# Another try may help: storage did not answer (75), a node or an executor went away, other pods
-# took the memory.
+# Another try may help: storage did not answer (75), the pod was killed (137) or told to end (143)
+# by who took its node, a node or an executor went away, other pods took the memory. Argo calls a
+# deleted pod so only where it did not see its containers end first. A timeout kills as well.
 WORTH_A_RETRY = (
-    "asInt(lastRetry.exitCode) == 75"
+    "(asInt(lastRetry.exitCode) in [75, 137, 143]"
+    " && not (lastRetry.message matches 'specified deadline'))"
     f" || (lastRetry.status == 'Error' && not (lastRetry.message matches '{FOR_GOOD}'))"
     " || lastRetry.message matches"
     " 'pod deleted|OOMKilled|[Ee]vict|[Pp]reempt|low on resource|[Nn]ode .*shut'"

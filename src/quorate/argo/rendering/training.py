@@ -330,8 +330,8 @@ def _evaluate(training: Training, trainer: Trainer) -> Container:
             files.taken("left", f"work/trainers/{name}/out/"),
         ],
         outputs=[
-            files.file_left(what, f"work/trainers/{name}/{what}.json")
-            for what in ("trained", "failed")
+            files.file_left(file.partition(".")[0], f"work/trainers/{name}/{file}")
+            for file in ("trained.json", "failed.json", "found.parquet")
         ],
     )
 

@@ -285,7 +285,7 @@ def in_float32(value: Any) -> Any:
     return value
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an exception of torch or transformers says, without the pages that follow."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
     return text if len(text) <= 300 else f"{text[:300]}…"

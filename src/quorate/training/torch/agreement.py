@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
 from quorate.detectors.base import Boxes, Predictor, masks_of
-from quorate.errors import DetectorError
+from quorate.detectors.tensors.predictor import TensorPredictor
+from quorate.errors import DetectorError, MissingExtraError
 from quorate.evaluation.coco import evaluate
+from quorate.networks import Network
+from quorate.training.torch.learner import Learner, Rows
 from quorate.training.torch.samples import Samples
+
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    raise MissingExtraError("Training", "torch") from error
 
 AT_ONCE = 8
 """Pictures that are held in memory together."""
 PICTURES = 200
 """Most pictures that an export is checked on."""
-SEEN = 0.25
-"""Boxes that score less, which an ensemble does not publish, are not compared one by one: which of
-their queries a model chooses may hang on a grey level. The AP has them all."""
 APART = 1e-3
-"""How far a box's sides may lie apart, of the longer side of its picture."""
-SCORE_APART = 5e-3
-"""How far scores may lie apart."""
+"""How far a box's sides, of the picture's, a score or a mask's pixel may lie apart."""
+LEVELS = 3.0
+"""How many grey levels apart pixels may be that the library and we prepare: on photographs they are
+up to 2, for both round what they resize across, and again what they resize down."""
 MAP_APART = 1e-3
-"""Likewise the AP: a tenth of a point, and on few pictures as much as one object counts, for two
-boxes that score nearly the same may change places."""
-TIED = 1e-4
-USELESS = 0.01
-"""Below this AP a model knows nothing yet: the queries that it chooses hang on the last digits."""
-STRAY = 0.01
-"""The share of boxes that may have no twin."""
+"""How far the AP may lie apart: a tenth of a point."""
+NOISE = 1e-6
+"""What single precision may cost each number inside a network: some eight of its last digits."""
+DRAWS = 16
+"""How often a network is asked with that noise whether it agrees with itself."""
 
 
 def found_by(
@@ -78,32 +85,50 @@ def mean_ap(detections: Detections, dataset: Dataset) -> float:
 class Agreement:
     """How an exported model and its original agree.
 
+    Both were given the very same tensors, those that the detector of `kind: onnx` makes of the
+    pictures, and of the first one turned, halved and cropped too: so a graph that holds for one
+    size alone is found out. Compared is every row that comes out, with all its labels' scores.
+
     pictures  that both were shown
-    boxes     of the original that score at least `SEEN`
-    stray     of these without a twin of the same label within `APART`
-    tied      likewise, but score as another does: which of such queries a network takes on is
-              open, and a model that knows nothing yet has no others
-    apart     the largest distance of a box's sides from its twin's, of the picture's longer side
-    map_original, map_export  AP on these pictures
+    rows      of the original: queries, or boxes that are left after its suppression
+    apart     the largest distance of a box's side from its twin's, of the picture's side
+    score_apart, mask_apart  likewise of a score, and of a pixel of a mask
+    tied      pictures whose rows are not the same, as they are not with the original itself where
+              each of its numbers has the noise of single precision: what it chooses there is open
+    levels    the largest distance, in grey levels, of a pixel that the library prepared from ours
+    map_original, map_export  AP, each with its own preparation
     """
 
     pictures: int
-    boxes: int
-    stray: int
-    tied: int
+    rows: int
     apart: float
+    score_apart: float
+    mask_apart: float
+    tied: int
+    levels: float
     map_original: float
     map_export: float
 
     @property
     def sentence(self) -> str:
         """What was compared, and how it came out."""
-        same = self.stray == 0 and self.map_original >= USELESS
+        ap = f"mAP is {self.map_export:.4f} beside {self.map_original:.4f}"
+        if self.tied == self.pictures:
+            return (
+                f"The ONNX file could not be held against the model: on all {self.tied} pictures "
+                f"which boxes it chooses hangs on the last digits; has it learnt anything? {ap}."
+            )
+        levels = f", whose grey levels are {self.levels:.3g} apart at most" if self.levels else ""
+        tied = (
+            f" On {self.tied} more, which boxes the model chooses hangs on the last digits."
+            if self.tied
+            else ""
+        )
         return (
-            f"The ONNX file {'finds the same' if same else 'was held against the model'}: on "
-            f"{self.pictures} pictures {self.boxes - self.stray - self.tied} of {self.boxes} boxes "
-            f"lie within {self.apart:.1e} of a picture's side, {self.stray} are elsewhere, mAP is "
-            f"{self.map_export:.4f} beside {self.map_original:.4f}."
+            f"The ONNX file finds the same: given the same tensors of "
+            f"{self.pictures - self.tied} pictures, all {self.rows:,} rows lie within "
+            f"{self.apart:.1e} of a side and {self.score_apart:.1e} of a score; each with its own "
+            f"tensors{levels}, {ap}.{tied}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,54 +136,189 @@ class Agreement:
         return dict(self.__dict__)
 
 
-def check_export(original: Predictor, export: Predictor, samples: Samples) -> Agreement:
-    """Show both the same pictures; DetectorError where they do not find the same."""
-    step = max(len(samples) // PICTURES, 1)
-    indexes = list(range(0, len(samples), step))[:PICTURES]
-    one, other = (found_by(p, samples, indexes) for p in (original, export))
-    images = [samples.dataset.images[i] for i in indexes]
-    boxes = stray = tied = 0
-    apart = 0.0
-    for a, b, image in zip(one, other, images, strict=True):
-        side = max(image.width, image.height)
-        for row in np.flatnonzero(a.score >= SEEN):
-            boxes += 1
-            same = np.flatnonzero((b.label == a.label[row]) & _near(b.score, a.score[row]))
-            distance = np.abs(b.xyxy[same] - a.xyxy[row]).max(axis=1, initial=0.0) / side
-            if len(same) and distance.min() <= APART:
-                apart = max(apart, float(distance.min()))
-            elif (np.abs(a.score - a.score[row]) <= TIED).sum() > 1:
-                tied += 1
-            else:
-                stray += 1
-    chosen = {image.id for image in images}
-    part = Dataset(
-        samples.dataset.root,
-        tuple(images),
-        samples.dataset.labels,
-        _of_images(samples.dataset, chosen),
-    )
+def check_export(
+    learner: Learner, model: nn.Module, export: TensorPredictor, held: Samples, found: list[Boxes]
+) -> Agreement:
+    """Hold an export against its model; DetectorError where they do not find the same.
+
+    `found` is what the model finds on all pictures of `held`, as its own library prepares them.
+    """
+    step = max(len(held) // PICTURES, 1)
+    indexes = list(range(0, len(held), step))[:PICTURES]
+    sides = _Sides(learner, learner.graph(model.eval()), export)
+    boxes: list[Boxes] = []
+    levels = 0.0
+    for index in indexes:
+        picture = held.picture(index)
+        name = held.dataset.images[index].file_name
+        boxes.append(sides.compare(picture, name))
+        levels = max(levels, _levels(learner, export, picture, name))
+    for view, word in _views(held.picture(indexes[0])):
+        sides.compare(view, f"{held.dataset.images[indexes[0]].file_name}, {word}")
+    first, second = _both_maps([found[i] for i in indexes], boxes, held, indexes)
+    # Where nothing at all differs, nothing may; else two boxes may have changed places.
+    slack = 1 / max(sum(len(held.rows[i]) for i in indexes), 1) if levels or sides.tied else 0.0
+    if abs(first - second) > MAP_APART + slack:
+        raise _other(f"its mAP is {second:.4f}, not {first:.4f}")
+    return Agreement(sides.pictures, sides.rows, *sides.apart, sides.tied, levels, first, second)
+
+
+class _Sides:
+    """The model and its export side by side."""
+
+    def __init__(self, learner: Learner, graph: nn.Module, export: TensorPredictor) -> None:
+        self.learner, self.graph = learner, graph
+        self.seen = _Seen(export.network)
+        self.export = replace(export, network=self.seen, batch=1)
+        self.pictures = self.rows = self.tied = 0
+        self.apart = (0.0, 0.0, 0.0)
+
+    def compare(self, picture: NDArray[np.uint8], name: str) -> Boxes:
+        """What the export finds; DetectorError where what the model finds on it is another."""
+        [boxes] = self.export.predict([picture])
+        size = (picture.shape[0], picture.shape[1])
+        [pixels] = self.seen.feed.values()
+        # The order of the outputs is that of the learner's, whichever layout reads them.
+        given = self.seen.network.run(self.learner.outputs, self.seen.feed)
+        exported = self.learner.rows([given[one] for one in self.learner.outputs], size)
+        own = self._rows(pixels, size)
+        self.pictures += 1
+        faults, apart = _strays(own, exported)
+        if not faults:
+            self.rows += len(own.boxes)
+            self.apart = tuple(map(max, self.apart, apart))  # type: ignore[assignment]
+        elif self._wavers(own, pixels, size, faults):
+            self.tied += 1
+        else:
+            raise _other(
+                f"of {len(own.boxes)} rows for {name} {faults} have no twin within {APART} of a "
+                "side and of a score, given the same tensor"
+            )
+        return boxes
+
+    def _rows(self, pixels: NDArray[Any], size: tuple[int, int]) -> Rows:
+        with torch.inference_mode():
+            outputs = self.graph(torch.from_numpy(pixels.copy()))
+        return self.learner.rows([one.numpy() for one in outputs], size)
+
+    def _wavers(self, own: Rows, pixels: NDArray[Any], size: tuple[int, int], faults: int) -> bool:
+        """Whether the noise of single precision costs the model itself half as many rows."""
+        with _noisy(self.graph):
+            return any(
+                2 * _strays(own, self._rows(pixels, size))[0] >= faults for _ in range(DRAWS)
+            )
+
+
+class _Seen:
+    """A network that remembers what it was fed."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.graph = network, network.graph
+        self.feed: dict[str, NDArray[Any]] = {}
+
+    def run(
+        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """See `Network`."""
+        self.feed = {name: value.copy() for name, value in feed.items()}
+        return self.network.run(outputs, feed)
+
+
+def _strays(one: Rows, other: Rows) -> tuple[int, tuple[float, float, float]]:
+    """How many rows of either have no twin in the other; how far twins lie apart at most.
+
+    Twins stand at the same place, but where the network chooses its rows. A row that scores so
+    little that the other may have left it out has no need of one.
+    """
+    if len(one.boxes) == len(other.boxes):
+        pairs = zip(one[:3], other[:3], strict=True)
+        far = [0.0 if p is None else float(np.abs(p - q).max(initial=0.0)) for p, q in pairs]
+        if max(far) <= APART:  # in the same order
+            return 0, (far[0], far[1], far[2])
+    faults = 0
+    worst = np.zeros(3)
+    for a, b in ((one, other), (other, one)):
+        for row in range(len(a.boxes)):
+            places = slice(None) if a.chosen else slice(row, row + 1)
+            parts = [(a.boxes, b.boxes), (a.score, b.score), (a.masks, b.masks)]
+            apart = np.stack([
+                np.abs(q[places] - p[row]).max(axis=1, initial=0.0)
+                if p is not None and q is not None
+                else np.zeros(len(b.boxes[places]))
+                for p, q in parts
+            ])  # fmt: skip
+            twin = apart[:, apart.max(axis=0).argmin()] if apart.shape[1] else np.full(3, np.inf)
+            if twin.max() <= APART:
+                worst = np.maximum(worst, twin)
+            elif not (a.score[row].max() <= b.floor + APART and b.floor):
+                faults += 1
+    return faults, (float(worst[0]), float(worst[1]), float(worst[2]))
+
+
+@contextlib.contextmanager
+def _noisy(module: nn.Module) -> Iterator[None]:
+    """Each part of a module gives its numbers with noise of their last digits, from one seed."""
+    draw = torch.Generator().manual_seed(0)
+
+    def shaken(part: nn.Module, given: Any, outputs: Any) -> Any:
+        if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
+            return outputs
+        return outputs * (1 + NOISE * torch.randn(outputs.shape, generator=draw))
+
+    parts = [one for one in module.modules() if not any(True for _ in one.children())]
+    hooks = [part.register_forward_hook(shaken) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _levels(
+    learner: Learner, export: TensorPredictor, picture: NDArray[np.uint8], name: str
+) -> float:
+    """How many grey levels the library's tensor of a picture and ours lie apart at most."""
+    theirs = learner.prepared(picture)
+    if theirs is None:
+        return 0.0
+    [ours] = export.tensors([picture], [export.place(picture.shape[:2])]).values()
+    if theirs.shape != ours.shape:
+        raise _other(f"{name} is {list(ours.shape)} to it, {list(theirs.shape)} to its library")
+    how = export.normalisation
+    gain = np.array(how.std).reshape(1, 3, 1, 1) / how.scale
+    levels = float((np.abs(theirs - ours) * gain).max())
+    if levels > LEVELS:
+        raise _other(f"{name} is prepared with grey levels that are {levels:.1f} apart")
+    return round(levels, 3)
+
+
+def _views(picture: NDArray[np.uint8]) -> list[tuple[NDArray[np.uint8], str]]:
+    """A picture in other sizes: on its side, at half the size, and a part of it."""
+    height, width = picture.shape[:2]
+    return [
+        (np.ascontiguousarray(np.rot90(picture)), "turned"),
+        (np.ascontiguousarray(picture[::2, ::2]), "halved"),
+        (np.ascontiguousarray(picture[: height // 3 + 1, : width // 2 + 1]), "cropped"),
+    ]
+
+
+def _both_maps(
+    one: list[Boxes], other: list[Boxes], samples: Samples, indexes: Sequence[int]
+) -> tuple[float, float]:
+    """The AP of what both found on some of the pictures."""
+    images = tuple(samples.dataset.images[i] for i in indexes)
+    shapes = samples.dataset.annotations
+    if shapes is not None:
+        shapes = shapes.take(np.isin(shapes.image_id, [image.id for image in images]))
+    part = replace(samples.dataset, images=images, annotations=shapes)
     first, second = (
         mean_ap(detections_of(found, samples, indexes, name="a"), part) for found in (one, other)
     )
-    agreed = Agreement(len(indexes), boxes, stray, tied, apart, first, second)
-    objects = sum(len(samples.rows[i]) for i in indexes)
-    if max(first, second) < USELESS:
-        return agreed
-    if abs(first - second) > MAP_APART + 1 / max(objects, 1) or stray > max(STRAY * boxes, 1):
-        raise DetectorError(
-            f"The ONNX file does not find what the model finds: of {boxes} boxes on "
-            f"{len(indexes)} pictures {stray} are elsewhere, and its mAP is {second:.4f}, not "
-            f"{first:.4f}.",
-            hint="its weights are kept in `model/`: a detector of their own kind reads them",
-        )
-    return agreed
+    return first, second
 
 
-def _near(scores: Any, score: float) -> Any:
-    return np.abs(scores - score) <= SCORE_APART
-
-
-def _of_images(dataset: Dataset, chosen: set[int]) -> Any:
-    shapes = dataset.annotations
-    return None if shapes is None else shapes.take(np.isin(shapes.image_id, list(chosen)))
+def _other(how: str) -> DetectorError:
+    return DetectorError(
+        f"The ONNX file does not find what the model finds: {how}.",
+        hint="its weights are kept in `model/`: a detector of their own kind reads them",
+    )

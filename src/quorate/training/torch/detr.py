@@ -5,12 +5,14 @@ docs/concepts/detr.md tells what the parts are.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.detectors.torch.predictor import Names, Runtime, first_line
 from quorate.detectors.torch.transformers import TransformersDetector
@@ -24,11 +26,12 @@ from quorate.detectors.torch.transformers_predictor import (
 from quorate.detectors.torch.weights import UNUSED, describe_misfit
 from quorate.errors import DetectorError, InputError, MissingExtraError, did_you_mean
 from quorate.spec.torch_trainer import TransformersTrainer
+from quorate.training.torch.beginning import begin
 from quorate.training.torch.learner import (
-    LOWEST_SCORE,
     OPSET,
     Learner,
     Loss,
+    Rows,
     State,
     thaw,
     written,
@@ -39,6 +42,9 @@ try:
     import torch
     import transformers
     from torch import nn
+    from transformers.models.deformable_detr.modeling_deformable_detr import (
+        DeformableDetrMultiscaleDeformableAttention,
+    )
 except ImportError as error:
     raise MissingExtraError("Training", "torch") from error
 
@@ -72,6 +78,8 @@ PROCESSORS = {
     "rt_detr_v2": "RTDetrImageProcessor",
     "d_fine": "RTDetrImageProcessor",
 }
+MOST_FOUND = {"conditional_detr": 100, "deformable_detr": 100}
+"""Boxes that the library's own reading keeps; of the others as many as there are queries."""
 SQUARE = ("rt_detr", "rt_detr_v2", "d_fine")
 """Those that see every picture at one size, a multiple of 32."""
 STRIDE = 32
@@ -90,6 +98,7 @@ class DetrLearner(Learner):
     # Zhu et al. 2021, arXiv:2010.04159, section 5.
     slow = re.compile(r"sampling_offsets|(^|\.)reference_points\.")
     clip = 0.1
+    outputs = ("logits", "pred_boxes")
 
     def __init__(
         self, trainer: TransformersTrainer, labels: Sequence[str], checkpoint: Path | None
@@ -103,6 +112,7 @@ class DetrLearner(Learner):
                 self.model = self._fresh()
                 for parameter in self.model.parameters():
                     parameter.requires_grad_(True)
+                begin(self.model, self.architecture, self.backbone, trainer.seed)
                 thaw(self.model)
             else:
                 self.model = self._begun(checkpoint)
@@ -166,7 +176,7 @@ class DetrLearner(Learner):
             name=self.trainer.name,
             weights="model",
             device=device,
-            min_score=LOWEST_SCORE,
+            min_score=self.floor,
             threads=self.trainer.threads or 1,
         )
         names = Names.of(self.labels, background=False)
@@ -182,7 +192,7 @@ class DetrLearner(Learner):
         """See `Learner`; DETR's `logits` and `pred_boxes`."""
         size = self.processor.size
         height, width = getattr(size, "height", None), getattr(size, "width", None)
-        names = {"input_names": ["pixel_values"], "output_names": ["logits", "pred_boxes"]}
+        names = {"input_names": ["pixel_values"], "output_names": list(self.outputs)}
         exported: dict[str, Any] = {"dynamo": True, "opset_version": OPSET, "verbose": False}
         traced: dict[str, Any] = {"dynamo": False, "opset_version": OPSET - 1}
         if height and width:
@@ -196,7 +206,8 @@ class DetrLearner(Learner):
             exported["dynamic_shapes"] = {"pixel_values": {2: open_, 3: open_}}
             traced["dynamic_axes"] = {"pixel_values": {2: "height", 3: "width"}}
         ways = [{**names, **exported, "external_data": False}, {**names, **traced}]
-        written(_Outputs(model), example, path, ways)
+        with _open_sizes(model):
+            written(self.graph(model), example, path, ways)
         fields: dict[str, Any] = {
             "layout": "detr",
             "activation": "softmax" if self.architecture == "detr" else "sigmoid",
@@ -204,6 +215,7 @@ class DetrLearner(Learner):
             "resize": "stretch" if height else "shortest_edge",
             "antialias": True,
             "channels": "rgb",
+            "max_detections": MOST_FOUND.get(self.architecture, int(self.config.num_queries)),
         }
         if self.processor.do_normalize:
             fields["mean"] = list(self.processor.image_mean)
@@ -212,6 +224,26 @@ class DetrLearner(Learner):
             fields |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
         fields["scale"] = self.processor.rescale_factor
         return fields
+
+    def graph(self, model: nn.Module) -> nn.Module:
+        """See `Learner`."""
+        return _Outputs(model)
+
+    def rows(self, outputs: Sequence[NDArray[Any]], picture: tuple[int, int]) -> Rows:
+        """See `Learner`; all queries, with every label's score."""
+        logits, boxes = (torch.from_numpy(np.asarray(one[0], np.float32)) for one in outputs)
+        score = logits.softmax(-1) if self.architecture == "detr" else logits.sigmoid()
+        chooses = self.architecture in SQUARE or getattr(self.config, "two_stage", False)
+        return Rows(boxes.numpy(), score.numpy(), chosen=chooses)
+
+    def prepared(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """See `Learner`."""
+        channels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+        given = self.processor(
+            images=[channels], return_tensors="pt", input_data_format="channels_first"
+        )
+        pixels: NDArray[Any] = given["pixel_values"].numpy()
+        return pixels
 
     def _configuration(self, checkpoint: Path | None) -> Any:
         """The checkpoint's configuration or the library's, then what the spec says."""
@@ -238,7 +270,7 @@ class DetrLearner(Learner):
             own = trainer.architecture
             kind, config, self._known = transformers.CONFIG_MAPPING[own], None, ()
         fields: dict[str, Any] = dict(trainer.config)
-        check_fields(kind, fields, f"trainers '{trainer.name}': config")
+        check_config(trainer, own)
         fields |= self._named(own)
         fields["id2label"] = dict(enumerate(self.labels))
         fields["label2id"] = {name: number for number, name in enumerate(self.labels)}
@@ -337,10 +369,16 @@ class DetrLearner(Learner):
             for key, there, own in sorted(report["mismatched_keys"])
             if key not in anew
         ]
-        if said := describe_misfit(missing, [], wrong):
+        strange = (
+            sorted(report["unexpected_keys"]) if len(missing) > len(fresh.state_dict()) / 2 else []
+        )
+        if said := describe_misfit(missing, strange, wrong):
             raise DetectorError(
                 f"{folder}: the checkpoint does not fit the architecture: {said}.",
-                hint="leave out of `config` and `queries` what the checkpoint says already",
+                hint="are the weights of another implementation? transformers' conversion scripts "
+                "rename them"
+                if strange
+                else "leave out of `config` and `queries` what the checkpoint says already",
             )
         if self._known != self.labels:
             anew += [k for k in model.state_dict() if HEADS.search(k) and k not in anew]
@@ -357,6 +395,12 @@ class DetrLearner(Learner):
         model.load_state_dict({k: own[k] for k in anew if k in own}, strict=False)
         begun: nn.Module = model
         return begun
+
+
+def check_config(trainer: TransformersTrainer, architecture: str) -> None:
+    """Refuse names of `config` that the configuration of an architecture has not."""
+    kind = transformers.CONFIG_MAPPING[architecture]
+    check_fields(kind, trainer.config, f"trainers '{trainer.name}': config")
 
 
 def check_fields(kind: Any, fields: Mapping[str, Any], where: str) -> None:
@@ -391,3 +435,34 @@ class _Outputs(nn.Module):  # type: ignore[misc]  # torch is not typed here
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs = self.model(pixel_values=pixel_values)
         return outputs.logits, outputs.pred_boxes
+
+
+@contextlib.contextmanager
+def _open_sizes(model: nn.Module) -> Iterator[None]:
+    """Have a graph of deformable DETR follow the size of its input.
+
+    The exporter keeps how many steps a `linspace` has, and what is in a tensor made of sizes, as
+    they were with the example. The library's have steps of one, so an `arange` does as well.
+    """
+
+    def reckoned(module: nn.Module, args: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        shapes = [
+            torch.stack([torch.full((), side, dtype=torch.long) for side in shape])
+            for shape in given["spatial_shapes_list"]
+        ]
+        return args, {**given, "spatial_shapes": torch.stack(shapes)}
+
+    hooks = [
+        module.register_forward_pre_hook(reckoned, with_kwargs=True)
+        for module in model.modules()
+        if isinstance(module, DeformableDetrMultiscaleDeformableAttention)
+    ]
+    own = torch.linspace
+    if hooks:
+        torch.linspace = lambda start, end, steps, **how: torch.arange(steps, **how) + start
+    try:
+        yield
+    finally:
+        torch.linspace = own
+        for hook in hooks:
+            hook.remove()

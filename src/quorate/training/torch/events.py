@@ -15,6 +15,13 @@ from quorate.training.contract import Event, events
 TENSORBOARD = "tensorboard"
 
 
+def note(out: Path, sentence: str, *, step: int, steps: int, epoch: int) -> None:
+    """Write a sentence that a person should read into `progress.jsonl`, while nobody else does."""
+    event = Event(epoch=epoch, step=step, steps=steps, note=sentence)
+    with open(out / "progress.jsonl", "ab") as file:
+        file.write(msgspec.json.encode(event) + b"\n")
+
+
 class Told:
     """Writes each event to `progress.jsonl`, and its numbers to TensorBoard's files beside it."""
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
 from quorate.detectors.torch.predictor import TorchPredictor, first_line
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.spec.torch_trainer import TorchTrainer
@@ -35,6 +37,23 @@ class Loss(NamedTuple):
     parts: dict[str, torch.Tensor]
 
 
+class Rows(NamedTuple):
+    """What a network finds in one picture, before anything is left out, to hold two side by side.
+
+    boxes  (n, 4)  of the picture's sides; a number moves as far as the box does
+    score  (n, c)  of each label, 0..1
+    masks  (n, m)  each pixel's, 0..1, or None
+    floor  the network itself leaves out what scores less
+    chosen whether the rows' places mean nothing, for the network chooses which they are
+    """
+
+    boxes: NDArray[Any]
+    score: NDArray[Any]
+    masks: NDArray[Any] | None = None
+    floor: float = 0.0
+    chosen: bool = True
+
+
 class Learner(ABC):
     """A model that learns.
 
@@ -47,6 +66,10 @@ class Learner(ABC):
     model: nn.Module
     masks = False
     clip: float | None = None
+    outputs: tuple[str, ...]
+    """The names of the graph's outputs."""
+    floor = LOWEST_SCORE
+    """Boxes that score less are not kept."""
     backbone: re.Pattern[str]
     """What parameters of the backbone are called."""
     slow: re.Pattern[str] | None = None
@@ -80,6 +103,21 @@ class Learner(ABC):
     @abstractmethod
     def export(self, model: nn.Module, path: Path) -> dict[str, Any]:
         """Write a finished model as ONNX; the fields of a detector that tell what it wants."""
+
+    @abstractmethod
+    def graph(self, model: nn.Module) -> nn.Module:
+        """What of a finished model is written: the input's tensor to those of the outputs."""
+
+    @abstractmethod
+    def rows(self, outputs: Sequence[NDArray[Any]], picture: tuple[int, int]) -> Rows:
+        """The graph's outputs for one picture of (height, width), in the order of its names."""
+
+    def prepared(self, picture: NDArray[Any]) -> NDArray[Any] | None:
+        """The input (1, 3, height, width) that the library makes of a picture, uint8 (h, w, 3).
+
+        None where the graph takes pictures as they are.
+        """
+        return None
 
     def remarks(self, samples: Samples) -> list[str]:
         """What a person should know of these pictures and this model, a sentence each."""
@@ -149,10 +187,14 @@ def written(
 ) -> None:
     """Write a model as ONNX in the first of the `ways` that works; each is `torch.onnx.export`'s.
 
+    A file that onnxruntime cannot open is none.
+
     DetectorError where none does.
     """
     import logging
     import warnings
+
+    import onnxruntime
 
     loud = logging.getLogger("torch.onnx")
     level = loud.level
@@ -163,9 +205,10 @@ def written(
             try:
                 with warnings.catch_warnings(action="ignore"), torch.no_grad():
                     torch.onnx.export(model.eval(), (example,), path, **how)
-                    return
+                onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+                return
             except Exception as error:  # whatever the tracer met
-                reasons.append(first_line(error))
+                reasons.append(first_line(error.__cause__ or error))
     finally:
         loud.setLevel(level)
     raise DetectorError(

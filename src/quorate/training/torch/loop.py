@@ -36,6 +36,9 @@ LINES = 10
 """Lines of progress in an epoch, at most, beside those of validations."""
 MOMENTUM = 0.9
 PRECISIONS = {"float32": "no", "float16": "fp16", "bfloat16": "bf16"}
+LOWER = (
+    "a lower `learning_rate` or a longer `warmup`; with float16, `precision: bfloat16` or float32"
+)
 NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory")
 
 
@@ -312,7 +315,17 @@ class Run:
         judged = [0.0]
         if self._first:
             candidate = self._candidate()
-            judged = [self.validate(candidate)]
+            try:
+                judged = [self.validate(candidate)]
+            except DetectorError as error:
+                lost = "NaN" in error.message
+                raise self._told_where(
+                    DetectorError(
+                        f"Training has failed: in the validation {error.message}",
+                        hint=LOWER if lost else error.hint,
+                    ),
+                    after=True,
+                ) from None
             best = place.best is None or judged[0] > place.best
             if best and self.learner.trainer.keep == "best":
                 self._best = candidate
@@ -345,9 +358,9 @@ class Run:
             tensors["best"] = self._best
         self.checkpoints.save(self.place, tensors)
 
-    def _told_where(self, error: DetectorError) -> DetectorError:
-        """The same error, with the step, and what is kept."""
-        step = self.place.step
+    def _told_where(self, error: DetectorError, *, after: bool = False) -> DetectorError:
+        """The same error, with the step that fails, or `after` that it came, and what is kept."""
+        step = self.place.step - after
         kept = self.checkpoints.step
         said = f"the checkpoint of step {kept} is kept" if kept else "no checkpoint was kept yet"
         return DetectorError(
@@ -374,8 +387,4 @@ class Run:
 
 
 def _not_a_number(what: str, value: float) -> DetectorError:
-    return DetectorError(
-        f"Training has failed: {what} is {value}",
-        hint="a lower `learning_rate` or a longer `warmup`; with float16, `precision: bfloat16` or "
-        "float32",
-    )
+    return DetectorError(f"Training has failed: {what} is {value}", hint=LOWER)

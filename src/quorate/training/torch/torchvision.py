@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.detectors.torch.predictor import BACKGROUND, Names, Runtime
 from quorate.detectors.torch.torchvision import TorchvisionDetector
@@ -20,12 +22,12 @@ from quorate.detectors.torch.torchvision_predictor import (
     settle,
 )
 from quorate.detectors.torch.weights import UNUSED, describe_misfit, read_state
-from quorate.errors import DetectorError, MissingExtraError
+from quorate.errors import DetectorError, InputError, MissingExtraError, did_you_mean
 from quorate.spec.torch_trainer import TorchvisionTrainer
 from quorate.training.torch.learner import (
-    LOWEST_SCORE,
     Learner,
     Loss,
+    Rows,
     State,
     written,
 )
@@ -47,6 +49,17 @@ HEADS = re.compile(
 
 FIRST_LAYERS = re.compile(r"^backbone\.body\.(conv1|bn1|layer1)\.")
 """What of a ResNet with weights stays as it is, as torchvision's recipes have it."""
+CLASSES = {
+    "fasterrcnn": detection.FasterRCNN,
+    "maskrcnn": detection.MaskRCNN,
+    "retinanet": detection.RetinaNet,
+    "fcos": detection.FCOS,
+    "ssd300": detection.ssd.SSD,
+    "ssdlite320": detection.ssd.SSD,
+}
+"""What takes the numbers of `config`, by the first word of an architecture."""
+WHEN_USED = re.compile(r"^(min|max)_size$|_test$|score_thresh|nms_thresh|^(box_)?detections|topk")
+"""Numbers of a detector at work: `image_size`, and the fields of a detector in an ensemble."""
 LOWEST_EXPORTED, MOST_EXPORTED = 0.01, 300
 """What the graph itself leaves out; a spec's `min_score` and `max_detections` may ask for less."""
 
@@ -55,14 +68,19 @@ class TorchvisionLearner(Learner):
     """A detector of torchvision that learns."""
 
     trainer: TorchvisionTrainer
+    floor = LOWEST_EXPORTED
     backbone = re.compile(r"^backbone\.(body|features)\.")
 
     def __init__(
         self, trainer: TorchvisionTrainer, labels: Sequence[str], checkpoint: Path | None
     ) -> None:
         super().__init__(trainer, labels)
+        self.outputs = ("boxes", "labels", "scores")
         self.masks = trainer.architecture.startswith("maskrcnn")
+        if self.masks:
+            self.outputs += ("masks",)
         self._frozen = False
+        check_fields(trainer)
         state = None
         if checkpoint is not None:
             state = read_state(str(_file(checkpoint))).tensors
@@ -103,7 +121,7 @@ class TorchvisionLearner(Learner):
 
     def predictor(self, model: nn.Module, *, device: str) -> TorchvisionPredictor:
         """See `Learner`."""
-        spec = self._detector(device=device, min_score=LOWEST_SCORE)
+        spec = self._detector(device=device, min_score=self.floor)
         names = Names.of((BACKGROUND[0], *self.labels), background=True)
         settle(model, spec)
         return TorchvisionPredictor(spec, Runtime.of(spec), names, model)
@@ -119,14 +137,15 @@ class TorchvisionLearner(Learner):
 
     def export(self, model: nn.Module, path: Path) -> dict[str, Any]:
         """See `Learner`; torchvision's `boxes`, `labels` and `scores` of a picture of any size."""
-        last = getattr(model, "roi_heads", model)
-        last.score_thresh, last.detections_per_img = LOWEST_EXPORTED, MOST_EXPORTED
-        if last is not model:
+        graph = self.graph(model)
+        if (last := getattr(model, "roi_heads", None)) is not None:
             # The library's own asks whether there is any region, and a trace keeps that answer:
             # exported with a picture without one, it would fail on all pictures with some.
             last.box_coder.decode = partial(_decoded, last.box_coder, len(self.labels) + 1)
+        if model.transform.fixed_size is None:
+            model.transform.resize = partial(_resized, model.transform)
         example = torch.zeros(3, 96, 128)
-        outputs = ["boxes", "labels", "scores", *(["masks"] if self.masks else [])]
+        outputs = list(self.outputs)
         axes: dict[str, dict[int, str]] = {name: {0: "found"} for name in outputs}
         axes["image"] = {1: "height", 2: "width"}
         # Its postprocessing depends on values, which only tracing follows.
@@ -137,8 +156,25 @@ class TorchvisionLearner(Learner):
             "opset_version": OPSET,
             "dynamo": False,
         }
-        written(_Outputs(model, outputs), example, path, [how])
+        written(graph, example, path, [how])
         return {"layout": "torchvision"}
+
+    def graph(self, model: nn.Module) -> nn.Module:
+        """See `Learner`."""
+        last = getattr(model, "roi_heads", model)
+        last.score_thresh, last.detections_per_img = LOWEST_EXPORTED, MOST_EXPORTED
+        return _Outputs(model, self.outputs)
+
+    def rows(self, outputs: Sequence[NDArray[Any]], picture: tuple[int, int]) -> Rows:
+        """See `Learner`; a box has a score of one label alone."""
+        boxes, label, score = outputs[:3]
+        height, width = picture
+        every = np.zeros((len(boxes), len(self.labels) + 1), np.float32)
+        every[np.arange(len(boxes)), label] = score
+        floor = LOWEST_EXPORTED if len(boxes) < MOST_EXPORTED else float(score.min())
+        masks = outputs[3].reshape(len(boxes), -1) if self.masks else None
+        side = np.array([width, height, width, height], np.float32)
+        return Rows(boxes / side, every, masks, floor)
 
     def _detector(self, **settings: Any) -> TorchvisionDetector:
         return TorchvisionDetector(
@@ -159,6 +195,7 @@ class TorchvisionLearner(Learner):
                 weights_backbone=None,
                 num_classes=len(self.labels) + 1,
                 **options(self._detector()),
+                **self.trainer.config,
             )
         if self._frozen:
             eps = EPS_OF_FROZEN.get(self.trainer.architecture, 1e-5)
@@ -200,17 +237,44 @@ class TorchvisionLearner(Learner):
         self.model.load_state_dict(fits, strict=False)
 
 
+def check_fields(trainer: TorchvisionTrainer) -> None:
+    """Refuse what the architecture's class has not, or asks for only when it is used."""
+    kind = CLASSES[trainer.architecture.partition("_")[0]]
+    known = {
+        name
+        for one in kind.__mro__[:2]  # what Mask R-CNN does not name it hands on to Faster R-CNN
+        for name, parameter in inspect.signature(one.__init__).parameters.items()
+        if isinstance(parameter.default, int | float) and not WHEN_USED.search(name)
+    }
+    for name in trainer.config:
+        if name not in known:
+            raise InputError(
+                f"trainers '{trainer.name}': config: {kind.__name__} of torchvision takes no "
+                f"number '{name}' for its training.",
+                hint=did_you_mean(name, known) or f"it takes {', '.join(sorted(known))}",
+            )
+
+
 def _file(checkpoint: Path) -> Path:
     """The one file of weights of a folder, or the file itself."""
     if not checkpoint.is_dir():
         return checkpoint
-    files = [one for end in (".safetensors", ".pth", ".pt") for one in checkpoint.rglob(f"*{end}")]
-    if not files:
-        raise DetectorError(
-            f"{checkpoint}: there is no file of weights in it.",
-            hint="it needs a .safetensors, .pth or .pt",
-        )
-    return files[0]
+    for end in (".safetensors", ".pth", ".pt"):
+        files = sorted(checkpoint.rglob(f"*{end}"))
+        if named := [file for file in files if file.stem == "model"]:
+            files = named
+        if len(files) == 1:
+            return files[0]
+        if files:
+            listed = ", ".join(str(file.relative_to(checkpoint)) for file in files[:4])
+            raise DetectorError(
+                f"{checkpoint}: there are {len(files)} files of weights in it: {listed}.",
+                hint="name the one that is the model's",
+            )
+    raise DetectorError(
+        f"{checkpoint}: there is no file of weights in it.",
+        hint="it needs a .safetensors, .pth or .pt",
+    )
 
 
 def _of_a_backbone(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -243,3 +307,16 @@ def _decoded(
     """Torchvision's `BoxCoder.decode` for any number of regions: (regions, labels, 4), pixels."""
     boxes: torch.Tensor = coder.decode_single(codes, torch.cat(regions))
     return boxes.reshape(-1, labels, 4)
+
+
+def _resized(transform: Any, image: torch.Tensor, target: None = None) -> tuple[torch.Tensor, None]:
+    """`GeneralizedRCNNTransform.resize` in a trace, to the very size that it has outside of one.
+
+    The library's own reckons it in single precision there, and some sides come out a pixel shorter.
+    """
+    sides = torch._shape_as_tensor(image)[-2:].to(torch.float64)
+    wanted = torch.tensor([transform.min_size[-1], transform.max_size], dtype=torch.float64)
+    scale = (wanted / torch.stack([sides.min(), sides.max()])).min()
+    height, width = (sides * scale).to(torch.int64).unbind()
+    size: Any = (height, width)
+    return nn.functional.interpolate(image[None], size=size, mode="bilinear")[0], target

@@ -32,7 +32,7 @@ from quorate.storage import local_copy, write_bytes
 from quorate.training.contract import truth_of
 from quorate.training.torch.agreement import check_export, detections_of, found_by, mean_ap
 from quorate.training.torch.checkpoints import Checkpoints
-from quorate.training.torch.events import Told
+from quorate.training.torch.events import Told, note
 from quorate.training.torch.learner import Learner, State
 from quorate.training.torch.loop import PRECISIONS, Run
 from quorate.training.torch.samples import Batches, Samples
@@ -99,8 +99,13 @@ def train(
         learner = _learner(trainer, labels, data)
         samples = Samples.of(truth_of(data, "train"), masks=learner.masks)
         held = Samples.of(truth_of(data, "validation"))
+        batches = Batches(samples, trainer.batch_size, trainer.augment, trainer.seed)
+        whole = trainer.epochs * batches.per_epoch
+        begun = (out / "progress.jsonl").exists()
         for sentence in (*learner.notes, *samples.notes, *learner.remarks(samples)):
             say(sentence)
+            if first and not begun:
+                note(out, sentence, step=0, steps=whole, epoch=0)
         # A CPU has no number, whichever of several processes this is.
         device = "cpu" if accelerator.device.type == "cpu" else str(accelerator.device)
 
@@ -114,7 +119,7 @@ def train(
         with _asked_to_stop() as stopped:
             run = Run(
                 learner,
-                Batches(samples, trainer.batch_size, trainer.augment, trainer.seed),
+                batches,
                 Checkpoints(
                     out / "checkpoint",
                     trainer.settings,
@@ -132,7 +137,9 @@ def train(
         steps = run.place.step
         if not first:
             return None
-        reached = _finished(learner, state, held, out, say)
+        reached, agreed = _finished(learner, state, held, out)
+        say(agreed)
+        note(out, agreed, step=steps, steps=whole, epoch=-(-steps // batches.per_epoch))
         run.checkpoints.done()
     return Trained(reached, steps)
 
@@ -189,7 +196,8 @@ def _learner(trainer: TorchTrainer, labels: tuple[str, ...], data: Path) -> Lear
             if here is not None and not here.is_dir():
                 raise InputError(
                     f"{trainer.checkpoint}: a file, not a folder as `save_pretrained` writes it.",
-                    hint="in S3 a folder's address ends with '/'",
+                    hint="transformers' conversion scripts make one of weights of other "
+                    "implementations; in S3 a folder's address ends with '/'",
                 )
             return DetrLearner(trainer, labels, here)
         from quorate.training.torch.torchvision import TorchvisionLearner
@@ -261,31 +269,26 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _finished(learner: Learner, state: State, held: Samples, out: Path, say: Warn) -> float:
-    """Write what the contract asks for, the check of the export in it; the mAP of the weights."""
+def _finished(learner: Learner, state: State, held: Samples, out: Path) -> tuple[float, str]:
+    """Write what the contract asks for; the mAP of the weights, and how the export was checked."""
     name = learner.trainer.name
     learner.save(learner.finished(state), out / "model")
     original = learner.predictor(learner.finished(state), device="cpu")
     indexes = list(range(len(held)))
-    boxes = detections_of(found_by(original, held, indexes), held, indexes, name=name)
+    found = found_by(original, held, indexes)
+    boxes = detections_of(found, held, indexes, name=name)
     write_results(boxes, out / "predictions.json")
     fields = learner.export(learner.finished(state), out / "model.onnx")
     entry = {"name": name, "kind": "onnx", "weights": "model.onnx", "names": list(learner.labels)}
     entry |= fields
     detector = OnnxDetector(
-        **{**entry, "weights": str(out / "model.onnx"), "min_score": original_floor(original)}
+        **{**entry, "weights": str(out / "model.onnx"), "min_score": learner.floor}
     )
-    agreed = check_export(original, detector.load(), held)
-    say(agreed.sentence)
+    agreed = check_export(learner, learner.finished(state), detector.load(), held, found)
     _json(out / "export.json", agreed.to_dict())
     _json(out / "detector.json", entry)
     _json(out / "versions.json", _versions())
-    return mean_ap(boxes, held.dataset)
-
-
-def original_floor(predictor: Any) -> float:
-    """The lowest score that a detector of ours keeps."""
-    return float(predictor._min_score)
+    return mean_ap(boxes, held.dataset), agreed.sentence
 
 
 def _versions() -> dict[str, str]:
