@@ -18,7 +18,7 @@ from quorate.cli import main
 from quorate.training.contract import detector_of, events
 from quorate.training.work import TrainingWork
 from tests.notifications.receivers import web
-from tests.training.pictures import TRAINER, ended, squares, trainer
+from tests.training.pictures import TRAINER, ended, instances, squares, trainer
 from tests.waiting import until
 
 
@@ -262,3 +262,19 @@ def test_a_trainer_that_outlives_a_killed_command_is_waited_for(spec, tmp_path):
     values["trainers"] = [trainer(epochs=1)]
     spec.write_text(yaml.safe_dump(values))
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_plan_counts_by_the_subsets_of_the_data(spec, capsys, tmp_path):
+    coco = instances(tmp_path / "data")
+    for name, part in (("val", coco["images"][:10]), ("learn", coco["images"][10:])):
+        ids = {image["id"] for image in part}
+        own = [one for one in coco["annotations"] if one["image_id"] in ids]
+        file = tmp_path / f"data/annotations/instances_{name}.json"
+        file.write_text(json.dumps(coco | {"images": part, "annotations": own}))
+    (tmp_path / "data/annotations/instances_default.json").unlink()
+    assert main(["train", "training.yaml", "--plan"]) == 0
+    assert "about 30 pictures to learn from" in capsys.readouterr().out
+    values = yaml.safe_load(spec.read_text())
+    spec.write_text(yaml.safe_dump(values | {"split": {"validation": "vall"}}))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    assert "split: no subset is called 'vall'" in capsys.readouterr().err

@@ -36,6 +36,8 @@ from quorate.workers import in_threads
 
 PLAIN = ("JPEG", "PNG")
 """Formats, upright and in RGB or grey, that every framework reads alike: copied as they are."""
+DEPTH = 24
+"""The byte of a PNG that says how many bits a channel has: IHDR comes first."""
 CHECKPOINT = "checkpoint"
 
 
@@ -164,6 +166,7 @@ def _copy(image: Image, data: bytes, to: Path) -> _Read:
         kind, mode = opened.format, opened.mode
         plain = kind in PLAIN and mode in ("RGB", "L") and opened.size == (width, height)
         plain = plain and not pictures.turned(opened)
+        plain = plain and (kind != "PNG" or data[DEPTH] == 8)  # Pillow calls 16 bits RGB too
     name = image.file_name
     if piece_of(name):
         name = safe_name(own_name(image), origin=image.file_name)

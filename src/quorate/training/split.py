@@ -97,6 +97,16 @@ def split(dataset: Dataset, hashes: Hashes, rule: Split) -> tuple[NDArray[np.int
     return found, notes
 
 
+def learnt_from(images: Sequence[Image], rule: Split) -> int:
+    """How many pictures will be learnt from, about where a share is drawn: groups stay together.
+
+    Raises InputError for a subset that is not there.
+    """
+    part, shares, _ = _subsets(images, rule)
+    held = np.count_nonzero(part >= 0) + sum(shares.values()) * len(images)
+    return max(1, round(len(images) - held))
+
+
 def _subsets(images: Sequence[Image], rule: Split) -> tuple[Ints, dict[int, float], list[str]]:
     """(p,) The parts that subsets decide, else -1; the shares still to be drawn; notes."""
     known = sorted({image.subset for image in images if image.subset})
