@@ -17,6 +17,13 @@ def trainer(name: str = "linear", **settings):
             "epochs": 8, "batch_size": 8, **settings}  # fmt: skip
 
 
+def spoilt(name: str, spoil: str, **settings):
+    """Likewise, and a shell does something afterwards, in the folder that it leaves."""
+    words = f'"$0" "$1" --data "$3" --out "$5" && cd "$QUORATE_OUT" && {spoil}'
+    entry = trainer(name, **settings)
+    return entry | {"command": ["sh", "-c", words, *entry["command"]]}
+
+
 def squares(folder: Path, count: int = 40, *, seed: int = 0, side: int = 64) -> Path:
     """A data set in COCO's form as CVAT writes it; the folder."""
     rng = np.random.default_rng(seed)
@@ -49,3 +56,11 @@ def write(folder: Path, images, annotations, names=NAMES) -> None:
 def instances(folder: Path):
     """What stands there."""
     return json.loads((folder / "annotations/instances_default.json").read_text())
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is at work no more, be it that nobody has asked for its status."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True

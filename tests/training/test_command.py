@@ -1,6 +1,8 @@
 """`quorate train` as a user calls it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,8 +16,9 @@ import yaml
 
 from quorate.cli import main
 from quorate.training.contract import detector_of, events
+from quorate.training.work import TrainingWork
 from tests.notifications.receivers import web
-from tests.training.pictures import TRAINER, squares, trainer
+from tests.training.pictures import TRAINER, ended, instances, squares, trainer
 from tests.waiting import until
 
 
@@ -41,6 +44,8 @@ def test_a_training_from_the_command_line(spec, capsys):
     assert latest["trainer"] == "linear"
     assert Path(published).name == latest["run"]
     assert "8 pictures held out (validation); the best is linear" in out
+    begun = err.index("32 pictures to learn from, 8 to validate")
+    assert begun < err.index("linear: epoch")
     assert "warning: bad ended with status 1: no luck" in err
     assert "wrote out/training/report.html" in err
     assert "linear: epoch 10, step 40 of 40, loss" in err
@@ -90,6 +95,44 @@ def test_without_torch_its_trainers_are_refused_first(spec, capsys, tmp_path):
     assert not (tmp_path / "out/training/data").exists()
 
 
+def test_settings_of_the_command_line_go_before_those_of_the_spec(spec, capsys, tmp_path):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/weights.npz").touch()
+    words = ["-p", "epochs=3", "-p", "linear.batch_size=16", "-p", "checkpoint=begun"]
+    assert main(["train", "training.yaml", "--plan", "--json", *words]) == 0
+    first, second = json.loads(capsys.readouterr().out)["steps"]
+    assert (first["epochs"], first["batch_size"], first["steps"]) == (3, 16, 6)
+    assert (second["epochs"], second["batch_size"]) == (3, 8)
+    assert first["begins"].startswith(f"from {tmp_path}/begun")
+    left = tmp_path / "before/trainers/linear/out/model"  # by an earlier training
+    left.mkdir(parents=True)
+    (left / "weights.npz").touch()
+    words = ["-p", "checkpoint=before/trainers", "-p", "epochs=1"]
+    values = yaml.safe_load(spec.read_text())
+    spec.write_text(yaml.safe_dump(values | {"trainers": values["trainers"][:1]}))
+    assert main(["train", "training.yaml", "--plan", "--json", *words]) == 0
+    [first] = json.loads(capsys.readouterr().out)["steps"]
+    assert first["begins"] == f"from {left}/"
+    for word, said in (
+        ("epochs=0", "epochs: expected 1 or more, not 0"),
+        ("liner.epochs=1", "did you mean 'linear'?"),
+        ("checkpoint=begin", "did you mean 'begun'?"),
+        ("epochs", "-p epochs: expected NAME=VALUE."),
+    ):
+        assert main(["train", "training.yaml", "--plan", "-p", word]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_training_whose_trainers_all_fail_ends_with_what_to_do(spec, capsys):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [trainer("bad", hyperparameters={"fail": "no luck"})]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml"]) == 1
+    err = capsys.readouterr().err
+    assert "No trainer came to its end: bad ended with status 1: no luck" in err
+    assert "hint: what it printed is in out/training/trainers/bad/log.txt" in err
+
+
 def test_a_plan_trains_nothing(spec, capsys, tmp_path):
     assert main(["train", "training.yaml", "--plan"]) == 0
     out = capsys.readouterr().out
@@ -109,6 +152,35 @@ def test_a_checkpoint_that_is_not_there_is_refused_first(spec, capsys, tmp_path)
         assert main(["train", "training.yaml", *words]) == 2
         assert "did you mean 'weights.npz'?" in capsys.readouterr().err
     assert not (tmp_path / "out/prepared.json").exists()
+
+
+def test_a_name_of_the_hugging_face_hub_is_told_how_to_be_fetched(spec, capsys):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [
+        {"name": "detr", "kind": "transformers", "checkpoint": "facebook/detr-resnet-50"}
+    ]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    said = "`hf download facebook/detr-resnet-50 --local-dir detr-resnet-50`"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("lr0", "learning_rate"), ("weights", "checkpoint"), ("optim", "optimiser"),
+     ("num_train_epochs", "epochs"), ("fp16", "precision"), ("imgsz", "image_size")],
+)  # fmt: skip
+def test_the_keys_of_other_libraries_are_understood(spec, capsys, key, meant):
+    values = yaml.safe_load(spec.read_text())
+    architecture = "fasterrcnn_resnet50_fpn"
+    values["trainers"] = [
+        {"name": "rcnn", "kind": "torchvision", "architecture": architecture, key: 1}
+    ]
+    spec.write_text(yaml.safe_dump(values))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    assert f"trainers[0].{key}: there is no such key, did you mean '{meant}'?" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_spec_of_another_kind_is_told(spec, capsys):
@@ -169,3 +241,40 @@ def test_a_command_that_is_ended_ends_its_trainer_and_goes_on(spec, tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert "goes on from step" in (out.parent / "log.txt").read_text()
     assert [one.step for one in events(out) if one.map is None] == list(range(1, 41))
+
+
+def test_a_trainer_that_outlives_a_killed_command_is_waited_for(spec, tmp_path):
+    values = yaml.safe_load(spec.read_text())
+    values["trainers"] = [trainer(epochs=10, hyperparameters={"pause": 3})]
+    spec.write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "quorate", "train", "training.yaml", "-o", "out"]
+    own = TrainingWork(tmp_path / "out").trainer("linear")
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(events(own.out)) > 2)
+        process.kill()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "is in use" in again.stderr, again.stderr
+    left = int(again.stderr.split("is in use by process ")[1].split(",")[0])
+    assert "trainers/linear: is in use" in again.stderr
+    assert "a trainer that a killed run has left" in again.stderr
+    os.kill(left, signal.SIGKILL)
+    until(lambda: ended(left))
+    values["trainers"] = [trainer(epochs=1)]
+    spec.write_text(yaml.safe_dump(values))
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_plan_counts_by_the_subsets_of_the_data(spec, capsys, tmp_path):
+    coco = instances(tmp_path / "data")
+    for name, part in (("val", coco["images"][:10]), ("learn", coco["images"][10:])):
+        ids = {image["id"] for image in part}
+        own = [one for one in coco["annotations"] if one["image_id"] in ids]
+        file = tmp_path / f"data/annotations/instances_{name}.json"
+        file.write_text(json.dumps(coco | {"images": part, "annotations": own}))
+    (tmp_path / "data/annotations/instances_default.json").unlink()
+    assert main(["train", "training.yaml", "--plan"]) == 0
+    assert "about 30 pictures to learn from" in capsys.readouterr().out
+    values = yaml.safe_load(spec.read_text())
+    spec.write_text(yaml.safe_dump(values | {"split": {"validation": "vall"}}))
+    assert main(["train", "training.yaml", "--plan"]) == 2
+    assert "split: no subset is called 'vall'" in capsys.readouterr().err

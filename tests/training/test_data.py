@@ -1,6 +1,8 @@
 """The folder that trainers get: what is in it, what was left out, and what is refused."""
 
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -104,6 +106,41 @@ def test_an_empty_name_of_a_label_is_refused(tmp_path):
     write(data, coco["images"], coco["annotations"], names=("red", " "))
     with pytest.raises(LabelError, match="empty"):
         prepared(tmp_path, data)
+
+
+def test_a_label_of_two_lines_is_refused(tmp_path):
+    data = squares(tmp_path / "data", 20)
+    coco = instances(data)
+    write(data, coco["images"], coco["annotations"], names=("red", "green\nlight"))
+    with pytest.raises(LabelError, match=r"the label 'green\\nlight' is not one line"):
+        prepared(tmp_path, data)
+    done, _ = prepared(tmp_path, data, labels=["red"])
+    assert done.labels == ("red",)
+
+
+def test_a_png_of_16_bits_is_written_with_8(tmp_path):
+    data = squares(tmp_path / "data", 10)
+    coco = instances(data)
+    first = data / "images" / coco["images"][0]["file_name"]
+    pixels = np.asarray(Image.open(first))
+    rows = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in pixels)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 64, 64, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    first.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+            for kind, part in chunks
+        )
+    )
+    done, work = prepared(tmp_path, data)
+    assert any("1 pictures are written anew as PNG" in note for note in done.notes)
+    [anew] = work.data.rglob(f"{first.name}.png")
+    assert anew.read_bytes()[24] == 8
+    np.testing.assert_array_equal(np.asarray(Image.open(anew)), pixels)
 
 
 def test_pictures_may_be_elsewhere(tmp_path):

@@ -29,9 +29,16 @@ def test_its_specs_are_read(tmp_path):
     assert Split(**yaml.safe_load(part)["split"]).test == 0.1
 
 
+def test_its_example_is_read_and_says_what_the_guide_says():
+    example = Training.from_yaml(DOCS / "examples/parts/training.yaml")
+    [one] = example.trainers
+    assert f"{800 // one.batch_size * one.epochs:,}" in PAGE  # steps
+    assert example.compare.ensemble
+
+
 def test_its_commands_are_there():
     lines = re.findall(r"^    (quorate train .*)$", PAGE, re.MULTILINE)
-    assert len(lines) == 2
+    assert len(lines) == 3
     for line in lines:
         parser("train").parse_args(shlex.split(line)[1:])
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import struct
 import zlib
@@ -12,15 +13,19 @@ import pytest
 import yaml
 
 from quorate.detections import Detections
-from quorate.errors import SpecError, TrainingError
+from quorate.errors import QuorateError, SpecError, TrainingError
 from quorate.evaluation.coco import evaluate
+from quorate.evaluation.compare import Interval
+from quorate.formats.whole_pictures import csv_line
 from quorate.spec import Consensus, EnsembleSpec
 from quorate.spec.training import Training
 from quorate.steps import Work
 from quorate.steps.fuse import decide_boxes
+from quorate.training.card import card
 from quorate.training.contract import Event, detector_of
-from quorate.training.curves import csv_of, tensorboard
-from quorate.training.judging import of_voters
+from quorate.training.curves import charts, csv_of, tensorboard
+from quorate.training.judging import Judged, of_voters
+from quorate.training.plan import plan
 from quorate.training.whole import train
 from quorate.training.work import TrainingWork
 from quorate.tuning.labelled import labelled
@@ -184,6 +189,50 @@ def test_a_trainer_called_like_a_detector_of_the_ensemble_is_refused(trained, tm
     with pytest.raises(SpecError, match="called like a detector"):
         train(training, TrainingWork(tmp_path / "out"))
     assert not Path(tmp_path / "out/prepared.json").exists()
+
+
+def test_an_ensemble_that_cannot_be_measured_is_told_before_anything_learns(trained, tmp_path):
+    whole = yaml.safe_load((trained / "ensemble.yaml").read_text())
+    for key, value, said in (
+        ("names", ["screw", "nut"], "No label of detector 'weak'"),
+        ("weights", str(tmp_path / "gone.onnx"), "gone.onnx: there is no such file"),
+    ):
+        odd = whole | {"detectors": [whole["detectors"][0] | {key: value}]}
+        (tmp_path / "ensemble.yaml").write_text(yaml.safe_dump(odd))
+        training = Training(
+            name="odd",
+            data=str(trained / "data"),
+            trainers=[trainer()],
+            compare={"ensemble": str(tmp_path / "ensemble.yaml")},
+        )
+        work = TrainingWork(tmp_path / "out")
+        with pytest.raises(QuorateError, match=said):
+            train(training, work)
+        assert not (work.root / "trainers").exists()
+        with pytest.raises(QuorateError, match=said):
+            plan(training, work)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(-0.3, -0.1, "it lowers"), (0.1, 0.3, "it raises"), (-0.1, 0.3, "it does not surely raise")],
+)
+def test_the_card_says_what_a_newcomer_does_to_the_ensemble(done, monkeypatch, low, high, said):
+    work, training, result = done
+    gain = Interval((low + high) / 2, low, high, 0.5)
+    monkeypatch.setattr(Judged, "raises", lambda self, name: gain)
+    assert said in card("linear", training, result.judged, result.prepared, work)
+
+
+def test_a_label_is_no_formula_of_the_table():
+    assert csv_line(["=1+1", "a", -0.5, None]) == b"'=1+1,a,-0.5,\n"
+
+
+def test_figures_beyond_what_can_be_drawn_are_left_out():
+    said = [Event(1, 1, 2, loss=1e308), Event(1, 2, 2, loss=-1e308), Event(1, 2, 2, loss=math.nan)]
+    assert charts({"a": said}) == {}
+    assert "Loss on what is learnt from" in charts({"a": [*said, Event(1, 3, 3, loss=1e30)]})
+    assert tensorboard(said)
 
 
 def crc32c(data: bytes) -> int:

@@ -1,6 +1,7 @@
 """Trainers as processes: somebody else's, killed and resumed, failing, breaking the contract."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from quorate.training.contract import Event, detector_of, events
 from quorate.training.data import prepare
 from quorate.training.running import run_all
 from quorate.training.work import TrainingWork
-from tests.training.pictures import squares, trainer
+from tests.training.pictures import ended, spoilt, squares, trainer
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,14 @@ def test_a_detector_may_not_lead_outside_its_folder(tmp_path):
     (tmp_path / "out/detector.json").write_text(json.dumps(entry))
     with pytest.raises(Exception, match="not below the folder"):
         detector_of(tmp_path / "out", name="x")
+    # A folder that is copied elsewhere has other names above it.
+    (tmp_path / "out/model.onnx").touch()
+    for weights in ("../out/model.onnx", str(tmp_path / "out/model.onnx")):
+        (tmp_path / "out/detector.json").write_text(
+            json.dumps({"kind": "onnx", "weights": weights})
+        )
+        with pytest.raises(Exception, match="not below the folder"):
+            detector_of(tmp_path / "out", name="x")
 
 
 def test_lines_that_are_no_events_are_passed_over(tmp_path):
@@ -135,7 +145,52 @@ def test_lines_that_are_no_events_are_passed_over(tmp_path):
              '{"epoch": 1, "step": 2, "steps": 2, "map": 0.5}', '{"epoch": 2']  # fmt: skip
     (tmp_path / "progress.jsonl").write_text("\n".join(lines))
     found = events(tmp_path)
-    assert found == [Event(1, 1, 2), Event(1, 2, 2, map=0.5)]
+    assert math.isnan(found[0].loss)
+    assert found[1:] == [Event(1, 2, 2, map=0.5)]
+
+
+def test_a_loss_that_is_no_number_and_lines_that_are_no_events_are_told(tmp_path, data):
+    line = '{"epoch": 9, "step": 90, "steps": 90, "loss": Infinity, "note": "a NaN"}'
+    odd = spoilt("odd", f"printf '%s\\nno event\\n' '{line}' >> progress.jsonl", epochs=1)
+    work, [done] = ran(tmp_path, data, odd)
+    assert events(work.trainer("odd").out)[-1].note == "a NaN"
+    assert done.notes == (
+        "odd: 1 lines of progress.jsonl are no events.",
+        "odd: its loss was no finite number at some steps.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("mv model.onnx ../m; ln -s ../m model.onnx", "out of the folder"),
+        ("ln -s /etc/passwd notes.txt", "notes.txt: is a link that leads out of the folder"),
+        ("rm model.onnx; ln -s model.onnx model.onnx", "model.onnx: is a link that leads out"),
+        ("rm progress.jsonl; mkfifo progress.jsonl", "left no progress.jsonl"),
+        ("rm progress.jsonl; mkdir progress.jsonl", "left no progress.jsonl"),
+        (r"sed -i 's/model.onnx/a\\u0000b/' detector.json", "is not below the folder"),
+        ("sed -i 's/red/rot/;s/green/gruen/' detector.json", "No label of detector 'odd'"),
+    ],
+)
+def test_what_one_leaves_costs_itself_alone(tmp_path, data, spoil, said):
+    _, (odd, other) = ran(tmp_path, data, spoilt("odd", spoil, epochs=1), trainer(epochs=1))
+    assert said in odd.failed.reason
+    assert other.failed is None
+
+
+def test_one_that_writes_into_its_pictures_spoils_no_other(tmp_path, data):
+    spoil = 'for one in "$QUORATE_DATA"/images/*; do echo spoilt > "$one"; done'
+    work, _ = ran(tmp_path, data, spoilt("odd", spoil, epochs=1), trainer(epochs=1))
+    for folder in (work.data, work.trainer("linear").data):
+        assert not [one for one in folder.glob("images/*") if one.read_bytes() == b"spoilt\n"]
+
+
+def test_what_one_started_ends_with_it(tmp_path, data):
+    spoil = "{ sleep 60 & } && echo $! > pid"
+    work, [done] = ran(tmp_path, data, spoilt("odd", spoil, epochs=1))
+    assert done.failed is None
+    pid = int((work.trainer("odd").out / "pid").read_text())
+    until(lambda: ended(pid))
 
 
 def test_two_trainers_of_one_name_are_refused():

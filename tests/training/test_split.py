@@ -60,6 +60,7 @@ def test_subsets_of_the_data_decide():
     part, notes = split(dataset(names, subsets=subsets), apart(6), Split())
     assert part.tolist() == [TRAIN, TRAIN, VALIDATION, TRAIN, TEST, TEST]
     assert any("The subset Validation" in note for note in notes)
+    assert not any("by a draw" in note for note in notes)
     part, _ = split(dataset(names, subsets=subsets), apart(6), Split(validation="test"))
     assert (part == VALIDATION).tolist() == [False] * 4 + [True] * 2
     with pytest.raises(InputError, match="no subset is called 'val'"):

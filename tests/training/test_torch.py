@@ -198,7 +198,7 @@ def test_a_loss_that_is_no_number_stops_it_and_keeps_the_good_checkpoint(tmp_pat
                    checkpoint_every="1s")  # fmt: skip
     with pytest.raises(DetectorError) as told:
         trained(tmp_path, labelled, trainer)
-    assert re.search(r"(loss|gradient).* is (nan|inf) at step \d+", told.value.message)
+    assert re.search(r"( is (nan|inf)|NaN or infinite) at step \d+", told.value.message)
     assert "lower `learning_rate`" in told.value.hint
     if "no checkpoint" not in told.value.message:
         from safetensors.numpy import load_file
@@ -511,3 +511,19 @@ def test_it_learns_from_scratch_far_above_chance(tmp_path, trainer):
     guessed = chance(tmp_path / f"work/trainers/{trainer.name}/data")
     assert result.map > max(10 * guessed, 0.2), (result, guessed)
     assert any(sentence.startswith("The ONNX file finds the same") for sentence in said)
+
+
+def test_a_name_that_a_library_has_not_is_told_before_anything_learns(tmp_path, labelled):
+    from quorate.spec.training import Training
+    from quorate.training.whole import train
+    from quorate.training.work import TrainingWork
+
+    first = ssd("first")
+    for second, said in (
+        (detr(config={"dmodel": 32}), "has no 'dmodel'"),
+        (ssd(config={"nms_tresh": 0.5}), "takes no number 'nms_tresh'"),
+    ):
+        training = Training(name="toys", data=str(labelled), trainers=(first, second))
+        with pytest.raises(InputError, match=said):
+            train(training, TrainingWork(tmp_path / "out"))
+        assert not (tmp_path / "out/data").exists()

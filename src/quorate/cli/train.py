@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from quorate.cli.arguments import pairs
 from quorate.cli.output import note, notes, print_json, print_table, progress_bars, warn
 
 if TYPE_CHECKING:
     from quorate.evaluation.compare import Comparison
+    from quorate.spec.training import Training
     from quorate.training.contract import Event
     from quorate.training.whole import Done
+    from quorate.training.work import Prepared
 
 
 EVERY = 5.0
 """Seconds between two lines of a trainer, at least."""
+BETWEEN = 60.0
+"""Likewise while no validation comes."""
 
 
 def add_commands(commands: Any) -> None:
@@ -32,6 +39,9 @@ def add_commands(commands: Any) -> None:
     add("-o", "--out", default="out/training", help="folder for all that is written (default: "
         "out/training)")  # fmt: skip
     add("--images", help="where the pictures are, instead of the spec's own `images`")
+    add("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a setting "
+        "of every trainer that knows it, or of one, instead of the spec's: epochs=1, "
+        "detr.learning_rate=0.001, checkpoint=FOLDER; may be repeated")  # fmt: skip
     add("--resume", action="store_true", help="go on from the checkpoints of trainers whose "
         "settings have changed since, more epochs for example; else they begin anew")  # fmt: skip
     add("--plan", action="store_true", help="say what would be done, draw the schedules of the "
@@ -49,6 +59,7 @@ def _train(arguments: argparse.Namespace) -> None:
     training = Training.from_yaml(Path(arguments.spec).absolute())
     given = {"data": arguments.data, "images": arguments.images}
     training = training.model_copy(update={k: v for k, v in given.items() if v is not None})
+    training = _changed(training, pairs("-p", arguments.parameter, "NAME=VALUE"))
     work = TrainingWork(Path(arguments.out))
     if arguments.plan:
         from quorate.training.plan import plan
@@ -79,6 +90,7 @@ def _train(arguments: argparse.Namespace) -> None:
                 resume=arguments.resume,
                 progress=progress,
                 told=_Epochs(),
+                began=_began,
                 measured=lambda one: ended(one.to_dict(), trainer=one.name),
             )
         values = results(training, done.judged)
@@ -91,10 +103,33 @@ def _train(arguments: argparse.Namespace) -> None:
         print_json(values)
     else:
         _print(done)
-    notes([*done.prepared.notes, *done.judged.notes])
+    notes(done.judged.notes)
     note(f"wrote {work.root / done.files[-1]}")
     if done.published:
         note(f"published {done.published}")
+
+
+def _changed(training: Training, said: dict[str, str]) -> Training:
+    """The training with what the command line says; a path is from where the command is called."""
+    from quorate.storage import is_s3
+    from quorate.training.parameters import changed
+
+    begun = said.pop("checkpoint", "")
+    return changed(
+        training,
+        checkpoint=begun if is_s3(begun) or not begun else os.path.abspath(begun),
+        hyperparameters="\n".join(f"{name}={value}" for name, value in said.items()),
+    )
+
+
+def _began(prepared: Prepared) -> None:
+    """Say what is learnt from while there is time to stop it."""
+    test = "" if prepared.test is None else f", {prepared.test.images:,} to compare"
+    note(
+        f"{prepared.train.images:,} pictures to learn from, "
+        f"{prepared.validation.images:,} to validate{test}"
+    )
+    notes(prepared.notes)
 
 
 class _Epochs:
@@ -118,11 +153,12 @@ class _Epochs:
             self._began.setdefault(name, (event.seconds, event.step))
         now = time.monotonic()
         self._said.setdefault(name, now if event.map is None else -EVERY)
-        measured = event.map is not None or name not in self._measured
+        waited = now - self._said[name]
+        measured = event.map is not None or name not in self._measured or waited >= BETWEEN
         last = event.step >= event.steps and event.map is not None
         if event.map is not None:
             self._measured.add(name)
-        if not measured or (now - self._said[name] < EVERY and not last):
+        if not measured or (waited < EVERY and not last):
             return
         self._said[name] = now
         parts = [f"{name}: epoch {event.epoch}, step {event.step:,} of {event.steps:,}"]
@@ -144,7 +180,8 @@ class _Epochs:
         if event.seconds is None or event.step <= step or event.step >= event.steps:
             return None
         each = (event.seconds - seconds) / (event.step - step)
-        return duration(each * (event.steps - event.step))
+        left = each * (event.steps - event.step)
+        return duration(left) if math.isfinite(left) else None
 
 
 def _print(done: Done) -> None:

@@ -27,6 +27,10 @@ Part = tuple[Sequence[Image], Classifications]
 """Pictures, and what was decided on them; of a picture that could not be read there is no row."""
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of one."""
+
+
 def write_csv(parts: Iterable[Part], target: str, *, members: Sequence[str], top: int) -> Written:
     """Write `labels.csv` below a folder, or one file where `target` is `….csv`.
 
@@ -41,9 +45,9 @@ def write_csv(parts: Iterable[Part], target: str, *, members: Sequence[str], top
     apostrophe.
     """
     with open_target(target, single=".csv") as out, out.create("labels.csv") as file:
-        file.write(_line(_head(members, top)))
+        file.write(csv_line(_head(members, top)))
         for images, table in parts:
-            file.write(b"".join(map(_line, _rows(images, table, members, top))))
+            file.write(b"".join(map(csv_line, _rows(images, table, members, top))))
     return Written(files=out.files, notes=[])
 
 
@@ -77,10 +81,11 @@ def _number(value: float) -> str:
     return f"{value:.6f}"
 
 
-def _line(cells: Sequence[str]) -> bytes:
+def csv_line(cells: Sequence[object]) -> bytes:
+    """A line of CSV; text that a spreadsheet would take for a formula begins with an apostrophe."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(
-        [f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell for cell in cells]
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells
     )
     return text.getvalue().encode()
 

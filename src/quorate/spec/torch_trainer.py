@@ -93,7 +93,7 @@ class TorchTrainer(Trainer):
         if self.hyperparameters:
             name = next(iter(self.hyperparameters))
             known = type(self).model_fields
-            said = f"'{self.kind}' has fields of its own for all that it is told"
+            said = f"'{self.kind}' has a key for each setting and takes none here"
             said += f"; write `{name}: …` beside `kind`" if name in known else ""
             raise problem("hyperparameters", said, ("hyperparameters", name))
         if self.accumulate > self.batch_size:
@@ -188,7 +188,10 @@ def _unknown(kind: str) -> str:
     plain = kind.lower().replace("-", "").replace("_", "")
     for words, meant in _MEANT.items():
         if any(word.replace("_", "") in plain for word in words.split()):
-            what = f" with `architecture: {kind}`" if meant == "transformers" else ""
+            what = {
+                "transformers": f" with `architecture: {kind}`",
+                "container": ", with the image or the command of a program that trains it",
+            }.get(meant, "")
             return f"{said}; write `kind: {meant}`{what}"
     return f"{said}, {did_you_mean(kind, KINDS) or 'there are ' + ', '.join(KINDS)}"
 

@@ -30,7 +30,8 @@ class Trainer(SpecModel):
         examples=["s3://models/detr-resnet-50/"],
     )
     hyperparameters: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Further settings, as the trainer calls them."
+        default_factory=dict,
+        description="Further settings of `kind: container`, as the trainer calls them.",
     )
     pool: Name | None = Field(None, description="Which of the training's pools it runs on.")
     timeout: Duration | None = Field(

@@ -123,7 +123,8 @@ class Training(Whole):
         if self.data is None:
             raise SpecError(
                 "No data: the spec does not say where the labelled pictures are.",
-                hint="add `data: DUMP` to the spec, or name it on the command line: --data DUMP",
+                hint="add `data: DUMP` to the spec, or name it on the command line: "
+                "`quorate train SPEC DUMP`, `quorate submit SPEC --data DUMP`",
             )
         return self.data
 

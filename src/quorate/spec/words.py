@@ -82,6 +82,21 @@ _ELSEWHERE = {
     "batch": "batch_size",
     "formats": "format to",
     "method": "kind type name",
+    "learning_rate": "lr lr0 base_lr max_lr",
+    "backbone_learning_rate": "lr_backbone backbone_lr",
+    "epochs": "max_epochs num_epochs num_train_epochs",
+    "batch_size": "ims_per_batch train_batch_size bs",
+    "checkpoint": "weights pretrained pretrained_weights model_name_or_path load_from",
+    "optimiser": "optimizer optim",
+    "schedule": "scheduler lr_scheduler lr_scheduler_type param_scheduler",
+    "clip": "max_grad_norm grad_clip gradient_clip_val clip_max_norm clip_grad",
+    "precision": "amp fp16 bf16 half mixed_precision",
+    "patience": "early_stopping early_stopping_patience",
+    "evaluate_every": "val_interval eval_interval eval_strategy val_period",
+    "checkpoint_every": "save_period save_steps save_interval",
+    "processes": "gpus num_gpus nproc_per_node",
+    "queries": "num_queries",
+    "split": "val validation val_split test",
 }
 """A field: what other tools call the like."""
 

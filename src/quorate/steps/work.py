@@ -182,7 +182,7 @@ class Work:
         """Where shards of earlier plans wait for what is known of their pictures to be taken."""
         return self.root / "earlier"
 
-    def owned(self) -> AbstractContextManager[None]:
+    def owned(self) -> AbstractContextManager[object]:
         """Be the only one at work here; BusyError, saying who is, where another process is."""
         return owned(self.root / ".owner")
 

@@ -12,18 +12,20 @@ import sys
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 
 from quorate.errors import BusyError, InputError, file_error
 
 
 @contextlib.contextmanager
-def owned(lock: Path, *, of: Path | None = None) -> Iterator[None]:
+def owned(lock: Path, *, of: Path | None = None) -> Iterator[FileIO | None]:
     """Own what a lock file stands for (`of`, else its folder) while the block runs.
 
     The system holds the lock (flock) for as long as the process lives, on a network disk too, so a
     killed process leaves at most the file, which the next owner takes over. The file says who the
-    owner is. It is removed at the end.
+    owner is. It is removed at the end. Given is the locked file, None where there are no locks: a
+    process that inherits it holds the lock as well.
 
     Raises BusyError, saying who it is, where another process, or another thread of this one, is the
     owner. A disk that has no locks costs a warning.
@@ -48,6 +50,7 @@ def owned(lock: Path, *, of: Path | None = None) -> Iterator[None]:
                         RuntimeWarning,
                         stacklevel=3,
                     )
+                    held = None
                     break
                 held.seek(0)
                 owner = held.read().decode(errors="replace").strip() or "another process"
@@ -55,16 +58,22 @@ def owned(lock: Path, *, of: Path | None = None) -> Iterator[None]:
                     f"{of}: is in use by {owner}.",
                     hint="wait until it ends, or choose another folder",
                 ) from None
-        with contextlib.suppress(OSError):  # on a full disk the lock still holds, without a name
-            held.truncate(0)
-            held.write(_myself().encode())
+        if held:
+            name(held, _myself())
         try:
-            yield
+            yield held
         finally:
             lock.unlink(missing_ok=True)
 
 
-def owned_output(location: str) -> contextlib.AbstractContextManager[None]:
+def name(held: FileIO, owner: str) -> None:
+    """Say in a lock file who the owner is."""
+    with contextlib.suppress(OSError):  # on a full disk the lock still holds, without a name
+        held.truncate(0)
+        held.write(f"{owner}\n".encode())
+
+
+def owned_output(location: str) -> contextlib.AbstractContextManager[object]:
     """Own a local file or folder that is written to.
 
     In S3 each object is whole, and the one that is written last stays.
@@ -85,4 +94,4 @@ def _is(path: Path, file: object) -> bool:
 def _myself() -> str:
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
-    return f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})\n"
+    return f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})"

@@ -85,7 +85,8 @@ def card(
         "",
     ]
     if (gain := judged.raises(name)) is not None:
-        verdict = "raises" if gain.certain and gain.value > 0 else "does not surely raise"
+        moves = "raises" if gain.value > 0 else "lowers"
+        verdict = moves if gain.certain else "does not surely raise"
         lines += [f"In the ensemble it {verdict} the AP: {gain.value:+.3f}.", ""]
     lines += [
         "## Of which data",

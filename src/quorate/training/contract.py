@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,15 +17,18 @@ from quorate.errors import DetectorError, InputError, TrainingError
 from quorate.formats import read, read_detections
 from quorate.labels import VOCABULARIES
 from quorate.spec.detector import Detector, DetectorField
+from quorate.steps.voter import Voter
 
 MOST_BYTES = 1 << 30
 """Of a file of JSON that a trainer leaves."""
 MOST_EVENTS = 1_000_000
 """Lines of progress.jsonl that are read."""
 LONGEST_LINE = 1 << 16
-PATHS = ("weights", "config", "names")
+LOSSES = ("loss", "losses")
+PATHS = ("weights", "cfg", "names")
 """Fields of detectors that may name a file."""
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,7 +37,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch              of those that are finished or at work, from 1
     step               steps (optimiser's, or batches: as the trainer counts) done since the begin
     steps              steps in all; fewer may be done where it stops early
-    loss               mean since the last line; None in a line of validation alone
+    loss               mean since the last line; None in a line of validation alone; may be
+                       NaN or infinite
     losses             its parts by name
     learning_rate      of the step, of the main group of parameters
     images_per_second  since the last line
@@ -43,9 +48,9 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     note               a sentence that a person should read
     """
 
-    epoch: Annotated[int, Meta(ge=0)]
-    step: Annotated[int, Meta(ge=0)]
-    steps: Annotated[int, Meta(ge=0)]
+    epoch: Count
+    step: Count
+    steps: Count
     loss: float | None = None
     losses: dict[str, float | None] = {}
     learning_rate: float | None = None
@@ -66,6 +71,8 @@ class Events:
 
     def more(self) -> list[Event]:
         """The events of the whole lines that came since; lines that are none are counted."""
+        if not self.path.is_file():  # a pipe would be waited for
+            return []
         try:
             size = self.path.stat().st_size
             if size < self._read:  # begun anew
@@ -81,9 +88,9 @@ class Events:
         for line in data[:end].splitlines()[:MOST_EVENTS]:
             try:
                 if line.strip() and len(line) <= LONGEST_LINE:
-                    found.append(_DECODER.decode(line.replace(b"NaN", b"null")))
+                    found.append(_event(line))
                     continue
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, ValueError, AttributeError, RecursionError):
                 pass
             self.unread += bool(line.strip())
         return found
@@ -92,12 +99,25 @@ class Events:
 _DECODER = msgspec.json.Decoder(Event)
 
 
+def _event(line: bytes) -> Event:
+    """An event; a loss may be NaN or infinite, which JSON lacks and Python's json writes."""
+    try:
+        return _DECODER.decode(line)
+    except msgspec.DecodeError:
+        said: dict[str, Any] = json.loads(line)
+        kept = {key: value for key, value in said.items() if key in LOSSES or value == value}
+        return msgspec.convert(kept, Event)
+
+
 def events(out: Path) -> list[Event]:
     """All events of a trainer; where it was resumed, a step that was done again counts once.
 
     Rising by step; the last of what was said of a step.
     """
-    found = Events(out / "progress.jsonl").more()
+    return _once(Events(out / "progress.jsonl").more())
+
+
+def _once(found: list[Event]) -> list[Event]:
     kept: list[Event] = []
     for event in found:
         if kept and _goes_back(kept[-1], event):  # to a checkpoint
@@ -130,16 +150,41 @@ def detector_of(out: Path, *, name: str) -> Detector:
     for key, value in entry.items():
         if key not in PATHS or not isinstance(value, str) or value in VOCABULARIES:
             continue
-        place = out / value
-        if "://" in value or not place.resolve().is_relative_to(out.resolve()):
-            raise TrainingError(f"{path}: {key} '{value}' is not below the folder of the trainer.")
-        if not place.exists():
+        if not _below(out, value):
+            raise TrainingError(
+                f"{path}: {key} '{value[:200]}' is not below the folder of the trainer.",
+                hint="name it relative to the folder: model.onnx",
+            )
+        if not (out / value).exists():
             raise TrainingError(f"{path}: {key} '{value}' is not there.")
     try:
         adapter: TypeAdapter[Detector] = TypeAdapter(DetectorField)
         return adapter.validate_python(entry, context={"folder": out})
     except ValidationError as error:
         raise TrainingError(spec_error(error, entry, origin=str(path)).message) from None
+
+
+def _below(out: Path, name: str) -> bool:
+    """Whether it is a path that leads to the same file wherever the folder is copied to."""
+    if "://" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        return False
+    return _leads_inside(out, out / name)
+
+
+def _leads_inside(out: Path, place: Path) -> bool:
+    try:
+        return place.resolve().is_relative_to(out.resolve())
+    except (OSError, ValueError, RuntimeError):  # a name too long, no name at all, links in a ring
+        return False
+
+
+def files_of(out: Path) -> list[Path]:
+    """All files that a trainer left, in the order of their names; not what a link leads away to.
+
+    Whoever copies its folder may read what the trainer may not.
+    """
+    found = (path for path in sorted(out.rglob("*")) if _leads_inside(out, path))
+    return [path for path in found if path.is_file()]
 
 
 def truth_of(folder: Path, part: str) -> Dataset:
@@ -171,18 +216,30 @@ def check(out: Path, data: Path, *, name: str) -> list[str]:
     for file in ("detector.json", "predictions.json", "versions.json", "progress.jsonl"):
         if not (out / file).is_file():
             raise TrainingError(f"{name} ended well, but left no {file}.")
+    for path in out.rglob("*"):
+        if path.is_symlink() and not _leads_inside(out, path):
+            raise TrainingError(
+                f"{path}: is a link that leads out of the folder of the trainer.",
+                hint="leave the file itself, which is copied to wherever the detector is used",
+            )
     detector = detector_of(out, name=name)
     versions = _json(out / "versions.json")
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
         raise TrainingError(f"{out / 'versions.json'}: is no mapping of packages to versions.")
+    truth = truth_of(data, "validation")
     try:
         if not isinstance(detector, ContainerDetector):  # which is run, not loaded
-            detector.load()
+            Voter.load(detector, truth.labels)
     except DetectorError as error:
-        raise TrainingError(f"What {name} left cannot be loaded: {error.message}") from None
-    found = predictions_of(out, truth_of(data, "validation"))
-    said = events(out)
+        raise TrainingError(
+            f"What {name} left cannot be loaded: {error.message}", hint=error.hint
+        ) from None
+    found = predictions_of(out, truth)
+    log = Events(out / "progress.jsonl")
+    said = _once(log.more())
     notes = []
+    if log.unread:
+        notes.append(f"{name}: {log.unread:,} lines of progress.jsonl are no events.")
     if not said:
         notes.append(f"{name}: progress.jsonl has no event, so there is no curve.")
     elif any(event.loss is not None and not math.isfinite(event.loss) for event in said):

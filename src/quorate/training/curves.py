@@ -16,6 +16,8 @@ from quorate.storage.records import framed
 from quorate.training.contract import Event
 
 COLUMNS = ("epoch", "step", "steps", "loss", "learning_rate", "images_per_second", "map", "seconds")
+MOST = float(np.finfo(np.float32).max)
+"""What is above it is not drawn: TensorBoard does not hold it, nor has an axis room for it."""
 Curves = Mapping[str, Sequence[Event]]
 """Trainer -> its events, rising by step."""
 
@@ -71,7 +73,7 @@ def _lines(curves: Curves, column: str) -> list[Line]:
         each = max(last, 1) / epochs if last < steps else steps / epochs
         x = np.array([event.step / each for event in said], np.float64)
         y = np.array([getattr(event, column) for event in said], np.float64)
-        known = np.isfinite(y)
+        known = np.abs(y) <= MOST
         found.append(Line(name, x[known], y[known], place))
     return found
 

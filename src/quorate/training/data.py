@@ -24,7 +24,7 @@ from quorate.dataset import Dataset, Image, own_name
 from quorate.errors import ImageError, InputError, QuorateError, nearest_file
 from quorate.formats import write
 from quorate.progress import Progress, silent
-from quorate.spec.trainer import Trainer
+from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
 from quorate.steps.work import fingerprint, read_json, write_json
 from quorate.storage import exists, is_s3, local_copy, open_tree, safe_name, write_bytes, writing
@@ -36,6 +36,8 @@ from quorate.workers import in_threads
 
 PLAIN = ("JPEG", "PNG")
 """Formats, upright and in RGB or grey, that every framework reads alike: copied as they are."""
+DEPTH = 24
+"""The byte of a PNG that says how many bits a channel has: IHDR comes first."""
 CHECKPOINT = "checkpoint"
 
 
@@ -164,6 +166,7 @@ def _copy(image: Image, data: bytes, to: Path) -> _Read:
         kind, mode = opened.format, opened.mode
         plain = kind in PLAIN and mode in ("RGB", "L") and opened.size == (width, height)
         plain = plain and not pictures.turned(opened)
+        plain = plain and (kind != "PNG" or data[DEPTH] == 8)  # Pillow calls 16 bits RGB too
     name = image.file_name
     if piece_of(name):
         name = safe_name(own_name(image), origin=image.file_name)
@@ -223,17 +226,19 @@ def _written(dataset: Dataset, part: NDArray[np.int8], work: TrainingWork) -> Pr
 
 
 def give(trainer: Trainer, work: TrainingWork, own: TrainerWork) -> str:
-    """Make a trainer's `data/`: links to what was prepared, and its settings; their fingerprint.
+    """Make a trainer's `data/`: what was prepared, and its settings; their fingerprint.
 
-    A checkpoint is put below it, so that the folder is all that the process needs. Raises
-    InputError where the checkpoint is not there, StorageError or AccessError where its store
-    cannot be reached.
+    Pictures are links, save for a program that nothing keeps from writing into them: the others,
+    and who judges, would see that. A checkpoint is put below it, so that the folder is all that
+    the process needs. Raises InputError where the checkpoint is not there, StorageError or
+    AccessError where its store cannot be reached.
     """
     there = prepared(work)
     if there is None:
         raise InputError(f"{work.root}: nothing is prepared here.")
     shutil.rmtree(own.data, ignore_errors=True)
-    shutil.copytree(work.data, own.data, copy_function=_linked)
+    free = isinstance(trainer, ContainerTrainer) and not trainer.image
+    shutil.copytree(work.data, own.data, copy_function=shutil.copyfile if free else _linked)
     settings = trainer.settings
     digest: list[str | bytes] = [there.fingerprint, msgspec.json.encode(settings)]
     if trainer.checkpoint is not None:
@@ -258,8 +263,22 @@ def check_checkpoints(training: Training) -> None:
         if not there:
             raise InputError(
                 f"{trainer.name}: the checkpoint {place}: no such file or folder.",
-                hint=None if is_s3(place) else nearest_file(place),
+                hint=_instead(trainer, place),
             )
+
+
+def _instead(trainer: Trainer, place: str) -> str | None:
+    """What to do about a checkpoint that is not there."""
+    if is_s3(place):
+        return None
+    folder, name = os.path.split(place.rstrip("/"))
+    if trainer.kind == "transformers" and not os.path.isdir(folder):
+        model = f"{os.path.basename(folder)}/{name}"  # as the Hugging Face hub names its models
+        return (
+            "a model of the Hugging Face hub is fetched first: "
+            f"`hf download {model} --local-dir {name}`, then `checkpoint: {name}`"
+        )
+    return nearest_file(place)
 
 
 def _linked(source: str, target: str) -> None:

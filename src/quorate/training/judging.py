@@ -18,12 +18,14 @@ from quorate.errors import QuorateError, QuorumError, SpecError, StorageError, T
 from quorate.evaluation.coco import CocoMetrics, evaluate
 from quorate.evaluation.compare import Comparison, Interval, compare
 from quorate.evaluation.doubts import doubts
+from quorate.labels import Labels
 from quorate.progress import Progress, silent
 from quorate.report.model import own
 from quorate.spec import Detector, EnsembleSpec
 from quorate.spec.training import Training
 from quorate.steps import Work
 from quorate.steps.fuse import decide_boxes
+from quorate.steps.whole import Loaded
 from quorate.training.contract import detector_of, predictions_of, truth_of
 from quorate.training.running import Outcome, failed, outcome_of
 from quorate.training.work import TrainingWork
@@ -95,6 +97,15 @@ def ensemble_of(training: Training) -> EnsembleSpec | None:
     return spec
 
 
+def ready(training: Training, labels: Sequence[str]) -> None:
+    """Refuse, before anything learns, an ensemble that could not be measured afterwards.
+
+    Raises SpecError, DetectorError, or LabelError where it finds nothing that is learnt.
+    """
+    if (spec := ensemble_of(training)) is not None:
+        Loaded.load(spec).voters(Labels.from_names(labels))
+
+
 @dataclass(frozen=True)
 class Measured:
     """One trained detector on the pictures held out."""
@@ -163,7 +174,8 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
     done = [one.name for one in outcomes if one.failed is None]
     if not done:
         why = "; ".join(one.failed.reason for one in outcomes if one.failed)
-        raise TrainingError(f"No trainer came to its end: {why}")
+        hints = [one.failed.hint for one in outcomes if one.failed and one.failed.hint]
+        raise TrainingError(f"No trainer came to its end: {why}", hint=next(iter(hints), None))
     spec = ensemble_of(training)
     trained = {name: detector_of(work.trainer(name).out, name=name) for name in done}
     truth = truth_of(work.held_out.parent, work.held_out.stem)

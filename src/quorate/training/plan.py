@@ -12,10 +12,11 @@ from quorate.report.curves import Line, chart_file, line_chart
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
 from quorate.storage import write_bytes
+from quorate.training.configs import check_configs
 from quorate.training.data import check_checkpoints
-from quorate.training.judging import ensemble_of
+from quorate.training.judging import ensemble_of, ready
 from quorate.training.schedules import averaged_from, factors
-from quorate.training.split import SHARE
+from quorate.training.split import learnt_from
 from quorate.training.truth import labelled
 from quorate.training.work import TrainingWork
 
@@ -72,12 +73,14 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     """
     ensemble_of(training)
     check_checkpoints(training)
+    check_configs(training)
     dataset = labelled(training)
+    ready(training, dataset.labels.names)
     shapes = dataset.annotations
     assert shapes is not None  # `labelled` has refused it
     count = np.bincount(shapes.category_id, minlength=len(dataset.labels) + 1)[1:]
     labels = dict(zip(dataset.labels.names, count.tolist(), strict=True))
-    learnt, notes = _learnt(training, len(dataset.images))
+    learnt, notes = learnt_from(dataset.images, training.split), []
     steps = []
     for trainer in training.trainers:
         each = math.ceil(learnt / trainer.batch_size)
@@ -135,15 +138,3 @@ def _schedules(training: Training, learnt: int) -> tuple[str, list[str]]:
     title = "Learning rate"
     chart = line_chart(lines, title=title, across="epochs", up="learning rate")
     return chart_file([(f"{training.name}: {title.lower()}", chart)], lines), notes
-
-
-def _learnt(training: Training, pictures: int) -> tuple[int, list[str]]:
-    """About how many pictures are learnt from, and that this is not known before the split."""
-    shares = [training.split.validation, training.split.test]
-    known = [one for one in shares if isinstance(one, float)]
-    if training.split.validation is None:
-        known.append(SHARE)
-    notes = []
-    if any(isinstance(one, str) for one in shares) or training.split.validation is None:
-        notes.append("How many pictures are held out is known when they are split by subsets.")
-    return max(1, round(pictures * (1 - sum(known)))), notes

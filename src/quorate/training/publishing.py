@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from quorate.storage import join, open_file, write_bytes, writing
+from quorate.training.contract import files_of
 
 LATEST = "latest.json"
 """In the model store: which run's detector came last."""
@@ -47,5 +48,4 @@ def digest(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    files = [one for one in sorted(folder.rglob("*")) if one.is_file()]
-    return [one for one in files if "checkpoint" not in one.relative_to(folder).parts]
+    return [one for one in files_of(folder) if "checkpoint" not in one.relative_to(folder).parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 
 import msgspec
 
@@ -23,6 +25,8 @@ from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
 from quorate.steps.container import contained, last_line, programs, quietly, runtime_of
 from quorate.steps.work import fingerprint, read_json, write_json
+from quorate.storage.owner import name as name_owner
+from quorate.storage.owner import owned
 from quorate.training.contract import Event, Events, check
 from quorate.training.data import give
 from quorate.training.work import Failed, Trained, TrainerWork, TrainingWork
@@ -76,9 +80,24 @@ def run(
 ) -> Outcome:
     """Run one trainer; what goes wrong with it is in the outcome, and in its `failed.json`.
 
-    Only a full disk, which the others would meet too, is raised: StorageError.
+    Only a full disk, which the others would meet too, is raised: StorageError; and BusyError where
+    the trainer of a killed run is still at work.
     """
     own = work.trainer(trainer.name)
+    with owned(own.lock) as held:
+        return _run(trainer, work, own, held, resume=resume, progress=progress, told=told)
+
+
+def _run(
+    trainer: Trainer,
+    work: TrainingWork,
+    own: TrainerWork,
+    held: FileIO | None,
+    *,
+    resume: bool,
+    progress: Progress,
+    told: Told,
+) -> Outcome:
     try:
         inputs = fingerprint(__version__, give(trainer, work, own), _ran(trainer))
         if own.trained.exists():
@@ -86,7 +105,7 @@ def run(
             if there.fingerprint == inputs:
                 return Outcome(trainer.name, there.seconds, notes=there.notes)
         _begin(own, inputs, resume=resume)
-        _call(trainer, own, progress, told)
+        _call(trainer, own, held, progress, told)
         return adopt(trainer.name, work, inputs=inputs)
     except StorageError:
         raise
@@ -144,7 +163,9 @@ def _ran(trainer: Trainer) -> bytes:
     return msgspec.json.encode((trainer.image, words, trainer.env)) + b"".join(programs(words))
 
 
-def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) -> None:
+def _call(
+    trainer: Trainer, own: TrainerWork, held: FileIO | None, progress: Progress, told: Told
+) -> None:
     """Run its process to the end; TrainingError, with its last line, where it ends badly."""
     name = f"quorate-{uuid.uuid4().hex[:12]}"
     data, out = own.data.absolute(), own.out.absolute()
@@ -181,11 +202,14 @@ def _call(trainer: Trainer, own: TrainerWork, progress: Progress, told: Told) ->
                 stdout=printed,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=[held.fileno()] if held else (),
             )
     except OSError as error:
         raise TrainingError(
             f"{trainer.name}: {command[0]} cannot be run ({error.strerror})."
         ) from None
+    if held:
+        name_owner(held, f"process {process.pid}, a trainer that a killed run has left")
     try:
         status = _followed(process, trainer.name, own, limit, progress, told)
     finally:
@@ -225,17 +249,27 @@ def _followed(
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it started, in order where it does not take too long."""
-    for sent, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, None)):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sent)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+    """End a process and what it started, in order where it does not take too long.
+
+    What it started and did not end would write on into its folder, or hold the GPU.
+    """
+    try:
+        if process.poll() is None:
+            _tell(process, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+    finally:  # of a second Ctrl-C too
+        _tell(process, signal.SIGKILL)
+        process.wait()
+
+
+def _tell(process: subprocess.Popen[bytes], sent: signal.Signals) -> None:
+    """Send a signal to a process and all of its group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, sent)
 
 
 def spent_by(own: TrainerWork) -> float:
     """Seconds that it says it has learnt, all its runs together."""
-    said = [one.seconds for one in Events(own.out / "progress.jsonl").more() if one.seconds]
-    return round(max(said, default=0.0), 3)
+    said = [one.seconds or 0.0 for one in Events(own.out / "progress.jsonl").more()]
+    return round(max(filter(math.isfinite, said), default=0.0), 3)

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from quorate.dataset import Dataset, Image, own_name
 from quorate.errors import InputError, did_you_mean
+from quorate.report.markup import counted
 from quorate.spec.training import Split
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -96,6 +97,16 @@ def split(dataset: Dataset, hashes: Hashes, rule: Split) -> tuple[NDArray[np.int
     return found, notes
 
 
+def learnt_from(images: Sequence[Image], rule: Split) -> int:
+    """How many pictures will be learnt from, about where a share is drawn: groups stay together.
+
+    Raises InputError for a subset that is not there.
+    """
+    part, shares, _ = _subsets(images, rule)
+    held = np.count_nonzero(part >= 0) + sum(shares.values()) * len(images)
+    return max(1, round(len(images) - held))
+
+
 def _subsets(images: Sequence[Image], rule: Split) -> tuple[Ints, dict[int, float], list[str]]:
     """(p,) The parts that subsets decide, else -1; the shares still to be drawn; notes."""
     known = sorted({image.subset for image in images if image.subset})
@@ -123,7 +134,7 @@ def _subsets(images: Sequence[Image], rule: Split) -> tuple[Ints, dict[int, floa
         else:
             found, shares[number] = [], said
         part[[image.subset in found for image in images]] = number
-    if all(shares.values()) or shares.get(VALIDATION):
+    if any(shares.values()):
         words = " and ".join(f"{share:g} for {PARTS[n]}" for n, share in shares.items() if share)
         notes.append(f"Held out by a draw with seed {rule.seed}: {words}.")
     return part, shares, notes
@@ -161,8 +172,8 @@ def _groups(images: Sequence[Image], hashes: Hashes, rule: Split) -> tuple[Ints,
     alike = int(np.count_nonzero(np.bincount(group) > 1))
     if alike and not notes:
         notes.append(
-            f"{alike:,} groups of pictures that look alike or are frames of one video are kept "
-            "together."
+            f"{counted(alike, 'group')} of pictures that look alike or are frames of one video: "
+            "each stays together."
         )
     return group, notes
 

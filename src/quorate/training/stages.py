@@ -26,7 +26,7 @@ from quorate.spec.training import Training
 from quorate.steps import ClassSummary, Summary
 from quorate.steps.work import write_json
 from quorate.storage import local_copy, write_bytes
-from quorate.training.contract import detector_of
+from quorate.training.contract import detector_of, files_of
 from quorate.training.judging import Judged, Measured, judge, measure
 from quorate.training.publishing import DETECTOR, publish
 from quorate.training.running import adopt
@@ -85,8 +85,8 @@ def compare(
         _copy(work.root / name, out / name)
     for trainer in training.trainers:
         left = work.trainer(trainer.name).out
-        if left.is_dir():
-            shutil.copytree(left, out / "trainers" / trainer.name, dirs_exist_ok=True)
+        for path in files_of(left):
+            _copy(path, out / "trainers" / trainer.name / path.relative_to(left))
     if ENSEMBLE_FILE in names:
         _relative(out / ENSEMBLE_FILE, work, judged)
     return judged

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -11,11 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from quorate.evaluation.compare import Comparison, Interval
+from quorate.formats.whole_pictures import csv_line
+from quorate.labels import VOCABULARIES
 from quorate.spec import EnsembleSpec
 from quorate.spec.training import Training
 from quorate.storage import write_bytes
 from quorate.training.card import card
-from quorate.training.contract import events, versions_of
+from quorate.training.contract import PATHS, events, versions_of
 from quorate.training.curves import charts, write_curves
 from quorate.training.data import prepared
 from quorate.training.judging import Judged, ensemble_of
@@ -47,7 +47,7 @@ def tell(training: Training, work: TrainingWork, judged: Judged) -> list[str]:
     assert there is not None  # what was judged was prepared
     values = results(training, judged)
     write_bytes(work.root / RESULTS, json.dumps(values, indent=1, ensure_ascii=False).encode())
-    write_bytes(work.root / TABLE, _categories(judged.alone).encode())
+    write_bytes(work.root / TABLE, _categories(judged.alone))
     written = [RESULTS, TABLE]
     curves = {
         trainer.name: events(work.trainer(trainer.name).out)
@@ -90,9 +90,13 @@ def with_newcomers(training: Training, judged: Judged) -> EnsembleSpec | None:
     if spec is None or not judged.earns:
         return None
     newcomer = judged.detectors[judged.earns[0]]
-    weights = getattr(newcomer, "weights", None)
-    if isinstance(weights, str) and "://" not in weights:
-        newcomer = newcomer.model_copy(update={"weights": os.path.abspath(weights)})
+    named = {key: getattr(newcomer, key, None) for key in PATHS}
+    files = {
+        key: os.path.abspath(value)
+        for key, value in named.items()
+        if isinstance(value, str) and value not in VOCABULARIES
+    }
+    newcomer = newcomer.model_copy(update=files)
     return spec.model_copy(update={"detectors": (*spec.detectors, newcomer)})
 
 
@@ -133,11 +137,11 @@ def _interval(interval: Interval | None) -> dict[str, Any] | None:
     return None if interval is None else asdict(interval)
 
 
-def _categories(comparison: Comparison) -> str:
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(["label", "detector", "AP", "AP50", "objects", "boxes"])
-    for result in comparison.results:
-        for one in result.metrics.categories:
-            table.writerow([one.label, result.name, one.ap, one.ap50, one.objects, one.boxes])
-    return file.getvalue()
+def _categories(comparison: Comparison) -> bytes:
+    rows: list[list[object]] = [["label", "detector", "AP", "AP50", "objects", "boxes"]]
+    rows += [
+        [one.label, result.name, one.ap, one.ap50, one.objects, one.boxes]
+        for result in comparison.results
+        for one in result.metrics.categories
+    ]
+    return b"".join(map(csv_line, rows))

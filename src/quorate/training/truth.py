@@ -62,6 +62,12 @@ def labelled(training: Training) -> Dataset:
         )
     shapes = shapes.take(boxed)
     labels = _labels(training, dataset.labels)
+    for name in labels.names:
+        if len(name.splitlines()) != 1:
+            raise LabelError(
+                f"{training.data}: the label {name!r} is not one line, as trainers read labels.",
+                hint="rename it, or name the others under `labels:`",
+            )
     own = dataset.labels.positions(shapes.category_id)
     place = dict(zip(labels.names, labels.ids, strict=True))
     number = np.array([place.get(name, -1) for name in dataset.labels.names] or [-1])

@@ -10,8 +10,9 @@ from quorate.errors import MissingExtraError, TrainingError
 from quorate.progress import Progress, silent
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
+from quorate.training.configs import check_configs
 from quorate.training.data import check_checkpoints, prepare
-from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure
+from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure, ready
 from quorate.training.publishing import digest, publish
 from quorate.training.running import Told, run
 from quorate.training.telling import tell
@@ -35,6 +36,7 @@ def train(
     resume: bool = False,
     progress: Progress = silent,
     told: Told = lambda name, event: None,
+    began: Callable[[Prepared], None] = lambda prepared: None,
     measured: Callable[[Measured], None] = lambda one: None,
 ) -> Done:
     """Do all of it; what is done already with the same input is left alone.
@@ -45,18 +47,22 @@ def train(
         resume: Go on from checkpoints of trainers whose settings have changed since.
         progress: Told how far each part is.
         told: Told each event of each trainer.
+        began: Told what was prepared, before anything learns.
         measured: Told how good each trainer's detector is, when the trainer is done.
 
     Raises InputError for data that nothing can be learnt from and a checkpoint that is not there,
-    SpecError where the ensemble does not fit, TrainingError where no trainer came to its end,
-    StorageError or AccessError where the best cannot be published, BusyError where another process
-    is at work in the folder, MissingExtraError where a trainer of ours lacks torch.
+    SpecError or DetectorError where the ensemble does not fit, TrainingError where no trainer came
+    to its end, StorageError or AccessError where the best cannot be published, BusyError where
+    another process is at work in the folder, MissingExtraError where a trainer of ours lacks torch.
     """
     _refuse_without_torch(training)
     with work.owned():
         ensemble_of(training)  # before anything learns
         check_checkpoints(training)
+        check_configs(training)
         done = prepare(training, work, progress=progress)
+        ready(training, done.labels)
+        began(done)
         for trainer in training.trainers:
             outcome = run(trainer, work, resume=resume, progress=progress, told=told)
             if outcome.failed is None:

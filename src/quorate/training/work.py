@@ -79,6 +79,11 @@ class TrainerWork:
         return self.root / "log.txt"
 
     @property
+    def lock(self) -> Path:
+        """Held by its process, which may outlive a killed run."""
+        return self.root / ".owner"
+
+    @property
     def begun(self) -> Path:
         """The fingerprint of what it was begun with."""
         return self.root / "begun.json"
@@ -140,6 +145,6 @@ class TrainingWork:
         """One trainer's folder."""
         return TrainerWork(self.root / "trainers" / name)
 
-    def owned(self) -> AbstractContextManager[None]:
+    def owned(self) -> AbstractContextManager[object]:
         """Be the only one at work here; BusyError where another process is."""
         return owned(self.root / ".owner")

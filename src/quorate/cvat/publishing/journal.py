@@ -90,7 +90,7 @@ def ensemble_of(run: str) -> str:
     return run.rsplit("-", 3)[0]
 
 
-def lock(server: str, task: int) -> AbstractContextManager[None]:
+def lock(server: str, task: int) -> AbstractContextManager[object]:
     """Let no other process of this machine write to a task; BusyError where one does."""
     return owned(_folder(server) / str(task) / "lock", of=Path(f"task {task} of {server}"))
 

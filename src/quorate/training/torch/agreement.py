@@ -32,8 +32,9 @@ PICTURES = 200
 """Most pictures that an export is checked on."""
 APART = 1e-3
 """How far a box's sides, of the picture's, a score or a mask's pixel may lie apart."""
-LEVELS = 2.0
-"""How many grey levels apart pixels may be that the library and we prepare: each rounds."""
+LEVELS = 3.0
+"""How many grey levels apart pixels may be that the library and we prepare: on photographs they are
+up to 2, for both round what they resize across, and again what they resize down."""
 MAP_APART = 1e-3
 """How far the AP may lie apart: a tenth of a point."""
 NOISE = 1e-6
@@ -186,7 +187,7 @@ class _Sides:
         if not faults:
             self.rows += len(own.boxes)
             self.apart = tuple(map(max, self.apart, apart))  # type: ignore[assignment]
-        elif self._wavers(own, pixels, size):
+        elif self._wavers(own, pixels, size, faults):
             self.tied += 1
         else:
             raise _other(
@@ -200,10 +201,12 @@ class _Sides:
             outputs = self.graph(torch.from_numpy(pixels.copy()))
         return self.learner.rows([one.numpy() for one in outputs], size)
 
-    def _wavers(self, own: Rows, pixels: NDArray[Any], size: tuple[int, int]) -> bool:
-        """Whether the model itself finds other rows with the noise of single precision."""
+    def _wavers(self, own: Rows, pixels: NDArray[Any], size: tuple[int, int], faults: int) -> bool:
+        """Whether the noise of single precision costs the model itself half as many rows."""
         with _noisy(self.graph):
-            return any(_strays(own, self._rows(pixels, size))[0] for _ in range(DRAWS))
+            return any(
+                2 * _strays(own, self._rows(pixels, size))[0] >= faults for _ in range(DRAWS)
+            )
 
 
 class _Seen:

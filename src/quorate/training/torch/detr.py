@@ -270,7 +270,7 @@ class DetrLearner(Learner):
             own = trainer.architecture
             kind, config, self._known = transformers.CONFIG_MAPPING[own], None, ()
         fields: dict[str, Any] = dict(trainer.config)
-        check_fields(kind, fields, f"trainers '{trainer.name}': config")
+        check_config(trainer, own)
         fields |= self._named(own)
         fields["id2label"] = dict(enumerate(self.labels))
         fields["label2id"] = {name: number for number, name in enumerate(self.labels)}
@@ -395,6 +395,12 @@ class DetrLearner(Learner):
         model.load_state_dict({k: own[k] for k in anew if k in own}, strict=False)
         begun: nn.Module = model
         return begun
+
+
+def check_config(trainer: TransformersTrainer, architecture: str) -> None:
+    """Refuse names of `config` that the configuration of an architecture has not."""
+    kind = transformers.CONFIG_MAPPING[architecture]
+    check_fields(kind, trainer.config, f"trainers '{trainer.name}': config")
 
 
 def check_fields(kind: Any, fields: Mapping[str, Any], where: str) -> None:
