@@ -43,6 +43,12 @@ def test_trainers_work_side_by_side_and_one_that_fails_costs_only_itself():
     assert "release" not in templates(rendered())
 
 
+def test_a_command_without_an_image_is_refused_for_a_cluster():
+    alone = {name: value for name, value in KERAS.items() if name != "image"}
+    with pytest.raises(SpecError, match="keras: a command alone runs on this machine"):
+        rendered(alone)
+
+
 def test_ours_and_others_run_alike():
     found = templates(rendered())
     ours, theirs = found["train-detr"], found["train-keras"]

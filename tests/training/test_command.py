@@ -95,6 +95,34 @@ def test_without_torch_its_trainers_are_refused_first(spec, capsys, tmp_path):
     assert not (tmp_path / "out/training/data").exists()
 
 
+def test_settings_of_the_command_line_go_before_those_of_the_spec(spec, capsys, tmp_path):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/weights.npz").touch()
+    words = ["-p", "epochs=3", "-p", "linear.batch_size=16", "-p", "checkpoint=begun"]
+    assert main(["train", "training.yaml", "--plan", "--json", *words]) == 0
+    first, second = json.loads(capsys.readouterr().out)["steps"]
+    assert (first["epochs"], first["batch_size"], first["steps"]) == (3, 16, 6)
+    assert (second["epochs"], second["batch_size"]) == (3, 8)
+    assert first["begins"].startswith(f"from {tmp_path}/begun")
+    left = tmp_path / "before/trainers/linear/out/model"  # by an earlier training
+    left.mkdir(parents=True)
+    (left / "weights.npz").touch()
+    words = ["-p", "checkpoint=before/trainers", "-p", "epochs=1"]
+    values = yaml.safe_load(spec.read_text())
+    spec.write_text(yaml.safe_dump(values | {"trainers": values["trainers"][:1]}))
+    assert main(["train", "training.yaml", "--plan", "--json", *words]) == 0
+    [first] = json.loads(capsys.readouterr().out)["steps"]
+    assert first["begins"] == f"from {left}/"
+    for word, said in (
+        ("epochs=0", "epochs: expected 1 or more, not 0"),
+        ("liner.epochs=1", "did you mean 'linear'?"),
+        ("checkpoint=begin", "did you mean 'begun'?"),
+        ("epochs", "-p epochs: expected NAME=VALUE."),
+    ):
+        assert main(["train", "training.yaml", "--plan", "-p", word]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_a_training_whose_trainers_all_fail_ends_with_what_to_do(spec, capsys):
     values = yaml.safe_load(spec.read_text())
     values["trainers"] = [trainer("bad", hyperparameters={"fail": "no luck"})]

@@ -25,7 +25,7 @@ def test_a_training_on_a_full_disk_goes_on_where_there_is_room(small_disk, tmp_p
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     codes = []
-    for size in ("20k", "300k", "460k", "500k", "560k"):
+    for size in ("20k", "300k", "400k", "460k", "500k", "560k", "640k"):
         subprocess.run(["mount", "-o", f"remount,size={size}", str(small_disk)], check=True)
         done = run()
         codes.append(done.returncode)

@@ -527,3 +527,9 @@ def test_a_name_that_a_library_has_not_is_told_before_anything_learns(tmp_path, 
         with pytest.raises(InputError, match=said):
             train(training, TrainingWork(tmp_path / "out"))
         assert not (tmp_path / "out/data").exists()
+
+
+def test_a_single_picture_left_at_an_epochs_end_is_told_as_that(tmp_path, labelled):
+    """16 pictures are learnt from, in steps of 5: torch's batch norm refuses the last one."""
+    with pytest.raises(DetectorError, match="has a single picture"):
+        trained(tmp_path, labelled, ssd(epochs=1, batch_size=5))

@@ -13,7 +13,11 @@ BY_COMMAND: dict[str, tuple[str, ...]] = {
     "draw": ("pictures/ fused.json -o drawn", "dataset/ fused.json -o wrong --errors"),
     "calibrate": ("spec.yaml --fit labelled/ -o calibrated.yaml",),
     "tune": ("spec.yaml --fit labelled/ -o tuned.yaml", "spec.yaml --method wbf --method voting"),
-    "train": ("training.yaml -o out/bolts", "training.yaml dump.zip --plan"),
+    "train": (
+        "training.yaml -o out/bolts",
+        "training.yaml dump.zip --plan",
+        "training.yaml -p epochs=1 -o /tmp/try",
+    ),
     "check": ("spec.yaml", "spec.yaml --conformance"),
     "schema": ("> quorate.schema.json", "--kind ClassificationEnsemble > labels.schema.json"),
     "detectors": ("", "--json"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from quorate.cli.arguments import pairs
 from quorate.cli.output import note, notes, print_json, print_table, progress_bars, warn
 
 if TYPE_CHECKING:
     from quorate.evaluation.compare import Comparison
+    from quorate.spec.training import Training
     from quorate.training.contract import Event
     from quorate.training.whole import Done
     from quorate.training.work import Prepared
@@ -36,6 +39,9 @@ def add_commands(commands: Any) -> None:
     add("-o", "--out", default="out/training", help="folder for all that is written (default: "
         "out/training)")  # fmt: skip
     add("--images", help="where the pictures are, instead of the spec's own `images`")
+    add("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a setting "
+        "of every trainer that knows it, or of one, instead of the spec's: epochs=1, "
+        "detr.learning_rate=0.001, checkpoint=FOLDER; may be repeated")  # fmt: skip
     add("--resume", action="store_true", help="go on from the checkpoints of trainers whose "
         "settings have changed since, more epochs for example; else they begin anew")  # fmt: skip
     add("--plan", action="store_true", help="say what would be done, draw the schedules of the "
@@ -53,6 +59,7 @@ def _train(arguments: argparse.Namespace) -> None:
     training = Training.from_yaml(Path(arguments.spec).absolute())
     given = {"data": arguments.data, "images": arguments.images}
     training = training.model_copy(update={k: v for k, v in given.items() if v is not None})
+    training = _changed(training, pairs("-p", arguments.parameter, "NAME=VALUE"))
     work = TrainingWork(Path(arguments.out))
     if arguments.plan:
         from quorate.training.plan import plan
@@ -100,6 +107,19 @@ def _train(arguments: argparse.Namespace) -> None:
     note(f"wrote {work.root / done.files[-1]}")
     if done.published:
         note(f"published {done.published}")
+
+
+def _changed(training: Training, said: dict[str, str]) -> Training:
+    """The training with what the command line says; a path is from where the command is called."""
+    from quorate.storage import is_s3
+    from quorate.training.parameters import changed
+
+    begun = said.pop("checkpoint", "")
+    return changed(
+        training,
+        checkpoint=begun if is_s3(begun) or not begun else os.path.abspath(begun),
+        hyperparameters="\n".join(f"{name}={value}" for name, value in said.items()),
+    )
 
 
 def _began(prepared: Prepared) -> None:

@@ -14,7 +14,7 @@ from quorate.report.comparison import step_of
 from quorate.report.markup import series, short, text
 
 WIDTH, HEIGHT = 560, 340
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 76, 12, 12, 46
 MOST_POINTS = 600
 """Points of a line that are drawn; of more, the mean of each of so many stretches."""
 Floats = NDArray[np.float64]

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -238,7 +238,7 @@ def give(trainer: Trainer, work: TrainingWork, own: TrainerWork) -> str:
         raise InputError(f"{work.root}: nothing is prepared here.")
     shutil.rmtree(own.data, ignore_errors=True)
     free = isinstance(trainer, ContainerTrainer) and not trainer.image
-    shutil.copytree(work.data, own.data, copy_function=shutil.copyfile if free else _linked)
+    _copy_all(work.data, own.data, shutil.copyfile if free else _linked)
     settings = trainer.settings
     digest: list[str | bytes] = [there.fingerprint, msgspec.json.encode(settings)]
     if trainer.checkpoint is not None:
@@ -281,7 +281,17 @@ def _instead(trainer: Trainer, place: str) -> str | None:
     return nearest_file(place)
 
 
-def _linked(source: str, target: str) -> None:
+def _copy_all(source: Path, target: Path, copy: Callable[[Path, Path], object]) -> None:
+    """Copy a folder up to the first file that fails: a full disk is told once."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            _copy_all(path, target / path.name, copy)
+        else:
+            copy(path, target / path.name)
+
+
+def _linked(source: Path, target: Path) -> None:
     """The same file at another place, without its bytes twice where the disk can do that."""
     try:
         os.link(source, target)
@@ -294,7 +304,7 @@ def _checkpoint(location: str, to: Path, digest: list[str | bytes]) -> str:
     try:
         with local_copy(location) as here:
             if here.is_dir():
-                shutil.copytree(here, to)
+                _copy_all(here, to, shutil.copyfile)
             else:
                 to.mkdir(parents=True)
                 shutil.copyfile(here, to / here.name)

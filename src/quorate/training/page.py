@@ -150,7 +150,7 @@ def _gap(result: ComparedResult) -> str:
         return "–"
     if gap.low is None or gap.high is None:
         return f"{gap.value:+.3f}"
-    return f"{gap.value:+.3f}<small>{gap.low:+.3f} to {gap.high:+.3f}</small>"
+    return f"{gap.value:+.3f} <small>({gap.low:+.3f} to {gap.high:+.3f})</small>"
 
 
 def _sure(result: ComparedResult) -> str:

@@ -15,6 +15,7 @@ from quorate.errors import InputError, SpecError, did_you_mean
 from quorate.spec.base import load_yaml
 from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
+from quorate.spec.words import meant_key
 from quorate.storage import is_s3, join, open_tree
 
 OTHERWISE = ("name", "kind", "pool", "timeout", "image", "command", "args", "env", "checkpoint")
@@ -78,10 +79,11 @@ def _with(trainers: list[Trainer], key: str, value: Any) -> list[Trainer]:
     knowing = [one for one in meant if _knows(one, field)]
     if not knowing:
         known = sorted({name for one in meant for name in _fields(one)})
+        near = meant_key(field, known)
         raise SpecError(
             f"hyperparameters: {' and '.join(one.name for one in meant)} "
             f"{'knows' if len(meant) == 1 else 'know'} no '{field}'.",
-            hint=did_you_mean(field, known) or f"there are {', '.join(known)}",
+            hint=f"did you mean '{near}'?" if near else f"there are {', '.join(known)}",
         )
     return [_set(one, field, value) if one in knowing else one for one in trainers]
 
@@ -116,7 +118,7 @@ def _own(checkpoint: str, name: str) -> str:
     except InputError:  # a file
         return checkpoint
     folder = checkpoint if checkpoint.endswith("/") else f"{checkpoint}/"
-    for inside in (f"{name}/model/", f"{name}/", "model/"):
+    for inside in (f"{name}/model/", f"{name}/out/model/", f"{name}/", "model/"):
         if any(one.startswith(inside) for one in names):
             return f"{join(folder, inside.rstrip('/'))}/"
     return folder if is_s3(checkpoint) else checkpoint

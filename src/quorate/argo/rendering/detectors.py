@@ -141,13 +141,18 @@ def workers(pool: Pool | None) -> list[str]:
     return ["--workers", str(math.ceil(asked))]
 
 
+def refuse_without_image(name: str, image: str | None, noun: str) -> None:
+    """SpecError for a detector or a trainer of another's that is a command alone."""
+    if not image:
+        raise SpecError(
+            f"{name}: a command alone runs on this machine; a cluster needs an image.",
+            hint=f"add `image: NAME` to the {noun}",
+        )
+
+
 def _theirs(ensemble: Ensemble, detector: ContainerDetector) -> dict[str, Any]:
     """What is special about a container that is not ours: ours, before it, fetches the pictures."""
-    if not detector.image:
-        raise SpecError(
-            f"{detector.name}: a command alone runs on this machine; a cluster needs an image.",
-            hint="add `image: NAME` to the detector",
-        )
+    refuse_without_image(detector.name, detector.image, "detector")
     # Its user has no name and no folder of its own: HOME would be /, which cannot be written to,
     # and programs that ask who they are (getpass, and so torch) would end.
     env = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "USER": "quorate"} | detector.env

@@ -280,6 +280,7 @@ def _try(
     env = {"HOME": files.SCRATCH, "TMPDIR": files.SCRATCH, "USER": "quorate"}
     command, args = ["quorate", "step", "train", *given], []
     if isinstance(trainer, ContainerTrainer):
+        detectors.refuse_without_image(trainer.name, trainer.image, "trainer")
         command, args = [*trainer.command], [*trainer.args, *given]
         env |= trainer.env | ({CODE: files.GIT} if settings.git else {})
     env |= {"QUORATE_DATA": data, "QUORATE_OUT": out}

@@ -273,7 +273,15 @@ class Run:
         try:
             with self.accelerator.autocast():
                 loss = self.learner.loss(self._model, inputs)
-        except ValueError as error:  # boxes that are no numbers, in transformers' words
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):  # torch's words
+                raise DetectorError(
+                    "A step, or a part of one, has a single picture, of which a batch norm of this "
+                    "architecture sees one value alone.",
+                    hint="another `batch_size`, so that no single picture is left at an epoch's "
+                    "end; or a smaller `accumulate`",
+                ) from None
+            # Boxes that are no numbers, in transformers' words.
             raise _not_a_number("the loss", math.nan) from error
         self.accelerator.backward(loss.total * weight)
         return loss
