@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-torch test-tensorflow test-rfdetr test-remote test-cluster lint format bench coverage lock clean
+.PHONY: help demo test test-torch test-trainers test-remote test-cluster lint format bench coverage lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,9 +47,6 @@ test-torch: .venv-torch/done ## run the tests that need torch, on a GPU where th
 	  -r requirements/tensorflow.txt
 	touch $@
 
-test-tensorflow: .venv-tensorflow/done ## run the tests of the trainer in TensorFlow
-	$(BIN)/python -m pytest tests/training/test_tensorflow_trainer.py
-
 # RF-DETR's library with torch, some 5 GB, of which .venv-torch has the most already.
 .venv-rfdetr/done: requirements/rfdetr.txt .venv/dev
 	test -x .venv-rfdetr/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-rfdetr
@@ -57,8 +54,8 @@ test-tensorflow: .venv-tensorflow/done ## run the tests of the trainer in Tensor
 	  -r requirements/rfdetr.txt
 	touch $@
 
-test-rfdetr: .venv-rfdetr/done ## run the tests of the trainer of RF-DETR
-	$(BIN)/python -m pytest tests/training/test_rfdetr_trainer.py
+test-trainers: .venv-tensorflow/done .venv-rfdetr/done ## run the tests of the trainers of other libraries
+	$(BIN)/python -m pytest tests/training/test_tensorflow_trainer.py tests/training/test_rfdetr_trainer.py
 
 # KServe, MLServer and Triton, some 550 MB; where they are there, `make test` runs these tests too.
 .venv-remote/done: requirements/servers.txt .venv/dev

@@ -1,6 +1,6 @@
 """The trainer of RF-DETR keeps the contract; what it leaves is read as its library reads it.
 
-In an environment of its own (`make test-rfdetr`), with nothing of ours in it.
+In an environment of its own (`make test-trainers`), with nothing of ours in it.
 """
 
 import json
@@ -29,7 +29,7 @@ SMALL = {"resolution": 64, "num_queries": 40, "group_detr": 1, "lr": 3e-4, "lr_e
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-rfdetr: make test-rfdetr"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-rfdetr: make test-trainers"),
 ]
 
 

@@ -1,6 +1,6 @@
 """The trainer in Keras and TensorFlow keeps the contract; TensorFlow's build for processors runs.
 
-In an environment of its own (`make test-tensorflow`), with nothing of ours in it.
+In an environment of its own (`make test-trainers`), with nothing of ours in it.
 """
 
 import json
@@ -25,7 +25,7 @@ SMALL = {"image_size": 96, "width": 8, "learning_rate": 3e-3}
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-tensorflow: make test-tensorflow"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-tensorflow: make test-trainers"),
 ]
 
 
