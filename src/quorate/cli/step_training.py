@@ -176,7 +176,8 @@ def _hush() -> None:
 
 
 def _split(arguments: argparse.Namespace) -> None:
-    from quorate.training.data import check_checkpoints, prepare
+    from quorate.training.checks import check_checkpoints
+    from quorate.training.data import prepare
     from quorate.training.parameters import changed
 
     training, work = _given(arguments)

@@ -340,8 +340,8 @@ def last_line(log: Path) -> str:
     """
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
-        lines = deque((line.decode(errors="replace").strip() for line in file), maxlen=64)
-    lines = deque((line for line in lines if line), maxlen=2)
+        every = (line.decode(errors="replace").strip() for line in file)
+        lines = deque(filter(None, every), maxlen=2)
     if not lines:
         return "it printed nothing"
     said, last = lines[0], lines[-1]

@@ -4,8 +4,8 @@ In the order to read: `work` names the files; `truth` reads the labelled picture
 some out, `data` writes the folder that trainers get; `contract` is what a trainer is given and has
 to leave, `running` runs trainers here; `judging` measures what they left, `telling` writes it down
 (`curves`, `worst`, `card`, `page`), `publishing` carries the best away; `whole` does all of it,
-`plan` none of it; `stages` are the parts that run apart, with what `parameters`
-change of the spec, `keeping` their checkpoints.
+`plan` none of it, both after `checks`; `stages` are the parts that run apart, with what
+`parameters` change of the spec, `keeping` their checkpoints.
 
 **The trainer contract.** A trainer is a process, of any framework. It is given a folder to read
 (`--data`, and the environment variable `QUORATE_DATA`) and one to write (`--out`, `QUORATE_OUT`):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ MOST_EVENTS = 1_000_000
 LONGEST_LINE = 1 << 16
 LOSSES = ("loss", "losses")
 PATHS = ("weights", "cfg", "names")
-"""Fields of detectors that may name a file."""
+"""Fields of detectors that may name a file; `names` may be a vocabulary's too."""
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 
@@ -147,9 +148,7 @@ def detector_of(out: Path, *, name: str) -> Detector:
     if not isinstance(entry, dict):
         raise TrainingError(f"{path}: is no entry of `detectors:`.")
     entry = {**entry, "name": name}
-    for key, value in entry.items():
-        if key not in PATHS or not isinstance(value, str) or value in VOCABULARIES:
-            continue
+    for key, value in files_named(entry).items():
         if not _below(out, value):
             raise TrainingError(
                 f"{path}: {key} '{value[:200]}' is not below the folder of the trainer.",
@@ -162,6 +161,15 @@ def detector_of(out: Path, *, name: str) -> Detector:
         return adapter.validate_python(entry, context={"folder": out})
     except ValidationError as error:
         raise TrainingError(spec_error(error, entry, origin=str(path)).message) from None
+
+
+def files_named(entry: Mapping[str, Any]) -> dict[str, str]:
+    """The files that fields of a detector name, by field."""
+    return {
+        key: value
+        for key in PATHS
+        if isinstance(value := entry.get(key), str) and value not in VOCABULARIES
+    }
 
 
 def _below(out: Path, name: str) -> bool:

@@ -21,13 +21,13 @@ from PIL import Image as Pillow
 from quorate import pictures
 from quorate._version import __version__
 from quorate.dataset import Dataset, Image, own_name
-from quorate.errors import ImageError, InputError, QuorateError, nearest_file
+from quorate.errors import ImageError, InputError, QuorateError
 from quorate.formats import write
 from quorate.progress import Progress, silent
 from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
 from quorate.steps.work import fingerprint, read_json, write_json
-from quorate.storage import exists, is_s3, local_copy, open_tree, safe_name, write_bytes, writing
+from quorate.storage import local_copy, open_tree, safe_name, write_bytes, writing
 from quorate.storage.records import piece_of
 from quorate.training.split import PARTS, TEST, TRAIN, VALIDATION, hashed, split
 from quorate.training.truth import CVATS_FRAME, FRAMES, inside, labelled
@@ -247,38 +247,6 @@ def give(trainer: Trainer, work: TrainingWork, own: TrainerWork) -> str:
         own.data / "trainer.json", msgspec.json.format(msgspec.json.encode(settings), indent=1)
     )
     return fingerprint(*digest)
-
-
-def check_checkpoints(training: Training) -> None:
-    """InputError for a checkpoint that is not there; nothing is fetched."""
-    for trainer in training.trainers:
-        place = trainer.checkpoint
-        if place is None or exists(place):
-            continue
-        try:
-            with open_tree(place) as tree:
-                there = any(True for _ in tree.names())
-        except InputError:
-            there = False
-        if not there:
-            raise InputError(
-                f"{trainer.name}: the checkpoint {place}: no such file or folder.",
-                hint=_instead(trainer, place),
-            )
-
-
-def _instead(trainer: Trainer, place: str) -> str | None:
-    """What to do about a checkpoint that is not there."""
-    if is_s3(place):
-        return None
-    folder, name = os.path.split(place.rstrip("/"))
-    if trainer.kind == "transformers" and not os.path.isdir(folder):
-        model = f"{os.path.basename(folder)}/{name}"  # as the Hugging Face hub names its models
-        return (
-            "a model of the Hugging Face hub is fetched first: "
-            f"`hf download {model} --local-dir {name}`, then `checkpoint: {name}`"
-        )
-    return nearest_file(place)
 
 
 def _copy_all(source: Path, target: Path, copy: Callable[[Path, Path], object]) -> None:

@@ -28,6 +28,7 @@ from quorate.steps.fuse import decide_boxes
 from quorate.steps.whole import Loaded
 from quorate.training.contract import detector_of, predictions_of, truth_of
 from quorate.training.running import Outcome, failed, outcome_of
+from quorate.training.truth import without_a_box
 from quorate.training.work import TrainingWork
 from quorate.tuning.labelled import Labelled, labelled
 
@@ -205,12 +206,9 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
 
 def _unmeasured(truth: Dataset) -> list[str]:
     """A note on the labels that no picture held out has a box of."""
-    shapes = truth.annotations
-    assert shapes is not None  # the pictures held out have a truth
-    seen = set(truth.labels.positions(shapes.category_id).tolist())
-    bare = [name for place, name in enumerate(truth.labels.names) if place not in seen]
-    said = "No picture held out has a box of"
-    return [f"{said} {', '.join(bare)}: how well that is found is not known."] if bare else []
+    names = ", ".join(without_a_box(truth))
+    said = f"No picture held out has a box of {names}: how well that is found is not known."
+    return [said] if names else []
 
 
 def _together(

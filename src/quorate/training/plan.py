@@ -12,12 +12,11 @@ from quorate.report.curves import Line, chart_file, line_chart
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
 from quorate.storage import write_bytes
-from quorate.training.configs import check_configs
-from quorate.training.data import check_checkpoints
-from quorate.training.judging import ensemble_of, ready
+from quorate.training.checks import check_spec
+from quorate.training.judging import ready
 from quorate.training.schedules import averaged_from, factors
 from quorate.training.split import learnt_from
-from quorate.training.truth import labelled
+from quorate.training.truth import labelled, unlearnt
 from quorate.training.work import TrainingWork
 
 SCHEDULES = "schedules.svg"
@@ -71,9 +70,7 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     Raises as `prepare` and `train` do: for data that nothing can be learnt from, a checkpoint that
     is not there, an ensemble that does not fit.
     """
-    ensemble_of(training)
-    check_checkpoints(training)
-    check_configs(training)
+    check_spec(training)
     dataset = labelled(training)
     ready(training, dataset.labels.names)
     shapes = dataset.annotations
@@ -99,8 +96,6 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     notes += said
     if drawn:
         write_bytes(work.root / SCHEDULES, drawn.encode())
-    if bare := [name for name, boxes in labels.items() if not boxes]:
-        notes.append(f"No picture has a box of {', '.join(bare)}, so nothing is learnt of that.")
     return Plan(
         name=training.name,
         pictures=len(dataset.images),
@@ -108,7 +103,7 @@ def plan(training: Training, work: TrainingWork) -> Plan:
         labels=labels,
         learnt=learnt,
         steps=tuple(steps),
-        notes=(*dataset.notes, *notes),
+        notes=(*dataset.notes, *notes, *unlearnt(dataset)),
         files=(SCHEDULES,) if drawn else (),
     )
 

@@ -22,7 +22,6 @@ from quorate.errors import QuorateError, StorageError, TrainingError
 from quorate.progress import Progress, silent
 from quorate.spec.text import seconds
 from quorate.spec.trainer import ContainerTrainer, Trainer
-from quorate.spec.training import Training
 from quorate.steps.container import contained, last_line, programs, quietly, runtime_of
 from quorate.steps.work import fingerprint, read_json, write_json
 from quorate.storage.owner import name as name_owner
@@ -50,26 +49,6 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def run_all(
-    training: Training,
-    work: TrainingWork,
-    *,
-    resume: bool = False,
-    progress: Progress = silent,
-    told: Told = lambda name, event: None,
-) -> tuple[Outcome, ...]:
-    """Run every trainer on what was prepared, in the spec's order.
-
-    One that fails costs only itself. A trainer that is done with just this input is left alone,
-    one that was killed goes on from its checkpoint. One whose settings changed begins anew; with
-    `resume` it goes on as well.
-    """
-    return tuple(
-        run(trainer, work, resume=resume, progress=progress, told=told)
-        for trainer in training.trainers
-    )
-
-
 def run(
     trainer: Trainer,
     work: TrainingWork,
@@ -78,7 +57,11 @@ def run(
     progress: Progress = silent,
     told: Told = lambda name, event: None,
 ) -> Outcome:
-    """Run one trainer; what goes wrong with it is in the outcome, and in its `failed.json`.
+    """Run one trainer on what was prepared.
+
+    One that is done with just this input is left alone, one that was killed goes on from its
+    checkpoint. One whose settings changed begins anew; with `resume` it goes on as well. What goes
+    wrong with it is in the outcome, and in its `failed.json`: it costs only itself.
 
     Only a full disk, which the others would meet too, is raised: StorageError; and BusyError where
     the trainer of a killed run is still at work.

@@ -10,12 +10,11 @@ from typing import Any
 
 from quorate.evaluation.compare import Comparison, Interval
 from quorate.formats.whole_pictures import csv_line
-from quorate.labels import VOCABULARIES
 from quorate.spec import EnsembleSpec
 from quorate.spec.training import Training
 from quorate.storage import write_bytes
 from quorate.training.card import card
-from quorate.training.contract import PATHS, events, versions_of
+from quorate.training.contract import events, files_named, versions_of
 from quorate.training.curves import charts, write_curves
 from quorate.training.data import prepared
 from quorate.training.judging import Judged, ensemble_of
@@ -90,13 +89,8 @@ def with_newcomers(training: Training, judged: Judged) -> EnsembleSpec | None:
     if spec is None or not judged.earns:
         return None
     newcomer = judged.detectors[judged.earns[0]]
-    named = {key: getattr(newcomer, key, None) for key in PATHS}
-    files = {
-        key: os.path.abspath(value)
-        for key, value in named.items()
-        if isinstance(value, str) and value not in VOCABULARIES
-    }
-    newcomer = newcomer.model_copy(update=files)
+    named = files_named(dict(newcomer))
+    newcomer = newcomer.model_copy(update={k: os.path.abspath(v) for k, v in named.items()})
     return spec.model_copy(update={"detectors": (*spec.detectors, newcomer)})
 
 

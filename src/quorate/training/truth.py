@@ -123,11 +123,22 @@ def inside(dataset: Dataset) -> Dataset:
     moved = (np.abs(cut - given) > 0).any(axis=1)
     area = np.where(moved & (shapes.kind == Kind.BOX), np.nan, shapes.area)
     shapes = replace(shapes, xyxy=cut, area=area).take(kept)
-    found = set(shapes.category_id.tolist())
+    found = replace(dataset, annotations=shapes)
+    return replace(found, notes=(*notes, *unlearnt(found)))
+
+
+def unlearnt(dataset: Dataset) -> list[str]:
+    """A note on the labels of which there is nothing to learn; none where there is none."""
+    names = ", ".join(without_a_box(dataset))
+    return [f"No picture has a box of {names}, so nothing is learnt of that."] if names else []
+
+
+def without_a_box(dataset: Dataset) -> list[str]:
+    """The labels that no picture has a box of, in their order; all shapes are boxes."""
+    shapes = dataset.annotations
+    found = set() if shapes is None else set(shapes.category_id.tolist())
     pairs = zip(dataset.labels.names, dataset.labels.ids, strict=True)
-    if bare := [name for name, number in pairs if number not in found]:
-        notes.append(f"No picture has a box of {', '.join(bare)}, so nothing is learnt of that.")
-    return replace(dataset, annotations=shapes, notes=tuple(notes))
+    return [name for name, number in pairs if number not in found]
 
 
 def _upright(shapes: Annotations, notes: list[str]) -> Annotations:

@@ -10,9 +10,9 @@ from quorate.errors import MissingExtraError, TrainingError
 from quorate.progress import Progress, silent
 from quorate.spec.torch_trainer import TorchTrainer
 from quorate.spec.training import Training
-from quorate.training.configs import check_configs
-from quorate.training.data import check_checkpoints, prepare
-from quorate.training.judging import Judged, Measured, ensemble_of, judge, measure, ready
+from quorate.training.checks import check_spec
+from quorate.training.data import prepare
+from quorate.training.judging import Judged, Measured, judge, measure, ready
 from quorate.training.publishing import digest, publish
 from quorate.training.running import Told, run
 from quorate.training.telling import tell
@@ -57,9 +57,7 @@ def train(
     """
     _refuse_without_torch(training)
     with work.owned():
-        ensemble_of(training)  # before anything learns
-        check_checkpoints(training)
-        check_configs(training)
+        check_spec(training)
         done = prepare(training, work, progress=progress)
         ready(training, done.labels)
         began(done)

@@ -160,7 +160,18 @@ def check_export(
     slack = 1 / max(sum(len(held.rows[i]) for i in indexes), 1) if levels or sides.tied else 0.0
     if abs(first - second) > MAP_APART + slack:
         raise _other(f"its mAP is {second:.4f}, not {first:.4f}")
-    return Agreement(sides.pictures, sides.rows, *sides.apart, sides.tied, levels, first, second)
+    apart, score_apart, mask_apart = sides.apart.tolist()
+    return Agreement(
+        pictures=sides.pictures,
+        rows=sides.rows,
+        apart=apart,
+        score_apart=score_apart,
+        mask_apart=mask_apart,
+        tied=sides.tied,
+        levels=levels,
+        map_original=first,
+        map_export=second,
+    )
 
 
 class _Sides:
@@ -171,7 +182,7 @@ class _Sides:
         self.seen = _Seen(export.network)
         self.export = replace(export, network=self.seen, batch=1)
         self.pictures = self.rows = self.tied = 0
-        self.apart = (0.0, 0.0, 0.0)
+        self.apart = np.zeros(3)
 
     def compare(self, picture: NDArray[np.uint8], name: str) -> Boxes:
         """What the export finds; DetectorError where what the model finds on it is another."""
@@ -186,7 +197,7 @@ class _Sides:
         faults, apart = _strays(own, exported)
         if not faults:
             self.rows += len(own.boxes)
-            self.apart = tuple(map(max, self.apart, apart))  # type: ignore[assignment]
+            self.apart = np.maximum(self.apart, apart)
         elif self._wavers(own, pixels, size, faults):
             self.tied += 1
         else:
@@ -224,8 +235,8 @@ class _Seen:
         return self.network.run(outputs, feed)
 
 
-def _strays(one: Rows, other: Rows) -> tuple[int, tuple[float, float, float]]:
-    """How many rows of either have no twin in the other; how far twins lie apart at most.
+def _strays(one: Rows, other: Rows) -> tuple[int, NDArray[np.float64]]:
+    """How many rows of either have no twin in the other; how far twins lie apart at most (3,).
 
     Twins stand at the same place, but where the network chooses its rows. A row that scores so
     little that the other may have left it out has no need of one.
@@ -234,7 +245,7 @@ def _strays(one: Rows, other: Rows) -> tuple[int, tuple[float, float, float]]:
         pairs = zip(one[:3], other[:3], strict=True)
         far = [0.0 if p is None else float(np.abs(p - q).max(initial=0.0)) for p, q in pairs]
         if max(far) <= APART:  # in the same order
-            return 0, (far[0], far[1], far[2])
+            return 0, np.array(far)
     faults = 0
     worst = np.zeros(3)
     for a, b in ((one, other), (other, one)):
@@ -252,7 +263,7 @@ def _strays(one: Rows, other: Rows) -> tuple[int, tuple[float, float, float]]:
                 worst = np.maximum(worst, twin)
             elif not (a.score[row].max() <= b.floor + APART and b.floor):
                 faults += 1
-    return faults, (float(worst[0]), float(worst[1]), float(worst[2]))
+    return faults, worst
 
 
 @contextlib.contextmanager

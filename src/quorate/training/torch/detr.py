@@ -133,10 +133,7 @@ class DetrLearner(Learner):
 
     def inputs(self, samples: list[Sample]) -> dict[str, Any]:
         """Pixels as the processor prepares them; boxes centre and size in 0..1 of the picture."""
-        pictures = [torch.from_numpy(s.picture).permute(2, 0, 1) for s in samples]
-        prepared = self.processor(
-            images=pictures, return_tensors="pt", input_data_format="channels_first"
-        )
+        prepared = self._processed([s.picture for s in samples])
         labels = []
         for sample in samples:
             height, width = sample.picture.shape[:2]
@@ -238,12 +235,15 @@ class DetrLearner(Learner):
 
     def prepared(self, picture: NDArray[Any]) -> NDArray[Any]:
         """See `Learner`."""
-        channels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
-        given = self.processor(
-            images=[channels], return_tensors="pt", input_data_format="channels_first"
-        )
-        pixels: NDArray[Any] = given["pixel_values"].numpy()
+        pixels: NDArray[Any] = self._processed([picture])["pixel_values"].numpy()
         return pixels
+
+    def _processed(self, pictures: Sequence[NDArray[Any]]) -> Any:
+        """What the library's processor makes of pictures, uint8 (height, width, 3)."""
+        channels = [torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1) for p in pictures]
+        return self.processor(
+            images=channels, return_tensors="pt", input_data_format="channels_first"
+        )
 
     def _configuration(self, checkpoint: Path | None) -> Any:
         """The checkpoint's configuration or the library's, then what the spec says."""
