@@ -1,6 +1,5 @@
 """Every architecture that is trained: its ONNX finds in any picture what its own kind finds."""
 
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -14,17 +13,9 @@ from quorate.errors import DetectorError
 from quorate.spec.architectures import TORCHVISION
 from quorate.spec.detector import DetectorField
 from tests.training.pictures import NAMES, squares
-from tests.training.torch_models import CONFIGS, detr, given, ssd
+from tests.training.torch_models import CONFIGS, NEEDS_TORCH, detr, given, ssd
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.skipif(
-        importlib.util.find_spec("transformers") is None,
-        reason="torch and transformers not installed",
-    ),
-    # What torch, transformers and the exporter say of their own inner workings.
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = [pytest.mark.torch, *NEEDS_TORCH]
 PARTS = Path(__file__).parents[2] / "docs/examples/parts/images"
 ALWAYS = (
     "conditional_detr open",
@@ -141,8 +132,9 @@ def test_the_onnx_of_every_architecture_finds_what_its_own_kind_finds(tmp_path, 
             rows = np.flatnonzero(one.score > 0.03)
             twins += sum(_twin(one, row, other, max(picture.shape[:2])) for row in rows)
             of += len(rows)
-    # Each prepares pictures by itself, some grey levels apart, which weights of chance amplify.
-    assert twins >= 0.85 * of, (twins, of)
+    # Each prepares pictures by itself, some grey levels apart, which weights of chance amplify: of
+    # detr at 64 pixels, 50 of 56 had a twin.
+    assert twins >= (0.85 if name == "detr" else 0.95) * of, (twins, of)
 
 
 def _twin(one, row, other, side):

@@ -8,7 +8,7 @@ import pytest
 from quorate.spec.training import Training
 from quorate.training.contract import detector_of, events, truth_of
 from quorate.training.data import prepare
-from quorate.training.running import run_all
+from quorate.training.running import run
 from quorate.training.work import TrainingWork
 
 pytest.importorskip("torch")
@@ -28,7 +28,7 @@ def test_the_demos_yolo_learns_further(tmp_path):
     )
     work = TrainingWork(tmp_path)
     prepare(training, work)
-    [done] = run_all(training, work)
+    done = run(training.trainers[0], work)
     assert done.failed is None, done.failed
     own = work.trainer("further")
     said = events(own.out)

@@ -8,7 +8,6 @@ import os
 import pickle
 import signal
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,52 +17,25 @@ from PIL import Image
 from quorate.cli import main
 from quorate.training.contract import check, detector_of, truth_of
 from tests.training import pictures
+from tests.training.programs import Program, change, events
 from tests.training.toys import NAMES, data_folder
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-rfdetr/bin/python"
-TRAINER = ROOT / "containers/rfdetr-trainer/trainer.py"
+# Threads of torch that wait for one another take the processors of other tests.
+THEIRS = Program("rfdetr", 1800, {"OMP_NUM_THREADS": "1"})
 SMALL = {"resolution": 64, "num_queries": 40, "group_detr": 1, "lr": 3e-4, "lr_encoder": 3e-4,
          "multi_scale": False, "num_workers": 0, "checkpoint_seconds": 0.0}  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-rfdetr: make test-trainers"),
+    pytest.mark.skipif(not THEIRS.python.exists(), reason="needs .venv-rfdetr: make test-trainers"),
 ]
-
-
-def started(data, out):
-    return subprocess.Popen(
-        [PYTHON, TRAINER, "--data", data, "--out", out],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Threads of torch that wait for one another take the processors of other tests.
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"},
-    )
-
-
-def trained(data, out):
-    """Run it to its end; the status, and what it says on standard error."""
-    process = started(data, out)
-    said = process.communicate(timeout=1800)[1]
-    return process.returncode, said
-
-
-def change(data, **settings):
-    path = data / "trainer.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
-
-
-def events(out):
-    return [json.loads(one) for one in (out / "progress.jsonl").read_text().splitlines()]
 
 
 def asked(code, *arguments):
     """What a program in the trainer's environment prints, as JSON."""
     said = subprocess.run(
-        [PYTHON, "-c", code, *arguments], check=True, capture_output=True, text=True,
+        [THEIRS.python, "-c", code, *arguments], check=True, capture_output=True, text=True,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
     )  # fmt: skip
     return json.loads(said.stdout.splitlines()[-1])
@@ -74,7 +46,7 @@ def learnt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rfdetr")
     settings = SMALL | {"num_workers": 1}
     data = data_folder(folder / "data", train=16, validation=4, epochs=3, hyperparameters=settings)
-    status, said = trained(data, folder / "out")
+    status, said = THEIRS.trained(data, folder / "out")
     assert status == 0, said
     return folder
 
@@ -173,13 +145,13 @@ print(json.dumps([far, len(one)]))
 def test_killed_and_run_again_it_ends_where_it_would_have(learnt, tmp_path):
     """Told to end within an epoch, killed after the next one's begin, and run to its end."""
     for sign, step, status in ((signal.SIGTERM, 1, 143), (signal.SIGKILL, 5, -9)):
-        process = started(learnt / "data", tmp_path)
+        process = THEIRS.started(learnt / "data", tmp_path)
         until(lambda step=step: steps(tmp_path)[-1] >= step)
         process.send_signal(sign)
         process.communicate(timeout=300)
         assert process.returncode == status
         assert (tmp_path / "checkpoint/state.ckpt").exists()
-    status, said = trained(learnt / "data", tmp_path)
+    status, said = THEIRS.trained(learnt / "data", tmp_path)
     assert status == 0, said
     assert "going on after step" in said
     places = [str(folder / "model/model.ckpt") for folder in (learnt / "out", tmp_path)]
@@ -242,7 +214,7 @@ def test_it_begins_with_a_checkpoint(learnt, tmp_path):
     change(own, checkpoint="begin", seed=7)
     asked(LEGACY, str(file), str(users / "rf-detr-nano.pth"))
     change(users, checkpoint="rf-detr-nano.pth", seed=7)
-    found = asked(MAINS, str(TRAINER.parent), str(own), str(users))
+    found = asked(MAINS, str(THEIRS.trainer.parent), str(own), str(users))
     for (status, said), data, count in zip(found, (own, users), (3, 2), strict=True):
         assert status == 0, said
         assert "begins with nothing" not in said
@@ -306,7 +278,7 @@ def test_bad_input_is_one_sentence(tmp_path):
         data = data_folder(tmp_path / f"{i}", train=9, validation=1, hyperparameters=SMALL)
         folders.append(data)
         spoil(data)
-    found = asked(MAINS, str(TRAINER.parent), *map(str, folders))
+    found = asked(MAINS, str(THEIRS.trainer.parent), *map(str, folders))
     for (_, sentence), (status, said) in zip(cases, found, strict=True):
         assert status == 2
         assert sentence in said.splitlines()[-1]
@@ -318,7 +290,7 @@ def test_it_is_compared_beside_another_trainer(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pictures.squares(tmp_path / "data", 20)
     mine = {
-        "name": "rfdetr", "kind": "container", "command": [str(PYTHON), str(TRAINER)],
+        "name": "rfdetr", "kind": "container", "command": [str(THEIRS.python), str(THEIRS.trainer)],
         "epochs": 1, "batch_size": 4, "hyperparameters": SMALL, "env": {"OMP_NUM_THREADS": "1"},
     }  # fmt: skip
     values = {

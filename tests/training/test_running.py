@@ -10,7 +10,7 @@ from quorate.errors import SpecError
 from quorate.spec.training import Training
 from quorate.training.contract import Event, detector_of, events
 from quorate.training.data import prepare
-from quorate.training.running import run_all
+from quorate.training.running import run
 from quorate.training.work import TrainingWork
 from tests.training.pictures import ended, spoilt, squares, trainer
 from tests.waiting import until
@@ -25,7 +25,7 @@ def ran(tmp_path, data, *trainers, **how):
     training = Training(name="squares", data=str(data), trainers=trainers)
     work = TrainingWork(tmp_path)
     prepare(training, work)
-    return work, run_all(training, work, **how)
+    return work, tuple(run(one, work, **how) for one in training.trainers)
 
 
 def test_a_trainer_learns_and_its_detector_is_read(tmp_path, data):

@@ -6,8 +6,6 @@ In an environment of its own (`make test-trainers`), with nothing of ours in it.
 import json
 import os
 import signal
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,45 +13,19 @@ from PIL import Image
 
 from quorate.spec import EnsembleSpec
 from quorate.training.contract import check
+from tests.training.programs import Program, change, events
 from tests.training.toys import NAMES, data_folder
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-tensorflow/bin/python"
-TRAINER = ROOT / "containers/tensorflow-trainer/trainer.py"
+THEIRS = Program("tensorflow", 900)
 SMALL = {"image_size": 96, "width": 8, "learning_rate": 3e-3}
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-tensorflow: make test-trainers"),
+    pytest.mark.skipif(
+        not THEIRS.python.exists(), reason="needs .venv-tensorflow: make test-trainers"
+    ),
 ]
-
-
-def started(data, out):
-    return subprocess.Popen(
-        [PYTHON, TRAINER, "--data", data, "--out", out],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-    )
-
-
-def trained(data, out):
-    """Run it to its end; the status, and the sentences that are ours on standard error."""
-    process = started(data, out)
-    said = process.communicate(timeout=900)[1]
-    return process.returncode, said
-
-
-def change(data, **settings):
-    path = data / "trainer.json"
-    said = json.loads(path.read_text()) | settings
-    path.write_text(json.dumps(said))
-
-
-def events(out):
-    return [json.loads(one) for one in (out / "progress.jsonl").read_text().splitlines()]
 
 
 def arrays(path):
@@ -73,7 +45,7 @@ def arrays(path):
 def learnt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorflow")
     data = data_folder(folder / "data", epochs=30, hyperparameters=SMALL)
-    status, said = trained(data, folder / "out")
+    status, said = THEIRS.trained(data, folder / "out")
     assert status == 0, said
     return folder
 
@@ -132,13 +104,13 @@ def test_it_says_with_what_it_was_made(learnt):
 def test_killed_and_run_again_it_ends_where_it_would_have(tmp_path):
     settings = SMALL | {"checkpoint_seconds": 0.0}
     data = data_folder(tmp_path / "data", train=12, epochs=6, hyperparameters=settings)
-    status, said = trained(data, tmp_path / "whole")
+    status, said = THEIRS.trained(data, tmp_path / "whole")
     assert status == 0, said
-    process = started(data, tmp_path / "killed")
+    process = THEIRS.started(data, tmp_path / "killed")
     until((tmp_path / "killed/checkpoint/state.safetensors").exists)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    status, said = trained(data, tmp_path / "killed")
+    status, said = THEIRS.trained(data, tmp_path / "killed")
     assert status == 0, said
     assert "going on after step" in said
     one, other = (
@@ -157,7 +129,7 @@ def test_it_begins_with_a_checkpoint_of_other_labels(learnt, tmp_path):
     (data / "begin").mkdir()
     os.link(learnt / "out/model/model.safetensors", data / "begin/model.safetensors")
     change(data, checkpoint="begin")
-    status, said = trained(data, tmp_path / "out")
+    status, said = THEIRS.trained(data, tmp_path / "out")
     assert status == 0, said
     (line,) = [one for one in said.splitlines() if "begun anew" in one]
     assert line.endswith("labels/kernel, labels/bias")
@@ -176,7 +148,7 @@ def test_it_begins_with_a_checkpoint_of_other_labels(learnt, tmp_path):
 def test_bad_input_is_one_sentence(tmp_path, change_it, sentence):
     data = data_folder(tmp_path / "data", train=2, validation=1, hyperparameters=SMALL)
     change(data, **change_it)
-    status, said = trained(data, tmp_path / "out")
+    status, said = THEIRS.trained(data, tmp_path / "out")
     assert status == 2
     assert sentence in said.splitlines()[-1]
 
@@ -185,7 +157,7 @@ def test_pictures_without_boxes_are_refused(tmp_path):
     data = data_folder(tmp_path / "data", train=2, validation=1)
     coco = json.loads((data / "train.json").read_text())
     (data / "train.json").write_text(json.dumps(coco | {"annotations": []}))
-    status, said = trained(data, tmp_path / "out")
+    status, said = THEIRS.trained(data, tmp_path / "out")
     assert (status, said.splitlines()[-1]) == (
         2, "train.json has no boxes: there is nothing to learn.",
     )  # fmt: skip
@@ -194,7 +166,7 @@ def test_pictures_without_boxes_are_refused(tmp_path):
 def test_a_loss_that_is_no_number_ends_it_and_keeps_the_checkpoint(tmp_path):
     settings = SMALL | {"learning_rate": 1e30, "checkpoint_seconds": 0.0, "warmup": 0.0}
     data = data_folder(tmp_path / "data", train=8, epochs=20, hyperparameters=settings)
-    status, said = trained(data, tmp_path / "out")
+    status, said = THEIRS.trained(data, tmp_path / "out")
     assert status == 2
     assert "is no number; the last checkpoint is kept" in said.splitlines()[-1]
     assert (tmp_path / "out/checkpoint/state.safetensors").exists()

@@ -1,11 +1,23 @@
 """Models small enough to learn in seconds, and folders that trainers of ours are given."""
 
+import importlib.util
 from pathlib import Path
+
+import pytest
 
 from quorate.spec.torch_trainer import TorchvisionTrainer, TransformersTrainer
 from quorate.spec.training import Training
 from quorate.training.data import give, prepare
 from quorate.training.work import TrainingWork
+
+NEEDS_TORCH = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("transformers") is None,
+        reason="torch and transformers not installed",
+    ),
+    # What torch, transformers and the exporter say of their own inner workings.
+    pytest.mark.filterwarnings("ignore"),
+]
 
 WIDTHS = {"embedding_size": 8, "hidden_sizes": [8, 16, 32, 32], "depths": [1, 1, 1, 1]}
 DETR = {
