@@ -29,7 +29,7 @@ from quorate.training.plan import plan
 from quorate.training.whole import train
 from quorate.training.work import TrainingWork
 from quorate.tuning.labelled import labelled
-from tests.training.pictures import squares, trainer
+from tests.training.pictures import spoilt, squares, trainer
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +87,10 @@ def test_the_better_one_is_told_and_how_surely(done):
 def test_a_newcomer_that_raises_the_ensemble_joins_it(done):
     work, _, result = done
     judged = result.judged
-    base = judged.ensemble["ensemble"].metrics.ap
-    assert judged.ensemble["ensemble + linear"].metrics.ap > base
+    base = judged.rounds[0]["ensemble"].metrics.ap
+    assert judged.rounds[0]["ensemble + linear"].metrics.ap > base
     assert judged.raises("linear").certain
-    assert judged.earns[0] == "linear"
+    assert judged.joins[0] == "linear"
     joined = EnsembleSpec.from_yaml(work.root / "ensemble.yaml")
     assert [one.name for one in joined.detectors] == ["weak", "linear"]
     for one in joined.detectors:
@@ -113,7 +113,45 @@ def test_the_ensemble_is_measured_without_those_that_may_join_it(trained, tmp_pa
     alone = labelled(spec.model_copy(update={"data": str(work.held_out)}), Work(tmp_path / "own"))
     own = evaluate(decide_boxes(alone.found, spec, alone.dataset.labels), alone.dataset)
     assert own.ap > 0
-    assert judged.ensemble["ensemble"].metrics.ap == own.ap
+    assert judged.rounds[0]["ensemble"].metrics.ap == own.ap
+
+
+def test_newcomers_join_while_each_raises_the_ensemble_beside_those_before_it(trained, tmp_path):
+    half = {"epochs": 60}
+    training = Training(
+        name="squares",
+        data=str(trained / "data"),
+        trainers=[
+            spoilt("reds", "sed -i s/green/other/ detector.json", **half),
+            spoilt("greens", "sed -i s/red/other/ detector.json", **half),
+            spoilt("reds-again", "sed -i s/green/other/ detector.json", **half),
+        ],
+        compare={"ensemble": str(trained / "ensemble.yaml"), "samples": 200},
+    )
+    work = TrainingWork(tmp_path / "out")
+    done = train(training, work)
+    judged = done.judged
+    first, second = judged.joins
+    assert {first, second} in ({"reds", "greens"}, {"reds-again", "greens"})
+    both = f"ensemble + {first} + {second}"
+    assert [one.baseline for one in judged.rounds] == ["ensemble", f"ensemble + {first}", both]
+    aps = [one[one.baseline].metrics.ap for one in judged.rounds]
+    assert aps == sorted(set(aps))
+    assert judged.rounds[1][both].ap_difference.certain
+    joined = EnsembleSpec.from_yaml(work.root / "ensemble.yaml")
+    assert [one.name for one in joined.detectors] == ["weak", first, second]
+    found = labelled(joined.model_copy(update={"data": str(work.held_out)}), Work(tmp_path / "own"))
+    own = evaluate(decide_boxes(found.found, joined, found.dataset.labels), found.dataset)
+    assert own.ap == aps[-1]
+    values = json.loads((work.root / "results.json").read_text())
+    assert values["joins"] == [first, second]
+    assert len(values["further"]) == 2
+    votes = {one["name"]: one["earns_a_vote"] for one in values["trainers"]}
+    assert [name for name, earned in votes.items() if earned] == [
+        name for name in votes if name in judged.joins
+    ]
+    page = (work.root / "report.html").read_text()
+    assert f"from {aps[0]:.3f} to {aps[2]:.3f}" in page
 
 
 def test_boxes_of_some_voters_are_as_if_there_were_no_others():

@@ -220,7 +220,7 @@ def learn(
     print(f"round {number}: adding it changes the AP by {gain}", file=sys.stderr, flush=True)
     newest = judged.detectors["learnt"]
     weights = str(Path(getattr(newest, "weights")).absolute())  # noqa: B009 - of kind onnx
-    return newest.model_copy(update={"weights": weights}), "learnt" in judged.earns
+    return newest.model_copy(update={"weights": weights}), "learnt" in judged.joins
 
 
 def picture(rows: Sequence[dict[str, Any]]) -> str:

@@ -188,8 +188,10 @@ def _print(done: Done) -> None:
     judged = done.judged
     pictures = f"{len(judged.dataset.images):,} pictures held out ({judged.part})"
     print_table(_rows(judged.alone), title=f"{pictures}; the best is {judged.best}")
-    if judged.ensemble is not None:
-        print_table(_rows(judged.ensemble), title="Does adding it to the ensemble raise the AP?")
+    for number, comparison in enumerate(judged.rounds):
+        more = "another" if number else "it"
+        title = f"Does adding {more} to the {comparison.baseline} raise the AP?"
+        print_table(_rows(comparison), title=title)
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:

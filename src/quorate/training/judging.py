@@ -47,7 +47,11 @@ class Judged:
     detectors  those that were trained, by trainer
     found      their boxes, `found.detectors` are the trainers
     alone      each by itself; the baseline is the best
-    ensemble   the ensemble, and the ensemble with each of them (`ensemble + NAME`); None without
+    rounds     the ensemble, and the ensemble with each of them (`ensemble + NAME`); then, while the
+               best of a round raises the AP for certain, the same with that one as a member; empty
+               without an ensemble
+    joins      the best of each of these rounds, who earned their votes in this order: of two that
+               find the same, the second seldom does
     notes      sentences on what is odd
     """
 
@@ -57,7 +61,8 @@ class Judged:
     detectors: Mapping[str, Detector]
     found: Detections
     alone: Comparison
-    ensemble: Comparison | None = None
+    rounds: tuple[Comparison, ...] = ()
+    joins: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -67,19 +72,12 @@ class Judged:
 
     def raises(self, name: str) -> Interval | None:
         """By how much a trained detector raises the ensemble's AP; None without an ensemble."""
-        return None if self.ensemble is None else self.ensemble[joined(name)].ap_difference
-
-    @property
-    def earns(self) -> tuple[str, ...]:
-        """The trainers whose detectors raise the ensemble's AP for certain, the most first."""
-        gains = {name: gain for name in self.detectors if (gain := self.raises(name)) is not None}
-        sure = [name for name, gain in gains.items() if gain.certain and gain.value > 0]
-        return tuple(sorted(sure, key=lambda name: -gains[name].value))
+        return self.rounds[0][joined(name)].ap_difference if self.rounds else None
 
 
-def joined(name: str) -> str:
-    """What the ensemble with a further detector is called among the results."""
-    return f"{ENSEMBLE} + {name}"
+def joined(*names: str) -> str:
+    """What the ensemble with further detectors is called among the results."""
+    return " + ".join((ENSEMBLE, *names))
 
 
 def ensemble_of(training: Training) -> EnsembleSpec | None:
@@ -190,10 +188,11 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
     )
     notes += _said_otherwise(work, trained, quality)
     notes += doubts(boxes, truth)
-    together = None
+    rounds: tuple[Comparison, ...] = ()
+    joins: tuple[str, ...] = ()
     found = Detections.concat([boxes[name] for name in trained])
     if spec is not None:
-        together, said = _together(spec, found, truth, training, work, progress)
+        rounds, joins, said = _rounds(spec, found, truth, training, work, progress)
         notes += said
     part = work.held_out.stem
     if part == "validation":
@@ -201,7 +200,7 @@ def judge(training: Training, work: TrainingWork, *, progress: Progress = silent
             "The trainers saw these pictures' figures while they learnt, so the figures may "
             "flatter; `split: {test: 0.1}` holds out pictures for the comparison alone."
         )
-    return Judged(part, truth, outcomes, trained, found, alone, together, tuple(notes))
+    return Judged(part, truth, outcomes, trained, found, alone, rounds, joins, tuple(notes))
 
 
 def _unmeasured(truth: Dataset) -> list[str]:
@@ -211,31 +210,48 @@ def _unmeasured(truth: Dataset) -> list[str]:
     return [said] if names else []
 
 
-def _together(
+def _rounds(
     spec: EnsembleSpec,
     found: Detections,
     truth: Dataset,
     training: Training,
     work: TrainingWork,
     progress: Progress,
-) -> tuple[Comparison | None, list[str]]:
-    """The ensemble, and the ensemble with each trained detector, on the same pictures."""
+) -> tuple[tuple[Comparison, ...], tuple[str, ...], list[str]]:
+    """`Judged.rounds` and `Judged.joins`, on the pictures held out, and notes."""
     try:
         seen = _look(training, work, spec.detectors, Work(work.compare), progress)
     except QuorumError as error:
         why = f"No detector of the ensemble could be run, so nothing is joined: {error.message}"
-        return None, [why]
+        return (), (), [why]
     all_found = Detections.concat([seen.found, found])
-    results = {}
-    for name in ("", *found.detectors):
-        voters = [*seen.found.detectors, *([name] if name else [])]
-        decided = decide_boxes(of_voters(all_found, voters), spec, truth.labels)
-        results[joined(name) if name else ENSEMBLE] = decided
+    rounds: list[Comparison] = []
+    members: tuple[str, ...] = ()
+    decided: dict[str, Detections] = {}
     settings = training.compare
-    done = compare(
-        results, truth, baseline=ENSEMBLE, samples=settings.samples, confidence=settings.confidence
-    )
-    return done, [*seen.notes]
+    while left := [name for name in found.detectors if name not in members]:
+        results = {}
+        for more in (members, *((*members, name) for name in left)):
+            if (title := joined(*more)) not in decided:
+                voters = [*seen.found.detectors, *more]
+                decided[title] = decide_boxes(of_voters(all_found, voters), spec, truth.labels)
+            results[title] = decided[title]
+        rounds.append(
+            compare(
+                results,
+                truth,
+                baseline=joined(*members),
+                samples=settings.samples,
+                confidence=settings.confidence,
+            )
+        )
+        gains = {name: rounds[-1][joined(*members, name)].ap_difference for name in left}
+        sure = {name: gain.value for name, gain in gains.items() if gain and gain.certain}
+        best = max(sure, key=lambda name: sure[name], default=None)
+        if best is None or sure[best] <= 0:
+            break
+        members += (best,)
+    return tuple(rounds), members, [*seen.notes]
 
 
 def of_voters(found: Detections, voters: Sequence[str]) -> Detections:

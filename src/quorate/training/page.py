@@ -22,7 +22,7 @@ from quorate.report.markup import (
     text,
 )
 from quorate.report.plain import plain_page, tiles_of
-from quorate.training.judging import ENSEMBLE, Judged
+from quorate.training.judging import ENSEMBLE, Judged, joined
 from quorate.training.work import Part, Prepared
 from quorate.training.worst import Worst
 
@@ -78,13 +78,15 @@ def _headline(judged: Judged) -> tuple[str, str]:
         else:
             message += f", more than {beside}, but not for certain"
     below = f"Measured on {counted(best.metrics.images, 'picture')} held out ({judged.part})."
-    if judged.ensemble is not None:
-        gained = judged.earns
+    if joins := judged.joins:
+        before = judged.rounds[0][ENSEMBLE].metrics.ap
+        after = judged.rounds[len(joins) - 1][joined(*joins)].metrics.ap
         below += (
-            f" {', '.join(map(name, gained))} surely raises the ensemble's AP."
-            if gained
-            else " None of them surely raises the ensemble's AP."
+            f" With {' and '.join(map(name, joins))} the ensemble's AP surely rises, from "
+            f"{figure(before)} to {figure(after)}."
         )
+    elif judged.rounds:
+        below += " None of them surely raises the ensemble's AP."
     return message + ".", below
 
 
@@ -103,8 +105,8 @@ def _tiles(judged: Judged, told: Told) -> str:
         ("pictures to learn from", count(told.prepared.train.images), counted(learnt, "box")),
         ("time", duration(sum(one.seconds for one in done)), "of all trainers together"),
     ]
-    if judged.ensemble is not None:
-        base = judged.ensemble[ENSEMBLE]
+    if judged.rounds:
+        base = judged.rounds[0][ENSEMBLE]
         items.insert(1, ("AP of the ensemble", figure(base.metrics.ap), "before any of them joins"))
     return tiles_of(items)
 
@@ -177,12 +179,15 @@ def _quality(judged: Judged) -> str:
 
 
 def _ensemble(judged: Judged) -> str:
-    if judged.ensemble is None:
+    if not judged.rounds:
         return ""
+    first, *further = judged.rounds
     lead = "Does adding a trained detector to the ensemble raise its AP? On the same pictures."
-    return section(
-        "ensemble", "In the ensemble", lead + _drawn(judged.ensemble), _figures(judged.ensemble)
-    )
+    body = _figures(first)
+    for comparison in further:
+        body += f"<p>And beside it another, with {name(comparison.baseline)} as a member:</p>"
+        body += _figures(comparison)
+    return section("ensemble", "In the ensemble", lead + _drawn(first), body)
 
 
 def _labels(judged: Judged) -> str:

@@ -39,7 +39,7 @@ def tell(training: Training, work: TrainingWork, judged: Judged) -> list[str]:
     tensorboard/NAME/       the same, as TensorBoard reads it
     worst/NAME/001.jpg …    truth beside prediction, the worst picture first
     trainers/NAME/out/README.md   the model card
-    ensemble.yaml           the ensemble with those that earn a vote, where there are any
+    ensemble.yaml           the ensemble with those that join it, where there are any
     report.html             a page of it all
     """
     there = prepared(work)
@@ -81,17 +81,17 @@ def tell(training: Training, work: TrainingWork, judged: Judged) -> list[str]:
 
 
 def with_newcomers(training: Training, judged: Judged) -> EnsembleSpec | None:
-    """The ensemble with the best of the detectors that earn a vote; None where none does.
-
-    One alone: what a second adds beside the first was not measured.
-    """
+    """The ensemble with the detectors that join it (`Judged.joins`); None where none does."""
     spec = ensemble_of(training)
-    if spec is None or not judged.earns:
+    if spec is None or not judged.joins:
         return None
-    newcomer = judged.detectors[judged.earns[0]]
-    named = files_named(dict(newcomer))
-    newcomer = newcomer.model_copy(update={k: os.path.abspath(v) for k, v in named.items()})
-    return spec.model_copy(update={"detectors": (*spec.detectors, newcomer)})
+    newcomers = []
+    for name in judged.joins:
+        one = judged.detectors[name]
+        named = files_named(dict(one))
+        update = {key: os.path.abspath(path) for key, path in named.items()}
+        newcomers.append(one.model_copy(update=update))
+    return spec.model_copy(update={"detectors": (*spec.detectors, *newcomers)})
 
 
 def results(training: Training, judged: Judged) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def results(training: Training, judged: Judged) -> dict[str, Any]:
                 "ap_interval": _interval(result.ap),
                 "difference_to_best": _interval(result.ap_difference),
                 "raises_ensemble": _interval(gain),
-                "earns_a_vote": one.name in judged.earns if gain is not None else None,
+                "earns_a_vote": one.name in judged.joins if gain is not None else None,
                 "categories": [asdict(category) for category in result.metrics.categories],
             }
         trainers.append(row)
@@ -120,7 +120,9 @@ def results(training: Training, judged: Judged) -> dict[str, Any]:
         "pictures": len(judged.dataset.images),
         "best": judged.best,
         "trainers": trainers,
-        "ensemble": None if judged.ensemble is None else judged.ensemble.to_dict(),
+        "ensemble": judged.rounds[0].to_dict() if judged.rounds else None,
+        "further": [one.to_dict() for one in judged.rounds[1:]],
+        "joins": list(judged.joins),
         "samples": alone.samples,
         "confidence": alone.confidence,
         "notes": list(judged.notes),
