@@ -109,6 +109,12 @@ def tensorflow_image(kubectl):
     return on_a_node(kubectl, "QUORATE_TEST_TENSORFLOW_IMAGE", "tensorflow-trainer")
 
 
+@pytest.fixture(scope="session")
+def rfdetr_image(kubectl):
+    """The name of the image of RF-DETR's own library, when a node has it."""
+    return on_a_node(kubectl, "QUORATE_TEST_RFDETR_IMAGE", "rfdetr-trainer")
+
+
 def on_a_node(kubectl, variable, role):
     """The image that a variable names, or that of containers/ROLE; skips where no node has it."""
     image = os.environ.get(variable, f"localhost/quorate-{role}:dev")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from tests.cluster.runs import messages, nodes, quorate
 from tests.cluster.trainings import SCRIPT, killed, trainer, training
@@ -129,3 +130,35 @@ def test_submit_watches_a_training_to_its_end(runs, dump, host):
     runs.made.append(f"workflowtemplate/{path.stem}")
     done = quorate("submit", path, "--watch", *where)
     assert "one is best on 12 pictures held out" in done.stdout
+
+
+def test_what_one_training_released_is_the_ensemble_that_the_next_joins(runs, dump, tmp_path):
+    def learnt(*trainers, **more):
+        name = runs.create(runs.template(training(runs, dump, *trainers, **more)))
+        workflow = runs.wait(name)
+        assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
+        return name, runs.results(name)
+
+    first, _ = learnt(trainer(runs, "weak", epochs=3))
+    place = f"{runs.prefix}/store/{first}/"
+    weak = json.loads(runs.bucket.get(f"{place}detector.json"))
+    weak |= {"name": "weak", "weights": f"s3://{runs.bucket.name}/{place}{weak['weights']}"}
+    spec = yaml.safe_dump({"name": "squares", "detectors": [weak], "fusion": {"method": "wbf"}})
+    there = f"{runs.prefix}/ensemble.yaml"
+    runs.bucket.put(there, spec.encode())
+    both = (trainer(runs, "fine", epochs=60), trainer(runs, "poor", epochs=1))
+    asked = {"ensemble": f"s3://{runs.bucket.name}/{there}", "samples": 200}
+    _, files = learnt(*both, compare=asked)
+    results = json.loads(files["results.json"])
+    assert results["joins"] == ["fine"]
+    gain = {one["name"]: one["raises_ensemble"]["value"] for one in results["trainers"]}
+    assert gain["fine"] > max(gain["poor"], 0.05)
+    for name in ("ensemble.yaml", "trainers/fine/model.onnx"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(files[name])
+    joined = yaml.safe_load(files["ensemble.yaml"]) | {"data": f"{dump}images/"}
+    (tmp_path / "ensemble.yaml").write_text(yaml.safe_dump(joined))
+    quorate("run", tmp_path / "ensemble.yaml", "--out", tmp_path / "out")
+    voters = json.loads((tmp_path / "out/summary.json").read_text())["detectors"]
+    assert [one["name"] for one in voters] == ["weak", "fine"]
+    assert all(one["boxes"] for one in voters)

@@ -1,6 +1,6 @@
-"""Trainings of ours in torch on a real controller: beside TensorFlow's, from CVAT's dump, killed.
+"""Trainings in torch on a real controller: beside TensorFlow, from CVAT's dump, killed; RF-DETR.
 
-The image of containers/cuda is large: where no node has it, these tests are left out.
+The images that have torch are large: where no node has one, its tests are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.cluster.runs import PARTS, local_demo, messages, nodes, quorate
-from tests.cluster.trainings import KERAS, killed, training
+from tests.cluster.trainings import KERAS, killed, trainer, training
 from tests.formats.samples import sample
 from tests.notifications.receivers import slack_refuses, web
 from tests.training.torch_models import detr
@@ -207,6 +207,23 @@ def test_a_killed_trainer_in_torch_ends_with_the_weights_of_one_left_alone(runs,
     files = runs.results(name)
     weights = [files[f"trainers/{who}/model/model.safetensors"] for who in ("alone", "killed")]
     assert weights[0] == weights[1]
+
+
+def test_rf_detr_learns_by_its_own_library_in_its_own_image(runs, dump, rfdetr_image):
+    settings = {"resolution": 64, "num_queries": 40, "group_detr": 1, "multi_scale": False}
+    theirs = {"name": "rfdetr", "kind": "container", "image": rfdetr_image, "epochs": 2,
+              "command": ["python3", "/opt/trainer/trainer.py"], "batch_size": 4,
+              "hyperparameters": settings}  # fmt: skip
+    path = training(runs, dump, theirs, trainer(runs, "linear"))
+    workflow = runs.wait(runs.create(runs.template(path)), seconds=1500)
+    assert workflow["status"]["phase"] == "Succeeded", messages(workflow)
+    files = runs.results(workflow["metadata"]["name"])
+    results = json.loads(files["results.json"])
+    ended = {one["name"]: one.get("failed") for one in results["trainers"]}
+    assert ended == {"rfdetr": None, "linear": None}
+    left = {name.removeprefix("trainers/rfdetr/") for name in files if "/rfdetr/" in name}
+    assert {"detector.json", "model.onnx", "README.md", "progress.jsonl"} <= left
+    assert "rfdetr" in json.loads(files["trainers/rfdetr/versions.json"])
 
 
 def test_an_image_without_torch_is_named_by_the_sentence(runs, dump):

@@ -185,7 +185,7 @@ def _ensemble(judged: Judged) -> str:
     lead = "Does adding a trained detector to the ensemble raise its AP? On the same pictures."
     body = _figures(first)
     for comparison in further:
-        body += f"<p>And beside it another, with {name(comparison.baseline)} as a member:</p>"
+        body += f"<p>Does another one raise the AP of {name(comparison.baseline)}?</p>"
         body += _figures(comparison)
     return section("ensemble", "In the ensemble", lead + _drawn(first), body)
 
