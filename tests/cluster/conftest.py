@@ -7,9 +7,9 @@ the reason says what to do.
     AWS_…, S3_BUCKET      an S3 store that pods reach at the same address
     QUORATE_TEST_IMAGE    the image of containers/cpu (default: localhost/quorate-cpu:dev)
 
-    QUORATE_TEST_TORCH_IMAGE, QUORATE_TEST_TENSORFLOW_IMAGE
-                          those of containers/cuda and containers/tensorflow-trainer (default:
-                          localhost/quorate-cuda:dev, localhost/quorate-tensorflow-trainer:dev)
+    QUORATE_TEST_TORCH_IMAGE, QUORATE_TEST_TENSORFLOW_IMAGE, QUORATE_TEST_RFDETR_IMAGE
+                          those of containers/cuda, …/tensorflow-trainer and …/rfdetr-trainer
+                          (default: localhost/quorate-cuda:dev and so on)
 """
 
 from __future__ import annotations
