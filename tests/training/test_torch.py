@@ -376,3 +376,15 @@ def test_a_single_picture_left_at_an_epochs_end_is_told_as_that(tmp_path, labell
     """16 pictures are learnt from, in steps of 5: torch's batch norm refuses the last one."""
     with pytest.raises(DetectorError, match="has a single picture"):
         trained(tmp_path, labelled, ssd(epochs=1, batch_size=5))
+
+
+def test_a_plan_is_all_that_is_said(tmp_path, labelled):
+    """The settings of torchvision are looked at with torch, whose compiler may speak at the end."""
+    values = ssd(config={"positive_fraction": 0.2}).model_dump(mode="json", exclude_unset=True)
+    spec = {"kind": "Training", "name": "plan", "data": str(labelled),
+            "trainers": [values | {"kind": "torchvision"}]}  # fmt: skip
+    (tmp_path / "training.yaml").write_text(json.dumps(spec))
+    asked = [sys.executable, "-m", "quorate", "train", "--plan", "training.yaml"]
+    said = subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "ssd" in said.stdout
+    assert {line.split()[0] for line in said.stderr.splitlines()} <= {"note:", "wrote"}, said.stderr
