@@ -8,16 +8,18 @@ help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # One environment; `demo` needs the core alone, everything else the tools of a developer as well.
+# --no-deps: a lock names all that is needed, and where it pins `a[x]` and a package asks for `a`,
+# pip would look for another `a`, without a hash.
 .venv/core: requirements/core.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the packages of requirements/core.txt into .venv, a minute or two"
-	$(BIN)/python -m pip install --require-hashes -r requirements/core.txt
+	$(BIN)/python -m pip install --no-deps --require-hashes -r requirements/core.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/quorate compile
 	touch $@
 
 .venv/dev: requirements/dev.txt .venv/core
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	touch $@
 
 demo: .venv/core ## run the demo: three detectors, a quorum, and what it decided

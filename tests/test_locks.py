@@ -70,6 +70,16 @@ def test_a_lock_names_the_extras_that_its_packages_ask_for(lock):
         assert read > 20
 
 
+def test_pip_is_never_asked_to_look_for_more_than_a_lock_names():
+    # Where "torchmetrics[detection]==…" is locked and another package asks for "torchmetrics>0.7",
+    # pip 23.0 looks for one without a hash, and an image could not be built.
+    places = [ROOT / "Makefile", *(ROOT / "containers").glob("*/Containerfile")]
+    lines = [line for place in places for line in place.read_text(encoding="utf-8").splitlines()]
+    found = [line for line in lines if "--require-hashes" in line and "/uv pip" not in line]
+    assert len(found) == 6
+    assert not [line for line in found if "--no-deps" not in line]
+
+
 def test_an_extra_that_is_not_named_is_found(tmp_path, monkeypatch):
     text = (FOLDER / "dev.txt").read_text(encoding="utf-8")
     assert "\ncoverage[toml]==" in text
