@@ -251,6 +251,26 @@ def test_a_pod_gives_up_rights_for_argos_own_containers_too():
     assert not any("podSpecPatch" in one for name, one in free.items() if name != "child")
 
 
+@pytest.mark.parametrize(
+    ("executor", "heap"),
+    [
+        ({}, "512MiB"),
+        ({"memory": "256Mi"}, "128MiB"),
+        ({"memory": "3G"}, "1430MiB"),
+        ({"container": {"env": [{"name": "GOMEMLIMIT", "value": "1GiB"}]}}, "1GiB"),
+        ({"container": {"resources": {"limits": {"memory": "{{workflow.parameters.a}}"}}}}, None),
+    ],
+)
+def test_argos_executor_holds_half_of_its_limit_of_what_it_uploads(executor, heap):
+    workflow = {"steps": {"executor": executor}, "parameters": {"a": {"value": "1Gi"}}}
+    template = templates(ensemble(detector(), workflow=workflow))["detect-one"]
+    patch = yaml.safe_load(template["podSpecPatch"])
+    for kind in ("initContainers", "containers"):
+        (container,) = patch[kind]
+        told = {one["name"]: one["value"] for one in container.get("env", ())}
+        assert told.get("GOMEMLIMIT") == heap
+
+
 def test_a_command_alone_runs_on_no_cluster():
     with pytest.raises(SpecError, match="needs an image"):
         rendered(ensemble(ContainerDetector(name="mine", command=("./detect",))))
