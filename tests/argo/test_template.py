@@ -251,24 +251,16 @@ def test_a_pod_gives_up_rights_for_argos_own_containers_too():
     assert not any("podSpecPatch" in one for name, one in free.items() if name != "child")
 
 
-@pytest.mark.parametrize(
-    ("executor", "heap"),
-    [
-        ({}, "512MiB"),
-        ({"memory": "256Mi"}, "128MiB"),
-        ({"memory": "3G"}, "1430MiB"),
-        ({"container": {"env": [{"name": "GOMEMLIMIT", "value": "1GiB"}]}}, "1GiB"),
-        ({"container": {"resources": {"limits": {"memory": "{{workflow.parameters.a}}"}}}}, None),
-    ],
-)
-def test_argos_executor_holds_half_of_its_limit_of_what_it_uploads(executor, heap):
-    workflow = {"steps": {"executor": executor}, "parameters": {"a": {"value": "1Gi"}}}
-    template = templates(ensemble(detector(), workflow=workflow))["detect-one"]
-    patch = yaml.safe_load(template["podSpecPatch"])
-    for kind in ("initContainers", "containers"):
-        (container,) = patch[kind]
-        told = {one["name"]: one["value"] for one in container.get("env", ())}
-        assert told.get("GOMEMLIMIT") == heap
+def test_argos_executor_uploads_in_one_thread_unless_the_spec_says_otherwise():
+    def threads(executor):
+        workflow = {"steps": {"executor": executor}}
+        template = templates(ensemble(detector(), workflow=workflow))["detect-one"]
+        (wait,) = yaml.safe_load(template["podSpecPatch"])["containers"]
+        return [one["value"] for one in wait["env"]]
+
+    assert threads({}) == ["1"]  # of several, each holds what it sends
+    many = [{"name": "ARTIFACT_S3_UPLOAD_THREADS", "value": "8"}]
+    assert threads({"memory": "8Gi", "container": {"env": many}}) == ["8"]
 
 
 def test_a_command_alone_runs_on_no_cluster():

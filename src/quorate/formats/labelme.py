@@ -103,12 +103,17 @@ class _Where(NamedTuple):
     folder: str
 
 
+def _name(text: str) -> str:
+    """A name as a file has it: blanks are part of it, save where it stands on a line of its own."""
+    return text.strip() if "\n" in text else text
+
+
 def _image(number: int, name: str, root: Any, source: Source) -> tuple[Image, _Where]:
     """The picture of a file, with its folder beyond the stated one as subset."""
     place = source.place(name)
     inner, _, own = _OF_FILES.sub("", name).rpartition("/")
-    folder = (root.findtext("folder") or "").strip().replace("\\", "/").strip("/")
-    stated = (root.findtext("filename") or "").strip().replace("\\", "/")
+    folder = _name(root.findtext("folder") or "").replace("\\", "/").strip("/")
+    stated = _name(root.findtext("filename") or "").replace("\\", "/")
     file_name = stated.rpartition("/")[2] or f"{own[: -len('.xml')]}.jpg"
     subset, below = "", inner
     # The source may be the one folder of an archive, whose name then stands in its location.
@@ -176,7 +181,7 @@ def _object(shape: Any, place: str, told: Counter[str]) -> _Object | None:
         x1, y1, x2, y2 = _numbers(sides, place) if any(sides) else (0.0,) * 4
         # The right and lower side are those of the last pixels.
         values["xyxy"] = (x1, y1, x2 + 1, y2 + 1) if any(sides) else None
-        return _Object(label, values, (segm.findtext("mask") or "").strip() or "?")
+        return _Object(label, values, _name(segm.findtext("mask") or "") or "?")
     pairs = [(one.findtext("x"), one.findtext("y")) for one in shape.iterfind("polygon/pt")]
     points = np.array(_numbers([side for pair in pairs for side in pair], place))
     boxed = (shape.findtext("type") or "").strip() == "bounding_box"

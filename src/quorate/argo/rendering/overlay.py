@@ -93,13 +93,6 @@ def sized(container: Plain, size: Size) -> Plain:
     return container | {"resources": said | {"requests": requests, "limits": limits}}
 
 
-def half(memory: str) -> str | None:
-    """Half of a quantity, as Go's runtime reads it; None where it holds a parameter."""
-    from quorate.argo.cluster.pools import quantity
-
-    return None if "{{" in memory else f"{int(quantity(memory) / 2) >> 20}MiB"
-
-
 def _of(choose: Any, ours: str, given: str) -> str:
     """The smaller or larger of two quantities; what is given where it holds a parameter."""
     if "{{" in given:

@@ -172,7 +172,7 @@ class _Example:
     def decoded(self, value: bytes) -> str:
         """Bytes as text."""
         try:
-            return value.decode().strip()
+            return value.decode()
         except UnicodeDecodeError:
             raise FormatError(f"{self.place}: {value[:40]!r} is not text in UTF-8.") from None
 
@@ -194,7 +194,7 @@ def _image(example: _Example, number: int, piece: Piece, subset: str, told: Coun
     """The picture of an example; `piece` says where its record is."""
     encoded: bytes = example.one("image/encoded", "bytes") or b""
     name = example.text("image/filename").replace("\\", "/").lstrip("/")
-    ending = _ENDINGS.get(example.text("image/format").lower().lstrip("."), "")
+    ending = _ENDINGS.get(example.text("image/format").strip().lower().lstrip("."), "")
     if not name:
         name = example.text("image/source_id") or f"{number:06d}"
         told["examples have no image/filename; they are called by image/source_id or number"] += 1
@@ -271,7 +271,7 @@ class _Boxes:
             raise FormatError(f"{example.place}: has boxes without labels.")
         words = []
         for row in range(count):
-            text = example.decoded(texts[row]) if len(texts) else ""
+            text = example.decoded(texts[row]).strip() if len(texts) else ""
             number = int(ids[row]) if len(ids) else None
             word = self._known.get(number, text) if number is not None else text
             if not word:
