@@ -79,7 +79,9 @@ def test_attributes_are_unescaped(labelme):
     assert shapes.xyxy.tolist() == [[1, 2, 9, 7]]
 
 
-@pytest.mark.parametrize("text", [" ", "\xa0", " a, b ", '"', "1", " 1", "a\\", ""])
+@pytest.mark.parametrize(
+    "text", [" ", "\xa0", " a, b ", '"', "1", " 1", "a\\", "", "TRUE", "false"]
+)
 def test_text_stays_as_it_is(labelme, tmp_path, text):
     found = read(labelme(xml(f"<type>bounding_box</type>{POLYGON}")))
     note = np.array([text], dtype=object)

@@ -35,6 +35,7 @@ from quorate.storage import join
 _SIGN = re.compile(r"<annotation[\s>].*<(imagesize|sourceImage)\b", re.DOTALL)
 _OF_FILES = re.compile(r"^Annotations/")
 _PARTS = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^,\\])+', re.DOTALL)
+TRUTHS = ("true", "false")
 _PAIR = re.compile(r"(?P<name>(?:\\.|[^=\\])*)(?:=(?P<value>.*))?$", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 DEFAULT = "default"
@@ -216,7 +217,7 @@ def _attributes(text: str) -> dict[str, Any]:
             continue
         name = _ESCAPED.sub(r"\1", pair["name"].strip())
         value = "True" if pair["value"] is None else pair["value"].strip()
-        if value.lower() in ("true", "false"):
+        if value.lower() in TRUTHS:
             found[name] = value.lower() == "true"
             continue
         if len(value) > 1 and value[0] == value[-1] == '"' and not value.endswith('\\"'):
@@ -426,7 +427,7 @@ def _polygon(points: NDArray[np.float64], *, boxed: bool) -> Iterator[str]:
 def _texts(told: Mapping[str, Any]) -> str:
     """Attributes as `_attributes` reads them.
 
-    Text that looks like a number, or has spaces at an end, stands in quotes.
+    Text that looks like a number or a truth, or has spaces at an end, stands in quotes.
     """
     return ", ".join(f"{_escaped(name)}={_value(value)}" for name, value in told.items())
 
@@ -434,12 +435,15 @@ def _texts(told: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if not isinstance(value, str):
         return _escaped(str(value))
+    told = _escaped(value)
+    quoted = f'"{told}"'
+    if value.lower() in TRUTHS:
+        return quoted
     try:
         plain_number(value)
     except ValueError:
-        told = _escaped(value)
-        return told if value == value.strip() or value.endswith("\\") else f'"{told}"'
-    return f'"{value}"'
+        return told if value == value.strip() or value.endswith("\\") else quoted
+    return quoted
 
 
 def _escaped(text: str) -> str:
