@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from quorate.cli import parser
@@ -29,8 +30,9 @@ def test_its_specs_are_read(tmp_path):
     assert Split(**yaml.safe_load(part)["split"]).test == 0.1
 
 
-def test_its_example_is_read_and_says_what_the_guide_says():
-    example = Training.from_yaml(DOCS / "examples/parts/training.yaml")
+@pytest.mark.parametrize("file", ["training.yaml", "torchvision.yaml"])
+def test_its_examples_are_read_and_say_what_the_guide_says(file):
+    example = Training.from_yaml(DOCS / "examples/parts" / file)
     [one] = example.trainers
     assert f"{800 // one.batch_size * one.epochs:,}" in PAGE  # steps
     assert example.compare.ensemble
@@ -38,7 +40,7 @@ def test_its_example_is_read_and_says_what_the_guide_says():
 
 def test_its_commands_are_there():
     lines = re.findall(r"^    (quorate train .*)$", PAGE, re.MULTILINE)
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         parser("train").parse_args(shlex.split(line)[1:])
 
