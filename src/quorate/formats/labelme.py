@@ -35,9 +35,9 @@ from quorate.storage import join
 _SIGN = re.compile(r"<annotation[\s>].*<(imagesize|sourceImage)\b", re.DOTALL)
 _OF_FILES = re.compile(r"^Annotations/")
 _PARTS = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^,\\])+', re.DOTALL)
-TRUTHS = ("true", "false")
 _PAIR = re.compile(r"(?P<name>(?:\\.|[^=\\])*)(?:=(?P<value>.*))?$", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_TRUTHS = ("true", "false")
 DEFAULT = "default"
 
 
@@ -217,7 +217,7 @@ def _attributes(text: str) -> dict[str, Any]:
             continue
         name = _ESCAPED.sub(r"\1", pair["name"].strip())
         value = "True" if pair["value"] is None else pair["value"].strip()
-        if value.lower() in TRUTHS:
+        if value.lower() in _TRUTHS:
             found[name] = value.lower() == "true"
             continue
         if len(value) > 1 and value[0] == value[-1] == '"' and not value.endswith('\\"'):
@@ -437,7 +437,7 @@ def _value(value: Any) -> str:
         return _escaped(str(value))
     told = _escaped(value)
     quoted = f'"{told}"'
-    if value.lower() in TRUTHS:
+    if value.lower() in _TRUTHS:
         return quoted
     try:
         plain_number(value)
