@@ -50,6 +50,11 @@ def test_mapping_renames_then_matches_without_regard_to_case():
     assert "nothing of 'person', 'bicycle'" in report
 
 
+def test_a_label_of_just_that_word_goes_before_one_of_another_case():
+    labels = Labels(names=("Car", "car", "CAR"), ids=(1, 2, 3))
+    assert labels.ids_like(["car", "Car", "CAR", " car"]) == [2, 1, 3, 3]
+
+
 def test_a_full_mapping_has_nothing_to_report():
     assert map_labels(STREET.names, STREET, {}, detector="d").report("d") == []
 

@@ -174,6 +174,26 @@ def test_other_ids_are_no_frame_numbers(tmp_path):
     assert [line.split('"')[1] for line in text.splitlines() if "<image " in line] == ["-1"] * 3
 
 
+def test_frames_are_counted_over_the_subsets_of_a_project(tmp_path):
+    """Two tasks that each begin at 0 have no numbers that tell their pictures apart."""
+    begun = [0, 0, 1]
+    images = tuple(
+        replace_struct(image, subset=subset, source_id=frame)
+        for image, subset, frame in zip(IMAGES, ("a", "b", "b"), begun, strict=True)
+    )
+    text, _ = written(tmp_path, replace(DATASET, images=images), Annotations.empty())
+    assert [line.split('"')[1] for line in text.splitlines() if "<image " in line] == ["-1"] * 3
+    apart = tuple(replace_struct(i, source_id=n) for n, i in enumerate(images, start=4))
+    text, _ = written(tmp_path, replace(DATASET, images=apart), Annotations.empty())
+    assert [line.split('"')[1] for line in text.splitlines() if "<image " in line] == list("456")
+
+
+def test_a_task_without_frame_numbers_has_as_many_frames_as_pictures(tmp_path):
+    text, _ = written(tmp_path)
+    assert "<start_frame>0</start_frame>" in text
+    assert "<stop_frame>2</stop_frame>" in text
+
+
 def replace_struct(image, **changes):
     import msgspec
 
