@@ -66,10 +66,10 @@ def connect(spec: ModelServer) -> Client:
     if spec.rpc:
         from quorate.detectors.remote.rpc import RpcClient
 
-        return RpcClient.connect(spec, _headers(spec))
+        return RpcClient(spec, _headers(spec))
     from quorate.detectors.remote.rest import RestClient
 
-    return RestClient.connect(spec, _headers(spec))
+    return RestClient(spec, _headers(spec))
 
 
 def models(spec: ModelServer) -> list[str]:

@@ -7,8 +7,7 @@ import ssl
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -87,26 +86,17 @@ class _Response(NamedTuple):
     body: bytes | bytearray
 
 
-@dataclass
 class RestClient:
     """A model of a server over HTTP; see `quorate.detectors.remote.client.Client`."""
 
-    spec: ModelServer
-    headers: Mapping[str, str] = field(repr=False)
-    base: str
-    model: str
-    pool: urllib3.PoolManager = field(repr=False)
-    binary: Literal["auto"] | bool
-
-    @classmethod
-    def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RestClient:
+    def __init__(self, spec: ModelServer, headers: Mapping[str, str]) -> None:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
-        base = f"{spec.url.rstrip('/')}/v2"
-        model = f"{base}/models/{quote(spec.model, safe='')}"
+        self.spec, self.headers, self.binary = spec, headers, spec.binary
+        self.base = f"{spec.url.rstrip('/')}/v2"
+        self.model = f"{self.base}/models/{quote(spec.model, safe='')}"
         if spec.version:
-            model += f"/versions/{quote(spec.version, safe='')}"
-        pool = pool_manager(maxsize=spec.concurrency, ssl_context=_tls(spec))
-        return cls(spec, headers, base, model, pool, spec.binary)
+            self.model += f"/versions/{quote(spec.version, safe='')}"
+        self.pool = pool_manager(maxsize=spec.concurrency, ssl_context=_tls(spec))
 
     def metadata(self) -> Graph:
         """See `Client`; with `binary: auto`, what the server announces settles it."""
