@@ -198,11 +198,8 @@ def _seen(
 def _flat(found: NDArray[Any], pictures: int) -> NDArray[np.float64] | None:
     """(n, k) of an output (n, k), (n, k, 1, 1), (n, 1, 1, k) or, for one picture, (k,)."""
     sizes = [size for size in found.shape[1:] if size != 1]
-    if pictures == 1 and (found.ndim == 1 or not sizes):
-        sizes = list(found.shape[:1]) if found.ndim == 1 else [1]
-    elif found.ndim < 2 or found.shape[0] != pictures or len(sizes) > 1:
-        return None
-    if len(sizes) > 1 or not found.size:
+    each = found.ndim > 1 and len(found) == pictures and len(sizes) <= 1
+    if not found.size or not (each or (pictures == 1 and not sizes)):
         return None
     return found.reshape(pictures, -1).astype(np.float64)
 
@@ -238,7 +235,7 @@ def _names(
 ) -> tuple[tuple[str, ...], bool]:
     """The labels, and whether they have names; else they are called by their numbers."""
     own = names_of(graph.metadata, origin=origin)
-    names = given_names(spec.names, detector=spec.name) or own
+    names = given_names(spec.names) or own
     if not names:
         return tuple(map(str, range(count))), False
     if len(names) != count:

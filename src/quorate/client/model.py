@@ -162,7 +162,7 @@ class Model:
             raise DetectorError(
                 f"{self.spec.origin}: the model finds boxes.", hint="quorate detect asks for them"
             )
-        names = given_names(self.spec.names, detector=self.spec.model)
+        names = given_names(self.spec.names)
         return Classifier(self, answers.label_outputs(self.graph), names)
 
     def detector(self) -> Detector | RawDetector:

@@ -129,7 +129,7 @@ def onnx_model(network: Network, filters: Mapping[int, Filters]) -> bytes:
 
 def _names(spec: DarknetDetector, network: Network) -> tuple[str, ...]:
     """The labels, as many as the cfg has classes."""
-    names = given_names(spec.names, detector=spec.name)
+    names = given_names(spec.names)
     if len(names) != network.classes:
         origin = f"`names` of the detector '{spec.name}'"
         raise DetectorError(

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from quorate.detectors.files import LFS_POINTER, check_start
+from quorate.detectors.files import check_start, start_of
 from quorate.errors import DetectorError, InputError, did_you_mean
 from quorate.networks import Graph, tensor
 from quorate.storage import is_s3, read_bytes
@@ -143,23 +143,18 @@ def open_session(
 
 def _model(weights: str) -> str | bytes:
     """A path where there is one, so that external data is found beside it; else the bytes."""
+    if not is_s3(weights) and os.path.exists(weights):
+        start_of(weights, weights)
+        return weights
     try:
-        if is_s3(weights) or not os.path.exists(weights):
-            data = read_bytes(weights)
-            start = data[: len(LFS_POINTER)]
-        else:
-            with open(weights, "rb") as file:
-                start = file.read(len(LFS_POINTER))
-            data = b""
+        data = read_bytes(weights)
     except InputError as error:
         hints = [error.hint] if error.hint else []
         if not is_s3(weights):
             hints.append("a path in a spec is taken from the spec's own folder")
         raise DetectorError(error.message, hint="; ".join(hints) or None) from None
-    except OSError as error:
-        raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
-    check_start(weights, start)
-    return data or weights
+    check_start(weights, data)
+    return data
 
 
 def _holds(model: str | bytes, operator: str) -> bool:

@@ -249,7 +249,7 @@ class TensorPredictor:
 def _names(spec: TensorDetector, graph: Graph, origin: str) -> tuple[tuple[str, ...], int | None]:
     """The labels without the background's, and the number of the first where that is said."""
     own = names_of(graph.metadata, origin=origin)
-    names = given_names(spec.names, detector=spec.name) or own
+    names = given_names(spec.names) or own
     if not names:
         raise DetectorError(
             f"{origin}: the model does not say what its labels are called.",

@@ -19,7 +19,7 @@ from quorate.detectors.torch.predictor import (
     in_float32,
 )
 from quorate.detectors.torch.torchvision import TorchvisionDetector
-from quorate.detectors.torch.weights import fill_in, misfit, read_state
+from quorate.detectors.torch.weights import misfit, read_state
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
 from quorate.networks import names_of
@@ -84,7 +84,7 @@ class TorchvisionPredictor(TorchPredictor):
         names = _names(spec, state.metadata, numbers, family)
         with torch.random.fork_rng(devices=[]):  # a model begins with random weights
             model = _fitting(spec, state.tensors, numbers)
-        fill_in(model, state.tensors)
+        model.load_state_dict(state.tensors, strict=False)
         settle(model.eval(), spec)
         return cls(spec, runtime, names, model)
 
@@ -164,9 +164,7 @@ def _names(
     spec: TorchvisionDetector, metadata: Mapping[str, str], numbers: int, family: str
 ) -> Names:
     """The spec's names, else the file's, else COCO's where there are as many."""
-    names = (
-        given_names(spec.names, detector=spec.name) or names_of(metadata, origin=spec.weights) or ()
-    )
+    names = given_names(spec.names) or names_of(metadata, origin=spec.weights) or ()
     if not names and numbers == COCO_NUMBERS:
         names = tuple(detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
     if not names:

@@ -199,9 +199,7 @@ def _names(spec: TransformersDetector, config: Any) -> Names:
     numbers = max(given, default=-1) + 1
     if numbers > MAX_NAMES:
         raise DetectorError(f"{spec.weights}: config.json numbers its labels up to {numbers - 1}.")
-    names = given_names(spec.names, detector=spec.name) or tuple(
-        given.get(number, "N/A") for number in range(numbers)
-    )
+    names = given_names(spec.names) or tuple(given.get(number, "N/A") for number in range(numbers))
     if len(names) != numbers:
         raise DetectorError(
             f"{spec.weights}: has {numbers} labels, but there are {len(names)} names.",

@@ -266,3 +266,9 @@ def same(tensor: Tensor | None, rank: int, last: int | None = None) -> bool:
     if not tensor.shape:
         return True
     return len(tensor.shape) == rank and (last is None or tensor.shape[-1] in (last, None))
+
+
+def planes_of(graph: Graph, wishes: Wishes, *names: str) -> tuple[str, ...]:
+    """The output of masks, of rank 4 and one of these names, where it is there and wanted."""
+    planes = graph.output(*names) if wishes.masks else None
+    return (planes.name,) if planes and same(planes, 4) else ()

@@ -26,6 +26,7 @@ from quorate.detectors.tensors.layouts.layout import (
     given,
     inverted,
     of_wishes,
+    planes_of,
     relative,
     same,
 )
@@ -73,9 +74,7 @@ def queries(extra: int) -> Find:
             return None
         if wishes.activation not in (None, layout.activation, "none"):
             return None
-        planes = graph.output("pred_masks") if wishes.masks else None
-        masks = (planes.name,) if planes and same(planes, 4) else ()
-        return (boxes.name, logits.name, *masks)
+        return (boxes.name, logits.name, *planes_of(graph, wishes, "pred_masks"))
 
     return find
 
@@ -90,8 +89,7 @@ def rfdetr(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
     wanted = (wishes.labels_from or 0) + len(wishes.names)
     if not logits.shape or logits.shape[-1] not in (wanted, wanted + 1):
         return None
-    planes = graph.output("masks", "pred_masks") if wishes.masks else None
-    return (boxes.name, logits.name, *((planes.name,) if planes and same(planes, 4) else ()))
+    return (boxes.name, logits.name, *planes_of(graph, wishes, "masks", "pred_masks"))
 
 
 def by_cocos_numbers(layout: Layout, graph: Graph, look: Look) -> Layout:
