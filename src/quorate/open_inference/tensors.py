@@ -6,7 +6,7 @@ extension as Triton's and KServe's documentation describe it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from math import prod
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import DetectorError
-from quorate.networks import Graph, Tensor, tensor
+from quorate.networks import Arrays, Graph, Tensor, tensor
 
 KINDS = {
     "BOOL": "bool",
@@ -201,9 +201,7 @@ def _dtype(whose: str, datatype: str, shape: Sequence[int]) -> np.dtype[Any]:
     return DTYPES[datatype]
 
 
-def checked(
-    graph: Graph, wanted: Sequence[str], found: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
+def checked(graph: Graph, wanted: Sequence[str], found: Arrays) -> dict[str, NDArray[Any]]:
     """The outputs wanted, held to what the metadata says of their shapes."""
     answer: dict[str, NDArray[Any]] = {}
     for name in wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from quorate.detectors.files import check_start, start_of
 from quorate.errors import DetectorError, InputError, did_you_mean
-from quorate.networks import Graph, tensor
+from quorate.networks import Arrays, Graph, tensor
 from quorate.storage import is_s3, read_bytes
 
 CPU = "CPUExecutionProvider"
@@ -41,9 +41,7 @@ class OnnxNetwork:
     graph: Graph
     device: str | None = None
 
-    def run(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def run(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """See `quorate.networks.Network`."""
         try:
             if self.device:
@@ -59,9 +57,7 @@ class OnnxNetwork:
                 raise DetectorError(f"the model's output '{name}' holds no plain numbers.")
         return dict(zip(outputs, values, strict=True))
 
-    def _bound(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]], device: str
-    ) -> list[NDArray[Any]]:
+    def _bound(self, outputs: Sequence[str], feed: Arrays, device: str) -> list[NDArray[Any]]:
         """With inputs laid on the device first, and only the outputs that are asked for fetched."""
         binding = self.session.io_binding()
         for name, value in feed.items():
@@ -225,5 +221,5 @@ def _plain(reason: str) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-def _shapes(feed: Mapping[str, NDArray[Any]]) -> str:
+def _shapes(feed: Arrays) -> str:
     return ", ".join(f"{name} {value.dtype}{value.shape}" for name, value in feed.items())

@@ -18,7 +18,7 @@ from quorate.detectors.remote.client import LARGEST, Refused, authorities, no_tl
 from quorate.errors import DetectorError
 from quorate.http.retrying import REASON, Busy, retry_after, short
 from quorate.http.timed import pool_manager
-from quorate.networks import Graph
+from quorate.networks import Arrays, Graph
 from quorate.open_inference.tensors import (
     BINARY,
     JSON_LENGTH,
@@ -124,18 +124,14 @@ class RestClient:
         response = self._request("GET", f"{self.base}/models")
         return _read(response.body, _Models).models if response.status == 200 else []
 
-    def infer(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def infer(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """See `Client`."""
         response = self._request("POST", f"{self.model}/infer", *self._body(outputs, feed))
         if response.status != 200:
             raise _refused(response)
         return _arrays(response)
 
-    def _body(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> tuple[bytes, dict[str, str]]:
+    def _body(self, outputs: Sequence[str], feed: Arrays) -> tuple[bytes, dict[str, str]]:
         """A request's body, and the headers that say what it is."""
         inputs: list[dict[str, Any]] = []
         behind: list[bytes] = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quorate.detectors.remote.client import LARGEST, Refused, authorities, no_tls
 from quorate.errors import MissingExtraError
 from quorate.http.retrying import Busy, short
-from quorate.networks import Graph
+from quorate.networks import Arrays, Graph
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import (
     CONTENTS,
@@ -71,9 +71,7 @@ class RpcClient:
         """See `Client`: Triton's and MLServer's index; KServe has none over gRPC."""
         return [model.name for model in self._call("RepositoryIndex").models]
 
-    def infer(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def infer(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """See `Client`."""
         answer = self._call(
             "ModelInfer",

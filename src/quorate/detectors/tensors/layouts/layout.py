@@ -7,7 +7,7 @@ Everything that a spec says goes before what a layout says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from quorate.detectors.tensors.geometry import Resize
 from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.masks.grids import Grids
+from quorate.networks import Arrays as Arrays
 from quorate.networks import Graph, Tensor
 
 Activation = Literal["none", "sigmoid", "softmax"]
 BoxFormat = Literal["xyxy", "yxyx", "cxcywh"]
 BoxUnits = Literal["pixels", "relative"]
-Arrays = Mapping[str, NDArray[Any]]
 Frame = tuple[int, int]
 """(height, width) of a network's input."""
 
