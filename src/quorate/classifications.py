@@ -164,22 +164,8 @@ class Classifications(Table):
         )
 
     def _repr_html_(self) -> str:
-        first = self.take(slice(ROWS))
-        rows = [
-            {
-                "image_id": image_id,
-                "label": self.labels.names[index],
-                "probability": probability,
-                "votes": votes,
-            }
-            for image_id, index, probability, votes in zip(
-                first.image_id.tolist(),
-                first.index.tolist(),
-                first.probability.tolist(),
-                first.votes.tolist(),
-                strict=True,
-            )
-        ]
+        shown = ["image_id", "label", "probability", "votes"]
+        rows = self.take(slice(ROWS)).to_arrow().select(shown).to_pylist()
         return html_table(repr(self), rows, max(len(self) - ROWS, 0))
 
     @cached_property
@@ -228,12 +214,16 @@ class Classifications(Table):
 
     def top_of(self, row: int, member: str, most: int = 5) -> tuple[Choice, ...]:
         """The likeliest labels of one picture, as one member has it; () where it took no part."""
-        if member not in self.members:
-            raise InputError(f"No member '{member}' among {', '.join(self.members)}.")
-        said = self.of_members[row, self.members.index(member)]
+        said = self._said_by(member)[row]
         if np.isnan(said).any():
             return ()
         return self._choices(said, np.argsort(-said, kind="stable")[:most])
+
+    def _said_by(self, member: str) -> NDArray[np.float32]:
+        """(n, k) what one member said; InputError for one that is not here."""
+        if member not in self.members:
+            raise InputError(f"No member '{member}' among {', '.join(self.members)}.")
+        return self.of_members[:, self.members.index(member)]
 
     def _choices(self, said: NDArray[np.float32], order: NDArray[np.integer]) -> tuple[Choice, ...]:
         return tuple(Choice(self.labels.names[i], i, float(said[i])) for i in order.tolist())
@@ -385,9 +375,7 @@ class Decision:
 
     def of(self, member: str) -> NDArray[np.float32]:
         """(k,) what one member said; InputError for one that took no part."""
-        if member not in self.table.members:
-            raise InputError(f"No member '{member}' among {', '.join(self.table.members)}.")
-        return np.asarray(self.table.of_members[0, self.table.members.index(member)])
+        return self.table._said_by(member)[0]
 
 
 def first_choices(of_members: NDArray[np.float32]) -> NDArray[np.int64]:
