@@ -143,17 +143,15 @@ class RestClient:
             else:
                 # Of what is no text JSON has base64, and msgspec writes bytes so.
                 inputs.append({**said, "data": value.ravel().tolist()})
-        wanted: list[dict[str, Any]] = [{"name": name} for name in outputs]
+        how = {"parameters": {"binary_data": True}} if self.binary else {}
+        wanted = [{"name": name, **how} for name in outputs]
         # An id is optional by the protocol, but KServe's server fails on an answer without one.
         request = {"id": uuid.uuid4().hex, "inputs": inputs, "outputs": wanted}
-        if not self.binary:
-            body = msgspec.json.encode(request)
-            return body, {"Content-Type": "application/json"}
-        for output in wanted:
-            output["parameters"] = {"binary_data": True}
         start = msgspec.json.encode(request)
-        body = b"".join([start, *behind])
-        return body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(start))}
+        if not self.binary:
+            return start, {"Content-Type": "application/json"}
+        about = {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(start))}
+        return b"".join([start, *behind]), about
 
     def _request(
         self, method: str, url: str, body: bytes | None = None, about: Mapping[str, str] = {}
