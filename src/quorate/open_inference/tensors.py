@@ -213,15 +213,14 @@ def checked(graph: Graph, wanted: Sequence[str], found: Arrays) -> dict[str, NDA
         value = found[name]
         if said and len(said.shape) == 1 and value.shape[1:] == (1,):
             value = value[:, 0]  # a list, as MLServer's codec of arrays tells it
+        wrong = None
         if said and (value.dtype == object) != (said.kind == BYTES):
+            wrong = f"datatype {datatype_of(value)}"
+        elif said and said.shape and not _fits(said.shape, value.shape):
+            wrong = f"shape {list(value.shape)}"
+        if wrong:
             raise DetectorError(
-                f"the server answers '{name}' of datatype {datatype_of(value)}, where its metadata "
-                f"says {said}."
-            )
-        if said and said.shape and not _fits(said.shape, value.shape):
-            raise DetectorError(
-                f"the server answers '{name}' of shape {list(value.shape)}, where its metadata "
-                f"says {said}."
+                f"the server answers '{name}' of {wrong}, where its metadata says {said}."
             )
         answer[name] = value
     return answer
