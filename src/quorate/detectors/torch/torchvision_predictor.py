@@ -15,6 +15,7 @@ from quorate.detectors.torch.predictor import (
     Found,
     Names,
     Runtime,
+    Size,
     TorchPredictor,
     in_float32,
 )
@@ -88,7 +89,7 @@ class TorchvisionPredictor(TorchPredictor):
         settle(model.eval(), spec)
         return cls(spec, runtime, names, model)
 
-    def frame(self, picture: tuple[int, int]) -> tuple[int, int]:
+    def frame(self, picture: Size) -> Size:
         """See `TorchPredictor`."""
         if self.longest is None:
             return 0, 0  # SSD's one size
@@ -99,9 +100,7 @@ class TorchvisionPredictor(TorchPredictor):
         found: list[dict[str, torch.Tensor]] = self.model([p.float().div_(255) for p in pictures])
         return found
 
-    def found(
-        self, outputs: list[dict[str, torch.Tensor]], sizes: list[tuple[int, int]]
-    ) -> list[Found]:
+    def found(self, outputs: list[dict[str, torch.Tensor]], sizes: list[Size]) -> list[Found]:
         """See `TorchPredictor`."""
         return [
             Found(
@@ -114,11 +113,7 @@ class TorchvisionPredictor(TorchPredictor):
         ]
 
     def drawn(
-        self,
-        grids: torch.Tensor,
-        xyxy: NDArray[np.float32],
-        size: tuple[int, int],
-        seen: tuple[int, int],
+        self, grids: torch.Tensor, xyxy: NDArray[np.float32], size: Size, seen: Size
     ) -> Masks:
         """See `TorchPredictor`; the pixels are those of torchvision's `paste_masks_in_image`.
 
@@ -258,8 +253,8 @@ def settle(model: nn.Module, spec: TorchvisionDetector) -> None:
 
 def _unpasted(
     result: list[dict[str, torch.Tensor]],
-    shapes: list[tuple[int, int]],
-    originals: list[tuple[int, int]],
+    shapes: list[Size],
+    originals: list[Size],
 ) -> list[dict[str, torch.Tensor]]:
     """`GeneralizedRCNNTransform.postprocess`, but for masks: they are drawn once some are left."""
     for one, shape, original in zip(result, shapes, originals, strict=True):
