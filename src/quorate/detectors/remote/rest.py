@@ -54,12 +54,9 @@ class _Metadata(msgspec.Struct):
     outputs: list[_Said] = []
 
 
-class _Tensor(msgspec.Struct):
+class _Tensor(_Said):
     """A tensor in an answer; its numbers are here, or `binary_data_size` bytes behind the JSON."""
 
-    name: str
-    datatype: str
-    shape: list[int]
     parameters: dict[str, Any] | None = None
     data: msgspec.Raw = msgspec.Raw()
 
