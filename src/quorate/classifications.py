@@ -375,7 +375,7 @@ class Decision:
 
     def of(self, member: str) -> NDArray[np.float32]:
         """(k,) what one member said; InputError for one that took no part."""
-        return self.table._said_by(member)[0]
+        return np.asarray(self.table._said_by(member)[0])
 
 
 def first_choices(of_members: NDArray[np.float32]) -> NDArray[np.int64]:
