@@ -30,9 +30,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quorate.columns import Table, index_of, positions_in, words_of_ids, write_table
+from quorate.columns import (
+    Table,
+    check_columns,
+    index_of,
+    positions_in,
+    words_of_ids,
+    write_table,
+)
 from quorate.display import ROWS, brief, html_table, of_field
-from quorate.errors import FormatError, InputError
+from quorate.errors import InputError
 from quorate.labels import Labels
 
 if TYPE_CHECKING:
@@ -72,19 +79,8 @@ class Classifications(Table):
     members: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        n, m, k = len(self.image_id), len(self.members), len(self.labels)
-        for name, shape in (
-            ("image_id", (n,)),
-            ("probabilities", (n, k)),
-            ("of_members", (n, m, k)),
-        ):
-            column = getattr(self, name)
-            dtype = np.int64 if name == "image_id" else np.float32
-            if column.shape != shape or column.dtype != dtype:
-                raise InputError(
-                    f"Classifications: column '{name}' is {column.dtype}{column.shape}, expected "
-                    f"{np.dtype(dtype)}{shape}."
-                )
+        m, k = len(self.members), len(self.labels)
+        check_columns(self, _COLUMNS, probabilities=(k,), of_members=(m, k))
 
     @classmethod
     def of(cls, member: str, image_id: ArrayLike, probabilities: ArrayLike, labels: Labels) -> Self:
@@ -168,22 +164,8 @@ class Classifications(Table):
         )
 
     def _repr_html_(self) -> str:
-        first = self.take(slice(ROWS))
-        rows = [
-            {
-                "image_id": image_id,
-                "label": self.labels.names[index],
-                "probability": probability,
-                "votes": votes,
-            }
-            for image_id, index, probability, votes in zip(
-                first.image_id.tolist(),
-                first.index.tolist(),
-                first.probability.tolist(),
-                first.votes.tolist(),
-                strict=True,
-            )
-        ]
+        shown = ["image_id", "label", "probability", "votes"]
+        rows = self.take(slice(ROWS)).to_arrow().select(shown).to_pylist()
         return html_table(repr(self), rows, max(len(self) - ROWS, 0))
 
     @cached_property
@@ -232,12 +214,16 @@ class Classifications(Table):
 
     def top_of(self, row: int, member: str, most: int = 5) -> tuple[Choice, ...]:
         """The likeliest labels of one picture, as one member has it; () where it took no part."""
-        if member not in self.members:
-            raise InputError(f"No member '{member}' among {', '.join(self.members)}.")
-        said = self.of_members[row, self.members.index(member)]
+        said = self._said_by(member)[row]
         if np.isnan(said).any():
             return ()
         return self._choices(said, np.argsort(-said, kind="stable")[:most])
+
+    def _said_by(self, member: str) -> NDArray[np.float32]:
+        """(n, k) what one member said; InputError for one that is not here."""
+        if member not in self.members:
+            raise InputError(f"No member '{member}' among {', '.join(self.members)}.")
+        return self.of_members[:, self.members.index(member)]
 
     def _choices(self, said: NDArray[np.float32], order: NDArray[np.integer]) -> tuple[Choice, ...]:
         return tuple(Choice(self.labels.names[i], i, float(said[i])) for i in order.tolist())
@@ -245,12 +231,7 @@ class Classifications(Table):
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
         """The rows of an index array, a mask or a slice, in that order."""
         index = index_of(rows, len(self))
-        return replace(
-            self,
-            image_id=self.image_id[index],
-            probabilities=self.probabilities[index],
-            of_members=self.of_members[index],
-        )
+        return replace(self, **{name: getattr(self, name)[index] for name in _COLUMNS})
 
     def _spread(self, names: Sequence[str]) -> NDArray[np.float32]:
         """`of_members` with the members in another order, NaN for those that are not here."""
@@ -316,29 +297,19 @@ class Classifications(Table):
         return pa.table(columns).replace_schema_metadata({METADATA: json.dumps(about).encode()})
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
-        """The inverse of `to_arrow`; `origin` names the source in errors."""
-        foreign = FormatError(
-            f"{origin}: not a Parquet file of classifications.",
-            hint="Quorate writes such files with Classifications.to_parquet",
-        )
-        try:
-            about = json.loads((table.schema.metadata or {})[METADATA])
-            members = tuple(str(name) for name in about["members"])
-            labels = Labels(tuple(map(str, about["labels"])), tuple(map(int, about["categories"])))
-            ids = table["image_id"].to_numpy()
-            decided = _rows(table["probabilities"], len(labels))
-            if _OF + members[0] in table.column_names if members else True:
-                columns = [_rows(table[_OF + name], len(labels)) for name in members]
-                shape = (len(ids), 0, len(labels))
-                said = np.stack(columns, axis=1) if columns else np.empty(shape, np.float32)
-            else:
-                said = decided[:, None]
-            return cls(np.ascontiguousarray(ids, np.int64), decided, said, labels, members)
-        except InputError as error:
-            raise FormatError(f"{origin}: {error.message}", hint=foreign.hint) from None
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise foreign from None
+    def _of_arrow(cls, table: pa.Table) -> Self:
+        about = json.loads((table.schema.metadata or {})[METADATA])
+        members = tuple(str(name) for name in about["members"])
+        labels = Labels(tuple(map(str, about["labels"])), tuple(map(int, about["categories"])))
+        ids = table["image_id"].to_numpy()
+        decided = _rows(table["probabilities"], len(labels))
+        if _OF + members[0] in table.column_names if members else True:
+            columns = [_rows(table[_OF + name], len(labels)) for name in members]
+            shape = (len(ids), 0, len(labels))
+            said = np.stack(columns, axis=1) if columns else np.empty(shape, np.float32)
+        else:
+            said = decided[:, None]
+        return cls(np.ascontiguousarray(ids, np.int64), decided, said, labels, members)
 
 
 @dataclass(frozen=True)
@@ -404,9 +375,7 @@ class Decision:
 
     def of(self, member: str) -> NDArray[np.float32]:
         """(k,) what one member said; InputError for one that took no part."""
-        if member not in self.table.members:
-            raise InputError(f"No member '{member}' among {', '.join(self.table.members)}.")
-        return np.asarray(self.table.of_members[0, self.table.members.index(member)])
+        return np.asarray(self.table._said_by(member)[0])
 
 
 def first_choices(of_members: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -431,3 +400,10 @@ def _rows(column: pa.ChunkedArray, k: int) -> NDArray[np.float32]:
     if found.null_count:
         raise ValueError
     return np.asarray(found.flatten().to_numpy().reshape(len(found), k))
+
+
+_COLUMNS: dict[str, Any] = {
+    "image_id": np.int64,
+    "probabilities": np.float32,
+    "of_members": np.float32,
+}

@@ -34,12 +34,16 @@ def column(values: ArrayLike, n: int, dtype: DTypeLike, *, name: str, of: str) -
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def check_columns(table: Any, dtypes: Mapping[str, Any]) -> None:
-    """Refuse columns of another length or type than `image_id` and `dtypes` ask for."""
+def check_columns(table: Any, dtypes: Mapping[str, Any], **wide: tuple[int, ...]) -> None:
+    """Refuse columns of another length or type than `image_id` and `dtypes` ask for.
+
+    `wide` has the further sizes of columns with more than a number a row, beside `xyxy`.
+    """
+    sizes = {"xyxy": (4,), **wide}
     rows, what = len(table.image_id), type(table).__name__
     for name, dtype in dtypes.items():
         column = getattr(table, name)
-        shape = (rows, 4) if name == "xyxy" else (rows,)
+        shape = (rows, *sizes.get(name, ()))
         if column.shape != shape or column.dtype != dtype:
             raise InputError(
                 f"{what}: column '{name}' is {column.dtype}{column.shape}, "
@@ -158,9 +162,21 @@ class Table(ABC):
         """A pyarrow table with the columns of the Parquet file."""
 
     @classmethod
-    @abstractmethod
     def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
         """The inverse of `to_arrow`; `origin` names the source in errors."""
+        hint = f"Quorate writes such files with {cls.__name__}.to_parquet"
+        try:
+            return cls._of_arrow(table)
+        except InputError as error:
+            raise FormatError(f"{origin}: {error.message}", hint=hint) from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            what = cls.__name__.lower()
+            raise FormatError(f"{origin}: not a Parquet file of {what}.", hint=hint) from None
+
+    @classmethod
+    @abstractmethod
+    def _of_arrow(cls, table: pa.Table) -> Self:
+        """The columns of a table of `to_arrow`; of another, InputError or what comes of it."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """What lets Polars, DuckDB and others that know Arrow read the columns as they are."""

@@ -42,7 +42,7 @@ from quorate.columns import (
 )
 from quorate.display import ROWS, brief, html_table, of_field
 from quorate.drawing import draw_boxes
-from quorate.errors import FormatError, InputError, nearest_file
+from quorate.errors import InputError, nearest_file
 from quorate.labels import Labels
 from quorate.masks import Masks
 
@@ -358,45 +358,31 @@ class Detections(Table):
         return pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about).encode()})
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, *, origin: str = "table") -> Self:
-        """The inverse of `to_arrow`; `origin` names the source in errors."""
-        foreign = FormatError(
-            f"{origin}: not a Parquet file of detections.",
-            hint="Quorate writes such files with Detections.to_parquet",
-        )
+    def _of_arrow(cls, table: pa.Table) -> Self:
         wanted = [c for n in _COLUMNS for c in (_CORNERS if n == "xyxy" else (n,))]
-        missing = [name for name in wanted if name not in table.column_names]
-        if missing:
-            foreign.message = f"{foreign.message[:-1]} (no column {', '.join(missing)})."
-            raise foreign
-        try:
-            about = json.loads((table.schema.metadata or {})[_METADATA])
-            if any(table[name].null_count for name in wanted):
-                raise foreign
-            columns = {name: table[name].to_numpy() for name in wanted}
-            xyxy = np.stack([columns.pop(corner) for corner in _CORNERS], axis=1)
-            members = None
-            if "member_detector" in table.column_names:
-                detector = table["member_detector"].combine_chunks()
-                score = table["member_score"].combine_chunks()
-                members = Members(
-                    offsets=np.ascontiguousarray(detector.offsets.to_numpy(), dtype=np.int64),
-                    detector=detector.values.to_numpy().astype(np.int16),
-                    score=score.values.to_numpy().astype(np.float32),
-                )
-            return cls.build(
-                xyxy=xyxy,
-                members=members,
-                masks=masks_of_table(table),
-                detectors=[str(name) for name in about["detectors"]],
-                **columns,
+        if missing := [name for name in wanted if name not in table.column_names]:
+            raise InputError(f"not a Parquet file of detections (no column {', '.join(missing)}).")
+        about = json.loads((table.schema.metadata or {})[_METADATA])
+        if any(table[name].null_count for name in wanted):
+            raise ValueError
+        columns = {name: table[name].to_numpy() for name in wanted}
+        xyxy = np.stack([columns.pop(corner) for corner in _CORNERS], axis=1)
+        members = None
+        if "member_detector" in table.column_names:
+            detector = table["member_detector"].combine_chunks()
+            score = table["member_score"].combine_chunks()
+            members = Members(
+                offsets=np.ascontiguousarray(detector.offsets.to_numpy(), dtype=np.int64),
+                detector=detector.values.to_numpy().astype(np.int16),
+                score=score.values.to_numpy().astype(np.float32),
             )
-        except FormatError:
-            raise
-        except InputError as error:
-            raise FormatError(f"{origin}: {error.message}", hint=foreign.hint) from None
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise foreign from None
+        return cls.build(
+            xyxy=xyxy,
+            members=members,
+            masks=masks_of_table(table),
+            detectors=[str(name) for name in about["detectors"]],
+            **columns,
+        )
 
 
 def words_of_table(table: pa.Table, name: str) -> tuple[list[str], NDArray[np.int64]] | None:

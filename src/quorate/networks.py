@@ -15,6 +15,8 @@ from quorate.errors import DetectorError
 NAMES_KEYS = ("names", "id2label", "labels", "classes", "class_names")
 MAX_NAMES_CHARACTERS = 1 << 20
 MAX_NAMES = 100_000
+Arrays = Mapping[str, NDArray[Any]]
+"""Tensors by the names of inputs or outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,7 @@ class Network(Protocol):
     def graph(self) -> Graph:
         """Its signature."""
 
-    def run(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def run(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """The named outputs for these inputs; DetectorError where the network fails on them."""
 
 

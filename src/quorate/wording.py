@@ -91,7 +91,7 @@ class Wording:
             if isinstance(value, str):
                 beside = file.rpartition("/")[0]
                 value = value if value in VOCABULARIES else os.path.join(beside, value)
-                value = list(given_names(value, detector=detector))
+                value = list(given_names(value))
         if isinstance(value, dict):
             value = value.get("names", value.get("categories", value))
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):

@@ -11,7 +11,7 @@ import pytest
 
 from quorate.detectors.conformance import assert_conforms
 from quorate.detectors.darknet import DarknetDetector
-from quorate.detectors.darknet.cache import cache_folder
+from quorate.detectors.darknet.conversion import cache_folder
 from quorate.spec import EnsembleSpec
 from quorate.spec.detector import detector_kinds
 from tests.detectors import darknet_files as darknet

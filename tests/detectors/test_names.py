@@ -36,7 +36,7 @@ COCO = {
 def test_a_file_of_any_usual_form(tmp_path, file, text):
     path = tmp_path / file
     path.write_text(text, encoding="utf-8")
-    assert given_names(str(path), detector="d") == NAMES
+    assert given_names(str(path)) == NAMES
 
 
 PLACES = {
@@ -59,7 +59,7 @@ def test_known_vocabularies_are_in_the_order_of_their_data_sets(word):
     assert {place: names[place] for place in places} == places
     words = [name for name in names if name != "N/A"]
     assert len(set(words)) == len(words)
-    assert given_names(word, detector="d") == names
+    assert given_names(word) == names
 
 
 def test_the_order_of_a_known_vocabulary_is_told_wherever_the_names_come_from(tmp_path, capsys):
@@ -84,12 +84,12 @@ def test_the_order_of_a_known_vocabulary_is_told_wherever_the_names_come_from(tm
 def test_a_file_that_is_none_is_one_sentence(tmp_path, file, text, said):
     (tmp_path / file).write_text(text)
     with pytest.raises(DetectorError, match=said):
-        given_names(str(tmp_path / file), detector="d")
+        given_names(str(tmp_path / file))
 
 
 def test_a_file_that_is_not_there_says_what_names_may_be(tmp_path):
     with pytest.raises(DetectorError, match="there is no such file"):
-        given_names(str(tmp_path / "nothing.names"), detector="d")
+        given_names(str(tmp_path / "nothing.names"))
 
 
 def spec(tmp_path, names, columns=7, metadata=None):

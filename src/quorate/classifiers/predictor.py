@@ -11,30 +11,19 @@ from numpy.typing import NDArray
 
 from quorate.detectors.names import given_names, told_names
 from quorate.detectors.tensors.feed import Feed
-from quorate.detectors.tensors.geometry import (
-    LONGEST,
-    Placement,
-    centre_crop,
-    corner,
-    in_batches,
-    letterbox,
-    stretch,
-    untouched,
-)
-from quorate.detectors.tensors.layouts.layout import IMAGENET
-from quorate.detectors.tensors.preprocess import Normalisation, fill
-from quorate.detectors.tensors.told import told_colours, told_input
+from quorate.detectors.tensors.geometry import LONGEST, Placement, in_batches, placed
+from quorate.detectors.tensors.layouts.layout import IMAGENET, Activation, activated
+from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.errors import DetectorError, did_you_mean
 from quorate.networks import Graph, Network, Tensor, names_of
 
 if TYPE_CHECKING:
-    from quorate.classifiers.spec import Activation, TensorClassifier
+    from quorate.classifiers.spec import TensorClassifier
 
 SIDE = 224
 """Pixels of a network's side where neither the graph nor the spec says."""
 NEAR = 1e-3
 """How far probabilities of one picture may sum up to another number than 1: half precision."""
-_FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,7 @@ class TensorClassPredictor:
     network: Network
     feed: Feed
     output: str
-    activation: str
+    activation: Activation
     why: str
     size: tuple[int, int]
     spec: TensorClassifier
@@ -72,14 +61,14 @@ class TensorClassPredictor:
                 "classifies has one for each of two labels or more.",
                 hint="of a network with one label and its absence, export both probabilities",
             )
-        activation, why = _activation(spec.activation, output, seen, origin)
+        activation, why = _activation(spec, output, seen, origin)
         names, named = _names(spec, graph, seen.shape[1], origin)
         normalisation, guessed = _normalisation(spec, feed)
         notes = []
         if guessed:
             notes.append(
                 f"{spec.name}: its model does not tell how it wants pixels; it is shown "
-                f"{told_colours(normalisation)}, as networks trained on ImageNet are. Say `mean`, "
+                f"{normalisation.told}, as networks trained on ImageNet are. Say `mean`, "
                 "`std`, `scale` or `channels` of the classifier where it was trained otherwise."
             )
         if not named:
@@ -106,12 +95,12 @@ class TensorClassPredictor:
         """What was found out, or said, of the model, in words: for `check` and the summary."""
         spec = self.spec
         fit = f"crop of {spec.crop:g}" if spec.resize == "crop" else spec.resize
-        shown = told_input(self.feed, fit, self.size, spec.antialias, self.normalisation.pad)
+        shown = self.feed.told(fit, self.size, spec.pad, antialias=spec.antialias)
         made = "probabilities" if self.activation == "none" else f"{self.activation} makes them"
         return {
             "output": f"{self.output}: {made}, {self.why}",
             "input": shown,
-            "colours": told_colours(self.normalisation),
+            "colours": self.normalisation.told,
             "names": told_names(self.labels, 0),
         }
 
@@ -119,35 +108,28 @@ class TensorClassPredictor:
         """float32 (n, k) probabilities; DetectorError where the model gives what cannot be some."""
         rows = np.empty((len(pictures), len(self.labels)), np.float32)
         shown = [_middle(p) if self.spec.resize == "crop" else p for p in pictures]
-        for group in in_batches([self._place(picture.shape[:2]) for picture in shown], self.batch):
+        spec = self.spec
+        places = [placed(p.shape[:2], spec.resize, self.size, spec.crop) for p in shown]
+        for group in in_batches(places, self.batch):
             said = self._run([shown[i] for i, _ in group], [place for _, place in group])
             for (i, _), numbers in zip(group, said, strict=False):
                 rows[i] = self._probabilities(numbers)
         return rows
 
-    def _place(self, picture: tuple[int, ...]) -> Placement:
-        """Where a picture of (height, width) lies in the network's input."""
-        height, width = picture
-        if self.spec.resize == "none":
-            return untouched((height, width))
-        if self.spec.resize == "crop":
-            return centre_crop((height, width), self.size, self.spec.crop)
-        return _FRAMED[self.spec.resize]((height, width), self.size)
-
     def _run(
         self, pictures: Sequence[NDArray[np.uint8]], places: Sequence[Placement]
     ) -> NDArray[np.float64]:
         """(at least n, k) the network's own numbers; a graph of a fixed batch is shown zeros."""
-        room = self.feed.room(self.feed.batch or len(pictures), places[0].frame)
-        for planes, picture, place in zip(room, pictures, places, strict=False):
-            fill(planes, picture, place, self.normalisation, antialias=self.spec.antialias)
-        room[len(pictures) :] = 0
-        found = self.network.run([self.output], self.feed.tensors(room))[self.output]
-        numbers = _flat(found, len(room))
+        shown = self.feed.filled(
+            pictures, places, self.normalisation, antialias=self.spec.antialias
+        )
+        found = self.network.run([self.output], shown)[self.output]
+        count = self.feed.batch or len(pictures)
+        numbers = _flat(found, count)
         if numbers is None or numbers.shape[1] != len(self.labels):
             raise DetectorError(
                 f"the output '{self.output}' of shape {list(found.shape)} has no number for each "
-                f"of {len(self.labels)} labels of {len(room)} pictures"
+                f"of {len(self.labels)} labels of {count} pictures"
             )
         return numbers
 
@@ -158,23 +140,13 @@ class TensorClassPredictor:
                 "the model gave a number that is NaN or infinite",
                 hint="half precision overflows so; run the model in single precision",
             )
-        made = _activated(numbers, self.activation)
+        made = activated(numbers, self.activation)
         if made.min() < 0 or made.max() > 1:
             raise DetectorError(
                 f"the model gave a probability of {made[np.abs(made - 0.5).argmax()]:g}",
                 hint="set `activation: softmax` if it gives logits",
             )
         return made.astype(np.float32)
-
-
-def _activated(numbers: NDArray[np.float64], activation: str) -> NDArray[np.float64]:
-    """(k,) numbers -> (k,) probabilities."""
-    if activation == "softmax":
-        powers = np.exp(numbers - numbers.max())
-        return np.asarray(powers / powers.sum())
-    if activation == "sigmoid":
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * numbers)))
-    return numbers
 
 
 def _output(spec: TensorClassifier, graph: Graph, origin: str) -> Tensor:
@@ -198,23 +170,10 @@ def _output(spec: TensorClassifier, graph: Graph, origin: str) -> Tensor:
 
 def _size(spec: TensorClassifier, feed: Feed, origin: str) -> tuple[int, int]:
     """(height, width) of the network's input."""
-    asked = spec.image_size
-    wanted = (asked, asked) if isinstance(asked, int) else asked
+    size = feed.size(spec.image_size, origin=origin)
+    feed.check_resize(spec.resize, origin=origin)
     height, width = feed.frame
-    if height is None or width is None:
-        return wanted or (height or width or SIDE, width or height or SIDE)
-    if wanted and wanted != (height, width):
-        raise DetectorError(
-            f"{origin}: `image_size: {list(wanted)}` does not fit the network, which takes "
-            f"{feed.image}.",
-            hint="leave `image_size` out",
-        )
-    if spec.resize == "none":
-        raise DetectorError(
-            f"{origin}: `resize: none` needs a network that takes any size, but this one takes "
-            f"{feed.image}."
-        )
-    return height, width
+    return size or (height or width or SIDE, width or height or SIDE)
 
 
 def _seen(
@@ -224,10 +183,8 @@ def _seen(
     noise = np.random.default_rng(0).random((3, *size), np.float32)
     said = []
     for shown in (np.zeros_like(noise), noise * 255 if feed.whole else noise):
-        room = feed.room(feed.batch or 1, size)
-        room[:] = shown
-        found: Any = network.run([output], feed.tensors(room))[output]
-        numbers = _flat(found, len(room))
+        found: Any = network.run([output], feed.made(shown, size))[output]
+        numbers = _flat(found, feed.batch or 1)
         if numbers is None:
             raise DetectorError(
                 f"{origin}: the output '{output}' of shape {list(found.shape)} is no list of "
@@ -241,21 +198,18 @@ def _seen(
 def _flat(found: NDArray[Any], pictures: int) -> NDArray[np.float64] | None:
     """(n, k) of an output (n, k), (n, k, 1, 1), (n, 1, 1, k) or, for one picture, (k,)."""
     sizes = [size for size in found.shape[1:] if size != 1]
-    if pictures == 1 and (found.ndim == 1 or not sizes):
-        sizes = list(found.shape[:1]) if found.ndim == 1 else [1]
-    elif found.ndim < 2 or found.shape[0] != pictures or len(sizes) > 1:
-        return None
-    if len(sizes) > 1 or not found.size:
+    each = found.ndim > 1 and len(found) == pictures and len(sizes) <= 1
+    if not found.size or not (each or (pictures == 1 and not sizes)):
         return None
     return found.reshape(pictures, -1).astype(np.float64)
 
 
 def _activation(
-    asked: Activation, output: Tensor, seen: NDArray[np.float64], origin: str
-) -> tuple[str, str]:
+    spec: TensorClassifier, output: Tensor, seen: NDArray[np.float64], origin: str
+) -> tuple[Activation, str]:
     """What makes probabilities of the numbers, and how that is known."""
-    if asked != "auto":
-        return asked, "as the spec says"
+    if spec.activation != "auto":
+        return spec.activation, "as the spec says"
     if not np.isfinite(seen).all():
         raise DetectorError(
             f"{origin}: '{output.name}' has a number that is NaN or infinite for a black picture, "
@@ -281,7 +235,7 @@ def _names(
 ) -> tuple[tuple[str, ...], bool]:
     """The labels, and whether they have names; else they are called by their numbers."""
     own = names_of(graph.metadata, origin=origin)
-    names = given_names(spec.names, detector=spec.name) or own
+    names = given_names(spec.names) or own
     if not names:
         return tuple(map(str, range(count))), False
     if len(names) != count:

@@ -19,7 +19,7 @@ from quorate.detectors.remote.spec import RemoteDetector
 from quorate.detectors.tensors.feed import Feed
 from quorate.detectors.tensors.geometry import stretch
 from quorate.detectors.tensors.predictor import TensorPredictor
-from quorate.detectors.tensors.preprocess import Normalisation, fill
+from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.errors import DetectorError, ImageError, InputError, QuorateError
 from quorate.networks import Graph
 from quorate.open_inference.tensors import BYTES, KINDS
@@ -121,11 +121,10 @@ class Model:
         height, width = feed.frame
         shown = decode(picture, name=name)
         frame = height or shown.shape[0], width or shown.shape[1]
-        room = feed.room(feed.batch or 1, frame)
-        room[:] = 0
+        place = stretch(shown.shape[:2], frame)
         wants = replace(self.pixels, scale=1.0) if feed.whole else self.pixels
-        fill(room[0], shown, stretch(shown.shape[:2], frame), wants, antialias=False)
-        return {key: value.copy() for key, value in feed.tensors(room).items()}
+        given = feed.filled([shown], [place], wants, antialias=False)
+        return {key: value.copy() for key, value in given.items()}
 
     def made(self, shapes: Mapping[str, Sequence[int]]) -> Tensors:
         """Made numbers for every input; an open first size is 1, others are as `shapes` says.
@@ -163,7 +162,7 @@ class Model:
             raise DetectorError(
                 f"{self.spec.origin}: the model finds boxes.", hint="quorate detect asks for them"
             )
-        names = given_names(self.spec.names, detector=self.spec.model)
+        names = given_names(self.spec.names)
         return Classifier(self, answers.label_outputs(self.graph), names)
 
     def detector(self) -> Detector | RawDetector:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from os import PathLike
 
 from quorate.errors import DetectorError, InputError
 from quorate.storage import open_file
@@ -38,6 +39,17 @@ def read_file(
         )
     check_start(location, data)
     return data
+
+
+def start_of(location: str, path: str | PathLike[str]) -> bytes:
+    """How a file begins; DetectorError where it cannot be read, and as of `check_start`."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise DetectorError(f"{location}: cannot be read ({error.strerror}).") from None
+    check_start(location, start)
+    return start
 
 
 def check_start(location: str, start: bytes | bytearray) -> None:

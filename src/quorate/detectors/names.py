@@ -34,7 +34,7 @@ def told_names(names: Sequence[str], base: int | str = "the first") -> str:
     return text
 
 
-def given_names(names: str | tuple[str, ...], *, detector: str) -> tuple[str, ...]:
+def given_names(names: str | tuple[str, ...]) -> tuple[str, ...]:
     """The labels in the order of their numbers; () where the spec gives none.
 
     `names` are the labels, a word of `VOCABULARIES`, or a file: .json and .yaml with a list,

@@ -6,7 +6,7 @@ extension as Triton's and KServe's documentation describe it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from math import prod
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.errors import DetectorError
-from quorate.networks import Graph, Tensor, tensor
+from quorate.networks import Arrays, Graph, Tensor, tensor
 
 KINDS = {
     "BOOL": "bool",
@@ -201,9 +201,7 @@ def _dtype(whose: str, datatype: str, shape: Sequence[int]) -> np.dtype[Any]:
     return DTYPES[datatype]
 
 
-def checked(
-    graph: Graph, wanted: Sequence[str], found: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
+def checked(graph: Graph, wanted: Sequence[str], found: Arrays) -> dict[str, NDArray[Any]]:
     """The outputs wanted, held to what the metadata says of their shapes."""
     answer: dict[str, NDArray[Any]] = {}
     for name in wanted:
@@ -215,15 +213,14 @@ def checked(
         value = found[name]
         if said and len(said.shape) == 1 and value.shape[1:] == (1,):
             value = value[:, 0]  # a list, as MLServer's codec of arrays tells it
+        wrong = None
         if said and (value.dtype == object) != (said.kind == BYTES):
+            wrong = f"datatype {datatype_of(value)}"
+        elif said and said.shape and not _fits(said.shape, value.shape):
+            wrong = f"shape {list(value.shape)}"
+        if wrong:
             raise DetectorError(
-                f"the server answers '{name}' of datatype {datatype_of(value)}, where its metadata "
-                f"says {said}."
-            )
-        if said and said.shape and not _fits(said.shape, value.shape):
-            raise DetectorError(
-                f"the server answers '{name}' of shape {list(value.shape)}, where its metadata "
-                f"says {said}."
+                f"the server answers '{name}' of {wrong}, where its metadata says {said}."
             )
         answer[name] = value
     return answer

@@ -18,7 +18,7 @@ import numpy as np
 from quorate.classifiers.predictor import TensorClassPredictor
 from quorate.detectors.darknet.spec import DarknetDetector
 from quorate.detectors.onnx.spec import OnnxFile
-from quorate.detectors.tensors.predictor import SIDE, TensorPredictor
+from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.networks import Network
 from quorate.steps.voter import Voter
 from quorate.workers import processors
@@ -57,8 +57,7 @@ def widened(voters: Sequence[Voter]) -> tuple[list[Voter], list[str]]:
 def _alike(predictor: Predictor, other: Network) -> bool:
     """Whether another network gives the numbers of a predictor's own, of noise."""
     feed = predictor.feed
-    asked = predictor.size or (SIDE, SIDE)
-    height, width = (fixed or side for fixed, side in zip(feed.frame, asked, strict=True))
+    height, width = (one or side for one, side in zip(feed.frame, predictor.size, strict=True))
     noise = np.random.default_rng(0).random((feed.batch or 1, 3, height, width), np.float32)
     given = feed.tensors(noise * 255 if feed.whole else noise)
     one, two = _bits(predictor.network, given), _bits(other, given)

@@ -1,14 +1,22 @@
-"""From the three files of a darknet detector to a predictor."""
+"""From the three files of a darknet detector to a predictor, by way of an ONNX file that is kept.
+
+It lies in the user's cache folder, or in `QUORATE_CACHE`. Its name is a digest of all that it is
+made from, so it is never stale, and may be deleted at any time. It appears whole or not at all; two
+processes that make the same one put the same bytes in its place.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quorate._version import __version__
-from quorate.detectors.darknet.cache import with_cached
 from quorate.detectors.darknet.network import Network, read_network
 from quorate.detectors.darknet.weights import Filters, read_filters, read_floats
 from quorate.detectors.files import read_file
@@ -16,11 +24,13 @@ from quorate.detectors.names import given_names
 from quorate.detectors.onnx.session import open_session
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.spec import TensorDetector
-from quorate.errors import DetectorError
+from quorate.errors import DetectorError, QuorateError
+from quorate.storage import write_bytes
 
 if TYPE_CHECKING:
     from quorate.detectors.darknet.spec import DarknetDetector
 
+VARIABLE = "QUORATE_CACHE"
 REVISION = 2
 """Raised when the same files make another graph, so that none is taken from the cache."""
 MAX_WEIGHTS_BYTES = 2 << 30
@@ -29,7 +39,11 @@ GREY = 128  # darknet's letterbox is 0.5 where there is no picture
 
 
 def load(spec: DarknetDetector) -> TensorPredictor:
-    """Check the files against each other, and open their ONNX; see `DarknetDetector.load`."""
+    """Check the files against each other, and open their ONNX; see `DarknetDetector.load`.
+
+    A kept file that cannot be opened is made anew, for a disk may have damaged it. Where nothing
+    can be kept, it is made for this one use.
+    """
     cfg = read_file(spec.cfg, most=MAX_TEXT_BYTES, what="what it should be")
     side = spec.image_size
     frame = (side, side) if isinstance(side, int) else side
@@ -40,31 +54,50 @@ def load(spec: DarknetDetector) -> TensorPredictor:
     digest = hashlib.sha256(f"{__version__} {REVISION} {network.frame} {len(cfg)} ".encode())
     digest.update(cfg)
     digest.update(weights)
+    folder = cache_folder()
+    kept = None if folder is None else folder / "darknet" / f"{digest.hexdigest()}.onnx"
+    if kept is not None:
+        with suppress(OSError, DetectorError):
+            return _opened(kept.read_bytes(), spec, network, names)
+    model = onnx_model(network, read_filters(floats, network, origin=spec.weights))
+    if kept is not None:
+        with suppress(QuorateError):  # a full or read-only disk
+            write_bytes(kept, model)
+    return _opened(model, spec, network, names)
 
-    def make() -> bytes:
-        return onnx_model(network, read_filters(floats, network, origin=spec.weights))
 
-    def use(model: bytes) -> TensorPredictor:
-        session = open_session(
-            spec.weights, threads=spec.threads, providers=spec.providers, model=model
-        )
-        described = TensorDetector(
-            name=spec.name,
-            kind=spec.kind,
-            layout="yolov5",
-            names=names,
-            resize=spec.resize or ("letterbox" if network.letterbox else "stretch"),
-            pad=GREY,
-            nms_iou=spec.nms_iou,
-            min_score=spec.min_score,
-            max_detections=spec.max_detections,
-            batch=spec.batch,
-        )
-        predictor = TensorPredictor.of(described, session, origin=spec.weights)
-        told = replace(predictor.layout, name="darknet", why="its .cfg")
-        return replace(predictor, layout=told)
+def cache_folder() -> Path | None:
+    """Where files are kept; None where there is no home to keep them in."""
+    if given := os.environ.get(VARIABLE):
+        return Path(given)
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    otherwise = home / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or otherwise) / "quorate"
 
-    return with_cached(f"darknet/{digest.hexdigest()}.onnx", make, use)
+
+def _opened(
+    model: bytes, spec: DarknetDetector, network: Network, names: tuple[str, ...]
+) -> TensorPredictor:
+    session = open_session(
+        spec.weights, threads=spec.threads, providers=spec.providers, model=model
+    )
+    described = TensorDetector(
+        name=spec.name,
+        kind=spec.kind,
+        layout="yolov5",
+        names=names,
+        resize=spec.resize or ("letterbox" if network.letterbox else "stretch"),
+        pad=GREY,
+        nms_iou=spec.nms_iou,
+        min_score=spec.min_score,
+        max_detections=spec.max_detections,
+        batch=spec.batch,
+    )
+    predictor = TensorPredictor.of(described, session, origin=spec.weights)
+    return replace(predictor, layout=replace(predictor.layout, name="darknet", why="its .cfg"))
 
 
 def onnx_model(network: Network, filters: Mapping[int, Filters]) -> bytes:
@@ -96,7 +129,7 @@ def onnx_model(network: Network, filters: Mapping[int, Filters]) -> bytes:
 
 def _names(spec: DarknetDetector, network: Network) -> tuple[str, ...]:
     """The labels, as many as the cfg has classes."""
-    names = given_names(spec.names, detector=spec.name)
+    names = given_names(spec.names)
     if len(names) != network.classes:
         origin = f"`names` of the detector '{spec.name}'"
         raise DetectorError(

@@ -283,7 +283,7 @@ def _region(section: Section, layers: Layers) -> Layer:
         raise section.error("a tree of labels (YOLO9000) is not supported", key="tree")
     cell = np.array([layers.frame[1] / columns, layers.frame[0] / rows])  # anchors are in cells
     softmax = bool(section.integer("softmax", 0, least=0, most=1))
-    return _head(section, layers, _anchors(section) * cell, Decoding(softmax=softmax))
+    return _head(section, layers, _anchors(section) * cell, softmax=softmax)
 
 
 def _yolo(section: Section, layers: Layers) -> Layer:
@@ -291,31 +291,26 @@ def _yolo(section: Section, layers: Layers) -> Layer:
     anchors = _anchors(section)
     if mask := section.integers("mask", least=0, most=len(anchors) - 1):
         anchors = anchors[list(mask)]
-    decoding = Decoding(
-        reach=section.number("scale_x_y", 1.0, least=0.0, most=100.0),
-        decoded=bool(section.integer("new_coords", 0, least=0, most=1)),
-    )
-    return _head(section, layers, anchors, decoding)
+    reach = section.number("scale_x_y", 1.0, least=0.0, most=100.0)
+    decoded = bool(section.integer("new_coords", 0, least=0, most=1))
+    return _head(section, layers, anchors, reach=reach, decoded=decoded)
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """What a head's numbers mean.
+def _head(
+    section: Section,
+    layers: Layers,
+    anchors: NDArray[np.float64],
+    *,
+    reach: float = 1.0,
+    softmax: bool = False,
+    decoded: bool = False,
+) -> Layer:
+    """get_yolo_box and get_region_box of darknet, in pixels of the network's input.
 
+    anchors  float64 (n, 2): the width and height of each
     reach    darknet's scale_x_y: how far a centre may lie outside its cell
     softmax  over the categories, else a sigmoid for each
     decoded  darknet's new_coords: the layer before ends in a sigmoid, sizes are squares
-    """
-
-    reach: float = 1.0
-    softmax: bool = False
-    decoded: bool = False
-
-
-def _head(section: Section, layers: Layers, anchors: NDArray[np.float64], how: Decoding) -> Layer:
-    """get_yolo_box and get_region_box of darknet, in pixels of the network's input.
-
-    `anchors` is float64 (n, 2): the width and height of each.
     """
     before, shape = layers.before(section)
     classes = section.integer("classes", 20, least=1, most=MAX_CHANNELS)
@@ -337,18 +332,18 @@ def _head(section: Section, layers: Layers, anchors: NDArray[np.float64], how: D
         lengths = graph.constant(f"{name}_parts", [2, 2, 1, classes])
         graph.node("Split", [turned, lengths], *parts, axis=3)
         centre, size, objectness, categories = parts
-        if how.decoded:
+        if decoded:
             size = graph.node("Mul", [size, size], f"{size}_factor")
         else:
             centre = graph.node("Sigmoid", [centre], f"{centre}_unit")
             size = graph.node("Exp", [size], f"{size}_factor")
             objectness = graph.node("Sigmoid", [objectness], f"{objectness}_unit")
-            kind, axis = ("Softmax", {"axis": 3}) if how.softmax else ("Sigmoid", {})
+            kind, axis = ("Softmax", {"axis": 3}) if softmax else ("Sigmoid", {})
             categories = graph.node(kind, [categories], f"{categories}_unit", **axis)
         y, x = np.mgrid[:rows, :columns]
-        corner = np.stack([x, y], axis=-1).reshape(1, -1, 1, 2) - (how.reach - 1) / 2
-        sides = (4.0 if how.decoded else 1.0) * anchors[None, None]
-        factor = graph.constant(f"{name}_reach", how.reach * cell)
+        corner = np.stack([x, y], axis=-1).reshape(1, -1, 1, 2) - (reach - 1) / 2
+        sides = (4.0 if decoded else 1.0) * anchors[None, None]
+        factor = graph.constant(f"{name}_reach", reach * cell)
         shift = graph.constant(f"{name}_corner", corner * cell)
         anchor = graph.constant(f"{name}_anchors", sides)
         moved = graph.node("Mul", [centre, factor], f"{name}_moved")

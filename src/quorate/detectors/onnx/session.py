@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from typing import Any, Literal
@@ -14,9 +14,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from quorate.detectors.files import LFS_POINTER, check_start
+from quorate.detectors.files import check_start, start_of
 from quorate.errors import DetectorError, InputError, did_you_mean
-from quorate.networks import Graph, tensor
+from quorate.networks import Arrays, Graph, tensor
 from quorate.storage import is_s3, read_bytes
 
 CPU = "CPUExecutionProvider"
@@ -41,9 +41,7 @@ class OnnxNetwork:
     graph: Graph
     device: str | None = None
 
-    def run(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def run(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """See `quorate.networks.Network`."""
         try:
             if self.device:
@@ -59,9 +57,7 @@ class OnnxNetwork:
                 raise DetectorError(f"the model's output '{name}' holds no plain numbers.")
         return dict(zip(outputs, values, strict=True))
 
-    def _bound(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]], device: str
-    ) -> list[NDArray[Any]]:
+    def _bound(self, outputs: Sequence[str], feed: Arrays, device: str) -> list[NDArray[Any]]:
         """With inputs laid on the device first, and only the outputs that are asked for fetched."""
         binding = self.session.io_binding()
         for name, value in feed.items():
@@ -143,23 +139,18 @@ def open_session(
 
 def _model(weights: str) -> str | bytes:
     """A path where there is one, so that external data is found beside it; else the bytes."""
+    if not is_s3(weights) and os.path.exists(weights):
+        start_of(weights, weights)
+        return weights
     try:
-        if is_s3(weights) or not os.path.exists(weights):
-            data = read_bytes(weights)
-            start = data[: len(LFS_POINTER)]
-        else:
-            with open(weights, "rb") as file:
-                start = file.read(len(LFS_POINTER))
-            data = b""
+        data = read_bytes(weights)
     except InputError as error:
         hints = [error.hint] if error.hint else []
         if not is_s3(weights):
             hints.append("a path in a spec is taken from the spec's own folder")
         raise DetectorError(error.message, hint="; ".join(hints) or None) from None
-    except OSError as error:
-        raise DetectorError(f"{weights}: cannot be read ({error.strerror}).") from None
-    check_start(weights, start)
-    return data or weights
+    check_start(weights, data)
+    return data
 
 
 def _holds(model: str | bytes, operator: str) -> bool:
@@ -230,5 +221,5 @@ def _plain(reason: str) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-def _shapes(feed: Mapping[str, NDArray[Any]]) -> str:
+def _shapes(feed: Arrays) -> str:
     return ", ".join(f"{name} {value.dtype}{value.shape}" for name, value in feed.items())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from quorate.errors import DetectorError
 from quorate.http.retrying import short
-from quorate.networks import Graph
+from quorate.networks import Arrays, Graph
 
 LARGEST = 1 << 30
 """Bytes of an answer; more is not read."""
@@ -33,9 +33,7 @@ class Client(Protocol):
     def models(self) -> list[str]:
         """The names of the server's models, where it tells them."""
 
-    def infer(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def infer(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """Run the model."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quorate.detectors.remote.client import Client, Refused
 from quorate.errors import DetectorError, did_you_mean
 from quorate.http.retrying import Busy, retrying
-from quorate.networks import Graph
+from quorate.networks import Arrays, Graph
 from quorate.open_inference.tensors import checked
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class RemoteNetwork:
     spec: ModelServer
     slots: threading.BoundedSemaphore
 
-    def run(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def run(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """The named outputs; DetectorError where the server refuses, or its answer is no sense.
 
         ServerError where it does not answer, however often it is asked.
@@ -66,10 +64,10 @@ def connect(spec: ModelServer) -> Client:
     if spec.rpc:
         from quorate.detectors.remote.rpc import RpcClient
 
-        return RpcClient.connect(spec, _headers(spec))
+        return RpcClient(spec, _headers(spec))
     from quorate.detectors.remote.rest import RestClient
 
-    return RestClient.connect(spec, _headers(spec))
+    return RestClient(spec, _headers(spec))
 
 
 def models(spec: ModelServer) -> list[str]:

@@ -7,8 +7,7 @@ import ssl
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -19,7 +18,7 @@ from quorate.detectors.remote.client import LARGEST, Refused, authorities, no_tl
 from quorate.errors import DetectorError
 from quorate.http.retrying import REASON, Busy, retry_after, short
 from quorate.http.timed import pool_manager
-from quorate.networks import Graph
+from quorate.networks import Arrays, Graph
 from quorate.open_inference.tensors import (
     BINARY,
     JSON_LENGTH,
@@ -55,12 +54,9 @@ class _Metadata(msgspec.Struct):
     outputs: list[_Said] = []
 
 
-class _Tensor(msgspec.Struct):
+class _Tensor(_Said):
     """A tensor in an answer; its numbers are here, or `binary_data_size` bytes behind the JSON."""
 
-    name: str
-    datatype: str
-    shape: list[int]
     parameters: dict[str, Any] | None = None
     data: msgspec.Raw = msgspec.Raw()
 
@@ -87,26 +83,17 @@ class _Response(NamedTuple):
     body: bytes | bytearray
 
 
-@dataclass
 class RestClient:
     """A model of a server over HTTP; see `quorate.detectors.remote.client.Client`."""
 
-    spec: ModelServer
-    headers: Mapping[str, str] = field(repr=False)
-    base: str
-    model: str
-    pool: urllib3.PoolManager = field(repr=False)
-    binary: Literal["auto"] | bool
-
-    @classmethod
-    def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RestClient:
+    def __init__(self, spec: ModelServer, headers: Mapping[str, str]) -> None:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
-        base = f"{spec.url.rstrip('/')}/v2"
-        model = f"{base}/models/{quote(spec.model, safe='')}"
+        self.spec, self.headers, self.binary = spec, headers, spec.binary
+        self.base = f"{spec.url.rstrip('/')}/v2"
+        self.model = f"{self.base}/models/{quote(spec.model, safe='')}"
         if spec.version:
-            model += f"/versions/{quote(spec.version, safe='')}"
-        pool = pool_manager(maxsize=spec.concurrency, ssl_context=_tls(spec))
-        return cls(spec, headers, base, model, pool, spec.binary)
+            self.model += f"/versions/{quote(spec.version, safe='')}"
+        self.pool = pool_manager(maxsize=spec.concurrency, ssl_context=_tls(spec))
 
     def metadata(self) -> Graph:
         """See `Client`; with `binary: auto`, what the server announces settles it."""
@@ -134,18 +121,14 @@ class RestClient:
         response = self._request("GET", f"{self.base}/models")
         return _read(response.body, _Models).models if response.status == 200 else []
 
-    def infer(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def infer(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """See `Client`."""
         response = self._request("POST", f"{self.model}/infer", *self._body(outputs, feed))
         if response.status != 200:
             raise _refused(response)
         return _arrays(response)
 
-    def _body(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> tuple[bytes, dict[str, str]]:
+    def _body(self, outputs: Sequence[str], feed: Arrays) -> tuple[bytes, dict[str, str]]:
         """A request's body, and the headers that say what it is."""
         inputs: list[dict[str, Any]] = []
         behind: list[bytes] = []
@@ -157,17 +140,15 @@ class RestClient:
             else:
                 # Of what is no text JSON has base64, and msgspec writes bytes so.
                 inputs.append({**said, "data": value.ravel().tolist()})
-        wanted: list[dict[str, Any]] = [{"name": name} for name in outputs]
+        how = {"parameters": {"binary_data": True}} if self.binary else {}
+        wanted = [{"name": name, **how} for name in outputs]
         # An id is optional by the protocol, but KServe's server fails on an answer without one.
         request = {"id": uuid.uuid4().hex, "inputs": inputs, "outputs": wanted}
-        if not self.binary:
-            body = msgspec.json.encode(request)
-            return body, {"Content-Type": "application/json"}
-        for output in wanted:
-            output["parameters"] = {"binary_data": True}
         start = msgspec.json.encode(request)
-        body = b"".join([start, *behind])
-        return body, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(start))}
+        if not self.binary:
+            return start, {"Content-Type": "application/json"}
+        about = {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(start))}
+        return b"".join([start, *behind]), about
 
     def _request(
         self, method: str, url: str, body: bytes | None = None, about: Mapping[str, str] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from quorate.detectors.remote.client import LARGEST, Refused, authorities, no_tls
 from quorate.errors import MissingExtraError
 from quorate.http.retrying import Busy, short
-from quorate.networks import Graph
+from quorate.networks import Arrays, Graph
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
 from quorate.open_inference.tensors import (
     CONTENTS,
@@ -41,16 +40,10 @@ OPTIONS = (
 )
 
 
-@dataclass
 class RpcClient:
     """A model of a server over gRPC; see `quorate.detectors.remote.client.Client`."""
 
-    spec: ModelServer
-    channel: grpc.Channel
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-
-    @classmethod
-    def connect(cls, spec: ModelServer, headers: Mapping[str, str]) -> RpcClient:
+    def __init__(self, spec: ModelServer, headers: Mapping[str, str]) -> None:
         """Nothing is sent yet; `headers` go with every request, and may hold secrets."""
         target = urlsplit(spec.url).netloc
         if spec.url.startswith("grpcs"):
@@ -58,10 +51,11 @@ class RpcClient:
                 authorities(spec.tls_ca)  # gRPC would say nothing of what is wrong with it
             trusted = Path(spec.tls_ca).read_bytes() if spec.tls_ca else None
             credentials = grpc.ssl_channel_credentials(root_certificates=trusted)
-            channel = grpc.secure_channel(target, credentials, options=OPTIONS)
+            self.channel = grpc.secure_channel(target, credentials, options=OPTIONS)
         else:
-            channel = grpc.insecure_channel(target, options=OPTIONS)
-        return cls(spec, channel, tuple((name.lower(), value) for name, value in headers.items()))
+            self.channel = grpc.insecure_channel(target, options=OPTIONS)
+        self.spec = spec
+        self.headers = tuple((name.lower(), value) for name, value in headers.items())
 
     def metadata(self) -> Graph:
         """See `Client`."""
@@ -77,9 +71,7 @@ class RpcClient:
         """See `Client`: Triton's and MLServer's index; KServe has none over gRPC."""
         return [model.name for model in self._call("RepositoryIndex").models]
 
-    def infer(
-        self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def infer(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         """See `Client`."""
         answer = self._call(
             "ModelInfer",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.detectors.tensors.geometry import Placement
+from quorate.detectors.tensors.preprocess import Normalisation, fill
 from quorate.errors import DetectorError
 from quorate.networks import Graph, Tensor
 
@@ -87,6 +90,31 @@ class Feed:
         height, width = self.image.shape[-2:] if self.order == "nchw" else self.image.shape[-3:-1]
         return height, width
 
+    def size(self, asked: int | tuple[int, int] | None, *, origin: str) -> tuple[int, int] | None:
+        """The frame, else what a spec's `image_size` asks for; None where neither says it whole.
+
+        DetectorError where they contradict each other.
+        """
+        wanted = (asked, asked) if isinstance(asked, int) else asked
+        height, width = self.frame
+        if height is None or width is None:
+            return wanted
+        if wanted and wanted != (height, width):
+            raise DetectorError(
+                f"{origin}: `image_size: {list(wanted)}` does not fit the network, which takes "
+                f"{self.image}.",
+                hint="leave `image_size` out",
+            )
+        return height, width
+
+    def check_resize(self, resize: str | None, *, origin: str) -> None:
+        """DetectorError for a `resize` to sizes of its own, where the graph fixes the frame."""
+        if resize in ("none", "shortest_edge") and None not in self.frame:
+            raise DetectorError(
+                f"{origin}: `resize: {resize}` needs a network that takes any size, but this one "
+                f"takes {self.image}."
+            )
+
     @property
     def batch(self) -> int | None:
         """How many pictures the graph takes at once, None where that is open."""
@@ -114,6 +142,41 @@ class Feed:
             room = np.zeros((count, *size), dtype=np.float32)
             self._scratch.room = room
         return room.transpose(0, 3, 1, 2) if self.order == "nhwc" else room
+
+    def filled(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        placements: Sequence[Placement],
+        normalisation: Normalisation,
+        *,
+        antialias: bool,
+    ) -> dict[str, NDArray[Any]]:
+        """What the network is fed for pictures of one frame; valid until this thread's next call.
+
+        A graph of a fixed batch has zeros in the places that are left.
+        """
+        room = self.room(self.batch or len(pictures), placements[0].frame)
+        for planes, picture, placement in zip(room, pictures, placements, strict=False):
+            fill(planes, picture, placement, normalisation, antialias=antialias)
+        room[len(pictures) :] = 0
+        return self.tensors(room)
+
+    def made(
+        self, planes: NDArray[np.float32] | int, frame: tuple[int, int]
+    ) -> dict[str, NDArray[Any]]:
+        """Likewise for one made picture, (3, height, width) or one value, in every place."""
+        room = self.room(self.batch or 1, frame)
+        room[:] = planes
+        return self.tensors(room)
+
+    def told(self, resize: str, size: tuple[int, int], pad: int, *, antialias: bool) -> str:
+        """In words, how a picture becomes the tensor."""
+        sides = "any size" if resize == "none" else f"{size[0]}x{size[1]}"
+        if resize == "shortest_edge":
+            sides = f"shortest edge {size[0]}, longest {size[1]}"
+        smooth = ", averaged when shrunk" if antialias else ""
+        around = f", padded with {pad}" if resize in ("letterbox", "corner") else ""
+        return f"{self.order.upper()} {self.image.kind}, {sides}, {resize}{smooth}{around}"
 
     def tensors(self, room: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """What the network is fed, from a filled `room`."""

@@ -122,6 +122,27 @@ def untouched(picture: tuple[int, int]) -> Placement:
     return Placement(picture, picture, (max(picture[0], least), max(picture[1], least)))
 
 
+_FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
+
+
+def placed(
+    picture: tuple[int, ...], resize: str, size: tuple[int, int], share: float = 1.0
+) -> Placement:
+    """A picture of (height, width) as a spec's `resize` has it, or its `crop` of a `share`.
+
+    `size` is the (height, width) of the input; of `shortest_edge` the shortest and the longest.
+    """
+    height, width = picture
+    match resize:
+        case "none":
+            return untouched((height, width))
+        case "shortest_edge":
+            return shortest_edge((height, width), *size)
+        case "crop":
+            return centre_crop((height, width), size, share)
+    return _FRAMED[resize]((height, width), size)
+
+
 def in_batches(placements: Iterable[Placement], most: int) -> Iterator[list[tuple[int, Placement]]]:
     """Neighbours of one frame, at most so many of them, each with its position in all."""
     group: list[tuple[int, Placement]] = []

@@ -15,23 +15,13 @@ from numpy.typing import NDArray
 
 from quorate.detectors.base import Boxes
 from quorate.detectors.finished import check, finish, not_finite
-from quorate.detectors.names import given_names
+from quorate.detectors.names import given_names, told_names
 from quorate.detectors.tensors.feed import Feed
-from quorate.detectors.tensors.geometry import (
-    Placement,
-    Resize,
-    corner,
-    in_batches,
-    letterbox,
-    shortest_edge,
-    stretch,
-    untouched,
-)
+from quorate.detectors.tensors.geometry import Placement, Resize, in_batches, placed
 from quorate.detectors.tensors.layouts.layout import BACKGROUND, Layout, Raw, Wishes
 from quorate.detectors.tensors.layouts.recognise import LAYOUTS, recognise
-from quorate.detectors.tensors.preprocess import Normalisation, fill
+from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.detectors.tensors.suppress import MOST_CANDIDATES, suppress
-from quorate.detectors.tensors.told import told
 from quorate.errors import DetectorError
 from quorate.labels import VOCABULARIES
 from quorate.networks import Graph, Network, names_of
@@ -42,8 +32,7 @@ if TYPE_CHECKING:
 SINGLE = "the model in single precision"
 SIDE = 640
 """Pixels of a network's side where neither the graph nor the spec says."""
-_FRAMED = {"letterbox": letterbox, "corner": corner, "stretch": stretch}
-
+FORMS = {"xyxy": "corners", "yxyx": "corners, y first", "cxcywh": "centre and size"}
 ONE_PIXEL = 1.5
 WITHIN = (
     "within the first pixel of the network's input: are they 0..1 of its size "
@@ -64,7 +53,7 @@ class TensorPredictor:
     network: Network
     feed: Feed
     resize: Resize
-    size: tuple[int, int] | None
+    size: tuple[int, int]
     antialias: bool
     normalisation: Normalisation
     min_score: float
@@ -89,8 +78,7 @@ class TensorPredictor:
         graph = network.graph
         names, first = _names(spec, graph, origin)
         feed = Feed.of(graph, origin=origin)
-        size = _size(spec, feed, graph, origin)
-        frame = size or (SIDE, SIDE)
+        frame = feed.size(spec.image_size, origin=origin) or _imgsz(graph) or (SIDE, SIDE)
         wishes = Wishes(
             names,
             frame,
@@ -105,7 +93,9 @@ class TensorPredictor:
             graph,
             wishes,
             layout=spec.layout,
-            look=lru_cache(maxsize=1)(lambda: _seen(network, feed, frame)),
+            look=lru_cache(maxsize=1)(
+                lambda: network.run([t.name for t in graph.outputs], feed.made(0, frame))
+            ),
             origin=origin,
             known=layouts,
         )
@@ -115,18 +105,15 @@ class TensorPredictor:
                 hint=f"say {layout.asks}",
             )
         _refuse_idle(spec, layout, origin)
-        resize = _resize(spec, layout, feed, origin)
-        if resize == "shortest_edge":
-            size = _edges(spec)
-        elif resize != "none":
-            size = size or (SIDE, SIDE)
+        feed.check_resize(spec.resize, origin=origin)
+        resize = _resize(spec, layout, feed)
         return cls(
             labels=names,
             layout=layout,
             network=network,
             feed=feed,
             resize=resize,
-            size=size,
+            size=_edges(spec) if resize == "shortest_edge" else frame,
             antialias=layout.antialias if spec.antialias is None else spec.antialias,
             normalisation=_normalisation(spec, layout, feed),
             min_score=spec.min_score,
@@ -137,9 +124,18 @@ class TensorPredictor:
     @property
     def told(self) -> dict[str, str]:
         """What was found out, or said, of the model, in words: for `check` and the summary."""
-        return told(
-            self.layout, self.feed, self.normalisation, self.resize, self.size, self.antialias
-        )
+        layout, pad = self.layout, self.normalisation.pad
+        boxes = f"{FORMS[layout.form]}, {'0..1' if layout.units == 'relative' else 'pixels'}"
+        if layout.nms_iou is not None:
+            boxes += f", suppressed above IoU {layout.nms_iou:g}"
+        return {
+            "layout": f"{layout.name}, by {layout.why}",
+            "input": self.feed.told(self.resize, self.size, pad, antialias=self.antialias),
+            "colours": self.normalisation.told,
+            "boxes": boxes,
+            "names": told_names(layout.wishes.names, layout.base),
+            **({"note": layout.note} if layout.note else {}),
+        }
 
     def take_dropped(self) -> dict[str, int]:
         """How many boxes were left out since this was last asked, by the reason."""
@@ -162,25 +158,13 @@ class TensorPredictor:
 
     def place(self, picture: tuple[int, ...]) -> Placement:
         """Where a picture of (height, width) lies in the network's input."""
-        height, width = picture
-        if self.size is None or self.resize == "none":
-            return untouched((height, width))
-        if self.resize == "shortest_edge":
-            return shortest_edge((height, width), *self.size)
-        return _FRAMED[self.resize]((height, width), self.size)
+        return placed(picture, self.resize, self.size)
 
     def tensors(
         self, pictures: Sequence[NDArray[np.uint8]], placements: Sequence[Placement]
     ) -> dict[str, NDArray[Any]]:
-        """What the network is fed for pictures of one frame; valid until this thread's next call.
-
-        A graph of a fixed batch has zeros in the places that are left.
-        """
-        room = self.feed.room(self.feed.batch or len(pictures), placements[0].frame)
-        for planes, picture, placement in zip(room, pictures, placements, strict=False):
-            fill(planes, picture, placement, self.normalisation, antialias=self.antialias)
-        room[len(pictures) :] = 0
-        return self.feed.tensors(room)
+        """What the network is fed for pictures of one frame; see `Feed.filled`."""
+        return self.feed.filled(pictures, placements, self.normalisation, antialias=self.antialias)
 
     def _run(
         self, pictures: list[NDArray[np.uint8]], placements: list[Placement]
@@ -265,7 +249,7 @@ class TensorPredictor:
 def _names(spec: TensorDetector, graph: Graph, origin: str) -> tuple[tuple[str, ...], int | None]:
     """The labels without the background's, and the number of the first where that is said."""
     own = names_of(graph.metadata, origin=origin)
-    names = given_names(spec.names, detector=spec.name) or own
+    names = given_names(spec.names) or own
     if not names:
         raise DetectorError(
             f"{origin}: the model does not say what its labels are called.",
@@ -301,30 +285,9 @@ def _refuse_idle(spec: TensorDetector, layout: Layout, origin: str) -> None:
         )
 
 
-def _size(spec: TensorDetector, feed: Feed, graph: Graph, origin: str) -> tuple[int, int] | None:
-    """(height, width) of the network's input; None where neither graph nor spec says."""
-    asked = spec.image_size
-    wanted = (asked, asked) if isinstance(asked, int) else asked
-    height, width = feed.frame
-    if height is not None and width is not None:
-        if wanted and wanted != (height, width):
-            raise DetectorError(
-                f"{origin}: `image_size: {list(wanted)}` does not fit the network, which "
-                f"takes {feed.image}.",
-                hint="leave `image_size` out",
-            )
-        return height, width
-    return wanted or _imgsz(graph)
-
-
-def _resize(spec: TensorDetector, layout: Layout, feed: Feed, origin: str) -> Resize:
+def _resize(spec: TensorDetector, layout: Layout, feed: Feed) -> Resize:
     """How pictures are resized: the spec's word, else the layout's for such a network."""
     if None not in feed.frame:
-        if spec.resize in ("none", "shortest_edge"):
-            raise DetectorError(
-                f"{origin}: `resize: {spec.resize}` needs a network that takes any size, "
-                f"but this one takes {feed.image}."
-            )
         return spec.resize or layout.resize
     own = layout.open_resize or layout.resize
     return spec.resize or (layout.resize if own == "none" and spec.image_size else own)
@@ -356,10 +319,3 @@ def _normalisation(spec: TensorDetector, layout: Layout, feed: Feed) -> Normalis
         if (value := getattr(spec, name)) is not None
     }
     return replace(own, **given)
-
-
-def _seen(network: Network, feed: Feed, frame: tuple[int, int]) -> dict[str, NDArray[Any]]:
-    """All outputs for one black picture."""
-    room = feed.room(feed.batch or 1, frame)
-    room[:] = 0
-    return network.run([t.name for t in network.graph.outputs], feed.tensors(room))

@@ -48,6 +48,15 @@ class Normalisation:
     channels: Literal["rgb", "bgr"] = "rgb"
     pad: int = 114
 
+    @property
+    def told(self) -> str:
+        """In words, what becomes of a pixel's values."""
+        levels = {1 / 255: "0..1", 1.0: "0..255"}.get(self.scale, f"0..{255 * self.scale:g}")
+        if any(self.mean) or set(self.std) != {1.0}:
+            mean, std = (", ".join(f"{x:g}" for x in three) for three in (self.mean, self.std))
+            levels = f"({levels} - [{mean}]) / [{std}]"
+        return f"{self.channels.upper()} {levels}"
+
 
 def fill(
     planes: NDArray[np.float32],

@@ -25,6 +25,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("This kind of detector", "torch") from error
 
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 BACKGROUND = ("background", "__background__")
 NOTHING = ("n/a", "no-object", "no_object")
 """Names, in lower case, of numbers that stand for no label."""
@@ -163,7 +165,7 @@ class TorchPredictor(ABC):
         }
 
     @abstractmethod
-    def frame(self, picture: tuple[int, int]) -> tuple[int, int]:
+    def frame(self, picture: Size) -> Size:
         """(height, width) of the network's input for a picture: equal ones may run together."""
 
     @abstractmethod
@@ -171,18 +173,14 @@ class TorchPredictor(ABC):
         """Run the network on uint8 (3, height, width) pictures of one frame."""
 
     @abstractmethod
-    def found(self, outputs: Any, sizes: list[tuple[int, int]]) -> list[Found]:
+    def found(self, outputs: Any, sizes: list[Size]) -> list[Found]:
         """What `forward` gave as boxes in pixels of the pictures, whose (height, width) these are.
 
         It runs while the device may be busy with another call's `forward`.
         """
 
     def drawn(
-        self,
-        grids: torch.Tensor,
-        xyxy: NDArray[np.float32],
-        size: tuple[int, int],
-        seen: tuple[int, int],
+        self, grids: torch.Tensor, xyxy: NDArray[np.float32], size: Size, seen: Size
     ) -> Masks:
         """The masks of boxes (n, 4) in a picture of (height, width), by their grids on the host.
 
@@ -195,7 +193,7 @@ class TorchPredictor(ABC):
 
         DetectorError where the model fails, or gives a number that no box or score can have.
         """
-        together: dict[tuple[int, int], list[int]] = {}
+        together: dict[Size, list[int]] = {}
         for index, picture in enumerate(pictures):
             together.setdefault(self.frame((picture.shape[0], picture.shape[1])), []).append(index)
         found: dict[int, Boxes] = {}
@@ -252,9 +250,7 @@ class TorchPredictor(ABC):
         missing = (0, max(least - width, 0), 0, max(least - height, 0))
         return torch.nn.functional.pad(picture, missing)
 
-    def _boxes(
-        self, rows: NDArray[np.float32], size: tuple[int, int]
-    ) -> tuple[Boxes, NDArray[np.intp]]:
+    def _boxes(self, rows: NDArray[np.float32], size: Size) -> tuple[Boxes, NDArray[np.intp]]:
         """Finished boxes of (n, 6) rows of corners, score and label number; and which they were."""
         xyxy, score = rows[:, :4], rows[:, 4]
         check(xyxy, score, single=SINGLE, too_high=None)

@@ -15,11 +15,12 @@ from quorate.detectors.torch.predictor import (
     Found,
     Names,
     Runtime,
+    Size,
     TorchPredictor,
     in_float32,
 )
 from quorate.detectors.torch.torchvision import TorchvisionDetector
-from quorate.detectors.torch.weights import fill_in, misfit, read_state
+from quorate.detectors.torch.weights import misfit, read_state
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.masks import Masks
 from quorate.networks import names_of
@@ -84,11 +85,11 @@ class TorchvisionPredictor(TorchPredictor):
         names = _names(spec, state.metadata, numbers, family)
         with torch.random.fork_rng(devices=[]):  # a model begins with random weights
             model = _fitting(spec, state.tensors, numbers)
-        fill_in(model, state.tensors)
+        model.load_state_dict(state.tensors, strict=False)
         settle(model.eval(), spec)
         return cls(spec, runtime, names, model)
 
-    def frame(self, picture: tuple[int, int]) -> tuple[int, int]:
+    def frame(self, picture: Size) -> Size:
         """See `TorchPredictor`."""
         if self.longest is None:
             return 0, 0  # SSD's one size
@@ -99,9 +100,7 @@ class TorchvisionPredictor(TorchPredictor):
         found: list[dict[str, torch.Tensor]] = self.model([p.float().div_(255) for p in pictures])
         return found
 
-    def found(
-        self, outputs: list[dict[str, torch.Tensor]], sizes: list[tuple[int, int]]
-    ) -> list[Found]:
+    def found(self, outputs: list[dict[str, torch.Tensor]], sizes: list[Size]) -> list[Found]:
         """See `TorchPredictor`."""
         return [
             Found(
@@ -114,11 +113,7 @@ class TorchvisionPredictor(TorchPredictor):
         ]
 
     def drawn(
-        self,
-        grids: torch.Tensor,
-        xyxy: NDArray[np.float32],
-        size: tuple[int, int],
-        seen: tuple[int, int],
+        self, grids: torch.Tensor, xyxy: NDArray[np.float32], size: Size, seen: Size
     ) -> Masks:
         """See `TorchPredictor`; the pixels are those of torchvision's `paste_masks_in_image`.
 
@@ -164,9 +159,7 @@ def _names(
     spec: TorchvisionDetector, metadata: Mapping[str, str], numbers: int, family: str
 ) -> Names:
     """The spec's names, else the file's, else COCO's where there are as many."""
-    names = (
-        given_names(spec.names, detector=spec.name) or names_of(metadata, origin=spec.weights) or ()
-    )
+    names = given_names(spec.names) or names_of(metadata, origin=spec.weights) or ()
     if not names and numbers == COCO_NUMBERS:
         names = tuple(detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
     if not names:
@@ -260,8 +253,8 @@ def settle(model: nn.Module, spec: TorchvisionDetector) -> None:
 
 def _unpasted(
     result: list[dict[str, torch.Tensor]],
-    shapes: list[tuple[int, int]],
-    originals: list[tuple[int, int]],
+    shapes: list[Size],
+    originals: list[Size],
 ) -> list[dict[str, torch.Tensor]]:
     """`GeneralizedRCNNTransform.postprocess`, but for masks: they are drawn once some are left."""
     for one, shape, original in zip(result, shapes, originals, strict=True):

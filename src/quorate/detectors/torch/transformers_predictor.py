@@ -23,6 +23,7 @@ from quorate.detectors.torch.predictor import (
     Found,
     Names,
     Runtime,
+    Size,
     TorchPredictor,
     first_line,
 )
@@ -87,7 +88,7 @@ class TransformersPredictor(TorchPredictor):
                 model = _model(path, folder, config, masks=spec.masks)
         return cls(spec, runtime, names, model, processor)
 
-    def frame(self, picture: tuple[int, int]) -> tuple[int, int]:
+    def frame(self, picture: Size) -> Size:
         """See `TorchPredictor`."""
         return self._size or picture
 
@@ -104,7 +105,7 @@ class TransformersPredictor(TorchPredictor):
         return outputs.logits.float(), outputs.pred_boxes.float(), masks
 
     def found(
-        self, outputs: tuple[torch.Tensor, torch.Tensor, Any], sizes: list[tuple[int, int]]
+        self, outputs: tuple[torch.Tensor, torch.Tensor, Any], sizes: list[Size]
     ) -> list[Found]:
         """See `TorchPredictor`."""
         logits, boxes = (tensor.cpu() for tensor in outputs[:2])
@@ -130,11 +131,7 @@ class TransformersPredictor(TorchPredictor):
         ]
 
     def drawn(
-        self,
-        grids: torch.Tensor,
-        xyxy: NDArray[np.float32],
-        size: tuple[int, int],
-        seen: tuple[int, int],
+        self, grids: torch.Tensor, xyxy: NDArray[np.float32], size: Size, seen: Size
     ) -> Masks:
         """See `TorchPredictor`; a grid lies over all that was seen, and 0 is an object's edge."""
         planes = Grids(grids.numpy(), np.arange(len(grids)), 0.0)
@@ -199,9 +196,7 @@ def _names(spec: TransformersDetector, config: Any) -> Names:
     numbers = max(given, default=-1) + 1
     if numbers > MAX_NAMES:
         raise DetectorError(f"{spec.weights}: config.json numbers its labels up to {numbers - 1}.")
-    names = given_names(spec.names, detector=spec.name) or tuple(
-        given.get(number, "N/A") for number in range(numbers)
-    )
+    names = given_names(spec.names) or tuple(given.get(number, "N/A") for number in range(numbers))
     if len(names) != numbers:
         raise DetectorError(
             f"{spec.weights}: has {numbers} labels, but there are {len(names)} names.",
@@ -290,7 +285,7 @@ def refusal(path: Path, folder: str, error: Exception) -> DetectorError:
     )
 
 
-def _fixed_size(processor: Any) -> tuple[int, int] | None:
+def _fixed_size(processor: Any) -> Size | None:
     """(height, width) that every picture is stretched to; None where that depends on it."""
     size = getattr(processor, "size", None)
     height, width = (getattr(size, side, None) for side in ("height", "width"))

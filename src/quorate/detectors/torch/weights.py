@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quorate.detectors.files import LFS_POINTER, check_start, told_of_detector
+from quorate.detectors.files import start_of, told_of_detector
 from quorate.detectors.torch.predictor import first_line
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.storage import local_copy
@@ -53,13 +53,7 @@ def read_state(location: str) -> State:
     with told_of_detector(), local_copy(location) as path:
         if path.is_dir():
             raise DetectorError(f"{location}: a folder, not a file with weights.")
-        try:
-            with path.open("rb") as file:
-                start = file.read(len(LFS_POINTER))
-        except OSError as error:
-            raise DetectorError(f"{location}: cannot be read ({error.strerror}).") from None
-        check_start(location, start)
-        if start[8:9] == b"{":
+        if start_of(location, path)[8:9] == b"{":
             return _read_safetensors(path, location)
         return State(_state_of(_read_pickle(path, location), location), {})
 
@@ -160,8 +154,3 @@ def describe_misfit(missing: list[str], unexpected: list[str], wrong: list[str])
             more = ", …" if len(keys) > SHOWN else ""
             said.append(f"{len(keys)} {what} ({', '.join(keys[:SHOWN])}{more})")
     return "; ".join(said) or None
-
-
-def fill_in(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put weights that fit into a model."""
-    model.load_state_dict(dict(tensors), strict=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -245,18 +246,19 @@ def read_map(layout: Layout, outputs: Arrays, index: int, frame: Frame, floor: f
     return Raw(boxes.astype(np.float32), best[keep], rows[5:, keep].argmax(axis=0))
 
 
-YOLOX = Layout(
+_per_anchor = partial(Layout, activation="none", labels_from=None)
+"""Scores are finished unless values or the spec say else; a label is the place of its column."""
+
+YOLOX = _per_anchor(
     "yolox",
     with_objectness,
     read_yolox,
     "YOLOX, not yet decoded",
     form="cxcywh",
-    activation="none",
     nms_iou=0.45,
     resize="corner",
     normalisation=BLUE_FIRST,
     auto=False,
-    labels_from=None,
 )
 RTDETR_PLANES = replace(
     RTDETR_ROWS,
@@ -266,61 +268,51 @@ RTDETR_PLANES = replace(
     activation="none",
     labels_from=None,
 )
-OBB = Layout(
+OBB = _per_anchor(
     "yolo_obb",
     planes(1),
     read_oriented,
     "oriented boxes of Ultralytics",
-    activation="none",
     nms_iou=0.7,
     auto=False,
     oriented=True,
-    labels_from=None,
     note=UPRIGHT,
 )
 DENSE = (
-    Layout(
+    _per_anchor(
         "yolov8",
         planes(0),
         read_planes,
         "YOLOv8, v9, v11, v12 and others of Ultralytics",
         form="cxcywh",
-        activation="none",
         nms_iou=0.7,
         settle=by_planes,
-        labels_from=None,
     ),
-    Layout(
+    _per_anchor(
         "yolov5",
         with_objectness,
         read_objectness,
         "YOLOv5, v6, v7 with their decoding inside",
         form="cxcywh",
-        activation="none",
         nms_iou=0.45,
         settle=by_objectness,
-        labels_from=None,
     ),
     YOLOX,
-    Layout(
+    _per_anchor(
         "nanodet",
         distributions((8, 16, 32, 64)),
         read_distributions((8, 16, 32, 64), 0.0),
         "NanoDet-Plus",
-        activation="none",
         nms_iou=0.6,
-        labels_from=None,
         resize="stretch",
         normalisation=NANODET,
     ),
-    Layout(
+    _per_anchor(
         "nanodet",
         distributions((8, 16, 32)),
         read_distributions((8, 16, 32), 0.5),
         "NanoDet",
-        activation="none",
         nms_iou=0.6,
-        labels_from=None,
         normalisation=NANODET,
     ),
     Layout(

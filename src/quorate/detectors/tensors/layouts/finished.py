@@ -22,6 +22,7 @@ from quorate.detectors.tensors.layouts.layout import (
     Wishes,
     given,
     of_wishes,
+    planes_of,
     relative,
     same,
     scored,
@@ -72,34 +73,22 @@ def plain(name: str) -> str:
     return name.split("_", 1)[1] if name.startswith("graph") and "_" in name else name
 
 
-def triple(words: Words, needed: int = 3) -> Find:
-    """Boxes, scores and labels in tensors of their own, the first `needed` words named so."""
+def triple(words: Words, needed: int = 3, rank: int | None = None) -> Find:
+    """Boxes, of a rank where one is said, scores and labels, the first `needed` words named so."""
 
     def find(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
         found = _three(words, graph, forced=forced)
-        enough = bool(found) and (forced or len(found) >= needed)
-        return tuple(tensor.name for tensor in found) if enough else None
+        if not found or (rank and not same(found[0], rank, 4)):
+            return None
+        return tuple(t.name for t in found) if forced or len(found) >= needed else None
 
     return find
 
 
 def squeezed(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
     """Boxes (k, 4), labels (k,), scores (k,) of one picture; `masks` (k, 1, h, w) if any."""
-    found = _three(PLAIN, graph, forced=forced)
-    if not found or not same(found[0], 2, 4):
-        return None
-    planes = graph.output("masks") if wishes.masks else None
-    return (*(t.name for t in found), *((planes.name,) if planes and same(planes, 4) else ()))
-
-
-def three(rank: int) -> Find:
-    """Boxes of a rank, labels and scores."""
-
-    def find(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
-        found = _three(PLAIN, graph, forced=forced)
-        return tuple(t.name for t in found) if found and same(found[0], rank, 4) else None
-
-    return find
+    found = triple(PLAIN, rank=2)(layout, graph, wishes, forced)
+    return found and (*found, *planes_of(graph, wishes, "masks"))
 
 
 def by_units(layout: Layout, graph: Graph, look: Look) -> Layout:
@@ -267,7 +256,7 @@ def read_counted(layout: Layout, outputs: Arrays, index: int, frame: Frame, floo
 
 RTDETR = Layout(
     "rtdetr",
-    three(3),
+    triple(PLAIN, rank=3),
     read_triple,
     "RT-DETR, D-FINE, DEIM with their last step inside",
     inputs=SIZES,
@@ -321,7 +310,7 @@ FINISHED = (
         note="PicoDet and some others want `mean` and `std` of ImageNet",
     ),
     RTDETR,
-    replace(RTDETR, find=three(2), batches=False),
+    replace(RTDETR, find=triple(PLAIN, rank=2), batches=False),
     Layout(
         "ssd",
         triple(SSD),

@@ -7,7 +7,7 @@ Everything that a spec says goes before what a layout says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from quorate.detectors.tensors.geometry import Resize
 from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.masks.grids import Grids
+from quorate.networks import Arrays as Arrays
 from quorate.networks import Graph, Tensor
 
 Activation = Literal["none", "sigmoid", "softmax"]
 BoxFormat = Literal["xyxy", "yxyx", "cxcywh"]
 BoxUnits = Literal["pixels", "relative"]
-Arrays = Mapping[str, NDArray[Any]]
 Frame = tuple[int, int]
 """(height, width) of a network's input."""
 
@@ -266,3 +266,9 @@ def same(tensor: Tensor | None, rank: int, last: int | None = None) -> bool:
     if not tensor.shape:
         return True
     return len(tensor.shape) == rank and (last is None or tensor.shape[-1] in (last, None))
+
+
+def planes_of(graph: Graph, wishes: Wishes, *names: str) -> tuple[str, ...]:
+    """The output of masks, of rank 4 and one of these names, where it is there and wanted."""
+    planes = graph.output(*names) if wishes.masks else None
+    return (planes.name,) if planes and same(planes, 4) else ()

@@ -26,6 +26,7 @@ from quorate.detectors.tensors.layouts.layout import (
     given,
     inverted,
     of_wishes,
+    planes_of,
     relative,
     same,
 )
@@ -41,9 +42,9 @@ BOX_WORDS = ("box", "loc", "det")
 SSD = Normalisation(scale=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0), pad=0)
 
 
-def _named(graph: Graph, *, forced: bool) -> tuple[Tensor, Tensor] | None:
-    """DETR's boxes and logits, by name or forced by shape."""
-    logits, boxes = graph.output("logits", "pred_logits"), graph.output("pred_boxes")
+def _named(graph: Graph, box: str, *scores: str, forced: bool) -> tuple[Tensor, Tensor] | None:
+    """Boxes and logits of queries, by name or forced by shape."""
+    boxes, logits = graph.output(box), graph.output(*scores)
     if forced and not (logits and boxes):
         return _pair(graph)
     return (boxes, logits) if boxes and logits and same(boxes, 3, 4) and same(logits, 3) else None
@@ -64,7 +65,7 @@ def queries(extra: int) -> Find:
     """Logits of as many labels as there are names, and `extra` more."""
 
     def find(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
-        found = _named(graph, forced=forced)
+        found = _named(graph, "pred_boxes", "logits", "pred_logits", forced=forced)
         if found is None or not found[1].shape:
             return None
         boxes, logits = found
@@ -73,25 +74,21 @@ def queries(extra: int) -> Find:
             return None
         if wishes.activation not in (None, layout.activation, "none"):
             return None
-        planes = graph.output("pred_masks") if wishes.masks else None
-        masks = (planes.name,) if planes and same(planes, 4) else ()
-        return (boxes.name, logits.name, *masks)
+        return (boxes.name, logits.name, *planes_of(graph, wishes, "pred_masks"))
 
     return find
 
 
 def rfdetr(layout: Layout, graph: Graph, wishes: Wishes, forced: bool) -> Found:
     """`dets` (n, q, 4) and `labels` (n, q, c or c + 1), which are logits."""
-    boxes, logits = graph.output("dets"), graph.output("labels")
-    if forced and not (boxes and logits):
-        boxes, logits = _pair(graph) or (None, None)
-    if not (boxes and logits) or logits.whole or not (same(boxes, 3, 4) and same(logits, 3)):
+    found = _named(graph, "dets", "labels", forced=forced)
+    if found is None or found[1].whole or not found[1].shape:
         return None
+    boxes, logits = found
     wanted = (wishes.labels_from or 0) + len(wishes.names)
-    if not logits.shape or logits.shape[-1] not in (wanted, wanted + 1):
+    if logits.shape[-1] not in (wanted, wanted + 1):
         return None
-    planes = graph.output("masks", "pred_masks") if wishes.masks else None
-    return (boxes.name, logits.name, *((planes.name,) if planes and same(planes, 4) else ()))
+    return (boxes.name, logits.name, *planes_of(graph, wishes, "masks", "pred_masks"))
 
 
 def by_cocos_numbers(layout: Layout, graph: Graph, look: Look) -> Layout:
