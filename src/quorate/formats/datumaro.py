@@ -22,7 +22,7 @@ from quorate.errors import FormatError, InputError, MissingExtraError, did_you_m
 from quorate.formats.base import Source, Written, is_picture, without_ending
 from quorate.formats.datumaro_json import KINDS
 from quorate.formats.places import placed
-from quorate.formats.shapes import Rows, by_image, plain_values
+from quorate.formats.shapes import Rows, attributes_of, by_image
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 from quorate.masks.shapes import polygon_rings
@@ -63,18 +63,12 @@ def read(source: Source, name: str) -> Dataset:
             for shape in item.annotations:
                 if not _add(rows, number, shape):
                     left_out[shape.type.name] += 1
-    root, moved, more = placed(source, images)
     notes = [
         f"{source.location}: {count} annotations of kind {kind} are left out."
         for kind, count in sorted(left_out.items())
     ]
-    return Dataset(
-        root=root,
-        images=moved,
-        labels=Labels.from_names(names),
-        annotations=rows.build(),
-        notes=(*notes, *more),
-    )
+    labels = Labels.from_names(names)
+    return placed(source, images, labels=labels, annotations=rows.build(), notes=notes)
 
 
 def _add(rows: Rows, image_id: int, shape: Any) -> bool:
@@ -135,7 +129,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
         raise InputError(f"{target}: datumaro writes local folders only.")
     there = os.path.exists(target)
     rows = by_image(annotations)
-    columns = {key: plain_values(column) for key, column in annotations.attributes.items()}
+    told = attributes_of(annotations)
     with warnings.catch_warnings(action="ignore"):
         items = [
             dm.DatasetItem(
@@ -148,7 +142,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
                 annotations=[
                     shape
                     for row in rows.get(image.id, ())
-                    for shape in _shapes(dm, dataset, annotations, row, columns)
+                    for shape in _shapes(dm, dataset, annotations, row, told[row])
                 ],
             )
             for image in dataset.images
@@ -166,13 +160,12 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
 
 
 def _shapes(
-    dm: Any, dataset: Dataset, shapes: Annotations, row: int, columns: dict[str, list[Any]]
+    dm: Any, dataset: Dataset, shapes: Annotations, row: int, told: dict[str, Any]
 ) -> Iterator[Any]:
     kind = Kind(int(shapes.kind[row]))
     common: dict[str, Any] = {
         "label": int(dataset.labels.positions(shapes.category_id[row : row + 1])[0]),
-        "attributes": {k: c[row] for k, c in columns.items() if c[row] is not None}
-        | {"occluded": bool(shapes.occluded[row])},
+        "attributes": told | {"occluded": bool(shapes.occluded[row])},
         "group": int(shapes.group[row]),
     }
     x1, y1, x2, y2 = shapes.xyxy[row].tolist()

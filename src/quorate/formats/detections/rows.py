@@ -235,7 +235,7 @@ def are_pictures(source: Source) -> bool:
     files = source.ending(".json")
     if not files:
         return False
-    starts = [source.head(name, 4096).removeprefix(BOM_UTF8) for name in files[:MOST_LOOKED_INTO]]
+    starts = [source.head(name).removeprefix(BOM_UTF8) for name in files[:MOST_LOOKED_INTO]]
     if any(b'"box"' in start for start in starts):
         return all(map(_BOXED.match, starts))
     start = starts[0][:64].lstrip()
