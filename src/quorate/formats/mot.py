@@ -355,7 +355,7 @@ def write(
     boxes, notes = upright(annotations, "MOT")
     notes += lost_attributes(boxes, "MOT", {"track_id", "visibility"})
     subsets = list(dict.fromkeys(image.subset for image in dataset.images))
-    classes = dataset.labels.positions(boxes.category_id) + 1
+    classes = dataset.labels.places(boxes.category_id) + 1
     track, visibility = boxes.numbers("track_id"), boxes.numbers("visibility")
     track = np.where(track > 0, track, _NONE)
     hidden = np.where(boxes.occluded, 0.0, 1.0)

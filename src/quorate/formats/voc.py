@@ -214,7 +214,7 @@ def write(
     boxes, notes = upright(annotations, "Pascal VOC", keep_rotation=True)
     rows = by_image(boxes)
     told = attributes_of(boxes)
-    names = dict(zip(dataset.labels.ids, dataset.labels.names, strict=True))
+    words = [dataset.labels.names[i] for i in dataset.labels.places(boxes.category_id).tolist()]
     with open_target(target) as out:
         for stem, image in stems.items():
             about = {
@@ -224,7 +224,7 @@ def write(
                 "segmented": 0,
             }
             objects = [
-                ("object", _object_xml(boxes, row, names, told[row], decimals))
+                ("object", _object_xml(boxes, row, words[row], told[row], decimals))
                 for row in rows.get(image.id, ())
             ]
             out.put(f"Annotations/{stem}.xml", document("annotation", (*about.items(), *objects)))
@@ -241,11 +241,7 @@ def write(
 
 
 def _object_xml(
-    shapes: Annotations,
-    row: int,
-    names: dict[int, str],
-    told: dict[str, Any],
-    decimals: int,
+    shapes: Annotations, row: int, label: str, told: dict[str, Any], decimals: int
 ) -> dict[str, Any]:
     """What is inside one object; `told` are its attributes."""
     difficult = told.pop("difficult", "0")
@@ -254,7 +250,7 @@ def _object_xml(
         told["rotation"] = float(shapes.rotation[row])
     box = np.round(shapes.xyxy[row], decimals).tolist()
     inside: dict[str, Any] = {
-        "name": names[int(shapes.category_id[row])],
+        "name": label,
         "truncated": str(truncated),
         "occluded": int(shapes.occluded[row]),
         "difficult": str(difficult),

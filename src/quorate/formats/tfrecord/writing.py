@@ -39,7 +39,7 @@ def write(
     boxes, notes = upright(annotations, "TFRecord")
     notes += lost_attributes(boxes, "TFRecord", set(FLAGS))
     size = known_sizes(dataset, boxes, "TFRecord")
-    positions = dataset.labels.positions(boxes.category_id)
+    positions = dataset.labels.places(boxes.category_id)
     ids = dataset.labels.ids
     if min(ids, default=1) < 1:
         ids = tuple(range(1, len(ids) + 1))
