@@ -7,11 +7,10 @@ folder first. Its shapes are objects, so this way is slow; it is for what is rar
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from quorate.formats.shapes import Rows, attributes_of, by_image
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 from quorate.masks.shapes import polygon_rings
-from quorate.storage import is_s3, remove_tree, safe_name
+from quorate.storage import is_s3, local_copy, remove_tree
 
 
 def read(source: Source, name: str) -> Dataset:
@@ -38,9 +37,15 @@ def read(source: Source, name: str) -> Dataset:
     """
     dm = _datumaro(name)
     rows, images, left_out = Rows(), [], Counter[str]()
-    with warnings.catch_warnings(action="ignore"), _local(source) as folder:
+    wanted = frozenset(source.names)
+    local = (
+        nullcontext(source.location)
+        if source.single
+        else local_copy(f"{source.location}/", wanted=wanted.__contains__)
+    )
+    with warnings.catch_warnings(action="ignore"), local as folder:
         try:
-            found = dm.Dataset.import_from(folder, name)
+            found = dm.Dataset.import_from(str(folder), name)
             items = list(found)
             names = [item.name for item in found.categories()[dm.AnnotationType.label].items]
         except Exception as error:  # whatever a plug-in of datumaro raises
@@ -88,9 +93,7 @@ def _add(rows: Rows, image_id: int, shape: Any) -> bool:
     elif kind == Kind.TAG:
         box = (0.0, 0.0, 0.0, 0.0)
     elif kind == Kind.MASK:
-        bitmap = np.asarray(shape.image, dtype=bool)
-        runs = masks.encode(bitmap.T).astype(int).tolist()
-        box, points = masks.from_coco(runs, bitmap.shape, place="a mask")
+        box, points = masks.of_bitmap(np.asarray(shape.image, dtype=bool))
     elif kind in (Kind.BOX, Kind.ELLIPSE):
         box = tuple(float(value) for value in shape.points[:4])
     else:
@@ -196,20 +199,6 @@ def _size(item: Any) -> tuple[int, int]:
     except Exception:  # a picture that is not there, or is none
         size = None
     return (int(size[0]), int(size[1])) if size else (0, 0)
-
-
-@contextmanager
-def _local(source: Source) -> Iterator[str]:
-    if os.path.isdir(source.location) or source.single:
-        yield source.location
-        return
-    with tempfile.TemporaryDirectory(prefix="quorate-") as folder:
-        for name in source.names:
-            path = os.path.join(folder, safe_name(name, origin=source.location))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(source.tree.read(name))
-        yield folder
 
 
 def _datumaro(name: str) -> Any:

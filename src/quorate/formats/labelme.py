@@ -281,13 +281,8 @@ def _fill(
     if not pixels.any():
         told["masks without a pixel are left out"] += 1
         return False
-    x, y = np.flatnonzero(pixels.any(axis=0)), np.flatnonzero(pixels.any(axis=1))
-    x1, y1, x2, y2 = int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1
-    one.values |= {
-        "kind": Kind.MASK,
-        "xyxy": (float(x1), float(y1), float(x2), float(y2)),
-        "points": masks.encode(pixels[y1:y2, x1:x2]),
-    }
+    box, points = masks.of_bitmap(pixels)
+    one.values |= {"kind": Kind.MASK, "xyxy": box, "points": points}
     return True
 
 
@@ -315,7 +310,7 @@ def write(
         )
     if int((shapes.iscrowd).sum()):
         notes.append("LabelMe: crowds are written as objects, for it has none.")
-    names = dict(zip(dataset.labels.ids, dataset.labels.names, strict=True))
+    words = [dataset.labels.names[i] for i in dataset.labels.places(shapes.category_id).tolist()]
     attributes = attributes_of(shapes)
     rows = by_image(shapes)
     seen: dict[str, str] = {}
@@ -343,7 +338,7 @@ def write(
                 if boxed and shapes.rotation[row]:
                     told["rotation"] = float(shapes.rotation[row])
                 inside = {
-                    "name": names[int(shapes.category_id[row])],
+                    "name": words[row],
                     "deleted": 0,
                     "verified": 0,
                     "occluded": "yes" if shapes.occluded[row] else "no",

@@ -143,8 +143,8 @@ def moved(
     rows, width = onto[row].astype(np.int64).T
     low, high = ((y + corner[row, 1]).clip(0, rows) for y in (low, high))
     kept = (x >= 0) & (x < width) & (low < high)
-    found = (column[kept] for column in (row, x * rows + low, x * rows + high))
-    return of_spans(*found, np.diff(offsets) > 0, onto.astype(np.int64).prod(axis=1))
+    row, begin, end = (column[kept] for column in (row, x * rows + low, x * rows + high))
+    return of_spans(row, begin, end, np.diff(offsets) > 0, onto.astype(np.int64).prod(axis=1))
 
 
 def pack(offsets: Offsets, runs: Runs) -> list[str]:

@@ -110,6 +110,15 @@ def from_coco(
             masks = Masks.from_runs([counts], [size])
     except QuorateError as error:
         raise FormatError(f"{place}: {error.message.removeprefix('Mask 1: ')}") from None
+    return _only(masks)
+
+
+def of_bitmap(bitmap: NDArray[np.bool_]) -> tuple[Box, Floats]:
+    """(height, width) -> the same of pixels."""
+    return _only(Masks.from_bitmaps(bitmap[None]))
+
+
+def _only(masks: Masks) -> tuple[Box, Floats]:
     area, box = masks.measured()
     left, top, right, bottom = map(float, box[0].tolist())
     return (left, top, right, bottom), boxed(masks, area, box).values
