@@ -126,15 +126,15 @@ def read(source: Source) -> Dataset:
         for why, count in sorted(left_out.items())
     ]
     shapes = with_scores(rows.build())
-    found = placed(source, images, labels=labels, annotations=shapes, notes=notes)
-    bare = [image.file_name for image in found.images if not is_picture(image.file_name)]
+    dataset = placed(source, images, labels=labels, annotations=shapes, notes=notes)
+    bare = [image.file_name for image in dataset.images if not is_picture(image.file_name)]
     if not bare:
-        return found
+        return dataset
     said = (
         f"{source.location}: {len(bare)} pictures are named without their ending, the first "
         f"'{bare[0]}', since an export without pictures does not tell it."
     )
-    return replace(found, notes=(*found.notes, said))
+    return replace(dataset, notes=(*dataset.notes, said))
 
 
 def _decoded(source: Source, name: str) -> _File:
