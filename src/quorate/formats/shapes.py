@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -230,16 +231,11 @@ def _corners(shapes: Annotations, row: int) -> Any:
 
 def by_image(annotations: Annotations) -> dict[int, list[int]]:
     """The rows of each picture, in their order."""
-    if not len(annotations):
-        return {}
     order = np.argsort(annotations.image_id, kind="stable")
     ids, starts = np.unique(annotations.image_id[order], return_index=True)
-    ends = [*starts[1:].tolist(), len(order)]
     rows: list[int] = order.tolist()
-    return {
-        i: rows[start:end]
-        for i, start, end in zip(ids.tolist(), starts.tolist(), ends, strict=True)
-    }
+    bounds = pairwise([*starts.tolist(), len(rows)])
+    return {i: rows[start:end] for i, (start, end) in zip(ids.tolist(), bounds, strict=True)}
 
 
 def attributes_of(annotations: Annotations) -> list[dict[str, Any]]:
