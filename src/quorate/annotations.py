@@ -199,12 +199,11 @@ class Annotations:
         if detections.masks is not None and masks != "box":
             from quorate.masks import shapes
 
-            shape = shapes.drawable(detections.masks, masks, tolerance)
-            there = shape.area > 0
+            points, box, pixels = shapes.drawable(detections.masks, masks, tolerance)
+            there = pixels > 0
             kind[there] = Kind.POLYGON if masks == "polygon" else Kind.MASK
-            xyxy = np.where(there[:, None], shape.box, xyxy)
-            area = np.where(there, shape.area, area)
-            points = Ragged(shape.offsets, shape.values)
+            xyxy = np.where(there[:, None], box, xyxy)
+            area = np.where(there, pixels, area)
         return cls.build(
             image_id=detections.image_id,
             category_id=detections.category_id,
@@ -251,8 +250,7 @@ class Annotations:
         1 where there is none. Tags, points and polylines have no box and are left out. Where
         `sizes` tells the (width, height) of pictures, masks, polygons and ellipses have masks.
         """
-        shapes = np.isin(self.kind, (Kind.BOX, Kind.POLYGON, Kind.ELLIPSE, Kind.MASK))
-        part = self.take(shapes)
+        part = self.take(np.isin(self.kind, HAVE_A_BOX))
         score = part.numbers("score")
         return Detections.build(
             image_id=part.image_id,

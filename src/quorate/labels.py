@@ -103,6 +103,13 @@ class Labels:
         """(n,) category ids -> (n,) positions in `names`; `UNMAPPED` where there is none."""
         return positions_in(self.ids, category_id)
 
+    def places(self, category_id: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Likewise; LabelError for the first category that there is none of."""
+        found = self.positions(category_id)
+        for unknown in category_id[found < 0].tolist():
+            self.name_of(unknown)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class LabelMapping:

@@ -1,6 +1,7 @@
 """What all writers keep to: options are their own, and a failure leaves nothing behind."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.cli import main
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
-from quorate.errors import InputError
+from quorate.errors import InputError, LabelError
 from quorate.formats import read, write
 from quorate.formats.base import open_target
 from quorate.labels import Labels
@@ -37,6 +38,13 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path, format, what, targe
     with pytest.raises(InputError):
         write(*what, tmp_path / target, format=format)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", ["cvat", "labelme", "mot", "tfrecord", "voc", "yolo"])
+def test_a_category_that_has_no_label_is_refused(tmp_path, format):
+    dataset, shapes = one_box()
+    with pytest.raises(LabelError, match=r"^The category id 4 is not in the vocabulary"):
+        write(dataset, replace(shapes, category_id=shapes.category_id + 1), tmp_path, format=format)
 
 
 def broken(target):

@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.dataset import Dataset
+from quorate.dataset import Dataset, own_name
 from quorate.display import brief
 from quorate.errors import FormatError, InputError, QuorateError, file_error, nearest_file
 from quorate.storage import PICTURES, Tree, is_s3, join, open_tree, safe_name, writing
@@ -42,6 +42,13 @@ class Source:
     notes: tuple[str, ...] = ()
     pictures: Dataset | None = None
 
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The pictures by rising code points, as CVAT orders frames; those elsewhere, if given."""
+        if self.pictures is None:
+            return tuple(filter(is_picture, self.names))
+        return tuple(sorted(map(own_name, self.pictures.images)))
+
     def ending(self, *ends: str) -> list[str]:
         """The names that end so, without regard to case."""
         return [name for name in self.names if name.lower().endswith(ends)]
@@ -50,10 +57,10 @@ class Source:
         """How a message should call one of the files."""
         return self.location if self.single else join(self.location, name)
 
-    def head(self, name: str, size: int = 4096) -> bytes:
+    def head(self, name: str) -> bytes:
         """The first bytes of a file."""
         with self.tree.open(name) as file:
-            return file.read(size)
+            return file.read(4096)
 
     def begins(self, name: str) -> str:
         """The first characters of a file, as far as they are text in UTF-8 or UTF-16."""

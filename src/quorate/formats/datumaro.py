@@ -7,11 +7,10 @@ folder first. Its shapes are objects, so this way is slow; it is for what is rar
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from quorate.errors import FormatError, InputError, MissingExtraError, did_you_m
 from quorate.formats.base import Source, Written, is_picture, without_ending
 from quorate.formats.datumaro_json import KINDS
 from quorate.formats.places import placed
-from quorate.formats.shapes import Rows, by_image, plain_values
+from quorate.formats.shapes import Rows, attributes_of, by_image
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 from quorate.masks.shapes import polygon_rings
-from quorate.storage import is_s3, remove_tree, safe_name
+from quorate.storage import is_s3, local_copy, remove_tree
 
 
 def read(source: Source, name: str) -> Dataset:
@@ -38,9 +37,15 @@ def read(source: Source, name: str) -> Dataset:
     """
     dm = _datumaro(name)
     rows, images, left_out = Rows(), [], Counter[str]()
-    with warnings.catch_warnings(action="ignore"), _local(source) as folder:
+    wanted = frozenset(source.names)
+    local = (
+        nullcontext(source.location)
+        if source.single
+        else local_copy(f"{source.location}/", wanted=wanted.__contains__)
+    )
+    with warnings.catch_warnings(action="ignore"), local as folder:
         try:
-            found = dm.Dataset.import_from(folder, name)
+            found = dm.Dataset.import_from(str(folder), name)
             items = list(found)
             names = [item.name for item in found.categories()[dm.AnnotationType.label].items]
         except Exception as error:  # whatever a plug-in of datumaro raises
@@ -63,18 +68,12 @@ def read(source: Source, name: str) -> Dataset:
             for shape in item.annotations:
                 if not _add(rows, number, shape):
                     left_out[shape.type.name] += 1
-    root, moved, more = placed(source, images)
     notes = [
         f"{source.location}: {count} annotations of kind {kind} are left out."
         for kind, count in sorted(left_out.items())
     ]
-    return Dataset(
-        root=root,
-        images=moved,
-        labels=Labels.from_names(names),
-        annotations=rows.build(),
-        notes=(*notes, *more),
-    )
+    labels = Labels.from_names(names)
+    return placed(source, images, labels=labels, annotations=rows.build(), notes=notes)
 
 
 def _add(rows: Rows, image_id: int, shape: Any) -> bool:
@@ -94,9 +93,7 @@ def _add(rows: Rows, image_id: int, shape: Any) -> bool:
     elif kind == Kind.TAG:
         box = (0.0, 0.0, 0.0, 0.0)
     elif kind == Kind.MASK:
-        bitmap = np.asarray(shape.image, dtype=bool)
-        runs = masks.encode(bitmap.T).astype(int).tolist()
-        box, points = masks.from_coco(runs, bitmap.shape, place="a mask")
+        box, points = masks.of_bitmap(np.asarray(shape.image, dtype=bool))
     elif kind in (Kind.BOX, Kind.ELLIPSE):
         box = tuple(float(value) for value in shape.points[:4])
     else:
@@ -135,7 +132,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
         raise InputError(f"{target}: datumaro writes local folders only.")
     there = os.path.exists(target)
     rows = by_image(annotations)
-    columns = {key: plain_values(column) for key, column in annotations.attributes.items()}
+    told = attributes_of(annotations)
     with warnings.catch_warnings(action="ignore"):
         items = [
             dm.DatasetItem(
@@ -148,7 +145,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
                 annotations=[
                     shape
                     for row in rows.get(image.id, ())
-                    for shape in _shapes(dm, dataset, annotations, row, columns)
+                    for shape in _shapes(dm, dataset, annotations, row, told[row])
                 ],
             )
             for image in dataset.images
@@ -166,13 +163,12 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
 
 
 def _shapes(
-    dm: Any, dataset: Dataset, shapes: Annotations, row: int, columns: dict[str, list[Any]]
+    dm: Any, dataset: Dataset, shapes: Annotations, row: int, told: dict[str, Any]
 ) -> Iterator[Any]:
     kind = Kind(int(shapes.kind[row]))
     common: dict[str, Any] = {
         "label": int(dataset.labels.positions(shapes.category_id[row : row + 1])[0]),
-        "attributes": {k: c[row] for k, c in columns.items() if c[row] is not None}
-        | {"occluded": bool(shapes.occluded[row])},
+        "attributes": told | {"occluded": bool(shapes.occluded[row])},
         "group": int(shapes.group[row]),
     }
     x1, y1, x2, y2 = shapes.xyxy[row].tolist()
@@ -203,20 +199,6 @@ def _size(item: Any) -> tuple[int, int]:
     except Exception:  # a picture that is not there, or is none
         size = None
     return (int(size[0]), int(size[1])) if size else (0, 0)
-
-
-@contextmanager
-def _local(source: Source) -> Iterator[str]:
-    if os.path.isdir(source.location) or source.single:
-        yield source.location
-        return
-    with tempfile.TemporaryDirectory(prefix="quorate-") as folder:
-        for name in source.names:
-            path = os.path.join(folder, safe_name(name, origin=source.location))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(source.tree.read(name))
-        yield folder
 
 
 def _datumaro(name: str) -> Any:

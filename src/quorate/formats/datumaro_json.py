@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -120,24 +121,20 @@ def read(source: Source) -> Dataset:
             )
             for number, shape in enumerate(item.annotations, start=1):
                 _add(rows, len(images), shape, ids, left_out, f"{place}, annotation {number}")
-    root, moved, more = placed(source, images)
-    bare = [image.file_name for image in moved if not is_picture(image.file_name)]
-    if bare:
-        more.append(
-            f"{source.location}: {len(bare)} pictures are named without their ending, the first "
-            f"'{bare[0]}', since an export without pictures does not tell it."
-        )
     notes = [
         f"{source.location}: {count:,} annotations {why} are left out."
         for why, count in sorted(left_out.items())
     ]
-    return Dataset(
-        root=root,
-        images=moved,
-        labels=labels,
-        annotations=with_scores(rows.build()),
-        notes=(*notes, *more),
+    shapes = with_scores(rows.build())
+    dataset = placed(source, images, labels=labels, annotations=shapes, notes=notes)
+    bare = [image.file_name for image in dataset.images if not is_picture(image.file_name)]
+    if not bare:
+        return dataset
+    said = (
+        f"{source.location}: {len(bare)} pictures are named without their ending, the first "
+        f"'{bare[0]}', since an export without pictures does not tell it."
     )
+    return replace(dataset, notes=(*dataset.notes, said))
 
 
 def _decoded(source: Source, name: str) -> _File:

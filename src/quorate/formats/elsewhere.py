@@ -54,10 +54,6 @@ class Elsewhere:
         with self._tree.open(found.file_name) as file:
             return pictures.size(file, name=found.file_name)
 
-    def in_order(self) -> list[str]:
-        """The names of all, below their subsets, by their code points, as CVAT orders frames."""
-        return sorted(map(own_name, self._images.values()))
-
     def __enter__(self) -> Self:
         return self
 

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,9 @@ from quorate.annotations import HAVE_A_BOX, Annotations, Kind
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, ImageError, InputError
 from quorate.formats.base import Source, Written, open_target, plain_number, side, without_ending
-from quorate.formats.markup import element, once, parsed, sayable
+from quorate.formats.markup import document, once, parsed, sayable
 from quorate.formats.places import placed
-from quorate.formats.shapes import Rows, by_image, plain_values, with_scores
+from quorate.formats.shapes import Rows, attributes_of, by_image, with_scores
 from quorate.labels import Labels
 from quorate.masks import shapes as masks
 from quorate.masks.shapes import polygon_rings
@@ -68,7 +68,7 @@ def read(source: Source) -> Dataset:
         root = parsed(source, name, "annotation")
         for tag in ("filename", "folder", "imagesize", "imagesize/nrows", "imagesize/ncols"):
             once(root, tag, place)
-        image, where = _image(number, name, root, source)
+        image, folder = _image(number, name, root, source)
         images.append(image)
         found = [
             (shape, _object(shape, f"{place}, object {count}", told))
@@ -78,7 +78,7 @@ def read(source: Source) -> Dataset:
         for (_, one), group in zip(found, groups, strict=True):
             if one is None:
                 continue
-            if one.mask and not _fill(one, source, known, where, image, told):
+            if one.mask and not _fill(one, source, known, folder, image, told):
                 continue
             rows.append((number, one.label, {**one.values, "group": group}))
     labels = Labels.from_names(sorted({label for _, label, _ in rows}))
@@ -86,22 +86,13 @@ def read(source: Source) -> Dataset:
     columns = Rows()
     for number, label, values in rows:
         columns.add(number, ids[label], **values)
-    place_, moved, more = placed(source, _with_subsets(images))
-    notes = [f"{source.location}: {count:,} {what}." for what, count in told.items()]
-    return Dataset(
-        root=place_,
-        images=moved,
+    return placed(
+        source,
+        _with_subsets(images),
         labels=labels,
         annotations=with_scores(columns.build()),
-        notes=(*notes, *more),
+        notes=[f"{source.location}: {count:,} {what}." for what, count in told.items()],
     )
-
-
-class _Where(NamedTuple):
-    """Where a picture's masks may lie: the folder of its XML, its subset's, the stated one."""
-
-    above: str
-    folder: str
 
 
 def _name(text: str) -> str:
@@ -109,8 +100,8 @@ def _name(text: str) -> str:
     return text.strip() if "\n" in text else text
 
 
-def _image(number: int, name: str, root: Any, source: Source) -> tuple[Image, _Where]:
-    """The picture of a file, with its folder beyond the stated one as subset."""
+def _image(number: int, name: str, root: Any, source: Source) -> tuple[Image, str]:
+    """The picture of a file, with its folder beyond the stated one as subset; the stated one."""
     place = source.place(name)
     inner, _, own = _OF_FILES.sub("", name).rpartition("/")
     folder = _name(root.findtext("folder") or "").replace("\\", "/").strip("/")
@@ -132,7 +123,7 @@ def _image(number: int, name: str, root: Any, source: Source) -> tuple[Image, _W
         height=side(root.findtext("imagesize/nrows"), place),
         subset=subset,
     )
-    return image, _Where(subset, folder)
+    return image, folder
 
 
 def _with_subsets(images: Sequence[Image]) -> list[Image]:
@@ -257,13 +248,16 @@ def _fill(
     one: _Object,
     source: Source,
     known: Set[str],
-    where: _Where,
+    folder: str,
     image: Image,
     told: Counter[str],
 ) -> bool:
-    """Put the pixels of an object's mask into its values; False where it has none."""
-    above = f"{where.above}/" if where.above else ""
-    inner = f"{where.folder}/" if where.folder else ""
+    """Put the pixels of an object's mask into its values; False where it has none.
+
+    Masks lie in a folder above or below the picture's subset, or the `folder` that its file states.
+    """
+    above = f"{image.subset}/" if image.subset else ""
+    inner = f"{folder}/" if folder else ""
     ways = (f"{above}Masks/", f"Masks/{above}", f"{above}Masks/{inner}", f"Masks/{inner}")
     name = next((f"{way}{one.mask}" for way in ways if f"{way}{one.mask}" in known), None)
     if name is None:
@@ -287,13 +281,8 @@ def _fill(
     if not pixels.any():
         told["masks without a pixel are left out"] += 1
         return False
-    x, y = np.flatnonzero(pixels.any(axis=0)), np.flatnonzero(pixels.any(axis=1))
-    x1, y1, x2, y2 = int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1
-    one.values |= {
-        "kind": Kind.MASK,
-        "xyxy": (float(x1), float(y1), float(x2), float(y2)),
-        "points": masks.encode(pixels[y1:y2, x1:x2]),
-    }
+    box, points = masks.of_bitmap(pixels)
+    one.values |= {"kind": Kind.MASK, "xyxy": box, "points": points}
     return True
 
 
@@ -321,8 +310,8 @@ def write(
         )
     if int((shapes.iscrowd).sum()):
         notes.append("LabelMe: crowds are written as objects, for it has none.")
-    names = dict(zip(dataset.labels.ids, dataset.labels.names, strict=True))
-    columns = {name: plain_values(column) for name, column in shapes.attributes.items()}
+    words = [dataset.labels.names[i] for i in dataset.labels.places(shapes.category_id).tolist()]
+    attributes = attributes_of(shapes)
     rows = by_image(shapes)
     seen: dict[str, str] = {}
     with open_target(target) as out:
@@ -342,26 +331,31 @@ def write(
                 "source": {"sourceImage": "", "sourceAnnotation": "Quorate"},
                 "imagesize": {"nrows": image.height, "ncols": image.width},
             }
-            lines = ["<annotation>"]
-            for tag, inside in about.items():
-                lines += element(tag, inside, 1)
-            objects = list(_outlines(shapes, rows.get(image.id, ())))
-            for number, (row, ring) in enumerate(objects):
-                told = {n: c[row] for n, c in columns.items() if c[row] is not None}
-                label = names[int(shapes.category_id[row])]
-                lines += ["  <object>", *_head(shapes, row, label, number)]
-                lines += element("parts", _parts(shapes, objects, number), 2)
+            objects: list[tuple[str, Any]] = []
+            outlines = list(_outlines(shapes, rows.get(image.id, ())))
+            for number, (row, ring) in enumerate(outlines):
+                told, boxed = attributes[row], shapes.kind[row] == Kind.BOX
+                if boxed and shapes.rotation[row]:
+                    told["rotation"] = float(shapes.rotation[row])
+                inside = {
+                    "name": words[row],
+                    "deleted": 0,
+                    "verified": 0,
+                    "occluded": "yes" if shapes.occluded[row] else "no",
+                    "date": "",
+                    "id": number,
+                    "parts": _parts(shapes, outlines, number),
+                }
+                if boxed:
+                    inside["type"] = "bounding_box"
                 if ring is None:
                     mask = f"{stem}_mask_{number}.png"
                     out.put(f"{subset}/Masks/{mask}", _png(shapes.take(np.array([row])), image))
-                    lines += element("segm", _segment(mask, shapes.xyxy[row]), 2)
+                    inside["segm"] = _segment(mask, shapes.xyxy[row])
                 else:
-                    lines += _polygon(np.round(ring, decimals), boxed=shapes.kind[row] == Kind.BOX)
-                if shapes.rotation[row] and shapes.kind[row] == Kind.BOX:
-                    told["rotation"] = float(shapes.rotation[row])
-                lines += element("attributes", _texts(told), 2)
-                lines.append("  </object>")
-            out.put(path, "\n".join([*lines, "</annotation>", ""]).encode())
+                    inside["polygon"] = _polygon(np.round(ring, decimals))
+                objects.append(("object", inside | {"attributes": _texts(told)}))
+            out.put(path, document("annotation", (*about.items(), *objects)))
     return Written(files=out.files, notes=notes)
 
 
@@ -379,19 +373,6 @@ def _outlines(
         else:
             x1, y1, x2, y2 = shapes.xyxy[row].tolist()
             yield row, np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
-
-
-def _head(shapes: Annotations, row: int, label: str, number: int) -> Iterator[str]:
-    told = {
-        "name": label,
-        "deleted": 0,
-        "verified": 0,
-        "occluded": "yes" if shapes.occluded[row] else "no",
-        "date": "",
-        "id": number,
-    }
-    for tag, value in told.items():
-        yield from element(tag, value, 2)
 
 
 def _parts(shapes: Annotations, objects: Sequence[tuple[int, Any]], number: int) -> dict[str, str]:
@@ -414,14 +395,8 @@ def _segment(mask: str, xyxy: NDArray[np.float64]) -> dict[str, Any]:
     return {"mask": mask, "box": {name: f"{v:.2f}" for name, v in last.items()}, "username": ""}
 
 
-def _polygon(points: NDArray[np.float64], *, boxed: bool) -> Iterator[str]:
-    if boxed:
-        yield from element("type", "bounding_box", 2)
-    yield "    <polygon>"
-    for x, y in points.tolist():
-        yield from element("pt", {"x": x, "y": y}, 3)
-    yield from element("username", "", 3)
-    yield "    </polygon>"
+def _polygon(points: NDArray[np.float64]) -> tuple[tuple[str, Any], ...]:
+    return *(("pt", {"x": x, "y": y}) for x, y in points.tolist()), ("username", "")
 
 
 def _texts(told: Mapping[str, Any]) -> str:

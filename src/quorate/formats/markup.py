@@ -50,16 +50,23 @@ def sayable(text: str, what: str) -> str:
     return text
 
 
+def document(tag: str, inside: Any) -> bytes:
+    """A file of one element, as `element` has it."""
+    return "\n".join([*element(tag, inside, 0), ""]).encode()
+
+
 def element(tag: str, inside: Any, depth: int) -> Iterator[str]:
     """The lines of an element and of all below it, two spaces deeper with each level.
 
-    `inside` is its text; or its children: a mapping by their tags, or a list of what is inside
-    each, whose tag is this one without its "s".
+    `inside` is its text; or its children: a mapping by their tags, a tuple of pairs (tag, inside),
+    or a list of what is inside each, whose tag is this one without its "s".
     """
     pad = "  " * depth
     children: Iterable[tuple[str, Any]]
     if isinstance(inside, Mapping):
         children = inside.items()
+    elif isinstance(inside, tuple):
+        children = inside
     elif isinstance(inside, list):
         children = [(tag.removesuffix("s"), one) for one in inside]
     else:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,13 +31,11 @@ from quorate.errors import FormatError, InputError
 from quorate.formats.base import (
     Source,
     Written,
-    is_picture,
     open_target,
     side,
     without_ending,
 )
-from quorate.formats.elsewhere import Elsewhere
-from quorate.formats.shapes import scattered, upright
+from quorate.formats.shapes import lost_attributes, scattered, upright
 from quorate.labels import Labels
 from quorate.storage import PICTURES, join
 
@@ -176,13 +175,12 @@ def _frames(
     source: Source, sequence: _Sequence, table: NDArray[np.float64]
 ) -> tuple[list[str], NDArray[np.int64], list[str]]:
     """The pictures of a sequence by rising frame, below the source; their frames; and notes."""
-    folder = f"{sequence.frames}/" if sequence.frames else ""
-    there = [n for n in source.names if n.startswith(folder) and is_picture(n)]
+    elsewhere = source.pictures is not None
+    folder = f"{sequence.frames}/" if sequence.frames and not elsewhere else ""
+    start = sequence.folder if elsewhere else folder
+    there = [name for name in source.frames if name.startswith(start)]
     wanted = np.unique(table[:, 0].astype(np.int64))
     called = [name[len(folder) :] for name in there]
-    if source.pictures is not None:
-        folder, own = "", Elsewhere(source.pictures).in_order()
-        there = called = [name for name in own if name.startswith(sequence.folder)]
     names = dict(zip(frame_numbers(called, source.location), there, strict=True))
     counted = {*names, *wanted.tolist()} | set(range(1, 1 + (0 if there else sequence.length)))
     numbers = np.array(sorted(counted), np.int64)
@@ -333,10 +331,6 @@ def _shapes(table: NDArray[np.float64]) -> Annotations:
     )
 
 
-def _by_name(image: Image) -> str:
-    return image.name
-
-
 def write(
     dataset: Dataset,
     annotations: Annotations,
@@ -357,12 +351,11 @@ def write(
     for label in dataset.labels.names:
         if len(label.splitlines()) > 1 or label != label.strip():
             raise InputError(f"MOT has a label in each line, and cannot hold {label!r}.")
+    by_name = attrgetter("name")
     boxes, notes = upright(annotations, "MOT")
-    lost = sorted(set(boxes.attributes) - {"track_id", "visibility"})
-    if lost:
-        notes.append(f"MOT: the attributes {', '.join(lost)} are left out, for it has none.")
+    notes += lost_attributes(boxes, "MOT", {"track_id", "visibility"})
     subsets = list(dict.fromkeys(image.subset for image in dataset.images))
-    classes = dataset.labels.positions(boxes.category_id) + 1
+    classes = dataset.labels.places(boxes.category_id) + 1
     track, visibility = boxes.numbers("track_id"), boxes.numbers("visibility")
     track = np.where(track > 0, track, _NONE)
     hidden = np.where(boxes.occluded, 0.0, 1.0)
@@ -371,7 +364,7 @@ def write(
     numbers = np.round(np.concatenate([xy, size], axis=1), decimals)
     with open_target(target) as out:
         for subset in subsets:
-            images = sorted((i for i in dataset.images if i.subset == subset), key=_by_name)
+            images = sorted((i for i in dataset.images if i.subset == subset), key=by_name)
             try:
                 frames = frame_numbers([image.name for image in images], "MOT")
             except FormatError as error:
@@ -392,6 +385,6 @@ def write(
             folder = f"{subset}/" if len(subsets) > 1 and subset else ""
             out.put(f"{folder}gt/gt.txt", "".join(lines).encode())
             out.put(f"{folder}gt/labels.txt", "\n".join(dataset.labels.names).encode())
-    if [i.id for i in sorted(dataset.images, key=_by_name)] != [i.id for i in dataset.images]:
+    if [i.id for i in sorted(dataset.images, key=by_name)] != [i.id for i in dataset.images]:
         notes.append("MOT: frames are numbered in order of the pictures' names.")
     return Written(files=out.files, notes=notes)

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,8 +31,10 @@ _MASKS = re.compile(r"/Segmentation(Class|Object)/")
 """Where Pascal VOC has masks, which are called like the pictures."""
 
 
-def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, ...], list[str]]:
-    """The root of the pictures, the pictures with their place below it, and notes.
+def placed(
+    source: Source, images: Sequence[Image], *, notes: Sequence[str] = (), **others: Any
+) -> Dataset:
+    """The data set of pictures wherever they lie; `others` are its other fields.
 
     A backslash parts folders, as a slash does. A name without an ending, as CVAT calls frames of a
     video, means the only file that is called so but for its ending. Each picture is looked for
@@ -41,6 +44,12 @@ def placed(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, .
     of an absolute name is left off, and `..` is never followed: such a name is only compared with
     what is there. Where nothing is found at all, the root is the source's own.
     """
+    root, moved, more = _found(source, images)
+    return Dataset(root=root, images=moved, notes=(*notes, *more), **others)
+
+
+def _found(source: Source, images: Sequence[Image]) -> tuple[str, tuple[Image, ...], list[str]]:
+    """The root of the pictures, the pictures with their place below it, and notes; see `placed`."""
     stated = [image.file_name for image in images]
     images = [_with_slashes(image) for image in images]
     root, names = _searched(source)

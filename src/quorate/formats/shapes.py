@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from quorate.annotations import HAVE_A_BOX, Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset
+from quorate.errors import InputError
 from quorate.formats.base import scores_within
+from quorate.formats.detections.matching import sizes_of
 from quorate.masks.shapes import polygon_rings
 
 _BETWEEN = np.array([np.nan, np.nan])
@@ -152,6 +155,25 @@ def upright(
     return boxes, notes
 
 
+def lost_attributes(shapes: Annotations, format: str, kept: Set[str]) -> list[str]:
+    """A note on the attributes that a format, which keeps some, has no place for."""
+    lost = sorted(shapes.attributes.keys() - kept)
+    if not lost:
+        return []
+    return [f"{format}: the attributes {', '.join(lost)} are left out, for it has none."]
+
+
+def known_sizes(dataset: Dataset, boxes: Annotations, format: str) -> NDArray[np.int64]:
+    """(n, 2) the width and height of each box's picture; InputError unless all are known."""
+    unknown = [image.name for image in dataset.images if not (image.width and image.height)]
+    if unknown:
+        raise InputError(
+            f"{format}'s boxes are relative to the picture, and the size of {len(unknown)} "
+            f"pictures is not known, the first '{unknown[0]}'."
+        )
+    return sizes_of(dataset.images, boxes.image_id)
+
+
 def outlined(
     annotations: Annotations, format: str, dataset: Dataset
 ) -> tuple[Annotations, list[str]]:
@@ -209,16 +231,20 @@ def _corners(shapes: Annotations, row: int) -> Any:
 
 def by_image(annotations: Annotations) -> dict[int, list[int]]:
     """The rows of each picture, in their order."""
-    if not len(annotations):
-        return {}
     order = np.argsort(annotations.image_id, kind="stable")
     ids, starts = np.unique(annotations.image_id[order], return_index=True)
-    ends = [*starts[1:].tolist(), len(order)]
     rows: list[int] = order.tolist()
-    return {
-        i: rows[start:end]
-        for i, start, end in zip(ids.tolist(), starts.tolist(), ends, strict=True)
-    }
+    bounds = pairwise([*starts.tolist(), len(rows)])
+    return {i: rows[start:end] for i, (start, end) in zip(ids.tolist(), bounds, strict=True)}
+
+
+def attributes_of(annotations: Annotations) -> list[dict[str, Any]]:
+    """The attributes of each shape, as plain Python values; those that it has."""
+    columns = {name: plain_values(column) for name, column in annotations.attributes.items()}
+    return [
+        {name: column[row] for name, column in columns.items() if column[row] is not None}
+        for row in range(len(annotations))
+    ]
 
 
 def plain_values(column: Any) -> list[Any]:

@@ -11,7 +11,6 @@ side exclusive. (The challenge itself counted from 1, inclusive; tools have not 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,9 +27,9 @@ from quorate.formats.base import (
     side,
     without_ending,
 )
-from quorate.formats.markup import element, once, parsed, sayable
+from quorate.formats.markup import document, once, parsed, sayable
 from quorate.formats.places import placed
-from quorate.formats.shapes import Rows, by_image, plain_values, upright
+from quorate.formats.shapes import Rows, attributes_of, by_image, upright
 from quorate.labels import Labels
 
 _FOLDER = "Annotations/"
@@ -105,14 +104,7 @@ def read(source: Source) -> Dataset:
     columns = Rows()
     for number, label, values in rows:
         columns.add(number, labels.id_of(label), **values)
-    root_, moved, more = placed(source, images)
-    return Dataset(
-        root=root_,
-        images=moved,
-        labels=labels,
-        annotations=columns.build(),
-        notes=(*notes, *more),
-    )
+    return placed(source, images, labels=labels, annotations=columns.build(), notes=notes)
 
 
 def _pictures(source: Source) -> dict[str, str]:
@@ -221,8 +213,8 @@ def write(
         sayable(label, "the label")
     boxes, notes = upright(annotations, "Pascal VOC", keep_rotation=True)
     rows = by_image(boxes)
-    columns = {name: plain_values(column) for name, column in boxes.attributes.items()}
-    names = dict(zip(dataset.labels.ids, dataset.labels.names, strict=True))
+    told = attributes_of(boxes)
+    words = [dataset.labels.names[i] for i in dataset.labels.places(boxes.category_id).tolist()]
     with open_target(target) as out:
         for stem, image in stems.items():
             about = {
@@ -231,14 +223,11 @@ def write(
                 "size": {"width": image.width, "height": image.height, "depth": 3},
                 "segmented": 0,
             }
-            lines = ["<annotation>"]
-            for tag, inside in about.items():
-                lines += element(tag, inside, 1)
-            for row in rows.get(image.id, ()):
-                told = {n: c[row] for n, c in columns.items() if c[row] is not None}
-                lines += _object_xml(boxes, row, names, told, decimals)
-            text = "\n".join([*lines, "</annotation>", ""])
-            out.put(f"Annotations/{stem}.xml", text.encode())
+            objects = [
+                ("object", _object_xml(boxes, row, words[row], told[row], decimals))
+                for row in rows.get(image.id, ())
+            ]
+            out.put(f"Annotations/{stem}.xml", document("annotation", (*about.items(), *objects)))
         for subset in dict.fromkeys(image.subset for image in dataset.images):
             listed = "".join(f"{s}\n" for s, image in stems.items() if image.subset == subset)
             out.put(f"ImageSets/Main/{subset or 'default'}.txt", listed.encode())
@@ -252,20 +241,16 @@ def write(
 
 
 def _object_xml(
-    shapes: Annotations,
-    row: int,
-    names: dict[int, str],
-    told: dict[str, Any],
-    decimals: int,
-) -> Iterator[str]:
-    """The lines of one object; `told` are its attributes."""
+    shapes: Annotations, row: int, label: str, told: dict[str, Any], decimals: int
+) -> dict[str, Any]:
+    """What is inside one object; `told` are its attributes."""
     difficult = told.pop("difficult", "0")
     truncated = told.pop("truncated", "0")
     if shapes.rotation[row] and shapes.kind[row] == Kind.BOX:
         told["rotation"] = float(shapes.rotation[row])
     box = np.round(shapes.xyxy[row], decimals).tolist()
     inside: dict[str, Any] = {
-        "name": names[int(shapes.category_id[row])],
+        "name": label,
         "truncated": str(truncated),
         "occluded": int(shapes.occluded[row]),
         "difficult": str(difficult),
@@ -275,7 +260,7 @@ def _object_xml(
         inside["confidence"] = str(told["score"])
     if told:
         inside["attributes"] = [{"name": n, "value": str(value)} for n, value in told.items()]
-    return element("object", inside, 1)
+    return inside
 
 
 def _rgb(color: str, position: int) -> str:

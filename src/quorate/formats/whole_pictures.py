@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from quorate.classifications import Classifications
 from quorate.columns import positions_in
 from quorate.dataset import Dataset, Image
 from quorate.formats.base import Written, open_target
-from quorate.formats.coco.writing import head
+from quorate.formats.coco.writing import write_file
 
 Part = tuple[Sequence[Image], Classifications]
 """Pictures, and what was decided on them; of a picture that could not be read there is no row."""
@@ -98,50 +98,44 @@ def write_coco_labels(
     `parts` begins anew at each call. A label less probable than `lowest` is left out, its picture
     is not. A picture's subset, where there are several, names the file that it is in.
     """
-    encoder = msgspec.json.Encoder()
     subsets = list(dict.fromkeys(image.subset for images, _ in parts() for image in images))
     single = target.lower().endswith(".json")
-    number = 0
+    numbers = count(1)
     with open_target(target, single=".json") as out:
         for subset in [None] if single else subsets or [""]:
             with out.create(f"annotations/labels_{subset or 'default'}.json") as file:
-                file.write(encoder.encode(head(dataset))[:-1] + b',"images":[')
-                first = True
-                for images, _ in parts():
-                    for image in images:
-                        if subset in (None, image.subset):
-                            file.write(b"," * (not first) + encoder.encode(_image(image)))
-                            first = False
-                file.write(b'],"annotations":[')
-                first = True
-                for images, table in parts():
-                    of = {i.id for i in images if subset in (None, i.subset)}
-                    rows = zip(
-                        table.image_id.tolist(),
-                        table.category_id.tolist(),
-                        table.probability.tolist(),
-                        strict=True,
-                    )
-                    for image_id, category_id, probability in rows:
-                        if image_id not in of or probability < lowest:
-                            continue
-                        number += 1
-                        found = {
-                            "id": number,
-                            "image_id": image_id,
-                            "category_id": category_id,
-                            "score": round(probability, 6),
-                        }
-                        file.write(b"," * (not first) + encoder.encode(found))
-                        first = False
-                file.write(b"]}\n")
+                write_file(
+                    file,
+                    dataset,
+                    (_of(subset, images) for images, _ in parts()),
+                    (
+                        _found(_of(subset, images), table, lowest, numbers)
+                        for images, table in parts()
+                    ),
+                )
     return Written(files=out.files, notes=[])
 
 
-def _image(image: Image) -> dict[str, Any]:
-    return {
-        "id": image.id,
-        "width": image.width,
-        "height": image.height,
-        "file_name": image.name,
-    }
+def _of(subset: str | None, images: Sequence[Image]) -> list[Image]:
+    """The pictures of a subset; None: all."""
+    return [image for image in images if subset in (None, image.subset)]
+
+
+def _found(
+    images: Sequence[Image], table: Classifications, lowest: float, numbers: Iterator[int]
+) -> list[dict[str, Any]]:
+    """The annotations of pictures, numbered in turn."""
+    of = {image.id for image in images}
+    columns = (table.image_id, table.category_id, table.probability)
+    return [
+        {
+            "id": next(numbers),
+            "image_id": image_id,
+            "category_id": category_id,
+            "score": round(probability, 6),
+        }
+        for image_id, category_id, probability in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+        if image_id in of and probability >= lowest
+    ]

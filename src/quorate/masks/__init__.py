@@ -7,12 +7,12 @@ outlines  masks to polygons, simplified (compiled)
 fusion    the masks of groups of boxes (compiled)
 grids     small grids of numbers, as networks give them, to masks (compiled)
 
-Only `value` is imported with it; neither that nor `runs` and `shapes` need a compiler.
+Only `value` and `runs` are imported with it; neither they nor `shapes` need a compiler.
 """
 
-from quorate.masks.value import Masks, Measured
+from quorate.masks.value import Masks
 
-__all__ = ["Masks", "Measured"]
+__all__ = ["Masks"]
 
 
 def compile_kernels() -> None:

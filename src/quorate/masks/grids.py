@@ -128,28 +128,18 @@ def draw(
                 lower = grid[below, column] * (1 - across) + grid[below, beside] * across
                 now = upper * (1 - down) + lower * down > level
                 at = x * height + y
-                if inside and y == y1 and y1 > 0:  # a column ends at the window's lower edge
-                    at_end = (x - 1) * height + y2
-                    out[size] = at_end - done
-                    size += 1
-                    done = at_end
-                    inside = False
                 if now != inside:
                     out[size] = at - done
                     size += 1
                     done = at
                     inside = now
-            if inside and y2 < height:
+            # The next column goes on at once only in a window of the picture's whole height.
+            if inside and (y1 > 0 or y2 < height or x == x2 - 1):
                 at_end = x * height + y2
                 out[size] = at_end - done
                 size += 1
                 done = at_end
                 inside = False
-        if inside:
-            at_end = (x2 - 1) * height + y2
-            out[size] = at_end - done
-            size += 1
-            done = at_end
         if done < height * width or size == offsets[i]:
             out[size] = height * width - done
             size += 1

@@ -25,16 +25,15 @@ MOST_LETTERS = 12
 """A number of 32 bits with its sign has seven; what fits 64 bits is decoded, then refused."""
 
 
-class Spans(NamedTuple):
-    """The runs that are in, none of them empty, in the masks' order.
+class Measured(NamedTuple):
+    """What masks measure; zeros where there is no pixel.
 
-    row         (m,) which mask
-    begin, end  (m,) pixels, counted down the columns; `end` is exclusive
+    area  int64 (n,)    pixels
+    box   int64 (n, 4)  x1, y1, x2, y2, the last two exclusive
     """
 
-    row: Ints
-    begin: Ints
-    end: Ints
+    area: Ints
+    box: Ints
 
 
 def encode(bitmaps: NDArray[np.bool_]) -> tuple[Offsets, Runs]:
@@ -57,17 +56,22 @@ def decode(runs: Runs, height: int, left: int, top: int, right: int, bottom: int
     return np.ascontiguousarray(pixels.reshape(right - left, height).T[top:bottom])
 
 
-def spans(offsets: Offsets, runs: Runs) -> Spans:
-    """Where the masks are in."""
+def spans(offsets: Offsets, runs: Runs) -> tuple[Ints, Ints, Ints]:
+    """The runs that are in, none of them empty, in the masks' order.
+
+    (m,) which mask each is of, and its first pixel and the one after its last, counted down the
+    columns.
+    """
     row, place = _places(offsets)
     end = _within(offsets, runs)
     there = (place % 2 == 1) & (runs > 0)
-    return Spans(row[there], end[there] - runs[there], end[there])
+    return row[there], end[there] - runs[there], end[there]
 
 
-def of_spans(found: Spans, there: NDArray[np.bool_], pixels: Ints) -> tuple[Offsets, Runs]:
+def of_spans(
+    row: Ints, begin: Ints, end: Ints, there: NDArray[np.bool_], pixels: Ints
+) -> tuple[Offsets, Runs]:
     """The inverse; spans may touch. (n,) which rows have a mask, and of how many pixels."""
-    row, begin, end = found
     apart = (row[1:] != row[:-1]) | (begin[1:] != end[:-1])
     first, last = np.append(True, apart)[: len(row)], np.append(apart, True)[: len(row)]
     full = np.zeros(len(there), dtype=np.bool_)  # in at the last pixel: no run of zeros ends it
@@ -79,8 +83,8 @@ def of_spans(found: Spans, there: NDArray[np.bool_], pixels: Ints) -> tuple[Offs
     return offsets_of(rows[order], len(there)), _steps(rows[order], ends[order])
 
 
-def measure(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> tuple[Ints, Ints]:
-    """Area (n,), and (n, 4) the box x1, y1, x2, y2 that encloses each; zeros where it is empty."""
+def measure(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> Measured:
+    """Area and enclosing box of each."""
     row, begin, end = spans(offsets, runs)
     height = size[row, 0].astype(np.int64)
     (left, top), (right, bottom) = divmod(begin, height), divmod(end - 1, height)
@@ -94,7 +98,7 @@ def measure(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> tuple[Ints
         box[here, 1] = np.minimum.reduceat(np.where(whole, 0, top), at)
         box[here, 2] = np.maximum.reduceat(right, at) + 1
         box[here, 3] = np.maximum.reduceat(np.where(whole, height - 1, bottom), at) + 1
-    return area, box
+    return Measured(area, box)
 
 
 def unsound(offsets: Offsets, runs: Runs, size: NDArray[np.int32]) -> int:
@@ -139,8 +143,8 @@ def moved(
     rows, width = onto[row].astype(np.int64).T
     low, high = ((y + corner[row, 1]).clip(0, rows) for y in (low, high))
     kept = (x >= 0) & (x < width) & (low < high)
-    found = Spans(*(column[kept] for column in (row, x * rows + low, x * rows + high)))
-    return of_spans(found, np.diff(offsets) > 0, onto.astype(np.int64).prod(axis=1))
+    row, begin, end = (column[kept] for column in (row, x * rows + low, x * rows + high))
+    return of_spans(row, begin, end, np.diff(offsets) > 0, onto.astype(np.int64).prod(axis=1))
 
 
 def pack(offsets: Offsets, runs: Runs) -> list[str]:

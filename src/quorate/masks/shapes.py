@@ -8,7 +8,7 @@ first, and so do annotations. `outlines` makes polygons of masks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,49 +27,35 @@ MOST_PIXELS = 1 << 29
 """A mask of more pixels is refused where its runs are to be unrolled in memory."""
 
 
-class Shapes(NamedTuple):
-    """Masks as a labelling tool takes them; nothing where there is no pixel.
+def drawable(
+    masks: Masks, form: Literal["mask", "polygon"], tolerance: float
+) -> tuple[Ragged, Floats, NDArray[np.int64]]:
+    """Masks as a labelling tool takes them: their points, boxes (n, 4) and areas (n,) in pixels.
 
-    offsets, values  a polygon's x, y, x, y, … or a mask's run lengths within its box
-    box              float64 (n, 4)  what encloses the shape
-    area             int64   (n,)    pixels of the mask
+    The points are run lengths within the box, or a polygon's x, y, x, y, … (`outlines.polygons`),
+    which the box encloses. Where there is no pixel, there is nothing.
     """
-
-    offsets: Offsets
-    values: Floats
-    box: Floats
-    area: NDArray[np.int64]
-
-
-def drawable(masks: Masks, form: Literal["mask", "polygon"], tolerance: float) -> Shapes:
-    """Masks as run lengths within their boxes, or as polygons (see `outlines.polygons`)."""
     from quorate.masks.outlines import polygons
 
-    area, _ = masks.measured()
+    area, box = masks.measured()
     if form == "mask":
-        offsets, values, box = boxed(masks)
-        return Shapes(offsets, values, box.astype(np.float64), area)
-    offsets, values = polygons(masks, tolerance)
+        return boxed(masks, area, box), box.astype(np.float64), area
+    shapes = Ragged(*polygons(masks, tolerance))
     corners = np.zeros((len(masks), 4))
-    there = np.flatnonzero(np.diff(offsets))
+    there = np.flatnonzero(shapes.lengths)
     if len(there):
-        starts, points = offsets[there] // 2, values.reshape(-1, 2)
+        starts, points = shapes.offsets[there] // 2, shapes.values.reshape(-1, 2)
         corners[there, :2] = np.fmin.reduceat(points, starts)
         corners[there, 2:] = np.fmax.reduceat(points, starts)
-    return Shapes(offsets, values, corners, area)
+    return shapes, corners, area
 
 
-def boxed(masks: Masks) -> tuple[Offsets, Floats, NDArray[np.int64]]:
-    """Run lengths within the box of each mask: offsets (n + 1,), values (m,), boxes (n, 4).
-
-    A row without a mask, or of no pixel, has no runs.
-    """
-    area, box = masks.measured()
-    told = Ragged.of(
+def boxed(masks: Masks, area: NDArray[np.int64], box: NDArray[np.int64]) -> Ragged:
+    """Run lengths within the box of each mask, as they measure; nothing where there is no pixel."""
+    return Ragged.of(
         encode(masks.bitmap(row, window)) if pixels else ()
         for row, (window, pixels) in enumerate(zip(box.tolist(), area.tolist(), strict=True))
     )
-    return told.offsets, told.values, box
 
 
 def unboxed(
@@ -124,9 +110,18 @@ def from_coco(
             masks = Masks.from_runs([counts], [size])
     except QuorateError as error:
         raise FormatError(f"{place}: {error.message.removeprefix('Mask 1: ')}") from None
-    _, values, box = boxed(masks)
+    return _only(masks)
+
+
+def of_bitmap(bitmap: NDArray[np.bool_]) -> tuple[Box, Floats]:
+    """(height, width) -> the same of pixels."""
+    return _only(Masks.from_bitmaps(bitmap[None]))
+
+
+def _only(masks: Masks) -> tuple[Box, Floats]:
+    area, box = masks.measured()
     left, top, right, bottom = map(float, box[0].tolist())
-    return (left, top, right, bottom), values
+    return (left, top, right, bottom), boxed(masks, area, box).values
 
 
 def drawn(offsets: Offsets, points: Floats, sizes: NDArray[np.int32]) -> Masks:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,17 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from quorate.columns import Offsets, concat_offsets, index_of, take_ragged
 from quorate.display import brief
 from quorate.errors import InputError
-
-
-class Measured(NamedTuple):
-    """What masks measure; zeros where there is no pixel.
-
-    area  int64 (n,)    pixels
-    box   int64 (n, 4)  x1, y1, x2, y2, the last two exclusive
-    """
-
-    area: NDArray[np.int64]
-    box: NDArray[np.int64]
+from quorate.masks.runs import (
+    Measured,
+    decode,
+    encode,
+    measure,
+    moved,
+    pack,
+    unpack,
+    unsound,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +63,6 @@ class Masks:
     @classmethod
     def from_bitmaps(cls, bitmaps: ArrayLike) -> Self:
         """Of (n, height, width) pixels; whatever is not 0 is in."""
-        from quorate.masks.runs import encode
-
         pixels = np.asarray(bitmaps).astype(np.bool_, copy=False)
         if pixels.ndim != 3:
             raise InputError(
@@ -91,8 +88,6 @@ class Masks:
     @classmethod
     def from_counts(cls, counts: Sequence[bytes | str], sizes: ArrayLike) -> Self:
         """Of COCO's compressed text, '' for none; FormatError where one is damaged."""
-        from quorate.masks.runs import unpack
-
         offsets, runs = unpack(
             [c.encode("utf-8", "replace") if isinstance(c, str) else c for c in counts]
         )
@@ -135,8 +130,6 @@ class Masks:
 
     def check(self) -> None:
         """InputError where the runs of a mask do not cover its picture exactly."""
-        from quorate.masks.runs import unsound
-
         bad = unsound(self.offsets, self.runs, self.size)
         if bad >= 0:
             height, width = self.size[bad].tolist()
@@ -148,17 +141,13 @@ class Masks:
 
     def measured(self) -> Measured:
         """Area and enclosing box of each."""
-        from quorate.masks.runs import measure
-
-        return Measured(*measure(self.offsets, self.runs, self.size))
+        return measure(self.offsets, self.runs, self.size)
 
     def bitmap(self, row: int, window: Sequence[int] | None = None) -> NDArray[np.bool_]:
         """(height, width) of one mask, or of what it has in `window`, x1, y1, x2, y2.
 
         A row without a mask is all out.
         """
-        from quorate.masks.runs import decode
-
         height, width = (int(value) for value in self.size[row])
         x1, y1, x2, y2 = (0, 0, width, height) if window is None else map(int, window)
         if not self.there[row]:
@@ -167,8 +156,6 @@ class Masks:
 
     def counts(self) -> list[str]:
         """COCO's compressed text of each; '' where there is no mask."""
-        from quorate.masks.runs import pack
-
         return pack(self.offsets, self.runs)
 
     def moved(self, left: ArrayLike, top: ArrayLike, height: int, width: int) -> Self:
@@ -182,8 +169,6 @@ class Masks:
 
         `corner` (n, 2) is x, y of each window in its picture.
         """
-        from quorate.masks.runs import moved
-
         return type(self)(*moved(self.offsets, self.runs, self.size, corner, onto), onto)
 
     def columns(self) -> tuple[Offsets, NDArray[np.uint32]]:

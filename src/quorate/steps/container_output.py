@@ -196,7 +196,7 @@ class Left:
                 f"{name}: {self.outside:,} of {count:,} boxes reach out of their picture; they are "
                 "cut at its edge."
             )
-        if left_out := len(self.drawn.polygons):
+        if left_out := self.drawn.undrawn:
             notes.append(
                 f"{name}: {left_out:,} polygons are left out, of pictures whose size is not known."
             )

@@ -181,18 +181,16 @@ def read(source: Source) -> Dataset:
                 "else: of boxes, polygons and masks CVAT writes none into 'COCO Keypoints 1.0'; "
                 "they are in 'COCO 1.0'."
             )
-    root, moved, more = placed(source, images)
     annotations = with_scores(shapes.built())
     first = parts[0][1]
-    notes += [f"{source.location}: {count:,} {what}." for what, count in told.items()]
-    return Dataset(
-        root=root,
-        images=moved,
+    return placed(
+        source,
+        images,
         labels=labels,
         annotations=annotations,
         label_info=label_info,
-        info={key: told for key in ("info", "licenses") if (told := getattr(first, key))},
-        notes=(*notes, *more),
+        info={key: about for key in ("info", "licenses") if (about := getattr(first, key))},
+        notes=[*notes, *(f"{source.location}: {count:,} {what}." for what, count in told.items())],
     )
 
 

@@ -27,11 +27,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import Ragged
 from quorate.errors import FormatError, InputError
 from quorate.formats.base import checked_scores, not_utf8, whole
 from quorate.formats.coco.json_faults import in_words, refuse_twice
-from quorate.formats.coco.segmentations import read_segmentations
-from quorate.formats.detections.columns import Polygons, Results
+from quorate.formats.coco.segmentations import Segmentations, read_segmentations
+from quorate.formats.detections.columns import Results
 from quorate.masks import Masks
 from quorate.storage import open_file
 
@@ -250,7 +251,7 @@ class _Columns:
         self.parts: list[dict[str, NDArray[Any]]] = []
         self.named: list[list[str] | None] = []
         self.masks: list[Masks | int] = []
-        self.polygons: list[Polygons] = []
+        self.polygons: list[Ragged] = []
         self.count = 0
 
     def add(self, results: list[_Result]) -> None:
@@ -263,7 +264,7 @@ class _Columns:
                 "image_id nor file_name.",
                 hint=EXAMPLE,
             )
-        bbox, masks = self._boxes(results)
+        bbox = self._boxes(results)
         place = f"{self.location}: detection"
         score = checked_scores(
             np.fromiter([r.score for r in results], np.float64, n),
@@ -296,20 +297,19 @@ class _Columns:
         names = [r.detectors for r in results]
         if any(names):
             self.named += [None] * (self.count - len(self.named)) + names
-        self.masks.append(n if masks is None else masks)
         self.count += n
 
-    def _boxes(self, results: list[_Result]) -> tuple[NDArray[np.float64], Masks | None]:
-        """(n, 4) the bbox of each detection, or that of its segmentation; and the masks."""
+    def _boxes(self, results: list[_Result]) -> NDArray[np.float64]:
+        """(n, 4) the bbox of each detection, or that of its segmentation, which is kept."""
         boxes: list[Any] = [r.bbox for r in results]
         missing = [row for row, box in enumerate(boxes) if box is None] if None in boxes else []
-        masks, around = None, {}
+        found = Segmentations(None, Ragged.nothing(len(results)))
         texts = [r.segmentation for r in results]
         if any(texts):
             found = read_segmentations(list(map(bytes, texts)), self.count + 1, self.location)
-            masks, polygons = found.masks, found.polygons
-            self.polygons.append(Polygons(self.count + polygons.rows, polygons.points))
-            around = found.boxes() if missing else {}
+        self.masks.append(len(results) if found.masks is None else found.masks)
+        self.polygons.append(found.polygons)
+        around = found.boxes() if missing else {}
         for row in missing:
             if row not in around:
                 raise FormatError(
@@ -318,7 +318,7 @@ class _Columns:
             x1, y1, x2, y2 = around[row]
             boxes[row] = (x1, y1, x2 - x1, y2 - y1)
         numbers = chain.from_iterable(boxes)
-        return np.fromiter(numbers, np.float64, 4 * len(boxes)).reshape(-1, 4), masks
+        return np.fromiter(numbers, np.float64, 4 * len(boxes)).reshape(-1, 4)
 
     def results(self) -> Results:
         """All parts as one."""
@@ -340,7 +340,9 @@ class _Columns:
             masks=Masks.concat(self.masks)
             if any(isinstance(part, Masks) for part in self.masks)
             else None,
-            polygons=Polygons.concat(self.polygons),
+            polygons=Ragged.concat(self.polygons)
+            if any(len(part.values) for part in self.polygons)
+            else None,
         )
 
 

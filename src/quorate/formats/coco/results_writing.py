@@ -30,22 +30,10 @@ PART = 1 << 15
 SCORE_DECIMALS = 6
 
 
-class _RunLengths(msgspec.Struct, gc=False):
-    size: list[int]
-    counts: str
-
-
-class _Box(msgspec.Struct, array_like=True, gc=False):
-    x: float
-    y: float
-    width: float
-    height: float
-
-
 class _Result(msgspec.Struct, gc=False):
     image_id: int | str
     category_id: int | str
-    bbox: _Box
+    bbox: tuple[float, float, float, float]
     score: float
     segmentation: Any = UNSET
     votes: Any = UNSET
@@ -91,7 +79,7 @@ def write_results(
                 _Result,
                 _named(part.image_id, image_ids or {}),
                 _named(part.category_id, category_ids or {}),
-                map(_Box, *np.vstack([low.T, (high - low).T]).round(decimals).tolist()),
+                zip(*np.vstack([low.T, (high - low).T]).round(decimals).tolist(), strict=True),
                 _decimals(part.score),
                 repeat(UNSET) if part.masks is None else _segmentations(part.masks),
                 *(_extras(part) if extras else ()),
@@ -113,7 +101,7 @@ def _decimals(values: NDArray[np.float32]) -> list[float]:
 
 def _segmentations(masks: Masks) -> list[Any]:
     return [
-        _RunLengths(size, counts) if counts else UNSET
+        {"size": size, "counts": counts} if counts else UNSET
         for counts, size in zip(masks.counts(), masks.size.tolist(), strict=True)
     ]
 

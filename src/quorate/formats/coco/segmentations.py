@@ -8,11 +8,10 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from quorate.columns import Ragged
 from quorate.errors import FormatError, QuorateError
-from quorate.formats.detections.columns import Polygons
 from quorate.formats.shapes import parted
 from quorate.masks import Masks
 from quorate.masks.shapes import FURTHEST
@@ -35,13 +34,14 @@ _NOTHING = (b"", b"null", b"[]", b"[[]]")
 
 
 class Segmentations(NamedTuple):
-    """Of some detections: masks, and polygons, whose rows count from the first of them.
+    """Of n detections: masks, and the points of polygons.
 
-    masks is None where no detection has run lengths.
+    masks     None where no detection has run lengths
+    polygons  n rows, as `Results` has them; no points for a detection without one
     """
 
     masks: Masks | None
-    polygons: Polygons
+    polygons: Ragged
 
     def boxes(self) -> dict[int, tuple[float, float, float, float]]:
         """x1, y1, x2, y2 around each, by row: of the pixels of masks, of the points of polygons."""
@@ -50,7 +50,8 @@ class Segmentations(NamedTuple):
             rows = np.flatnonzero(self.masks.there).tolist()
             box = self.masks.take(self.masks.there).measured().box
             found = dict(zip(rows, map(tuple, box.tolist()), strict=True))
-        for row, points in zip(self.polygons.rows.tolist(), self.polygons.points, strict=True):
+        for row in np.flatnonzero(self.polygons.lengths).tolist():
+            points = self.polygons[row]
             x, y = points[::2], points[1::2]
             found[row] = (np.nanmin(x), np.nanmin(y), np.nanmax(x), np.nanmax(y))
         return found
@@ -62,8 +63,7 @@ def read_segmentations(segmentations: Sequence[bytes], first: int, place: str) -
     `first` is the number of the first detection, for errors.
     """
     runs: dict[int, RunLengths] = {}
-    rows: list[int] = []
-    points: list[NDArray[np.float64]] = []
+    points: list[ArrayLike] = [()] * len(segmentations)
     for row, text in enumerate(segmentations):
         if text in _NOTHING:
             continue
@@ -71,16 +71,14 @@ def read_segmentations(segmentations: Sequence[bytes], first: int, place: str) -
         try:
             if text[:1] == b"{":
                 runs[row] = RUNS.decode(text)
-            elif len(polygon := _polygon(text, at)):
-                rows.append(row)
-                points.append(polygon)
+            else:
+                points[row] = _polygon(text, at)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FormatError(f"{at} has a segmentation that is none ({error}).") from None
-    polygons = Polygons(np.array(rows, np.int64), Ragged.of(points))
     masks = masks_of(
         runs, len(segmentations), lambda row: f"{place}: detection {first + row}, its mask"
     )
-    return Segmentations(masks if runs else None, polygons)
+    return Segmentations(masks if runs else None, Ragged.of(points))
 
 
 def rings_of(text: bytes) -> tuple[list[list[float]], str]:

@@ -16,11 +16,12 @@ from quorate.annotations import Annotations, Kind
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.formats.base import Written, open_target
 from quorate.formats.parts import Parts
-from quorate.formats.shapes import plain_values, shoelace
+from quorate.formats.shapes import attributes_of, shoelace
 from quorate.labels import Labels
 from quorate.masks.shapes import polygon_rings
 
 PICTURES_AT_ONCE = 1024
+_ENCODER = msgspec.json.Encoder()
 
 
 def write(
@@ -61,29 +62,24 @@ def write_parts(
         notes.append(said)
     single = target.lower().endswith(".json")
     subsets = [""] if single else list(dict.fromkeys(i.subset for i in parts.pictures())) or [""]
-    encoder = msgspec.json.Encoder()
     left_out = number = 0
     with open_target(target, single=".json") as out:
         for subset in subsets:
             # Of the one subset that there is, none is another's.
             one = _of_subset(parts, subset) if len(subsets) > 1 else parts
+
+            def objects(one: Parts = one) -> Iterator[list[dict[str, Any]]]:
+                nonlocal number, left_out
+                for images, part, _ in one.of_size(PICTURES_AT_ONCE):
+                    part = _renumbered(part, numbers, dataset.labels)
+                    sizes = {image.id: (image.width, image.height) for image in images}
+                    found = list(_objects(part, sizes, decimals, number))
+                    number += len(found)
+                    left_out += len(part) - len(found)
+                    yield found
+
             with out.create(f"annotations/instances_{subset or 'default'}.json") as file:
-                file.write(encoder.encode(head(dataset))[:-1] + b',"images":[')
-                _listed(file, (encoder.encode(_images(images)) for images in one.images()))
-                file.write(b'],"annotations":[')
-
-                def objects(one: Parts = one) -> Iterator[bytes]:
-                    nonlocal number, left_out
-                    for images, part, _ in one.of_size(PICTURES_AT_ONCE):
-                        part = _renumbered(part, numbers, dataset.labels)
-                        sizes = {image.id: (image.width, image.height) for image in images}
-                        found = list(_objects(part, sizes, decimals, number))
-                        number += len(found)
-                        left_out += len(part) - len(found)
-                        yield encoder.encode(found)
-
-                _listed(file, objects())
-                file.write(b"]}\n")
+                write_file(file, dataset, one.images(), objects())
     if left_out:
         notes.append(
             f"COCO: {left_out} tags, points and polylines (and ellipses in pictures of unknown "
@@ -108,10 +104,8 @@ def renumbering(labels: Labels, *, always: bool) -> str | None:
 def _renumbered(annotations: Annotations, before: Labels, now: Labels) -> Annotations:
     if before == now:
         return annotations
-    place = before.positions(annotations.category_id)
-    for category in annotations.category_id[place < 0].tolist():
-        before.name_of(category)
-    return replace(annotations, category_id=np.array(now.ids, np.int32)[place])
+    places = before.places(annotations.category_id)
+    return replace(annotations, category_id=np.array(now.ids, np.int32)[places])
 
 
 def _of_subset(parts: Parts, subset: str) -> Parts:
@@ -125,20 +119,33 @@ def _of_subset(parts: Parts, subset: str) -> Parts:
     )
 
 
-def _listed(file: BinaryIO, lists: Iterable[bytes]) -> None:
-    """Write what is inside each of some lists in JSON as what is inside one."""
+def write_file(
+    file: BinaryIO,
+    dataset: Dataset,
+    images: Iterable[Iterable[Image]],
+    objects: Iterable[list[dict[str, Any]]],
+) -> None:
+    """Write a file of the pictures and then the annotations of some parts, one after another."""
+    file.write(_ENCODER.encode(_head(dataset))[:-1] + b',"images":[')
+    _listed(file, map(_images, images))
+    file.write(b'],"annotations":[')
+    _listed(file, objects)
+    file.write(b"]}\n")
+
+
+def _listed(file: BinaryIO, parts: Iterable[list[dict[str, Any]]]) -> None:
+    """Write what is in all parts, as what is inside one list in JSON."""
     separator = b""
-    for text in lists:
-        if len(text) > len(b"[]"):
-            file.write(separator + text[1:-1])
-            separator = b","
+    for part in filter(None, parts):
+        file.write(separator + _ENCODER.encode(part)[1:-1])
+        separator = b","
 
 
 def _images(images: Iterable[Image]) -> list[dict[str, Any]]:
     return [{"id": i.id, "width": i.width, "height": i.height, "file_name": i.name} for i in images]
 
 
-def head(dataset: Dataset) -> dict[str, Any]:
+def _head(dataset: Dataset) -> dict[str, Any]:
     """What stands before a file's images: COCO's `info`, `licenses` and `categories`."""
     return {
         "info": dataset.info.get("info", {}),
@@ -165,16 +172,7 @@ def _objects(
     place = {int(row): i for i, row in enumerate(drawn)} if pixels is not None else {}
     area = np.where(np.isnan(part.area), (x2 - x1) * (y2 - y1), part.area)
     known_area = ~np.isnan(part.area)
-    columns = {name: plain_values(part.attributes[name]) for name in part.attributes}
-    scores = columns.pop("score", None)
-    if scores is not None:
-        scores = [None if value is None else _score_of(value) for value in scores]
-        columns.setdefault("confidence", scores)
-    attribute_rows = (
-        [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        if columns
-        else [{}] * len(part)
-    )
+    told = attributes_of(part)
     for row, (image_id, category_id, kind, rotation, occluded, iscrowd, source) in enumerate(
         zip(
             part.image_id.tolist(),
@@ -205,7 +203,10 @@ def _objects(
         else:
             continue
         number += 1
-        attributes = {k: v for k, v in attribute_rows[row].items() if v is not None}
+        attributes = told[row]
+        score = _score_of(attributes.pop("score", None))
+        if score is not None and "confidence" not in part.attributes:
+            attributes["confidence"] = score
         attributes["occluded"] = occluded
         if kind == Kind.BOX:
             attributes["rotation"] = rotation
@@ -221,8 +222,8 @@ def _objects(
             "bbox": boxes[row],
             "iscrowd": int(iscrowd),
         }
-        if scores is not None and scores[row] is not None:
-            found["score"] = scores[row]
+        if score is not None:
+            found["score"] = score
         found["attributes"] = attributes
         yield found
 

@@ -23,10 +23,9 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image, LabelInfo
 from quorate.errors import FormatError, LabelError
-from quorate.formats.base import Source, is_picture, plain_number
+from quorate.formats.base import Source, plain_number
 from quorate.formats.cvat.meta import read_meta
 from quorate.formats.cvat.tracks import Tracks, pictures_of
-from quorate.formats.elsewhere import Elsewhere
 from quorate.formats.places import placed
 from quorate.formats.shapes import scattered, with_scores
 from quorate.labels import Labels
@@ -72,10 +71,7 @@ def read(source: Source) -> Dataset:
     files = _files(source)
     if not files:
         raise FormatError(f"{source.location}: no CVAT XML file (its root is `<annotations>`).")
-    there = tuple(name for name in source.names if is_picture(name))
-    if source.pictures is not None:
-        there = tuple(Elsewhere(source.pictures).in_order())
-    content = _Content(there)
+    content = _Content(source.frames)
     for name in files:
         with source.tree.open(name) as file:
             _Reader(source.place(name), content).read(file)
@@ -88,17 +84,16 @@ def read(source: Source) -> Dataset:
     images, info = content.images, content.info
     if len(files) > 1 or not any(info.get(top, {}).get("id") for top in ("task", "job")):
         images = [msgspec.structs.replace(image, source_id=None) for image in images]
-    root, moved, more = placed(source, images)
     shapes = Annotations.concat(content.parts)
-    return Dataset(
-        root=root,
-        images=moved,
+    return placed(
+        source,
+        images,
         labels=Labels.from_names(content.labels),
         annotations=shapes if "score" in shapes.attributes else with_scores(shapes),
         name=next((name for name in content.names if name), ""),
         label_info=content.labels,
         info=info,
-        notes=(*notes, *more),
+        notes=notes,
     )
 
 

@@ -67,10 +67,7 @@ def write(
     Raises InputError for a name that XML cannot hold or that two pictures of a subset share,
     LabelError for a category that the vocabulary lacks.
     """
-    for category in annotations.category_id[
-        dataset.labels.positions(annotations.category_id) < 0
-    ].tolist():
-        dataset.labels.name_of(category)
+    dataset.labels.places(annotations.category_id)
     if (positions_in([image.id for image in dataset.images], annotations.image_id) < 0).any():
         raise InputError("There are annotations of pictures that are not in the data set.")
     parts = Parts.of(dataset, annotations)

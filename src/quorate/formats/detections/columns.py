@@ -17,33 +17,6 @@ MOST_PIXELS = 1 << 32
 """A picture of more pixels has no masks: their run lengths would not fit."""
 
 
-@dataclass(frozen=True, eq=False)
-class Polygons:
-    """Segmentations that are polygons: no masks as long as their pictures' sizes are not known.
-
-    rows    int64 (k,)  whose they are, rising
-    points  k rows of x, y, x, y, …; a pair of NaN parts the rings of one polygon
-    """
-
-    rows: NDArray[np.int64]
-    points: Ragged
-
-    @classmethod
-    def concat(cls, parts: Sequence[Polygons]) -> Polygons:
-        """All of all parts, in order."""
-        return cls(
-            np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)]),
-            Ragged.concat([Ragged.nothing(0), *(part.points for part in parts)]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, which: NDArray[np.bool_]) -> Polygons:
-        """Those that a mask of (k,) says."""
-        return Polygons(self.rows[which], self.points.take(np.flatnonzero(which)))
-
-
 @dataclass
 class Results:
     """What a list of detections holds.
@@ -60,7 +33,8 @@ class Results:
     perhaps_centres  whether what `xyxy` takes for the first corner may be the centre
     scored           whether it tells scores; without, each is 1
     masks            None where the file has none
-    polygons         segmentations that are no masks yet; see `drawn`
+    polygons         n rows of x, y, x, y, …, a pair of NaN between the rings of one: segmentations
+                     that are no masks yet, see `drawn`; None where the file has none
     """
 
     image: NDArray[np.int32]
@@ -77,11 +51,10 @@ class Results:
     perhaps_centres: bool = False
     scored: bool = True
     masks: Masks | None = None
-    polygons: Polygons = field(default_factory=lambda: Polygons.concat([]))
+    polygons: Ragged | None = None
 
     def take(self, rows: NDArray[np.bool_]) -> Results:
         """Those that a mask of (n,) says, with the categories that they have."""
-        polygons = self.polygons.take(rows[self.polygons.rows])
         kept, category = np.unique(self.category[rows], return_inverse=True)
         names = ("image", "xyxy", "score", "votes", "agreement")
         return replace(
@@ -91,37 +64,43 @@ class Results:
             **{name: getattr(self, name)[rows] for name in names},
             detectors=self.detectors and list(compress(self.detectors, rows)),
             masks=None if self.masks is None else self.masks.take(rows),
-            polygons=replace(polygons, rows=(np.cumsum(rows) - 1)[polygons.rows]),
+            polygons=None if self.polygons is None else self.polygons.take(np.flatnonzero(rows)),
         )
 
     def drawn(self, sizes: Sequence[tuple[int, int]]) -> Results:
         """The same with polygons as masks, whose pixels are those of pycocotools.
 
         `sizes` has (height, width) for each of `image_ids`, zeros where they are not known; a
-        picture may also have a mask that tells them. What is left in `polygons` is of pictures
-        whose size nothing tells.
+        picture may also have a mask that tells them. Polygons in pictures whose size nothing tells
+        are `undrawn`.
         """
-        if not len(self.polygons):
+        if self.polygons is None:
             return self
         known = np.array(sizes, np.int64).reshape(-1, 2)
         if self.masks is not None:
-            rows = np.flatnonzero(self.masks.there)
+            masked = np.flatnonzero(self.masks.there)
             told = np.zeros_like(known)
-            told[self.image[rows]] = self.masks.size[rows]
+            told[self.image[masked]] = self.masks.size[masked]
             known = np.where((known > 0).all(axis=1, keepdims=True), known, told)
         known[known.prod(axis=1) > MOST_PIXELS] = 0
-        size = known[self.image[self.polygons.rows]]
-        there = size.min(axis=1) > 0
-        if not there.any():
+        rows = np.flatnonzero(self.polygons.lengths)
+        rows = rows[known[self.image[rows]].min(axis=1) > 0]
+        if not len(rows):
             return self
         from quorate.masks.shapes import drawn
 
-        polygons = self.polygons.take(there)
-        points = polygons.points
-        found = drawn(points.offsets, points.values, size[there].astype(np.int32))
+        points = self.polygons.take(rows)
+        found = drawn(points.offsets, points.values, known[self.image[rows]].astype(np.int32))
         own = Masks.nothing(len(self.image)) if self.masks is None else self.masks
-        masks = own.put(polygons.rows, found)
-        return replace(self, masks=masks, polygons=self.polygons.take(~there))
+        return replace(self, masks=own.put(rows, found))
+
+    @property
+    def undrawn(self) -> int:
+        """How many polygons are no masks."""
+        if self.polygons is None:
+            return 0
+        there = self.polygons.lengths > 0
+        return int((there if self.masks is None else there & ~self.masks.there).sum())
 
 
 def members_of(

@@ -165,7 +165,7 @@ def _from_results(
     if unit == "pixel":
         sizes = {image.id: (image.height, image.width) for image in images}
         results = results.drawn([sizes.get(number, (0, 0)) for number in numbers.tolist()])
-    if left := len(results.polygons):
+    if left := results.undrawn:
         notes.append(
             f"{location}: {left:,} segmentations are polygons, left out because the size of their "
             "picture is not known; give the data set (--images instances.json)."

@@ -235,7 +235,7 @@ def are_pictures(source: Source) -> bool:
     files = source.ending(".json")
     if not files:
         return False
-    starts = [source.head(name, 4096).removeprefix(BOM_UTF8) for name in files[:MOST_LOOKED_INTO]]
+    starts = [source.head(name).removeprefix(BOM_UTF8) for name in files[:MOST_LOOKED_INTO]]
     if any(b'"box"' in start for start in starts):
         return all(map(_BOXED.match, starts))
     start = starts[0][:64].lstrip()
@@ -299,7 +299,10 @@ def _picture(data: bytes, place: str) -> _Found:
     lengths = {len(found.scores), len(found.bboxes), len(found.masks or found.labels)}
     if lengths != {n} or any(len(box) != 4 for box in found.bboxes):
         raise FormatError(f"{place}: not a score and four corners for each of its {n} labels.")
-    masks = _masks(found.masks, place) if found.masks else n
+    masks: Masks | int = n
+    if found.masks:
+        runs = dict(enumerate(found.masks))
+        masks = masks_of(runs, n, lambda row: f"{place}: mask {row + 1}")
     return [*found.labels], found.scores, found.bboxes, masks
 
 
@@ -325,7 +328,3 @@ def _boxes(data: bytes, place: str) -> _Found:
         scores.append(score)
         corners.append([one.box[name] for name in names])
     return labels, scores, corners, len(rows)
-
-
-def _masks(runs: Sequence[RunLengths], place: str) -> Masks:
-    return masks_of(dict(enumerate(runs)), len(runs), lambda row: f"{place}: mask {row + 1}")

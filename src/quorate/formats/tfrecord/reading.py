@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ DECIMALS = 3
 MOST_BOXES = 1_000_000
 _STEM = re.compile(rf"(?i:{ENDING})$")
 _ENDINGS = {"jpeg": ".jpg"} | {name: f".{name}" for name in ("jpg", "png", "bmp", "gif", "webp")}
-_FLAGS = ("difficult", "truncated")
+FLAGS = ("difficult", "truncated")
 
 
 def recognise(source: Source) -> bool:
@@ -76,20 +77,16 @@ def read(source: Source) -> Dataset:
     labels, shapes = boxes.built()
     notes = [f"{source.location}: {count:,} {what}." for what, count in told.items()]
     outside = [image for image in images if not image.published_as]
-    root, moved = source.location, images
     if len(outside) == len(images):
-        root, found, more = placed(source, images)
-        moved, notes = list(found), [*notes, *more]
-    elif outside:
+        found = placed(source, images, labels=labels, annotations=shapes, notes=notes)
+        return replace(found, root=source.tree.root) if source.single else found
+    if outside:
         notes.append(
             f"{source.location}: {len(outside)} of {len(images)} examples hold no picture, the "
             f"first '{outside[0].name}'."
         )
-    if source.single:
-        root = source.tree.root
-    return Dataset(
-        root=root, images=tuple(moved), labels=labels, annotations=shapes, notes=tuple(notes)
-    )
+    root = source.tree.root if source.single else source.location
+    return Dataset(root, tuple(images), labels, shapes, notes=tuple(notes))
 
 
 def _opened(source: Source, name: str) -> Any:
@@ -176,12 +173,10 @@ class _Example:
         except UnicodeDecodeError:
             raise FormatError(f"{self.place}: {value[:40]!r} is not text in UTF-8.") from None
 
-    def numbers(self, name: str, count: int) -> NDArray[np.float64] | None:
-        """(count,) whole numbers or others; None where there are none."""
+    def flags(self, name: str, count: int) -> NDArray[np.bool_]:
+        """(count,) which of some numbers are above 0; none where there are no numbers."""
         found = self.values(name, "int64")
-        if not len(found):
-            return None
-        return self.as_long(np.array(found, np.float64), name, count)
+        return self.as_long(np.array(found if len(found) else [0] * count) > 0, name, count)
 
     def as_long(self, values: NDArray[Any], name: str, count: int) -> NDArray[Any]:
         """The values; FormatError unless there are so many."""
@@ -226,7 +221,7 @@ class _Boxes:
         self._boxes: list[NDArray[np.float64]] = []
         self._words: list[str] = []
         self._crowds: list[NDArray[np.bool_]] = []
-        self._flags: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in _FLAGS}
+        self._flags: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in FLAGS}
 
     def add(self, example: _Example, image: Image) -> None:
         """The boxes of one more picture."""
@@ -252,14 +247,12 @@ class _Boxes:
         self._boxes.append(np.round(sides, DECIMALS))
         self._images.append(np.full(count, image.id, np.int64))
         self._words += words
-        crowds = np.zeros(count, np.bool_)
-        for name in ("is_crowd", "group_of"):
-            flags = example.numbers(f"image/object/{name}", count)
-            crowds |= flags > 0 if flags is not None else False
-        self._crowds.append(crowds)
+        crowds, groups = (
+            example.flags(f"image/object/{name}", count) for name in ("is_crowd", "group_of")
+        )
+        self._crowds.append(crowds | groups)
         for name, columns in self._flags.items():
-            flags = example.numbers(f"image/object/{name}", count)
-            columns.append(flags > 0 if flags is not None else np.zeros(count, np.bool_))
+            columns.append(example.flags(f"image/object/{name}", count))
 
     def _labels(self, example: _Example, count: int) -> list[str]:
         ids = example.values("image/object/class/label", "int64")

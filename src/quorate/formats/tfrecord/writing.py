@@ -10,17 +10,14 @@ import numpy as np
 
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset, Image
-from quorate.errors import InputError
 from quorate.formats.base import Written, open_target
-from quorate.formats.detections.matching import sizes_of
-from quorate.formats.shapes import by_image, upright
+from quorate.formats.shapes import by_image, known_sizes, lost_attributes, upright
 from quorate.formats.tfrecord.messages import MESSAGES
-from quorate.formats.tfrecord.reading import EDGES, MAP
+from quorate.formats.tfrecord.reading import EDGES, FLAGS, MAP
 from quorate.storage import Tree, open_tree
 from quorate.storage.records import framed
 
 _FORMATS = {"jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg"}
-_FLAGS = ("difficult", "truncated")
 
 
 def write(
@@ -40,23 +37,16 @@ def write(
     Raises InputError where a picture's size is not known, or the picture is not there.
     """
     boxes, notes = upright(annotations, "TFRecord")
-    lost = sorted(set(boxes.attributes) - set(_FLAGS))
-    if lost:
-        notes.append(f"TFRecord: the attributes {', '.join(lost)} are left out, for it has none.")
-    unknown = [image.name for image in dataset.images if not (image.width and image.height)]
-    if unknown:
-        raise InputError(
-            f"TFRecord's boxes are relative to the picture, and the size of {len(unknown)} "
-            f"pictures is not known, the first '{unknown[0]}'."
-        )
-    positions = dataset.labels.positions(boxes.category_id)
+    notes += lost_attributes(boxes, "TFRecord", set(FLAGS))
+    size = known_sizes(dataset, boxes, "TFRecord")
+    positions = dataset.labels.places(boxes.category_id)
     ids = dataset.labels.ids
     if min(ids, default=1) < 1:
         ids = tuple(range(1, len(ids) + 1))
         notes.append("TFRecord: labels are numbered anew from 1, for 0 is the background there.")
-    parts = boxes.xyxy / np.tile(sizes_of(dataset.images, boxes.image_id), 2)
+    parts = boxes.xyxy / np.tile(size, 2)
     rows = by_image(boxes)
-    flags = {name: boxes.numbers(name) > 0 for name in _FLAGS if name in boxes.attributes}
+    flags = {name: boxes.numbers(name) > 0 for name in FLAGS if name in boxes.attributes}
     subsets = list(dict.fromkeys(image.subset for image in dataset.images))
     with ExitStack() as opened, open_target(target) as out:
         tree = opened.enter_context(open_tree(dataset.root)) if pictures else None

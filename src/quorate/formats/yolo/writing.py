@@ -11,8 +11,14 @@ from quorate.annotations import Annotations
 from quorate.dataset import Dataset
 from quorate.errors import InputError
 from quorate.formats.base import Written, open_target, without_ending
-from quorate.formats.detections.matching import sizes_of
-from quorate.formats.shapes import by_image, one_ring, outlined, upright
+from quorate.formats.shapes import (
+    by_image,
+    known_sizes,
+    lost_attributes,
+    one_ring,
+    outlined,
+    upright,
+)
 from quorate.formats.yolo.reading import SPLITS
 from quorate.labels import Labels
 
@@ -41,19 +47,9 @@ def write(
         boxes, notes = outlined(annotations, "YOLO", dataset)
     else:
         boxes, notes = upright(annotations, "YOLO")
-    lost = sorted(set(boxes.attributes) - ({"score"} if confidence else set()))
-    if lost:
-        notes.append(f"YOLO: the attributes {', '.join(lost)} are left out, for it has none.")
-    unknown = [image.name for image in dataset.images if not image.width]
-    if unknown:
-        raise InputError(
-            f"YOLO's boxes are relative to the picture, and the size of {len(unknown)} pictures is "
-            f"not known, the first '{unknown[0]}'."
-        )
-    positions = dataset.labels.positions(boxes.category_id)
-    if (positions < 0).any():
-        dataset.labels.name_of(int(boxes.category_id[positions < 0][0]))
-    size = sizes_of(dataset.images, boxes.image_id)
+    notes += lost_attributes(boxes, "YOLO", {"score"} if confidence else set())
+    size = known_sizes(dataset, boxes, "YOLO")
+    positions = dataset.labels.places(boxes.category_id)
     xyxy = boxes.xyxy.clip(0, np.tile(size, 2))
     if cut := int((np.abs(xyxy - boxes.xyxy).max(axis=1, initial=0) > 0.01).sum()):
         gone = (xyxy[:, 2:] <= xyxy[:, :2]).any(axis=1) & (boxes.xyxy != xyxy).any(axis=1)
