@@ -11,10 +11,10 @@ from quorate.detectors import Boxes
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import SpecError
 from quorate.labels import Labels
-from quorate.local import run
 from quorate.spec import Consensus, EnsembleSpec, Votes, WeightedBoxesFusion
 from quorate.spec.tta import NUMBERS, PHOTOMETRIC, View
 from quorate.steps import Voter, Work
+from quorate.steps.whole import run
 from quorate.tta import Augmented, augmented
 from tests.spots import Spots, SpotsPredictor, pool, rectangles
 
