@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -121,18 +120,6 @@ class ClassSummary(msgspec.Struct, frozen=True):
     def at(self, out: str) -> ClassSummary:
         """The same with the files' locations, of a summary that lies in the folder `out`."""
         return msgspec.structs.replace(self, files=tuple(join(out, name) for name in self.files))
-
-
-@dataclass(frozen=True)
-class Told:
-    """What publish wrote, before it is moved to its place.
-
-    summary  makes the summary of all notes and files
-    """
-
-    files: Sequence[str]
-    notes: Sequence[str]
-    summary: Callable[[Sequence[str], Sequence[str]], Summary | ClassSummary]
 
 
 def summary_of(data: bytes) -> Summary | ClassSummary:
