@@ -224,6 +224,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
 def _detect(arguments: argparse.Namespace) -> None:
     from quorate.detectors.container import ContainerDetector
+    from quorate.progress import adding
     from quorate.steps import Runner, Voter, detect
     from quorate.workers import processors
 
@@ -231,14 +232,6 @@ def _detect(arguments: argparse.Namespace) -> None:
     detector = ensemble.member(arguments.detector)
     contents = work.images(arguments.shard)
     kept = _checkpoint(arguments.checkpoint)
-    finished = 0
-    tell = Progress()
-
-    def advance(pictures: int) -> None:
-        nonlocal finished
-        finished += pictures
-        tell(finished, len(contents.images))
-
     try:
         if isinstance(detector, ContainerDetector):
             Runner.of(detector).run(work, arguments.shard)
@@ -250,7 +243,7 @@ def _detect(arguments: argparse.Namespace) -> None:
             [voter],
             workers=arguments.workers or processors(),
             checkpoints={detector.name: kept} if kept else None,
-            progress=advance,
+            progress=adding(Progress(), len(contents.images)),
         )
         if reason := failed.get(detector.name):
             raise DetectorError(f"{detector.name}: {reason}")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import AccessError, InputError, QuorateError, StorageError
 from quorate.labels import Labels
-from quorate.progress import Progress, silent
+from quorate.progress import Progress, adding, silent
 from quorate.spec import Ensemble
 from quorate.spec.member import Member
 from quorate.steps.container import Runner
@@ -79,16 +80,10 @@ class Loaded:
             self.ensemble,
             work,
             labels=self.words if labels is None else labels,
-            progress=lambda done, total: progress("prepare", done, total),
+            progress=partial(progress, "prepare"),
         )
         voters = self.voters(work.images(0).labels)
-        finished = 0
-
-        def advance(pictures: int) -> None:
-            nonlocal finished
-            finished += pictures
-            progress("detect", finished, plan.images)
-
+        advance = adding(partial(progress, "detect"), plan.images)
         for shard in range(plan.shards):
             failed = self._contained(work, shard)
             yield shard, failed | detect(work, shard, voters, workers=workers, progress=advance)
@@ -139,9 +134,7 @@ def run(
         shards = loaded.detect(work, workers=workers or processors(), progress=progress)
         for shard, failed in shards:
             fuse(work, shard, ensemble, failed=failed)
-        return publish(
-            ensemble, work, out, progress=lambda done, total: progress("publish", done, total)
-        )
+        return publish(ensemble, work, out, progress=partial(progress, "publish"))
 
 
 def finish(
@@ -162,13 +155,7 @@ def finish(
     labels = work.images(0).labels
     loaded = in_threads(lambda one: _loaded(one, labels), members)
     voters = [one for one in loaded if isinstance(one, Voter)]
-    finished = 0
-
-    def advance(pictures: int) -> None:
-        nonlocal finished
-        finished += pictures
-        progress(finished, plan.images)
-
+    advance = adding(progress, plan.images)
     for shard in range(plan.shards):
         for member, one in zip(members, loaded, strict=True):
             if isinstance(one, str):
