@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from quorate.argo.runs.submit import Submitted
     from quorate.labels import Labels
     from quorate.progress import Progress
+    from quorate.steps import ClassSummary, Summary  # noqa: F401 - named in text below
+    from quorate.steps.look import LoadedClassification, LoadedEnsemble  # noqa: F401 - likewise
 
 S = TypeVar("S")
 L = TypeVar("L")
