@@ -21,7 +21,7 @@ from quorate.steps.findings import Findings
 from quorate.steps.moving import STAGE, below, moved
 from quorate.steps.results import Results
 from quorate.steps.review import Rule, tags, with_review, write_doubts
-from quorate.steps.summary import ClassSummary, Summary, summarise
+from quorate.steps.summary import REVIEWED, ClassSummary, Summary, Voted
 from quorate.steps.work import Work, write_json
 from quorate.storage import open_tree, remove_tree
 
@@ -230,4 +230,36 @@ class FoundBoxes:
 
     def summary(self, notes: Sequence[str], files: Sequence[str]) -> Summary:
         """Count what was found, and what of it was published."""
-        return summarise(self.ensemble, self.results, self.findings, notes, files)
+        from quorate.evaluation.agreement import review_order
+
+        results, findings = self.results, self.findings
+        worst = review_order(findings.agreement, most=REVIEWED)
+        names = {image.id: image.file_name for image in results.images_on(worst)}
+        votes = findings.kept.sum(0).tolist()
+        return Summary(
+            name=self.ensemble.name,
+            method=self.ensemble.fusion.method,
+            images=results.count,
+            detectors=tuple(
+                self._voted(voter, results.counts[voter], results.failed.get(detector.name, ""))
+                for detector in self.ensemble.detectors
+                for voter in detector.voters
+            ),
+            ensemble=self._voted("ensemble", results.decided),
+            published=sum(votes),
+            votes={str(number): count for number, count in enumerate(votes) if count},
+            degraded=bool(results.failed),
+            skipped=results.skipped,
+            notes=tuple(notes),
+            review=tuple(names[i] for i in worst.tolist()),
+            files=tuple(files),
+            about=results.about,
+        )
+
+    def _voted(self, name: str, boxes: int, failed: str = "") -> Voted:
+        findings = self.findings
+        if name not in findings.metrics:
+            return Voted(name, boxes, failed=failed)
+        metrics, effort = findings.metrics[name], findings.efforts[name]
+        left = effort.to_dict(findings.dataset, pictures=False)
+        return Voted(name, boxes, metrics.ap, metrics.ap50, left, failed)

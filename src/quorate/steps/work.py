@@ -61,6 +61,11 @@ class Category(msgspec.Struct, frozen=True):
     id: int
     name: str
 
+    @classmethod
+    def each(cls, labels: Labels) -> tuple[Category, ...]:
+        """Those of a vocabulary."""
+        return tuple(cls(i, name) for i, name in zip(labels.ids, labels.names, strict=True))
+
 
 Key = tuple[str, int, int, str]
 """What is the same of a picture under every plan: its file name, width, height and stamp."""
