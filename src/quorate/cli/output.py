@@ -161,6 +161,20 @@ def aside(out: str | None) -> Iterator[None]:
         yield
 
 
+def written_as_json(values: Any, out: str | None, *, as_json: bool) -> bool:
+    """Write values as JSON to a file, or to standard output; whether they went there.
+
+    They do for an `out` of `-`, and with `as_json`.
+    """
+    if out and out != "-":
+        from quorate.storage import write_bytes
+
+        write_bytes(out, json.dumps(values, indent=1).encode())
+    if as_json or out == "-":
+        print_json(values)
+    return as_json or out == "-"
+
+
 @contextmanager
 def output_file(out: str, ending: str) -> Iterator[str]:
     """Where to write a file; of `-` it goes to standard output in the end. See `aside`."""
