@@ -67,7 +67,7 @@ class Members:
         self._servers = {
             voter.name: ThreadPoolExecutor(2 * self.at_once, thread_name_prefix=f"ask-{voter.name}")
             for voter in voters
-            if isinstance(voter.member, ModelServer)
+            if _of_a_server(voter)
         }
 
     def ask(
@@ -230,3 +230,7 @@ class _Call:
         if patience is None or began is None:
             return patience
         return began + patience - time.monotonic()
+
+
+def _of_a_server(voter: Voter) -> bool:
+    return isinstance(voter.member, ModelServer)

@@ -17,13 +17,11 @@ from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.evaluation.classes import TOP, ClassMetrics, disagreement, evaluate_classes, truth_of
 from quorate.formats.base import Written
 from quorate.formats.parts import Parts
-from quorate.labels import Labels
 from quorate.pictures import decode
 from quorate.spec import ClassificationSpec
-from quorate.steps.findings import dataset_of
 from quorate.steps.moving import below
 from quorate.steps.results import Results
-from quorate.steps.review import Rule, tags, with_review
+from quorate.steps.review import Rule, reviewed
 from quorate.steps.summary import REVIEWED, ClassSummary, ClassVoted
 from quorate.storage import open_tree
 
@@ -41,6 +39,7 @@ class FoundLabels:
     votes         (members + 1,) of these, how many members voted for it
     answered      pictures that each member said something of, and the ensemble
     image_id      (n,) every picture that has a label
+    sizes         how many of these each shard has
     disagreement  (n,) how far the members disagree about it
     metrics       of each member and of the ensemble; empty where there is no truth
     truth         the positions of the true labels by the pictures' ids
@@ -54,6 +53,7 @@ class FoundLabels:
     votes: NDArray[np.int64]
     answered: dict[str, int]
     image_id: NDArray[np.int64]
+    sizes: Sequence[int]
     disagreement: NDArray[np.float32]
     metrics: dict[str, ClassMetrics] = field(default_factory=dict)
     truth: dict[int, int] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class FoundLabels:
     @classmethod
     def of(cls, ensemble: ClassificationSpec, results: Results) -> FoundLabels:
         """Read every shard once."""
-        dataset, labels, names = dataset_of(results), results.labels, results.detectors
+        dataset, labels, names = results.dataset(), results.labels, results.detectors
         truth, source = truth_of(dataset, results.images, labels)
         metrics = {name: ClassMetrics.nothing(labels) for name in (*names, ENSEMBLE) if truth}
         counts = np.zeros(len(labels), np.int64)
@@ -91,6 +91,7 @@ class FoundLabels:
             votes,
             answered,
             np.concatenate(ids),
+            [len(one) for one in ids[1:]],
             np.concatenate(apart),
             metrics,
             truth,
@@ -131,37 +132,29 @@ class FoundLabels:
             return write_coco_labels(
                 dataset, lambda: self._parts(asked.folder), target, lowest=asked.min_probability
             )
-        dataset = _declared(dataset, asked.attributes)
-        rule = Rule.of(self.ensemble)
-        if rule:
-            dataset = with_review(dataset)
-        return cvat.write_parts(dataset, self._tagged(dataset.labels, rule), target)
+        dataset, parts = _declared(dataset, asked.attributes), self._tagged()
+        if rule := Rule.of(self.ensemble):
+            dataset, parts = reviewed(
+                dataset, parts, rule, self.image_id, self.disagreement, self.sizes
+            )
+        return cvat.write_parts(dataset, parts, target)
 
     def _parts(self, folder: str = "") -> Iterator[tuple[Sequence[Image], Classifications]]:
         """The pictures of each shard, named with a folder they lie in elsewhere, and the labels."""
         for shard in self.results.shards:
-            images = self.results.shard_images(shard)
-            yield (below(folder, images) if folder else images), self.results.labels_of(shard)
+            images = below(folder, self.results.shard_images(shard))
+            yield images, self.results.labels_of(shard)
 
-    def _tagged(self, labels: Labels, rule: Rule | None) -> Parts:
-        """Each picture with the tag of its label; with one for a person where that is asked for."""
+    def _tagged(self) -> Parts:
+        """Each picture with the tag of its label."""
         asked = self.ensemble.publish
-        doubtful = np.sort(rule.takes(self.disagreement)) if rule else np.empty(0, np.int64)
-        ids, apart = self.image_id[doubtful], self.disagreement[doubtful]
-
-        def tagged(table: Classifications, here: NDArray[np.bool_]) -> Annotations:
-            own = _tags(table, asked.attributes)
-            if rule is None:
-                return own
-            return Annotations.concat([own, tags(labels, ids[here], apart[here])])
 
         def shapes() -> Iterator[tuple[Sequence[Image], Annotations]]:
             for images, table in self._parts(asked.folder):
                 shown = table.take(table.probability >= asked.min_probability)
-                yield images, tagged(shown, np.isin(ids, table.image_id))
+                yield images, _tags(shown, asked.attributes)
 
-        empty = Classifications.empty((), self.dataset.labels)
-        like = tagged(empty, np.zeros(len(ids), bool))
+        like = _tags(Classifications.empty((), self.dataset.labels), asked.attributes)
         return Parts(lambda: (images for images, _ in self._parts(asked.folder)), shapes, like)
 
     def report(self, path: Path, notes: Sequence[str]) -> list[str]:

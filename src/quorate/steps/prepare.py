@@ -14,8 +14,8 @@ from quorate.errors import InputError, LabelError, SpecError, did_you_mean
 from quorate.labels import Labels
 from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps import sharding
+from quorate.steps.findings import STREAMED
 from quorate.steps.measure import measured, misstated, refuse_none, unknown
-from quorate.steps.publish import STREAMED
 from quorate.steps.work import (
     Category,
     Earlier,
