@@ -56,15 +56,17 @@ def html_table(title: str, rows: Iterable[Mapping[str, object]], more: int = 0) 
     rows = [*rows]
     head = "".join(f"<th>{escape(name)}</th>" for name in (rows[0] if rows else ()))
     body = "".join(
-        f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row.values())}</tr>" for row in rows
+        f"<tr>{''.join(f'<td>{escape(cell(value))}</td>' for value in row.values())}</tr>"
+        for row in rows
     )
     rest = f"<p>… and {more:,} more</p>" if more else ""
     return f"<p><b>{escape(title)}</b></p><table><tr>{head}</tr>{body}</table>{rest}"
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value as tables show it."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from quorate.columns import shared_area
+
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
@@ -121,30 +123,17 @@ def _places(
             *((x1, y1), (right, y1), (x1, y2 - tall), (right, y2 - tall)),  # inside
             *((x2, y1), (x1 - wide, y1)),  # beside
         ]
-        best, least = None, np.inf
-        for order, (x, y) in enumerate(corners):
-            left = min(max(x, 0.0), max(size[0] - wide, 0))
-            top = min(max(y, 0.0), max(size[1] - tall, 0))
-            place = (left, top, left + wide, top + tall)
-            others = np.delete(boxes, row, axis=0)
-            cost = (
-                8 * _covered(place, np.array(placed).reshape(-1, 4))
-                + _covered(place, others)
-                + 2 * _covered(place, boxes[row : row + 1])
-            ) / (wide * tall) + order / 100
-            if cost < least:
-                best, least = place, cost
-        assert best is not None
-        placed.append(best)
-        found.append(best)
+        begin = np.clip(corners, 0, (max(size[0] - wide, 0), max(size[1] - tall, 0)))
+        places = np.hstack((begin, np.add(begin, (wide, tall))))
+        cost = (
+            8 * shared_area(places, np.array(placed).reshape(-1, 4)).sum(1)
+            + shared_area(places, np.delete(boxes, row, axis=0)).sum(1)
+            + 2 * shared_area(places, boxes[row : row + 1]).sum(1)
+        ) / (wide * tall) + np.arange(len(places)) / 100
+        left, top, right, bottom = places[cost.argmin()].tolist()
+        placed.append((left, top, right, bottom))
+        found.append(placed[-1])
     return found
-
-
-def _covered(place: Rectangle, others: NDArray[np.float64]) -> float:
-    """The square pixels that a rectangle shares with others, counted for each of them."""
-    low = np.maximum(others[:, :2], place[:2])
-    high = np.minimum(others[:, 2:], place[2:])
-    return float(np.maximum(high - low, 0).prod(1).sum())
 
 
 def _filled(picture: Image.Image, masks: Masks, labels: Sequence[int], times: int) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -14,3 +15,15 @@ class Progress(Protocol):
 
 def silent(task: str, done: int, total: int) -> None:
     """Tell nobody."""
+
+
+def adding(tell: Callable[[int, int], None], total: int) -> Callable[[int], None]:
+    """What is told of each few more that are finished; it tells how many of `total` are."""
+    done = 0
+
+    def more(finished: int) -> None:
+        nonlocal done
+        done += finished
+        tell(done, total)
+
+    return more

@@ -11,10 +11,10 @@ from quorate.detectors import Boxes
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import SpecError
 from quorate.labels import Labels
-from quorate.local import run
 from quorate.spec import Consensus, EnsembleSpec, Votes, WeightedBoxesFusion
 from quorate.spec.tta import NUMBERS, PHOTOMETRIC, View
 from quorate.steps import Voter, Work
+from quorate.steps.whole import run
 from quorate.tta import Augmented, augmented
 from tests.spots import Spots, SpotsPredictor, pool, rectangles
 
@@ -89,7 +89,7 @@ def test_views_that_vote_are_led_back_to_the_picture_they_are_of():
     together = voter.says.look(pictures)
     assert [len(views) for views in together] == [3, 3, 3]
     for views, alone in zip(together, pictures, strict=True):
-        for boxes, expected in zip(views, voter.look(alone), strict=True):
+        for boxes, expected in zip(views, *voter.says.look([alone]), strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(boxes[:3], expected[:3], strict=True))
 
 
@@ -273,6 +273,6 @@ def test_every_name_is_done_and_documented():
 
 def test_the_voter_maps_and_checks_each_view():
     voter = Voter.load(spots(tta=("hflip",), views="vote"), LABELS)
-    found = voter.look(picture())
+    [found] = voter.says.look([picture()])
     assert len(found) == 2
     assert all(sorted(boxes.label.tolist()) == [1, 2] for boxes in found)

@@ -116,7 +116,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         name, _, rest = message.partition("invalid choice: ")
         if rest:
-            import difflib
+            from quorate.errors import did_you_mean
 
             given = rest.split("'")[1]
             asked = [
@@ -125,10 +125,9 @@ class _Parser(argparse.ArgumentParser):
                 if action.choices and name == f"argument {argparse._get_action_name(action)}: "
             ]
             choices = [word for words in asked for word in words if isinstance(word, str)]
-            near = difflib.get_close_matches(given, choices, n=1)
-            message = f"{name}there is no '{given}'" + (
-                f", did you mean '{near[0]}'?" if near else f" among {', '.join(choices)}"
-            )
+            near = did_you_mean(given, choices)
+            known = f", {near}" if near else f" among {', '.join(choices)}"
+            message = f"{name}there is no '{given}'{known}"
         for kind, meant in (("int", "a whole number"), ("float", "a number")):
             name, wrong, given = message.partition(f"invalid {kind} value: ")
             message = f"{name}{given} is not {meant}" if wrong else message

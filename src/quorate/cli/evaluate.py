@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import RESULTS, add_labels, expanded, read_files, share
-from quorate.cli.output import note, print_json, print_table, warn
+from quorate.cli.output import note, print_json, print_table, warn, written_as_json
 from quorate.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,11 +78,8 @@ def _read(arguments: argparse.Namespace) -> tuple[Dataset, dict[str, Detections]
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    import json
-
     from quorate.evaluation.coco import evaluate
     from quorate.evaluation.effort import by_kind, effort
-    from quorate.storage import write_bytes
 
     if _of_labels(arguments.results):
         from quorate.cli.labels import evaluate as evaluate_labels
@@ -97,10 +94,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         {"result": name} | results[name].to_dict() | {"effort": done.to_dict(truth)}
         for name, done in efforts.items()
     ]
-    if arguments.out and arguments.out != "-":
-        write_bytes(arguments.out, json.dumps(values, indent=1).encode())
-    if arguments.json or arguments.out == "-":
-        print_json(values)
+    if written_as_json(values, arguments.out, as_json=arguments.json):
         return
     _print_statistics(results, title=f"{len(truth.images):,} pictures")
     title = f"What a person would still have to do, from score {least:g} on"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from quorate.cli.output import note, print_json, print_table
+from quorate.cli.output import note, print_table, written_as_json
 from quorate.errors import InputError, QuorateError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def evaluate(arguments: argparse.Namespace, files: Sequence[str]) -> None:
     InputError where a picture stands in two of them, or none has a true label.
     """
     from quorate.evaluation.classes import evaluate_classes, truth_from_csv, truth_of
-    from quorate.storage import read_bytes, write_bytes
+    from quorate.storage import read_bytes
 
     table, names = _read(files)
     labels = table.labels
@@ -55,12 +54,8 @@ def evaluate(arguments: argparse.Namespace, files: Sequence[str]) -> None:
     if len(table.members) > 1:
         found |= {one: evaluate_classes(table, truth, member=one) for one in table.members}
     values = [{"result": name} | metrics.to_dict() for name, metrics in found.items()]
-    if arguments.out and arguments.out != "-":
-        write_bytes(arguments.out, json.dumps(values, indent=1).encode())
-    if arguments.json or arguments.out == "-":
-        print_json(values)
-        return
-    _print(found, per_label=arguments.per_category)
+    if not written_as_json(values, arguments.out, as_json=arguments.json):
+        _print(found, per_label=arguments.per_category)
 
 
 def are_classifications(path: str) -> bool:

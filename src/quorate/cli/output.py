@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
-from quorate.display import merged
+from quorate.display import cell, merged
 from quorate.progress import Progress, silent
 
 _SIGNED = re.compile(r"[+-]\d*\.?\d+")
@@ -24,15 +24,15 @@ def print_table(
         return
     names = [name.replace("_", " ") for name in (rows[0] if rows else ("",))]
     numbers = [_numeric([row[name] for row in rows]) for name in (rows[0] if rows else ("",))]
-    cells = [[_cell(value) for value in row.values()] for row in rows]
+    cells = [[cell(value) for value in row.values()] for row in rows]
     if not sys.stdout.isatty():  # for a file or a pipe; rich takes longer to load than to print
         widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
         if title:
             print(title)
         for row in (names, *cells):
             aligned = [
-                cell.rjust(width) if number else cell.ljust(width)
-                for cell, width, number in zip(row, widths, numbers, strict=True)
+                text.rjust(width) if number else text.ljust(width)
+                for text, width, number in zip(row, widths, numbers, strict=True)
             ]
             print("  ".join(aligned).rstrip())
         return
@@ -60,14 +60,6 @@ def _numeric(values: Iterable[Any]) -> bool:
 def print_json(value: Any) -> None:
     """Print plain values as JSON for programs."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @contextmanager
@@ -167,6 +159,20 @@ def aside(out: str | None) -> Iterator[None]:
     """Print to stderr what is not the file, where that goes to standard output (`-`)."""
     with redirect_stdout(sys.stderr) if out == "-" else nullcontext():
         yield
+
+
+def written_as_json(values: Any, out: str | None, *, as_json: bool) -> bool:
+    """Write values as JSON to a file, or to standard output; whether they went there.
+
+    They do for an `out` of `-`, and with `as_json`.
+    """
+    if out and out != "-":
+        from quorate.storage import write_bytes
+
+        write_bytes(out, json.dumps(values, indent=1).encode())
+    if as_json or out == "-":
+        print_json(values)
+    return as_json or out == "-"
 
 
 @contextmanager

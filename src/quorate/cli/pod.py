@@ -47,6 +47,10 @@ class Progress:
         with contextlib.suppress(OSError), open(self._file, "w", encoding="utf-8") as file:
             file.write(f"{done}/{total}\n")
 
+    def of(self, task: str, done: int, total: int) -> None:
+        """Likewise, whatever the part of the step is called."""
+        self(done, total)
+
 
 def in_bucket(location: str) -> str:
     """A location as given; without a scheme a key in QUORATE_BUCKET, else a path made absolute."""
@@ -54,6 +58,14 @@ def in_bucket(location: str) -> str:
         return location
     bucket = os.environ.get("QUORATE_BUCKET")
     return f"s3://{bucket}/{location.lstrip('/')}" if bucket else os.path.abspath(location)
+
+
+def tell_truth(file: str | None, truth: object) -> None:
+    """Write true or false to a file, for Argo to read, where one is asked for."""
+    if file:
+        from quorate.storage import write_bytes
+
+        write_bytes(file, b"true" if truth else b"false")
 
 
 def kept_at(place: str | None) -> str | None:

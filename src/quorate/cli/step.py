@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
 from quorate.cli.output import note, notes
-from quorate.cli.pod import Progress, in_bucket, kept_at
-from quorate.cli.step_training import add_steps
+from quorate.cli.pod import Progress, in_bucket, kept_at, tell_truth
+from quorate.cli.step_training import add_step, add_steps
 from quorate.cli.summary import print_summary
 from quorate.errors import DetectorError, InputError, QuorateError
 
@@ -23,13 +23,12 @@ def add_commands(commands: Any) -> None:
     steps = step.add_subparsers(title="steps", metavar="STEP", required=True)
 
     def add(name: str, command: Any, what: str) -> Any:
-        one = steps.add_parser(name, help=what, description=what)
-        one.add_argument("spec", help="spec file (YAML), as given or as prepare resolved it")
-        one.add_argument("--work", required=True, help="the work folder")
-        one.set_defaults(command=command)
+        option = add_step(steps, name, command, what)
+        option("spec", help="spec file (YAML), as given or as prepare resolved it")
+        option("--work", required=True, help="the work folder")
         if name in ("measure", "detect", "stage", "fuse"):
-            one.add_argument("--shard", type=int, required=True, help="which shard, from 0")
-        return one.add_argument
+            option("--shard", type=int, required=True, help="which shard, from 0")
+        return option
 
     option = add("prepare", _prepare, "find the pictures and cut them into shards")
     option(
@@ -111,8 +110,7 @@ def add_commands(commands: Any) -> None:
         "--degraded", metavar="FILE", help="write true to a file where a detector failed, or false"
     )
     what = "tell how a workflow went and mark it if degraded; it never changes the result"
-    finish = steps.add_parser("finish", help=what, description=what)
-    option = finish.add_argument
+    option = add_step(steps, "finish", _finish, what)
     option("spec", nargs="?", help="spec file (YAML): its `notify` says who is told")
     option("--workflow", required=True, metavar="NAME", help="the workflow's name")
     option("--namespace", default="", help="the workflow's namespace")
@@ -128,14 +126,12 @@ def add_commands(commands: Any) -> None:
     )
     option("--summary", metavar="FILE", help="the summary.json that publish wrote")
     option("--results", metavar="PLACE", help="where the results are, to link to")
-    finish.set_defaults(command=_finish)
     what = "keep a workflow's template as it began, for its children, by the workflow's name"
-    keep = steps.add_parser("keep", help=what, description=what)
-    keep.add_argument("--workflow", required=True, metavar="NAME", help="the workflow's name")
-    keep.add_argument("--namespace", default="", help="the workflow's namespace")
-    keep.add_argument("--at-once", type=int, default=1, metavar="N", help="how many children run "
-                      "at a time: each may have its share of the pods")  # fmt: skip
-    keep.set_defaults(command=_keep)
+    option = add_step(steps, "keep", _keep, what)
+    option("--workflow", required=True, metavar="NAME", help="the workflow's name")
+    option("--namespace", default="", help="the workflow's namespace")
+    option("--at-once", type=int, default=1, metavar="N", help="how many children run "
+           "at a time: each may have its share of the pods")  # fmt: skip
     add_steps(steps)
 
 
@@ -186,15 +182,13 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.count:
         check_shards(plan.images, plan.shards)
         write_bytes(arguments.count, b"0" if alone else f"{plan.shards}".encode())
-    if arguments.fuse:
-        write_bytes(arguments.fuse, b"true" if worth_pods(plan.images) else b"false")
-    if arguments.measure:
-        write_bytes(arguments.measure, b"true" if plan.apart else b"false")
+    tell_truth(arguments.fuse, worth_pods(plan.images))
+    tell_truth(arguments.measure, plan.apart)
     print(plan.shards)
     if alone:
         _finish_here(arguments, ensemble, work)
-    elif arguments.degraded:
-        write_bytes(arguments.degraded, b"false")
+    else:
+        tell_truth(arguments.degraded, False)
 
 
 def _finish_here(arguments: argparse.Namespace, ensemble: Ensemble, work: Work) -> None:
@@ -224,6 +218,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
 def _detect(arguments: argparse.Namespace) -> None:
     from quorate.detectors.container import ContainerDetector
+    from quorate.progress import adding
     from quorate.steps import Runner, Voter, detect
     from quorate.workers import processors
 
@@ -231,14 +226,6 @@ def _detect(arguments: argparse.Namespace) -> None:
     detector = ensemble.member(arguments.detector)
     contents = work.images(arguments.shard)
     kept = _checkpoint(arguments.checkpoint)
-    finished = 0
-    tell = Progress()
-
-    def advance(pictures: int) -> None:
-        nonlocal finished
-        finished += pictures
-        tell(finished, len(contents.images))
-
     try:
         if isinstance(detector, ContainerDetector):
             Runner.of(detector).run(work, arguments.shard)
@@ -250,7 +237,7 @@ def _detect(arguments: argparse.Namespace) -> None:
             [voter],
             workers=arguments.workers or processors(),
             checkpoints={detector.name: kept} if kept else None,
-            progress=advance,
+            progress=adding(Progress(), len(contents.images)),
         )
         if reason := failed.get(detector.name):
             raise DetectorError(f"{detector.name}: {reason}")
@@ -319,10 +306,7 @@ def _publish(arguments: argparse.Namespace) -> None:
 
 def _tell(arguments: argparse.Namespace, summary: Summary | ClassSummary) -> None:
     """What was published, here and where it was asked for."""
-    from quorate.storage import write_bytes
-
-    if arguments.degraded:
-        write_bytes(arguments.degraded, b"true" if summary.degraded else b"false")
+    tell_truth(arguments.degraded, summary.degraded)
     print_summary(summary)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
 from quorate.cli.output import note, notes
-from quorate.cli.pod import Progress, in_bucket, kept_at
+from quorate.cli.pod import Progress, in_bucket, kept_at, tell_truth
 from quorate.errors import InputError, QuorateError
 
 if TYPE_CHECKING:
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
     from quorate.training.work import TrainingWork
 
 
+def add_step(steps: Any, name: str, command: Any, what: str) -> Any:
+    """Add a step; what adds its options."""
+    one = steps.add_parser(name, help=what, description=what)
+    one.set_defaults(command=command)
+    return one.add_argument
+
+
 def add_steps(steps: Any) -> None:
     """Add the steps of a training."""
-
-    def add(name: str, command: Any, what: str) -> Any:
-        one = steps.add_parser(name, help=what, description=what)
-        one.set_defaults(command=command)
-        return one.add_argument
+    add = partial(add_step, steps)
 
     def over_work(name: str, command: Any, what: str) -> Any:
         option = add(name, command, what)
@@ -151,12 +155,11 @@ def _train(arguments: argparse.Namespace) -> None:
         if arguments.checkpoint:
             again += ["--checkpoint", arguments.checkpoint]
         raise SystemExit(together(count, main, again))
-    tell = Progress()
     done = train(
         Path(data),
         Path(out),
         checkpoint=kept_at(arguments.checkpoint),
-        progress=lambda task, done, total: tell(done, total),
+        progress=Progress().of,
         warn=lambda sentence: note(f"note: {sentence}"),
     )
     if done is not None:
@@ -191,9 +194,8 @@ def _split(arguments: argparse.Namespace) -> None:
         hyperparameters=arguments.hyperparameters,
     )
     check_checkpoints(training)
-    tell = Progress()
     with work.owned():
-        done = prepare(training, work, progress=lambda _, n, total: tell(n, total))
+        done = prepare(training, work, progress=Progress().of)
     notes(done.notes)
     if arguments.classes and arguments.classes != str(len(done.labels)):
         note(f"note: {arguments.classes} classes were told of, and the data has "
@@ -236,8 +238,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     training, work = _given(arguments)
     trainer = training.member(arguments.trainer)
-    tell = Progress()
-    done = evaluate(training, work, trainer, progress=lambda _, n, total: tell(n, total))
+    done = evaluate(training, work, trainer, progress=Progress().of)
     notes(done.notes)
     counts = counts_of(done.to_dict())
     notice = Notice(
@@ -257,7 +258,6 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _compare(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from quorate.storage import write_bytes
     from quorate.training.stages import compare
 
     training, work = _given(arguments)
@@ -277,21 +277,19 @@ def _compare(arguments: argparse.Namespace) -> None:
             note(f"note: why a trainer failed cannot be asked: {error.message}")
             return {}
 
-    tell = Progress()
     judged = compare(
         training,
         work,
         Path(arguments.out),
         statuses=statuses,
         ask=ask,
-        progress=lambda _, n, total: tell(n, total),
+        progress=Progress().of,
     )
     failed = [one for one in judged.outcomes if one.failed is not None]
     for one in failed:
         note(f"warning: {one.name}: {one.failed.reason if one.failed else ''}")
     notes(judged.notes)
-    if arguments.degraded:
-        write_bytes(arguments.degraded, b"true" if failed else b"false")
+    tell_truth(arguments.degraded, failed)
     print(f"{judged.best} is best")
 
 
@@ -307,7 +305,6 @@ def _predict(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from quorate.cli.summary import print_summary
-    from quorate.storage import write_bytes
     from quorate.training.stages import predict
     from quorate.workers import processors
 
@@ -317,15 +314,13 @@ def _predict(arguments: argparse.Namespace) -> None:
             "With what is predicted? No detector is named.",
             hint="cvat-finetune-checkpoint: the folder of a published detector",
         )
-    tell = Progress()
     summary = predict(
         training,
         in_bucket(arguments.detector.strip()),
         in_bucket(arguments.data),
         Path(arguments.out),
         workers=arguments.workers or processors(),
-        progress=lambda _, n, total: tell(n, total),
+        progress=Progress().of,
     )
-    if arguments.degraded:
-        write_bytes(arguments.degraded, b"false")
+    tell_truth(arguments.degraded, False)
     print_summary(summary)

@@ -10,7 +10,9 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
@@ -96,6 +98,27 @@ def _named(value: tuple[str, ...] | str, info: ValidationInfo) -> tuple[str, ...
 
 Names = Annotated[tuple[str, ...] | str, AfterValidator(_named)]
 """Labels in the order of their numbers; or a file of them; or a word of `VOCABULARIES`."""
+
+
+def method_name(word: str) -> str:
+    """A method's name however it is written: `Soft-NMS` is `soft_nms`."""
+    return word.lower().replace("-", "_")
+
+
+def by_method(methods: Any) -> BeforeValidator:
+    """What lets a field of a union, told apart by `method`, be the method's name alone.
+
+    `fusion: wbf` is short for `fusion: {method: wbf}`; `soft-nms` is `soft_nms`.
+    """
+
+    def whole(value: Any) -> Any:
+        value = {"method": value} if isinstance(value, str) else value
+        if isinstance(value, dict) and isinstance(value.get("method"), str):
+            return value | {"method": method_name(value["method"])}
+        return value
+
+    written: Any = Annotated[methods, Field(discriminator="method")] | str
+    return BeforeValidator(whole, json_schema_input_type=written)
 
 
 class _Loader(yaml.SafeLoader):

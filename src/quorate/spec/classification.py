@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from quorate.spec.base import SpecModel
+from quorate.spec.base import SpecModel, by_method
 from quorate.spec.classifier import ClassifierField, classifier_kinds
 from quorate.spec.ensemble import Ensemble, EnsembleHead, Folder, Share, schema_of
-from quorate.spec.fusion import Weight, by_method
+from quorate.spec.fusion import Weight
 from quorate.spec.whole import check_known
 from quorate.spec.words import problem
 
@@ -71,11 +71,7 @@ CLASS_METHODS: dict[str, type[ClassFusion]] = {
     for name in get_args(kind.model_fields["method"].annotation)
 }
 """Every way to decide on a label, by its name."""
-_WRITTEN: Any = Annotated[ClassFusion, Field(discriminator="method")] | str
-ClassFusionField = Annotated[
-    Annotated[ClassFusion, Field(discriminator="method")],
-    BeforeValidator(by_method, json_schema_input_type=_WRITTEN),
-]
+ClassFusionField = Annotated[ClassFusion, Field(discriminator="method"), by_method(ClassFusion)]
 
 
 class PublishClasses(SpecModel):

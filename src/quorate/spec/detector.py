@@ -6,13 +6,11 @@ A kind is an entry point of the group `quorate.detectors`: see `quorate.spec.mem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from quorate.errors import did_you_mean
 from quorate.spec.calibration import CalibrationField
 from quorate.spec.member import Member, MemberHead, kinds, of_its_kind
 from quorate.spec.tta import Tiles, Views
@@ -69,14 +67,8 @@ def detector_kinds() -> dict[str, EntryPoint]:
     return kinds(ENTRY_POINTS)
 
 
-def _unknown_kind(kind: str, kinds: Iterable[str]) -> str:
-    known = f"no kind of detector is called '{kind}'"
-    if hint := did_you_mean(kind, kinds):
-        return f"{known}, {hint}"
-    for words, advice in _MEANT:
-        if re.search(words, kind.lower()):
-            return f"{known}; {advice}"
-    return f"{known}; there are {', '.join(sorted(kinds))}"
+def _advice(kind: str) -> str | None:
+    return next((said for words, said in _MEANT if re.search(words, kind.lower())), None)
 
 
 _MEANT = (
@@ -95,6 +87,4 @@ _MEANT = (
 """What a wrong kind looks like, and what is meant by it most likely."""
 
 
-DetectorField = Annotated[
-    SerializeAsAny[Detector], of_its_kind(Detector, ENTRY_POINTS, _unknown_kind)
-]
+DetectorField = Annotated[SerializeAsAny[Detector], of_its_kind(Detector, ENTRY_POINTS, _advice)]

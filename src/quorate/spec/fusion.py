@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from quorate.errors import SpecError, did_you_mean
-from quorate.spec.base import SpecModel
+from quorate.spec.base import SpecModel, by_method, method_name
 from quorate.spec.words import problem
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -161,11 +161,6 @@ METHODS: dict[str, type[Fusion]] = {
 """Every fusion method by its name."""
 
 
-def method_name(word: str) -> str:
-    """A method's name however it is written: `Soft-NMS` is `soft_nms`."""
-    return word.lower().replace("-", "_")
-
-
 def with_method(fusion: Any, method: str) -> tuple[Any, tuple[str, ...]]:
     """The same settings under another method, and a sentence for each that it does not have.
 
@@ -214,16 +209,4 @@ def _takes(kind: type[SpecModel], name: str, value: Any) -> bool:
     return True
 
 
-def by_method(value: Any) -> Any:
-    """`fusion: wbf` is short for `fusion: {method: wbf}`; `soft-nms` is `soft_nms`."""
-    value = {"method": value} if isinstance(value, str) else value
-    if isinstance(value, dict) and isinstance(value.get("method"), str):
-        return value | {"method": method_name(value["method"])}
-    return value
-
-
-_WRITTEN: Any = Annotated[Fusion, Field(discriminator="method")] | str
-FusionField = Annotated[
-    Annotated[Fusion, Field(discriminator="method")],
-    BeforeValidator(by_method, json_schema_input_type=_WRITTEN),
-]
+FusionField = Annotated[Fusion, Field(discriminator="method"), by_method(Fusion)]

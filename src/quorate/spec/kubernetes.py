@@ -38,21 +38,15 @@ ONE_SOURCE = ("Volume", "EnvVar")
 OURS = {"main": "`container: …`", "init": "`workflow: {steps: {executor: {container: …}}}`",
         "wait": "`workflow: {steps: {executor: {container: …}}}`"}  # fmt: skip
 _QUANTITY = re.compile(r"[+-]?(\d+|\d+\.\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
-_WORDS: dict[str, tuple[str, tuple[type, ...]]] = {
-    "text": ("text", (str,)),
-    "whole": ("a whole number", (int,)),
-    "truth": ("true or false", (bool,)),
-    "quantity": ("a quantity such as 500m, 4 or 8Gi", (str, int, float)),
-    "number or text": ("a number or text", (int, str)),
+_QUANTITIES = "a quantity such as 500m, 4 or 8Gi"
+_WORDS: dict[str, tuple[str, tuple[type, ...], tuple[str, ...]]] = {
+    "text": ("text", (str,), ("string", "number", "boolean")),
+    "whole": ("a whole number", (int,), ("integer",)),
+    "truth": ("true or false", (bool,), ("boolean",)),
+    "quantity": (_QUANTITIES, (str, int, float), ("string", "number")),
+    "number or text": ("a number or text", (int, str), ("integer", "string")),
 }
-_KINDS = {
-    "text": ("string", "number", "boolean"),
-    "whole": ("integer",),
-    "truth": ("boolean",),
-    "quantity": ("string", "number"),
-    "number or text": ("integer", "string"),
-}
-"""The same in a JSON Schema's words."""
+"""A field that is a word: what is meant, what it may be in Python, and in a JSON Schema's words."""
 _PREFIX, _MARK = "Kubernetes", "kubernetes"
 
 
@@ -100,8 +94,9 @@ def referred(schema: Any) -> Any:
 
 def _schema(form: Form) -> dict[str, Any]:
     if isinstance(form, str):
-        kinds = _KINDS.get(form)
-        return {"type": [*kinds, "null"]} if kinds else {"$ref": f"#/$defs/{_PREFIX}{form}"}
+        if form in _WORDS:
+            return {"type": [*_WORDS[form][2], "null"]}
+        return {"$ref": f"#/$defs/{_PREFIX}{form}"}
     if "one of" in form:
         return {
             "anyOf": [{"enum": [*form["one of"], None]}, {"pattern": r"\{\{", "type": "string"}]
@@ -240,7 +235,7 @@ def _mapping(value: Any, place: Place) -> dict[Any, Any]:
 
 
 def _word(value: Any, form: str, place: Place) -> Any:
-    meant, kinds = _WORDS[form]
+    meant, kinds, _ = _WORDS[form]
     if form == "text" and isinstance(value, bool | int | float):
         return json.dumps(value)  # as YAML writes it: true, 2
     ok = isinstance(value, kinds) and (form == "truth" or not isinstance(value, bool))

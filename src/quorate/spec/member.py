@@ -7,12 +7,13 @@ kinds are found in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
+from quorate.errors import did_you_mean
 from quorate.labels import VOCABULARIES
 from quorate.spec.base import SpecModel
 from quorate.spec.text import Duration, Name
@@ -75,9 +76,12 @@ def kinds(group: str) -> dict[str, EntryPoint]:
 
 
 def of_its_kind(
-    base: type[M], group: str, unknown: Callable[[str, Iterable[str]], str]
+    base: type[M], group: str, advice: Callable[[str], str | None] = lambda kind: None
 ) -> WrapValidator:
-    """What makes of a mapping the member of the kind that it names; `unknown` words a wrong one."""
+    """What makes of a mapping the member of the kind that it names.
+
+    `advice` says what is meant by a wrong kind most likely, where it is like none that is known.
+    """
 
     def made(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> M:
         if isinstance(value, base) and type(value) is not base:
@@ -88,7 +92,11 @@ def of_its_kind(
         known = kinds(group)
         kind = value["kind"]
         if kind not in known:
-            raise problem("unknown_kind", unknown(str(kind), known))
+            said = f"no kind of {base.__name__.lower()} is called '{kind}'"
+            if hint := did_you_mean(str(kind), known):
+                raise problem("unknown_kind", f"{said}, {hint}")
+            there = f"there are {', '.join(sorted(known))}"
+            raise problem("unknown_kind", f"{said}; {advice(str(kind)) or there}")
         model: type[M] = known[kind].load()
         return model.parsed(value, context=info.context)
 

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from quorate.spec.base import SpecModel
+from quorate.spec.base import SpecModel, by_method
 from quorate.spec.words import problem
 
 Epochs = Annotated[float, Field(ge=0.0, le=100_000.0, allow_inf_nan=False)]
@@ -109,19 +109,7 @@ SCHEDULES: tuple[str, ...] = tuple(
 )
 
 
-def _by_method(value: Any) -> Any:
-    """`schedule: cosine` is short for `schedule: {method: cosine}`; `one-cycle` is `one_cycle`."""
-    value = {"method": value} if isinstance(value, str) else value
-    if isinstance(value, dict) and isinstance(value.get("method"), str):
-        return value | {"method": value["method"].lower().replace("-", "_")}
-    return value
-
-
-_WRITTEN: Any = Annotated[Schedule, Field(discriminator="method")] | str
-ScheduleField = Annotated[
-    Annotated[Schedule, Field(discriminator="method")],
-    BeforeValidator(_by_method, json_schema_input_type=_WRITTEN),
-]
+ScheduleField = Annotated[Schedule, Field(discriminator="method"), by_method(Schedule)]
 
 
 def check_length(schedule: Schedule, epochs: int) -> None:

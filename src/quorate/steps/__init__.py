@@ -16,8 +16,9 @@ runner call these same functions.
                      tells its author
     fuse.py          the quorum decides on a shard
     publish.py       the files and the report: results.py reads the work folder, findings.py
-                     measures, review.py tags for a person, summary.py counts; labels.py is the
-                     same for labels of whole pictures, moving.py brings files to their places
+                     measures boxes and writes them, labels.py does it for labels of whole pictures;
+                     review.py tags for a person, summary.py is what it all came to, moving.py
+                     brings files to their places
     whole.py         the steps one after the other, as run, tune and calibrate take them
     look.py          the same for one picture that is given, without a work folder; asking.py
                      shows it to all detectors at once,

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -44,6 +44,9 @@ from quorate.steps.work import (
 )
 from quorate.storage import local_copy, open_tree, writing
 from quorate.storage.owner import owned
+
+if TYPE_CHECKING:
+    from quorate.spec.trainer import ContainerTrainer
 
 RUNTIMES = {"podman": ("info",), "docker": ("version", "--format", "{{.Server.Version}}")}
 """Each with what it answers only where it works."""
@@ -257,23 +260,10 @@ def weights_here(detector: ContainerDetector) -> AbstractContextManager[Path | N
     return local_copy(detector.weights) if detector.weights else nullcontext()
 
 
-class Contained(Protocol):
-    """What says which container is run, and how."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def image(self) -> str | None: ...  # noqa: D102
-    @property
-    def command(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def args(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
 def contained(
     runtime: str,
     name: str,
-    what: Contained,
+    what: ContainerDetector | ContainerTrainer,
     *,
     env: Mapping[str, str],
     volumes: Mapping[Path, str],
@@ -303,7 +293,7 @@ def contained(
     return [*command, what.image or "", *what.command[1:], *what.args]
 
 
-def runtime_of(what: Contained) -> str:
+def runtime_of(what: ContainerDetector | ContainerTrainer) -> str:
     """Podman or docker, whichever works; DetectorError, with what they said, where none does."""
     said = []
     for runtime, question in RUNTIMES.items():

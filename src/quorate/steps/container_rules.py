@@ -69,7 +69,7 @@ def examine_folder(folder: Path, listed: Path | None = None) -> list[Finding]:
 def try_out(runner: Runner, labels: Labels, folder: Path) -> list[Finding]:
     """Run a container on a small shard that is made up below a folder; every rule."""
     images, broken = made_up(folder / "images")
-    categories = tuple(Category(i, n) for i, n in zip(labels.ids, labels.names, strict=True))
+    categories = Category.each(labels)
     found = _run(runner, folder, "sound", ShardImages(images, categories))
     if not found[0].kept:
         return [*found, Finding(BROKEN, None)]

@@ -1,32 +1,45 @@
-"""What publish finds out of the detectors' boxes: how far they agree, how good they are."""
+"""What detectors and the quorum found, as publish measures and writes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.dataset import Dataset
+from quorate.annotations import Annotations, Kind
+from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.display import brief
-from quorate.labels import UNMAPPED
+from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
+from quorate.steps.moving import below
 from quorate.steps.results import Results
+from quorate.steps.review import Rule, agreed, reviewed
+from quorate.steps.summary import REVIEWED, Summary, Voted
+from quorate.storage import open_tree
 
 if TYPE_CHECKING:
     from quorate.evaluation.agreement import Agreement
     from quorate.evaluation.coco import CocoMetrics
     from quorate.evaluation.effort import Effort
     from quorate.evaluation.reliability import Reliability
+    from quorate.formats.base import Written
+    from quorate.formats.parts import Parts
+
+STREAMED = ("cvat", "coco")
+"""The formats that are written shard by shard; only their names bear `publish: {folder: …}`."""
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What there is to know of a run beside its boxes.
+class FoundBoxes:
+    """What there is to know and to publish of a run, one shard read after the other.
 
+    ensemble     what decided
+    results      what the steps before left
     dataset      what its source says of the data set as prepared: labels, colours, attributes; only
                  where there is a truth to measure against, that and the pictures
     kept         (labels, votes + 1) how many boxes score at least what is published
@@ -38,6 +51,8 @@ class Findings:
                  has a calibration, as calibrated
     """
 
+    ensemble: EnsembleSpec
+    results: Results
     dataset: Dataset
     kept: NDArray[np.int64]
     agreement: Agreement
@@ -49,14 +64,14 @@ class Findings:
     __repr__ = brief
 
     @classmethod
-    def of(cls, results: Results, ensemble: EnsembleSpec) -> Findings:
+    def of(cls, ensemble: EnsembleSpec, results: Results) -> FoundBoxes:
         """Read every shard once. All boxes are in memory only where there is a truth to hold."""
-        from quorate.evaluation.agreement import Agreement, agreement, votes_by_label
+        from quorate.evaluation.agreement import Agreement, votes_by_label
         from quorate.evaluation.coco import evaluate
         from quorate.evaluation.doubts import doubts
         from quorate.evaluation.effort import effort
 
-        dataset = dataset_of(results)
+        dataset = results.dataset()
         true = dataset.annotations is not None and len(dataset.annotations) > 0
         lowest = ensemble.publish.min_score
         parts: list[Agreement] = []
@@ -65,22 +80,22 @@ class Findings:
         counts = np.zeros((len(results.labels), most + 1), np.int64)
         for shard in results.shards:
             found, fused = results.detections(shard), results.fused(shard)
-            shown = replace(dataset, images=results.shard_images(shard))
-            took_part = results.fusions[shard].detectors
-            parts.append(agreement(found, shown, detectors=took_part, iou=ensemble.fusion.iou))
+            parts.append(agreed(results, ensemble, shard, found))
             kept = fused.take(fused.score >= lowest)
             counts += votes_by_label(kept, results.labels, most=most)
             if true:
                 boxes.append(found)
                 decided.append(fused)
         if not true:
-            return cls(dataset, counts, Agreement.concat(parts))
+            return cls(ensemble, results, dataset, counts, Agreement.concat(parts))
         fused = Detections.concat(decided)
         together = Detections.concat(boxes)
         voters = {name: together.of(name) for name in results.detectors} | {"ensemble": fused}
         metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
         efforts = {name: effort(boxes, dataset, min_score=lowest) for name, boxes in voters.items()}
         return cls(
+            ensemble,
+            results,
             dataset,
             counts,
             Agreement.concat(parts),
@@ -90,32 +105,139 @@ class Findings:
             _reliability(voters, dataset, ensemble) if ensemble.publish.report else {},
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say before anything is written."""
+        notes = [*self.doubts, *self.results.notes]
+        kept, decided = int(self.kept.sum()), self.results.decided
+        calibrated = bool(self.ensemble.calibrations)
+        if kept < decided:
+            notes.append(
+                f"{kept:,} of {decided:,} boxes are published: the others score less than "
+                f"{self.ensemble.publish.min_score:g} (`publish: {{min_score: …}}`)"
+                + ("." if calibrated else ", as the detectors score: none is calibrated.")
+            )
+        return notes
 
-def dataset_of(results: Results) -> Dataset:
-    """What its source says of the data set as prepared; the pictures too where it annotates them.
+    def write(self, name: str, stage: Path) -> Written:
+        """Write one format: CVAT and COCO shard by shard, any other of all pictures at once."""
+        from quorate.formats import coco, cvat, write
 
-    The source may say more than was asked; labels that the ensemble does not know and pictures
-    that could not be read are no part of the truth.
-    """
-    from quorate.formats import read
+        asked = self.ensemble.publish
+        dataset = replace(self.dataset, images=(), annotations=None)
+        parts = self._parts(asked.folder if name in STREAMED else "")
+        target = str(stage / name)
+        if name == "cvat":
+            if rule := Rule.of(self.ensemble):
+                found, sizes = self.agreement, map(len, self.results.ids.values())
+                dataset, parts = reviewed(
+                    dataset, parts, rule, found.image_id, found.disagreement, sizes
+                )
+            return cvat.write_parts(dataset, parts, target)
+        if name == "coco":
+            return coco.write_parts(dataset, parts, target, renumber=asked.renumber)
+        dataset, boxes = parts.gathered(dataset)
+        options: dict[str, Any] = {}
+        if name == "yolo":
+            options["polygons"] = bool((boxes.kind == Kind.POLYGON).any())
+        return write(dataset, boxes, target, format=name, **options)
 
-    told = results.plan.source
-    if told and not told.annotated:
-        return Dataset(
-            results.plan.root,
-            (),
-            results.labels,
-            name=told.name,
-            label_info=told.label_info,
-            info=told.info,
+    def _parts(self, folder: str) -> Parts:
+        """The pictures of each shard, named with a folder they lie in elsewhere, and the boxes."""
+        from quorate.formats.parts import Parts
+
+        asked, results = self.ensemble.publish, self.results
+
+        def images_of(shard: int) -> Sequence[Image]:
+            return below(folder, results.shard_images(shard))
+
+        def shapes_of(kept: Detections) -> Annotations:
+            return Annotations.from_detections(
+                kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance
+            )
+
+        return Parts(
+            lambda: map(images_of, results.shards),
+            lambda: (
+                (images_of(shard), shapes_of(results.kept(shard, asked.min_score)))
+                for shard in results.shards
+            ),
+            shapes_of(Detections.empty(results.detectors)),
         )
-    source = read(results.plan.data)
-    truth = source.annotations
-    if truth is not None:
-        known = np.isin(truth.image_id, [image.id for image in results.images])
-        known &= results.labels.positions(truth.category_id) != UNMAPPED
-        truth = truth.take(known)
-    return replace(source, images=results.images, labels=results.labels, annotations=truth)
+
+    def report(self, path: Path, notes: Sequence[str]) -> list[str]:
+        """Fill the report; the pictures that are shown are read once more. Returns its files."""
+        from quorate.evaluation.agreement import review_order
+        from quorate.report import Report, write_report
+        from quorate.report.model import PICTURES
+
+        results, metrics, reliability = self.results, self.metrics, self.reliability
+        hardest = review_order(self.agreement, most=PICTURES)
+        shown = results.images_on(hardest)
+        names = {image.id: image.file_name for image in shown}
+        with open_tree(results.plan.root) as tree:
+            report = Report(
+                name=self.ensemble.name,
+                dataset=self.dataset if metrics else replace(self.dataset, images=shown),
+                total=results.count,
+                detections=results.on(hardest, results.detections),
+                fused=results.on(hardest, results.fused),
+                decided=results.decided,
+                detectors=results.detectors,
+                boxes=results.counts,
+                order=hardest.tolist(),
+                spec=self.ensemble.to_yaml(),
+                fusion=self.ensemble.fusion.method,
+                metrics={name: one for name, one in metrics.items() if name != "ensemble"},
+                ensemble=metrics.get("ensemble"),
+                efforts=self.efforts,
+                published=self.kept,
+                doubts=self.doubts,
+                reliability={name: one for name, one in reliability.items() if name != "ensemble"},
+                reliability_fused=reliability["ensemble"][0] if reliability else None,
+                agreement=self.agreement,
+                skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
+                failed=results.failed,
+                notes=[one for one in notes if one not in self.doubts],
+                about=results.about,
+                read=lambda image_id: decode(tree.read(names[image_id]), name=names[image_id]),
+            )
+            return write_report(path, report)
+
+    def summary(self, notes: Sequence[str], files: Sequence[str]) -> Summary:
+        """Count what was found, and what of it was published."""
+        from quorate.evaluation.agreement import review_order
+
+        results = self.results
+        worst = review_order(self.agreement, most=REVIEWED)
+        names = {image.id: image.file_name for image in results.images_on(worst)}
+        votes = self.kept.sum(0).tolist()
+        return Summary(
+            name=self.ensemble.name,
+            method=self.ensemble.fusion.method,
+            images=results.count,
+            detectors=tuple(
+                self._voted(voter, results.counts[voter], results.failed.get(detector.name, ""))
+                for detector in self.ensemble.detectors
+                for voter in detector.voters
+            ),
+            ensemble=self._voted("ensemble", results.decided),
+            published=sum(votes),
+            votes={str(number): count for number, count in enumerate(votes) if count},
+            degraded=bool(results.failed),
+            skipped=results.skipped,
+            notes=tuple(notes),
+            review=tuple(names[i] for i in worst.tolist()),
+            files=tuple(files),
+            about=results.about,
+        )
+
+    def _voted(self, name: str, boxes: int, failed: str = "") -> Voted:
+        if name not in self.metrics:
+            return Voted(name, boxes, failed=failed)
+        metrics, effort = self.metrics[name], self.efforts[name]
+        left = effort.to_dict(self.dataset, pictures=False)
+        return Voted(name, boxes, metrics.ap, metrics.ap50, left, failed)
 
 
 def _reliability(

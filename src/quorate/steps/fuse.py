@@ -78,7 +78,7 @@ def fuse(
     if manifest := done(folder, inputs):
         return manifest
     started = time.perf_counter()
-    table = table_of(ensemble)
+    table: Any = Classifications if isinstance(ensemble, ClassificationSpec) else Detections
     found = [table.from_parquet(folders[name] / table.FILE) for name in manifests]
     fused = decide(found, ensemble, contents.labels)
     write_table(folder / table.FILE, fused, contents)
@@ -92,11 +92,6 @@ def fuse(
     )
     write_json(folder / "manifest.json", manifest)
     return manifest
-
-
-def table_of(ensemble: Ensemble) -> type[Detections] | type[Classifications]:
-    """What the members' answers are, in columns."""
-    return Classifications if isinstance(ensemble, ClassificationSpec) else Detections
 
 
 def decide(

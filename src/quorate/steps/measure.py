@@ -14,10 +14,10 @@ import msgspec
 from quorate import pictures
 from quorate.dataset import Image
 from quorate.errors import AccessError, InputError, QuorateError, StorageError
+from quorate.steps.prefetch import READERS
 from quorate.steps.work import ShardImages, Skipped, Work, write_json
 from quorate.storage import Tree, open_tree
 
-READERS = 32  # storage, not the processor, bounds the reading of headers
 AT_ONCE = 4096
 """Pictures that are asked for together: so many answers wait in memory at most."""
 LOOKED_AT = 16

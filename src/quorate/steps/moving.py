@@ -27,8 +27,10 @@ class Published(msgspec.Struct, frozen=True):
     files: dict[str, tuple[str, ...]]
 
 
-def below(folder: str, images: Sequence[Image]) -> tuple[Image, ...]:
-    """The pictures, named with the folder that they lie in elsewhere."""
+def below(folder: str, images: tuple[Image, ...]) -> tuple[Image, ...]:
+    """The pictures, named with the folder that they lie in elsewhere; '' is for none."""
+    if not folder:
+        return images
     folder = folder.rstrip("/")
     return tuple(
         msgspec.structs.replace(image, published_as=f"{folder}/{image.name}") for image in images

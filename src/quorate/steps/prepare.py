@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from quorate import pictures
-from quorate.dataset import Dataset, Image
+from quorate.dataset import Image
 from quorate.errors import InputError, LabelError, SpecError, did_you_mean
 from quorate.labels import Labels
 from quorate.spec import Ensemble, EnsembleSpec
 from quorate.steps import sharding
+from quorate.steps.findings import STREAMED
 from quorate.steps.measure import measured, misstated, refuse_none, unknown
-from quorate.steps.publish import STREAMED
 from quorate.steps.work import (
     Category,
     Earlier,
@@ -65,7 +65,12 @@ def prepare(
     dataset = read(data)
     words = vocabulary(ensemble, dataset.labels, labels)
     notes = [*notes, *check_publishable(ensemble, dataset.images, words)]
-    source = _source(dataset)
+    source = Source(
+        annotated=dataset.annotations is not None and len(dataset.annotations) > 0,
+        name=dataset.name,
+        label_info=dict(dataset.label_info),
+        info=dict(dataset.info),
+    )
     notes += _held(ensemble, len(dataset.images), annotated=source.annotated)
     with open_tree(dataset.root) as tree:
         odd = misstated(tree, dataset.images)
@@ -76,7 +81,7 @@ def prepare(
             images, skipped = measured(tree, images, progress)
         refuse_none(len(images), skipped, ensemble.data)
         stamps = tree.stamps(image.file_name for image in images)
-    categories = tuple(Category(i, n) for i, n in zip(words.ids, words.names, strict=True))
+    categories = Category.each(words)
     size = shard_size or sharding.shard_size(len(images))
     shards = [
         ShardImages(images[start : start + size], categories, stamps[start : start + size])
@@ -98,15 +103,6 @@ def prepare(
     write_bytes(work.spec_file, ensemble.to_yaml().encode())
     write_json(work.plan_file, plan)
     return plan
-
-
-def _source(dataset: Dataset) -> Source:
-    return Source(
-        annotated=dataset.annotations is not None and len(dataset.annotations) > 0,
-        name=dataset.name,
-        label_info=dict(dataset.label_info),
-        info=dict(dataset.info),
-    )
 
 
 def _held(ensemble: Ensemble, images: int, *, annotated: bool) -> list[str]:

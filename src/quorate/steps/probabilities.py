@@ -41,11 +41,6 @@ class ProbabilitiesOf:
     labels: Labels
 
     @property
-    def batch(self) -> int:
-        """How many pictures the predictor likes to be shown at once."""
-        return int(getattr(self.predictor, "batch", 1))
-
-    @property
     def depends_on(self) -> tuple[str, ...]:
         """What else the answers depend on, beside the member and its labels' mapping."""
         return (repr(self.labels),)

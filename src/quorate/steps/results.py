@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.classifications import Classifications
-from quorate.dataset import Image
+from quorate.dataset import Dataset, Image
 from quorate.detections import Detections, Members
-from quorate.labels import Labels
+from quorate.labels import UNMAPPED, Labels
 from quorate.steps.measure import refuse_none
 from quorate.steps.work import Manifest, Skipped, Work, read_json
 
@@ -140,6 +140,32 @@ class Results:
         """What each detector's model was taken for, where it tells."""
         told = {name: shards[0].about for name, shards in self.manifests.items() if shards}
         return {name: about for name, about in told.items() if about}
+
+    def dataset(self) -> Dataset:
+        """What its source says of the data set as prepared; the pictures too if it annotates them.
+
+        The source may say more than was asked; labels that the ensemble does not know and pictures
+        that could not be read are no part of the truth.
+        """
+        from quorate.formats import read
+
+        told = self.plan.source
+        if told and not told.annotated:
+            return Dataset(
+                self.plan.root,
+                (),
+                self.labels,
+                name=told.name,
+                label_info=told.label_info,
+                info=told.info,
+            )
+        source = read(self.plan.data)
+        truth = source.annotations
+        if truth is not None:
+            known = np.isin(truth.image_id, [image.id for image in self.images])
+            known &= self.labels.positions(truth.category_id) != UNMAPPED
+            truth = truth.take(known)
+        return replace(source, images=self.images, labels=self.labels, annotations=truth)
 
     def detections(self, shard: int) -> Detections:
         """The boxes of the detectors that took part in a shard; all detectors' names are known."""

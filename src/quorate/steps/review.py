@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from quorate.annotations import Annotations, Kind
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
+from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.labels import Labels
 from quorate.spec import Ensemble, EnsembleSpec
@@ -23,6 +25,7 @@ from quorate.storage import writing
 
 if TYPE_CHECKING:
     from quorate.evaluation.agreement import Agreement
+    from quorate.formats.parts import Parts
 
 REVIEW = "review"
 """The label of the tag that says how far the detectors disagree about a picture."""
@@ -100,22 +103,22 @@ def _percent(disagreement: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.rint(100 * disagreement).astype(np.int64)
 
 
-def agreed(results: Results, ensemble: EnsembleSpec) -> Agreement:
-    """How far the detectors of a run agree, picture by picture."""
-    from quorate.evaluation.agreement import Agreement, agreement
+def agreed(results: Results, ensemble: EnsembleSpec, shard: int, found: Detections) -> Agreement:
+    """How far the detectors that `found` boxes in a shard agree, picture by picture."""
+    from quorate.evaluation.agreement import agreement
 
-    parts: list[Agreement] = []
-    for shard in results.shards:
-        dataset = Dataset(results.plan.root, results.shard_images(shard), results.labels)
-        names = results.fusions[shard].detectors
-        found = results.detections(shard)
-        parts.append(agreement(found, dataset, detectors=names, iou=ensemble.fusion.iou))
-    return Agreement.concat(parts)
+    dataset = Dataset(results.plan.root, results.shard_images(shard), results.labels)
+    names = results.fusions[shard].detectors
+    return agreement(found, dataset, detectors=names, iou=ensemble.fusion.iou)
 
 
 def doubts(results: Results, ensemble: EnsembleSpec, rule: Rule) -> list[Doubt]:
     """The pictures of a run that need a person, the worst first."""
-    whole = agreed(results, ensemble)
+    from quorate.evaluation.agreement import Agreement
+
+    whole = Agreement.concat(
+        [agreed(results, ensemble, k, results.detections(k)) for k in results.shards]
+    )
     found = dict(_doubts(results, ensemble, whole, rule.takes(whole.disagreement)))
     return [found[place] for place in range(len(found))]
 
@@ -185,7 +188,47 @@ def _doubts(
         start += len(ids)
 
 
-def with_review(dataset: Dataset) -> Dataset:
+def reviewed(
+    dataset: Dataset,
+    parts: Parts,
+    rule: Rule,
+    image_id: NDArray[np.int64],
+    disagreement: NDArray[np.float32],
+    sizes: Iterable[int],
+) -> tuple[Dataset, Parts]:
+    """A data set and its parts with a tag on the pictures that need a person.
+
+    image_id      (n,) pictures, part by part
+    disagreement  (n,) how far the members disagree about each
+    sizes         how many of these each part has
+    """
+    dataset = _with_review(dataset)
+    doubtful = np.sort(rule.takes(disagreement))
+    bounds = np.searchsorted(doubtful, np.cumsum([0, *sizes])).tolist()
+
+    def tagged(shapes: Annotations, rows: slice) -> Annotations:
+        some = doubtful[rows]
+        tags = Annotations.build(
+            image_id=image_id[some],
+            category_id=dataset.labels.id_of(REVIEW),
+            xyxy=np.zeros((len(some), 4)),
+            kind=Kind.TAG,
+            sources=("auto",),
+            attributes={"disagreement": _percent(disagreement[some])},
+        )
+        return Annotations.concat([shapes, tags])
+
+    return dataset, replace(
+        parts,
+        shapes=lambda: (
+            (images, tagged(shapes, slice(*rows)))
+            for (images, shapes), rows in zip(parts.shapes(), pairwise(bounds), strict=True)
+        ),
+        like=tagged(parts.like, slice(0)),
+    )
+
+
+def _with_review(dataset: Dataset) -> Dataset:
     """The data set with the label of the tag, which has the disagreement as an attribute.
 
     In percent, because a CVAT attribute that can be compared is a whole number.
@@ -198,17 +241,3 @@ def with_review(dataset: Dataset) -> Dataset:
     percentage = AttributeSpec("disagreement", "number", default="0", values=("0", "100", "1"))
     info = LabelInfo(type="tag", attributes=(percentage,))
     return replace(dataset, labels=labels, label_info={**dataset.label_info, REVIEW: info})
-
-
-def tags(
-    labels: Labels, image_id: NDArray[np.int64], disagreement: NDArray[np.float32]
-) -> Annotations:
-    """The tag on some pictures, with how far the members disagree about each."""
-    return Annotations.build(
-        image_id=image_id,
-        category_id=labels.id_of(REVIEW),
-        xyxy=np.zeros((len(image_id), 4)),
-        kind=Kind.TAG,
-        sources=("auto",),
-        attributes={"disagreement": _percent(disagreement)},
-    )

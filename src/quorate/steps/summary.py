@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from quorate.display import brief, html_table
 from quorate.errors import FormatError
-from quorate.spec import EnsembleSpec
-from quorate.steps.findings import Findings
-from quorate.steps.results import Results
 from quorate.steps.work import Skipped
 from quorate.storage import join
 
@@ -123,18 +118,6 @@ class ClassSummary(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, files=tuple(join(out, name) for name in self.files))
 
 
-@dataclass(frozen=True)
-class Told:
-    """What publish wrote, before it is moved to its place.
-
-    summary  makes the summary of all notes and files
-    """
-
-    files: Sequence[str]
-    notes: Sequence[str]
-    summary: Callable[[Sequence[str], Sequence[str]], Summary | ClassSummary]
-
-
 def summary_of(data: bytes) -> Summary | ClassSummary:
     """A `summary.json`, of either kind; FormatError where it is none."""
     kinds: tuple[type[Summary] | type[ClassSummary], ...] = (Summary, ClassSummary)
@@ -145,45 +128,3 @@ def summary_of(data: bytes) -> Summary | ClassSummary:
         except msgspec.DecodeError as error:
             faults.append(error)
     raise FormatError(f"summary.json: {faults[0]}.")
-
-
-def summarise(
-    ensemble: EnsembleSpec,
-    results: Results,
-    findings: Findings,
-    notes: Sequence[str],
-    files: Sequence[str],
-) -> Summary:
-    """Count what was found, and what of it was published."""
-    from quorate.evaluation.agreement import review_order
-
-    worst = review_order(findings.agreement, most=REVIEWED)
-    names = {image.id: image.file_name for image in results.images_on(worst)}
-    votes = findings.kept.sum(0).tolist()
-    return Summary(
-        name=ensemble.name,
-        method=ensemble.fusion.method,
-        images=results.count,
-        detectors=tuple(
-            _voted(voter, results.counts[voter], findings, results.failed.get(detector.name, ""))
-            for detector in ensemble.detectors
-            for voter in detector.voters
-        ),
-        ensemble=_voted("ensemble", results.decided, findings),
-        published=sum(votes),
-        votes={str(number): count for number, count in enumerate(votes) if count},
-        degraded=bool(results.failed),
-        skipped=results.skipped,
-        notes=tuple(notes),
-        review=tuple(names[i] for i in worst.tolist()),
-        files=tuple(files),
-        about=results.about,
-    )
-
-
-def _voted(name: str, boxes: int, findings: Findings, failed: str = "") -> Voted:
-    if name not in findings.metrics:
-        return Voted(name, boxes, failed=failed)
-    metrics, effort = findings.metrics[name], findings.efforts[name]
-    left = effort.to_dict(findings.dataset, pictures=False)
-    return Voted(name, boxes, metrics.ap, metrics.ap50, left, failed)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quorate._version import __version__
 from quorate.display import merged
 from quorate.errors import DetectorError, QuorateError, StorageError
-from quorate.labels import LabelMapping, Labels, map_labels
+from quorate.labels import Labels, map_labels
 from quorate.spec import Classifier, Detector
 from quorate.spec.member import Member
 from quorate.steps.boxes import BoxesOf
@@ -42,7 +42,6 @@ class Voter:
 
     member: Member
     says: BoxesOf | ProbabilitiesOf
-    mapping: LabelMapping
     words: tuple[str, ...]
     about: Mapping[str, str]
     notes: tuple[str, ...] = ()
@@ -69,7 +68,6 @@ class Voter:
         return cls(
             member,
             says,
-            mapping,
             words,
             getattr(predictor, "told", {}),
             tuple(getattr(predictor, "notes", ())),
@@ -84,12 +82,7 @@ class Voter:
     @property
     def batch(self) -> int:
         """How many pictures it likes to be shown at once."""
-        return self.says.batch
-
-    def look(self, picture: NDArray[np.uint8]) -> tuple[Any, ...]:
-        """The answer to one picture."""
-        [found] = self.says.look([picture])
-        return found
+        return int(getattr(self.says.predictor, "batch", 1))
 
     def answers(self, names: Sequence[str], shown: Sequence[NDArray[np.uint8]]) -> list[Seen]:
         """The answers to any number of pictures with their names, at most `batch` in one call.
@@ -124,7 +117,7 @@ class Voter:
             about,
             *(part for location in self.member.files for part in contents(location)),
             repr(self.words),
-            self.mapping.category_id.tobytes(),
+            self.says.mapping.category_id.tobytes(),
             *self.says.depends_on,
         )
 

@@ -7,26 +7,30 @@ a detector that cannot even be loaded costs its votes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from quorate.detectors.container import ContainerDetector
-from quorate.errors import AccessError, QuorateError, StorageError
+from quorate.errors import AccessError, InputError, QuorateError, StorageError
 from quorate.labels import Labels
-from quorate.progress import Progress
+from quorate.progress import Progress, adding, silent
 from quorate.spec import Ensemble
 from quorate.spec.member import Member
 from quorate.steps.container import Runner
 from quorate.steps.detect import detect
 from quorate.steps.fuse import fuse
+from quorate.steps.moving import mark
 from quorate.steps.prepare import prepare
 from quorate.steps.publish import publish
 from quorate.steps.summary import ClassSummary, Summary
 from quorate.steps.voter import Voter, load_all
 from quorate.steps.work import Work
-from quorate.workers import in_threads
+from quorate.storage import remove_unfinished
+from quorate.workers import in_threads, processors
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,10 @@ class Loaded:
             self.ensemble,
             work,
             labels=self.words if labels is None else labels,
-            progress=lambda done, total: progress("prepare", done, total),
+            progress=partial(progress, "prepare"),
         )
         voters = self.voters(work.images(0).labels)
-        finished = 0
-
-        def advance(pictures: int) -> None:
-            nonlocal finished
-            finished += pictures
-            progress("detect", finished, plan.images)
-
+        advance = adding(partial(progress, "detect"), plan.images)
         for shard in range(plan.shards):
             failed = self._contained(work, shard)
             yield shard, failed | detect(work, shard, voters, workers=workers, progress=advance)
@@ -107,6 +105,38 @@ class Loaded:
         return failed
 
 
+def run(
+    ensemble: Ensemble,
+    out: Path,
+    *,
+    fresh: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Summary | ClassSummary:
+    """Prepare, detect and fuse shard by shard, publish; the work folder is `out/work`.
+
+    All detectors see a picture while it is decoded once. Memory does not grow with the number
+    of pictures. See `DetectionEnsemble.run` for errors.
+    """
+    data = ensemble.where()  # before anything is loaded
+    if os.path.realpath(data) == os.path.realpath(out):
+        raise InputError(
+            f"{out}: is the folder of the data; results would be taken for data.",
+            hint="choose another folder with -o; one inside the data is left out of it",
+        )
+    work = Work(out / "work")
+    loaded = Loaded.load(ensemble)
+    with work.owned():
+        mark(out)
+        remove_unfinished(out)
+        if fresh:
+            work.forget()
+        shards = loaded.detect(work, workers=workers or processors(), progress=progress)
+        for shard, failed in shards:
+            fuse(work, shard, ensemble, failed=failed)
+        return publish(ensemble, work, out, progress=partial(progress, "publish"))
+
+
 def finish(
     ensemble: Ensemble,
     work: Work,
@@ -125,13 +155,7 @@ def finish(
     labels = work.images(0).labels
     loaded = in_threads(lambda one: _loaded(one, labels), members)
     voters = [one for one in loaded if isinstance(one, Voter)]
-    finished = 0
-
-    def advance(pictures: int) -> None:
-        nonlocal finished
-        finished += pictures
-        progress(finished, plan.images)
-
+    advance = adding(progress, plan.images)
     for shard in range(plan.shards):
         for member, one in zip(members, loaded, strict=True):
             if isinstance(one, str):

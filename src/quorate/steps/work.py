@@ -24,11 +24,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -38,6 +37,10 @@ from quorate.errors import InputError
 from quorate.labels import Labels
 from quorate.storage import write_bytes, writing
 from quorate.storage.owner import owned
+
+if TYPE_CHECKING:
+    from quorate.classifications import Classifications
+    from quorate.detections import Detections
 
 T = TypeVar("T")
 
@@ -60,6 +63,11 @@ class Category(msgspec.Struct, frozen=True):
 
     id: int
     name: str
+
+    @classmethod
+    def each(cls, labels: Labels) -> tuple[Category, ...]:
+        """Those of a vocabulary."""
+        return tuple(cls(i, name) for i, name in zip(labels.ids, labels.names, strict=True))
 
 
 Key = tuple[str, int, int, str]
@@ -261,20 +269,9 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
-class Table(Protocol):
-    """Boxes or classifications, in columns."""
-
-    def to_parquet(
-        self,
-        path: BinaryIO,
-        *,
-        labels: Labels | None = None,
-        pictures: Mapping[int, str] | None = None,
-    ) -> None:
-        """Write a Parquet file into an open one."""
-
-
-def write_table(path: Path, table: Table, contents: ShardImages | None = None) -> None:
+def write_table(
+    path: Path, table: Detections | Classifications, contents: ShardImages | None = None
+) -> None:
     """Write a Parquet file that appears whole or not at all.
 
     With the shard's `contents`, names of labels and pictures stand beside their numbers.

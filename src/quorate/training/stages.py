@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 
 from quorate.errors import InputError, TrainingError
-from quorate.local import run
 from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec
 from quorate.spec.base import load_yaml
 from quorate.spec.trainer import Trainer
 from quorate.spec.training import Training
 from quorate.steps import ClassSummary, Summary
+from quorate.steps.whole import run
 from quorate.steps.work import write_json
 from quorate.storage import local_copy, write_bytes
 from quorate.training.contract import detector_of, files_of

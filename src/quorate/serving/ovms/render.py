@@ -69,7 +69,7 @@ def render(ensemble: DetectionEnsemble | ClassificationEnsemble, folder: str) ->
             labels = loaded.labels
         places = {
             one.name: labels.positions(
-                Voter.of(one, predictors[one.name], labels).mapping.category_id
+                Voter.of(one, predictors[one.name], labels).says.mapping.category_id
             )
             for one in ensemble.members
         }
