@@ -134,7 +134,7 @@ def predict(
 ) -> Summary | ClassSummary:
     """Run a trained detector, of a folder with `detector.json`, over pictures; CVAT's files in out.
 
-    Raises InputError where there is no detector, and as `local.run` does.
+    Raises InputError where there is no detector, and as `steps.whole.run` does.
     """
     folder = detector if detector.endswith("/") or os.path.isdir(detector) else f"{detector}/"
     with local_copy(folder, wanted=lambda name: not name.startswith("checkpoint/")) as here:
