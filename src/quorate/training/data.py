@@ -179,10 +179,9 @@ def _copy(image: Image, data: bytes, to: Path) -> _Read:
         name = f"{name}.png"
         with writing(to / name) as file:
             Pillow.fromarray(shown).save(file, format="PNG", compress_level=1)
-    moved = Image(
-        id=image.id, file_name=name, width=width, height=height, subset=image.subset,
-        source_id=image.source_id,
-    )  # fmt: skip
+    moved = msgspec.structs.replace(
+        image, file_name=name, width=width, height=height, published_as=""
+    )
     return _Read(moved, hashed(shown), not plain)
 
 
