@@ -65,10 +65,11 @@ def _train(arguments: argparse.Namespace) -> None:
         from quorate.training.plan import plan
 
         planned = plan(training, work)
+        values = planned.to_dict()
         if arguments.json:
-            print_json(planned.to_dict())
+            print_json(values)
             return
-        print_table(planned.rows(), title=planned.title)
+        print_table(values["steps"], title=planned.title)
         notes(planned.notes)
         for file in planned.files:
             note(f"wrote {work.root / file}")
