@@ -125,11 +125,7 @@ def _changed(training: Training, said: dict[str, str]) -> Training:
 
 def _began(prepared: Prepared) -> None:
     """Say what is learnt from while there is time to stop it."""
-    test = "" if prepared.test is None else f", {prepared.test.images:,} to compare"
-    note(
-        f"{prepared.train.images:,} pictures to learn from, "
-        f"{prepared.validation.images:,} to validate{test}"
-    )
+    note(prepared.title)
     notes(prepared.notes)
 
 

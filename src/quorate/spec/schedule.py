@@ -102,14 +102,17 @@ ScheduleField = Annotated[
 
 
 def check_length(schedule: Schedule, epochs: int) -> None:
-    """Refuse, as a problem of the field `schedule`, what is longer than all the epochs."""
+    """Refuse, as a problem of the field `schedule`, what is longer than all the epochs.
+
+    The parts of `OneCycle` are shares, so they always fit.
+    """
     whole = f"{epochs} epoch{'' if epochs == 1 else 's'}"
     if isinstance(schedule, Step) and schedule.at[-1] >= epochs:
         said = f"a step after epoch {schedule.at[-1]:g} never comes: there are {whole}"
         raise problem("schedule", said, ("schedule", "at"))
-    # The parts of `one_cycle` are shares, so they always fit.
     words = {"warmup": "warm-up", "cooldown": "cool-down"}
-    parts = {name: length for name in words if (length := getattr(schedule, name, None))}
+    given = {name: getattr(schedule, name, None) for name in words}
+    parts = {name: length for name, length in given.items() if length}
     if sum(parts.values()) > epochs or parts.get("warmup", 0.0) >= epochs:
         told = " and ".join(f"a {words[name]} of {length:g}" for name, length in parts.items())
         said = f"{told} {'do' if len(parts) > 1 else 'does'} not fit into {whole}"

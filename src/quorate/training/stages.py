@@ -80,21 +80,16 @@ def compare(
             training = training.model_copy(update={"compare": fields})
         judged = judge(training, work, progress=progress)
         files = tell(training, work, judged)
-    names = [name for name in files if not name.startswith("trainers/")]
-    for name in names:
-        _copy(work.root / name, out / name)
+    copied = {out / name: work.root / name for name in files if not name.startswith("trainers/")}
     for trainer in training.trainers:
-        left = work.trainer(trainer.name).out
-        for path in files_of(left):
-            _copy(path, out / "trainers" / trainer.name / path.relative_to(left))
-    if ENSEMBLE_FILE in names:
+        own, left = out / "trainers" / trainer.name, work.trainer(trainer.name).out
+        copied |= {own / path.relative_to(left): path for path in files_of(left)}
+    for target, source in copied.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    if ENSEMBLE_FILE in files:
         _relative(out / ENSEMBLE_FILE, work, judged)
     return judged
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _relative(path: Path, work: TrainingWork, judged: Judged) -> None:

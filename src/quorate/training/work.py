@@ -42,6 +42,15 @@ class Prepared(msgspec.Struct, frozen=True, omit_defaults=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def title(self) -> str:
+        """One line of how the pictures are split."""
+        test = "" if self.test is None else f", {self.test.images:,} to compare"
+        return (
+            f"{self.train.images:,} pictures to learn from, "
+            f"{self.validation.images:,} to validate{test}"
+        )
+
+    @property
     def parts(self) -> dict[str, Part]:
         """The parts that there are, by what they are for."""
         parts = {"to learn from": self.train, "validation": self.validation, "test": self.test}
