@@ -19,8 +19,8 @@ from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.detectors.torch.transformers_predictor import (
     TransformersPredictor,
     read_config,
+    read_model,
     read_processor,
-    refusal,
     silence,
 )
 from quorate.detectors.torch.weights import UNUSED, describe_misfit
@@ -347,19 +347,7 @@ class DetrLearner(Learner):
         """A model with a checkpoint's weights; its heads begin anew where labels differ."""
         folder = str(self.trainer.checkpoint)
         fresh = self._fresh()
-        try:
-            model, report = transformers.AutoModelForObjectDetection.from_pretrained(
-                checkpoint,
-                config=self.config,
-                dtype=torch.float32,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=any(checkpoint.glob("*.safetensors")),
-                ignore_mismatched_sizes=True,  # they are told, or refused, below
-                output_loading_info=True,
-            )
-        except Exception as error:  # damaged weights raise anything
-            raise refusal(checkpoint, folder, error) from None
+        model, report = read_model(checkpoint, folder, self.config, "AutoModelForObjectDetection")
         differing = [key for key, _, _ in report["mismatched_keys"]]
         asked = self.trainer.queries is not None
         anew = [k for k in differing if HEADS.search(k) or (asked and QUERIES.search(k))]

@@ -132,15 +132,16 @@ class Learner(ABC):
         own = self.trainer.backbone_learning_rate
         if own is None:
             own = rate * FINE if self.trainer.checkpoint else rate
-        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        rates = {"head": rate, "backbone": own, "slow": rate * FINE}
+        groups: dict[tuple[str, bool], list[nn.Parameter]] = {
+            (part, decays): [] for part in rates for decays in (True, False)
+        }
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 part = "backbone" if self.backbone.search(name) else "head"
                 if part == "head" and self.slow is not None and self.slow.search(name):
                     part = "slow"
-                groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
-        rates = {"head": rate, "backbone": own, "slow": rate * FINE}
-        order = list(rates)
+                groups[part, parameter.ndim > 1].append(parameter)
         return [
             {
                 "name": part if decays else f"{part} without decay",
@@ -148,9 +149,8 @@ class Learner(ABC):
                 "lr": rates[part],
                 "weight_decay": self.trainer.weight_decay if decays else 0.0,
             }
-            for (part, decays), parameters in sorted(
-                groups.items(), key=lambda one: (order.index(one[0][0]), not one[0][1])
-            )
+            for (part, decays), parameters in groups.items()
+            if parameters
         ]
 
 
@@ -165,21 +165,18 @@ def moved(value: Any, device: torch.device) -> Any:
     return value
 
 
-def thaw(module: nn.Module) -> int:
-    """Put a batch norm that learns in the place of each frozen one: how many.
+def thaw(module: nn.Module) -> None:
+    """Put a batch norm that learns in the place of each frozen one.
 
     For a backbone without weights a frozen norm is none at all.
     """
-    replaced = 0
     for name, child in module.named_children():
         if type(child).__name__.endswith("FrozenBatchNorm2d"):
             norm = nn.BatchNorm2d(len(child.weight), eps=getattr(child, "eps", 1e-5))
             norm.load_state_dict(child.state_dict(), strict=False)
             setattr(module, name, norm)
-            replaced += 1
         else:
-            replaced += thaw(child)
-    return replaced
+            thaw(child)
 
 
 def written(

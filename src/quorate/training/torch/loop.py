@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +58,7 @@ class Run:
     validate: Callable[[State], float]
     stopped: Callable[[], bool] = lambda: False
     progress: Progress = silent
-    warn: Callable[[str], None] = lambda sentence: None
+
     threads: int = 2
     place: Place = field(init=False)
     _stop: bool = field(init=False, default=False)
@@ -82,7 +83,7 @@ class Run:
         steps = trainer.epochs * place.per_epoch
         rates = factors(trainer.schedule, trainer.epochs, place.per_epoch)
         averaged = averaged_from(trainer.schedule, trainer.epochs, place.per_epoch)
-        tell = told(place.step) if self._first else told(-1)
+        tell = told(place.step)
         started, spent = time.monotonic(), place.seconds
         kept = shown = started
         every = max(place.per_epoch // LINES, 1)
@@ -242,10 +243,8 @@ class Run:
                 self.learner.inputs([samples[row] for row in rows]), self.accelerator.device
             )
             weight = len(rows) / len(samples)
-            if i < len(parts) - 1:
-                with self.accelerator.no_sync(self._model):
-                    loss = self._backward(inputs, weight)
-            else:
+            more = i < len(parts) - 1
+            with self.accelerator.no_sync(self._model) if more else nullcontext():
                 loss = self._backward(inputs, weight)
             for name, part in {"loss": loss.total, **loss.parts}.items():
                 sums[name] = sums.get(name, 0.0) + part.detach().float() * weight
@@ -298,11 +297,8 @@ class Run:
         """Take the weights as they are into the mean of the cool-down's."""
         state = self._state()
         self.place.averaged += 1
-        if not self._average:
-            self._average = {key: item.detach().clone() for key, item in state.items()}
-            return
         for key, item in state.items():
-            if item.is_floating_point():
+            if key in self._average and item.is_floating_point():
                 mean = self._average[key]
                 mean += (item.detach() - mean) / self.place.averaged
             else:

@@ -28,7 +28,8 @@ from quorate.spec.torch_trainer import (
     TrainerField,
     TransformersTrainer,
 )
-from quorate.storage import local_copy, write_bytes
+from quorate.steps.work import write_json
+from quorate.storage import local_copy
 from quorate.training.contract import truth_of
 from quorate.training.torch.agreement import check_export, detections_of, found_by, mean_ap
 from quorate.training.torch.checkpoints import Checkpoints
@@ -111,10 +112,8 @@ def train(
 
         def validate(state: State) -> float:
             predictor = learner.predictor(learner.finished(state), device=device)
-            indexes = list(range(len(held)))
-            found = found_by(predictor, held, indexes)
-            boxes = detections_of(found, held, indexes, name=trainer.name)
-            return mean_ap(boxes, held.dataset)
+            found = found_by(predictor, held)
+            return mean_ap(detections_of(found, held.dataset, name=trainer.name), held.dataset)
 
         with _asked_to_stop() as stopped:
             run = Run(
@@ -130,10 +129,9 @@ def train(
                 validate,
                 stopped=stopped,
                 progress=progress if first else silent,
-                warn=say,
                 threads=max(processors() - 1, 1),
             )
-            state = run.learn(lambda step: Told(out, step=max(step, 0), warn=say, quiet=not first))
+            state = run.learn(lambda step: Told(out, step=step, warn=say, quiet=not first))
         steps = run.place.step
         if not first:
             return None
@@ -274,9 +272,8 @@ def _finished(learner: Learner, state: State, held: Samples, out: Path) -> tuple
     name = learner.trainer.name
     learner.save(learner.finished(state), out / "model")
     original = learner.predictor(learner.finished(state), device="cpu")
-    indexes = list(range(len(held)))
-    found = found_by(original, held, indexes)
-    boxes = detections_of(found, held, indexes, name=name)
+    found = found_by(original, held)
+    boxes = detections_of(found, held.dataset, name=name)
     write_results(boxes, out / "predictions.json")
     fields = learner.export(learner.finished(state), out / "model.onnx")
     entry = {"name": name, "kind": "onnx", "weights": "model.onnx", "names": list(learner.labels)}
@@ -285,9 +282,9 @@ def _finished(learner: Learner, state: State, held: Samples, out: Path) -> tuple
         **{**entry, "weights": str(out / "model.onnx"), "min_score": learner.floor}
     )
     agreed = check_export(learner, learner.finished(state), detector.load(), held, found)
-    _json(out / "export.json", agreed.to_dict())
-    _json(out / "detector.json", entry)
-    _json(out / "versions.json", _versions())
+    write_json(out / "export.json", agreed.to_dict())
+    write_json(out / "detector.json", entry)
+    write_json(out / "versions.json", _versions())
     return mean_ap(boxes, held.dataset), agreed.sentence
 
 
@@ -299,10 +296,6 @@ def _versions() -> dict[str, str]:
     if torch.cuda.is_available():
         found["cuda"] = str(torch.version.cuda)
     return found
-
-
-def _json(path: Path, value: Any) -> None:
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
 __all__ = ["Trained", "read_trainer", "train"]
