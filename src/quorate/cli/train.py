@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
+from quorate.cli.evaluate import signed
 from quorate.cli.output import note, notes, print_json, print_table, progress_bars, warn
 
 if TYPE_CHECKING:
@@ -192,20 +193,13 @@ def _print(done: Done) -> None:
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    rows = []
-    for result in comparison.results:
-        gap = result.ap_difference
-        said = "" if gap is None else f"{gap.value:+.3f}"
-        if gap is not None and gap.low is not None and gap.high is not None:
-            said += f" [{gap.low:+.3f}, {gap.high:+.3f}]"
-        sure = "" if gap is None else "yes" if gap.certain else "no"
-        rows.append(
-            {
-                "detector": result.name,
-                "AP": result.metrics.ap,
-                "AP50": result.metrics.ap50,
-                f"AP against {comparison.baseline}": said,
-                "certain": sure,
-            }
-        )
-    return rows
+    return [
+        {
+            "detector": result.name,
+            "AP": result.metrics.ap,
+            "AP50": result.metrics.ap50,
+            f"AP against {comparison.baseline}": signed(gap := result.ap_difference),
+            "certain": "" if gap is None else "yes" if gap.certain else "no",
+        }
+        for result in comparison.results
+    ]

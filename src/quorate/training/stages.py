@@ -63,16 +63,17 @@ def compare(
     card, predictions, progress, checkpoint. A trainer of which nothing is there has failed; `ask`
     is called for why, and `statuses` are the words of who ran it. Raises as `judge` does.
     """
-    why: Mapping[str, str] | None = None
-    for trainer in training.trainers:
-        own = work.trainer(trainer.name)
-        if not own.trained.exists() and not own.failed.exists():
-            why = ask() if why is None else why
-            reason = why.get(trainer.name) or (
-                "it did not say why it failed"
-                f" (its task: {statuses.get(trainer.name, 'never begun')})"
-            )
-            write_json(own.failed, Failed(reason))
+    works = {one.name: work.trainer(one.name) for one in training.trainers}
+    mute = {
+        name: own
+        for name, own in works.items()
+        if not own.trained.exists() and not own.failed.exists()
+    }
+    why = ask() if mute else {}
+    for name, own in mute.items():
+        task = statuses.get(name, "never begun")
+        reason = why.get(name) or f"it did not say why it failed (its task: {task})"
+        write_json(own.failed, Failed(reason))
     place = training.compare.ensemble
     with local_copy(place) if place else nullcontext() as here:
         if here is not None:
@@ -81,9 +82,9 @@ def compare(
         judged = judge(training, work, progress=progress)
         files = tell(training, work, judged)
     copied = {out / name: work.root / name for name in files if not name.startswith("trainers/")}
-    for trainer in training.trainers:
-        own, left = out / "trainers" / trainer.name, work.trainer(trainer.name).out
-        copied |= {own / path.relative_to(left): path for path in files_of(left)}
+    for name, own in works.items():
+        to = out / "trainers" / name
+        copied |= {to / path.relative_to(own.out): path for path in files_of(own.out)}
     for target, source in copied.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

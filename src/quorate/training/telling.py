@@ -22,12 +22,8 @@ from quorate.training.page import page
 from quorate.training.work import TrainingWork
 from quorate.training.worst import worst
 
-RESULTS, PAGE, TABLE, ENSEMBLE_FILE = (
-    "results.json",
-    "report.html",
-    "categories.csv",
-    "ensemble.yaml",
-)
+RESULTS, PAGE, TABLE = "results.json", "report.html", "categories.csv"
+ENSEMBLE_FILE = "ensemble.yaml"
 
 
 def tell(training: Training, work: TrainingWork, judged: Judged) -> list[str]:

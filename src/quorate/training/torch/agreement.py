@@ -115,10 +115,6 @@ class Agreement:
             f"tensors{levels}, {ap}.{tied}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return dict(self.__dict__)
-
 
 def check_export(
     learner: Learner, model: nn.Module, export: TensorPredictor, held: Samples, found: list[Boxes]

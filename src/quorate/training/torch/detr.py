@@ -42,6 +42,7 @@ try:
     import torch
     import transformers
     from torch import nn
+    from transformers.image_transforms import corners_to_center_format
     from transformers.models.deformable_detr.modeling_deformable_detr import (
         DeformableDetrMultiscaleDeformableAttention,
     )
@@ -138,15 +139,8 @@ class DetrLearner(Learner):
         for sample in samples:
             height, width = sample.picture.shape[:2]
             xyxy = sample.xyxy / np.array([width, height, width, height], np.float32)
-            boxes = np.concatenate(
-                [(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1
-            )
-            labels.append(
-                {
-                    "class_labels": torch.from_numpy(sample.label),
-                    "boxes": torch.from_numpy(boxes.astype(np.float32)),
-                }
-            )
+            boxes = torch.from_numpy(corners_to_center_format(xyxy))
+            labels.append({"class_labels": torch.from_numpy(sample.label), "boxes": boxes})
         given: dict[str, Any] = {"pixel_values": prepared["pixel_values"], "labels": labels}
         if self.architecture not in SQUARE and "pixel_mask" in prepared:
             given["pixel_mask"] = prepared["pixel_mask"]

@@ -82,7 +82,7 @@ class Learner(ABC):
 
     @abstractmethod
     def inputs(self, samples: list[Sample]) -> Any:
-        """What the model is given of samples, on the CPU; `moved` brings it to a device."""
+        """What the model is given of samples, on the CPU: tensors in lists, tuples and dicts."""
 
     @abstractmethod
     def loss(self, model: nn.Module, inputs: Any) -> Loss:
@@ -152,17 +152,6 @@ class Learner(ABC):
             for (part, decays), parameters in groups.items()
             if parameters
         ]
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """The tensors of nested lists and dictionaries on a device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {key: moved(item, device) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [moved(item, device) for item in value]
-    return value
 
 
 def thaw(module: nn.Module) -> None:

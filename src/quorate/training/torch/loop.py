@@ -7,7 +7,6 @@ training that went on from a checkpoint computes the very numbers of one that wa
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -24,12 +23,13 @@ from quorate.training.contract import Event
 from quorate.training.schedules import averaged_from, factors
 from quorate.training.torch.checkpoints import Checkpoints, Place, Tensors, Window, packed, unpack
 from quorate.training.torch.events import Told
-from quorate.training.torch.learner import Learner, Loss, State, moved
+from quorate.training.torch.learner import Learner, Loss, State
 from quorate.training.torch.samples import Batches, Sample
 
 try:
     import accelerate
     import torch
+    from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 except ImportError as error:
     raise MissingExtraError("Training", "torch") from error
 
@@ -127,7 +127,6 @@ class Run:
                     or place.step == steps
                     or self._is_over
                     or time.monotonic() - kept >= seconds(trainer.checkpoint_every)
-                    or not seconds(trainer.checkpoint_every)
                 ):
                     self._keep()
                     kept = time.monotonic()
@@ -239,9 +238,8 @@ class Run:
         ]
         sums: dict[str, torch.Tensor] = {}
         for i, rows in enumerate(parts):
-            inputs = moved(
-                self.learner.inputs([samples[row] for row in rows]), self.accelerator.device
-            )
+            given = self.learner.inputs([samples[row] for row in rows])
+            inputs = send_to_device(given, self.accelerator.device, non_blocking=True)
             weight = len(rows) / len(samples)
             more = i < len(parts) - 1
             with self.accelerator.no_sync(self._model) if more else nullcontext():
@@ -288,10 +286,7 @@ class Run:
     def _chance(self, step: int) -> None:
         """Seed every generator for a step of this process."""
         entropy = (self.learner.trainer.seed, step, self.accelerator.process_index)
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # what libraries draw from
+        set_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def _add_to_average(self) -> None:
         """Take the weights as they are into the mean of the cool-down's."""
@@ -330,13 +325,12 @@ class Run:
                     ),
                     after=True,
                 ) from None
-            best = place.best is None or judged[0] > place.best
-            if best and self.learner.trainer.keep == "best":
+        broadcast_object_list(judged)
+        place.stale += 1
+        if place.best is None or judged[0] > place.best:
+            place.best, place.stale = judged[0], 0
+            if self._first and self.learner.trainer.keep == "best":
                 self._best = candidate
-        accelerate.utils.broadcast_object_list(judged)
-        better = place.best is None or judged[0] > place.best
-        place.stale = 0 if better else place.stale + 1
-        place.best = judged[0] if better else place.best
         event = Event(
             self._epoch(place.step - 1), place.step, steps, map=judged[0], seconds=place.seconds
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pydantic import TypeAdapter, ValidationError
 
 from quorate._version import __version__
 from quorate.detectors.onnx.spec import OnnxDetector
@@ -144,8 +145,6 @@ def train(
 
 def read_trainer(data: Path) -> TorchTrainer:
     """The trainer that `trainer.json` of a data folder describes; InputError where it is none."""
-    from pydantic import TypeAdapter, ValidationError
-
     path = data / "trainer.json"
     try:
         if path.stat().st_size > MOST_SETTINGS:
@@ -186,8 +185,7 @@ def _learner(trainer: TorchTrainer, labels: tuple[str, ...], data: Path) -> Lear
         place = str(data / place)
         if not os.path.exists(place):
             raise InputError(f"{place}: there is no such checkpoint.")
-    with contextlib.ExitStack() as stack:
-        here = stack.enter_context(local_copy(place)) if place is not None else None
+    with contextlib.nullcontext() if place is None else local_copy(place) as here:
         if isinstance(trainer, TransformersTrainer):
             from quorate.training.torch.detr import DetrLearner
 
@@ -256,11 +254,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
         nonlocal asked
         asked = True
 
-    try:
-        before = signal.signal(signal.SIGTERM, note)
-    except ValueError:  # not the main thread: whoever runs it is asked instead
-        yield lambda: False
-        return
+    before = signal.signal(signal.SIGTERM, note)
     try:
         yield lambda: asked
     finally:
@@ -282,7 +276,7 @@ def _finished(learner: Learner, state: State, held: Samples, out: Path) -> tuple
         **{**entry, "weights": str(out / "model.onnx"), "min_score": learner.floor}
     )
     agreed = check_export(learner, learner.finished(state), detector.load(), held, found)
-    write_json(out / "export.json", agreed.to_dict())
+    write_json(out / "export.json", agreed)
     write_json(out / "detector.json", entry)
     write_json(out / "versions.json", _versions())
     return mean_ap(boxes, held.dataset), agreed.sentence
