@@ -256,13 +256,12 @@ class DetrLearner(Learner):
                     f"{trainer.checkpoint}: '{own}' is not among those that are trained here.",
                     hint=f"trained are {', '.join(PROCESSORS)}",
                 )
-            kind = type(config)
             before = dict(config.id2label or {})
             self._known = tuple(str(before[number]) for number in sorted(before))
         else:
             assert trainer.architecture is not None  # the spec sees to that
             own = trainer.architecture
-            kind, config, self._known = transformers.CONFIG_MAPPING[own], None, ()
+            config, self._known = None, ()
         fields: dict[str, Any] = dict(trainer.config)
         check_config(trainer, own)
         fields |= self._named(own)
@@ -271,7 +270,7 @@ class DetrLearner(Learner):
         fields["auxiliary_loss"] = trainer.auxiliary_losses
         try:
             if config is None:
-                return kind(**fields)
+                return transformers.CONFIG_MAPPING[own](**fields)
             for key, value in fields.items():
                 setattr(config, key, value)
             return config
