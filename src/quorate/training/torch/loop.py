@@ -58,7 +58,6 @@ class Run:
     validate: Callable[[State], float]
     stopped: Callable[[], bool] = lambda: False
     progress: Progress = silent
-
     threads: int = 2
     place: Place = field(init=False)
     _stop: bool = field(init=False, default=False)
