@@ -34,7 +34,6 @@ def learn(trainer, samples: Samples) -> None:
     rates = factors(trainer.schedule, trainer.epochs, batches.per_epoch)
     optimiser = torch.optim.AdamW(learner.groups(), weight_decay=trainer.weight_decay)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    every = list(range(len(samples)))
     for step, batch in batches.read(0, steps):
         torch.manual_seed(step)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
@@ -45,8 +44,8 @@ def learn(trainer, samples: Samples) -> None:
         optimiser.zero_grad()
         if (step + 1) % SHOWN == 0:
             finished = learner.finished(learner.model.state_dict())
-            found = found_by(learner.predictor(finished, device="cpu"), samples, every)
-            ap = mean_ap(detections_of(found, samples, every, name="x"), samples.dataset)
+            found = found_by(learner.predictor(finished, device="cpu"), samples)
+            ap = mean_ap(detections_of(found, samples.dataset, name="x"), samples.dataset)
             print(f"{trainer.architecture}  step {step + 1}  AP {ap:.3f}", flush=True)
 
 

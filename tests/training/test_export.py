@@ -183,7 +183,7 @@ def held_against(tmp_path, learner, state, other):
     network = TwinNetwork(learner, learner.finished(other))
     export = TensorPredictor.of(spec, network, origin="x.onnx")
     original = learner.predictor(learner.finished(state), device="cpu")
-    found = found_by(original, held, range(len(held)))
+    found = found_by(original, held)
     return check_export(learner, learner.finished(state), export, held, found)
 
 

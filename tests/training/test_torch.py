@@ -229,14 +229,13 @@ def test_parts_of_a_step_have_the_gradient_of_the_whole(tmp_path, labelled):
     import torch
 
     from quorate.training import contract
-    from quorate.training.torch.learner import moved
     from quorate.training.torch.samples import Samples
     from quorate.training.torch.torchvision import TorchvisionLearner
 
     data = given(tmp_path / "work", labelled, ssd())
     learner = TorchvisionLearner(ssd(), NAMES, None)
     samples = Samples.of(contract.truth_of(data, "train"))
-    inputs = moved(learner.inputs([samples.sample(i) for i in range(2)]), torch.device("cpu"))
+    inputs = learner.inputs([samples.sample(i) for i in range(2)])
     loss = learner.loss(learner.model.train(), inputs)
     assert torch.isfinite(loss.total)
     assert set(loss.parts) == {"bbox_regression", "classification"}

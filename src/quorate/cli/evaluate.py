@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from quorate.dataset import Dataset
     from quorate.detections import Detections
     from quorate.evaluation.coco import CocoMetrics
+    from quorate.evaluation.compare import Interval
     from quorate.evaluation.effort import Effort
 
 
@@ -185,7 +186,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     for result in done.results:
         gap = result.ap_difference
         metrics = {"AP": result.metrics.ap, "AP50": result.metrics.ap50}
-        against = {f"AP against {done.baseline}": _signed(gap)}
+        against = {f"AP against {done.baseline}": signed(gap)}
         ahead = "" if gap is None or gap.above_zero is None else f"{gap.above_zero:.0%}"
         rows.append({"result": result.name} | metrics | against | {"ahead": ahead})
     title = f"{len(truth.images):,} pictures"
@@ -200,7 +201,8 @@ def _compare(arguments: argparse.Namespace) -> None:
                 note(f"{result.name} {word} most on {names}")
 
 
-def _signed(gap: Any) -> str:
+def signed(gap: Interval | None) -> str:
+    """A difference to the baseline with its interval, for a table; '' of the baseline itself."""
     if gap is None:
         return ""
     if gap.low is None:

@@ -200,9 +200,7 @@ def _split(arguments: argparse.Namespace) -> None:
     if arguments.classes and arguments.classes != str(len(done.labels)):
         note(f"note: {arguments.classes} classes were told of, and the data has "
              f"{len(done.labels)}: {', '.join(done.labels)}")  # fmt: skip
-    test = "" if done.test is None else f", {done.test.images:,} to compare"
-    print(f"{done.train.images:,} pictures to learn from, {done.validation.images:,} to validate"
-          f"{test}")  # fmt: skip
+    print(done.title)
 
 
 def _give(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
+from quorate.cli.evaluate import signed
 from quorate.cli.output import note, notes, print_json, print_table, progress_bars, warn
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ def _train(arguments: argparse.Namespace) -> None:
         from quorate.training.plan import plan
 
         planned = plan(training, work)
+        values = planned.to_dict()
         if arguments.json:
-            print_json(planned.to_dict())
+            print_json(values)
             return
-        print_table(planned.rows(), title=planned.title)
+        print_table(values["steps"], title=planned.title)
         notes(planned.notes)
         for file in planned.files:
             note(f"wrote {work.root / file}")
@@ -124,11 +126,7 @@ def _changed(training: Training, said: dict[str, str]) -> Training:
 
 def _began(prepared: Prepared) -> None:
     """Say what is learnt from while there is time to stop it."""
-    test = "" if prepared.test is None else f", {prepared.test.images:,} to compare"
-    note(
-        f"{prepared.train.images:,} pictures to learn from, "
-        f"{prepared.validation.images:,} to validate{test}"
-    )
+    note(prepared.title)
     notes(prepared.notes)
 
 
@@ -195,20 +193,13 @@ def _print(done: Done) -> None:
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    rows = []
-    for result in comparison.results:
-        gap = result.ap_difference
-        said = "" if gap is None else f"{gap.value:+.3f}"
-        if gap is not None and gap.low is not None and gap.high is not None:
-            said += f" [{gap.low:+.3f}, {gap.high:+.3f}]"
-        sure = "" if gap is None else "yes" if gap.certain else "no"
-        rows.append(
-            {
-                "detector": result.name,
-                "AP": result.metrics.ap,
-                "AP50": result.metrics.ap50,
-                f"AP against {comparison.baseline}": said,
-                "certain": sure,
-            }
-        )
-    return rows
+    return [
+        {
+            "detector": result.name,
+            "AP": result.metrics.ap,
+            "AP50": result.metrics.ap50,
+            f"AP against {comparison.baseline}": signed(gap := result.ap_difference),
+            "certain": "" if gap is None else "yes" if gap.certain else "no",
+        }
+        for result in comparison.results
+    ]

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, PositiveInt, ValidationInfo, model_validator
-from pydantic.functional_validators import WrapValidator
+from pydantic import BeforeValidator, Field, JsonValue, PositiveInt, model_validator
 
 from quorate.errors import did_you_mean
 from quorate.spec.architectures import (
@@ -171,10 +170,10 @@ class TorchvisionTrainer(TorchTrainer):
         return self
 
 
-KINDS: dict[str, type[Trainer]] = {
-    kind.model_fields["kind"].default: kind
+KINDS = tuple(
+    kind.model_fields["kind"].default
     for kind in (TransformersTrainer, TorchvisionTrainer, ContainerTrainer)
-}
+)
 """Every kind of trainer by its name."""
 _MEANT = {
     "detr dino deim dfine d_fine conditional rtdetr huggingface hf": "transformers",
@@ -196,19 +195,14 @@ def _unknown(kind: str) -> str:
     return f"{said}, {did_you_mean(kind, KINDS) or 'there are ' + ', '.join(KINDS)}"
 
 
-def _of_its_kind(value: Any, handler: Any, info: ValidationInfo) -> Trainer:
-    """The trainer of the kind that a mapping names."""
-    if isinstance(value, Trainer) or not isinstance(value, dict) or "kind" not in value:
-        checked: Trainer = handler(value)
-        return checked
-    model = KINDS.get(str(value["kind"]))
-    if model is None:
+def _of_a_known_kind(value: Any) -> Any:
+    if isinstance(value, dict) and "kind" in value and str(value["kind"]) not in KINDS:
         raise problem("unknown_kind", _unknown(str(value["kind"])), ("kind",))
-    return model.parsed(value, context=info.context)
+    return value
 
 
 AnyTrainer = TransformersTrainer | TorchvisionTrainer | ContainerTrainer
 TrainerField = Annotated[
-    Annotated[AnyTrainer, Field(discriminator="kind")], WrapValidator(_of_its_kind)
+    Annotated[AnyTrainer, Field(discriminator="kind")], BeforeValidator(_of_a_known_kind)
 ]
 """Any kind of trainer, told by its `kind`."""

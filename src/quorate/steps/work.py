@@ -264,7 +264,7 @@ def read_json(path: Path, kind: type[T]) -> T:
         raise InputError(f"{path}: {error}.") from None
 
 
-def write_json(path: Path, value: msgspec.Struct) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write a JSON file that appears whole or not at all."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 

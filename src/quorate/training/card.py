@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
+from quorate.report.markup import figure
 from quorate.spec.training import Training
 from quorate.training.contract import events, versions_of
 from quorate.training.judging import Judged
-from quorate.training.work import Part, Prepared, TrainingWork
+from quorate.training.work import Prepared, TrainingWork
 
 # https://huggingface.co/docs/hub/repositories-licenses; any other word is refused there.
 LICENCES = re.compile(
@@ -32,7 +33,7 @@ def card(
 ) -> str:
     """The card of one trainer's detector, Markdown."""
     own = out.trainer(name).out
-    trainer = next(one for one in training.trainers if one.name == name)
+    trainer = training.member(name)
     result = judged.alone[name]
     metrics = result.metrics
     head = {
@@ -43,24 +44,13 @@ def card(
     }
     detector = judged.detectors[name]
     said = events(own)
-    rows = [
-        (category.label, category.ap, category.ap50, category.objects)
-        for category in metrics.categories
-    ]
-    settings = trainer.settings
-    parts: list[tuple[str, Part | None]] = [
-        ("to learn from", prepared.train),
-        ("validation", prepared.validation),
-        ("test", prepared.test),
-    ]
     held = f"{metrics.images:,} pictures held out ({judged.part})"
-    interval = result.ap
-    sure = (
-        ""
-        if interval is None or interval.low is None or interval.high is None
-        else f" ({interval.low:.3f} to {interval.high:.3f} in {judged.alone.confidence:.0%} of "
-        f"{judged.alone.samples:,} bootstrap draws over pictures)"
-    )
+    sure = ""
+    if (ap := result.ap) is not None and ap.low is not None and ap.high is not None:
+        sure = (
+            f" ({ap.low:.3f} to {ap.high:.3f} in {judged.alone.confidence:.0%} of "
+            f"{judged.alone.samples:,} bootstrap draws over pictures)"
+        )
     lines = [
         "---",
         yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
@@ -77,11 +67,14 @@ def card(
         "`quorate tune` finds that on labelled pictures.",
         "",
         "## How good",
-        f"AP {_figure(metrics.ap)}{sure}, AP50 {_figure(metrics.ap50)} on {held}.",
+        f"AP {figure(metrics.ap)}{sure}, AP50 {figure(metrics.ap50)} on {held}.",
         "",
         "| label | AP | AP50 | objects |",
         "|---|---|---|---|",
-        *(f"| {_cell(n)} | {_figure(ap)} | {_figure(ap50)} | {o:,} |" for n, ap, ap50, o in rows),
+        *(
+            f"| {_cell(one.label)} | {figure(one.ap)} | {figure(one.ap50)} | {one.objects:,} |"
+            for one in metrics.categories
+        ),
         "",
     ]
     if (gain := judged.raises(name)) is not None:
@@ -92,7 +85,7 @@ def card(
         "## Of which data",
         "| part | pictures | boxes |",
         "|---|---|---|",
-        *(f"| {n} | {p.images:,} | {sum(p.boxes):,} |" for n, p in parts if p is not None),
+        *(f"| {n} | {p.images:,} | {sum(p.boxes):,} |" for n, p in prepared.parts.items()),
         "",
         *(f"- {note}" for note in prepared.notes),
         "",
@@ -101,12 +94,14 @@ def card(
         + (f"from `{_shown(trainer.checkpoint)}`" if trainer.checkpoint else "from scratch"),
         *(
             f"- {key}: {_plain(given)}"
-            for key, value in settings.items()
+            for key, value in trainer.settings.items()
             if key not in ("name", "kind", "checkpoint") and (given := _said(value)) is not None
         ),
     ]
     if said:
-        lines.append(f"- steps: {said[-1].step:,}, the last loss {_figure(_last_loss(out, name))}")
+        losses = [event.loss for event in said if event.loss is not None]
+        last = f"{losses[-1]:.3f}" if losses else "–"
+        lines.append(f"- steps: {said[-1].step:,}, the last loss {last}")
     lines += [f"- {note}" for note in dict.fromkeys(event.note for event in said) if note]
     lines += [
         "",
@@ -122,17 +117,8 @@ def card(
     return "\n".join(lines)
 
 
-def _last_loss(out: TrainingWork, name: str) -> float | None:
-    losses = [event.loss for event in events(out.trainer(name).out) if event.loss is not None]
-    return losses[-1] if losses else None
-
-
 def _cell(label: str) -> str:
     return label.replace("|", "\\|").replace("\n", " ")
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _licence(licence: str) -> dict[str, str]:

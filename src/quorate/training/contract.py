@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+from pydantic import TypeAdapter, ValidationError
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
@@ -17,6 +19,7 @@ from quorate.detectors.container import ContainerDetector
 from quorate.errors import DetectorError, InputError, TrainingError
 from quorate.formats import read, read_detections
 from quorate.labels import VOCABULARIES
+from quorate.spec.base import spec_error
 from quorate.spec.detector import Detector, DetectorField
 from quorate.steps.voter import Voter
 
@@ -139,10 +142,6 @@ def detector_of(out: Path, *, name: str) -> Detector:
 
     Raises TrainingError where `detector.json` is none, or names a file outside of `out`.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    from quorate.spec.base import spec_error
-
     path = out / "detector.json"
     entry = _json(path)
     if not isinstance(entry, dict):
@@ -197,8 +196,6 @@ def files_of(out: Path) -> list[Path]:
 
 def truth_of(folder: Path, part: str) -> Dataset:
     """The pictures and the truth of a part ('train', 'validation', 'test') of a data folder."""
-    from dataclasses import replace
-
     found = read(folder / f"{part}.json", format="coco")
     return replace(found, root=str(folder / "images"))
 

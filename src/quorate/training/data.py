@@ -179,10 +179,9 @@ def _copy(image: Image, data: bytes, to: Path) -> _Read:
         name = f"{name}.png"
         with writing(to / name) as file:
             Pillow.fromarray(shown).save(file, format="PNG", compress_level=1)
-    moved = Image(
-        id=image.id, file_name=name, width=width, height=height, subset=image.subset,
-        source_id=image.source_id,
-    )  # fmt: skip
+    moved = msgspec.structs.replace(
+        image, file_name=name, width=width, height=height, published_as=""
+    )
     return _Read(moved, hashed(shown), not plain)
 
 
@@ -191,7 +190,6 @@ def _written(dataset: Dataset, part: NDArray[np.int8], work: TrainingWork) -> Pr
     shapes = dataset.annotations
     assert shapes is not None  # of a labelled data set
     parts: list[Part] = []
-    notes: dict[str, None] = {}
     for number, name in enumerate(PARTS):
         chosen = np.flatnonzero(part == number)
         images = tuple(dataset.images[i] for i in chosen)
@@ -206,8 +204,7 @@ def _written(dataset: Dataset, part: NDArray[np.int8], work: TrainingWork) -> Pr
             place.parent.mkdir(parents=True, exist_ok=True)
             os.rename(work.data / "images" / image.file_name, place)
         one = replace(dataset, images=images, info={})
-        done = write(one, own, folder / f"{name}.json", format="coco")
-        notes |= dict.fromkeys(done.notes)
+        write(one, own, folder / f"{name}.json", format="coco")
         if number != TRAIN and not len(own):
             raise InputError(
                 f"No box is on the {len(images):,} pictures held out for {name}, so nothing can be "

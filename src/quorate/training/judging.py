@@ -256,13 +256,10 @@ def _rounds(
 
 def of_voters(found: Detections, voters: Sequence[str]) -> Detections:
     """The boxes of some of the detectors, as if no other had taken part: votes count among them."""
-    kept = np.array([*(name in voters for name in found.detectors), False])
-    part = found.take(kept[found.detector])
-    number = np.array(
-        [voters.index(name) if name in voters else -1 for name in found.detectors], np.int16
-    )
-    detector = number[part.detector] if len(part) else part.detector
-    return replace(part, detector=detector, detectors=tuple(voters))
+    place = {name: number for number, name in enumerate(voters)}
+    number = np.array([*(place.get(name, -1) for name in found.detectors), -1], np.int16)
+    detector = number[found.detector]
+    return replace(found, detector=detector, detectors=tuple(voters)).take(detector >= 0)
 
 
 def _said_otherwise(

@@ -71,12 +71,10 @@ def keep(out: Path, place: str, seen: State) -> State:
     done = []
     try:
         for name in names:
-            if name == PROGRESS and not (out / name).exists():
-                continue
             with open(out / name, "rb") as source, writing(join(folder, name)) as file:
                 shutil.copyfileobj(source, file, 1 << 20)
             done.append(name)
-    except FileNotFoundError:  # it was replaced meanwhile
+    except FileNotFoundError:  # it was replaced meanwhile, or there is no progress yet
         pass
     if state(out) != now:
         remove_tree(folder)

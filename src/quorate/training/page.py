@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from quorate.evaluation.compare import ComparedResult, Comparison
 from quorate.report.charts import legend
@@ -22,45 +21,40 @@ from quorate.report.markup import (
     text,
 )
 from quorate.report.plain import plain_page, tiles_of
+from quorate.spec.training import Training
 from quorate.training.judging import ENSEMBLE, Judged, joined
-from quorate.training.work import Part, Prepared
+from quorate.training.work import Prepared
 from quorate.training.worst import Worst
 
 MOST_LABELS = 200
 
 
-@dataclass(frozen=True, eq=False)
-class Told:
-    """What the page shows beside what was judged.
+def page(
+    judged: Judged,
+    prepared: Prepared,
+    training: Training,
+    *,
+    charts: Mapping[str, str],
+    worst: Sequence[Worst],
+    versions: Mapping[str, Mapping[str, str]],
+) -> str:
+    """The page as text: the same for the same training.
 
-    name      of the training
-    charts    title -> SVG
-    worst     of the best trainer's detector
-    spec      as its user wrote it
-    versions  trainer -> package -> version
+    `charts` are title -> SVG, `worst` of the best trainer's detector, `versions` trainer ->
+    package -> version.
     """
-
-    name: str
-    prepared: Prepared
-    charts: Mapping[str, str]
-    worst: Sequence[Worst]
-    spec: str
-    versions: Mapping[str, Mapping[str, str]]
-
-
-def page(judged: Judged, told: Told) -> str:
-    """The page as text: the same for the same training."""
     parts = {
         "quality": ("How good", _quality(judged)),
         "ensemble": ("In the ensemble", _ensemble(judged)),
         "labels": ("Label by label", _labels(judged)),
-        "curves": ("How they learnt", _curves(judged, told)),
-        "worst": ("The worst pictures", _worst(judged, told)),
-        "data": ("The data", _data(told.prepared)),
-        "run": ("The run", _run(judged, told)),
+        "curves": ("How they learnt", _curves(judged, charts)),
+        "worst": ("The worst pictures", _worst(judged, worst)),
+        "data": ("The data", _data(prepared)),
+        "run": ("The run", _run(judged, training, versions)),
     }
+    tiles = _tiles(judged, prepared)
     return plain_page(
-        told.name, _headline(judged), parts, tiles=_tiles(judged, told), troubles=_troubles(judged)
+        training.name, _headline(judged), parts, tiles=tiles, troubles=_troubles(judged)
     )
 
 
@@ -90,11 +84,11 @@ def _headline(judged: Judged) -> tuple[str, str]:
     return message + ".", below
 
 
-def _tiles(judged: Judged, told: Told) -> str:
+def _tiles(judged: Judged, prepared: Prepared) -> str:
     best = judged.alone[judged.best]
     done = [one for one in judged.outcomes if one.failed is None]
     failed = len(judged.outcomes) - len(done)
-    learnt = sum(told.prepared.train.boxes)
+    learnt = prepared.train
     items = [
         ("AP of the best", figure(best.metrics.ap), f"AP50 {figure(best.metrics.ap50)}"),
         (
@@ -102,7 +96,7 @@ def _tiles(judged: Judged, told: Told) -> str:
             count(len(judged.outcomes)),
             f"{count(failed)} failed" if failed else "all done",
         ),
-        ("pictures to learn from", count(told.prepared.train.images), counted(learnt, "box")),
+        ("pictures to learn from", count(learnt.images), counted(sum(learnt.boxes), "box")),
         ("time", duration(sum(one.seconds for one in done)), "of all trainers together"),
     ]
     if judged.rounds:
@@ -138,26 +132,22 @@ def _figures(comparison: Comparison) -> str:
                 heat(result.metrics.ap50),
                 heat(result.metrics.ap75),
                 heat(result.metrics.ar100),
-                f"<td>{_gap(result)}</td>",
-                f"<td>{_sure(result)}</td>",
+                *_gap(result),
             ]
         )
     head = ["", "AP", "AP50", "AP75", "AR100", f"AP against {name(comparison.baseline)}", "certain"]
     return table(head, rows)
 
 
-def _gap(result: ComparedResult) -> str:
+def _gap(result: ComparedResult) -> tuple[str, str]:
+    """The difference to the baseline, and whether it is certain."""
     gap = result.ap_difference
     if gap is None:
-        return "–"
-    if gap.low is None or gap.high is None:
-        return f"{gap.value:+.3f}"
-    return f"{gap.value:+.3f} <small>({gap.low:+.3f} to {gap.high:+.3f})</small>"
-
-
-def _sure(result: ComparedResult) -> str:
-    gap = result.ap_difference
-    return "–" if gap is None else "yes" if gap.certain else "no"
+        return "–", "–"
+    said = f"{gap.value:+.3f}"
+    if gap.low is not None and gap.high is not None:
+        said += f" <small>({gap.low:+.3f} to {gap.high:+.3f})</small>"
+    return said, "yes" if gap.certain else "no"
 
 
 def _drawn(comparison: Comparison) -> str:
@@ -199,7 +189,7 @@ def _labels(judged: Judged) -> str:
         known = [result.metrics.categories[i].ap for result in results]
         best = max((one for one in known if one is not None), default=None)
         cells = [heat(one, best=one is not None and one == best) for one in known]
-        rows.append([name(first[i].label), f"<td>{count(first[i].objects)}</td>", *cells])
+        rows.append([name(first[i].label), count(first[i].objects), *cells])
     head = ["label", "objects", *(name(result.name) for result in results)]
     lead = "AP of each label, those of most objects first; a dash where nothing is held out of it."
     more = len(first) - len(order)
@@ -207,12 +197,12 @@ def _labels(judged: Judged) -> str:
     return section("labels", "Label by label", lead, table(head, rows, classes="tall"))
 
 
-def _curves(judged: Judged, told: Told) -> str:
-    if not told.charts:
+def _curves(judged: Judged, charts: Mapping[str, str]) -> str:
+    if not charts:
         return ""
     figures = "".join(
         f"<figure><figcaption><b>{text(title)}</b></figcaption>{chart}</figure>"
-        for title, chart in told.charts.items()
+        for title, chart in charts.items()
     )
     names = [(place, one.name, "") for place, one in enumerate(judged.outcomes)]
     lead = (
@@ -222,14 +212,14 @@ def _curves(judged: Judged, told: Told) -> str:
     return section("curves", "How they learnt", coded(lead), body)
 
 
-def _worst(judged: Judged, told: Told) -> str:
-    if not told.worst:
+def _worst(judged: Judged, worst: Sequence[Worst]) -> str:
+    if not worst:
         return ""
     cards = "".join(
         f'<figure style="flex:0 1 580px"><img loading="lazy" alt="" src="data:image/jpeg;base64,'
         f'{base64.b64encode(one.jpeg).decode()}"><figcaption>{name(one.name)}: '
         f"{count(one.false)} false, {count(one.missed)} missed</figcaption></figure>"
-        for one in told.worst
+        for one in worst
     )
     lead = (
         f"Where {text(judged.best)} errs most, the worst first. Left the truth, right what it "
@@ -240,41 +230,36 @@ def _worst(judged: Judged, told: Told) -> str:
 
 
 def _data(prepared: Prepared) -> str:
-    parts: list[tuple[str, Part | None]] = [
-        ("to learn from", prepared.train),
-        ("validation", prepared.validation),
-        ("test", prepared.test),
-    ]
-    known = [(word, part) for word, part in parts if part is not None]
-    rows = [["pictures", *(f"<td>{count(part.images)}</td>" for _, part in known)]]
+    parts = prepared.parts
+    rows = [["pictures", *(count(part.images) for part in parts.values())]]
     rows += [
-        [name(label), *(f"<td>{count(part.boxes[i])}</td>" for _, part in known)]
+        [name(label), *(count(part.boxes[i]) for part in parts.values())]
         for i, label in enumerate(prepared.labels[:MOST_LABELS])
     ]
-    notes = "".join(f"<li>{coded(note)}</li>" for note in prepared.notes)
-    body = table(["", *(word for word, _ in known)], rows, classes="narrow tall")
-    body += f'<div class="note"><ul>{notes}</ul></div>' if notes else ""
+    body = table(["", *parts], rows, classes="narrow tall") + _notes(prepared.notes)
     return section("data", "The data", "Pictures, and boxes of each label.", body)
 
 
-def _run(judged: Judged, told: Told) -> str:
+def _run(judged: Judged, training: Training, versions: Mapping[str, Mapping[str, str]]) -> str:
     rows = [
         [
             name(one.name),
-            f"<td>{duration(one.seconds)}</td>",
-            f"<td>{'failed' if one.failed else 'done'}</td>",
-            "<td>"
-            + text(", ".join(f"{p} {v}" for p, v in told.versions.get(one.name, {}).items()))
-            + "</td>",
+            duration(one.seconds),
+            "failed" if one.failed else "done",
+            text(", ".join(f"{p} {v}" for p, v in versions.get(one.name, {}).items())),
         ]
         for one in judged.outcomes
     ]
     said = [*judged.notes, *(note for one in judged.outcomes for note in one.notes)]
-    notes = "".join(f"<li>{coded(note)}</li>" for note in dict.fromkeys(said))
     body = table(["", "time", "", "versions"], rows, classes="narrow")
-    body += f'<div class="note"><ul>{notes}</ul></div>' if notes else ""
+    body += _notes(dict.fromkeys(said))
     body += (
         "<details><summary>The training as it was described</summary>"
-        f"<pre>{text(told.spec)}</pre></details>"
+        f"<pre>{text(training.to_yaml())}</pre></details>"
     )
     return section("run", "The run", "What was run, and what there is to say of it.", body)
+
+
+def _notes(notes: Iterable[str]) -> str:
+    lines = "".join(f"<li>{coded(note)}</li>" for note in notes)
+    return f'<div class="note"><ul>{lines}</ul></div>' if lines else ""

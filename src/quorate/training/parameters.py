@@ -13,12 +13,12 @@ from typing import Any
 
 from quorate.errors import InputError, SpecError, did_you_mean
 from quorate.spec.base import load_yaml
-from quorate.spec.trainer import ContainerTrainer, Trainer
+from quorate.spec.trainer import ASIDE, ContainerTrainer, Trainer
 from quorate.spec.training import Training
 from quorate.spec.words import meant_key
 from quorate.storage import is_s3, join, open_tree
 
-OTHERWISE = ("name", "kind", "pool", "timeout", "image", "command", "args", "env", "checkpoint")
+OTHERWISE = ("name", "kind", "checkpoint", *ASIDE)
 """Fields that hyperparameters do not change: the spec says who learns, and where."""
 _LINE = re.compile(r"\s*([A-Za-z0-9][-\w.]*)\s*=(.*)")
 

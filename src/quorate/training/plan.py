@@ -55,10 +55,6 @@ class Plan:
             f"{len(self.labels)} labels; about {self.learnt:,} pictures to learn from"
         )
 
-    def rows(self) -> list[dict[str, Any]]:
-        """A row a trainer."""
-        return [asdict(one) for one in self.steps]
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
@@ -77,23 +73,19 @@ def plan(training: Training, work: TrainingWork) -> Plan:
     assert shapes is not None  # `labelled` has refused it
     count = np.bincount(shapes.category_id, minlength=len(dataset.labels) + 1)[1:]
     labels = dict(zip(dataset.labels.names, count.tolist(), strict=True))
-    learnt, notes = learnt_from(dataset.images, training.split), []
-    steps = []
-    for trainer in training.trainers:
-        each = math.ceil(learnt / trainer.batch_size)
-        begins = "from scratch" if trainer.checkpoint is None else f"from {trainer.checkpoint}"
-        steps.append(
-            Step(
-                trainer.name,
-                trainer.kind,
-                trainer.epochs,
-                trainer.batch_size,
-                each * trainer.epochs,
-                begins,
-            )
+    learnt = learnt_from(dataset.images, training.split)
+    steps = [
+        Step(
+            trainer=one.name,
+            kind=one.kind,
+            epochs=one.epochs,
+            batch_size=one.batch_size,
+            steps=math.ceil(learnt / one.batch_size) * one.epochs,
+            begins="from scratch" if one.checkpoint is None else f"from {one.checkpoint}",
         )
-    drawn, said = _schedules(training, learnt)
-    notes += said
+        for one in training.trainers
+    ]
+    drawn, notes = _schedules(training, learnt)
     if drawn:
         write_bytes(work.root / SCHEDULES, drawn.encode())
     return Plan(

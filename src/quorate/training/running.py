@@ -68,32 +68,19 @@ def run(
     """
     own = work.trainer(trainer.name)
     with owned(own.lock) as held:
-        return _run(trainer, work, own, held, resume=resume, progress=progress, told=told)
-
-
-def _run(
-    trainer: Trainer,
-    work: TrainingWork,
-    own: TrainerWork,
-    held: FileIO | None,
-    *,
-    resume: bool,
-    progress: Progress,
-    told: Told,
-) -> Outcome:
-    try:
-        inputs = fingerprint(__version__, give(trainer, work, own), _ran(trainer))
-        if own.trained.exists():
-            there = read_json(own.trained, Trained)
-            if there.fingerprint == inputs:
-                return Outcome(trainer.name, there.seconds, notes=there.notes)
-        _begin(own, inputs, resume=resume)
-        _call(trainer, own, held, progress, told)
+        try:
+            inputs = fingerprint(__version__, give(trainer, work, own), _ran(trainer))
+            if own.trained.exists():
+                there = read_json(own.trained, Trained)
+                if there.fingerprint == inputs:
+                    return Outcome(trainer.name, there.seconds, notes=there.notes)
+            _begin(own, inputs, resume=resume)
+            _call(trainer, own, held, progress, told)
+        except StorageError:
+            raise
+        except QuorateError as error:
+            return failed(trainer.name, own, error)
         return adopt(trainer.name, work, inputs=inputs)
-    except StorageError:
-        raise
-    except QuorateError as error:
-        return failed(trainer.name, own, error)
 
 
 def adopt(name: str, work: TrainingWork, *, inputs: str = "") -> Outcome:
@@ -114,10 +101,8 @@ def outcome_of(name: str, own: TrainerWork) -> Outcome:
     """How a trainer ended, as its folder tells."""
     if own.failed.exists():
         return Outcome(name, spent_by(own), read_json(own.failed, Failed))
-    if own.trained.exists():
-        done = read_json(own.trained, Trained)
-        return Outcome(name, done.seconds, notes=done.notes)
-    return Outcome(name, 0.0, Failed(f"{name} was not run to its end."))
+    done = read_json(own.trained, Trained)
+    return Outcome(name, done.seconds, notes=done.notes)
 
 
 def failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:
@@ -151,29 +136,28 @@ def _call(
 ) -> None:
     """Run its process to the end; TrainingError, with its last line, where it ends badly."""
     name = f"quorate-{uuid.uuid4().hex[:12]}"
-    data, out = own.data.absolute(), own.out.absolute()
+    data, out = str(own.data.absolute()), str(own.out.absolute())
     environment = dict(os.environ)
     runtime = None
     if isinstance(trainer, ContainerTrainer) and trainer.image:
         runtime = runtime_of(trainer)
-        given = {"QUORATE_DATA": "/quorate/data", "QUORATE_OUT": "/quorate/out"}
+        data, out = "/quorate/data", "/quorate/out"
         command = contained(
             runtime,
             name,
             trainer,
-            env=trainer.env | given,
-            volumes={data: given["QUORATE_DATA"], out: given["QUORATE_OUT"]},
-            writable=given["QUORATE_OUT"],
+            env=trainer.env | {"QUORATE_DATA": data, "QUORATE_OUT": out},
+            volumes={own.data.absolute(): data, own.out.absolute(): out},
+            writable=out,
         )
-        command += ["--data", given["QUORATE_DATA"], "--out", given["QUORATE_OUT"]]
     else:
-        environment |= {"QUORATE_DATA": str(data), "QUORATE_OUT": str(out)}
+        environment |= {"QUORATE_DATA": data, "QUORATE_OUT": out}
         if isinstance(trainer, ContainerTrainer):
             environment |= trainer.env
             command = [*trainer.command, *trainer.args]
         else:
             command = [sys.executable, "-m", "quorate", *OURS]
-        command += ["--data", str(data), "--out", str(out)]
+    command += ["--data", data, "--out", out]
     limit = seconds(trainer.timeout) if trainer.timeout else None
     hint = f"what it printed is in {own.log}"
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -149,16 +149,13 @@ def _groups(images: Sequence[Image], hashes: Hashes, rule: Split) -> tuple[Ints,
         folders = [own_name(image).rpartition("/")[0] for image in images]
         _, group = np.unique(np.array(folders), return_inverse=True)
         return group.astype(np.int64), []
-    joined = _Joined(count)
-    frames = sequences(images)
-    for key, members in frames.items():
-        video = _VIDEO.search(key + "0" * 6)
-        for one, other in pairwise(members):
-            if video or _apart(hashes[one], hashes[other]) <= NEXT:
-                joined.join(one, other)
-    for one, other in pairs_alike(hashes):
-        joined.join(one, other)
-    group = joined.groups()
+    frames = [
+        (one, other)
+        for key, members in sequences(images).items()
+        for one, other in pairwise(members)
+        if _VIDEO.search(key + "0" * 6) or _apart(hashes[one], hashes[other]) <= NEXT
+    ]
+    group = _joined(count, [*frames, *pairs_alike(hashes)])
     sizes = np.bincount(group)
     notes = []
     if sizes.max() > count / 2 and count > 2:
@@ -218,25 +215,20 @@ def _apart(one: np.uint64, other: NDArray[np.uint64] | np.uint64) -> NDArray[np.
     return apart
 
 
-class _Joined:
-    """Sets that are joined one pair at a time (union-find)."""
+def _joined(count: int, pairs: Iterable[tuple[int, int]]) -> Ints:
+    """(count,) A number for each, the same for those that a chain of pairs joins (union-find)."""
+    above = list(range(count))
 
-    def __init__(self, count: int) -> None:
-        self._above = list(range(count))
-
-    def top(self, one: int) -> int:
-        while self._above[one] != one:
-            self._above[one] = self._above[self._above[one]]
-            one = self._above[one]
+    def top(one: int) -> int:
+        while above[one] != one:
+            above[one] = above[above[one]]
+            one = above[one]
         return one
 
-    def join(self, one: int, other: int) -> None:
-        self._above[self.top(one)] = self.top(other)
-
-    def groups(self) -> Ints:
-        tops = np.array([self.top(one) for one in range(len(self._above))])
-        _, group = np.unique(tops, return_inverse=True)
-        return group.astype(np.int64)
+    for one, other in pairs:
+        above[top(one)] = top(other)
+    _, group = np.unique([top(one) for one in range(count)], return_inverse=True)
+    return group.astype(np.int64)
 
 
 def _stretches(group: Ints, scene: int, images: Sequence[Image]) -> tuple[Ints, int]:
@@ -252,8 +244,7 @@ def _stretches(group: Ints, scene: int, images: Sequence[Image]) -> tuple[Ints, 
     ordered = sorted(members.tolist(), key=key)
     length = max(1, -(-len(ordered) // STRETCHES))
     group = group.copy()
-    for place, member in enumerate(ordered):
-        group[member] = group.max() + 1 if place % length == 0 else group[ordered[place - 1]]
+    group[ordered] = group.max() + 1 + np.arange(len(ordered)) // length
     _, dense = np.unique(group, return_inverse=True)
     return dense.astype(np.int64), length
 
@@ -285,26 +276,22 @@ def _drawn(
         order = chance.permutation(count).tolist()
         cost = 0.0
         for number, share in shares.items():
+            if not share:
+                continue
+            free = [one for one in order if part[one] == TRAIN]
             wanted, got = share * whole, 0
             chosen: list[int] = []
-            for one in order if share else ():
-                # The first goes in whatever its size; a group that fits half is nearer than none.
-                if (
-                    part[one] == TRAIN
-                    and got + sizes[one] / 2 <= wanted
-                    and (len(chosen) + int(np.count_nonzero(part)) < count - 1)
-                ):
+            for one in free:
+                # A group that fits half is nearer than none; the last is left to learn from.
+                if got + sizes[one] / 2 <= wanted and len(chosen) < len(free) - 1:
                     chosen.append(one)
                     got += int(sizes[one])
-            if share and not chosen:
-                free = [one for one in order if part[one] == TRAIN]
-                if len(free) > 1:
-                    chosen, got = [min(free, key=lambda one: sizes[one])], 0
-                    got = int(sizes[chosen[0]])
+            if not chosen and len(free) > 1:
+                chosen = [min(free, key=lambda one: sizes[one])]
+                got = int(sizes[chosen[0]])
             part[chosen] = number
-            if share:
-                apart = np.abs(by_group[chosen].sum(axis=0) / total - share)
-                cost += float(apart.mean()) + abs(got - wanted) / max(whole, 1)
+            apart = np.abs(by_group[chosen].sum(axis=0) / total - share)
+            cost += float(apart.mean()) + abs(got - wanted) / max(whole, 1)
         if cost < least - 1e-12:
             best, least = part, cost
     return best[group]
@@ -312,10 +299,7 @@ def _drawn(
 
 def _leaks(part: Ints, hashes: Hashes) -> list[str]:
     """A note where pictures of different subsets are nearly the same."""
-    joined = _Joined(len(part))
-    for one, other in pairs_alike(hashes):
-        joined.join(one, other)
-    group = joined.groups()
+    group = _joined(len(part), pairs_alike(hashes))
     learnt = np.zeros(int(group.max(initial=-1)) + 1, bool)
     learnt[group[part == TRAIN]] = True
     held = np.flatnonzero((part != TRAIN) & learnt[group])

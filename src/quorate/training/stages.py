@@ -63,16 +63,17 @@ def compare(
     card, predictions, progress, checkpoint. A trainer of which nothing is there has failed; `ask`
     is called for why, and `statuses` are the words of who ran it. Raises as `judge` does.
     """
-    why: Mapping[str, str] | None = None
-    for trainer in training.trainers:
-        own = work.trainer(trainer.name)
-        if not own.trained.exists() and not own.failed.exists():
-            why = ask() if why is None else why
-            reason = why.get(trainer.name) or (
-                "it did not say why it failed"
-                f" (its task: {statuses.get(trainer.name, 'never begun')})"
-            )
-            write_json(own.failed, Failed(reason))
+    works = {one.name: work.trainer(one.name) for one in training.trainers}
+    mute = {
+        name: own
+        for name, own in works.items()
+        if not own.trained.exists() and not own.failed.exists()
+    }
+    why = ask() if mute else {}
+    for name, own in mute.items():
+        task = statuses.get(name, "never begun")
+        reason = why.get(name) or f"it did not say why it failed (its task: {task})"
+        write_json(own.failed, Failed(reason))
     place = training.compare.ensemble
     with local_copy(place) if place else nullcontext() as here:
         if here is not None:
@@ -80,21 +81,16 @@ def compare(
             training = training.model_copy(update={"compare": fields})
         judged = judge(training, work, progress=progress)
         files = tell(training, work, judged)
-    names = [name for name in files if not name.startswith("trainers/")]
-    for name in names:
-        _copy(work.root / name, out / name)
-    for trainer in training.trainers:
-        left = work.trainer(trainer.name).out
-        for path in files_of(left):
-            _copy(path, out / "trainers" / trainer.name / path.relative_to(left))
-    if ENSEMBLE_FILE in names:
+    copied = {out / name: work.root / name for name in files if not name.startswith("trainers/")}
+    for name, own in works.items():
+        to = out / "trainers" / name
+        copied |= {to / path.relative_to(own.out): path for path in files_of(own.out)}
+    for target, source in copied.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    if ENSEMBLE_FILE in files:
         _relative(out / ENSEMBLE_FILE, work, judged)
     return judged
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _relative(path: Path, work: TrainingWork, judged: Judged) -> None:

@@ -18,16 +18,12 @@ from quorate.training.contract import events, files_named, versions_of
 from quorate.training.curves import charts, write_curves
 from quorate.training.data import prepared
 from quorate.training.judging import Judged, ensemble_of
-from quorate.training.page import Told, page
+from quorate.training.page import page
 from quorate.training.work import TrainingWork
 from quorate.training.worst import worst
 
-RESULTS, PAGE, TABLE, ENSEMBLE_FILE = (
-    "results.json",
-    "report.html",
-    "categories.csv",
-    "ensemble.yaml",
-)
+RESULTS, PAGE, TABLE = "results.json", "report.html", "categories.csv"
+ENSEMBLE_FILE = "ensemble.yaml"
 
 
 def tell(training: Training, work: TrainingWork, judged: Judged) -> list[str]:
@@ -68,15 +64,10 @@ def tell(training: Training, work: TrainingWork, judged: Judged) -> list[str]:
     if (joined := with_newcomers(training, judged)) is not None:
         written.append(ENSEMBLE_FILE)
         write_bytes(work.root / ENSEMBLE_FILE, joined.to_yaml().encode())
-    told = Told(
-        name=training.name,
-        prepared=there,
-        charts=charts(curves),
-        worst=shown[judged.best],
-        spec=training.to_yaml(),
-        versions={name: versions_of(work.trainer(name).out) for name in judged.detectors},
-    )
-    write_bytes(work.root / PAGE, page(judged, told).encode())
+    versions = {name: versions_of(work.trainer(name).out) for name in judged.detectors}
+    best = shown[judged.best]
+    told = page(judged, there, training, charts=charts(curves), worst=best, versions=versions)
+    write_bytes(work.root / PAGE, told.encode())
     return [*written, PAGE]
 
 

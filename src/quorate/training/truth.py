@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from quorate.annotations import HAVE_A_BOX, Annotations, Kind
@@ -72,7 +73,7 @@ def labelled(training: Training) -> Dataset:
     place = dict(zip(labels.names, labels.ids, strict=True))
     number = np.array([place.get(name, -1) for name in dataset.labels.names] or [-1])
     category = np.where(own < 0, -1, number[own])
-    if (other := int(np.count_nonzero(category < 0))) and len(shapes):
+    if other := int(np.count_nonzero(category < 0)):
         notes.append(f"{other:,} boxes have a label that is not to be learnt: they are left out.")
     shapes = replace(shapes, category_id=category.astype(np.int32)).take(category > 0)
     shapes = _upright(shapes, notes)
@@ -188,7 +189,14 @@ def _elsewhere(dataset: Dataset, there: Dataset, notes: list[str]) -> Dataset:
         if file is None:
             missing.append(image.name)
             continue
-        found.append(replace_name(image, file))
+        found.append(
+            structs.replace(
+                image,
+                file_name=file.file_name,
+                subset=image.subset or file.subset,
+                published_as=image.name if image.name != file.file_name else "",
+            )
+        )
     if not found:
         raise InputError(
             f"{location}: none of the {len(dataset.images):,} labelled pictures is there, the "
@@ -253,16 +261,3 @@ def _drawn(shapes: Annotations) -> defaultdict[int, list[tuple[float, ...]]]:
     for number, row in zip(shapes.image_id.tolist(), rows, strict=True):
         found[number].append(row)
     return found
-
-
-def replace_name(image: Image, file: Image) -> Image:
-    """A picture of an annotation file, with the place of the file that it is."""
-    return Image(
-        id=image.id,
-        file_name=file.file_name,
-        width=image.width,
-        height=image.height,
-        subset=image.subset or file.subset,
-        source_id=image.source_id,
-        published_as=image.name if image.name != file.file_name else "",
-    )

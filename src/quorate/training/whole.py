@@ -63,8 +63,15 @@ def train(
         began(done)
         for trainer in training.trainers:
             outcome = run(trainer, work, resume=resume, progress=progress, told=told)
-            if outcome.failed is None:
-                _measure(training, work, trainer.name, progress, measured)
+            if outcome.failed is not None:
+                continue
+            new = not work.trainer(trainer.name).found.exists()
+            try:
+                one = measure(training, work, trainer.name, progress=progress)
+            except TrainingError:  # which is noted in the trainer's folder
+                continue
+            if new:
+                measured(one)
         judged = judge(training, work, progress=progress)
         files = tell(training, work, judged)
         return Done(done, judged, tuple(files), _published(training, work, judged))
@@ -75,23 +82,6 @@ def _refuse_without_torch(training: Training) -> None:
     ours = [one.name for one in training.trainers if isinstance(one, TorchTrainer)]
     if ours and not all(find_spec(name) for name in ("torch", "accelerate")):
         raise MissingExtraError(f"Training {', '.join(ours)}", "torch")
-
-
-def _measure(
-    training: Training,
-    work: TrainingWork,
-    name: str,
-    progress: Progress,
-    measured: Callable[[Measured], None],
-) -> None:
-    """Measure what a trainer left; it is told once. What is wrong with it is in its outcome."""
-    new = not work.trainer(name).found.exists()
-    try:
-        done = measure(training, work, name, progress=progress)
-    except TrainingError:
-        return
-    if new:
-        measured(done)
 
 
 def _published(training: Training, work: TrainingWork, judged: Judged) -> str | None:

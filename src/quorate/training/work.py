@@ -41,6 +41,21 @@ class Prepared(msgspec.Struct, frozen=True, omit_defaults=True):
     test: Part | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """One line of how the pictures are split."""
+        test = "" if self.test is None else f", {self.test.images:,} to compare"
+        return (
+            f"{self.train.images:,} pictures to learn from, "
+            f"{self.validation.images:,} to validate{test}"
+        )
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts that there are, by what they are for."""
+        parts = {"to learn from": self.train, "validation": self.validation, "test": self.test}
+        return {word: part for word, part in parts.items() if part is not None}
+
 
 class Trained(msgspec.Struct, frozen=True, omit_defaults=True):
     """That a trainer is done with just this input. `seconds` is of all its runs together."""

@@ -233,25 +233,7 @@ def read_processor(path: Path, folder: str) -> Any:
 def _model(path: Path, folder: str, config: Any, *, masks: bool) -> torch.nn.Module:
     """The model with all its weights; DetectorError where some are missing or do not fit."""
     wanted = next((a for a in config.architectures or () if a in SEGMENTATION), None)
-    builder = getattr(transformers, wanted or "AutoModelForObjectDetection")
-    try:
-        model, report = builder.from_pretrained(
-            path,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=any(path.glob("*.safetensors")),
-            ignore_mismatched_sizes=True,  # they are reported, and refused below
-            output_loading_info=True,
-        )
-    except ImportError as error:
-        raise DetectorError(
-            f"{folder}: the model needs a package that is not installed: {first_line(error)}",
-            hint="backbones of timm: `pip install timm`",
-        ) from None
-    except Exception as error:  # damaged weights raise anything
-        raise refusal(path, folder, error) from None
+    model, report = read_model(path, folder, config, wanted or "AutoModelForObjectDetection")
     missing = [key for key in sorted(report["missing_keys"]) if not key.endswith(UNUSED)]
     wrong = [
         f"{key} {list(there)} where {list(own)} belongs"
@@ -268,7 +250,30 @@ def _model(path: Path, folder: str, config: Any, *, masks: bool) -> torch.nn.Mod
     return whole
 
 
-def refusal(path: Path, folder: str, error: Exception) -> DetectorError:
+def read_model(path: Path, folder: str, config: Any, builder: str) -> tuple[Any, dict[str, Any]]:
+    """A model with those of its weights that fit, and the library's report on the others."""
+    try:
+        model, report = getattr(transformers, builder).from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=any(path.glob("*.safetensors")),
+            ignore_mismatched_sizes=True,  # they are reported, and told or refused by who asks
+            output_loading_info=True,
+        )
+    except ImportError as error:
+        raise DetectorError(
+            f"{folder}: the model needs a package that is not installed: {first_line(error)}",
+            hint="backbones of timm: `pip install timm`",
+        ) from None
+    except Exception as error:  # damaged weights raise anything
+        raise _refusal(path, folder, error) from None
+    return model, report
+
+
+def _refusal(path: Path, folder: str, error: Exception) -> DetectorError:
     """What is wrong with weights that the library could not read."""
     said = str(error)
     if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from quorate.dataset import Dataset
 from quorate.detections import Detections
-from quorate.detectors.base import Boxes, Predictor, masks_of
+from quorate.detectors.base import Boxes, Predictor
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.errors import DetectorError, MissingExtraError
 from quorate.evaluation.coco import evaluate
 from quorate.networks import Network
+from quorate.steps.boxes import as_columns
 from quorate.training.torch.learner import Learner, Rows
 from quorate.training.torch.samples import Samples
 
@@ -43,37 +44,20 @@ DRAWS = 16
 """How often a network is asked with that noise whether it agrees with itself."""
 
 
-def found_by(
-    predictor: Predictor,
-    samples: Samples,
-    indexes: Sequence[int],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Boxes]:
-    """What a detector finds on some of the pictures, in their order."""
+def found_by(predictor: Predictor, samples: Samples) -> list[Boxes]:
+    """What a detector finds on the pictures, in their order."""
     found: list[Boxes] = []
-    for start in range(0, len(indexes), AT_ONCE):
-        chosen = indexes[start : start + AT_ONCE]
+    for start in range(0, len(samples), AT_ONCE):
+        chosen = range(start, min(start + AT_ONCE, len(samples)))
         found += predictor.predict([samples.picture(i) for i in chosen])
-        progress(len(found), len(indexes))
     return found
 
 
-def detections_of(
-    found: Sequence[Boxes], samples: Samples, indexes: Sequence[int], *, name: str
-) -> Detections:
-    """Boxes of pictures as detections of the data set."""
-    images, ids = samples.dataset.images, samples.dataset.labels.ids
-    counts = [len(one.score) for one in found]
-    numbers = np.array(ids, np.int32)
-    label = np.concatenate([one.label for one in found]) if found else np.zeros(0, np.int32)
-    return Detections.build(
-        image_id=np.repeat([images[i].id for i in indexes], counts),
-        category_id=numbers[label],
-        xyxy=np.concatenate([one.xyxy for one in found]) if found else np.zeros((0, 4)),
-        score=np.concatenate([one.score for one in found]) if found else np.zeros(0),
-        detectors=(name,),
-        masks=masks_of(found),
-    )
+def detections_of(found: Sequence[Boxes], dataset: Dataset, *, name: str) -> Detections:
+    """The boxes of a data set's pictures as its detections."""
+    numbers = np.array(dataset.labels.ids, np.int32)
+    boxes = [one._replace(label=numbers[one.label]) for one in found]
+    return as_columns(boxes, [image.id for image in dataset.images], (name,))
 
 
 def mean_ap(detections: Detections, dataset: Dataset) -> float:
@@ -131,10 +115,6 @@ class Agreement:
             f"tensors{levels}, {ap}.{tied}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return dict(self.__dict__)
-
 
 def check_export(
     learner: Learner, model: nn.Module, export: TensorPredictor, held: Samples, found: list[Boxes]
@@ -155,7 +135,11 @@ def check_export(
         levels = max(levels, _levels(learner, export, picture, name))
     for view, word in _views(held.picture(indexes[0])):
         sides.compare(view, f"{held.dataset.images[indexes[0]].file_name}, {word}")
-    first, second = _both_maps([found[i] for i in indexes], boxes, held, indexes)
+    part = _part(held.dataset, indexes)
+    first, second = (
+        mean_ap(detections_of(one, part, name=learner.trainer.name), part)
+        for one in ([found[i] for i in indexes], boxes)
+    )
     # Where nothing at all differs, nothing may; else two boxes may have changed places.
     slack = 1 / max(sum(len(held.rows[i]) for i in indexes), 1) if levels or sides.tied else 0.0
     if abs(first - second) > MAP_APART + slack:
@@ -313,19 +297,13 @@ def _views(picture: NDArray[np.uint8]) -> list[tuple[NDArray[np.uint8], str]]:
     ]
 
 
-def _both_maps(
-    one: list[Boxes], other: list[Boxes], samples: Samples, indexes: Sequence[int]
-) -> tuple[float, float]:
-    """The AP of what both found on some of the pictures."""
-    images = tuple(samples.dataset.images[i] for i in indexes)
-    shapes = samples.dataset.annotations
-    if shapes is not None:
-        shapes = shapes.take(np.isin(shapes.image_id, [image.id for image in images]))
-    part = replace(samples.dataset, images=images, annotations=shapes)
-    first, second = (
-        mean_ap(detections_of(found, samples, indexes, name="a"), part) for found in (one, other)
-    )
-    return first, second
+def _part(dataset: Dataset, indexes: Sequence[int]) -> Dataset:
+    """The data set of some of the pictures."""
+    images = tuple(dataset.images[i] for i in indexes)
+    shapes = dataset.annotations
+    assert shapes is not None  # of a labelled data set
+    shapes = shapes.take(np.isin(shapes.image_id, [image.id for image in images]))
+    return replace(dataset, images=images, annotations=shapes)
 
 
 def _other(how: str) -> DetectorError:

@@ -19,8 +19,8 @@ from quorate.detectors.torch.transformers import TransformersDetector
 from quorate.detectors.torch.transformers_predictor import (
     TransformersPredictor,
     read_config,
+    read_model,
     read_processor,
-    refusal,
     silence,
 )
 from quorate.detectors.torch.weights import UNUSED, describe_misfit
@@ -42,6 +42,7 @@ try:
     import torch
     import transformers
     from torch import nn
+    from transformers.image_transforms import corners_to_center_format
     from transformers.models.deformable_detr.modeling_deformable_detr import (
         DeformableDetrMultiscaleDeformableAttention,
     )
@@ -138,15 +139,8 @@ class DetrLearner(Learner):
         for sample in samples:
             height, width = sample.picture.shape[:2]
             xyxy = sample.xyxy / np.array([width, height, width, height], np.float32)
-            boxes = np.concatenate(
-                [(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1
-            )
-            labels.append(
-                {
-                    "class_labels": torch.from_numpy(sample.label),
-                    "boxes": torch.from_numpy(boxes.astype(np.float32)),
-                }
-            )
+            boxes = torch.from_numpy(corners_to_center_format(xyxy))
+            labels.append({"class_labels": torch.from_numpy(sample.label), "boxes": boxes})
         given: dict[str, Any] = {"pixel_values": prepared["pixel_values"], "labels": labels}
         if self.architecture not in SQUARE and "pixel_mask" in prepared:
             given["pixel_mask"] = prepared["pixel_mask"]
@@ -262,13 +256,12 @@ class DetrLearner(Learner):
                     f"{trainer.checkpoint}: '{own}' is not among those that are trained here.",
                     hint=f"trained are {', '.join(PROCESSORS)}",
                 )
-            kind = type(config)
             before = dict(config.id2label or {})
             self._known = tuple(str(before[number]) for number in sorted(before))
         else:
             assert trainer.architecture is not None  # the spec sees to that
             own = trainer.architecture
-            kind, config, self._known = transformers.CONFIG_MAPPING[own], None, ()
+            config, self._known = None, ()
         fields: dict[str, Any] = dict(trainer.config)
         check_config(trainer, own)
         fields |= self._named(own)
@@ -277,7 +270,7 @@ class DetrLearner(Learner):
         fields["auxiliary_loss"] = trainer.auxiliary_losses
         try:
             if config is None:
-                return kind(**fields)
+                return transformers.CONFIG_MAPPING[own](**fields)
             for key, value in fields.items():
                 setattr(config, key, value)
             return config
@@ -347,19 +340,7 @@ class DetrLearner(Learner):
         """A model with a checkpoint's weights; its heads begin anew where labels differ."""
         folder = str(self.trainer.checkpoint)
         fresh = self._fresh()
-        try:
-            model, report = transformers.AutoModelForObjectDetection.from_pretrained(
-                checkpoint,
-                config=self.config,
-                dtype=torch.float32,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=any(checkpoint.glob("*.safetensors")),
-                ignore_mismatched_sizes=True,  # they are told, or refused, below
-                output_loading_info=True,
-            )
-        except Exception as error:  # damaged weights raise anything
-            raise refusal(checkpoint, folder, error) from None
+        model, report = read_model(checkpoint, folder, self.config, "AutoModelForObjectDetection")
         differing = [key for key, _, _ in report["mismatched_keys"]]
         asked = self.trainer.queries is not None
         anew = [k for k in differing if HEADS.search(k) or (asked and QUERIES.search(k))]

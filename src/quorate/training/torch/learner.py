@@ -82,7 +82,7 @@ class Learner(ABC):
 
     @abstractmethod
     def inputs(self, samples: list[Sample]) -> Any:
-        """What the model is given of samples, on the CPU; `moved` brings it to a device."""
+        """What the model is given of samples, on the CPU: tensors in lists, tuples and dicts."""
 
     @abstractmethod
     def loss(self, model: nn.Module, inputs: Any) -> Loss:
@@ -132,15 +132,16 @@ class Learner(ABC):
         own = self.trainer.backbone_learning_rate
         if own is None:
             own = rate * FINE if self.trainer.checkpoint else rate
-        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        rates = {"head": rate, "backbone": own, "slow": rate * FINE}
+        groups: dict[tuple[str, bool], list[nn.Parameter]] = {
+            (part, decays): [] for part in rates for decays in (True, False)
+        }
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 part = "backbone" if self.backbone.search(name) else "head"
                 if part == "head" and self.slow is not None and self.slow.search(name):
                     part = "slow"
-                groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
-        rates = {"head": rate, "backbone": own, "slow": rate * FINE}
-        order = list(rates)
+                groups[part, parameter.ndim > 1].append(parameter)
         return [
             {
                 "name": part if decays else f"{part} without decay",
@@ -148,38 +149,23 @@ class Learner(ABC):
                 "lr": rates[part],
                 "weight_decay": self.trainer.weight_decay if decays else 0.0,
             }
-            for (part, decays), parameters in sorted(
-                groups.items(), key=lambda one: (order.index(one[0][0]), not one[0][1])
-            )
+            for (part, decays), parameters in groups.items()
+            if parameters
         ]
 
 
-def moved(value: Any, device: torch.device) -> Any:
-    """The tensors of nested lists and dictionaries on a device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {key: moved(item, device) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [moved(item, device) for item in value]
-    return value
-
-
-def thaw(module: nn.Module) -> int:
-    """Put a batch norm that learns in the place of each frozen one: how many.
+def thaw(module: nn.Module) -> None:
+    """Put a batch norm that learns in the place of each frozen one.
 
     For a backbone without weights a frozen norm is none at all.
     """
-    replaced = 0
     for name, child in module.named_children():
         if type(child).__name__.endswith("FrozenBatchNorm2d"):
             norm = nn.BatchNorm2d(len(child.weight), eps=getattr(child, "eps", 1e-5))
             norm.load_state_dict(child.state_dict(), strict=False)
             setattr(module, name, norm)
-            replaced += 1
         else:
-            replaced += thaw(child)
-    return replaced
+            thaw(child)
 
 
 def written(

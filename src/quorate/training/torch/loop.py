@@ -7,9 +7,9 @@ training that went on from a checkpoint computes the very numbers of one that wa
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +23,13 @@ from quorate.training.contract import Event
 from quorate.training.schedules import averaged_from, factors
 from quorate.training.torch.checkpoints import Checkpoints, Place, Tensors, Window, packed, unpack
 from quorate.training.torch.events import Told
-from quorate.training.torch.learner import Learner, Loss, State, moved
+from quorate.training.torch.learner import Learner, Loss, State
 from quorate.training.torch.samples import Batches, Sample
 
 try:
     import accelerate
     import torch
+    from accelerate.utils import broadcast_object_list, send_to_device, set_seed
 except ImportError as error:
     raise MissingExtraError("Training", "torch") from error
 
@@ -57,7 +58,6 @@ class Run:
     validate: Callable[[State], float]
     stopped: Callable[[], bool] = lambda: False
     progress: Progress = silent
-    warn: Callable[[str], None] = lambda sentence: None
     threads: int = 2
     place: Place = field(init=False)
     _stop: bool = field(init=False, default=False)
@@ -82,7 +82,7 @@ class Run:
         steps = trainer.epochs * place.per_epoch
         rates = factors(trainer.schedule, trainer.epochs, place.per_epoch)
         averaged = averaged_from(trainer.schedule, trainer.epochs, place.per_epoch)
-        tell = told(place.step) if self._first else told(-1)
+        tell = told(place.step)
         started, spent = time.monotonic(), place.seconds
         kept = shown = started
         every = max(place.per_epoch // LINES, 1)
@@ -126,7 +126,6 @@ class Run:
                     or place.step == steps
                     or self._is_over
                     or time.monotonic() - kept >= seconds(trainer.checkpoint_every)
-                    or not seconds(trainer.checkpoint_every)
                 ):
                     self._keep()
                     kept = time.monotonic()
@@ -238,14 +237,11 @@ class Run:
         ]
         sums: dict[str, torch.Tensor] = {}
         for i, rows in enumerate(parts):
-            inputs = moved(
-                self.learner.inputs([samples[row] for row in rows]), self.accelerator.device
-            )
+            given = self.learner.inputs([samples[row] for row in rows])
+            inputs = send_to_device(given, self.accelerator.device, non_blocking=True)
             weight = len(rows) / len(samples)
-            if i < len(parts) - 1:
-                with self.accelerator.no_sync(self._model):
-                    loss = self._backward(inputs, weight)
-            else:
+            more = i < len(parts) - 1
+            with self.accelerator.no_sync(self._model) if more else nullcontext():
                 loss = self._backward(inputs, weight)
             for name, part in {"loss": loss.total, **loss.parts}.items():
                 sums[name] = sums.get(name, 0.0) + part.detach().float() * weight
@@ -289,20 +285,14 @@ class Run:
     def _chance(self, step: int) -> None:
         """Seed every generator for a step of this process."""
         entropy = (self.learner.trainer.seed, step, self.accelerator.process_index)
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # what libraries draw from
+        set_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def _add_to_average(self) -> None:
         """Take the weights as they are into the mean of the cool-down's."""
         state = self._state()
         self.place.averaged += 1
-        if not self._average:
-            self._average = {key: item.detach().clone() for key, item in state.items()}
-            return
         for key, item in state.items():
-            if item.is_floating_point():
+            if key in self._average and item.is_floating_point():
                 mean = self._average[key]
                 mean += (item.detach() - mean) / self.place.averaged
             else:
@@ -334,13 +324,12 @@ class Run:
                     ),
                     after=True,
                 ) from None
-            best = place.best is None or judged[0] > place.best
-            if best and self.learner.trainer.keep == "best":
+        broadcast_object_list(judged)
+        place.stale += 1
+        if place.best is None or judged[0] > place.best:
+            place.best, place.stale = judged[0], 0
+            if self._first and self.learner.trainer.keep == "best":
                 self._best = candidate
-        accelerate.utils.broadcast_object_list(judged)
-        better = place.best is None or judged[0] > place.best
-        place.stale = 0 if better else place.stale + 1
-        place.best = judged[0] if better else place.best
         event = Event(
             self._epoch(place.step - 1), place.step, steps, map=judged[0], seconds=place.seconds
         )

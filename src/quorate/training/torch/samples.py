@@ -88,9 +88,8 @@ class Samples:
                 f"{dataset.root}: no box is left to learn from. {' '.join(notes)}".rstrip()
             )
         shapes, xyxy = shapes.take(kept), xyxy[kept]
-        position = {number: i for i, number in enumerate(dataset.labels.ids)}
-        label = np.array([position[i] for i in shapes.category_id.tolist()], np.int64)
-        unseen = sorted(set(range(len(position))) - set(label.tolist()))
+        label = dataset.labels.positions(shapes.category_id)
+        unseen = sorted(set(range(len(dataset.labels))) - set(label.tolist()))
         if unseen:
             names = ", ".join(f"'{dataset.labels.names[i]}'" for i in unseen[:5])
             more = "" if len(unseen) <= 5 else ", …"
@@ -105,9 +104,8 @@ class Samples:
             if len(without):
                 notes.append(f"{len(without):,} objects have no mask and are learnt as rectangles.")
         order = np.argsort(shapes.image_id, kind="stable")
-        ids = shapes.image_id[order]
-        starts = np.searchsorted(ids, [image.id for image in dataset.images], "left")
-        ends = np.searchsorted(ids, [image.id for image in dataset.images], "right")
+        ids, wanted = shapes.image_id[order], [image.id for image in dataset.images]
+        starts, ends = (np.searchsorted(ids, wanted, side) for side in ("left", "right"))
         rows = tuple(order[s:e] for s, e in zip(starts.tolist(), ends.tolist(), strict=True))
         return cls(dataset, rows, xyxy, label, found, tuple(notes))
 

@@ -21,7 +21,7 @@ from quorate.detectors.torch.torchvision_predictor import (
     options,
     settle,
 )
-from quorate.detectors.torch.weights import UNUSED, describe_misfit, read_state
+from quorate.detectors.torch.weights import UNUSED, misfit, read_state
 from quorate.errors import DetectorError, InputError, MissingExtraError, did_you_mean
 from quorate.spec.torch_trainer import TorchvisionTrainer
 from quorate.training.torch.learner import (
@@ -204,7 +204,6 @@ class TorchvisionLearner(Learner):
 
     def _begin(self, state: Mapping[str, torch.Tensor]) -> None:
         """Fill in a checkpoint's weights; heads of other labels begin anew."""
-        origin, architecture = self.trainer.checkpoint, self.trainer.architecture
         own = self.model.state_dict()
         found = dict(state)
         if not any(key in own for key in found):
@@ -215,26 +214,20 @@ class TorchvisionLearner(Learner):
                 fits = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
                 self.model.load_state_dict(fits, strict=False)
                 return
-        missing = [k for k in own if k not in found and not k.endswith(UNUSED)]
         differing = [k for k, v in found.items() if k in own and v.shape != own[k].shape]
-        wrong = [
-            f"{key} {list(found[key].shape)} where {list(own[key].shape)} belongs"
-            for key in differing
-            if not HEADS.search(key)
-        ]
-        unexpected = [k for k in found if k not in own and not k.endswith(UNUSED)]
-        if said := describe_misfit(missing, unexpected, wrong):
+        anew = {key: own[key] for key in differing if HEADS.search(key)}
+        if said := misfit(self.model, found | anew):
             raise DetectorError(
-                f"{origin}: not a checkpoint of '{architecture}': {said}.",
+                f"{self.trainer.checkpoint}: not a checkpoint of '{self.trainer.architecture}': "
+                f"{said}.",
                 hint="name the `architecture` that the checkpoint is of",
             )
-        if differing:
+        if anew:
             self.notes.append(
                 "The checkpoint knows another number of labels: the heads that tell labels begin "
                 f"anew, for {len(self.labels)}."
             )
-        fits = {key: value for key, value in found.items() if key not in differing}
-        self.model.load_state_dict(fits, strict=False)
+        self.model.load_state_dict(found | anew, strict=False)
 
 
 def check_fields(trainer: TorchvisionTrainer) -> None:

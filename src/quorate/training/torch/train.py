@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pydantic import TypeAdapter, ValidationError
 
 from quorate._version import __version__
 from quorate.detectors.onnx.spec import OnnxDetector
@@ -28,7 +29,8 @@ from quorate.spec.torch_trainer import (
     TrainerField,
     TransformersTrainer,
 )
-from quorate.storage import local_copy, write_bytes
+from quorate.steps.work import write_json
+from quorate.storage import local_copy
 from quorate.training.contract import truth_of
 from quorate.training.torch.agreement import check_export, detections_of, found_by, mean_ap
 from quorate.training.torch.checkpoints import Checkpoints
@@ -111,10 +113,8 @@ def train(
 
         def validate(state: State) -> float:
             predictor = learner.predictor(learner.finished(state), device=device)
-            indexes = list(range(len(held)))
-            found = found_by(predictor, held, indexes)
-            boxes = detections_of(found, held, indexes, name=trainer.name)
-            return mean_ap(boxes, held.dataset)
+            found = found_by(predictor, held)
+            return mean_ap(detections_of(found, held.dataset, name=trainer.name), held.dataset)
 
         with _asked_to_stop() as stopped:
             run = Run(
@@ -130,10 +130,9 @@ def train(
                 validate,
                 stopped=stopped,
                 progress=progress if first else silent,
-                warn=say,
                 threads=max(processors() - 1, 1),
             )
-            state = run.learn(lambda step: Told(out, step=max(step, 0), warn=say, quiet=not first))
+            state = run.learn(lambda step: Told(out, step=step, warn=say, quiet=not first))
         steps = run.place.step
         if not first:
             return None
@@ -146,8 +145,6 @@ def train(
 
 def read_trainer(data: Path) -> TorchTrainer:
     """The trainer that `trainer.json` of a data folder describes; InputError where it is none."""
-    from pydantic import TypeAdapter, ValidationError
-
     path = data / "trainer.json"
     try:
         if path.stat().st_size > MOST_SETTINGS:
@@ -188,8 +185,7 @@ def _learner(trainer: TorchTrainer, labels: tuple[str, ...], data: Path) -> Lear
         place = str(data / place)
         if not os.path.exists(place):
             raise InputError(f"{place}: there is no such checkpoint.")
-    with contextlib.ExitStack() as stack:
-        here = stack.enter_context(local_copy(place)) if place is not None else None
+    with contextlib.nullcontext() if place is None else local_copy(place) as here:
         if isinstance(trainer, TransformersTrainer):
             from quorate.training.torch.detr import DetrLearner
 
@@ -258,11 +254,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
         nonlocal asked
         asked = True
 
-    try:
-        before = signal.signal(signal.SIGTERM, note)
-    except ValueError:  # not the main thread: whoever runs it is asked instead
-        yield lambda: False
-        return
+    before = signal.signal(signal.SIGTERM, note)
     try:
         yield lambda: asked
     finally:
@@ -274,9 +266,8 @@ def _finished(learner: Learner, state: State, held: Samples, out: Path) -> tuple
     name = learner.trainer.name
     learner.save(learner.finished(state), out / "model")
     original = learner.predictor(learner.finished(state), device="cpu")
-    indexes = list(range(len(held)))
-    found = found_by(original, held, indexes)
-    boxes = detections_of(found, held, indexes, name=name)
+    found = found_by(original, held)
+    boxes = detections_of(found, held.dataset, name=name)
     write_results(boxes, out / "predictions.json")
     fields = learner.export(learner.finished(state), out / "model.onnx")
     entry = {"name": name, "kind": "onnx", "weights": "model.onnx", "names": list(learner.labels)}
@@ -285,9 +276,9 @@ def _finished(learner: Learner, state: State, held: Samples, out: Path) -> tuple
         **{**entry, "weights": str(out / "model.onnx"), "min_score": learner.floor}
     )
     agreed = check_export(learner, learner.finished(state), detector.load(), held, found)
-    _json(out / "export.json", agreed.to_dict())
-    _json(out / "detector.json", entry)
-    _json(out / "versions.json", _versions())
+    write_json(out / "export.json", agreed)
+    write_json(out / "detector.json", entry)
+    write_json(out / "versions.json", _versions())
     return mean_ap(boxes, held.dataset), agreed.sentence
 
 
@@ -299,10 +290,6 @@ def _versions() -> dict[str, str]:
     if torch.cuda.is_available():
         found["cuda"] = str(torch.version.cuda)
     return found
-
-
-def _json(path: Path, value: Any) -> None:
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
 __all__ = ["Trained", "read_trainer", "train"]
