@@ -38,7 +38,7 @@ def test_one_object_makes_one_box_right():
         detectors=["made"],
     )
     judged = Judged.of(found, truth)
-    assert judged.row.tolist() == [0, 1, 2, 3]
+    assert judged.score.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
     assert judged.right.tolist() == [True, False, False, False]
 
 

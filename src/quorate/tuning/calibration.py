@@ -148,7 +148,7 @@ def _judged(sample: Labelled, voters: Sequence[str]) -> Judged:
     return Judged(
         **{
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("row", "image_id", "category_id", "score", "right")
+            for name in ("image_id", "category_id", "score", "right")
         }
     )
 
