@@ -17,7 +17,7 @@ from quorate.detections import FUSED, Detections, Members
 from quorate.errors import ImageError
 from quorate.labels import Labels
 from quorate.masks import Masks
-from quorate.report import Report, Timing, render_report, write_report
+from quorate.report import Report, render_report, write_report
 from quorate.report import page as page_of_report
 from tests.chromium import PATH
 from tests.evaluation import example
@@ -108,7 +108,8 @@ def test_the_first_sentence_tells_the_edits_saved_and_the_next_the_metric():
     assert "It reaches 1.000 mAP, as much as left alone (1.000)." in words
     report = small()
     efforts = {**report.efforts, "ensemble": replace(report.efforts["right"])}
-    worse = replace(report, efforts=efforts, ensemble=replace(report.ensemble, ap=0.4))
+    metrics = {**report.metrics, "ensemble": replace(report.ensemble, ap=0.4)}
+    worse = replace(report, efforts=efforts, metrics=metrics)
     words = Page(render_report(worse)).words
     assert "The quorum leaves 1 edit to a person, 1 more than the best" in words
     assert "0.400 mAP, 0.600 less than left alone" in words
@@ -195,7 +196,6 @@ def test_hostile_names_are_shown_and_never_obeyed():
         skipped=[(HOSTILE, HOSTILE)],
         failed={HOSTILE: HOSTILE},
         notes=[HOSTILE],
-        timings=[Timing(HOSTILE, 1.0)],
     )
     text = render_report(replace(report, name=HOSTILE))
     text.encode("utf-8")
@@ -230,7 +230,7 @@ def test_the_page_loads_nothing():
 
 def test_the_same_report_gives_the_same_bytes(tmp_path):
     for name in ("one.html", "two.html"):
-        write_report(tmp_path / "new" / name, small(timings=[Timing("detect", 1.5, 1)]))
+        write_report(tmp_path / "new" / name, small())
     one, two = (tmp_path / "new" / name for name in ("one.html", "two.html"))
     assert one.read_bytes() == two.read_bytes()
     assert sorted(p.name for p in one.parent.iterdir()) == ["one.html", "two.html"]

@@ -68,7 +68,7 @@ def wall(report: Report) -> Wall | None:
     seen = in_threads(one, ids)
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
     level = {}
-    if report.agreement is not None and len(report.detectors) > 1:
+    if len(report.detectors) > 1:
         known = report.agreement.image_id.tolist(), report.agreement.disagreement.tolist()
         level = dict(zip(*known, strict=True))
     pictures, jpegs = [], []

@@ -192,7 +192,7 @@ def _write_report(
     from quorate.report import Report, write_report
     from quorate.report.model import PICTURES
 
-    dataset, metrics, reliability = findings.dataset, findings.metrics, findings.reliability
+    dataset, metrics = findings.dataset, findings.metrics
     hardest = review_order(findings.agreement, most=PICTURES)
     shown = results.images_on(hardest)
     names = {image.id: image.file_name for image in shown}
@@ -209,13 +209,11 @@ def _write_report(
             order=hardest.tolist(),
             spec=ensemble.to_yaml(),
             fusion=ensemble.fusion.method,
-            metrics={name: one for name, one in metrics.items() if name != "ensemble"},
-            ensemble=metrics.get("ensemble"),
+            metrics=metrics,
             efforts=findings.efforts,
             published=findings.kept,
             doubts=findings.doubts,
-            reliability={name: one for name, one in reliability.items() if name != "ensemble"},
-            reliability_fused=reliability["ensemble"][0] if reliability else None,
+            reliability=findings.reliability,
             agreement=findings.agreement,
             skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
             failed=results.failed,

@@ -21,7 +21,7 @@ from quorate.report.markup import (
     table,
     text,
 )
-from quorate.report.plain import plain_page, tiles_of
+from quorate.report.template import filled, tiles_of
 from quorate.training.judging import ENSEMBLE, Judged, joined
 from quorate.training.work import Part, Prepared
 from quorate.training.worst import Worst
@@ -59,7 +59,7 @@ def page(judged: Judged, told: Told) -> str:
         "data": ("The data", _data(told.prepared)),
         "run": ("The run", _run(judged, told)),
     }
-    return plain_page(
+    return filled(
         told.name, _headline(judged), parts, tiles=_tiles(judged, told), troubles=_troubles(judged)
     )
 
