@@ -21,7 +21,7 @@ from quorate.annotations import HAVE_A_BOX, Annotations
 from quorate.columns import shared_area
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
-from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
+from quorate.evaluation.effort import BOTH, DELETED, RELABELLED, Effort, effort
 from quorate.evaluation.truth import Sizes
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, counted, plain, short
@@ -67,7 +67,7 @@ def wall(report: Report) -> Wall | None:
     one = partial(thumbnail, report.read, longest=side, limit=limit)
     seen = in_threads(one, ids)
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
-    level = {}
+    edits, level = boxes.edits(), {}
     if len(report.detectors) > 1:
         known = report.agreement.image_id.tolist(), report.agreement.disagreement.tolist()
         level = dict(zip(*known, strict=True))
@@ -76,8 +76,8 @@ def wall(report: Report) -> Wall | None:
         told: dict[str, Any] = {"name": plain(short(records[image_id].file_name, 120))}
         if (value := level.get(image_id)) is not None:
             told["level"] = round(value, 3)
-        if (edits := boxes.edits(image_id)) is not None:
-            told["edits"] = edits
+        if (left := edits.get(image_id)) is not None:
+            told["edits"] = left
         if isinstance(picture, str):
             told["reason"] = plain(picture)
             jpegs.append(b"")
@@ -113,15 +113,14 @@ def panel_rules(report: Report) -> str:
 class _Boxes:
     """The boxes of the wall's pictures, sorted by picture and falling score.
 
-    `left` is what is to be done to `fused`, None without a truth. So many `masks` of a panel have
-    their outline.
+    `held` is the truth, and what is to be done to `fused`; None without one. `sizes` are those of
+    the pictures, in the data set's order. So many `masks` of a panel have their outline.
     """
 
     report: Report
     fused: Detections
     detectors: tuple[Detections, ...]
-    truth: Annotations | None
-    left: Effort | None
+    held: tuple[Annotations, Effort] | None
     sizes: Sizes
     masks: int
 
@@ -131,31 +130,20 @@ class _Boxes:
         images = tuple(image for image in report.dataset.images if image.id in shown)
         fused = _sorted(report.fused, ids)
         detectors = tuple(_sorted(own(report.detections, n), ids) for n in report.detectors)
-        truth, left = report.dataset.annotations, None
+        truth, held = report.dataset.annotations, None
         if truth is not None and report.ensemble is not None:
             truth = truth.take(np.isin(truth.image_id, ids) & np.isin(truth.kind, HAVE_A_BOX))
             truth = truth.take(np.argsort(truth.image_id, kind="stable"))
             there = replace(report.dataset, images=images, annotations=truth)
-            left = effort(fused, there, min_score=report.min_score)
-        else:
-            truth = None
+            held = truth, effort(fused, there, min_score=report.min_score)
         sizes = {image.id: (image.width, image.height) for image in images}
-        return cls(report, fused, detectors, truth, left, sizes, masks)
+        return cls(report, fused, detectors, held, sizes, masks)
 
-    def edits(self, image_id: int) -> list[int] | None:
-        """Objects to add, boxes to delete, labels to change, boxes to move; None without truth."""
-        if self.left is None or self.truth is None:
-            return None
-        rows = rows_on(self.fused.image_id, image_id)
-        fate = self.left.fate[rows]
-        missing = self.left.missing[rows_on(self.truth.image_id, image_id)]
-        counts = [
-            missing,
-            fate == DELETED,
-            np.isin(fate, (RELABELLED, BOTH)),
-            np.isin(fate, (MOVED, BOTH)),
-        ]
-        return [int(np.count_nonzero(one)) for one in counts]
+    def edits(self) -> dict[int, list[int]]:
+        """The edits of each picture by its id, as `KINDS` of effort; {} without truth."""
+        if self.held is None:
+            return {}
+        return dict(zip(self.sizes, self.held[1].pictures.tolist(), strict=True))
 
     def on(self, image_id: int, scale: float, most: int) -> list[list[Row]]:
         """What each panel of one picture shows, at most so many boxes of each."""
@@ -165,15 +153,15 @@ class _Boxes:
         stands = fused.take(fused.score >= report.min_score)
         told = [_members(report, fused, row) for row in range(min(len(fused), most))]
         doubted = np.zeros(len(fused), np.bool_)
-        if self.left is not None:
-            doubted = np.isin(self.left.fate[rows], (DELETED, RELABELLED, BOTH))
+        if self.held is not None:
+            _, left = self.held
+            doubted = np.isin(left.fate[rows], (DELETED, RELABELLED, BOTH))
             for row, members in enumerate(told):
-                if edit := self.left.told(rows.start + row, report.dataset, to="to "):
+                if edit := left.told(rows.start + row, report.dataset, to="to "):
                     told[row] = f"{members} · {edit}"
         panels = [self._drawn(fused.take(slice(most)), scale, doubted, told)]
-        if self.truth is not None and self.left is not None:
-            rows = rows_on(self.truth.image_id, image_id)
-            panels.append(self._truth(rows, scale, most))
+        if self.held is not None:
+            panels.append(self._truth(*self.held, image_id, scale, most))
         for found in self.detectors:
             rows = rows_on(found.image_id, image_id)
             mine = found.take(slice(rows.start, min(rows.stop, rows.start + most)))
@@ -192,11 +180,12 @@ class _Boxes:
     def _paths(self, masks: Masks | None, scale: float) -> list[str]:
         return [] if masks is None else _outlines(masks.take(slice(self.masks)), scale)
 
-    def _truth(self, rows: slice, scale: float, most: int) -> list[Row]:
-        assert self.truth is not None
-        assert self.left is not None
-        shapes = self.truth.take(slice(rows.start, min(rows.stop, rows.start + most)))
-        missing = self.left.missing[rows]
+    def _truth(
+        self, truth: Annotations, left: Effort, image_id: int, scale: float, most: int
+    ) -> list[Row]:
+        rows = rows_on(truth.image_id, image_id)
+        shapes = truth.take(slice(rows.start, min(rows.stop, rows.start + most)))
+        missing = left.missing[rows]
         places = self.report.dataset.labels.positions(shapes.category_id)
         told = [
             "a region of many objects" if crowd else "to add: missed by the quorum" * bool(gone)
