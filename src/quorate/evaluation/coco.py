@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ _PLACES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "ar_medium": ("ar100 of medium objects", "recall", (..., 2, 2)),
     "ar_large": ("ar100 of large objects", "recall", (..., 3, 2)),
 }
-"""Name -> meaning, and of which part of which array of `Accumulated` each is the mean."""
+"""Name -> meaning, and of which part of which array of `_accumulated` each is the mean."""
 STATISTICS = {name: meaning for name, (meaning, _, _) in _PLACES.items()}
 """Name -> meaning, in the order in which pycocotools prints them."""
 
@@ -157,7 +158,7 @@ def evaluate(
         frame,
         sizes=None if iou_type == "bbox" else known_sizes(dataset, detections.image_id),
     )
-    done = accumulate(found, truth, frame, backend)
+    done = _accumulated(found, truth, frame, backend)
     objects = np.bincount(truth.category[~truth.crowd], minlength=len(frame.category_id))
     boxes = np.bincount(found.category, minlength=len(frame.category_id))
     curves = _curves(done, frame)
@@ -170,7 +171,7 @@ def evaluate(
         curves.score50,
         strict=True,
     ):
-        precision = done.precision[:, :, rank, 0, 2]
+        precision = done["precision"][:, :, rank, 0, 2]
         f1 = score = None
         if objects[rank]:
             harmonic = 2 * precision50 * RECALLS / np.maximum(precision50 + RECALLS, 1e-12)
@@ -184,7 +185,7 @@ def evaluate(
                 ap=_known_mean(precision),
                 ap50=_known_mean(precision[0]),
                 ap75=_known_mean(precision[5]),
-                ar100=_known_mean(done.recall[:, rank, 0, 2]),
+                ar100=_known_mean(done["recall"][:, rank, 0, 2]),
                 f1=f1,
                 score=score,
                 objects=int(objects[rank]),
@@ -192,7 +193,7 @@ def evaluate(
             )
         )
     return CocoMetrics(
-        **{n: _known_mean(getattr(done, array)[at]) for n, (_, array, at) in _PLACES.items()},
+        **{n: _known_mean(done[array][at]) for n, (_, array, at) in _PLACES.items()},
         images=len(frame.image_id),
         objects=int(objects.sum()),
         boxes=len(found),
@@ -206,10 +207,10 @@ def _known_mean(values: Floats) -> float | None:
     return float(np.mean(known)) if known.size else None
 
 
-def _curves(done: Accumulated, frame: Frame) -> Curves:
-    precision = done.precision[..., 0, 2][:, :, frame.order]  # (t, r, c)
+def _curves(done: Mapping[str, Floats], frame: Frame) -> Curves:
+    precision = done["precision"][..., 0, 2][:, :, frame.order]  # (t, r, c)
     known = (precision[0, 0] > -1)[:, None]
-    score50: Floats = done.scores[0, :, :, 0, 2][:, frame.order].T
+    score50: Floats = done["scores"][0, :, :, 0, 2][:, frame.order].T
     return Curves(
         precision50=np.where(known, precision[0].T, np.nan),
         precision=np.where(known, precision.mean(0).T, np.nan),
@@ -217,9 +218,10 @@ def _curves(done: Accumulated, frame: Frame) -> Curves:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Accumulated:
-    """What COCO's `accumulate` leaves; -1 where a category has no truth.
+def _accumulated(
+    found: ScoredBoxes, truth: TruthBoxes, frame: Frame, backend: Backend
+) -> Mapping[str, Floats]:
+    """Boxes matched with truth by COCO's rules; -1 where a category has no truth.
 
     Axes: IoU .50:.05:.95 (t = 10), recall 0:.01:1 (r = 101), category by id (c), area all, small,
     medium, large (4), most detections 1, 10, 100 (3).
@@ -228,28 +230,17 @@ class Accumulated:
     recall     float64  (t, c, 4, 3)
     scores     float64  (t, r, c, 4, 3)  the score at which each precision is had
     """
-
-    precision: Floats
-    recall: Floats
-    scores: Floats
-
-
-def accumulate(
-    found: ScoredBoxes, truth: TruthBoxes, frame: Frame, backend: Backend
-) -> Accumulated:
-    """Match boxes with truth by COCO's rules, for every threshold, area and category."""
     if not len(frame.image_id) or not len(frame.category_id):
-        shape = (10, 101, len(frame.category_id), 4, 3)
-        none = np.full(shape, -1.0)
-        return Accumulated(precision=none, recall=none[:, 0], scores=none)
+        none = np.full((10, 101, len(frame.category_id), 4, 3), -1.0)
+        return {"precision": none, "recall": none[:, 0], "scores": none}
     # pycocotools tells of its progress; hotcoco is silent, so that its way leaves stdout alone.
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent if backend == "pycocotools" else contextlib.nullcontext():
         evaluator = (_hotcoco if backend == "hotcoco" else _pycocotools)(found, truth, frame)
         evaluator.evaluate()
         evaluator.accumulate()
-    result = evaluator.eval
-    return Accumulated(result["precision"], result["recall"], result["scores"])
+    result: Mapping[str, Floats] = evaluator.eval
+    return result
 
 
 def _table(found: ScoredBoxes) -> Floats:
