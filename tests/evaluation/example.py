@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,6 +204,13 @@ def report(
         read=read or (lambda image_id: picture(image_id - 1)),
         pictures=on_the_wall,
     )
+
+
+def rendered(report: Report) -> str:
+    """The page of a report as text, its pictures inside."""
+    with TemporaryDirectory() as folder:
+        assert write_report(Path(folder) / "report.html", report) == ["report.html"]
+        return (Path(folder) / "report.html").read_text("utf-8")
 
 
 def main() -> None:

@@ -7,6 +7,6 @@ each other, `drawn` pictures with boxes, a file each.
 """
 
 from quorate.report.model import Report
-from quorate.report.page import render_report, write_report
+from quorate.report.page import write_report
 
-__all__ = ["Report", "render_report", "write_report"]
+__all__ = ["Report", "write_report"]

@@ -21,19 +21,12 @@ ONE_FILE = 16_000_000
 """Bytes of all pictures up to which they are inside the page; more lie in a folder beside it."""
 
 
-def render_report(report: Report) -> str:
-    """The whole page as text; style, script and pictures are inside. The same for the same report.
-
-    Nothing but its own script runs, whatever names and labels hold.
-    """
-    return _page(report, wall(report), "")
-
-
 def write_report(path: str | Path, report: Report) -> list[str]:
     """Write the page, and where its pictures are too many for one file, a folder called as it.
 
-    Returns the files' names beside `path`, the page last. A reader sees the old page or the new
-    one, never half of it.
+    Style, script and other pictures are inside; nothing but its own script runs, whatever names and
+    labels hold. The same report gives the same bytes. Returns the files' names beside `path`, the
+    page last. A reader sees the old page or the new one, never half of it.
     """
     page, shown, written = Path(path), wall(report), []
     beside = ""
