@@ -21,23 +21,21 @@ from quorate.errors import InputError, MissingExtraError
 from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes, known_sizes
 from quorate.masks import Masks
 
-_PLACES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
-    "ap": ("mean of AP over IoU .50:.05:.95", "precision", (..., 0, 2)),
-    "ap50": ("AP at IoU .50", "precision", (0, ..., 0, 2)),
-    "ap75": ("AP at IoU .75", "precision", (5, ..., 0, 2)),
-    "ap_small": ("AP of objects under 32² pixels", "precision", (..., 1, 2)),
-    "ap_medium": ("AP of objects from 32² to 96² pixels", "precision", (..., 2, 2)),
-    "ap_large": ("AP of objects over 96² pixels", "precision", (..., 3, 2)),
-    "ar1": ("recall with one box a picture and category", "recall", (..., 0, 0)),
-    "ar10": ("recall with ten boxes a picture and category", "recall", (..., 0, 1)),
-    "ar100": ("recall with a hundred boxes a picture and category", "recall", (..., 0, 2)),
-    "ar_small": ("ar100 of small objects", "recall", (..., 1, 2)),
-    "ar_medium": ("ar100 of medium objects", "recall", (..., 2, 2)),
-    "ar_large": ("ar100 of large objects", "recall", (..., 3, 2)),
+STATISTICS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "ap": ("precision", (..., 0, 2)),  # mean of AP over IoU .50:.05:.95
+    "ap50": ("precision", (0, ..., 0, 2)),  # AP at IoU .50
+    "ap75": ("precision", (5, ..., 0, 2)),  # AP at IoU .75
+    "ap_small": ("precision", (..., 1, 2)),  # AP of objects under 32² pixels
+    "ap_medium": ("precision", (..., 2, 2)),  # AP of objects from 32² to 96² pixels
+    "ap_large": ("precision", (..., 3, 2)),  # AP of objects over 96² pixels
+    "ar1": ("recall", (..., 0, 0)),  # recall with one box a picture and category
+    "ar10": ("recall", (..., 0, 1)),  # recall with ten boxes a picture and category
+    "ar100": ("recall", (..., 0, 2)),  # recall with a hundred boxes a picture and category
+    "ar_small": ("recall", (..., 1, 2)),  # ar100 of small objects
+    "ar_medium": ("recall", (..., 2, 2)),  # ar100 of medium objects
+    "ar_large": ("recall", (..., 3, 2)),  # ar100 of large objects
 }
-"""Name -> meaning, and of which part of which array of `_accumulated` each is the mean."""
-STATISTICS = {name: meaning for name, (meaning, _, _) in _PLACES.items()}
-"""Name -> meaning, in the order in which pycocotools prints them."""
+"""Of which part of which array of `_accumulated` each is the mean, in pycocotools' order."""
 
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 
@@ -193,7 +191,7 @@ def evaluate(
             )
         )
     return CocoMetrics(
-        **{n: _known_mean(done[array][at]) for n, (_, array, at) in _PLACES.items()},
+        **{n: _known_mean(done[array][at]) for n, (array, at) in STATISTICS.items()},
         images=len(frame.image_id),
         objects=int(objects.sum()),
         boxes=len(found),

@@ -115,9 +115,8 @@ def _headline(report: ClassReport) -> tuple[str, str]:
         ours, theirs = measured.accuracy, known[best] or 0.0
         right = int(measured.within[0])
         single = int(report.metrics[best].within[0])
-        apart = right - single
-        more = "as many as" if not apart else f"{count(abs(apart))} "
-        more += "" if not apart else "more than" if apart > 0 else "fewer than"
+        apart = f"{count(abs(right - single))} {'more' if right > single else 'fewer'} than"
+        more = "as many as" if right == single else apart
         return (
             f"The ensemble labels <em>{percent(right, measured.pictures)}</em> of the pictures "
             f"right, {more} the best single classifier, {name(best)}.",

@@ -40,11 +40,9 @@ class Line:
         return Line(self.name, x, y, self.place)
 
 
-def line_chart(
-    lines: Sequence[Line], *, title: str, across: str, up: str, top: float | None = None
-) -> str:
-    """The chart as inline SVG: from zero, or below it where a line goes there, up to `top`."""
-    return f"{PLOT.opened(title)}{_drawn(lines, across=across, up=up, top=top)}</svg>"
+def line_chart(lines: Sequence[Line], *, title: str, across: str, up: str) -> str:
+    """The chart as inline SVG: from zero, or below it where a line goes there."""
+    return f"{PLOT.opened(title)}{_drawn(lines, across=across, up=up)}</svg>"
 
 
 def chart_file(charts: Sequence[tuple[str, str]], lines: Sequence[Line]) -> str:
@@ -80,18 +78,17 @@ def _of_charts(style: str) -> str:
     return roots + "\n".join(rules) + own
 
 
-def _drawn(lines: Sequence[Line], *, across: str, up: str, top: float | None) -> str:
+def _drawn(lines: Sequence[Line], *, across: str, up: str) -> str:
     known = [thin for line in lines if len((thin := line.thinned()).x)]
     if not known:
         return words(PLOT.width / 2, PLOT.height / 2, "no figure", "axis", "middle")
     x_high = max(float(line.x.max()) for line in known) or 1.0
-    highest = max(float(line.y.max()) for line in known)
+    high = max(float(line.y.max()) for line in known)
     low = min(0.0, *(float(line.y.min()) for line in known))
-    high = top if top is not None else highest
     if high <= low:
         high = low + 1.0
     step, x_step = step_of(high - low), step_of(x_high)
-    high = float(np.ceil(high / step - 1e-9)) * step if top is None else high
+    high = float(np.ceil(high / step - 1e-9)) * step
 
     def x_of(value: float) -> float:
         return PLOT.x(value / x_high)
@@ -111,7 +108,7 @@ def _drawn(lines: Sequence[Line], *, across: str, up: str, top: float | None) ->
     parts += PLOT.named(across, up)
     for line in known:
         path = " ".join(
-            f"{x_of(x):.1f},{y_of(min(max(y, low), high)):.1f}"
+            f"{x_of(x):.1f},{y_of(y):.1f}"
             for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)
         )
         if len(line.x) == 1:

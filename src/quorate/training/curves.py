@@ -38,14 +38,14 @@ def csv_of(curves: Curves) -> str:
 def charts(curves: Curves) -> dict[str, str]:
     """Title -> inline SVG of the loss, the AP and the learning rate, of those that are known."""
     found = {}
-    for title, column, across, up, top in (
-        ("Loss on what is learnt from", "loss", "epochs", "loss", None),
-        ("AP on validation", "map", "epochs", "AP", None),
-        ("Learning rate", "learning_rate", "epochs", "learning rate", None),
+    for title, column, up in (
+        ("Loss on what is learnt from", "loss", "loss"),
+        ("AP on validation", "map", "AP"),
+        ("Learning rate", "learning_rate", "learning rate"),
     ):
         lines = _lines(curves, column)
         if any(np.isfinite(line.y).any() for line in lines):
-            found[title] = line_chart(lines, title=title, across=across, up=up, top=top)
+            found[title] = line_chart(lines, title=title, across="epochs", up=up)
     return found
 
 
