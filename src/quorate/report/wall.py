@@ -159,7 +159,7 @@ class _Boxes:
             for row, members in enumerate(told):
                 if edit := left.told(rows.start + row, report.dataset, to="to "):
                     told[row] = f"{members} · {edit}"
-        panels = [self._drawn(fused.take(slice(most)), scale, doubted, told)]
+        panels = [self._found(fused.take(slice(most)), scale, doubted, told)]
         if self.held is not None:
             panels.append(self._truth(*self.held, image_id, scale, most))
         for found in self.detectors:
@@ -167,18 +167,14 @@ class _Boxes:
             mine = found.take(slice(rows.start, min(rows.stop, rows.start + most)))
             carried = _matched(mine, stands)
             said = ["" if yes else "not carried by the quorum" for yes in carried]
-            panels.append(self._drawn(mine, scale, ~carried, said))
+            panels.append(self._found(mine, scale, ~carried, said))
         return panels
 
-    def _drawn(
+    def _found(
         self, shown: Detections, scale: float, doubted: NDArray[np.bool_], told: Sequence[str]
     ) -> list[Row]:
-        places = self.report.dataset.labels.positions(shown.category_id)
-        outlines = self._paths(shown.masks, scale)
-        return _rows_of(shown.xyxy, places, shown.score, doubted, told, outlines, scale)
-
-    def _paths(self, masks: Masks | None, scale: float) -> list[str]:
-        return [] if masks is None else _outlines(masks.take(slice(self.masks)), scale)
+        scores = np.round(shown.score.astype(float), 3).tolist()
+        return self._drawn(shown, shown.xyxy, scores, doubted, told, shown.masks, scale)
 
     def _truth(
         self, truth: Annotations, left: Effort, image_id: int, scale: float, most: int
@@ -186,40 +182,39 @@ class _Boxes:
         rows = rows_on(truth.image_id, image_id)
         shapes = truth.take(slice(rows.start, min(rows.stop, rows.start + most)))
         missing = left.missing[rows]
-        places = self.report.dataset.labels.positions(shapes.category_id)
         told = [
             "a region of many objects" if crowd else "to add: missed by the quorum" * bool(gone)
             for crowd, gone in zip(shapes.iscrowd, missing, strict=False)
         ]
-        outlines = self._paths(shapes.to_masks(self.sizes), scale)
-        return _rows_of(shapes.enclosing(), places, None, missing, told, outlines, scale)
+        none, masks = [-1.0] * len(shapes), shapes.to_masks(self.sizes)
+        return self._drawn(shapes, shapes.enclosing(), none, missing, told, masks, scale)
+
+    def _drawn(
+        self,
+        shown: Detections | Annotations,
+        xyxy: NDArray[np.floating],
+        scores: Sequence[float],
+        doubted: NDArray[np.bool_],
+        told: Sequence[str],
+        masks: Masks | None,
+        scale: float,
+    ) -> list[Row]:
+        """Boxes as the page's script takes them; a score of -1 is none."""
+        places = self.report.dataset.labels.positions(shown.category_id).tolist()
+        outlines = [] if masks is None else _outlines(masks.take(slice(self.masks)), scale)
+        rows = []
+        for row, box in enumerate(np.round(xyxy.astype(np.float64) * scale, 1).tolist()):
+            one: Row = [places[row], *box, scores[row], int(doubted[row]), plain(told[row])]
+            if row < len(outlines) and outlines[row]:
+                one.append(outlines[row])
+            rows.append(one)
+        return rows
 
 
 def _sorted(boxes: Detections, ids: Sequence[int]) -> Detections:
     """The boxes on some pictures by picture and falling score."""
     kept = boxes.take(np.isin(boxes.image_id, ids))
     return kept.take(np.lexsort((-kept.score, kept.image_id)))
-
-
-def _rows_of(
-    xyxy: NDArray[np.floating],
-    places: NDArray[np.integer],
-    score: NDArray[np.floating] | None,
-    doubted: NDArray[np.bool_],
-    told: Sequence[str],
-    outlines: Sequence[str],
-    scale: float,
-) -> list[Row]:
-    """Boxes as the page's script takes them; a score of -1 is none."""
-    corners = np.round(xyxy.astype(np.float64) * scale, 1).tolist()
-    scores = [-1.0] * len(corners) if score is None else np.round(score.astype(float), 3).tolist()
-    rows = []
-    for row, box in enumerate(corners):
-        one: Row = [int(places[row]), *box, scores[row], int(doubted[row]), plain(told[row])]
-        if row < len(outlines) and outlines[row]:
-            one.append(outlines[row])
-        rows.append(one)
-    return rows
 
 
 def _members(report: Report, fused: Detections, row: int) -> str:
