@@ -43,7 +43,6 @@ class Space:
                     f"No method '{method}' to search.",
                     hint=did_you_mean(method, known) or f"known: {', '.join(METHODS)}",
                 )
-        self.given = given
         self.detectors = tuple(detectors)
         self.methods = tuple(methods)
         # A detector that took no part now keeps its weight for when it does.
