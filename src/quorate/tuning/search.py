@@ -33,6 +33,17 @@ PARENTS = 4
 CHILDREN = 16
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a search is done: the arguments of `tune`."""
+
+    objective: Objective
+    settings: int
+    seed: int
+    memory: Path | None
+    workers: int | None
+
+
 class Search:
     """One search over a sample, for several sets of its pictures at once.
 
@@ -41,7 +52,7 @@ class Search:
         ensemble: the spec as given; its fusion always takes part.
         space: what may be drawn.
         sets: bool (s, p), the pictures that each search may look at.
-        objective, settings, seed, memory, workers: those of `tune`.
+        options: what is maximised, and with how much work.
         progress: told how many settings are measured, and of how many.
     """
 
@@ -51,17 +62,12 @@ class Search:
         ensemble: EnsembleSpec,
         space: Space,
         sets: Sets,
-        *,
-        objective: Objective,
-        settings: int,
-        seed: int,
-        memory: Path | None,
-        workers: int | None,
+        options: Options,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self.space, self.ensemble, self.seed = space, ensemble, seed
-        self.draws = max(settings // 2, 1)
-        self.rounds = max(1, round(settings / 2 / len(sets) / CHILDREN))
+        self.space, self.ensemble, self.seed = space, ensemble, options.seed
+        self.draws = max(options.settings // 2, 1)
+        self.rounds = max(1, round(options.settings / 2 / len(sets) / CHILDREN))
         self.rungs: list[_Rung] = []
         order = _by_hash(sample)
         size, pictures = FIRST_PICTURES, sets.shape[1]
@@ -71,12 +77,12 @@ class Search:
             chosen = np.zeros(pictures, dtype=np.bool_)
             chosen[order[:size]] = True
             part = sample if size == pictures else sample.take(chosen)
-            bench = Bench(part, ensemble, objective)
-            self.rungs.append(_Rung.of(bench, sets[:, chosen], memory))
+            bench = Bench(part, ensemble, options.objective)
+            self.rungs.append(_Rung.of(bench, sets[:, chosen], options.memory))
             size *= 4
         self.sets = len(sets)
         self.measured = 0
-        self._workers = workers
+        self._workers = options.workers
         self._progress = progress
         self._total = self.draws + self.rounds * CHILDREN * self.sets
 

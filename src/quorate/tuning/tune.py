@@ -19,7 +19,7 @@ from quorate.progress import Progress, silent
 from quorate.spec import EnsembleSpec, Fusion
 from quorate.tuning.bench import OBJECTIVES, Bench, Objective
 from quorate.tuning.labelled import Labelled
-from quorate.tuning.search import Search
+from quorate.tuning.search import Options, Search
 from quorate.tuning.space import METHODS, Space, written_fusion
 from quorate.tuning.split import Folds
 
@@ -166,11 +166,7 @@ def tune(
         ensemble,
         space,
         sets,
-        objective=objective,
-        settings=settings,
-        seed=seed,
-        memory=memory,
-        workers=workers,
+        Options(objective, settings, seed, memory, workers),
         progress=lambda done, total: progress("settings", done, total),
     )
     best = search.run()
