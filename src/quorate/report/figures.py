@@ -349,7 +349,7 @@ def accord(report: Report) -> str:
 
 def run(report: Report) -> str:
     """Boxes by detector, and the spec."""
-    voters = [(None, QUORUM, report.decided)]
+    voters: list[tuple[int | None, str, int]] = [(None, QUORUM, report.decided)]
     voters += [(i, n, report.boxes.get(n, 0)) for i, n in enumerate(report.detectors)]
     rows = [
         [key(place, n), count(boxes), f"{boxes / report.total:.1f}" if report.total else "–"]
