@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from quorate.dataset import Dataset, Image
 from quorate.detections import Detections
 from quorate.fusion import fuse
 from quorate.labels import Labels
-from quorate.report import Report, Timing, write_report
+from quorate.report import Report, write_report
 from quorate.spec.fusion import Consensus
 
 LABELS = Labels.from_names(["bolt", "nut", "washer", "screw"])
@@ -199,15 +201,16 @@ def report(
         skipped=[("bench 0/broken.jpg", "the file ends early")] if degraded else [],
         failed={"detr-small": "ran out of memory on the first picture"} if degraded else {},
         notes=["yolo: knows nothing of 'screw', so it has no vote there."] if degraded else [],
-        timings=[
-            Timing("prepare", 0.41, pictures),
-            Timing("detect", 7.9, pictures),
-            Timing("fuse", 0.02, pictures),
-            Timing("publish", 0.35, pictures),
-        ],
         read=read or (lambda image_id: picture(image_id - 1)),
         pictures=on_the_wall,
     )
+
+
+def rendered(report: Report) -> str:
+    """The page of a report as text, its pictures inside."""
+    with TemporaryDirectory() as folder:
+        assert write_report(Path(folder) / "report.html", report) == ["report.html"]
+        return (Path(folder) / "report.html").read_text("utf-8")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from quorate.annotations import Annotations
 from quorate.dataset import Dataset, Image
-from quorate.detections import FUSED, Detections, Members
+from quorate.detections import Detections
 from quorate.labels import Labels
 
 
@@ -77,26 +77,4 @@ def random_case(
         xyxy=found[shuffled],
         score=(np.round(score, 1) if ties else score)[shuffled],
         detectors=["made"],
-    )
-
-
-def groups_of(
-    votes: list[list[int]], score: float | list[float] = 0.5, *, image_id: Any = 1, detectors: int
-) -> Detections:
-    """What affirmative fusion gives, from the detectors that voted for each group."""
-    n = len(votes)
-    scores = np.broadcast_to(np.asarray(score, dtype=np.float32), (n,))
-    return Detections.build(
-        image_id=np.broadcast_to(image_id, (n,)),
-        category_id=np.ones(n),
-        xyxy=np.tile([0, 0, 10, 10], (n, 1)),
-        score=scores,
-        detector=FUSED,
-        votes=[len(set(v)) for v in votes],
-        detectors=[f"d{i}" for i in range(detectors)],
-        members=Members(
-            offsets=np.cumsum([0, *map(len, votes)]).astype(np.int64),
-            detector=np.array([d for v in votes for d in v], dtype=np.int16),
-            score=np.repeat(scores, [len(v) for v in votes]).astype(np.float32),
-        ),
     )

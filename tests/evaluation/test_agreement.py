@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from quorate.detections import Detections
 from quorate.errors import InputError
 from quorate.evaluation.agreement import Agreement, agreement, review_order
-from tests.evaluation.made import dataset, groups_of
+from tests.evaluation.made import dataset
 
 A, B, FAR = [0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]
 PAGE = dataset([], [], [], images=[1, 2, 3])
@@ -25,13 +25,22 @@ def boxes(rows, names=("a", "b", "c")) -> Detections:
 
 
 def pairwise(rows, names=("a", "b", "c"), **options) -> np.ndarray:
-    nobody = groups_of([], detectors=len(names))
-    return agreement(boxes(rows, names), PAGE, groups=nobody, **options).pairwise
+    return agreement(boxes(rows, names), PAGE, **options).pairwise
 
 
 def of_groups(votes, score=0.5, *, m=3, image_id=1, **options) -> Agreement:
-    groups = groups_of(votes, score, image_id=image_id, detectors=m)
-    return agreement(Detections.empty(groups.detectors), PAGE, groups=groups, **options)
+    """Each group has a place of its own, where those that vote for it have a box each."""
+    size = [len(v) for v in votes]
+    corner = np.repeat(20 * np.arange(len(votes)), size)[:, None]
+    found = Detections.build(
+        image_id=np.repeat(np.broadcast_to(image_id, len(votes)), size),
+        category_id=1,
+        xyxy=corner + np.array([0, 0, 10, 10]),
+        score=np.repeat(np.broadcast_to(score, len(votes)), size),
+        detector=[d for v in votes for d in v],
+        detectors=[f"d{i}" for i in range(m)],
+    )
+    return agreement(found, PAGE, min_score=0.0, **options)
 
 
 def test_pairs_are_f1_of_boxes_matched_one_to_one():
@@ -51,7 +60,7 @@ def test_another_category_or_picture_is_no_match():
         found = Detections.build(
             **columns, xyxy=[A, A], score=1, detector=[0, 1], detectors=["a", "b"]
         )
-        result = agreement(found, PAGE, groups=groups_of([], detectors=2))
+        result = agreement(found, PAGE)
         assert result.pairwise[0, 1] == 0
 
 
@@ -89,8 +98,8 @@ def test_each_detector_is_told_what_the_quorum_made_of_its_boxes():
     a, b, c = result.detectors
     assert (a.boxes, a.confirmed, a.disputed, a.lonely, a.missed) == (3, 2, 0, 1, 0)
     assert (b.boxes, b.confirmed, b.lonely, b.missed) == (2, 2, 0, 0)
-    assert (c.boxes, c.confirmed, c.lonely, c.missed) == (3, 1, 2, 1)  # its twins are one vote
-    np.testing.assert_array_equal(result.votes, [0, 2, 1, 1])
+    assert (c.boxes, c.confirmed, c.lonely, c.missed) == (3, 1, 2, 1)  # each twin has a group
+    np.testing.assert_array_equal(result.votes, [0, 3, 1, 1])
 
 
 def test_boxes_that_others_saw_too_but_too_few_are_disputed():
@@ -104,7 +113,6 @@ def test_disagreement_is_the_share_of_votes_that_are_missing():
     result = of_groups([[0], [0, 1, 2], [1, 2]], [0.5, 1.0, 0.8], image_id=[1, 1, 2])
     expected = [0.5 * 1 / (1 + 1.5), 0.8 * 0.5 / (1 + 0.8), 0]
     np.testing.assert_allclose(result.disagreement, expected, rtol=1e-6)
-    np.testing.assert_array_equal(result.groups, [2, 1, 0])
 
 
 def test_pictures_come_by_falling_disagreement_and_else_in_the_data_sets_order():
@@ -150,11 +158,3 @@ def test_a_detector_that_found_nothing_took_part_and_one_left_out_did_not():
 def test_pictures_of_another_data_set_are_refused():
     with pytest.raises(InputError, match="pictures that the data set has not"):
         of_groups([[0]], image_id=9)
-
-
-def test_figures_for_json_are_plain():
-    import json
-
-    plain = of_groups([[0, 1, 2], [0]]).to_dict()
-    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert plain["groups_by_votes"] == {"1": 1, "2": 0, "3": 1}

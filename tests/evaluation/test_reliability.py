@@ -7,7 +7,6 @@ from quorate.detections import Detections
 from quorate.evaluation.coco import _hotcoco
 from quorate.evaluation.reliability import Judged, Reliability, log_loss
 from quorate.evaluation.truth import Frame, ScoredBoxes, TruthBoxes
-from quorate.report import render_report
 from tests.evaluation import example, made
 
 
@@ -38,7 +37,7 @@ def test_one_object_makes_one_box_right():
         detectors=["made"],
     )
     judged = Judged.of(found, truth)
-    assert judged.row.tolist() == [0, 1, 2, 3]
+    assert judged.score.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
     assert judged.right.tolist() == [True, False, False, False]
 
 
@@ -60,7 +59,7 @@ def test_perfect_and_empty():
 
 
 def test_the_report_has_a_curve_for_each_detector():
-    page = render_report(example.report(12, on_the_wall=0))
+    page = example.rendered(example.report(12, on_the_wall=0))
     assert page.count('class="chart reliability"') == 4
     assert "What scores mean" in page
-    assert "What scores mean" not in render_report(example.report(4, on_the_wall=0, bare=True))
+    assert "What scores mean" not in example.rendered(example.report(4, on_the_wall=0, bare=True))

@@ -17,7 +17,7 @@ from quorate.detections import FUSED, Detections, Members
 from quorate.errors import ImageError
 from quorate.labels import Labels
 from quorate.masks import Masks
-from quorate.report import Report, Timing, render_report, write_report
+from quorate.report import Report, write_report
 from quorate.report import page as page_of_report
 from tests.chromium import PATH
 from tests.evaluation import example
@@ -100,7 +100,7 @@ def small(*, read=grey, truth=True, labels=("bolt",), **options) -> Report:
 
 
 def test_the_first_sentence_tells_the_edits_saved_and_the_next_the_metric():
-    words = Page(render_report(small())).words
+    words = Page(example.rendered(small())).words
     assert (
         "The quorum leaves 0 edits to a person, 0 fewer than the best single detector, left (0)."
         in words
@@ -108,19 +108,22 @@ def test_the_first_sentence_tells_the_edits_saved_and_the_next_the_metric():
     assert "It reaches 1.000 mAP, as much as left alone (1.000)." in words
     report = small()
     efforts = {**report.efforts, "ensemble": replace(report.efforts["right"])}
-    worse = replace(report, efforts=efforts, ensemble=replace(report.ensemble, ap=0.4))
-    words = Page(render_report(worse)).words
+    metrics = {**report.metrics, "ensemble": replace(report.ensemble, ap=0.4)}
+    worse = replace(report, efforts=efforts, metrics=metrics)
+    words = Page(example.rendered(worse)).words
     assert "The quorum leaves 1 edit to a person, 1 more than the best" in words
     assert "0.400 mAP, 0.600 less than left alone" in words
 
 
 def test_what_is_doubted_is_told_before_all():
-    words = Page(render_report(replace(small(), doubts=["labels may be in another order."]))).words
+    words = Page(
+        example.rendered(replace(small(), doubts=["labels may be in another order."]))
+    ).words
     assert words.index("Labels may be in another order.") < words.index("mAP of the quorum")
 
 
 def test_what_is_left_to_do_is_told_for_each_detector_and_label_with_what_was_confused():
-    page = render_report(example.report(12))
+    page = example.rendered(example.report(12))
     part = page[page.index('<section id="work">') : page.index('<section id="quality">')]
     assert part.count("<table>") == 3
     report = example.report(12)
@@ -132,14 +135,14 @@ def test_what_is_left_to_do_is_told_for_each_detector_and_label_with_what_was_co
 
 
 def test_what_is_published_is_told_by_label_and_votes():
-    page = render_report(small())
+    page = example.rendered(small())
     part = page[page.index('<section id="published">') :]
     words = re.sub(r"(<[^>]*>)+", " ", part[: part.index("</section>")])
     assert "label 1 vote 2 votes boxes all labels 0 1 1 bolt 0 1 1" in words
 
 
 def test_without_truth_the_first_sentence_is_about_agreement_and_no_metric_is_shown():
-    page = Page(render_report(small(truth=False)))
+    page = Page(example.rendered(small(truth=False)))
     assert (
         "The quorum stands behind 50\N{NO-BREAK SPACE}% of what the 2 detectors saw." in page.words
     )
@@ -148,7 +151,7 @@ def test_without_truth_the_first_sentence_is_about_agreement_and_no_metric_is_sh
 
 
 def test_each_panel_shows_its_boxes_and_the_doubted_ones_dashed():
-    shown = panels(render_report(small()))
+    shown = panels(example.rendered(small()))
     assert {key: len(boxes) for key, boxes in shown.items()} == {"pq": 1, "pt": 1, "p0": 1, "p1": 2}
     assert [box[DASHED] for box in shown["p1"]] == [0, 1]  # by falling score
     assert not any(box[DASHED] for key in ("pq", "pt", "p0") for box in shown[key])
@@ -157,7 +160,7 @@ def test_each_panel_shows_its_boxes_and_the_doubted_ones_dashed():
 def test_what_the_truth_denies_and_what_the_quorum_missed_is_dashed():
     report = small()
     elsewhere = Annotations.build(image_id=[5], category_id=[1], xyxy=[[0, 40, 20, 60]])
-    page = render_report(replace(report, dataset=replace(report.dataset, annotations=elsewhere)))
+    page = example.rendered(replace(report, dataset=replace(report.dataset, annotations=elsewhere)))
     shown = panels(page)
     assert shown["pt"][0][DASHED:] == [1, "to add: missed by the quorum"]
     assert shown["pq"][0][DASHED] == 1
@@ -171,13 +174,13 @@ def test_a_mask_is_drawn_as_its_outline_beside_its_box():
     report = small()
     masks = Masks.concat([Masks.from_bitmaps(pixels[None]), len(report.detections) - 1])
     masked = replace(report, detections=replace(report.detections, masks=masks))
-    shown = panels(render_report(masked))
+    shown = panels(example.rendered(masked))
     assert shown["p0"][0][MASK:] == ["M40,10L40,40L10,40L10,10Z"]
     assert len(shown["p1"][0]) == MASK
 
 
 def test_a_box_tells_its_label_its_score_its_votes_and_who_gave_them():
-    page = render_report(small())
+    page = example.rendered(small())
     (box,) = panels(page)["pq"]
     assert data(page)["labels"][box[LABEL]] == "bolt"
     assert box[SCORE] == 0.85
@@ -195,9 +198,8 @@ def test_hostile_names_are_shown_and_never_obeyed():
         skipped=[(HOSTILE, HOSTILE)],
         failed={HOSTILE: HOSTILE},
         notes=[HOSTILE],
-        timings=[Timing(HOSTILE, 1.0)],
     )
-    text = render_report(replace(report, name=HOSTILE))
+    text = example.rendered(replace(report, name=HOSTILE))
     text.encode("utf-8")
     page = Page(text)
     assert not [tag for tag, _ in page.tags if tag in ("iframe", "object", "base")]
@@ -215,7 +217,7 @@ def test_hostile_names_are_shown_and_never_obeyed():
 
 
 def test_the_page_loads_nothing():
-    text = render_report(small())
+    text = example.rendered(small())
     page = Page(text)
     for _, attributes in page.tags:
         for key in ("src", "href", "action", "data"):
@@ -230,7 +232,7 @@ def test_the_page_loads_nothing():
 
 def test_the_same_report_gives_the_same_bytes(tmp_path):
     for name in ("one.html", "two.html"):
-        write_report(tmp_path / "new" / name, small(timings=[Timing("detect", 1.5, 1)]))
+        write_report(tmp_path / "new" / name, small())
     one, two = (tmp_path / "new" / name for name in ("one.html", "two.html"))
     assert one.read_bytes() == two.read_bytes()
     assert sorted(p.name for p in one.parent.iterdir()) == ["one.html", "two.html"]
@@ -240,7 +242,7 @@ def test_a_picture_is_shown_once_and_small_with_its_boxes_scaled():
     def read(image_id: int) -> np.ndarray:
         return np.full((1500, 2000, 3), 120, dtype=np.uint8)
 
-    text = render_report(small(read=read))
+    text = example.rendered(small(read=read))
     jpegs = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
     assert len(jpegs) == 1
     assert Pillow.open(BytesIO(base64.b64decode(jpegs[0]))).size == (640, 480)
@@ -252,13 +254,13 @@ def test_a_picture_that_cannot_be_read_costs_only_its_own_place():
     def read(image_id: int) -> np.ndarray:
         raise ImageError("a.jpg: the file ends early.")
 
-    (picture,) = data(render_report(small(read=read)))["pictures"]
+    (picture,) = data(example.rendered(small(read=read)))["pictures"]
     assert picture["reason"] == "a.jpg: the file ends early."
     assert "boxes" not in picture
 
 
 def test_trouble_is_told_first():
-    page = render_report(
+    page = example.rendered(
         small(
             skipped=[("b.jpg", "no picture")],
             failed={"third": "out of memory"},
@@ -274,7 +276,7 @@ def test_trouble_is_told_first():
 
 def test_the_hardest_pictures_come_first_and_no_more_than_asked():
     report = example.report(20, on_the_wall=3, read=grey)
-    shown = [picture["name"] for picture in data(render_report(report))["pictures"]]
+    shown = [picture["name"] for picture in data(example.rendered(report))["pictures"]]
     by_id = {image.id: image.file_name for image in report.dataset.images}
     level = dict(zip(report.agreement.image_id, report.agreement.disagreement, strict=True))
     worst = sorted(level, key=lambda i: -level[i])[:3]
@@ -285,7 +287,7 @@ def test_the_tile_of_disagreement_singles_out_the_worst_tenth():
     report = example.report(20, read=grey)
     level = np.sort(report.agreement.disagreement)
     told = f"<b>{level.mean():.2f}</b><span>the worst 2 pictures: {level[-2]:.2f} or more<"
-    assert f"mean disagreement</dt><dd>{told}" in render_report(report)
+    assert f"mean disagreement</dt><dd>{told}" in example.rendered(report)
 
 
 def test_a_detector_that_found_nothing_has_its_place():
@@ -293,23 +295,23 @@ def test_a_detector_that_found_nothing_has_its_place():
     silent = Report.of(
         "parts", report.dataset, report.detections, report.fused, detectors=["left", "silent"]
     )
-    page = Page(render_report(replace(silent, read=grey, fusion="consensus")))
+    page = Page(example.rendered(replace(silent, read=grey, fusion="consensus")))
     assert "Decided by consensus." in page.words
     assert silent.metrics["silent"].ap == 0
-    assert panels(render_report(replace(silent, read=grey)))["p1"] == []
+    assert panels(example.rendered(replace(silent, read=grey)))["p1"] == []
 
 
 def test_nothing_at_all_is_still_a_page():
     nothing = Dataset("here", (), Labels.from_names(["bolt"]), Annotations.empty())
     report = Report.of("none", nothing, Detections.empty(["a"]), Detections.empty(["a"]), read=grey)
-    assert "0 boxes on 0 pictures." in Page(render_report(report)).words
+    assert "0 boxes on 0 pictures." in Page(example.rendered(report)).words
 
 
 def test_one_detector_has_no_agreement_to_show():
     dataset, found = example.data(4)
     alone = found.of("yolo")
     report = Report.of("one", dataset, alone, alone, detectors=["yolo"], read=grey)
-    assert "How far they agree" not in Page(render_report(report)).words
+    assert "How far they agree" not in Page(example.rendered(report)).words
 
 
 def test_the_page_stays_small_however_loud_the_pictures():
@@ -331,7 +333,7 @@ def test_the_page_stays_small_however_loud_the_pictures():
         detector=np.arange(boxes) // n % 6,
         detectors=names,
     )
-    text = render_report(Report.of("loud", dataset, found, found.of("a"), read=lambda _: noise))
+    text = example.rendered(Report.of("loud", dataset, found, found.of("a"), read=lambda _: noise))
     assert text.count("data:image/jpeg") == n
     assert len(text.encode()) < 8_500_000
 
@@ -399,7 +401,7 @@ def test_in_a_browser_the_page_runs_its_script_and_complains_of_nothing(
 @pytest.mark.browser
 def test_in_a_browser_without_scripts_each_picture_is_shown_once(tmp_path):
     """A frame that allows no scripts shows what a browser without them does."""
-    page = html.escape(render_report(example.report(12, on_the_wall=3)), quote=True)
+    page = html.escape(example.rendered(example.report(12, on_the_wall=3)), quote=True)
     (tmp_path / "around.html").write_text(
         f"""<!doctype html><body><iframe sandbox="allow-same-origin" width="1200" height="9000"
         srcdoc="{page}"></iframe><script>addEventListener("load", () => {{
@@ -417,7 +419,7 @@ def test_in_a_browser_without_scripts_each_picture_is_shown_once(tmp_path):
 
 def act(tmp_path, report, script: str) -> dict:
     """What a script tells of the page that it acts on; nothing may be complained of."""
-    text = render_report(report)
+    text = example.rendered(report)
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
     script = f"""<script>
     const seen = {{}}, tell = (key, value) => {{ seen[key] = value; }};
@@ -481,7 +483,7 @@ def test_in_a_browser_the_controls_do_what_they_say(tmp_path):
 @pytest.mark.browser
 def test_in_a_browser_pictures_are_found_and_sorted(tmp_path):
     report = example.report(40, on_the_wall=40)
-    told = data(render_report(report))["pictures"]
+    told = data(example.rendered(report))["pictures"]
     name = told[-1]["name"]
     script = """
     const names = () =>

@@ -85,9 +85,7 @@ def sample(
         detector=[f[4] for f in found],
         detectors=names,
     )
-    return Labelled(
-        dataset=dataset, found=boxes_found, voters={name: (name,) for name in names}, failed={}
-    )
+    return Labelled(dataset=dataset, found=boxes_found, voters={name: (name,) for name in names})
 
 
 def _posterior(random, there):

@@ -7,15 +7,14 @@ IoU above a threshold); each group has the votes of 1 to m detectors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
-from typing import Any
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quorate.columns import positions_in
 from quorate.dataset import Dataset
-from quorate.detections import Detections
+from quorate.detections import Detections, Members
 from quorate.display import brief
 from quorate.errors import InputError
 from quorate.evaluation.truth import Floats, Ints
@@ -50,7 +49,6 @@ class Agreement:
     votes         int64    (m + 1,)  groups by how many detectors voted for them
     image_id      int64    (p,)      the data set's pictures, in its order
     disagreement  float32  (p,)      0, agreed on everything, up to 1; see `agreement`
-    groups        int64    (p,)      groups of boxes on each picture
     """
 
     detectors: tuple[DetectorAgreement, ...]
@@ -59,7 +57,6 @@ class Agreement:
     needed: int
     image_id: Ints
     disagreement: NDArray[np.float32]
-    groups: Ints
     iou: float
     min_score: float
 
@@ -103,20 +100,7 @@ class Agreement:
             votes=votes,
             image_id=np.concatenate([part.image_id for part in parts]),
             disagreement=np.concatenate([part.disagreement for part in parts]),
-            groups=np.concatenate([part.groups for part in parts]),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; pictures are left out."""
-        return {
-            "iou": self.iou,
-            "min_score": self.min_score,
-            "votes_needed": self.needed,
-            "detectors": [asdict(detector) for detector in self.detectors],
-            "pairwise_f1": [[None if v != v else v for v in row] for row in self.pairwise.tolist()],
-            "groups_by_votes": {str(v): int(n) for v, n in enumerate(self.votes) if v},
-            "mean_disagreement": float(self.disagreement.mean()) if len(self.image_id) else None,
-        }
 
 
 def agreement(
@@ -127,7 +111,6 @@ def agreement(
     iou: float = 0.5,
     min_score: float = MIN_SCORE,
     needed: int | None = None,
-    groups: Detections | None = None,
 ) -> Agreement:
     """Compare the boxes of several detectors with one another.
 
@@ -149,14 +132,12 @@ def agreement(
         iou: Boxes overlap when their IoU is above this.
         min_score: Boxes that score less are left out: a detector that whispers does not disagree.
         needed: Votes that confirm a group; default: more than half of the detectors.
-        groups: `fuse(detections, Affirmative(iou=iou, min_score=min_score))`, where it is there
-            already.
     """
     names = tuple(detections.detectors if detectors is None else detectors)
     m = len(names)
     needed = m // 2 + 1 if needed is None else needed
     asked, slots = _taking_part(detections, names, min_score)
-    groups, ballot, surest = voted(detections, names, iou=iou, min_score=min_score, groups=groups)
+    groups, ballot, surest = voted(detections, names, iou=iou, min_score=min_score)
     votes = ballot.sum(1)
 
     image_id = np.array([image.id for image in dataset.images], dtype=np.int64)
@@ -170,9 +151,9 @@ def agreement(
     weight = np.bincount(picture, surest, len(image_id))
     disagreement = np.bincount(picture, doubt, len(image_id)) / (1 + weight)
 
-    group, voter = _membership(groups, names)
+    group, members = _membership(groups)
     kind = np.where(votes >= needed, 0, np.where(votes > 1, 1, 2))[group]
-    tally = np.bincount(voter * 3 + kind, minlength=3 * m).reshape(m, 3)
+    tally = np.bincount(members.detector * 3 + kind, minlength=3 * m).reshape(m, 3)
     missed = np.count_nonzero((votes >= needed)[:, None] & ~ballot, axis=0)
     return Agreement(
         detectors=_standings(names, np.column_stack([tally.sum(1), tally, missed])),
@@ -181,56 +162,47 @@ def agreement(
         needed=needed,
         image_id=image_id,
         disagreement=disagreement.astype(np.float32),
-        groups=np.bincount(picture, minlength=len(image_id)),
         iou=iou,
         min_score=min_score,
     )
 
 
 def voted(
-    detections: Detections,
-    names: Sequence[str],
-    *,
-    iou: float,
-    min_score: float = MIN_SCORE,
-    groups: Detections | None = None,
+    detections: Detections, names: Sequence[str], *, iou: float, min_score: float = MIN_SCORE
 ) -> tuple[Detections, NDArray[np.bool_], Floats]:
     """The groups of boxes, who voted for each, and the score of each one's surest member.
 
     Returns the groups (g of them), (g, m) votes by the detectors in the order of `names`, and (g,)
     scores. The arguments are those of `agreement`.
     """
-    if groups is None:
-        from quorate.fusion import fuse
-        from quorate.spec.fusion import Affirmative
+    from quorate.fusion import fuse
+    from quorate.spec.fusion import Affirmative
 
-        asked, _ = _taking_part(detections, names, min_score)
-        groups = fuse(asked, Affirmative(iou=iou), detectors=names)
-    if groups.members is None:
-        raise InputError("The groups do not tell their members, so nobody can count votes.")
-    group, voter = _membership(groups, names)
+    asked, _ = _taking_part(detections, names, min_score)
+    groups = fuse(asked, Affirmative(iou=iou), detectors=names)
+    group, members = _membership(groups)
     ballot = np.zeros((len(groups), len(names)), dtype=np.bool_)
-    ballot[group, voter] = True
+    ballot[group, members.detector] = True
     surest = np.zeros(len(groups))
-    np.maximum.at(surest, group, groups.members.score)
+    np.maximum.at(surest, group, members.score)
     return groups, ballot, surest
 
 
 def _taking_part(
     detections: Detections, names: Sequence[str], min_score: float
 ) -> tuple[Detections, Ints]:
-    """The boxes that count, and where each detector stands in `names`."""
-    slots = _slots(detections, names)
+    """The boxes that count; (d + 1,) where each detector, and last a fused one, stands; or -1."""
+    places = [names.index(name) if name in names else -1 for name in detections.detectors]
+    slots = np.array([*places, -1], dtype=np.int64)
     counts = (detections.score >= min_score) & (slots[detections.detector] >= 0)
     return detections.take(counts), slots
 
 
-def _membership(groups: Detections, names: Sequence[str]) -> tuple[Ints, Ints]:
-    """For each member of the groups, its group and where its detector stands in `names`."""
+def _membership(groups: Detections) -> tuple[Ints, Members]:
+    """The group of each member, and the members."""
     members = groups.members
-    assert members is not None
-    group = np.repeat(np.arange(len(groups)), np.diff(members.offsets))
-    return group, _slots(groups, names)[members.detector]
+    assert members is not None  # fusion tells them
+    return np.repeat(np.arange(len(groups)), np.diff(members.offsets)), members
 
 
 def review_order(found: Agreement, *, most: int | None = None) -> Ints:
@@ -247,12 +219,6 @@ def votes_by_label(boxes: Detections, labels: Labels, *, most: int) -> Ints:
     counts = np.zeros((len(labels), max(most, int(boxes.votes.max(initial=0))) + 1), np.int64)
     np.add.at(counts, (labels.positions(boxes.category_id), boxes.votes), 1)
     return counts
-
-
-def _slots(boxes: Detections, names: Sequence[str]) -> Ints:
-    """(d + 1,) where each detector of the boxes, and last a fused one, stands in `names`; or -1."""
-    slots = [names.index(name) if name in names else -1 for name in boxes.detectors]
-    return np.array([*slots, -1], dtype=np.int64)
 
 
 def _standings(names: Sequence[str], counts: Ints) -> tuple[DetectorAgreement, ...]:

@@ -27,8 +27,6 @@ from quorate.errors import FormatError
 from quorate.labels import Labels
 
 TOP = 5
-NONE = -1
-"""What the true label is called where it is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +118,7 @@ def evaluate_classes(
     label.
     """
     labels = table.labels
-    true = np.array([truth.get(i, NONE) for i in table.image_id.tolist()], np.int64)
+    true = np.array([truth.get(i, -1) for i in table.image_id.tolist()], np.int64)
     said = table.probabilities
     ranking = table.ranking
     if member is not None:
@@ -204,8 +202,3 @@ def truth_from_csv(data: bytes, place: str, labels: Labels) -> dict[str, int]:
             raise FormatError(f"{place}:{number}: '{label}' is none of {', '.join(where)}.")
         found[name] = where[label]
     return found
-
-
-def by_id(names: Mapping[str, int], images: Sequence[Image]) -> dict[int, int]:
-    """Positions by the pictures' names as positions by their ids."""
-    return {image.id: names[image.file_name] for image in images if image.file_name in names}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,23 +21,21 @@ from quorate.errors import InputError, MissingExtraError
 from quorate.evaluation.truth import Floats, Frame, ScoredBoxes, TruthBoxes, known_sizes
 from quorate.masks import Masks
 
-_PLACES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
-    "ap": ("mean of AP over IoU .50:.05:.95", "precision", (..., 0, 2)),
-    "ap50": ("AP at IoU .50", "precision", (0, ..., 0, 2)),
-    "ap75": ("AP at IoU .75", "precision", (5, ..., 0, 2)),
-    "ap_small": ("AP of objects under 32² pixels", "precision", (..., 1, 2)),
-    "ap_medium": ("AP of objects from 32² to 96² pixels", "precision", (..., 2, 2)),
-    "ap_large": ("AP of objects over 96² pixels", "precision", (..., 3, 2)),
-    "ar1": ("recall with one box a picture and category", "recall", (..., 0, 0)),
-    "ar10": ("recall with ten boxes a picture and category", "recall", (..., 0, 1)),
-    "ar100": ("recall with a hundred boxes a picture and category", "recall", (..., 0, 2)),
-    "ar_small": ("ar100 of small objects", "recall", (..., 1, 2)),
-    "ar_medium": ("ar100 of medium objects", "recall", (..., 2, 2)),
-    "ar_large": ("ar100 of large objects", "recall", (..., 3, 2)),
+STATISTICS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "ap": ("precision", (..., 0, 2)),  # mean of AP over IoU .50:.05:.95
+    "ap50": ("precision", (0, ..., 0, 2)),  # AP at IoU .50
+    "ap75": ("precision", (5, ..., 0, 2)),  # AP at IoU .75
+    "ap_small": ("precision", (..., 1, 2)),  # AP of objects under 32² pixels
+    "ap_medium": ("precision", (..., 2, 2)),  # AP of objects from 32² to 96² pixels
+    "ap_large": ("precision", (..., 3, 2)),  # AP of objects over 96² pixels
+    "ar1": ("recall", (..., 0, 0)),  # recall with one box a picture and category
+    "ar10": ("recall", (..., 0, 1)),  # recall with ten boxes a picture and category
+    "ar100": ("recall", (..., 0, 2)),  # recall with a hundred boxes a picture and category
+    "ar_small": ("recall", (..., 1, 2)),  # ar100 of small objects
+    "ar_medium": ("recall", (..., 2, 2)),  # ar100 of medium objects
+    "ar_large": ("recall", (..., 3, 2)),  # ar100 of large objects
 }
-"""Name -> meaning, and of which part of which array of `Accumulated` each is the mean."""
-STATISTICS = {name: meaning for name, (meaning, _, _) in _PLACES.items()}
-"""Name -> meaning, in the order in which pycocotools prints them."""
+"""Of which part of which array of `_accumulated` each is the mean, in pycocotools' order."""
 
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 
@@ -157,7 +156,7 @@ def evaluate(
         frame,
         sizes=None if iou_type == "bbox" else known_sizes(dataset, detections.image_id),
     )
-    done = accumulate(found, truth, frame, backend)
+    done = _accumulated(found, truth, frame, backend)
     objects = np.bincount(truth.category[~truth.crowd], minlength=len(frame.category_id))
     boxes = np.bincount(found.category, minlength=len(frame.category_id))
     curves = _curves(done, frame)
@@ -170,7 +169,7 @@ def evaluate(
         curves.score50,
         strict=True,
     ):
-        precision = done.precision[:, :, rank, 0, 2]
+        precision = done["precision"][:, :, rank, 0, 2]
         f1 = score = None
         if objects[rank]:
             harmonic = 2 * precision50 * RECALLS / np.maximum(precision50 + RECALLS, 1e-12)
@@ -184,7 +183,7 @@ def evaluate(
                 ap=_known_mean(precision),
                 ap50=_known_mean(precision[0]),
                 ap75=_known_mean(precision[5]),
-                ar100=_known_mean(done.recall[:, rank, 0, 2]),
+                ar100=_known_mean(done["recall"][:, rank, 0, 2]),
                 f1=f1,
                 score=score,
                 objects=int(objects[rank]),
@@ -192,7 +191,7 @@ def evaluate(
             )
         )
     return CocoMetrics(
-        **{n: _known_mean(getattr(done, array)[at]) for n, (_, array, at) in _PLACES.items()},
+        **{n: _known_mean(done[array][at]) for n, (array, at) in STATISTICS.items()},
         images=len(frame.image_id),
         objects=int(objects.sum()),
         boxes=len(found),
@@ -206,10 +205,10 @@ def _known_mean(values: Floats) -> float | None:
     return float(np.mean(known)) if known.size else None
 
 
-def _curves(done: Accumulated, frame: Frame) -> Curves:
-    precision = done.precision[..., 0, 2][:, :, frame.order]  # (t, r, c)
+def _curves(done: Mapping[str, Floats], frame: Frame) -> Curves:
+    precision = done["precision"][..., 0, 2][:, :, frame.order]  # (t, r, c)
     known = (precision[0, 0] > -1)[:, None]
-    score50: Floats = done.scores[0, :, :, 0, 2][:, frame.order].T
+    score50: Floats = done["scores"][0, :, :, 0, 2][:, frame.order].T
     return Curves(
         precision50=np.where(known, precision[0].T, np.nan),
         precision=np.where(known, precision.mean(0).T, np.nan),
@@ -217,9 +216,10 @@ def _curves(done: Accumulated, frame: Frame) -> Curves:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Accumulated:
-    """What COCO's `accumulate` leaves; -1 where a category has no truth.
+def _accumulated(
+    found: ScoredBoxes, truth: TruthBoxes, frame: Frame, backend: Backend
+) -> Mapping[str, Floats]:
+    """Boxes matched with truth by COCO's rules; -1 where a category has no truth.
 
     Axes: IoU .50:.05:.95 (t = 10), recall 0:.01:1 (r = 101), category by id (c), area all, small,
     medium, large (4), most detections 1, 10, 100 (3).
@@ -228,28 +228,17 @@ class Accumulated:
     recall     float64  (t, c, 4, 3)
     scores     float64  (t, r, c, 4, 3)  the score at which each precision is had
     """
-
-    precision: Floats
-    recall: Floats
-    scores: Floats
-
-
-def accumulate(
-    found: ScoredBoxes, truth: TruthBoxes, frame: Frame, backend: Backend
-) -> Accumulated:
-    """Match boxes with truth by COCO's rules, for every threshold, area and category."""
     if not len(frame.image_id) or not len(frame.category_id):
-        shape = (10, 101, len(frame.category_id), 4, 3)
-        none = np.full(shape, -1.0)
-        return Accumulated(precision=none, recall=none[:, 0], scores=none)
+        none = np.full((10, 101, len(frame.category_id), 4, 3), -1.0)
+        return {"precision": none, "recall": none[:, 0], "scores": none}
     # pycocotools tells of its progress; hotcoco is silent, so that its way leaves stdout alone.
     silent = contextlib.redirect_stdout(io.StringIO())
     with silent if backend == "pycocotools" else contextlib.nullcontext():
         evaluator = (_hotcoco if backend == "hotcoco" else _pycocotools)(found, truth, frame)
         evaluator.evaluate()
         evaluator.accumulate()
-    result = evaluator.eval
-    return Accumulated(result["precision"], result["recall"], result["scores"])
+    result: Mapping[str, Floats] = evaluator.eval
+    return result
 
 
 def _table(found: ScoredBoxes) -> Floats:

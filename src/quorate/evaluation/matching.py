@@ -49,16 +49,13 @@ class Matches:
         truth_order = np.lexsort((truth.crowd, truth_cell))
         first = np.flatnonzero(np.diff(cell[order], prepend=-1))
         cells = cell[order][first]
-        truth_sorted = truth_cell[truth_order]
-        truth_first = np.searchsorted(truth_sorted, cells).astype(np.int64)
-        truth_last = np.searchsorted(truth_sorted, cells, side="right").astype(np.int64)
         # Objects in cells without found boxes are left out, so that cells lie side by side.
-        kept = truth_order[np.isin(truth_sorted, cells)]
+        kept = truth_order[np.isin(truth_cell[truth_order], cells)]
         outcome = match_cells(
             found.xywh[order],
-            np.append(first, len(order)).astype(np.int64),
+            np.append(first, len(order)),
             truth.xywh[kept],
-            np.concatenate(([0], np.cumsum(truth_last - truth_first))).astype(np.int64),
+            np.append(np.searchsorted(truth_cell[kept], cells), len(kept)),
             truth.crowd[kept],
             IOU_THRESHOLDS,
         )

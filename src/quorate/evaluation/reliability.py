@@ -23,16 +23,14 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Boxes of one detector with their fate; those on crowds are left out.
+    """Boxes of one detector, in their order, with their fate; those on crowds are left out.
 
-    row          int64    (n,)  the box's row in the detections
     image_id     int64    (n,)
     category_id  int64    (n,)
     score        float64  (n,)
     right        bool     (n,)
     """
 
-    row: Ints
     image_id: Ints
     category_id: Ints
     score: Floats
@@ -45,11 +43,9 @@ class Judged:
         truth = TruthBoxes.of(dataset, frame)
         matches = Matches.of(ScoredBoxes.of(detections, frame), truth, frame)
         known = matches.outcome[0] >= 0
-        row = matches.row[known]
-        order = np.argsort(row)
-        row = row[order]
+        order = np.argsort(matches.row[known])
+        row = matches.row[known][order]
         return cls(
-            row=row,
             image_id=detections.image_id[row].astype(np.int64),
             category_id=detections.category_id[row].astype(np.int64),
             score=detections.score[row].astype(np.float64),
@@ -57,7 +53,7 @@ class Judged:
         )
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self.score)
 
 
 @dataclass(frozen=True)

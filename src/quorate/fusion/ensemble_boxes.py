@@ -36,8 +36,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quorate.errors import InputError, did_you_mean
-from quorate.fusion import boxes
-from quorate.fusion.columns import Columns, Floats, Fused
+from quorate.fusion.boxes import AVG_OVERFLOW, LEADER, NMW_MEAN, OF_BEST, WBF_MEAN
+from quorate.fusion.columns import Columns, Floats
 from quorate.fusion.pipeline import run
 from quorate.fusion.rules import CONFIDENCE, Rule, numbers_with
 
@@ -85,14 +85,14 @@ def weighted_boxes_fusion(
     given = _Given(boxes_list, scores_list, labels_list, weights)
     overflows = allows_overflow and conf_type == "avg"
     rule = Rule(
-        from_box=boxes.WBF_MEAN,
-        from_score=boxes.AVG_OVERFLOW if overflows else CONFIDENCE[conf_type],
+        from_box=WBF_MEAN,
+        from_score=AVG_OVERFLOW if overflows else CONFIDENCE[conf_type],
         moving=True,
         capped=not overflows and compatible is None,
         single=False,
     )
-    fused = given.fuse(rule, given.weights, iou_thr, skip_box_thr)
-    return fused.xyxy, fused.score, given.labels_of(fused).astype(np.float64)
+    xyxy, score, label = given.fuse(rule, given.weights, iou_thr, skip_box_thr)
+    return xyxy, score, label.astype(np.float64)
 
 
 def non_maximum_weighted(
@@ -110,9 +110,9 @@ def non_maximum_weighted(
     """
     given = _Given(boxes_list, scores_list, labels_list, weights)
     scale = given.weights / max(given.weights) if len(given.weights) else given.weights
-    rule = Rule(from_box=boxes.NMW_MEAN, from_score=boxes.OF_BEST)
-    fused = given.fuse(rule, scale, iou_thr, skip_box_thr)
-    return fused.xyxy, fused.score, given.labels_of(fused).astype(np.float64)
+    rule = Rule(from_box=NMW_MEAN, from_score=OF_BEST)
+    xyxy, score, label = given.fuse(rule, scale, iou_thr, skip_box_thr)
+    return xyxy, score, label.astype(np.float64)
 
 
 def nms(
@@ -189,8 +189,8 @@ def nms_method(
     if weights is not None:  # in this order of steps, for the last bit
         given.score = given.score * given.weights[given.model] / given.weights.sum()
     rule = Rule(
-        from_box=_LEADER,
-        from_score=_OF_BEST,
+        from_box=LEADER,
+        from_score=OF_BEST,
         decays=method != 3,
         gaussian=method == 2,
         sigma=sigma,
@@ -198,11 +198,7 @@ def nms_method(
         undecayed=compatible is not None,
         single=False,
     )
-    fused = given.fuse(rule, np.ones_like(given.weights), iou_thr, 0.0, by_category=True)
-    return fused.xyxy, fused.score, given.labels_of(fused)
-
-
-_LEADER, _OF_BEST = boxes.LEADER, boxes.OF_BEST  # `boxes` is an argument's name here
+    return given.fuse(rule, np.ones_like(given.weights), iou_thr, 0.0, by_category=True)
 
 
 class _Given:
@@ -312,16 +308,13 @@ class _Given:
         skip_box_thr: float,
         *,
         by_category: bool = False,
-    ) -> Fused:
-        """Fuse the one picture."""
+    ) -> Result:
+        """Fuse the one picture; the labels are of the type in which they were given."""
         rows = np.arange(len(self.score))
         models, offsets = np.arange(len(weights)), np.array([0, len(rows)])
         columns = Columns(self.xyxy, self.score, self.category, self.model, models, offsets, rows)
         numbers = numbers_with(weights.reshape(1, -1), iou_thr, skip_box_thr)
-        return run(columns, rule, numbers, by_category=by_category)
-
-    def labels_of(self, fused: Fused) -> NDArray[Any]:
-        """The labels (k,) of fused boxes, as they were given."""
+        fused = run(columns, rule, numbers, by_category=by_category)
         if self._kinds is not None:
-            return self._kinds[fused.category]
-        return fused.category.astype(self.label.dtype)
+            return fused.xyxy, fused.score, self._kinds[fused.category]
+        return fused.xyxy, fused.score, fused.category.astype(self.label.dtype)

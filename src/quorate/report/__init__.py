@@ -2,11 +2,11 @@
 
 In the order to read: `model` is what is told; `page` puts together `work` (what is published, and
 left to do), `figures` (numbers) and `wall` (pictures, which `page.js` draws); `charts` draws,
-`markup` writes text; `comparison` draws several results beside each other, `drawn` pictures with
-boxes, a file each.
+`markup` writes text, `template` is the page around them; `comparison` draws several results beside
+each other, `drawn` pictures with boxes, a file each.
 """
 
-from quorate.report.model import Report, Timing
-from quorate.report.page import render_report, write_report
+from quorate.report.model import Report
+from quorate.report.page import write_report
 
-__all__ = ["Report", "Timing", "render_report", "write_report"]
+__all__ = ["Report", "write_report"]

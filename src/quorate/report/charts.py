@@ -17,7 +17,7 @@ Curve = tuple[int | None, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class _Plot:
+class Plot:
     """A unit square drawn into `width` by `height`, with room for the axes."""
 
     width: int
@@ -28,16 +28,31 @@ class _Plot:
     right: int = 12
 
     def x(self, value: float) -> float:
+        """The pixel of 0..1, from the left."""
         return self.left + value * (self.width - self.left - self.right)
 
     def y(self, value: float) -> float:
+        """Likewise, from the bottom up."""
         return self.height - self.bottom - value * (self.height - self.bottom - self.top)
+
+    def opened(self, title: str, classes: str = "chart") -> str:
+        """The begin of the SVG."""
+        return _open(self.width, self.height, title, classes)
+
+    def named(self, across: str, up: str) -> list[str]:
+        """What the two axes are."""
+        return [
+            words(self.x(0.5), self.height - 6, across, "axis", "middle"),
+            f'<g transform="translate(13 {self.y(0.5):.1f}) rotate(-90)">'
+            + words(0, 0, up, "axis", "middle")
+            + "</g>",
+        ]
 
 
 def precision_recall(curves: Sequence[Curve], title: str) -> str:
     """Precision over recall, all curves in one chart with axes."""
-    plot = _Plot(width=560, height=380, left=60, bottom=46)
-    lines = [_open(plot.width, plot.height, title, "chart")]
+    plot = Plot(width=560, height=380, left=60, bottom=46)
+    lines = [plot.opened(title)]
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = plot.x(tick), plot.y(tick)
         lines += [
@@ -47,21 +62,16 @@ def precision_recall(curves: Sequence[Curve], title: str) -> str:
             words(x, plot.y(0) + 18, f"{tick:g}", "tick", "middle"),
         ]
     across, up = "share of the objects that are found", "share of the boxes that are right"
-    lines += [
-        words(plot.x(0.5), plot.height - 6, f"recall: {across}", "axis", "middle"),
-        f'<g transform="translate(13 {plot.y(0.5):.1f}) rotate(-90)">'
-        + words(0, 0, f"precision: {up}", "axis", "middle")
-        + "</g>",
-    ]
+    lines += plot.named(f"recall: {across}", f"precision: {up}")
     lines += _curves(curves, plot)
     return "".join([*lines, "</svg>"])
 
 
 def small_precision_recall(curves: Sequence[Curve], title: str) -> str:
     """The same, small and without words: one of many side by side."""
-    plot = _Plot(width=200, height=140, left=4, bottom=4, top=4, right=4)
+    plot = Plot(width=200, height=140, left=4, bottom=4, top=4, right=4)
     lines = [
-        _open(plot.width, plot.height, title, "chart small"),
+        plot.opened(title, "chart small"),
         f'<rect class="frame" x="4" y="4" width="{plot.width - 8}" height="{plot.height - 8}"/>',
         f'<path class="grid" d="M4 {plot.y(0.5):.1f}H196M{plot.x(0.5):.1f} 4V{plot.y(0):.1f}"/>',
     ]
@@ -69,7 +79,7 @@ def small_precision_recall(curves: Sequence[Curve], title: str) -> str:
     return "".join([*lines, "</svg>"])
 
 
-def _curves(curves: Sequence[Curve], plot: _Plot) -> list[str]:
+def _curves(curves: Sequence[Curve], plot: Plot) -> list[str]:
     lines = []
     for position, precision in sorted(curves, key=lambda curve: curve[0] is None):
         if np.isnan(precision).any():
@@ -90,10 +100,10 @@ def reliability_chart(
 
     The diagonal is a score that means what it says; `before` is faint where there is an `after`.
     """
-    plot = _Plot(width=240, height=240, left=30, bottom=26, top=6, right=6)
+    plot = Plot(width=240, height=240, left=30, bottom=26, top=6, right=6)
     corner, end = (plot.x(0), plot.y(0)), (plot.x(1), plot.y(1))
     lines = [
-        _open(plot.width, plot.height, title, "chart reliability"),
+        plot.opened(title, "chart reliability"),
         f'<rect class="frame" x="{corner[0]:.1f}" y="{end[1]:.1f}" '
         f'width="{end[0] - corner[0]:.1f}" height="{corner[1] - end[1]:.1f}"/>'
         f'<path class="grid" d="M{corner[0]:.1f} {corner[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>',

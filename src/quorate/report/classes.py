@@ -29,7 +29,7 @@ from quorate.report.markup import (
     table,
     text,
 )
-from quorate.report.plain import plain_page, tiles_of
+from quorate.report.template import degraded, described, filled, tiles_of
 from quorate.report.wall import thumbnail
 from quorate.storage import write_bytes
 from quorate.workers import in_threads
@@ -96,12 +96,8 @@ def write_class_report(path: str | Path, report: ClassReport) -> list[str]:
         "pictures": ("Pictures", _pictures(report)),
         "run": ("The run", _run(report)),
     }
-    whole = plain_page(
-        report.name,
-        _headline(report),
-        parts,
-        tiles=_tiles(report),
-        troubles=_troubles(report),
+    whole = filled(
+        report.name, _headline(report), parts, tiles=_tiles(report), troubles=_troubles(report)
     )
     write_bytes(path, whole.encode())
     return [Path(path).name]
@@ -119,9 +115,8 @@ def _headline(report: ClassReport) -> tuple[str, str]:
         ours, theirs = measured.accuracy, known[best] or 0.0
         right = int(measured.within[0])
         single = int(report.metrics[best].within[0])
-        apart = right - single
-        more = "as many as" if not apart else f"{count(abs(apart))} "
-        more += "" if not apart else "more than" if apart > 0 else "fewer than"
+        apart = f"{count(abs(right - single))} {'more' if right > single else 'fewer'} than"
+        more = "as many as" if right == single else apart
         return (
             f"The ensemble labels <em>{percent(right, measured.pictures)}</em> of the pictures "
             f"right, {more} the best single classifier, {name(best)}.",
@@ -163,16 +158,9 @@ def _tiles(report: ClassReport) -> str:
 def _troubles(report: ClassReport) -> str:
     parts = []
     if report.failed:
-        lines = "".join(
-            f"<li><strong>{name(one)} failed</strong> and has no vote: {text(reason)}</li>"
-            for one, reason in report.failed.items()
-        )
         left = [name(one) for one in report.members if one not in report.failed]
-        parts.append(
-            '<div class="alarm" role="note"><p>Degraded: decided by '
-            f"{listed(left) if left else 'different classifiers in different parts'}.</p>"
-            f"<ul>{lines}</ul></div>"
-        )
+        who = listed(left) if left else "different classifiers in different parts"
+        parts.append(degraded(report.failed, who))
     if report.skipped:
         some = "".join(f"<li>{name(n)}: {text(why)}</li>" for n, why in report.skipped[:200])
         unread = counted(len(report.skipped), "picture")
@@ -265,19 +253,5 @@ def _pictures(report: ClassReport) -> str:
 
 def _run(report: ClassReport) -> str:
     notes = "".join(f"<li>{coded(note)}</li>" for note in report.notes)
-    taken = "".join(
-        f"<tr><td>{name(who)}</td><td>{text(word)}</td><td>{text(said)}</td></tr>"
-        for who, about in report.about.items()
-        for word, said in about.items()
-    )
-    body = f"<ul>{notes}</ul>" if notes else ""
-    if taken:
-        body += (
-            "<details><summary>What each model was taken for</summary>"
-            f'<div class="scroll"><table><tbody>{taken}</tbody></table></div></details>'
-        )
-    body += (
-        f"<details><summary>The ensemble as it was described</summary><pre>{text(report.spec)}"
-        "</pre></details>"
-    )
+    body = (f"<ul>{notes}</ul>" if notes else "") + described(report.about, report.spec)
     return section("run", "The run", "What was run, and what there is to say of it.", body)

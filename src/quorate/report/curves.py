@@ -9,12 +9,11 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from quorate.report.charts import stroke, words
+from quorate.report.charts import Plot, stroke, words
 from quorate.report.comparison import step_of
 from quorate.report.markup import series, short, text
 
-WIDTH, HEIGHT = 560, 340
-LEFT, RIGHT, TOP, BOTTOM = 76, 12, 12, 46
+PLOT = Plot(width=560, height=340, left=76, bottom=46, top=12)
 MOST_POINTS = 600
 """Points of a line that are drawn; of more, the mean of each of so many stretches."""
 Floats = NDArray[np.float64]
@@ -41,36 +40,30 @@ class Line:
         return Line(self.name, x, y, self.place)
 
 
-def line_chart(
-    lines: Sequence[Line], *, title: str, across: str, up: str, top: float | None = None
-) -> str:
-    """The chart as inline SVG: from zero, or below it where a line goes there, up to `top`."""
-    inside = _drawn(lines, across=across, up=up, top=top)
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" style="max-width:{WIDTH}px" '
-        f'role="img" aria-label="{text(title)}">{inside}</svg>'
-    )
+def line_chart(lines: Sequence[Line], *, title: str, across: str, up: str) -> str:
+    """The chart as inline SVG: from zero, or below it where a line goes there."""
+    return f"{PLOT.opened(title)}{_drawn(lines, across=across, up=up)}</svg>"
 
 
 def chart_file(charts: Sequence[tuple[str, str]], lines: Sequence[Line]) -> str:
     """An SVG file of charts of `line_chart`, each with its title, and the names of the lines."""
-    gap, head = 24, 34
+    gap, head, left, width = 24, 34, PLOT.left, PLOT.width
     parts, at = [], head
     for title, chart in charts:
-        parts.append(words(LEFT, at - 12, title, "title"))
+        parts.append(words(left, at - 12, title, "title"))
         inside = chart[chart.index(">") + 1 : chart.rindex("<")]
         parts.append(f'<g transform="translate(0 {at})">{inside}</g>')
-        at += HEIGHT + gap + head
+        at += PLOT.height + gap + head
     at -= head
     for number, line in enumerate(lines):
         y = at + number * 20
-        parts.append(f'<path class="curve {series(line.place)}" d="M{LEFT} {y}H{LEFT + 34}"/>')
-        parts.append(words(LEFT + 46, y + 4, short(line.name, 60)))
+        parts.append(f'<path class="curve {series(line.place)}" d="M{left} {y}H{left + 34}"/>')
+        parts.append(words(left + 46, y + 4, short(line.name, 60)))
     height = at + len(lines) * 20 + 4
     style = (files("quorate.report") / "page.css").read_text("utf-8")
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {WIDTH} {height}" '
-        f'width="{WIDTH}" height="{height}" role="img" aria-label="{text(charts[0][0])}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img" aria-label="{text(charts[0][0])}">'
         f"<style>{_of_charts(style)}</style>"
         f'<rect class="paper" width="100%" height="100%"/>{"".join(parts)}</svg>\n'
     )
@@ -85,44 +78,37 @@ def _of_charts(style: str) -> str:
     return roots + "\n".join(rules) + own
 
 
-def _drawn(lines: Sequence[Line], *, across: str, up: str, top: float | None) -> str:
+def _drawn(lines: Sequence[Line], *, across: str, up: str) -> str:
     known = [thin for line in lines if len((thin := line.thinned()).x)]
     if not known:
-        return words(WIDTH / 2, HEIGHT / 2, "no figure", "axis", "middle")
+        return words(PLOT.width / 2, PLOT.height / 2, "no figure", "axis", "middle")
     x_high = max(float(line.x.max()) for line in known) or 1.0
-    highest = max(float(line.y.max()) for line in known)
+    high = max(float(line.y.max()) for line in known)
     low = min(0.0, *(float(line.y.min()) for line in known))
-    high = top if top is not None else highest
     if high <= low:
         high = low + 1.0
     step, x_step = step_of(high - low), step_of(x_high)
-    high = float(np.ceil(high / step - 1e-9)) * step if top is None else high
+    high = float(np.ceil(high / step - 1e-9)) * step
 
     def x_of(value: float) -> float:
-        return LEFT + value / x_high * (WIDTH - LEFT - RIGHT)
+        return PLOT.x(value / x_high)
 
     def y_of(value: float) -> float:
-        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
+        return PLOT.y((value - low) / (high - low))
 
     parts = []
     for tick in np.arange(np.ceil(low / step), np.floor(high / step + 1e-9) + 1) * step:
         y = y_of(float(tick))
-        parts.append(stroke("grid", (LEFT, WIDTH - RIGHT), (y, y)))
-        parts.append(words(LEFT - 8, y + 4, f"{tick:.4g}", "tick", "end"))
+        parts.append(stroke("grid", (PLOT.x(0), PLOT.x(1)), (y, y)))
+        parts.append(words(PLOT.left - 8, y + 4, f"{tick:.4g}", "tick", "end"))
     for tick in np.arange(0, np.floor(x_high / x_step + 1e-9) + 1) * x_step:
         x = x_of(float(tick))
-        parts.append(stroke("grid", (x, x), (HEIGHT - BOTTOM, TOP)))
-        parts.append(words(x, HEIGHT - BOTTOM + 18, f"{tick:.6g}", "tick", "middle"))
-    parts.append(words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across, "axis", "middle"))
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    parts.append(
-        f'<g transform="translate(13 {middle:.1f}) rotate(-90)">'
-        + words(0, 0, up, "axis", "middle")
-        + "</g>"
-    )
+        parts.append(stroke("grid", (x, x), (PLOT.y(0), PLOT.y(1))))
+        parts.append(words(x, PLOT.y(0) + 18, f"{tick:.6g}", "tick", "middle"))
+    parts += PLOT.named(across, up)
     for line in known:
         path = " ".join(
-            f"{x_of(x):.1f},{y_of(min(max(y, low), high)):.1f}"
+            f"{x_of(x):.1f},{y_of(y):.1f}"
             for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)
         )
         if len(line.x) == 1:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
-from quorate.evaluation.coco import CocoMetrics
 from quorate.evaluation.effort import Saved
-from quorate.evaluation.reliability import Reliability
 from quorate.report.charts import (
     Curve,
     heat_map,
@@ -22,7 +22,6 @@ from quorate.report.markup import (
     coded,
     count,
     counted,
-    duration,
     figure,
     heat,
     listed,
@@ -35,7 +34,9 @@ from quorate.report.markup import (
 )
 from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
+from quorate.report.template import degraded, described, tiles_of
 
+Known = TypeVar("Known")
 WORST = 0.1
 """The share of the pictures whose disagreement is told beside the mean."""
 SMALL_CHARTS = 12
@@ -43,9 +44,9 @@ SMALL_CHARTS = 12
 
 def headline(report: Report) -> tuple[str, str]:
     """The message of the page in one sentence, and the sentence below it."""
-    pictures = counted(report.looked_at, "picture")
+    pictures = counted(report.total, "picture")
     voters = counted(len(report.detectors), "detector")
-    decided = counted(report.boxes_decided, "box")
+    decided = counted(report.decided, "box")
     below = f"{voters} looked at {pictures}; {decided} decided."
     if report.fusion:
         sentence = report.fusion.endswith(".")
@@ -59,7 +60,7 @@ def headline(report: Report) -> tuple[str, str]:
             f"{_reached(report)} {below}",
         )
     agreed = report.agreement
-    if agreed is not None and agreed.votes.sum():
+    if agreed.votes.sum():
         carried = int(agreed.votes[agreed.needed :].sum())
         return (
             f"The quorum stands behind <em>{percent(carried, int(agreed.votes.sum()))}</em> of "
@@ -71,7 +72,7 @@ def headline(report: Report) -> tuple[str, str]:
 
 def _reached(report: Report) -> str:
     """AP of the quorum beside that of the best detector."""
-    known = {n: report.metrics[n].ap or 0.0 for n in report.detectors if n in report.metrics}
+    known = {n: one.ap or 0.0 for n, one in report.metrics.items() if n != LABEL}
     if report.ensemble is None or report.ensemble.ap is None or not known:
         return ""
     best = max(known, key=lambda name: known[name])  # the first of equals
@@ -83,7 +84,7 @@ def _reached(report: Report) -> str:
 
 
 def tiles(report: Report) -> str:
-    """The run in five or six numbers."""
+    """The run in three or four numbers."""
     agreed, ensemble = report.agreement, report.ensemble
     items: list[tuple[str, str, str]] = []
     if ensemble is not None and ensemble.ap is not None:
@@ -91,13 +92,13 @@ def tiles(report: Report) -> str:
             ("mAP of the quorum", figure(ensemble.ap), f"{figure(ensemble.ap50)} at IoU .5")
         )
     skipped = f"{count(len(report.skipped))} skipped" if report.skipped else "all were read"
-    items.append(("pictures", count(report.looked_at), skipped))
-    seen = f"of {count(sum(report.counts.values()))} that detectors saw"
+    items.append(("pictures", count(report.total), skipped))
+    seen = f"of {count(sum(report.boxes.values()))} that detectors saw"
     if report.published is not None:
         items.append(("boxes published", count(int(report.published.sum())), seen))
     else:
-        items.append(("boxes decided", count(report.boxes_decided), seen))
-    if agreed is not None and len(agreed.image_id) and len(report.detectors) > 1:
+        items.append(("boxes decided", count(report.decided), seen))
+    if len(agreed.image_id) and len(report.detectors) > 1:
         worst = np.sort(agreed.disagreement)[-math.ceil(WORST * len(agreed.image_id)) :]
         who = f"the worst {counted(len(worst), 'picture')}" if len(worst) > 1 else "the worst one"
         items.append(
@@ -107,15 +108,7 @@ def tiles(report: Report) -> str:
                 f"{who}: {worst[0]:.2f}{' or more' * (len(worst) > 1)}",
             )
         )
-    if report.timings:
-        seconds = sum(timing.seconds for timing in report.timings)
-        rate = report.looked_at / seconds if seconds else 0.0
-        items.append(("run time", duration(seconds), f"{rate:,.1f} pictures/s"))
-    cells = "".join(
-        f"<div><dt>{what}</dt><dd><b>{value}</b><span>{more}</span></dd></div>"
-        for what, value, more in items
-    )
-    return f'<dl class="tiles">{cells}</dl>'
+    return tiles_of(items)
 
 
 def troubles(report: Report) -> str:
@@ -125,15 +118,9 @@ def troubles(report: Report) -> str:
         for doubt in report.doubts
     ]
     if report.failed:
-        lines = "".join(
-            f"<li><strong>{name(detector)} failed</strong> and has no vote: {text(reason)}</li>"
-            for detector, reason in report.failed.items()
-        )
-        parts.append(
-            '<div class="alarm" role="note"><p>Degraded: decided by '
-            f"{listed([name(n) for n in report.detectors])} ({len(report.detectors)} of "
-            f"{len(report.detectors) + len(report.failed)} detectors).</p><ul>{lines}</ul></div>"
-        )
+        voters, all_of = len(report.detectors), len(report.detectors) + len(report.failed)
+        who = listed([name(n) for n in report.detectors])
+        parts.append(degraded(report.failed, f"{who} ({voters} of {all_of} detectors)"))
     skipped = [f"{name(one)}<span>{text(reason)}</span>" for one, reason in report.skipped[:200]]
     if (more := len(report.skipped) - 200) > 0:
         skipped.append(f"and {count(more)} more")
@@ -148,13 +135,10 @@ def troubles(report: Report) -> str:
     return "".join(parts)
 
 
-def _ranked(report: Report) -> list[tuple[int | None, str, CocoMetrics]]:
-    """The quorum first, then the detectors in the spec's order."""
-    found = [(None, QUORUM, report.ensemble)] + [
-        (position, detector, report.metrics.get(detector))
-        for position, detector in enumerate(report.detectors)
-    ]
-    return [(position, label, m) for position, label, m in found if m is not None]
+def ranked(report: Report, known: Mapping[str, Known]) -> list[tuple[int | None, str, Known]]:
+    """What is known of the quorum, then of the detectors in the spec's order; place, name, it."""
+    voters = [(None, QUORUM, LABEL), *((i, n, n) for i, n in enumerate(report.detectors))]
+    return [(place, shown, known[name]) for place, shown, name in voters if name in known]
 
 
 def key(position: int | None, label: str) -> str:
@@ -164,7 +148,7 @@ def key(position: int | None, label: str) -> str:
 
 def quality(report: Report) -> str:
     """Metrics of the quorum and of each detector, and their curves; '' without truth."""
-    rows = _ranked(report)
+    rows = ranked(report, report.metrics)
     if not rows:
         return ""
     columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100")
@@ -206,7 +190,7 @@ def quality(report: Report) -> str:
 
 def labels(report: Report) -> str:
     """AP label by label; '' without truth."""
-    rows = _ranked(report)
+    rows = ranked(report, report.metrics)
     if not rows:
         return ""
     lead = rows[0][2].categories
@@ -260,14 +244,7 @@ def labels(report: Report) -> str:
 
 def reliability(report: Report) -> str:
     """Reliability curves of the quorum and of each detector; '' without truth."""
-    rows: list[tuple[int | None, str, Reliability, Reliability | None]] = []
-    if report.reliability_fused is not None:
-        rows.append((None, QUORUM, report.reliability_fused, None))
-    rows += [
-        (position, detector, *report.reliability[detector])
-        for position, detector in enumerate(report.detectors)
-        if detector in report.reliability
-    ]
+    rows = ranked(report, report.reliability)
     if not rows:
         return ""
     figures = "".join(
@@ -275,9 +252,9 @@ def reliability(report: Report) -> str:
         f"<b>{figure(before.ece)}{f' → {figure(after.ece)}' if after else ''}</b></figcaption>"
         + reliability_chart(position, before, after, f"Reliability of {text(label)}")
         + "</figure>"
-        for position, label, before, after in rows
+        for position, label, (before, after) in rows
     )
-    calibrated = any(after is not None for _, _, _, after in rows)
+    calibrated = any(after is not None for _, _, (_, after) in rows)
     lead = (
         "Of the boxes that score about 0.8, are eight in ten right (same label, IoU .5 or more, "
         "one to one)? Up: the share that is right; to the right: the mean score; a dot for each "
@@ -303,7 +280,7 @@ def reliability(report: Report) -> str:
 def accord(report: Report) -> str:
     """How far the detectors agree; '' with fewer than two."""
     agreed = report.agreement
-    if agreed is None or len(agreed.detectors) < 2:
+    if len(agreed.detectors) < 2:
         return ""
     total = int(agreed.votes.sum())
     carried = int(agreed.votes[agreed.needed :].sum())
@@ -371,58 +348,18 @@ def accord(report: Report) -> str:
 
 
 def run(report: Report) -> str:
-    """Boxes by detector, times, the spec."""
-    pictures = report.looked_at
+    """Boxes by detector, and the spec."""
+    voters: list[tuple[int | None, str, int]] = [(None, QUORUM, report.decided)]
+    voters += [(i, n, report.boxes.get(n, 0)) for i, n in enumerate(report.detectors)]
     rows = [
-        [key(None, QUORUM), count(report.boxes_decided), _each(report.boxes_decided, pictures)],
-        *(
-            [key(position, n), count(boxes), _each(boxes, pictures)]
-            for position, n in enumerate(report.detectors)
-            for boxes in [report.counts.get(n, 0)]
-        ),
+        [key(place, n), count(boxes), f"{boxes / report.total:.1f}" if report.total else "–"]
+        for place, n, boxes in voters
     ]
-    times = [
-        [
-            text(timing.name),
-            duration(timing.seconds),
-            "–"
-            if timing.pictures is None or not timing.seconds
-            else f"{timing.pictures / timing.seconds:,.1f}",
-        ]
-        for timing in report.timings
-    ]
-    tables = {
-        "Boxes": (["", "boxes", "a picture"], rows),
-        "Time": (["", "time", "pictures/s"], times),
-    }
-    parts = "".join(
-        f"<div><h3>{title}</h3>{table(head, body, classes='narrow')}</div>"
-        for title, (head, body) in tables.items()
-        if body
-    )
-    taken = "".join(
-        f"<tr><td>{name(detector)}</td><td>{text(word)}</td><td>{text(said)}</td></tr>"
-        for detector, about in report.about.items()
-        for word, said in about.items()
-    )
-    if taken:
-        taken = (
-            "<details><summary>What each model was taken for</summary>"
-            f'<div class="scroll"><table><tbody>{taken}</tbody></table></div></details>'
-        )
-    spec = (
-        f"<details><summary>The ensemble as it was described</summary><pre>{text(report.spec)}"
-        "</pre></details>"
-        if report.spec
-        else ""
-    )
+    given = table(["", "boxes", "a picture"], rows, classes="narrow")
+    about = described(report.about, report.spec)
     return section(
         "run",
         "The run",
         "How many boxes each detector gave, at any score, and what was run.",
-        f'<div class="pair">{parts}</div>{taken}{spec}',
+        f'<div class="pair"><div><h3>Boxes</h3>{given}</div></div>{about}',
     )
-
-
-def _each(boxes: int, pictures: int) -> str:
-    return f"{boxes / pictures:.1f}" if pictures else "–"

@@ -42,15 +42,6 @@ def reliability_of(detections: Detections, dataset: Dataset) -> Reliability:
     return Reliability.of(judged.score, judged.right)
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How long one part of the run took, and over how many pictures."""
-
-    name: str
-    seconds: float
-    pictures: int | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Report:
     """Everything the page shows. Names, labels, paths and reasons may hold any text.
@@ -59,29 +50,26 @@ class Report:
         name: The ensemble.
         dataset: The pictures that were looked at; its annotations, if any, are the truth. Without
             a truth the wall's pictures are enough.
-        total: How many were looked at; default: as many as `dataset` has.
+        total: How many were looked at.
         detections: The detectors' boxes before fusion; those of the wall's pictures are enough.
-        boxes: Detector -> how many boxes it found in all; default: as many as `detections` has.
+        boxes: Detector -> how many boxes it found in all.
         fused: What the quorum decided; the boxes of the wall's pictures are enough.
-        decided: How many boxes it made in all; default: as many as `fused` has.
+        decided: How many boxes it made in all.
         detectors: Those that took part, in the spec's order.
+        agreement: How far they agree.
         spec: The ensemble as its user wrote it, or ''.
         fusion: How was decided: the name of the method or a whole sentence, or ''.
-        metrics: Detector -> figures; empty without truth.
-        ensemble: The figures of `fused`; None without truth.
-        efforts: Detector, or `ensemble`, -> what a person would have to do; empty without truth.
+        metrics: Detector, or `ensemble`, -> figures; empty without truth.
+        efforts: Likewise, -> what a person would have to do.
+        reliability: Likewise, -> how far its scores were right as it gave them, and as calibrated
+            (None where the spec has no calibration of it).
         published: How many boxes are published, as `votes_by_label` counts them; default: those of
             `fused` from `min_score`.
         doubts: What is suspicious about these figures, a sentence each.
-        reliability: Detector -> how far its scores were right as it gave them, and as calibrated
-            (None where the spec has no calibration of it); empty without truth.
-        reliability_fused: The same of the fused boxes.
-        agreement: None where there was nothing to compare.
         skipped: (picture, reason) for each that could not be read.
         failed: Detector -> reason, for each that did not finish.
         notes: Sentences about labels that did not map, and the like.
         about: Detector -> what its model was taken for: a word, and what is said of it.
-        timings: Parts of the run; leave them out for a page that is the same for the same input.
         read: Image id -> the picture, uint8 (h, w, 3) RGB; None for no wall of pictures. One that
             cannot be read (a QuorateError or OSError) costs its own place only.
         pictures: How many of them the wall has.
@@ -90,30 +78,27 @@ class Report:
 
     name: str
     dataset: Dataset
+    total: int
     detections: Detections
+    boxes: Mapping[str, int]
     fused: Detections
+    decided: int
     detectors: tuple[str, ...]
+    agreement: Agreement
     spec: str = ""
     fusion: str = ""
     metrics: Mapping[str, CocoMetrics] = field(default_factory=dict)
-    ensemble: CocoMetrics | None = None
     efforts: Mapping[str, Effort] = field(default_factory=dict)
+    reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
     published: NDArray[np.int64] | None = None
     doubts: Sequence[str] = ()
-    reliability: Mapping[str, tuple[Reliability, Reliability | None]] = field(default_factory=dict)
-    reliability_fused: Reliability | None = None
-    decided: int | None = None
-    agreement: Agreement | None = None
     skipped: Sequence[tuple[str, str]] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     about: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    timings: Sequence[Timing] = ()
     read: Callable[[int], NDArray[np.uint8]] | None = None
     pictures: int = PICTURES
     order: Sequence[int] | None = None
-    boxes: Mapping[str, int] | None = None
-    total: int | None = None
 
     @classmethod
     def of(
@@ -134,63 +119,50 @@ class Report:
         `needed`, `iou` and `min_score` are those of `agreement`; `told` are other attributes.
         """
         names = tuple(detections.detectors if detectors is None else detectors)
-        votes = agreement(
-            detections, dataset, detectors=names, needed=needed, iou=iou, min_score=min_score
+        voters = {detector: own(detections, detector) for detector in names} | {QUORUM: fused}
+        report = cls(
+            name,
+            dataset,
+            total=len(dataset.images),
+            detections=detections,
+            boxes={one: len(detections.of(one)) for one in detections.detectors},
+            fused=fused,
+            decided=len(fused),
+            detectors=names,
+            agreement=agreement(
+                detections, dataset, detectors=names, needed=needed, iou=iou, min_score=min_score
+            ),
+            **told,
         )
-        report = cls(name, dataset, detections, fused, names, agreement=votes, **told)
         if dataset.annotations is None or not len(dataset.annotations):
             return report
-        boxes = {detector: own(detections, detector) for detector in names}
-        metrics = {detector: evaluate(found, dataset) for detector, found in boxes.items()}
-        ensemble = evaluate(fused, dataset)
-        efforts = {
-            name: effort(found, dataset, min_score=min_score)
-            for name, found in {**boxes, QUORUM: fused}.items()
-        }
+        metrics = {one: evaluate(found, dataset) for one, found in voters.items()}
+        efforts = {n: effort(found, dataset, min_score=min_score) for n, found in voters.items()}
         return replace(
             report,
             metrics=metrics,
-            ensemble=ensemble,
             efforts=efforts,
             doubts=doubts(
                 {"the quorum": fused},
                 dataset,
                 efforts={"the quorum": efforts[QUORUM]},
-                metrics={**metrics, QUORUM: ensemble},
+                metrics=metrics,
                 ensemble=QUORUM,
             ),
-            reliability={n: (reliability_of(found, dataset), None) for n, found in boxes.items()},
-            reliability_fused=reliability_of(fused, dataset),
+            reliability={n: (reliability_of(found, dataset), None) for n, found in voters.items()},
         )
 
     @property
-    def looked_at(self) -> int:
-        """How many pictures were looked at."""
-        return len(self.dataset.images) if self.total is None else self.total
-
-    @property
-    def boxes_decided(self) -> int:
-        """How many boxes the quorum made."""
-        return len(self.fused) if self.decided is None else self.decided
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How many boxes each detector found."""
-        if self.boxes is not None:
-            return self.boxes
-        found = self.detections
-        counted = np.bincount(found.detector[found.detector >= 0], minlength=len(found.detectors))
-        return dict(zip(found.detectors, counted.tolist(), strict=True))
+    def ensemble(self) -> CocoMetrics | None:
+        """The figures of the quorum; None without truth."""
+        return self.metrics.get(QUORUM)
 
     @property
     def min_score(self) -> float:
         """The score from which boxes are shown at first."""
-        return MIN_SCORE if self.agreement is None else self.agreement.min_score
+        return self.agreement.min_score
 
     def hardest(self) -> list[int]:
         """Ids of the pictures on the wall, in order."""
-        if self.order is not None:
-            return [int(i) for i in self.order][: self.pictures]
-        if self.agreement is not None:
-            return [int(i) for i in review_order(self.agreement, most=self.pictures)]
-        return [image.id for image in self.dataset.images[: self.pictures]]
+        order = review_order(self.agreement) if self.order is None else self.order
+        return [int(i) for i in order[: self.pictures]]

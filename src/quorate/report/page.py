@@ -1,9 +1,8 @@
-"""The page: parts put into the template, and written as one file or with a folder beside it."""
+"""The page: its parts, written as one file or with a folder beside it."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from quorate.report import figures
 from quorate.report.markup import counted, name, section, text
 from quorate.report.model import Report
+from quorate.report.template import filled
 from quorate.report.wall import Wall, panel_rules, wall
 from quorate.report.work import published, work
 from quorate.storage import write_bytes
@@ -21,20 +21,12 @@ ONE_FILE = 16_000_000
 """Bytes of all pictures up to which they are inside the page; more lie in a folder beside it."""
 
 
-def render_report(report: Report) -> str:
-    """The whole page as text, its pictures inside: the same for the same report.
-
-    Styles, script and pictures are inside. Its content security policy allows no network and no
-    script but its own, whatever names and labels hold.
-    """
-    return _page(report, wall(report), "")
-
-
 def write_report(path: str | Path, report: Report) -> list[str]:
     """Write the page, and where its pictures are too many for one file, a folder called as it.
 
-    Returns the files' names beside `path`, the page last. A reader sees the old page or the new
-    one, never half of it.
+    Style, script and other pictures are inside; nothing but its own script runs, whatever names and
+    labels hold. The same report gives the same bytes. Returns the files' names beside `path`, the
+    page last. A reader sees the old page or the new one, never half of it.
     """
     page, shown, written = Path(path), wall(report), []
     beside = ""
@@ -49,11 +41,6 @@ def write_report(path: str | Path, report: Report) -> list[str]:
 
 
 def _page(report: Report, shown: Wall | None, beside: str) -> str:
-    folder = files("quorate.report")
-    style = (folder / "page.css").read_text("utf-8")
-    script = (folder / "page.js").read_text("utf-8")
-    page = Template((folder / "page.html").read_text("utf-8"))
-    message, below = figures.headline(report)
     parts = {
         "work": ("Left to do", work(report)),
         "quality": ("How good", figures.quality(report)),
@@ -64,31 +51,21 @@ def _page(report: Report, shown: Wall | None, beside: str) -> str:
         "wall": ("Pictures", "" if shown is None else _gallery(report, shown, beside)),
         "run": ("The run", figures.run(report)),
     }
-    links = "".join(
-        f'<a href="#{anchor}">{title}</a>' for anchor, (title, part) in parts.items() if part
-    )
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    kept = f"the folder {beside} beside it" if beside else "nothing else"
-    return page.substitute(
-        title=text(report.name),
-        script_digest=digest,
-        image_sources="data: 'self' file:" if beside else "data:",
-        style=style + panel_rules(report),
-        script=script,
-        name=name(report.name),
-        links=links,
-        message=message,
-        below=below,
+    return filled(
+        report.name,
+        figures.headline(report),
+        parts,
         tiles=figures.tiles(report),
         troubles=figures.troubles(report),
-        parts="".join(part for _, part in parts.values()),
-        kept=kept,
+        rules=panel_rules(report),
+        script=(files("quorate.report") / "page.js").read_text("utf-8"),
+        beside=beside,
     )
 
 
 def _gallery(report: Report, shown: Wall, beside: str) -> str:
     """The section of pictures: what is asked of them, and the data that the script draws."""
-    pictures, all_of = len(shown.jpegs), report.looked_at
+    pictures, all_of = len(shown.jpegs), report.total
     several = len(report.detectors) > 1
     lead = counted(pictures, "picture") + (f" of {all_of:,}" if pictures < all_of else "")
     if several and report.order is None:

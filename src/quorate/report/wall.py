@@ -21,7 +21,7 @@ from quorate.annotations import HAVE_A_BOX, Annotations
 from quorate.columns import shared_area
 from quorate.detections import FUSED, Detections
 from quorate.errors import QuorateError
-from quorate.evaluation.effort import BOTH, DELETED, MOVED, RELABELLED, Effort, effort
+from quorate.evaluation.effort import BOTH, DELETED, RELABELLED, Effort, effort
 from quorate.evaluation.truth import Sizes
 from quorate.masks import Masks
 from quorate.report.markup import QUORUM, counted, plain, short
@@ -67,8 +67,8 @@ def wall(report: Report) -> Wall | None:
     one = partial(thumbnail, report.read, longest=side, limit=limit)
     seen = in_threads(one, ids)
     boxes = _Boxes.of(report, ids, masks=max(3, MASKS // shares))
-    level = {}
-    if report.agreement is not None and len(report.detectors) > 1:
+    edits, level = boxes.edits(), {}
+    if len(report.detectors) > 1:
         known = report.agreement.image_id.tolist(), report.agreement.disagreement.tolist()
         level = dict(zip(*known, strict=True))
     pictures, jpegs = [], []
@@ -76,8 +76,8 @@ def wall(report: Report) -> Wall | None:
         told: dict[str, Any] = {"name": plain(short(records[image_id].file_name, 120))}
         if (value := level.get(image_id)) is not None:
             told["level"] = round(value, 3)
-        if (edits := boxes.edits(image_id)) is not None:
-            told["edits"] = edits
+        if (left := edits.get(image_id)) is not None:
+            told["edits"] = left
         if isinstance(picture, str):
             told["reason"] = plain(picture)
             jpegs.append(b"")
@@ -113,15 +113,14 @@ def panel_rules(report: Report) -> str:
 class _Boxes:
     """The boxes of the wall's pictures, sorted by picture and falling score.
 
-    `left` is what is to be done to `fused`, None without a truth. So many `masks` of a panel have
-    their outline.
+    `held` is the truth, and what is to be done to `fused`; None without one. `sizes` are those of
+    the pictures, in the data set's order. So many `masks` of a panel have their outline.
     """
 
     report: Report
     fused: Detections
     detectors: tuple[Detections, ...]
-    truth: Annotations | None
-    left: Effort | None
+    held: tuple[Annotations, Effort] | None
     sizes: Sizes
     masks: int
 
@@ -131,31 +130,20 @@ class _Boxes:
         images = tuple(image for image in report.dataset.images if image.id in shown)
         fused = _sorted(report.fused, ids)
         detectors = tuple(_sorted(own(report.detections, n), ids) for n in report.detectors)
-        truth, left = report.dataset.annotations, None
+        truth, held = report.dataset.annotations, None
         if truth is not None and report.ensemble is not None:
             truth = truth.take(np.isin(truth.image_id, ids) & np.isin(truth.kind, HAVE_A_BOX))
             truth = truth.take(np.argsort(truth.image_id, kind="stable"))
             there = replace(report.dataset, images=images, annotations=truth)
-            left = effort(fused, there, min_score=report.min_score)
-        else:
-            truth = None
+            held = truth, effort(fused, there, min_score=report.min_score)
         sizes = {image.id: (image.width, image.height) for image in images}
-        return cls(report, fused, detectors, truth, left, sizes, masks)
+        return cls(report, fused, detectors, held, sizes, masks)
 
-    def edits(self, image_id: int) -> list[int] | None:
-        """Objects to add, boxes to delete, labels to change, boxes to move; None without truth."""
-        if self.left is None or self.truth is None:
-            return None
-        rows = rows_on(self.fused.image_id, image_id)
-        fate = self.left.fate[rows]
-        missing = self.left.missing[rows_on(self.truth.image_id, image_id)]
-        counts = [
-            missing,
-            fate == DELETED,
-            np.isin(fate, (RELABELLED, BOTH)),
-            np.isin(fate, (MOVED, BOTH)),
-        ]
-        return [int(np.count_nonzero(one)) for one in counts]
+    def edits(self) -> dict[int, list[int]]:
+        """The edits of each picture by its id, as `KINDS` of effort; {} without truth."""
+        if self.held is None:
+            return {}
+        return dict(zip(self.sizes, self.held[1].pictures.tolist(), strict=True))
 
     def on(self, image_id: int, scale: float, most: int) -> list[list[Row]]:
         """What each panel of one picture shows, at most so many boxes of each."""
@@ -165,72 +153,68 @@ class _Boxes:
         stands = fused.take(fused.score >= report.min_score)
         told = [_members(report, fused, row) for row in range(min(len(fused), most))]
         doubted = np.zeros(len(fused), np.bool_)
-        if self.left is not None:
-            doubted = np.isin(self.left.fate[rows], (DELETED, RELABELLED, BOTH))
+        if self.held is not None:
+            _, left = self.held
+            doubted = np.isin(left.fate[rows], (DELETED, RELABELLED, BOTH))
             for row, members in enumerate(told):
-                if edit := self.left.told(rows.start + row, report.dataset, to="to "):
+                if edit := left.told(rows.start + row, report.dataset, to="to "):
                     told[row] = f"{members} · {edit}"
-        panels = [self._drawn(fused.take(slice(most)), scale, doubted, told)]
-        if self.truth is not None and self.left is not None:
-            rows = rows_on(self.truth.image_id, image_id)
-            panels.append(self._truth(rows, scale, most))
+        panels = [self._found(fused.take(slice(most)), scale, doubted, told)]
+        if self.held is not None:
+            panels.append(self._truth(*self.held, image_id, scale, most))
         for found in self.detectors:
             rows = rows_on(found.image_id, image_id)
             mine = found.take(slice(rows.start, min(rows.stop, rows.start + most)))
             carried = _matched(mine, stands)
             said = ["" if yes else "not carried by the quorum" for yes in carried]
-            panels.append(self._drawn(mine, scale, ~carried, said))
+            panels.append(self._found(mine, scale, ~carried, said))
         return panels
 
-    def _drawn(
+    def _found(
         self, shown: Detections, scale: float, doubted: NDArray[np.bool_], told: Sequence[str]
     ) -> list[Row]:
-        places = self.report.dataset.labels.positions(shown.category_id)
-        outlines = self._paths(shown.masks, scale)
-        return _rows_of(shown.xyxy, places, shown.score, doubted, told, outlines, scale)
+        scores = np.round(shown.score.astype(float), 3).tolist()
+        return self._drawn(shown, shown.xyxy, scores, doubted, told, shown.masks, scale)
 
-    def _paths(self, masks: Masks | None, scale: float) -> list[str]:
-        return [] if masks is None else _outlines(masks.take(slice(self.masks)), scale)
-
-    def _truth(self, rows: slice, scale: float, most: int) -> list[Row]:
-        assert self.truth is not None
-        assert self.left is not None
-        shapes = self.truth.take(slice(rows.start, min(rows.stop, rows.start + most)))
-        missing = self.left.missing[rows]
-        places = self.report.dataset.labels.positions(shapes.category_id)
+    def _truth(
+        self, truth: Annotations, left: Effort, image_id: int, scale: float, most: int
+    ) -> list[Row]:
+        rows = rows_on(truth.image_id, image_id)
+        shapes = truth.take(slice(rows.start, min(rows.stop, rows.start + most)))
+        missing = left.missing[rows]
         told = [
             "a region of many objects" if crowd else "to add: missed by the quorum" * bool(gone)
             for crowd, gone in zip(shapes.iscrowd, missing, strict=False)
         ]
-        outlines = self._paths(shapes.to_masks(self.sizes), scale)
-        return _rows_of(shapes.enclosing(), places, None, missing, told, outlines, scale)
+        none, masks = [-1.0] * len(shapes), shapes.to_masks(self.sizes)
+        return self._drawn(shapes, shapes.enclosing(), none, missing, told, masks, scale)
+
+    def _drawn(
+        self,
+        shown: Detections | Annotations,
+        xyxy: NDArray[np.floating],
+        scores: Sequence[float],
+        doubted: NDArray[np.bool_],
+        told: Sequence[str],
+        masks: Masks | None,
+        scale: float,
+    ) -> list[Row]:
+        """Boxes as the page's script takes them; a score of -1 is none."""
+        places = self.report.dataset.labels.positions(shown.category_id).tolist()
+        outlines = [] if masks is None else _outlines(masks.take(slice(self.masks)), scale)
+        rows = []
+        for row, box in enumerate(np.round(xyxy.astype(np.float64) * scale, 1).tolist()):
+            one: Row = [places[row], *box, scores[row], int(doubted[row]), plain(told[row])]
+            if row < len(outlines) and outlines[row]:
+                one.append(outlines[row])
+            rows.append(one)
+        return rows
 
 
 def _sorted(boxes: Detections, ids: Sequence[int]) -> Detections:
     """The boxes on some pictures by picture and falling score."""
     kept = boxes.take(np.isin(boxes.image_id, ids))
     return kept.take(np.lexsort((-kept.score, kept.image_id)))
-
-
-def _rows_of(
-    xyxy: NDArray[np.floating],
-    places: NDArray[np.integer],
-    score: NDArray[np.floating] | None,
-    doubted: NDArray[np.bool_],
-    told: Sequence[str],
-    outlines: Sequence[str],
-    scale: float,
-) -> list[Row]:
-    """Boxes as the page's script takes them; a score of -1 is none."""
-    corners = np.round(xyxy.astype(np.float64) * scale, 1).tolist()
-    scores = [-1.0] * len(corners) if score is None else np.round(score.astype(float), 3).tolist()
-    rows = []
-    for row, box in enumerate(corners):
-        one: Row = [int(places[row]), *box, scores[row], int(doubted[row]), plain(told[row])]
-        if row < len(outlines) and outlines[row]:
-            one.append(outlines[row])
-        rows.append(one)
-    return rows
 
 
 def _members(report: Report, fused: Detections, row: int) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from quorate.evaluation.agreement import votes_by_label
 from quorate.evaluation.effort import KINDS, Saved
 from quorate.evaluation.truth import Ints
-from quorate.report.figures import key
-from quorate.report.markup import QUORUM, count, counted, name, section, table, text
+from quorate.report.figures import key, ranked
+from quorate.report.markup import count, counted, name, section, table, text
 from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
 
@@ -23,11 +23,7 @@ def work(report: Report) -> str:
     ours = report.efforts.get(LABEL)
     if ours is None:
         return ""
-    voters = [(None, QUORUM, ours)] + [
-        (position, detector, report.efforts[detector])
-        for position, detector in enumerate(report.detectors)
-        if detector in report.efforts
-    ]
+    voters = ranked(report, report.efforts)
     least = min(one.edits.total for _, _, one in voters)
     rows = [
         [

@@ -171,7 +171,7 @@ class FoundBoxes:
         from quorate.report import Report, write_report
         from quorate.report.model import PICTURES
 
-        results, metrics, reliability = self.results, self.metrics, self.reliability
+        results, metrics = self.results, self.metrics
         hardest = review_order(self.agreement, most=PICTURES)
         shown = results.images_on(hardest)
         names = {image.id: image.file_name for image in shown}
@@ -188,13 +188,11 @@ class FoundBoxes:
                 order=hardest.tolist(),
                 spec=self.ensemble.to_yaml(),
                 fusion=self.ensemble.fusion.method,
-                metrics={name: one for name, one in metrics.items() if name != "ensemble"},
-                ensemble=metrics.get("ensemble"),
+                metrics=metrics,
                 efforts=self.efforts,
                 published=self.kept,
                 doubts=self.doubts,
-                reliability={name: one for name, one in reliability.items() if name != "ensemble"},
-                reliability_fused=reliability["ensemble"][0] if reliability else None,
+                reliability=self.reliability,
                 agreement=self.agreement,
                 skipped=[(skipped.file_name, skipped.reason) for skipped in results.skipped],
                 failed=results.failed,

@@ -20,7 +20,7 @@ from quorate.report.markup import (
     table,
     text,
 )
-from quorate.report.plain import plain_page, tiles_of
+from quorate.report.template import filled, tiles_of
 from quorate.spec.training import Training
 from quorate.training.judging import ENSEMBLE, Judged, joined
 from quorate.training.work import Prepared
@@ -53,9 +53,7 @@ def page(
         "run": ("The run", _run(judged, training, versions)),
     }
     tiles = _tiles(judged, prepared)
-    return plain_page(
-        training.name, _headline(judged), parts, tiles=tiles, troubles=_troubles(judged)
-    )
+    return filled(training.name, _headline(judged), parts, tiles=tiles, troubles=_troubles(judged))
 
 
 def _headline(judged: Judged) -> tuple[str, str]:

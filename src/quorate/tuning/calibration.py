@@ -81,7 +81,6 @@ class CalibrationResult:
     """What `calibrate` found; `held_out` says on which pictures the figures are."""
 
     detectors: tuple[Calibrated, ...]
-    pictures: int
     held_out: str
     notes: tuple[str, ...] = field(default=())
 
@@ -136,7 +135,6 @@ def calibrate(
     others = 0 if report is None else len(report.dataset.images)
     return CalibrationResult(
         detectors=tuple(found),
-        pictures=len(ids),
         held_out=f"{others} pictures apart" if others else f"{folds} folds of {len(ids)} pictures",
         notes=sample.notes if report is None else (*sample.notes, *report.notes),
     )
@@ -148,7 +146,7 @@ def _judged(sample: Labelled, voters: Sequence[str]) -> Judged:
     return Judged(
         **{
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("row", "image_id", "category_id", "score", "right")
+            for name in ("image_id", "category_id", "score", "right")
         }
     )
 

@@ -32,14 +32,12 @@ class Labelled:
     found    the boxes; `found.detectors` are the voters that took part, whether they found any
              or not
     voters   detector -> its voters among them, see `Detector.voters`
-    failed   detector -> why it took no part
     notes    sentences on what is odd
     """
 
     dataset: Dataset
     found: Detections
     voters: dict[str, tuple[str, ...]]
-    failed: dict[str, str]
     notes: tuple[str, ...] = ()
 
     __repr__ = brief
@@ -123,7 +121,6 @@ def _gathered(
         dataset=replace(dataset, annotations=annotations),
         found=found,
         voters=names,
-        failed=failed,
         notes=tuple(notes),
     )
 

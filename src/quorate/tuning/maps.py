@@ -195,8 +195,7 @@ def fit(method: str, score: Floats, right: Bools) -> Map:
 
 def plain(how: Map) -> dict[str, Any]:
     """A map as a spec writes it: the method first."""
-    numbers = how.model_dump(mode="json", exclude={"categories", "method"})
-    return {"method": how.method, **numbers}
+    return how.model_dump(mode="json", exclude={"categories"})
 
 
 def written_map(calibration: Calibration) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from quorate.spec import EnsembleSpec, Fusion
 from quorate.tuning.bench import Bench, Memory, Objective
 from quorate.tuning.labelled import Labelled
 from quorate.tuning.space import Space
-from quorate.workers import processors
+from quorate.workers import in_threads
 
 Sets = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 
@@ -83,7 +82,7 @@ class Search:
             size *= 4
         self.sets = len(sets)
         self.measured = 0
-        self._workers = options.workers or processors()
+        self._workers = options.workers
         self._progress = progress
         self._total = self.draws + self.rounds * CHILDREN * self.sets
 
@@ -92,63 +91,57 @@ class Search:
         random = np.random.default_rng([self.seed, 0])
         draws = [self.ensemble.fusion]
         draws += [self.space.draw(random) for _ in range(self.draws - 1)]
-        with ThreadPoolExecutor(self._workers) as pool:
-            leaders = self._halve(pool, draws)
-            rung = max(
-                (r for r in self.rungs if r.bench.pictures <= 2 * REFINED_ON),
-                key=lambda r: r.bench.pictures,
-                default=self.rungs[0],
-            )
-            best = []
-            for number in range(self.sets):
-                settings = self._refine(pool, rung, number, leaders[number])
-                if rung is not self.rungs[-1]:
-                    settings = self._ranked(pool, self.rungs[-1], number, settings[:PARENTS])
-                best.append(settings[0])
+        leaders = self._halve(draws)
+        rung = max(
+            (r for r in self.rungs if r.bench.pictures <= 2 * REFINED_ON),
+            key=lambda r: r.bench.pictures,
+            default=self.rungs[0],
+        )
+        best = []
+        for number in range(self.sets):
+            settings = self._refine(rung, number, leaders[number])
+            if rung is not self.rungs[-1]:
+                settings = self._ranked(self.rungs[-1], number, settings[:PARENTS])
+            best.append(settings[0])
         self._progress(self._total, self._total)
         return best
 
-    def _halve(self, pool: ThreadPoolExecutor, draws: list[Fusion]) -> list[list[Fusion]]:
+    def _halve(self, draws: list[Fusion]) -> list[list[Fusion]]:
         """Each set's best draws; the given setting is among them as long as it is good."""
         left = [draws] * self.sets
         for rung in self.rungs:
             together = list({s.model_dump_json(): s for one in left for s in one}.values())
-            self._measure(pool, rung, together)
+            self._measure(rung, together)
             keep = max(PARENTS, -(-len(draws) // 4 ** (self.rungs.index(rung) + 1)))
             left = [
-                self._ranked(pool, rung, number, settings)[:keep]
-                for number, settings in enumerate(left)
+                self._ranked(rung, number, settings)[:keep] for number, settings in enumerate(left)
             ]
         return left
 
-    def _refine(
-        self, pool: ThreadPoolExecutor, rung: _Rung, number: int, parents: list[Fusion]
-    ) -> list[Fusion]:
+    def _refine(self, rung: _Rung, number: int, parents: list[Fusion]) -> list[Fusion]:
         random = np.random.default_rng([self.seed, 1 + number])
-        parents = self._ranked(pool, rung, number, [self.ensemble.fusion, *parents])[:PARENTS]
+        parents = self._ranked(rung, number, [self.ensemble.fusion, *parents])[:PARENTS]
         for turn in range(self.rounds):
             step = 0.1 ** (turn / self.rounds)
             children = [
                 self.space.near(parents[int(random.integers(len(parents)))], random, step)
                 for _ in range(CHILDREN)
             ]
-            parents = self._ranked(pool, rung, number, [*parents, *children])[:PARENTS]
+            parents = self._ranked(rung, number, [*parents, *children])[:PARENTS]
         return parents
 
-    def _ranked(
-        self, pool: ThreadPoolExecutor, rung: _Rung, number: int, settings: list[Fusion]
-    ) -> list[Fusion]:
+    def _ranked(self, rung: _Rung, number: int, settings: list[Fusion]) -> list[Fusion]:
         """Settings by falling objective on one set, each once; of equals the first."""
         once = list({setting.model_dump_json(): setting for setting in settings}.values())
-        values = np.nan_to_num(self._measure(pool, rung, once)[:, number], nan=-1.0)
+        values = np.nan_to_num(self._measure(rung, once)[:, number], nan=-1.0)
         return [once[i] for i in np.argsort(-values, kind="stable")]
 
-    def _measure(self, pool: ThreadPoolExecutor, rung: _Rung, settings: Sequence[Fusion]) -> Floats:
+    def _measure(self, rung: _Rung, settings: Sequence[Fusion]) -> Floats:
         """(n, s) the objective of each setting on each set."""
         new = [setting for setting in settings if rung.memory.get(setting) is None]
         for start in range(0, len(new), 64):
             batch = new[start : start + 64]
-            rung.memory.add(batch, list(pool.map(rung.measure, batch)))
+            rung.memory.add(batch, in_threads(rung.measure, batch, self._workers))
             self.measured += len(batch)
             self._progress(min(self.measured, self._total), self._total)
         known = [rung.memory.get(setting) for setting in settings]

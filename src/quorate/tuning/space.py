@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from quorate.errors import InputError, did_you_mean
+from quorate.fusion.rules import Method, needed_votes
 from quorate.spec import Fusion
+from quorate.spec.fusion import METHODS as FUSIONS
 
 _FUSION: TypeAdapter[Fusion] = TypeAdapter(Fusion)
 _VOTING = ("affirmative", "consensus", "unanimous", "votes")
@@ -34,14 +36,13 @@ class Space:
     def __init__(
         self, given: Fusion, detectors: Sequence[str], methods: Sequence[str] = METHODS
     ) -> None:
-        known = {m for each in get_args(Fusion) for m in [each.model_fields["method"].default]}
+        known = {*FUSIONS, "voting"}
         for method in methods:
-            if method not in known | {"voting"}:
+            if method not in known:
                 raise InputError(
                     f"No method '{method}' to search.",
-                    hint=did_you_mean(method, known | {"voting"}) or f"known: {', '.join(METHODS)}",
+                    hint=did_you_mean(method, known) or f"known: {', '.join(METHODS)}",
                 )
-        self.given = given
         self.detectors = tuple(detectors)
         self.methods = tuple(methods)
         # A detector that took no part now keeps its weight for when it does.
@@ -99,21 +100,17 @@ class Space:
 
     def _numbers(self, fusion: Fusion) -> dict[str, Any]:
         """A setting of any method as the numbers that `_built` takes."""
-        votes = {
-            "affirmative": 1,
-            "consensus": len(self.detectors) // 2 + 1,
-            "unanimous": len(self.detectors),
-        }.get(fusion.method, getattr(fusion, "min_votes", 1))
-        voting = fusion.method in _VOTING and "voting" in self.methods
+        given = Method.of(fusion)
+        voting = given.method in _VOTING and "voting" in self.methods
         return {
-            "method": "voting" if voting else fusion.method,
-            "iou": fusion.iou,
-            "min_score": fusion.min_score,
-            "weights": np.array([fusion.weights.get(name, 1.0) for name in self.detectors]),
-            "votes": votes,
-            "confidence": getattr(fusion, "confidence", "avg"),
-            "sigma": getattr(fusion, "sigma", 0.5),
-            "decay": getattr(fusion, "decay", "gaussian"),
+            "method": "voting" if voting else given.method,
+            "iou": given.iou,
+            "min_score": given.min_score,
+            "weights": np.array([given.weights.get(name, 1.0) for name in self.detectors]),
+            "votes": needed_votes(given, len(self.detectors)),
+            "confidence": given.confidence,
+            "sigma": given.sigma,
+            "decay": given.decay,
         }
 
     def _built(self, numbers: dict[str, Any]) -> Fusion:
