@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
@@ -19,7 +20,7 @@ from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchroniz
 
 from quorate.argo.names import SEMAPHORES
 from quorate.argo.rendering import files, overlay, pods
-from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SCRATCH, SHARD, WORK
+from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SHARD, WORK
 from quorate.argo.rendering.pods import Place
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
@@ -34,10 +35,7 @@ ANOTHER = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
 
 def templates(ensemble: Ensemble, detector: Member) -> list[Container | DAG]:
     """The template `detect-NAME`, and those of its tries where it has several."""
-
-    def one(name: str, place: Place, limit: Synchronization | None, last: bool) -> Container:
-        return _try(ensemble, detector, name, place, limit, last=last)
-
+    one = partial(_try, ensemble, detector)
     return tried("detect", detector.name, pods.tries(ensemble, detector), one, PASSED)
 
 
@@ -97,8 +95,7 @@ def _try(
     name: str,
     place: Place,
     synchronization: Synchronization | None,
-    *,
-    last: bool = True,
+    last: bool,
 ) -> Container:
     at, pool = place
     pending = pool.pending_timeout if pool else None
@@ -111,7 +108,7 @@ def _try(
     else:
         what = {"command": _ours(detector, pool)}
     image, retried = pods.image(ensemble, detector), last and not pending
-    left = f"work/{OF_SHARD}/detections/{detector.name}"
+    left = f"work/{OF_SHARD}/detections/{detector.name}/"
     return pods.container(
         ensemble.workflow,
         name,
@@ -153,9 +150,7 @@ def refuse_without_image(name: str, image: str | None, noun: str) -> None:
 def _theirs(ensemble: Ensemble, detector: ContainerDetector) -> dict[str, Any]:
     """What is special about a container that is not ours: ours, before it, fetches the pictures."""
     refuse_without_image(detector.name, detector.image, "detector")
-    # Its user has no name and no folder of its own: HOME would be /, which cannot be written to,
-    # and programs that ask who they are (getpass, and so torch) would end.
-    env = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "USER": "quorate"} | detector.env
+    env = pods.NAMELESS | detector.env
     env |= {
         "QUORATE_IMAGES_JSON": f"{WORK}/{OF_SHARD}/images.json",
         "QUORATE_IMAGES": IMAGES,
