@@ -29,11 +29,6 @@ class _Warmed(SpecModel):
         """Epochs of the warm-up, of so many in all."""
         return min(epochs / 20, 1.0) if self.warmup is None else self.warmup
 
-    @property
-    def lengths(self) -> dict[str, float]:
-        """The epochs that it says a part of it takes, by the name of the field."""
-        return {"warmup": self.warmup} if self.warmup else {}
-
 
 class Constant(_Warmed):
     """The same rate to the end."""
@@ -57,11 +52,6 @@ class Cosine(_Warmed):
         True, description="Take the mean of the weights of all steps of the cool-down."
     )
 
-    @property
-    def lengths(self) -> dict[str, float]:
-        """See `_Warmed.lengths`."""
-        return super().lengths | ({"cooldown": self.cooldown} if self.cooldown else {})
-
 
 class Step(_Warmed):
     """Times `factor` after each of these epochs, as DETR and torchvision's recipes have it."""
@@ -81,11 +71,6 @@ class Step(_Warmed):
                 raise problem("at", f"{after:g} stands after {one:g}", ("at", i + 1))
         return self
 
-    @property
-    def lengths(self) -> dict[str, float]:
-        """See `_Warmed.lengths`."""
-        return super().lengths | {"at": self.at[-1]}
-
 
 class OneCycle(SpecModel):
     """Up and down once, both as half a cosine (Smith and Topin 2018, arXiv:1708.07120)."""
@@ -96,11 +81,6 @@ class OneCycle(SpecModel):
     )
     start: Height = Field(0.04, description="The share of the rate that it begins with.")
     floor: Height = Field(4e-6, description="The share of the rate that is left in the end.")
-
-    @property
-    def lengths(self) -> dict[str, float]:
-        """See `_Warmed.lengths`; its parts are shares, so they always fit."""
-        return {}
 
 
 Schedule = Cosine | Step | OneCycle | Constant
@@ -125,15 +105,18 @@ ScheduleField = Annotated[
 
 
 def check_length(schedule: Schedule, epochs: int) -> None:
-    """Refuse, as a problem of the field `schedule`, what is longer than all the epochs."""
-    lengths = schedule.lengths
+    """Refuse, as a problem of the field `schedule`, what is longer than all the epochs.
+
+    The parts of `OneCycle` are shares, so they always fit.
+    """
     whole = f"{epochs} epoch{'' if epochs == 1 else 's'}"
-    if "at" in lengths and lengths["at"] >= epochs:
-        said = f"a step after epoch {lengths['at']:g} never comes: there are {whole}"
+    if isinstance(schedule, Step) and schedule.at[-1] >= epochs:
+        said = f"a step after epoch {schedule.at[-1]:g} never comes: there are {whole}"
         raise problem("schedule", said, ("schedule", "at"))
-    parts = {name: length for name, length in lengths.items() if name != "at"}
+    words = {"warmup": "warm-up", "cooldown": "cool-down"}
+    given = {name: getattr(schedule, name, None) for name in words}
+    parts = {name: length for name, length in given.items() if length}
     if sum(parts.values()) > epochs or parts.get("warmup", 0.0) >= epochs:
-        words = {"warmup": "warm-up", "cooldown": "cool-down"}
         told = " and ".join(f"a {words[name]} of {length:g}" for name, length in parts.items())
         said = f"{told} {'do' if len(parts) > 1 else 'does'} not fit into {whole}"
         raise problem("schedule", said, ("schedule", next(iter(parts))))
