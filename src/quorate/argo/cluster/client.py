@@ -12,7 +12,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from quorate.argo.cluster.changes import digest, generation_after
 from quorate.argo.cluster.rest import Json, Rest
@@ -72,9 +72,8 @@ class Cluster(ABC):
     def _wrapped(self, kind: str, value: Mapping[str, object]) -> Json:
         """The body that creates or replaces an object."""
 
-    @abstractmethod
-    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
-        """Kubernetes' list options as a query."""
+    of_list: ClassVar[str] = ""
+    """What Kubernetes' list options begin with in a query."""
 
     @abstractmethod
     def _watch(self, query: Mapping[str, str]) -> Iterator[Json]:
@@ -204,6 +203,10 @@ class Cluster(ABC):
                 if failures >= PATIENCE:
                     raise
                 time.sleep(2**failures)
+
+    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Kubernetes' list options as a query."""
+        return {f"{self.of_list}{key}": value for key, value in options.items()}
 
     def _placed(self, value: Mapping[str, object]) -> Json:
         """A copy of an object, in this namespace."""
