@@ -16,12 +16,10 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
+from quorate.argo.cluster.rest import Json
 from quorate.argo.names import SHARD, pod_name
 from quorate.errors import InputError
-
-Json = dict[str, Any]
 
 ENDED_BADLY = ("Failed", "Error")
 LOOPS = ("TaskGroup", "StepGroup")
