@@ -16,7 +16,6 @@ from typing import ClassVar, Literal, NamedTuple
 
 from quorate.argo.cluster.changes import digest, generation_after
 from quorate.argo.cluster.rest import Json, Rest
-from quorate.argo.cluster.retry import checked
 from quorate.argo.names import APPLIED
 from quorate.errors import ClusterError, InputError
 
@@ -170,10 +169,6 @@ class Cluster(ABC):
         if (workflow.get("status") or {}).get("finishedAt"):
             raise InputError(f"The workflow {name} has ended already.")
         self._shut_down(name, "Terminate" if now else "Stop")
-
-    def retriable(self, name: str) -> Json:
-        """A workflow that failed; InputError for another."""
-        return checked(self.workflow(name))
 
     def delete(self, name: str, kind: str = "workflows") -> None:
         """Remove a workflow, and the intermediate files that its artifactGC names; or another."""
