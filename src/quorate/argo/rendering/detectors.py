@@ -106,7 +106,9 @@ def _try(
         what = _theirs(ensemble, detector)
         inputs += [files.git(ensemble.workflow.git)] if ensemble.workflow.git else []
     else:
-        what = {"command": _ours(detector, pool)}
+        command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
+        command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
+        what = {"command": [*command, *workers(pool)]}
     image, retried = pods.image(ensemble, detector), last and not pending
     left = f"work/{OF_SHARD}/detections/{detector.name}/"
     return pods.container(
@@ -121,12 +123,6 @@ def _try(
         synchronization=synchronization,
         **what,
     )
-
-
-def _ours(detector: Member, pool: Pool | None) -> list[str]:
-    command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
-    command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
-    return command + workers(pool)
 
 
 def workers(pool: Pool | None) -> list[str]:

@@ -213,20 +213,16 @@ def _run(training: Training, given: str) -> list[Container | Steps]:
     return [entry, Steps(name="learn", sub_steps=steps), _split(training, given)]
 
 
-def _asked() -> list[str]:
-    """The options that carry a run's parameters."""
-    names = ("epochs", "batch-size", "hyperparameters")
-    found = [word for name in names for word in (f"--{name}", GIVEN % name)]
-    return [*found, "--checkpoint", GIVEN % CHECKPOINT, "--classes", GIVEN % "cvat-num-classes"]
-
-
 def _split(training: Training, given: str) -> Container:
     spec, path = files.spec_at_start(training.workflow.git, given)
     command = pods.command("split", "--data", GIVEN % "cvat-annotation-path", spec=path)
+    for name in ("epochs", "batch-size", "hyperparameters"):
+        command += [f"--{name}", GIVEN % name]
+    command += ["--checkpoint", GIVEN % CHECKPOINT, "--classes", GIVEN % "cvat-num-classes"]
     return pods.container(
         training.workflow,
         "split",
-        [*command, *_asked()],
+        command,
         pods.step(training, "prepare", overlay.LARGE),
         inputs=[spec],
         outputs=[files.left("work", "work/", run=files.PREFIX, passing=True)],
