@@ -37,7 +37,7 @@ class Streams(Generic[T]):
         Raises the QuorateError that a stream ended with.
         """
         with suppress(queue.Empty):
-            while found := self._items.get(timeout=within):
+            while (found := self._items.get(timeout=within)) is not None:
                 if isinstance(found, QuorateError):
                     raise found
                 yield found

@@ -57,7 +57,8 @@ def tried(
     # The number comes first, because a detector may be called `yolo-1`.
     names = [f"try-{number}-{who}" for number in range(1, len(places) + 1)]
     tasks: list[Any] = []
-    for at, name_of_try in enumerate(names):
+    tries = []
+    for at, (name_of_try, place) in enumerate(zip(names, places, strict=True)):
         task = Task(name=name_of_try, template=name_of_try, arguments=dict(passed) or None)
         if at > 0:
             # A try that is left out has the result of the one before: the DAG fails as that did.
@@ -68,8 +69,6 @@ def tried(
         if name_of_try != names[-1]:
             task.continue_on = m.ContinueOn(failed=True, error=True)
         tasks.append(task)
-    tries = []
-    for name_of_try, place in zip(names, places, strict=True):
         own = semaphore(place) if place != first else None
         tries.append(one(name_of_try, place, own, name_of_try == names[-1]))
     inputs = [Parameter(name=key) for key in passed]
