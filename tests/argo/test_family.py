@@ -134,11 +134,6 @@ class Namespace:
             raise InputError(f"The workflow {name} has ended already.")
         self.told.append(("stop", name))
 
-    def retriable(self, name):
-        if self.workflow(name)["status"]["phase"] != "Failed":
-            raise InputError(f"The workflow {name} has not ended yet.")
-        return self.workflow(name)
-
     def retry(self, workflow):
         self.told.append(("retry", workflow["metadata"]["name"]))
 

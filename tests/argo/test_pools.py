@@ -48,7 +48,7 @@ def test_nodes_that_are_alike_are_one_pool():
         "labels": None,
     }
     assert (default.name, default.nodes, default.ready) == ("default", 2, 1)
-    assert default.labels == {"disk": "ssd"}
+    assert row(default)["labels"] == "disk=ssd"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_nodes_that_are_alike_are_one_pool():
 )  # fmt: skip
 def test_pools_of_the_providers(labels, name, accelerator):
     (group,) = node_groups([node("n", labels, gpus=1)])
-    assert (group.name, group.accelerator) == (name, accelerator)
+    assert (group.name, row(group)["accelerator"]) == (name, accelerator)
 
 
 @pytest.mark.parametrize(

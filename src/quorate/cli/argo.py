@@ -151,7 +151,6 @@ def _render(arguments: argparse.Namespace) -> None:
         return
     from quorate.argo.render import SHIPPED, shipped, workflow_template
     from quorate.spec import WorkflowSettings
-    from quorate.storage import write_bytes
 
     if arguments.spec in SHIPPED:
         if arguments.upload:
@@ -165,15 +164,21 @@ def _render(arguments: argparse.Namespace) -> None:
             with progress_bars() as progress:
                 plan = plan_uploaded(plan, None, progress=progress)
         template = workflow_template(plan)
-    if arguments.out in (None, "-"):
-        print(template.to_yaml(), end="")
+    _write(template.to_yaml(), arguments.out)
+
+
+def _write(text: str, out: str | None) -> None:
+    """Write to a file; print where none is named."""
+    from quorate.storage import write_bytes
+
+    if out is None or out == "-":
+        print(text, end="")
     else:
-        write_bytes(arguments.out, template.to_yaml().encode())
+        write_bytes(out, text.encode())
 
 
 def _render_for_server(arguments: argparse.Namespace) -> None:
     from quorate.ensemble import read_ensemble
-    from quorate.storage import write_bytes
 
     if arguments.upload:
         raise InputError("--upload goes with --for argo alone.")
@@ -188,10 +193,7 @@ def _render_for_server(arguments: argparse.Namespace) -> None:
         from quorate.serving.kserve import manifests, to_yaml
 
         made, notes = manifests(ensemble)
-        if arguments.out in (None, "-"):
-            print(to_yaml(made), end="")
-        else:
-            write_bytes(arguments.out, to_yaml(made).encode())
+        _write(to_yaml(made), arguments.out)
     for one in notes:
         note(one)
 

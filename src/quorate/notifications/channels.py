@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -235,12 +236,9 @@ def _mail(notice: Notice, target: Email) -> Callable[[], None]:
         # The plain name of the host: a resolver may take long to find the full one.
         name = socket.gethostname()
         try:
-            server = (
-                smtplib.SMTP_SSL(*place, local_hostname=name, timeout=TIMEOUT, context=context)
-                if target.security == "tls"
-                else smtplib.SMTP(*place, local_hostname=name, timeout=TIMEOUT)
-            )
-            with server:
+            tls = partial(smtplib.SMTP_SSL, context=context)
+            connect: Callable[..., smtplib.SMTP] = tls if target.security == "tls" else smtplib.SMTP
+            with connect(*place, local_hostname=name, timeout=TIMEOUT) as server:
                 if target.security == "starttls":
                     server.starttls(context=context)
                 if target.username is not None and password is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -112,7 +112,13 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 class TrainingCounts(msgspec.Struct, frozen=True):
-    """The same of a training: its trainers, and how good they are on pictures held out."""
+    """The same of a training: its trainers, and how good they are on pictures held out.
+
+    Nothing is fused. Pictures that could not be read are told by the report.
+    """
+
+    method: ClassVar[str] = ""
+    skipped: ClassVar[tuple[Unread, ...]] = ()
 
     pictures: int
     best: str
@@ -127,16 +133,6 @@ class TrainingCounts(msgspec.Struct, frozen=True):
     def degraded(self) -> bool:
         """Whether a trainer failed."""
         return any(one.failed for one in self.trainers)
-
-    @property
-    def method(self) -> str:
-        """Nothing is fused."""
-        return ""
-
-    @property
-    def skipped(self) -> tuple[Unread, ...]:
-        """Pictures that could not be read: the report tells them."""
-        return ()
 
     @property
     def voters(self) -> tuple[Trained, ...]:

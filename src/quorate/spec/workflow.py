@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from quorate._version import __version__
 from quorate.spec.base import SpecModel
 from quorate.spec.kubernetes import Claim, MainContainer, Pod
-from quorate.spec.pods import Steps
+from quorate.spec.pods import Step, Steps
 from quorate.spec.text import (
     Bucket,
     ConfigMap,
@@ -202,5 +202,4 @@ class WorkflowSettings(SpecModel):
     @property
     def pools(self) -> dict[str, str]:
         """The pools that single steps name, by step."""
-        steps = {name: getattr(self.steps, name) for name in ("prepare", "fuse", "publish", "exit")}
-        return {name: step.pool for name, step in steps.items() if step.pool}
+        return {name: one.pool for name, one in self.steps if isinstance(one, Step) and one.pool}

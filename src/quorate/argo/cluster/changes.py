@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from quorate.argo.cluster.rest import Json
 from quorate.argo.names import APPLIED, DIGEST
 from quorate.errors import InputError
 
-Json = dict[str, Any]
 SHOWN = 5
 """The most places that an error names."""
 
@@ -57,7 +57,7 @@ def _by_name(value: Any) -> Any:
     return {one["name"]: one for one in value} if named and value else value
 
 
-def digest(template: Json) -> str | None:
+def digest(template: Mapping[str, Any]) -> str | None:
     """The digest that a template of ours has of itself."""
     metadata = template["spec"].get("workflowMetadata") or {}
     found: str | None = (metadata.get("annotations") or {}).get(DIGEST)

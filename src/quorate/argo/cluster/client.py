@@ -12,11 +12,10 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from quorate.argo.cluster.changes import digest, generation_after
 from quorate.argo.cluster.rest import Json, Rest
-from quorate.argo.cluster.retry import checked
 from quorate.argo.names import APPLIED
 from quorate.errors import ClusterError, InputError
 
@@ -72,9 +71,8 @@ class Cluster(ABC):
     def _wrapped(self, kind: str, value: Mapping[str, object]) -> Json:
         """The body that creates or replaces an object."""
 
-    @abstractmethod
-    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
-        """Kubernetes' list options as a query."""
+    of_list: ClassVar[str] = ""
+    """What Kubernetes' list options begin with in a query."""
 
     @abstractmethod
     def _watch(self, query: Mapping[str, str]) -> Iterator[Json]:
@@ -172,10 +170,6 @@ class Cluster(ABC):
             raise InputError(f"The workflow {name} has ended already.")
         self._shut_down(name, "Terminate" if now else "Stop")
 
-    def retriable(self, name: str) -> Json:
-        """A workflow that failed; InputError for another."""
-        return checked(self.workflow(name))
-
     def delete(self, name: str, kind: str = "workflows") -> None:
         """Remove a workflow, and the intermediate files that its artifactGC names; or another."""
         self.rest("DELETE", self._path(kind, name))
@@ -204,6 +198,10 @@ class Cluster(ABC):
                 if failures >= PATIENCE:
                     raise
                 time.sleep(2**failures)
+
+    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Kubernetes' list options as a query."""
+        return {f"{self.of_list}{key}": value for key, value in options.items()}
 
     def _placed(self, value: Mapping[str, object]) -> Json:
         """A copy of an object, in this namespace."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
-import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from quorate.argo.cluster.client import POD_EVENTS, WITHOUT_SERVER, Cluster, LogLine, Shutdown
 from quorate.argo.cluster.rest import Json, Rest
 from quorate.argo.cluster.retry import formulated
-from quorate.errors import AccessError, InputError, MissingExtraError, QuorateError
+from quorate.argo.cluster.streams import Streams
+from quorate.errors import AccessError, InputError, MissingExtraError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod has its account's token and namespace, and the API server's certificate authority."""
@@ -86,9 +86,6 @@ class Kube(Cluster):
     def _wrapped(self, kind: str, value: Mapping[str, object]) -> Json:
         own = {"workflows": "Workflow", "workflow-templates": "WorkflowTemplate"}
         return {"apiVersion": "argoproj.io/v1alpha1", "kind": own[kind], **value}
-
-    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
-        return dict(options)
 
     def core(self, kind: str, name: str = "") -> str:
         """The path of one of the core kinds in this namespace."""
@@ -158,36 +155,17 @@ class Kube(Cluster):
 
     def _followed(self, workflow: str, pods: list[str] | None) -> Iterator[LogLine]:
         """Lines of all pods as they are written, those of later pods too, until the end."""
-        lines: queue.SimpleQueue[LogLine | QuorateError | None] = queue.SimpleQueue()
-        seen: set[str] = set()
-        open_logs = 0
-
-        def read(pod: str) -> None:
-            try:
-                for line in self._log(pod, follow=True):
-                    lines.put(line)
-            except QuorateError as error:
-                lines.put(error)
-            lines.put(None)
-
+        logs = Streams(partial(self._log, follow=True))
         while True:
             ended = bool((self.workflow(workflow).get("status") or {}).get("finishedAt"))
             for pod in self.pods(workflow):
                 name = pod["metadata"]["name"]
                 started = (pod.get("status") or {}).get("phase") != "Pending"
-                if name in seen or not started or (pods is not None and name not in pods):
-                    continue
-                seen.add(name)
-                open_logs += 1
-                threading.Thread(target=read, args=(name,), daemon=True).start()
-            if ended and not open_logs:
+                if started and (pods is None or name in pods):
+                    logs.begin(name)
+            if ended and not logs.open:
                 return
-            with contextlib.suppress(queue.Empty):
-                while found := lines.get(timeout=NEW_PODS):
-                    if isinstance(found, QuorateError):
-                        raise found
-                    yield found
-                open_logs -= 1
+            yield from logs.items(NEW_PODS)
 
 
 def _package() -> Any:
@@ -200,10 +178,9 @@ def _package() -> Any:
 
 def _api_client() -> Any:
     kubernetes = _package()
-    configuration = kubernetes.client.Configuration()
     path = _kubeconfig()
     try:
-        kubernetes.config.load_kube_config(path, client_configuration=configuration)
+        return kubernetes.config.new_client_from_config(path)
     except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         if not _has_kubeconfig():
             hint = f"export KUBECONFIG, or {WITHOUT_SERVER}"
@@ -214,7 +191,6 @@ def _api_client() -> Any:
             f"{path}: no kubeconfig that leads to a cluster ({said}).",
             hint=f"`kubectl cluster-info` must work; or {WITHOUT_SERVER}",
         ) from None
-    return kubernetes.client.ApiClient(configuration=configuration)
 
 
 def _kubeconfig() -> str:

@@ -35,6 +35,8 @@ RENEW = (
 class ArgoServer(Cluster):
     """One namespace as argo-server shows it."""
 
+    of_list = "listOptions."
+
     @classmethod
     def at(cls, server: str, *, namespace: str | None = None) -> Self:
         """The server at HOST:PORT or a URL, with what the environment says about it."""
@@ -60,9 +62,6 @@ class ArgoServer(Cluster):
     def _wrapped(self, kind: str, value: Mapping[str, object]) -> Json:
         key = "workflow" if kind == "workflows" else "template"
         return {"namespace": self.namespace, key: value}
-
-    def _selected(self, options: Mapping[str, str]) -> dict[str, str]:
-        return {f"listOptions.{key}": value for key, value in options.items()}
 
     def _watch(self, query: Mapping[str, str]) -> Iterator[Json]:
         yield from self._results(f"/api/v1/workflow-events/{self.namespace}", query)

@@ -71,23 +71,18 @@ class Taint(NamedTuple):
 class NodeGroup:
     """Nodes of the same provider's group, accelerator, size, labels and taints.
 
-    labels        those that a spec may select by, without the provider's own
-    every_label   all labels that its nodes have in common
+    labels              all that its nodes have in common
     gpus, cpu, memory   allocatable on one node; cpu in processors, memory in bytes
     """
 
     name: str
     nodes: int
     ready: int
-    accelerator: str
-    instance: str
-    spot: bool
     gpus: int
     cpu: Decimal
     memory: Decimal
     taints: tuple[Taint, ...]
     labels: Mapping[str, str]
-    every_label: Mapping[str, str]
 
 
 def node_groups(nodes: Iterable[Json]) -> list[NodeGroup]:
@@ -95,7 +90,7 @@ def node_groups(nodes: Iterable[Json]) -> list[NodeGroup]:
     alike: dict[tuple[Any, ...], list[Json]] = {}
     for node in nodes:
         labels = node["metadata"].get("labels") or {}
-        own = tuple(sorted(_own(labels).items()))
+        own = tuple(_own(labels).items())
         room = node["status"].get("allocatable") or {}
         key = (_first(labels, GROUPS), _first(labels, ACCELERATORS), room.get(GPU, "0"),
                _first(labels, INSTANCES), own, _taints(node))  # fmt: skip
@@ -109,15 +104,15 @@ def misfit(pool: Pool, group: NodeGroup) -> str | None:
     for key, value in pool.node_selector.items():
         if "{{" in value:  # a parameter, which a run is given
             continue
-        if key not in group.every_label:
-            near = did_you_mean(key, group.every_label)
+        if key not in group.labels:
+            near = did_you_mean(key, group.labels)
             return f"no label {key}" + (f", {near}" if near else "")
-        if group.every_label[key] != value:
-            return f"{key} is '{group.every_label[key]}', not '{value}'"
+        if group.labels[key] != value:
+            return f"{key} is '{group.labels[key]}', not '{value}'"
     for taint in group.taints:
         tolerated = any(_tolerates(one, taint) for one in pool.tolerations)
         # GKE itself adds the toleration of this taint to a pod that asks for a GPU.
-        by_gke = taint.key == GPU and pool.gpus > 0 and GROUPS[0] in group.every_label
+        by_gke = taint.key == GPU and pool.gpus > 0 and GROUPS[0] in group.labels
         if not (tolerated or by_gke or taint.effect == "PreferNoSchedule"):
             return f"the taint {taint} is not tolerated"
     if pool.gpus > group.gpus:
@@ -143,7 +138,7 @@ def nearest(pool: Pool, groups: Sequence[NodeGroup]) -> str:
         return "the cluster has no nodes"
 
     def agreed(group: NodeGroup) -> int:
-        same = sum(group.every_label.get(k) == v for k, v in pool.node_selector.items())
+        same = sum(group.labels.get(k) == v for k, v in pool.node_selector.items())
         misspelt = "did you mean" in (misfit(pool, group) or "")
         return 10 * same + 5 * misspelt + (group.gpus >= pool.gpus)
 
@@ -152,18 +147,20 @@ def nearest(pool: Pool, groups: Sequence[NodeGroup]) -> str:
 
 
 def row(group: NodeGroup) -> dict[str, Any]:
-    """A group as a row of a table."""
+    """A group as a row of a table; of labels those that a spec may select by."""
+    labels = group.labels
+    spot = any(labels.get(key) == value for key, value in SPOT.items())
     return {
         "pool": group.name,
         "nodes": f"{group.ready}/{group.nodes}" if group.ready < group.nodes else str(group.nodes),
-        "accelerator": group.accelerator or None,
+        "accelerator": _first(labels, ACCELERATORS) or ("GPU" if group.gpus else None),
         "gpus": group.gpus,
         "cpu": f"{group.cpu:f}",
         "memory": human(group.memory),
-        "instance": group.instance or None,
-        "spot": "yes" if group.spot else "no",
+        "instance": _first(labels, INSTANCES) or None,
+        "spot": "yes" if spot else "no",
         "taints": ", ".join(map(str, group.taints)) or None,
-        "labels": ", ".join(f"{k}={v}" for k, v in group.labels.items()) or None,
+        "labels": ", ".join(f"{k}={v}" for k, v in _own(labels).items()) or None,
     }
 
 
@@ -184,26 +181,21 @@ def _group(members: Sequence[Json]) -> NodeGroup:
     first, *others = (node["metadata"].get("labels") or {} for node in members)
     labels = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
     room = [node["status"].get("allocatable") or {} for node in members]
-    own = _own(labels)
-    accelerator, gpus = _first(labels, ACCELERATORS), min(int(one.get(GPU, 0)) for one in room)
-    name = _first(labels, GROUPS) or next((f"{key}={value}" for key, value in own.items()), "")
+    own = next((f"{key}={value}" for key, value in _own(labels).items()), "")
     return NodeGroup(
-        name=name or str(members[0]["metadata"]["name"]),
+        name=_first(labels, GROUPS) or own or str(members[0]["metadata"]["name"]),
         nodes=len(members),
         ready=sum(_ready(node) for node in members),
-        accelerator=accelerator or ("GPU" if gpus else ""),
-        instance=_first(labels, INSTANCES),
-        spot=any(labels.get(key) == value for key, value in SPOT.items()),
-        gpus=gpus,
+        gpus=min(int(one.get(GPU, 0)) for one in room),
         cpu=min(quantity(one.get("cpu", "0")) for one in room),
         memory=min(quantity(one.get("memory", "0")) for one in room),
         taints=_taints(members[0]),
-        labels=own,
-        every_label=labels,
+        labels=labels,
     )
 
 
 def _own(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that a spec may select by, without the provider's own, sorted."""
     known = {*GROUPS, *ACCELERATORS, *INSTANCES, *SPOT}
     own = {k for k in labels.keys() - known if not f"{k.partition('/')[0]}/".endswith(_NOISE)}
     return {key: labels[key] for key in sorted(own)}

@@ -16,12 +16,10 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
+from quorate.argo.cluster.rest import Json
 from quorate.argo.names import SHARD, pod_name
 from quorate.errors import InputError
-
-Json = dict[str, Any]
 
 ENDED_BADLY = ("Failed", "Error")
 LOOPS = ("TaskGroup", "StepGroup")
@@ -160,22 +158,17 @@ class _Tree:
         ]
         forgotten = self.after(pods)
         for one in self.nodes.values():
-            around = list(self.around(one))
-            outer = all(o["phase"] in ENDED_BADLY for o in around[1:])
-            if one["phase"] == "Omitted" and outer and one["id"] not in forgotten:
+            _, *outer = self.around(one)
+            if any(dag["phase"] not in ENDED_BADLY for dag in outer):
+                continue
+            if one["phase"] == "Omitted" and one["id"] not in forgotten:
                 yield one
-            failed = outer and one["phase"] in ENDED_BADLY
             whole = one["type"] in WHOLE and ".onExit" not in one["name"]
-            if (
-                failed
-                and whole
-                and not any(
-                    inside["phase"] in ENDED_BADLY and inside["type"] in ("Pod", *WHOLE)
-                    for inside in self.below(one)
-                    if inside is not one
-                )
-            ):
-                yield one
+            if whole and one["phase"] in ENDED_BADLY:
+                _, *inside = self.below(one)
+                failed = [part for part in inside if part["phase"] in ENDED_BADLY]
+                if not any(part["type"] in ("Pod", *WHOLE) for part in failed):
+                    yield one
 
 
 def _is_shard(node: Json) -> bool:

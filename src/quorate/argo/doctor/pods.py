@@ -36,12 +36,11 @@ def pods(template: Json) -> dict[str, Json]:
     spec = template["spec"]
     listed = (spec.get("arguments") or {}).get("parameters") or ()
     known = {one["name"]: str(one.get("value", "x")) for one in listed}
-    made = {one["name"]: _pod(spec, one) for one in spec["templates"] if _has_pod(one)}
-    return {name: _filled(pod, known) for name, pod in made.items()}
-
-
-def _has_pod(template: Json) -> bool:
-    return "container" in template or "resource" in template
+    return {
+        one["name"]: _filled(_pod(spec, one), known)
+        for one in spec["templates"]
+        if "container" in one or "resource" in one
+    }
 
 
 def _pod(spec: Json, template: Json) -> Json:

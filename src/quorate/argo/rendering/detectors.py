@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hera.workflows import DAG, Artifact, Container, Env, Parameter, Task
@@ -19,7 +20,7 @@ from hera.workflows.models import ConfigMapKeySelector, SemaphoreRef, Synchroniz
 
 from quorate.argo.names import SEMAPHORES
 from quorate.argo.rendering import files, overlay, pods
-from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SCRATCH, SHARD, WORK
+from quorate.argo.rendering.files import IMAGES, OF_SHARD, RUN, SHARD, WORK
 from quorate.argo.rendering.pods import Place
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import SpecError
@@ -34,10 +35,7 @@ ANOTHER = ", ".join(f"'{code}'" for code in pods.WORTH_ANOTHER_POOL)
 
 def templates(ensemble: Ensemble, detector: Member) -> list[Container | DAG]:
     """The template `detect-NAME`, and those of its tries where it has several."""
-
-    def one(name: str, place: Place, limit: Synchronization | None, last: bool) -> Container:
-        return _try(ensemble, detector, name, place, limit, last=last)
-
+    one = partial(_try, ensemble, detector)
     return tried("detect", detector.name, pods.tries(ensemble, detector), one, PASSED)
 
 
@@ -59,7 +57,8 @@ def tried(
     # The number comes first, because a detector may be called `yolo-1`.
     names = [f"try-{number}-{who}" for number in range(1, len(places) + 1)]
     tasks: list[Any] = []
-    for at, name_of_try in enumerate(names):
+    tries = []
+    for at, (name_of_try, place) in enumerate(zip(names, places, strict=True)):
         task = Task(name=name_of_try, template=name_of_try, arguments=dict(passed) or None)
         if at > 0:
             # A try that is left out has the result of the one before: the DAG fails as that did.
@@ -70,8 +69,6 @@ def tried(
         if name_of_try != names[-1]:
             task.continue_on = m.ContinueOn(failed=True, error=True)
         tasks.append(task)
-    tries = []
-    for name_of_try, place in zip(names, places, strict=True):
         own = semaphore(place) if place != first else None
         tries.append(one(name_of_try, place, own, name_of_try == names[-1]))
     inputs = [Parameter(name=key) for key in passed]
@@ -97,8 +94,7 @@ def _try(
     name: str,
     place: Place,
     synchronization: Synchronization | None,
-    *,
-    last: bool = True,
+    last: bool,
 ) -> Container:
     at, pool = place
     pending = pool.pending_timeout if pool else None
@@ -109,9 +105,11 @@ def _try(
         what = _theirs(ensemble, detector)
         inputs += [files.git(ensemble.workflow.git)] if ensemble.workflow.git else []
     else:
-        what = {"command": _ours(detector, pool)}
+        command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
+        command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
+        what = {"command": [*command, *workers(pool)]}
     image, retried = pods.image(ensemble, detector), last and not pending
-    left = f"work/{OF_SHARD}/detections/{detector.name}"
+    left = f"work/{OF_SHARD}/detections/{detector.name}/"
     return pods.container(
         ensemble.workflow,
         name,
@@ -124,12 +122,6 @@ def _try(
         synchronization=synchronization,
         **what,
     )
-
-
-def _ours(detector: Member, pool: Pool | None) -> list[str]:
-    command = pods.command("detect", "--shard", SHARD, "--detector", detector.name)
-    command += ["--checkpoint", f"{RUN}/checkpoints/{SHARD}/{detector.name}"]
-    return command + workers(pool)
 
 
 def workers(pool: Pool | None) -> list[str]:
@@ -153,9 +145,7 @@ def refuse_without_image(name: str, image: str | None, noun: str) -> None:
 def _theirs(ensemble: Ensemble, detector: ContainerDetector) -> dict[str, Any]:
     """What is special about a container that is not ours: ours, before it, fetches the pictures."""
     refuse_without_image(detector.name, detector.image, "detector")
-    # Its user has no name and no folder of its own: HOME would be /, which cannot be written to,
-    # and programs that ask who they are (getpass, and so torch) would end.
-    env = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "USER": "quorate"} | detector.env
+    env = pods.NAMELESS | detector.env
     env |= {
         "QUORATE_IMAGES_JSON": f"{WORK}/{OF_SHARD}/images.json",
         "QUORATE_IMAGES": IMAGES,

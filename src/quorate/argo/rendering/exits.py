@@ -7,27 +7,21 @@ fail by that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from hera.workflows import DAG, Container, SecretEnv, Task
 from hera.workflows.models import LifecycleHook
 
 from quorate.argo.rendering import files, pods
-from quorate.spec import Notifications, SecretKey, secret_keys
+from quorate.spec import Notifications, secret_keys
 
 NAME, TELL = "exit", "tell"
 SUCCEEDED = "workflow.status == 'Succeeded'"
 
 
-class Telling(pods.Planned, Protocol):
-    """What tells how its runs went."""
-
-    @property
-    def notify(self) -> Notifications: ...  # noqa: D102
-
-
-def templates(plan: Telling, given: str, *, summary: str = "summary.json") -> list[DAG | Container]:
+def templates(
+    plan: pods.Plan, given: str, *, summary: str = "summary.json"
+) -> list[DAG | Container]:
     """The template that the workflow's `onExit` names, and its one pod.
 
     `summary` is the file of the results that says what the run came to.
@@ -42,7 +36,7 @@ def templates(plan: Telling, given: str, *, summary: str = "summary.json") -> li
     return [DAG(name=NAME, tasks=[task]), _tell(plan, given, summary)]
 
 
-def _tell(plan: Telling, given: str, summary: str) -> Container:
+def _tell(plan: pods.Plan, given: str, summary: str) -> Container:
     command = ["quorate", "step", "finish", files.GIVEN]
     command += pods.OF_WORKFLOW
     command += ["--status", "{{workflow.status}}"]
@@ -53,24 +47,24 @@ def _tell(plan: Telling, given: str, summary: str) -> Container:
         TELL,
         [*command, "--results", f"{files.PREFIX}/results/"],
         pods.step(plan, "exit"),
-        env=secrets(secret_keys(plan.notify)),
+        env=secrets(plan.notify),
         inputs=[files.spec(given), told],
         service_account_name=plan.workflow.exit_service_account,
         automount_service_account_token=True,
     )
 
 
-def secrets(keys: Sequence[SecretKey]) -> list[Any] | None:
+def secrets(targets: Notifications) -> list[Any] | None:
     """The environment variables that hold what the targets need; None where they need nothing."""
     # Optional: the handler notes a missing Secret. A required one would keep its pod, and with it
     # the workflow, waiting for ever.
     return [
         SecretEnv(name=key.variable, secret_name=key.secret, secret_key=key.key, optional=True)
-        for key in keys
+        for key in secret_keys(targets)
     ] or None
 
 
-def hooks(plan: Telling) -> dict[str, LifecycleHook] | None:
+def hooks(plan: pods.Plan) -> dict[str, LifecycleHook] | None:
     """What tells of the start, while the run goes on; None where nobody asked."""
     if not any("started" in target.when for target in plan.notify):
         return None

@@ -18,8 +18,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from hera.workflows import Artifact, GitArtifact, NoneArchiveStrategy, RawArtifact, S3Artifact
-from hera.workflows.models import ArtifactGC, SecretKeySelector
+from hera.workflows import (
+    Artifact,
+    GitArtifact,
+    NoneArchiveStrategy,
+    Parameter,
+    RawArtifact,
+    S3Artifact,
+)
+from hera.workflows.models import ArtifactGC, SecretKeySelector, ValueFrom
 
 from quorate.errors import SpecError
 from quorate.spec import Ensemble, Git
@@ -40,6 +47,8 @@ OF_SHARD = f"shards/{SHARD}"
 SCRATCH = "/scratch"
 WORK = f"{SCRATCH}/work"
 RESULTS = f"{SCRATCH}/results"
+DEGRADED = f"{SCRATCH}/degraded"
+"""The file that says whether results lack somebody's part."""
 GIVEN = f"{SCRATCH}/spec.yaml"
 """The spec as it was rendered; prepare resolves it into the work folder."""
 RESOLVED = f"{WORK}/spec.yaml"
@@ -60,50 +69,43 @@ def of_shard() -> list[Artifact]:
     return [taken(name, f"work/{inside}", run=RUN) for name, inside in found.items()]
 
 
-def measured() -> Artifact:
-    """The list of a shard's pictures as output, which takes the place of the one that it was."""
-    images = f"work/{OF_SHARD}/images.json"
-    return S3Artifact(
-        name="measured",
-        key=f"{RUN}/{images}",
-        path=f"{SCRATCH}/{images}",
-        archive=NoneArchiveStrategy(),
-        artifact_gc=ArtifactGC(strategy="Never"),
-    )
-
-
 def left(
     name: str, inside: str, *, run: str = RUN, optional: bool = False, passing: bool = False
 ) -> Artifact:
-    """A folder below /scratch as output, below PREFIX; `passing`: deleted with the workflow.
+    """A file below /scratch as output, or a folder where `inside` ends in "/", below PREFIX.
 
-    An optional one may be missing. What a failed container wrote is kept too.
+    An optional one may be missing; a `passing` one is deleted with the workflow. What a failed
+    container wrote is kept too.
     """
     return S3Artifact(
         name=name,
-        key=f"{run}/{inside}/",
-        path=f"{SCRATCH}/{inside}",
+        key=f"{run}/{inside}",
+        path=f"{SCRATCH}/{inside}".rstrip("/"),
         archive=NoneArchiveStrategy(),
         optional=optional or None,
         artifact_gc=ArtifactGC(strategy="OnWorkflowDeletion" if passing else "Never"),
     )
 
 
-def file_left(name: str, inside: str) -> Artifact:
-    """A file below /scratch as output that may be missing; it is deleted with the workflow."""
-    return S3Artifact(
-        name=name,
-        key=f"{PREFIX}/{inside}",
-        path=f"{SCRATCH}/{inside}",
-        archive=NoneArchiveStrategy(),
-        optional=True,
-        artifact_gc=ArtifactGC(strategy="OnWorkflowDeletion"),
-    )
+def published(*, optional: bool = False) -> list[Parameter | Artifact]:
+    """What a pod that publishes leaves; of two of them, the later says whether it is degraded."""
+    said = ValueFrom(path=DEGRADED)
+    return [
+        Parameter(name="degraded", value_from=said, global_name="degraded"),
+        left("results", "results/", run=PREFIX, optional=optional),
+    ]
 
 
 def spec(text: str) -> Artifact:
     """The spec, written in the template itself."""
     return RawArtifact(name="spec", data=text, path=GIVEN)
+
+
+def spec_at_start(source: Git | None, text: str) -> tuple[Artifact, str]:
+    """The spec as a run begins with it, a repository's where it has one; and its path in a pod."""
+    if source and source.path:
+        return git(source), f"{GIT}/{source.path}"
+    return spec(text), GIVEN
 
 
 def git(source: Git) -> Artifact:

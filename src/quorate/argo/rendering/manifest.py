@@ -212,20 +212,16 @@ def dump_format(known: Sequence[str]) -> Parameter:
 def parameters(ensemble: Ensemble) -> list[Parameter]:
     """What a run of an ensemble can be given, each with a default where there can be one."""
     own, size = ensemble.rule.method, ensemble.workflow.shard_size
-    methods, which = (
-        METHODS,
-        (
-            "Which boxes count: those of any detector (affirmative), of more than half "
-            "(consensus), of all (unanimous), or weighted boxes fusion (wbf)."
-        ),
+    methods = METHODS
+    which = (
+        "Which boxes count: those of any detector (affirmative), of more than half (consensus), "
+        "of all (unanimous), or weighted boxes fusion (wbf)."
     )
     if isinstance(ensemble, ClassificationSpec):
-        methods, which = (
-            ("sum", "majority", "product", "max"),
-            (
-                "Which label wins: that of the largest sum of probabilities (sum) or product "
-                "(product), of most classifiers (majority), or of the surest one (max)."
-            ),
+        methods = ("sum", "majority", "product", "max")
+        which = (
+            "Which label wins: that of the largest sum of probabilities (sum) or product "
+            "(product), of most classifiers (majority), or of the surest one (max)."
         )
     return [
         pictures(

@@ -99,7 +99,7 @@ def _one(
         name,
         command,
         pods.Run(settings.images.cpu, size=overlay.LARGE),
-        outputs=[files.left("results", "results", run=files.PREFIX)],
+        outputs=[files.left("results", "results/", run=files.PREFIX)],
     )
     return manifest(
         settings,

@@ -53,15 +53,8 @@ def place(ensemble: Ensemble) -> pods.Place:
 
 def options(ensemble: Ensemble) -> list[str]:
     """What the command is told; its first try alone may be the only pod."""
-    told = [
-        "--one-pod",
-        "{{workflow.parameters.one-pod}}",
-        "--try",
-        "{{retries}}",
-        "--out",
-        files.RESULTS,
-    ]
-    return told + detectors.workers(place(ensemble)[1])
+    told = ["--one-pod", "{{workflow.parameters.one-pod}}", "--try", "{{retries}}"]
+    return [*told, "--out", files.RESULTS, *detectors.workers(place(ensemble)[1])]
 
 
 def weights(ensemble: Ensemble) -> list[Artifact]:

@@ -7,9 +7,9 @@ pod security standard "restricted" is enforced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from hera.workflows import (
     Artifact,
@@ -31,6 +31,8 @@ from quorate.spec import Ensemble, Pool, Step, WorkflowSettings
 from quorate.spec.kubernetes import CONTAINER
 from quorate.spec.member import Member
 from quorate.spec.pods import Sized
+from quorate.spec.trainer import Trainer
+from quorate.spec.training import Training
 
 USER = 65532
 """The user of our images; any other would do as well."""
@@ -63,29 +65,16 @@ MOUNTS = [
 ]
 
 OWN_ACCOUNT = ("fuse", "exit")
-"""Steps that ask the API server."""
-
-
+"""Steps that ask the API server: they need the rights of their own account, not a pool's."""
+NAMELESS = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "USER": "quorate"}
+"""What a container is told that may not be ours. Its user has no name and no folder of its own:
+HOME would be /, which cannot be written to, and programs that ask who they are (getpass, and so
+torch) would end."""
 OF_WORKFLOW = ("--workflow", "{{workflow.name}}", "--namespace", "{{workflow.namespace}}")
 """The options that tell a step which run it is of."""
 
 
-class Planned(Protocol):
-    """What is rendered, an ensemble or a training, as far as its pods go."""
-
-    @property
-    def pools(self) -> Mapping[str, Pool]: ...  # noqa: D102
-    @property
-    def workflow(self) -> WorkflowSettings: ...  # noqa: D102
-
-
-class Placed(Protocol):
-    """What runs on a pool: a member of an ensemble, or a trainer."""
-
-    @property
-    def pool(self) -> str | None: ...  # noqa: D102
-
-
+Plan = Ensemble | Training
 Place = tuple[str | None, Pool | None]
 """The name of a pool and the pool; both None where any node will do."""
 
@@ -153,20 +142,16 @@ def command(step: str, *more: str, spec: str = RESOLVED) -> list[str]:
     return ["quorate", "step", step, spec, "--work", WORK, *more]
 
 
-def step(plan: Planned, name: str, size: Size = overlay.LIGHT) -> Run:
+def step(plan: Plan, name: str, size: Size = overlay.LIGHT) -> Run:
     """How a step runs that shows no picture to a detector."""
     settings = plan.workflow
     own: Step = getattr(settings.steps, name)
     pools = chain(plan, own.pool or settings.pool)
     pool = pools[0][1] if pools else None
     if pool and name in OWN_ACCOUNT:
-        pool = pool.model_copy(update={"pod": without_account(pool.pod)})
+        pod = {k: v for k, v in pool.pod.items() if not k.startswith("serviceAccount")}
+        pool = pool.model_copy(update={"pod": pod})
     return Run(own.image or settings.images.cpu, (pool, own), size)
-
-
-def without_account(pod: dict[str, Any]) -> dict[str, Any]:
-    """A pool's pod without its account, for a step that needs the rights of its own."""
-    return {key: value for key, value in pod.items() if not key.startswith("serviceAccount")}
 
 
 def image(ensemble: Ensemble, detector: Member) -> str:
@@ -178,12 +163,12 @@ def image(ensemble: Ensemble, detector: Member) -> str:
     return images.cuda if accelerated or isinstance(detector, TorchDetector) else images.cpu
 
 
-def pool_of(plan: Planned, one: Placed) -> str | None:
+def pool_of(plan: Plan, one: Member | Trainer) -> str | None:
     """The name of the pool that a detector or a trainer runs on; None for any node."""
     return one.pool or plan.workflow.pool
 
 
-def chain(plan: Planned, pool: str | None) -> list[tuple[str, Pool]]:
+def chain(plan: Plan, pool: str | None) -> list[tuple[str, Pool]]:
     """A pool and its fallbacks, in the order of the tries."""
     found = []
     while pool is not None:
@@ -192,7 +177,7 @@ def chain(plan: Planned, pool: str | None) -> list[tuple[str, Pool]]:
     return found
 
 
-def tries(plan: Planned, one: Placed) -> list[Place]:
+def tries(plan: Plan, one: Member | Trainer) -> list[Place]:
     """Where it is tried, in order; one place where Argo itself tries again.
 
     Argo ignores `pendingTimeout` where it retries. So a pool with such a limit and without a

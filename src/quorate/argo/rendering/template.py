@@ -41,7 +41,6 @@ ADDED = len("-xxxxx") + len("-00000")
 """Characters that a run adds to the ensemble's name, and a child to the run's."""
 TOLERATED = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted")
 SHARDS = "{{steps.prepare.outputs.parameters.shards}}"
-DEGRADED = f"{files.SCRATCH}/degraded"
 FUSE = "{{steps.prepare.outputs.parameters.fuse}}"
 MEASURE = "{{steps.prepare.outputs.parameters.measure}}"
 
@@ -144,10 +143,7 @@ def _run(ensemble: Ensemble, given: str, most: int) -> list[Container | DAG | St
 
 
 def _prepare(ensemble: Ensemble, given: str) -> Container:
-    git = ensemble.workflow.git
-    spec, path = files.spec(given), files.GIVEN
-    if git and git.path:
-        spec, path = files.git(git), f"{files.GIT}/{git.path}"
+    spec, path = files.spec_at_start(ensemble.workflow.git, given)
     command = pods.command("prepare", "--data", GIVEN % "cvat-annotation-path", spec=path)
     command += ["--method", GIVEN % "ensemble-option", "--shard-size", GIVEN % "shard-size"]
     found: list[Parameter | Artifact] = []
@@ -155,11 +151,11 @@ def _prepare(ensemble: Ensemble, given: str) -> Container:
         file = f"{files.SCRATCH}/{name}"
         command += [option, file]
         found.append(Parameter(name=name, value_from=m.ValueFrom(path=file)))
-    found.append(files.left("work", "work", run=files.PREFIX, passing=True))
+    found.append(files.left("work", "work/", run=files.PREFIX, passing=True))
     alone = one_pod.pictures(ensemble) is not None
     if alone:
-        command += [*one_pod.options(ensemble), "--degraded", DEGRADED]
-        found += _published(optional=True)
+        command += [*one_pod.options(ensemble), "--degraded", files.DEGRADED]
+        found += files.published(optional=True)
     prepare = pods.container(
         ensemble.workflow,
         "prepare",
@@ -175,13 +171,14 @@ def _prepare(ensemble: Ensemble, given: str) -> Container:
 
 
 def _measure(ensemble: Ensemble) -> Container:
+    """What it leaves, a shard's list of pictures, takes the place of the one that it was given."""
     return pods.container(
         ensemble.workflow,
         "measure",
         pods.command("measure", "--shard", files.SHARD),
         pods.step(ensemble, "prepare", overlay.READING),
         inputs=[*(Parameter(name=key) for key in detectors.INPUTS), *files.of_shard()],
-        outputs=[files.measured()],
+        outputs=[files.left("measured", f"work/{files.OF_SHARD}/images.json")],
     )
 
 
@@ -247,7 +244,7 @@ def _fuse(ensemble: Ensemble) -> Container:
         command,
         pods.step(ensemble, "fuse"),
         inputs=inputs,
-        outputs=[files.left("fused", f"work/{files.OF_SHARD}/fused")],
+        outputs=[files.left("fused", f"work/{files.OF_SHARD}/fused/")],
         service_account_name=ensemble.workflow.fuse_service_account,
         automount_service_account_token=True,
     )
@@ -257,17 +254,8 @@ def _publish(ensemble: Ensemble) -> Container:
     return pods.container(
         ensemble.workflow,
         "publish",
-        pods.command("publish", "--out", files.RESULTS, "--degraded", DEGRADED),
+        pods.command("publish", "--out", files.RESULTS, "--degraded", files.DEGRADED),
         pods.step(ensemble, "publish", overlay.LARGE),
         inputs=[files.taken("work", "work/")],
-        outputs=_published(),
+        outputs=files.published(),
     )
-
-
-def _published(*, optional: bool = False) -> list[Parameter | Artifact]:
-    """What a pod that publishes leaves; of two of them, the later says whether it is degraded."""
-    said = m.ValueFrom(path=DEGRADED)
-    return [
-        Parameter(name="degraded", value_from=said, global_name="degraded"),
-        files.left("results", "results", run=files.PREFIX, optional=optional),
-    ]

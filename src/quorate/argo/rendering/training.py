@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from hera.workflows import (
@@ -48,7 +49,6 @@ from quorate.argo.rendering.manifest import (
     too_long,
 )
 from quorate.argo.rendering.pods import Place
-from quorate.spec import secret_keys
 from quorate.spec.text import seconds
 from quorate.spec.trainer import ContainerTrainer, Trainer
 from quorate.spec.training import Training
@@ -71,7 +71,6 @@ DUMPS = (
 TRAINING, INFERENCE = "training", "inference"
 CHECKPOINT = "cvat-finetune-checkpoint"
 OWN = "as the spec says"
-DEGRADED = f"{files.SCRATCH}/degraded"
 CODE = "QUORATE_CODE"
 RESULTS = "results.json"
 """What compare says of the trainers, among its results."""
@@ -214,31 +213,19 @@ def _run(training: Training, given: str) -> list[Container | Steps]:
     return [entry, Steps(name="learn", sub_steps=steps), _split(training, given)]
 
 
-def _spec(training: Training, given: str) -> tuple[Artifact, str]:
-    """The spec as a step's input, and the path that it has there."""
-    git = training.workflow.git
-    if git and git.path:
-        return files.git(git), f"{files.GIT}/{git.path}"
-    return files.spec(given), files.GIVEN
-
-
-def _asked() -> list[str]:
-    """The options that carry a run's parameters."""
-    names = ("epochs", "batch-size", "hyperparameters")
-    found = [word for name in names for word in (f"--{name}", GIVEN % name)]
-    return [*found, "--checkpoint", GIVEN % CHECKPOINT, "--classes", GIVEN % "cvat-num-classes"]
-
-
 def _split(training: Training, given: str) -> Container:
-    spec, path = _spec(training, given)
+    spec, path = files.spec_at_start(training.workflow.git, given)
     command = pods.command("split", "--data", GIVEN % "cvat-annotation-path", spec=path)
+    for name in ("epochs", "batch-size", "hyperparameters"):
+        command += [f"--{name}", GIVEN % name]
+    command += ["--checkpoint", GIVEN % CHECKPOINT, "--classes", GIVEN % "cvat-num-classes"]
     return pods.container(
         training.workflow,
         "split",
-        [*command, *_asked()],
+        command,
         pods.step(training, "prepare", overlay.LARGE),
         inputs=[spec],
-        outputs=[files.left("work", "work", run=files.PREFIX, passing=True)],
+        outputs=[files.left("work", "work/", run=files.PREFIX, passing=True)],
     )
 
 
@@ -252,10 +239,7 @@ def _trainer(training: Training, trainer: Trainer) -> list[Container | DAG | Ste
             Step(name=f"evaluate-{name}", template=f"evaluate-{name}"),
         ],
     )
-
-    def one(called: str, place: Place, limit: Synchronization | None, last: bool) -> Container:
-        return _try(training, trainer, called, place, limit, last=last)
-
+    one = partial(_try, training, trainer)
     tries = detectors.tried("train", name, pods.tries(training, trainer), one, {})
     return [whole, *tries, _evaluate(training, trainer)]
 
@@ -266,7 +250,6 @@ def _try(
     called: str,
     place: Place,
     limit: Synchronization | None,
-    *,
     last: bool,
 ) -> Container:
     at, pool = place
@@ -275,9 +258,7 @@ def _try(
     kept = ["--checkpoints", f"{files.PREFIX}/checkpoints/{trainer.name}"]
     ours = not isinstance(trainer, ContainerTrainer)
     given = ["--data", data, "--out", out]
-    # Its user has no name and no folder of its own: HOME would be /, which cannot be written to,
-    # and programs that ask who they are (getpass, and so torch) would end.
-    env = {"HOME": files.SCRATCH, "TMPDIR": files.SCRATCH, "USER": "quorate"}
+    env = dict(pods.NAMELESS)
     command, args = ["quorate", "step", "train", *given], []
     if isinstance(trainer, ContainerTrainer):
         detectors.refuse_without_image(trainer.name, trainer.image, "trainer")
@@ -298,7 +279,7 @@ def _try(
             files.taken("data", "work/data/"),
             *([files.git(settings.git)] if settings.git and not ours else []),
         ],
-        outputs=[files.left("trained", f"work/trainers/{trainer.name}/out", run=files.PREFIX,
+        outputs=[files.left("trained", f"work/trainers/{trainer.name}/out/", run=files.PREFIX,
                             optional=True, passing=True)],
         labels={"quorate/trainer": trainer.name} | ({"quorate/pool": at} if at else {}),
         active_deadline_seconds=seconds(trainer.timeout) if trainer.timeout else None,
@@ -322,7 +303,7 @@ def _evaluate(training: Training, trainer: Trainer) -> Container:
         f"evaluate-{name}",
         command,
         pods.step(training, "fuse", overlay.HEAVY),
-        env=exits.secrets(secret_keys(training.notify)) if told else None,
+        env=exits.secrets(training.notify) if told else None,
         inputs=[
             files.taken("spec", "work/training.yaml"),
             files.taken("prepared", "work/prepared.json"),
@@ -331,15 +312,16 @@ def _evaluate(training: Training, trainer: Trainer) -> Container:
             files.taken("left", f"work/trainers/{name}/out/"),
         ],
         outputs=[
-            files.file_left(file.partition(".")[0], f"work/trainers/{name}/{file}")
+            files.left(file.partition(".")[0], f"work/trainers/{name}/{file}", run=files.PREFIX,
+                       optional=True, passing=True)
             for file in ("trained.json", "failed.json", "found.parquet")
         ],
-    )
+    )  # fmt: skip
 
 
 def _compare(training: Training) -> Container:
     command = pods.command("compare", "--out", files.RESULTS, spec=TRAINED_ON)
-    command += ["--degraded", DEGRADED]
+    command += ["--degraded", files.DEGRADED]
     command += pods.OF_WORKFLOW
     inputs: list[Parameter | Artifact] = [files.taken("work", "work/")]
     for name in (one.name for one in training.trainers):
@@ -351,15 +333,10 @@ def _compare(training: Training) -> Container:
         command,
         pods.step(training, "publish", overlay.HEAVY),
         inputs=inputs,
-        outputs=[_degraded(), files.left("results", "results", run=files.PREFIX)],
+        outputs=files.published(),
         service_account_name=training.workflow.fuse_service_account,
         automount_service_account_token=True,
     )
-
-
-def _degraded() -> Parameter:
-    said = m.ValueFrom(path=DEGRADED)
-    return Parameter(name="degraded", value_from=said, global_name="degraded")
 
 
 def _release(training: Training) -> Container:
@@ -374,9 +351,10 @@ def _release(training: Training) -> Container:
 
 
 def _predict(training: Training, given: str) -> Container:
-    spec, path = _spec(training, given)
+    spec, path = files.spec_at_start(training.workflow.git, given)
     command = pods.command("predict", "--data", GIVEN % "cvat-annotation-path", spec=path)
-    command += ["--detector", GIVEN % CHECKPOINT, "--out", files.RESULTS, "--degraded", DEGRADED]
+    command += ["--detector", GIVEN % CHECKPOINT, "--out", files.RESULTS]
+    command += ["--degraded", files.DEGRADED]
     pool = pods.tries(training, training.trainers[0])[0]
     return pods.container(
         training.workflow,
@@ -384,5 +362,5 @@ def _predict(training: Training, given: str) -> Container:
         [*command, *detectors.workers(pool[1])],
         pods.step(training, "publish", overlay.HEAVY),
         inputs=[spec],
-        outputs=[_degraded(), files.left("results", "results", run=files.PREFIX)],
+        outputs=files.published(),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from quorate.argo.cluster.client_kube import Kube
 from quorate.argo.cluster.rest import ConflictError
+from quorate.argo.cluster.retry import checked
 from quorate.argo.names import PARENT, SHARDS
 from quorate.argo.runs.tree import ENDED, children
 from quorate.errors import InputError
@@ -92,7 +93,7 @@ def retry(cluster: Cluster, name: str) -> list[str]:
 
     InputError where it has not failed.
     """
-    cluster.retriable(name)
+    checked(cluster.workflow(name))
     failed = names(cluster, name, f"{PHASE} in (Failed,Error)")
     for one in (*failed, name):
         _retry(cluster, one)
@@ -103,9 +104,9 @@ def _retry(cluster: Cluster, name: str) -> None:
     # The controller marks a workflow once more a moment after it has ended.
     for _ in range(AGAIN):
         with suppress(ConflictError):
-            return cluster.retry(cluster.retriable(name))
+            return cluster.retry(checked(cluster.workflow(name)))
         time.sleep(1)
-    return cluster.retry(cluster.retriable(name))
+    return cluster.retry(checked(cluster.workflow(name)))
 
 
 def keep(namespace: str, run: str, at_once: int) -> bool:

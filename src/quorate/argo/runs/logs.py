@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from quorate.argo.cluster.streams import Streams
 from quorate.argo.names import CHILD
 from quorate.argo.runs.family import names
 from quorate.argo.runs.tree import tree
-from quorate.errors import InputError, QuorateError, did_you_mean
+from quorate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from quorate.argo.cluster.client import Cluster
-    from quorate.argo.cluster.rest import Json
 
 NEW = 5.0
 """Seconds between two looks for new children while logs are followed."""
@@ -31,16 +30,6 @@ class Line(NamedTuple):
     task: str
     pod: str
     text: str
-
-
-def tasks_of(workflow: Json, child: str = "") -> dict[str, str]:
-    """Each pod of a workflow with its task; `child` is the number of the child that it is."""
-    before = f"{CHILD} {child}/" if child else ""
-    return {
-        pod: before + (path or one.label)
-        for path, one in tree(workflow).paths()
-        for pod in one.pods
-    }
 
 
 class Logs:
@@ -75,17 +64,21 @@ class Logs:
 
     def _read(self, workflow: str) -> set[str]:
         """Learn a workflow's tasks; the pods of those that are wanted."""
-        child = workflow.removeprefix(f"{self._run}-") if workflow != self._run else ""
-        found = tasks_of(self._cluster.workflow(workflow), child)
+        number = workflow.removeprefix(f"{self._run}-")
+        before = "" if workflow == self._run else f"{CHILD} {number}/"
+        found = {
+            pod: before + (path or one.label)
+            for path, one in tree(self._cluster.workflow(workflow)).paths()
+            for pod in one.pods
+        }
         self._known += [task for task in found.values() if task not in self._known]
-        wanted = {pod: task for pod, task in found.items() if self._wants(task)}
+        wanted = {
+            pod: task
+            for pod, task in found.items()
+            if self._task is None or f"/{task}".endswith(f"/{self._task}")
+        }
         self.tasks |= wanted
         return set(wanted)
-
-    def _wants(self, task: str) -> bool:
-        parts = task.split("/")
-        ends = ["/".join(parts[at:]) for at in range(len(parts))]
-        return self._task is None or self._task in ends
 
     def _of(self, workflow: str, *, follow: bool) -> Iterator[Line]:
         pods = self._workflows[workflow]
@@ -99,38 +92,20 @@ class Logs:
 
     def _followed(self) -> Iterator[Line]:
         """The lines of the run and of its children, of those too that come later."""
-        lines: queue.SimpleQueue[Line | QuorateError | None] = queue.SimpleQueue()
-        begun: set[str] = set()
-        reading = 0
-
-        def read(workflow: str) -> None:
-            try:
-                for line in self._of(workflow, follow=True):
-                    lines.put(line)
-            except QuorateError as error:
-                lines.put(error)
-            lines.put(None)
-
+        logs = Streams(partial(self._of, follow=True))
         looked = float("-inf")
         while True:
             if self._task is None and time.monotonic() - looked > NEW:
                 looked = time.monotonic()
                 for child in names(self._cluster, self._run):
                     self._workflows.setdefault(child, set())
-            for workflow in self._workflows.keys() - begun:
-                begun.add(workflow)
-                reading += 1
-                threading.Thread(target=read, args=(workflow,), daemon=True).start()
-            with suppress(queue.Empty):
-                while found := lines.get(timeout=NEW):
-                    if isinstance(found, QuorateError):
-                        raise found
-                    yield found
-                    if time.monotonic() - looked > NEW:
-                        break
-                else:
-                    reading -= 1
-            if not reading:
+            for workflow in self._workflows:
+                logs.begin(workflow)
+            for line in logs.items(NEW):
+                yield line
+                if time.monotonic() - looked > NEW:
+                    break
+            if not logs.open:
                 return
 
     def _unknown(self, task: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from glob import has_magic, iglob
 from typing import TYPE_CHECKING, Any
 
+from quorate.argo.cluster.changes import digest
 from quorate.argo.names import DIGEST
 from quorate.argo.runs.upload import plan_uploaded
 from quorate.errors import ClusterError, InputError, SpecError, did_you_mean
@@ -205,14 +206,14 @@ def _marked(template: Json) -> Json:
     """The template with a digest of itself as an annotation of each of its workflows."""
     text = json.dumps(template, sort_keys=True)
     metadata = template["spec"].setdefault("workflowMetadata", {})
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), DIGEST: digest}
+    own = hashlib.sha256(text.encode()).hexdigest()[:16]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), DIGEST: own}
     return template
 
 
 def _stale(cluster: Cluster, run: str, template: Mapping[str, Any]) -> bool:
     """Whether a run started with an older state of its template, or without any."""
-    wanted = template["spec"].get("workflowMetadata", {}).get("annotations", {}).get(DIGEST)
+    wanted = digest(template)
     until = time.monotonic() + BEGUN
     while time.monotonic() < until:
         workflow = cluster.workflow(run)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from quorate.errors import InputError, SpecError
 from quorate.progress import Progress, silent
-from quorate.spec import Ensemble, EnsembleSpec
+from quorate.spec import Ensemble, EnsembleSpec, WorkflowSettings
 from quorate.spec.member import Member
 from quorate.spec.training import Training
 from quorate.storage import exists, is_s3, join, open_tree, s3, sha256, write_bytes
@@ -39,15 +39,12 @@ def uploaded(ensemble: E, data: str | None, bucket: str, *, progress: Progress =
     """
 
     def sent(detector: Member, field: str, location: str) -> str:
-        path = Path(location)
-        files = _files(path, whose=f"{detector.name}: {field}: ")
-        target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
-        return _send(path, files, target, detector.name, progress)
+        return _weights(location, bucket, detector.name, f"{detector.name}: {field}: ", progress)
 
     moved = _moved(ensemble, bucket, sent)
     where = data or ensemble.data
-    if where is not None and not is_s3(where):
-        where = _data(Path(where), bucket, progress)
+    if where is not None:
+        where = _data(where, bucket, progress)
     return moved.model_copy(update={"data": where})
 
 
@@ -58,23 +55,16 @@ def uploaded_training(
 
     As `uploaded`; the ensemble's own detectors are uploaded with it.
     """
-
-    def sent(what: str, location: str) -> str:
-        path = Path(location)
-        files = _files(path, whose=f"{what}: ")
-        target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
-        return _send(path, files, target, what, progress)
-
-    trainers = [
-        one.model_copy(update={"checkpoint": sent(one.name, one.checkpoint)})
-        if one.checkpoint and "://" not in one.checkpoint
-        else one
-        for one in training.trainers
-    ]
+    trainers = []
+    for one in training.trainers:
+        if one.checkpoint and "://" not in one.checkpoint:
+            place = _weights(one.checkpoint, bucket, one.name, f"{one.name}: ", progress)
+            one = one.model_copy(update={"checkpoint": place})
+        trainers.append(one)
     said: dict[str, object] = {"trainers": tuple(trainers)}
     for field, where in (("data", data or training.data), ("images", training.images)):
         if where is not None:
-            said[field] = where if is_s3(where) else _data(Path(where), bucket, progress)
+            said[field] = _data(where, bucket, progress)
     ensemble = training.compare.ensemble
     if ensemble is not None and "://" not in ensemble:
         moved = uploaded(EnsembleSpec.from_yaml(ensemble), None, bucket, progress=progress)
@@ -83,8 +73,7 @@ def uploaded_training(
         if not exists(place):
             write_bytes(place, text)
         said["compare"] = training.compare.model_copy(update={"ensemble": place})
-    settings = training.workflow.model_copy(update={"bucket": training.workflow.bucket or bucket})
-    return training.model_copy(update=said | {"workflow": settings})
+    return training.model_copy(update=said | {"workflow": _in_bucket(training, bucket)})
 
 
 def plan_uploaded(
@@ -118,10 +107,12 @@ def _moved(ensemble: E, bucket: str, place: Callable[[Member, str, str], str]) -
             if isinstance(location, str) and location in one.files and "://" not in location
         }
         members.append(one.model_copy(update=here))
-    settings = ensemble.workflow.model_copy(update={"bucket": ensemble.workflow.bucket or bucket})
-    return ensemble.model_copy(
-        update={ensemble.members_field: tuple(members), "workflow": settings}
-    )
+    said = {ensemble.members_field: tuple(members), "workflow": _in_bucket(ensemble, bucket)}
+    return ensemble.model_copy(update=said)
+
+
+def _in_bucket(plan: Ensemble | Training, bucket: str) -> WorkflowSettings:
+    return plan.workflow.model_copy(update={"bucket": plan.workflow.bucket or bucket})
 
 
 def bucket_of(plan: Ensemble | Training) -> str:
@@ -135,8 +126,18 @@ def bucket_of(plan: Ensemble | Training) -> str:
     return bucket
 
 
-def _data(path: Path, bucket: str, report: Progress) -> str:
-    if has_magic(str(path)) and not path.exists():
+def _weights(location: str, bucket: str, task: str, whose: str, report: Progress) -> str:
+    path = Path(location)
+    files = _files(path, whose=whose)
+    target = f"s3://{bucket}/{PREFIX}/weights/{_digest(files)}/{path.name}"
+    return _send(path, files, target, task, report)
+
+
+def _data(location: str, bucket: str, report: Progress) -> str:
+    if is_s3(location):
+        return location
+    path = Path(location)
+    if has_magic(location) and not path.exists():
         raise InputError(
             f"data: {path} is a glob, which is not uploaded.",
             hint="give the folder that holds the pictures, or a ZIP archive",

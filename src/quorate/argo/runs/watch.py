@@ -109,11 +109,10 @@ def remedies(branch: Branch) -> list[str]:
 
 
 @contextmanager
-def drawn(stream: TextIO | None = None) -> Iterator[Show]:
-    """Show trees on `stream` (default: standard error): drawn on a terminal, else as lines."""
-    stream = stream or sys.stderr
-    if not stream.isatty():
-        yield Lines(stream)
+def drawn() -> Iterator[Show]:
+    """Show trees on standard error: drawn on a terminal, else as lines."""
+    if not sys.stderr.isatty():
+        yield Lines(sys.stderr)
         return
     from rich.console import Console
     from rich.live import Live
@@ -126,7 +125,7 @@ def drawn(stream: TextIO | None = None) -> Iterator[Show]:
     def now() -> Table | str:  # drawn anew all the time: durations grow
         return drawing(seen[0], datetime.now(UTC)) if seen else ""
 
-    with Live(get_renderable=now, console=Console(file=stream), refresh_per_second=4):
+    with Live(get_renderable=now, console=Console(stderr=True), refresh_per_second=4):
         yield show
 
 
