@@ -88,6 +88,8 @@ def test_python_and_yaml_describe_the_same(written):
         (changed("quorum: 1", "quorum: 3"), "spec.yaml:14: quorum", "quorum of 3 of 2 detectors"),
         (changed("name: retina", "name: yolo"), "spec.yaml:10: detectors[1].name",
          "two detectors are called 'yolo'"),
+        (changed("name: retina", "name: ensemble"), "spec.yaml:10: detectors[1].name",
+         "what the quorum's own results are called"),
         (changed("name: retina", "name: Retina Net"), "spec.yaml:10: detectors[1].name",
          "at most 63 of a-z"),
         (changed("name: street", f"name: {'s' * 64}"), "spec.yaml:", "at most 63 of a-z"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from quorate.cli.output import note, print_json, print_table
 from quorate.detectors.container import ContainerDetector
 from quorate.errors import DetectorError, ImageError
+from quorate.spec.ensemble import ENSEMBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,7 +133,7 @@ def print_labels(
                 {"picture": path, "classifier": name} | _choices(said.top_of(name, 3))
                 for name in said.members
             ]
-            rows.append({"picture": path, "classifier": "ensemble"} | _choices(said.top(3)))
+            rows.append({"picture": path, "classifier": ENSEMBLE} | _choices(said.top(3)))
     print_table(rows, title=f"{ensemble.name}: {ensemble.fusion.method}", as_json=as_json)
 
 

@@ -30,6 +30,7 @@ from quorate.report.markup import (
     text,
 )
 from quorate.report.template import degraded, described, filled, tiles_of
+from quorate.spec.ensemble import ENSEMBLE
 from quorate.report.wall import thumbnail
 from quorate.storage import write_bytes
 from quorate.workers import in_threads
@@ -42,7 +43,6 @@ MOST_CONFUSED = 24
 """Labels up to which the confusion is drawn; of more, the rows of the table tell."""
 MOST_LABELS = 200
 """Labels in the table, those of most pictures first."""
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)

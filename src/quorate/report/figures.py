@@ -32,9 +32,9 @@ from quorate.report.markup import (
     table,
     text,
 )
-from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
 from quorate.report.template import degraded, described, tiles_of
+from quorate.spec.ensemble import ENSEMBLE
 
 Known = TypeVar("Known")
 WORST = 0.1
@@ -51,7 +51,7 @@ def headline(report: Report) -> tuple[str, str]:
     if report.fusion:
         sentence = report.fusion.endswith(".")
         below += f" {text(report.fusion if sentence else f'Decided by {report.fusion}.')}"
-    now = Saved.of({name: one.edits.total for name, one in report.efforts.items()}, LABEL)
+    now = Saved.of({name: one.edits.total for name, one in report.efforts.items()}, ENSEMBLE)
     if now is not None:
         saved = f"<em>{count(abs(now.saved))}</em> {'fewer' if now.saved >= 0 else 'more'}"
         return (
@@ -72,7 +72,7 @@ def headline(report: Report) -> tuple[str, str]:
 
 def _reached(report: Report) -> str:
     """AP of the quorum beside that of the best detector."""
-    known = {n: one.ap or 0.0 for n, one in report.metrics.items() if n != LABEL}
+    known = {n: one.ap or 0.0 for n, one in report.metrics.items() if n != ENSEMBLE}
     if report.ensemble is None or report.ensemble.ap is None or not known:
         return ""
     best = max(known, key=lambda name: known[name])  # the first of equals
@@ -137,7 +137,7 @@ def troubles(report: Report) -> str:
 
 def ranked(report: Report, known: Mapping[str, Known]) -> list[tuple[int | None, str, Known]]:
     """What is known of the quorum, then of the detectors in the spec's order; place, name, it."""
-    voters = [(None, QUORUM, LABEL), *((i, n, n) for i, n in enumerate(report.detectors))]
+    voters = [(None, QUORUM, ENSEMBLE), *((i, n, n) for i, n in enumerate(report.detectors))]
     return [(place, shown, known[name]) for place, shown, name in voters if name in known]
 
 

@@ -16,11 +16,10 @@ from quorate.evaluation.coco import CocoMetrics, evaluate
 from quorate.evaluation.doubts import doubts
 from quorate.evaluation.effort import Effort, effort
 from quorate.evaluation.reliability import Judged, Reliability
+from quorate.spec.ensemble import ENSEMBLE
 
 PICTURES = 2000
 """Most pictures on the wall: more would take longer to write than a person looks."""
-QUORUM = "ensemble"
-"""What the quorum is called among the results."""
 
 
 def own(detections: Detections, detector: str) -> Detections:
@@ -119,7 +118,7 @@ class Report:
         `needed`, `iou` and `min_score` are those of `agreement`; `told` are other attributes.
         """
         names = tuple(detections.detectors if detectors is None else detectors)
-        voters = {detector: own(detections, detector) for detector in names} | {QUORUM: fused}
+        voters = {detector: own(detections, detector) for detector in names} | {ENSEMBLE: fused}
         report = cls(
             name,
             dataset,
@@ -145,9 +144,9 @@ class Report:
             doubts=doubts(
                 {"the quorum": fused},
                 dataset,
-                efforts={"the quorum": efforts[QUORUM]},
+                efforts={"the quorum": efforts[ENSEMBLE]},
                 metrics=metrics,
-                ensemble=QUORUM,
+                ensemble=ENSEMBLE,
             ),
             reliability={n: (reliability_of(found, dataset), None) for n, found in voters.items()},
         )
@@ -155,7 +154,7 @@ class Report:
     @property
     def ensemble(self) -> CocoMetrics | None:
         """The figures of the quorum; None without truth."""
-        return self.metrics.get(QUORUM)
+        return self.metrics.get(ENSEMBLE)
 
     @property
     def min_score(self) -> float:

@@ -11,8 +11,8 @@ from quorate.evaluation.effort import KINDS, Saved
 from quorate.evaluation.truth import Ints
 from quorate.report.figures import key, ranked
 from quorate.report.markup import count, counted, name, section, table, text
-from quorate.report.model import QUORUM as LABEL
 from quorate.report.model import Report
+from quorate.spec.ensemble import ENSEMBLE
 
 CONFUSED = 24
 """Most labels in the matrix of confusions."""
@@ -20,7 +20,7 @@ CONFUSED = 24
 
 def work(report: Report) -> str:
     """What is left to do to each result and to each label, and which labels are confused."""
-    ours = report.efforts.get(LABEL)
+    ours = report.efforts.get(ENSEMBLE)
     if ours is None:
         return ""
     voters = ranked(report, report.efforts)
@@ -37,7 +37,7 @@ def work(report: Report) -> str:
         for position, label, one in voters
     ]
     head = ["", *KINDS, "edits", "a picture", "least", "from score"]
-    best = Saved.of({name: one.best.total for name, one in report.efforts.items()}, LABEL)
+    best = Saved.of({name: one.best.total for name, one in report.efforts.items()}, ENSEMBLE)
     strict = (
         f" Each from its own best score on, the quorum needs {count(best.edits)}, "
         f"{text(best.told)}."

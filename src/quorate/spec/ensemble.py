@@ -28,6 +28,8 @@ Folder = Annotated[
         examples=["street/day"],
     ),
 ]
+ENSEMBLE = "ensemble"
+"""The quorum's own results, among those of its members, in tables, reports and files."""
 Share = Annotated[
     float, Field(gt=0.0, le=1.0, description="The most such pictures, as a share of all.")
 ]
@@ -77,6 +79,11 @@ class Ensemble(EnsembleHead):
         if self.quorum is not None and self.quorum > len(self.members):
             said = f"a quorum of {self.quorum} of {len(self.members)} {self.noun}s cannot be had"
             raise problem("quorum", said, ("quorum",))
+        for i, member in enumerate(self.members):
+            if member.name == ENSEMBLE:
+                said = f"'{ENSEMBLE}' is what the quorum's own results are called"
+                said += f", give this {self.noun} another name"
+                raise problem("name", said, (self.members_field, i, "name"))
         for i, member in enumerate(self.members if self.labels else ()):
             for theirs, name in member.labels.items():
                 place = (self.members_field, i, "labels", theirs)

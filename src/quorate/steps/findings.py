@@ -16,6 +16,7 @@ from quorate.detections import Detections
 from quorate.display import brief
 from quorate.pictures import decode
 from quorate.spec import EnsembleSpec
+from quorate.spec.ensemble import ENSEMBLE
 from quorate.steps.moving import below
 from quorate.steps.results import Results
 from quorate.steps.review import Rule, agreed, reviewed
@@ -90,7 +91,7 @@ class FoundBoxes:
             return cls(ensemble, results, dataset, counts, Agreement.concat(parts))
         fused = Detections.concat(decided)
         together = Detections.concat(boxes)
-        voters = {name: together.of(name) for name in results.detectors} | {"ensemble": fused}
+        voters = {name: together.of(name) for name in results.detectors} | {ENSEMBLE: fused}
         metrics = {name: evaluate(boxes, dataset) for name, boxes in voters.items()}
         efforts = {name: effort(boxes, dataset, min_score=lowest) for name, boxes in voters.items()}
         return cls(
@@ -101,7 +102,7 @@ class FoundBoxes:
             Agreement.concat(parts),
             metrics,
             efforts,
-            doubts(voters, dataset, efforts=efforts, metrics=metrics, ensemble="ensemble"),
+            doubts(voters, dataset, efforts=efforts, metrics=metrics, ensemble=ENSEMBLE),
             _reliability(voters, dataset, ensemble) if ensemble.publish.report else {},
         )
 
@@ -219,7 +220,7 @@ class FoundBoxes:
                 for detector in self.ensemble.detectors
                 for voter in detector.voters
             ),
-            ensemble=self._voted("ensemble", results.decided),
+            ensemble=self._voted(ENSEMBLE, results.decided),
             published=sum(votes),
             votes={str(number): count for number, count in enumerate(votes) if count},
             degraded=bool(results.failed),

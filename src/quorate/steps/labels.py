@@ -19,13 +19,12 @@ from quorate.formats.base import Written
 from quorate.formats.parts import Parts
 from quorate.pictures import decode
 from quorate.spec import ClassificationSpec
+from quorate.spec.ensemble import ENSEMBLE
 from quorate.steps.moving import below
 from quorate.steps.results import Results
 from quorate.steps.review import Rule, reviewed
 from quorate.steps.summary import REVIEWED, ClassSummary, ClassVoted
 from quorate.storage import open_tree
-
-ENSEMBLE = "ensemble"
 
 
 @dataclass

@@ -22,6 +22,7 @@ from quorate.labels import Labels
 from quorate.progress import Progress, silent
 from quorate.report.model import own
 from quorate.spec import Detector, EnsembleSpec
+from quorate.spec.ensemble import ENSEMBLE
 from quorate.spec.training import Training
 from quorate.steps import Work
 from quorate.steps.fuse import decide_boxes
@@ -34,7 +35,6 @@ from quorate.tuning.labelled import Labelled, labelled
 
 APART = 0.01
 """AP by which what a trainer said of itself may differ from what its detector reaches."""
-ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)

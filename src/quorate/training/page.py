@@ -21,8 +21,9 @@ from quorate.report.markup import (
     text,
 )
 from quorate.report.template import filled, tiles_of
+from quorate.spec.ensemble import ENSEMBLE
 from quorate.spec.training import Training
-from quorate.training.judging import ENSEMBLE, Judged, joined
+from quorate.training.judging import Judged, joined
 from quorate.training.work import Prepared
 from quorate.training.worst import Worst
 
