@@ -30,8 +30,8 @@ from quorate.report.markup import (
     text,
 )
 from quorate.report.template import degraded, described, filled, tiles_of
-from quorate.spec.ensemble import ENSEMBLE
 from quorate.report.wall import thumbnail
+from quorate.spec.ensemble import ENSEMBLE
 from quorate.storage import write_bytes
 from quorate.workers import in_threads
 
