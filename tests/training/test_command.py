@@ -53,6 +53,18 @@ def test_a_training_from_the_command_line(spec, capsys):
     assert json.loads(capsys.readouterr().out)["best"] == "linear"
 
 
+def test_a_store_that_cannot_be_written_is_told_before_anything_learns(spec, capsys):
+    Path("store").write_text("a file where the store should be")
+    assert main(["train", "training.yaml"]) == 2
+    assert "store" in capsys.readouterr().err
+    assert not Path("out/training/trainers").exists()
+    Path("store").unlink()
+    Path("store").mkdir()
+    assert main(["train", "training.yaml"]) == 0
+    [run] = [one for one in Path("store").iterdir() if one.name != "latest.json"]
+    assert (run / "detector.json").is_file()
+
+
 def test_each_trainer_is_told_of_once_with_its_metrics(spec, capsys):
     values = yaml.safe_load(spec.read_text())
     blind = """

@@ -9,7 +9,7 @@ import yaml
 
 from quorate.cli import main
 from quorate.formats import read, write
-from quorate.storage import write_bytes
+from quorate.storage import open_tree, write_bytes
 from tests.formats.samples import sample
 from tests.training.pictures import trainer
 from tests.training.test_dumps import PICTURES, learnt
@@ -104,3 +104,18 @@ def test_a_plan_of_a_dump_in_s3(stored, tmp_path, capsys):
     (tmp_path / "training.yaml").write_text(yaml.safe_dump(values))
     assert main(["train", str(tmp_path / "training.yaml"), "--plan"]) == 2
     assert "dmup.zip" in capsys.readouterr().err
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_learns(s3_prefix, tmp_path, capsys):
+    values = {"kind": "Training", "name": "cars", "data": str(sample(PICTURES["project-b"]))}
+    values |= {"trainers": [trainer(epochs=1)], "publish": "s3://no-such-bucket-anywhere/models"}
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(values))
+    command = ["train", str(tmp_path / "training.yaml"), "-o", str(tmp_path / "out")]
+    assert main(command) != 0
+    assert "no-such-bucket-anywhere" in capsys.readouterr().err
+    assert not (tmp_path / "out/trainers").exists()
+    values["publish"] = f"{s3_prefix}/models"
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(values))
+    assert main(command) == 0
+    with open_tree(f"{s3_prefix}/models") as tree:
+        assert not [name for name in tree.names() if name.startswith(".")]

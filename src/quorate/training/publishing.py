@@ -6,7 +6,9 @@ STORE/latest.json  which run's detector came last; written last
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +16,24 @@ from typing import Any
 
 import msgspec
 
-from quorate.storage import join, open_file, write_bytes, writing
+from quorate.errors import QuorateError
+from quorate.storage import join, open_file, remove_tree, write_bytes, writing
 from quorate.training.contract import files_of
 
 LATEST = "latest.json"
 """In the model store: which run's detector came last."""
 DETECTOR = "detector.json"
+
+
+def check_store(store: str) -> None:
+    """Write to the store, and remove it again: what cannot be written is told before any work.
+
+    Raises InputError, StorageError or AccessError where it cannot be written to.
+    """
+    tried = join(store.rstrip("/"), f".tried-{secrets.token_hex(4)}")
+    write_bytes(join(tried, LATEST), b"")
+    with contextlib.suppress(QuorateError):  # who may write may not always remove
+        remove_tree(tried)
 
 
 def publish(folder: Path, store: str, run_name: str, latest: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from quorate.spec.training import Training
 from quorate.training.checks import check_spec
 from quorate.training.data import prepare
 from quorate.training.judging import Judged, Measured, judge, measure, ready
-from quorate.training.publishing import digest, publish
+from quorate.training.publishing import check_store, digest, publish
 from quorate.training.running import Told, run
 from quorate.training.telling import tell
 from quorate.training.work import Prepared, TrainingWork
@@ -52,12 +52,14 @@ def train(
 
     Raises InputError for data that nothing can be learnt from and a checkpoint that is not there,
     SpecError or DetectorError where the ensemble does not fit, TrainingError where no trainer came
-    to its end, StorageError or AccessError where the best cannot be published, BusyError where
+    to its end, StorageError or AccessError where `publish` cannot be written to, BusyError where
     another process is at work in the folder, MissingExtraError where a trainer of ours lacks torch.
     """
     _refuse_without_torch(training)
     with work.owned():
         check_spec(training)
+        if training.publish is not None:
+            check_store(training.publish)
         done = prepare(training, work, progress=progress)
         ready(training, done.labels)
         began(done)
