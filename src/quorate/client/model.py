@@ -22,7 +22,7 @@ from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.preprocess import Normalisation, fill
 from quorate.errors import DetectorError, ImageError, InputError, QuorateError
 from quorate.networks import Graph
-from quorate.open_inference.tensors import BYTES, KINDS
+from quorate.open_inference.tensors import BYTES, DTYPES, OF_KINDS
 from quorate.pictures import decode
 
 SEVERAL = 8
@@ -136,18 +136,17 @@ class Model:
             if name not in [one.name for one in self.graph.inputs]:
                 raise InputError(f"--shape {name}: the model has no such input: {self.graph}.")
         random = np.random.default_rng(0)
-        kinds = {kind: datatype for datatype, kind in KINDS.items()}
         found = {}
         for one in self.graph.inputs:
             sizes = shapes.get(one.name)
             if sizes is None:
-                if None in one.shape[1:] or one.kind not in kinds:
+                if None in one.shape[1:] or one.kind not in OF_KINDS:
                     raise InputError(
                         f"The model's input {one} says too little for made numbers.",
                         hint=f"give pictures, or a shape: --shape {one.name}=1,3,224,224",
                     )
                 sizes = [size or 1 for size in one.shape]
-            dtype = np.dtype({"float": "f4", "double": "f8"}.get(one.kind, one.kind))
+            dtype = DTYPES[OF_KINDS[one.kind]]
             numbers = random.random(tuple(sizes))
             found[one.name] = (255 * numbers if dtype.kind in "iu" else numbers).astype(dtype)
         return found

@@ -32,6 +32,7 @@ KINDS = {
     "FP64": "double",
 }
 """Each datatype, and onnxruntime's word for it. BF16 numpy does not have."""
+OF_KINDS = {kind: datatype for datatype, kind in KINDS.items()}
 BYTES = "BYTES"
 """The datatype of texts and files; arrays of it hold Python's `bytes` as objects."""
 DTYPES = {
@@ -220,7 +221,7 @@ def checked(
                 f"the server answers '{name}' of datatype {datatype_of(value)}, where its metadata "
                 f"says {said}."
             )
-        if said and said.shape and not _fits(said.shape, value.shape):
+        if said and said.shape and not fits(said.shape, value.shape):
             raise DetectorError(
                 f"the server answers '{name}' of shape {list(value.shape)}, where its metadata "
                 f"says {said}."
@@ -229,7 +230,8 @@ def checked(
     return answer
 
 
-def _fits(said: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+def fits(said: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a tensor may have this shape; a size of None is open."""
     return len(said) == len(shape) and all(
         s in (None, size) for s, size in zip(said, shape, strict=True)
     )

@@ -7,15 +7,17 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
 from quorate.errors import DetectorError, SpecError
-from quorate.open_inference.tensors import from_bytes, from_list
 from quorate.serving.aside import SHORT, aside
 from quorate.serving.inputs import names_wanted
 from quorate.serving.metrics import METRICS
 from quorate.serving.ovms.config import Configuration
 from quorate.serving.ovms.models import Array, Loaded, load
-from quorate.serving.ovms.pipelines import Pipeline, build, width
+from quorate.serving.ovms.pipelines import Pipeline, build, rounds
 from quorate.serving.values import (
     Given,
     Limits,
@@ -25,7 +27,6 @@ from quorate.serving.values import (
     Reply,
     Request,
     TensorInfo,
-    Told,
     Why,
 )
 from quorate.workers import processors
@@ -33,6 +34,43 @@ from quorate.workers import processors
 LOG = logging.getLogger("quorate.serving")
 QUICK = 2e-4
 """Seconds in which another thread is asked, at least."""
+
+
+@dataclass(frozen=True)
+class ConfigurationSource:
+    """A configuration that was read from its file, loaded as a whole; see `Source`."""
+
+    said: Configuration
+
+    @classmethod
+    def of(cls, path: str | Path) -> Self:
+        """Read a file; raises as `Configuration.from_json`."""
+        return cls(Configuration.from_json(path))
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.said.origin
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models, then the pipelines that no model has the name of."""
+        return [*dict.fromkeys(self.said.names)]
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The file, and the local folders and files of models: a new version changes its folder."""
+        paths = [Path(one.config.base_path or "") for one in self.said.model_config_list]
+        below = [str(file) for path in paths for file in sorted(path.glob("*/*"))]
+        return [self.said.origin, *map(str, paths), *below]
+
+    def anew(self) -> Self:
+        """The same as its file says now."""
+        return type(self).of(self.said.origin)
+
+    def load(self, limits: Limits) -> ServedConfiguration:
+        """What answers; raises as `ServedConfiguration`."""
+        return ServedConfiguration(self.said, limits)
 
 
 class ServedConfiguration:
@@ -49,7 +87,8 @@ class ServedConfiguration:
         self.waiting = 0
         cores = processors()
         # What stands side by side shares the processors, so that none waits for another.
-        side = max((width(one) for one in said.pipeline_config_list), default=1)
+        together = (one for pipeline in said.pipeline_config_list for one in rounds(pipeline))
+        side = max(map(len, together), default=1)
         threads = max(1, cores // side)
         self.versions: dict[str, dict[int, Loaded]] = {}
         for entry in said.model_config_list:
@@ -106,7 +145,7 @@ class ServedConfiguration:
         """See `Servable`: the outputs of a model or of a pipeline."""
         self.check()
         about = self.info(request.model, request.version)
-        wanted = names_wanted(request, about.outputs, len(about.outputs))
+        wanted = names_wanted(request, about.outputs, [one.name for one in about.outputs])
         size = sum(one.size for one in request.inputs)
         feed = await aside(size, _feed, request, about)
         looks: list[Look] = []
@@ -130,8 +169,7 @@ class ServedConfiguration:
                 found = await self._run(model, feed, wanted, size)
         finally:
             self._slots.release()
-        types = {one.name: one.datatype for one in about.outputs}
-        outputs = [Told(name, types[name], found[name]) for name in wanted]
+        outputs = {name: found[name] for name in wanted}
         version = about.versions[-1] if request.model in self.pipelines else request.version
         return Reply(request.model, outputs, {}, request.id, version or about.versions[-1])
 
@@ -177,7 +215,7 @@ class ServedConfiguration:
 
 
 def _with_versions(about: ModelInfo, versions: Iterable[int]) -> ModelInfo:
-    return about._replace(versions=tuple(map(str, versions)))
+    return replace(about, versions=tuple(map(str, versions)))
 
 
 def _feed(request: Request, about: ModelInfo) -> dict[str, Array]:
@@ -192,23 +230,15 @@ def _feed(request: Request, about: ModelInfo) -> dict[str, Array]:
 
 
 def _tensor(given: Given, about: TensorInfo) -> Array:
-    who = f"'{about.name}'"
     # Before anything is made of it: a shape of a few numbers can ask for any amount of memory.
-    wrong = Refused(
-        Why.INVALID,
-        f"{who} is {about.datatype} {[*about.shape]}, not {given.datatype[:20]} "
-        f"{[*given.shape[:16]]}.",
-    )
-    if given.datatype != about.datatype or len(given.shape) != len(about.shape):
-        raise wrong
-    if not all(
-        size >= 1 and said in (-1, size)
-        for said, size in zip(about.shape, given.shape, strict=True)
-    ):
-        raise wrong
+    fits = about.fits(given.shape) and all(size >= 1 for size in given.shape)
+    if given.datatype != about.datatype or not fits:
+        raise Refused(
+            Why.INVALID,
+            f"'{about.name}' is {about.datatype} {[*about.shape]}, not {given.datatype[:20]} "
+            f"{[*given.shape[:16]]}.",
+        )
     try:
-        if isinstance(given.data, bytes | memoryview):
-            return from_bytes(who, given.datatype, given.shape, given.data)
-        return from_list(who, given.datatype, given.shape, given.data)
+        return given.array()
     except DetectorError as error:
         raise Refused(Why.INVALID, error.message) from None
