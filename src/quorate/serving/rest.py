@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -68,27 +68,24 @@ class Rest:
 
     def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
+        plane, shared = self.plane, "sharedmemory/{rest:path}"
         infer = [Route(f"{base}/infer", self._infer, methods=["POST"]) for base in MODEL]
         routes = [
             *infer,  # asked most, so it is looked for first
             *page.routes(),
-            Route("/v2", self._about),
-            Route("/v2/health/live", self._live),
+            Route("/v2", _telling(plane.about)),
+            Route("/v2/health/live", _telling(lambda: {"live": True})),
             Route("/v2/health/ready", self._ready),
             Route("/metrics", self._metrics),
-            Route("/v2/models", self._models),
-            Route("/v2/repository/index", self._index, methods=["POST"]),
+            Route("/v2/models", _telling(lambda: {"models": plane.models()})),
+            Route("/v2/repository/index", _telling(plane.repository.index), methods=["POST"]),
+            Route("/v2/repository/models/{model}/load", self._load, methods=["POST"]),
+            Route("/v2/repository/models/{model}/unload", self._unload, methods=["POST"]),
+            Route(f"/v2/system{shared}", self._shared, methods=["GET", "POST"]),
+            Route(f"/v2/cuda{shared}", self._shared, methods=["GET", "POST"]),
         ]
         for base in MODEL:
             routes += [Route(base, self._model), Route(f"{base}/ready", self._model_ready)]
-        routes += [
-            Route(f"/v2/repository/models/{{model}}/{what}", call, methods=["POST"])
-            for what, call in (("load", self._load), ("unload", self._unload))
-        ]
-        routes += [
-            Route(f"/v2/{kind}sharedmemory/{{rest:path}}", self._shared, methods=["GET", "POST"])
-            for kind in ("system", "cuda")
-        ]
         inner = Starlette(
             routes=routes,
             lifespan=lifespan,
@@ -129,24 +126,12 @@ class Rest:
 
         return guarded
 
-    async def _about(self, request: Request) -> Response:
-        return JSONResponse(self.plane.about())
-
-    async def _live(self, request: Request) -> Response:
-        return JSONResponse({"live": True})
-
     async def _ready(self, request: Request) -> Response:
         ready = self.plane.ready
         return JSONResponse({"ready": ready}, 200 if ready else 503)
 
     async def _metrics(self, request: Request) -> Response:
         return Response(METRICS.text(), media_type="text/plain; version=0.0.4")
-
-    async def _models(self, request: Request) -> Response:
-        return JSONResponse({"models": self.plane.models()})
-
-    async def _index(self, request: Request) -> Response:
-        return JSONResponse(self.plane.repository.index())
 
     async def _load(self, request: Request) -> Response:
         await self.plane.load(request.path_params["model"])
@@ -180,6 +165,15 @@ class Rest:
             reply = await _unless_gone(request, self.plane.infer(asked))
         size = sum(value.nbytes for value in reply.outputs.values())
         return await aside(size, _answer, reply, binary)
+
+
+def _telling(what: Callable[[], object]) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with that, as it is then, whatever the request says."""
+
+    async def answer(request: Request) -> Response:
+        return JSONResponse(what())
+
+    return answer
 
 
 def _named(request: Request) -> tuple[str, str]:
