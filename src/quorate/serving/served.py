@@ -118,7 +118,7 @@ class Served:
     """
 
     def __init__(self, ensemble: Runnable, limits: Limits) -> None:
-        self.ensemble, self.name, self.limits = ensemble, ensemble.name, limits
+        self.name, self.limits = ensemble.name, limits
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
         if unlike := self.loaded.widen():
             LOG.warning(
@@ -202,11 +202,7 @@ class Served:
         alone: bool,
     ) -> Sequence[Answered]:
         looks: list[Look] = []
-
-        def told(member: str, began: float, seconds: float) -> None:
-            looks.append(Look(member, began, seconds))
-            METRICS.looked(self.name, member, seconds)
-
+        told = METRICS.noting(self.name, looks)
         found: Sequence[Any] = self.loaded.answers(
             given, names=names, only=only, wanted=wanted, told=told, alone=alone
         )

@@ -20,7 +20,7 @@ from quorate.detectors.onnx.session import CPU, open_session
 from quorate.errors import DetectorError, InputError, SpecError
 from quorate.networks import Graph, Network, Tensor
 from quorate.open_inference.tensors import DTYPES, OF_KINDS, datatype_of, fits
-from quorate.serving.ovms.config import Model, Versions
+from quorate.serving.ovms.config import Model
 from quorate.serving.values import ModelInfo, TensorInfo
 from quorate.storage import is_s3, open_tree, read_bytes
 from quorate.storage.tree import join
@@ -116,7 +116,7 @@ def load(model: Model, *, threads: int) -> list[Loaded]:
     assert model.base_path is not None, "checked by Configuration"
     threads = _threads(model, threads)
     files = _files(model.base_path)
-    versions = sorted(_chosen(model.model_version_policy, model, [*files]))
+    versions = sorted(_chosen(model, [*files]))
     return [_load(model, version, files[version], threads) for version in versions]
 
 
@@ -165,7 +165,8 @@ def _files(base: str) -> dict[int, str]:
     return chosen
 
 
-def _chosen(policy: Versions, model: Model, there: list[int]) -> list[int]:
+def _chosen(model: Model, there: list[int]) -> list[int]:
+    policy = model.model_version_policy
     if policy.specific is not None:
         missing = [str(one) for one in policy.specific.versions if one not in there]
         if missing:

@@ -26,15 +26,13 @@ from quorate.serving.ovms import config
 from quorate.serving.ovms.config import REQUEST, Source
 from quorate.serving.ovms.models import Loaded
 from quorate.serving.values import VERSION, ModelInfo, TensorInfo
+from quorate.steps.asking import Told, nobody
 
 Array = NDArray[Any]
 Level = tuple[str, ...]
 Parts = dict[tuple[int, ...], dict[str, Array]]
 """The outputs of a node, by alias, for each part of its level."""
 DYNAMIC = -1
-Told = Callable[[str, float, float], None]
-"""Told of a node that was run: its name, when it began (seconds since 1970), and how long it took.
-It is called in threads."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,9 @@ class Pipeline:
     counts: Mapping[str, int]
 
     async def run(
-        self, feed: Mapping[str, Array], pool: Executor, told: Told = lambda *look: None
+        self, feed: Mapping[str, Array], pool: Executor, told: Told = nobody
     ) -> dict[str, Array]:
-        """The answer to a request whose tensors are as `info` says; `told` of each node's work.
+        """The answer to a request whose tensors are as `info` says; threads tell `told` of nodes.
 
         Raises:
             InputError: a request that is cut into no parts, or into another number than is fixed.

@@ -83,7 +83,7 @@ class ServedConfiguration:
     """
 
     def __init__(self, said: Configuration, limits: Limits) -> None:
-        self.name, self.limits = said.origin, limits
+        self.limits = limits
         self.waiting = 0
         cores = processors()
         # What stands side by side shares the processors, so that none waits for another.
@@ -109,7 +109,7 @@ class ServedConfiguration:
             self.pipelines[pipeline.name] = build(pipeline, self._find, origin=said.origin)
         self.models: Mapping[str, ModelInfo] = {
             **{
-                name: _with_versions(self._newest(name).info, versions)
+                name: _with_versions(self._version(name, "").info, versions)
                 for name, versions in self.versions.items()
             },
             **{name: one.info for name, one in self.pipelines.items()},
@@ -149,11 +149,6 @@ class ServedConfiguration:
         size = sum(one.size for one in request.inputs)
         feed = await aside(size, _feed, request, about)
         looks: list[Look] = []
-
-        def told(node: str, began: float, seconds: float) -> None:
-            looks.append(Look(node, began, seconds))
-            METRICS.looked(request.model, node, seconds)
-
         request.record.looks = looks
         request.record.pictures = max((len(one) for one in feed.values() if one.ndim), default=1)
         self.waiting += 1
@@ -163,7 +158,9 @@ class ServedConfiguration:
             self.waiting -= 1
         try:
             if request.model in self.pipelines:
-                found = await self.pipelines[request.model].run(feed, self._pool, told)
+                found = await self.pipelines[request.model].run(
+                    feed, self._pool, METRICS.noting(request.model, looks)
+                )
             else:
                 model = self._version(request.model, request.version)
                 found = await self._run(model, feed, wanted, size)
@@ -194,18 +191,13 @@ class ServedConfiguration:
         """See `Servable`."""
         self._pool.shutdown()
 
-    def _newest(self, name: str) -> Loaded:
-        versions = self.versions[name]
-        return versions[max(versions)]
-
     def _find(self, name: str, version: int | None) -> Loaded | None:
         versions = self.versions.get(name, {})
         return versions.get(max(versions, default=0) if version is None else version)
 
     def _version(self, name: str, version: str) -> Loaded:
-        if not version:
-            return self._newest(name)
         versions = {str(number): one for number, one in self.versions[name].items()}
+        version = version or str(max(self.versions[name]))
         if version not in versions:
             raise Refused(
                 Why.UNKNOWN,
