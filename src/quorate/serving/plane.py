@@ -65,11 +65,6 @@ class Plane:
         self.memory = Memory(limits.memory)
         METRICS.watch(repository.now, lambda: self.memory.held)
 
-    @property
-    def ready(self) -> bool:
-        """Whether every ensemble has been loaded and has looked at a picture."""
-        return self.repository.ready
-
     def about(self) -> dict[str, object]:
         """The server's metadata: name, version, extensions."""
         return {"name": NAME, "version": __version__, "extensions": [*EXTENSIONS]}

@@ -127,7 +127,7 @@ class Rest:
         return guarded
 
     async def _ready(self, request: Request) -> Response:
-        ready = self.plane.ready
+        ready = self.plane.repository.ready
         return JSONResponse({"ready": ready}, 200 if ready else 503)
 
     async def _metrics(self, request: Request) -> Response:

@@ -134,7 +134,7 @@ class Rpc:
         return MESSAGES["ServerLiveResponse"](live=True)
 
     async def _ready(self, request: Any, context: Context, record: Record) -> Any:
-        return MESSAGES["ServerReadyResponse"](ready=self.plane.ready)
+        return MESSAGES["ServerReadyResponse"](ready=self.plane.repository.ready)
 
     async def _about(self, request: Any, context: Context, record: Record) -> Any:
         return MESSAGES["ServerMetadataResponse"](**self.plane.about())

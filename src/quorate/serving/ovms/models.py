@@ -21,7 +21,7 @@ from quorate.errors import DetectorError, InputError, SpecError
 from quorate.networks import Graph, Network, Tensor
 from quorate.open_inference.tensors import DTYPES, OF_KINDS, datatype_of, fits
 from quorate.serving.ovms.config import Model
-from quorate.serving.values import ModelInfo, TensorInfo
+from quorate.serving.values import TensorInfo
 from quorate.storage import is_s3, open_tree, read_bytes
 from quorate.storage.tree import join
 
@@ -59,12 +59,6 @@ class Loaded:
     outputs: Mapping[str, TensorInfo]
     _into: Mapping[str, Axes]
     _out_of: Mapping[str, Axes]
-
-    @property
-    def info(self) -> ModelInfo:
-        """Its metadata, as of a model with this version alone."""
-        told = [*self.inputs.values()], [*self.outputs.values()]
-        return ModelInfo(self.name, (str(self.version),), "OpenVINO", *told)
 
     def run(self, feed: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
         """The outputs wanted for these inputs; DetectorError where they do not fit, or it fails."""

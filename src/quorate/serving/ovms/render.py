@@ -50,6 +50,7 @@ def render(ensemble: DetectionEnsemble | ClassificationEnsemble, folder: str) ->
         DetectorError, LabelError: as `load`.
         InputError, StorageError: files that cannot be read or written.
     """
+    files: dict[str, str] = {}
     predictors: dict[str, TensorPredictor | TensorClassPredictor] = {}
     for member in ensemble.members:
         if not isinstance(member, OnnxDetector | OnnxClassifier):
@@ -58,7 +59,7 @@ def render(ensemble: DetectionEnsemble | ClassificationEnsemble, folder: str) ->
                 "and of the kinds those of `onnx` alone.",
                 hint="export its model to ONNX",
             )
-        predictors[member.name] = member.load()
+        files[member.name], predictors[member.name] = member.weights, member.load()
     notes = ["There is no quorum: a model that fails, fails the request."]
     fuse: Mapping[str, Any]
     made: onnx.ModelProto | None = None
@@ -84,8 +85,8 @@ def render(ensemble: DetectionEnsemble | ClassificationEnsemble, folder: str) ->
         fuse = {"type": "custom", "library_name": LIBRARY, "params": said}
         outputs = ["boxes", "scores", "categories", "votes"]
     config, told = _config(ensemble.name, predictors, fuse, outputs)
-    for member in ensemble.members:
-        _copy(member.weights, join(folder, member.name, "1"))
+    for name, weights in files.items():
+        _copy(weights, join(folder, name, "1"))
     if made is not None:
         data = made.SerializeToString()
         write_bytes(join(folder, f"{ensemble.name}-fusion", "1", "model.onnx"), data)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -108,10 +108,7 @@ class ServedConfiguration:
                 continue
             self.pipelines[pipeline.name] = build(pipeline, self._find, origin=said.origin)
         self.models: Mapping[str, ModelInfo] = {
-            **{
-                name: _with_versions(self._version(name, "").info, versions)
-                for name, versions in self.versions.items()
-            },
+            **{name: self.info(name, str(max(known))) for name, known in self.versions.items()},
             **{name: one.info for name, one in self.pipelines.items()},
         }
         at_once = -(-cores // side) + 1
@@ -123,7 +120,9 @@ class ServedConfiguration:
         """See `Servable`."""
         if name in self.pipelines or not version:
             return self.models[name]
-        return _with_versions(self._version(name, version).info, self.versions[name])
+        one, versions = self._version(name, version), tuple(map(str, self.versions[name]))
+        tensors = [*one.inputs.values()], [*one.outputs.values()]
+        return ModelInfo(name, versions, "OpenVINO", *tensors)
 
     def warm(self) -> None:
         """See `Servable`."""
@@ -204,10 +203,6 @@ class ServedConfiguration:
                 f"'{name}' has no version '{version[:80]}'; it has {', '.join(versions)}.",
             )
         return versions[version]
-
-
-def _with_versions(about: ModelInfo, versions: Iterable[int]) -> ModelInfo:
-    return replace(about, versions=tuple(map(str, versions)))
 
 
 def _feed(request: Request, about: ModelInfo) -> dict[str, Array]:
