@@ -210,7 +210,8 @@ class Telling(_Asked[A]):
     """A model whose outputs tell a label, or boxes as `quorate serve` does."""
 
     def __init__(self, model: Model, outputs: Sequence[str], read: Callable[[Tensors], A]) -> None:
-        self.model, self.outputs, self._read = model, outputs, read
+        self.model, self.outputs = model, outputs
+        self._read: Callable[[Tensors], A] = read
         self.network = _Timed(model.network)
 
     def read(self, found: Tensors) -> A:

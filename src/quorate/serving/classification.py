@@ -35,7 +35,12 @@ TOP = 5
 class Classification:
     """See `quorate.serving.served.Tensors`."""
 
-    on_request = ("probabilities", "top_labels", "top_probabilities", "top_indices")
+    on_request: tuple[str, ...] = (
+        "probabilities",
+        "top_labels",
+        "top_probabilities",
+        "top_indices",
+    )
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
@@ -52,7 +57,8 @@ class Classification:
             TensorInfo("top_probabilities", "FP32", (-1, -1)),
             TensorInfo("top_indices", "INT32", (-1, -1)),
         )
-        self.own, self.decided = first + ranked, first + counted + ranked
+        self.own: tuple[TensorInfo, ...] = first + ranked
+        self.decided: tuple[TensorInfo, ...] = first + counted + ranked
 
     def tensors(
         self, answers: Sequence[Decision], wanted: Sequence[str], parameters: Parameters

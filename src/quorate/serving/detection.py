@@ -30,15 +30,19 @@ from quorate.steps.look import Answer
 class Detection:
     """See `quorate.serving.served.Tensors`."""
 
-    own = (
+    own: tuple[TensorInfo, ...] = (
         TensorInfo("boxes", "FP32", (-1, 4)),
         TensorInfo("scores", "FP32", (-1,)),
         TensorInfo("categories", "INT32", (-1,)),
         TensorInfo("labels", "BYTES", (-1,)),
         TensorInfo("counts", "INT32", (-1,)),
     )
-    decided = (*own, TensorInfo("votes", "INT32", (-1,)), TensorInfo("voters", "BYTES", (-1,)))
-    on_request = ()
+    decided: tuple[TensorInfo, ...] = (
+        *own,
+        TensorInfo("votes", "INT32", (-1,)),
+        TensorInfo("voters", "BYTES", (-1,)),
+    )
+    on_request: tuple[str, ...] = ()
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels

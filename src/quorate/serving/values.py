@@ -106,8 +106,10 @@ class Given(NamedTuple):
 
     def array(self) -> NDArray[Any]:
         """Its numbers; DetectorError where they are not of its datatype, or not as many."""
-        read = from_bytes if isinstance(self.data, bytes | memoryview) else from_list
-        return read(f"'{self.name}'", self.datatype, self.shape, self.data)
+        about = f"'{self.name}'", self.datatype, self.shape
+        if isinstance(self.data, bytes | memoryview):
+            return from_bytes(*about, self.data)
+        return from_list(*about, self.data)
 
 
 class Look(NamedTuple):
