@@ -27,8 +27,7 @@ from statistics import median
 
 import numpy as np
 
-from quorate.client.latency import Latency
-from quorate.client.load import Load, asking, closed, opened
+from quorate.client.load import Latency, Load, asking, closed, opened
 from quorate.client.model import Model
 from quorate.ensemble import DetectionEnsemble
 from tests.cvat.servers import ROOT, Server

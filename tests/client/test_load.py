@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from quorate.client.answers import Label, label_of, label_outputs
-from quorate.client.latency import Latency
-from quorate.client.load import closed, opened
+from quorate.client.load import Latency, closed, opened
 from quorate.client.truth import Truth, accuracy
 from quorate.detectors.remote.client import Refused
 from quorate.errors import DetectorError, FormatError

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from quorate.serving import repository
-from quorate.serving.ovms.source import ConfigurationSource
+from quorate.serving.ovms.served import ConfigurationSource
 from quorate.serving.repository import Repository
 from quorate.serving.served import EnsembleSource
 from quorate.serving.values import Limits

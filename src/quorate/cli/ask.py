@@ -147,18 +147,17 @@ def _files(arguments: argparse.Namespace) -> dict[str, bytes]:
 
 
 def _detect(arguments: argparse.Namespace) -> None:
-    from quorate.client.answers import Boxes
-
     model = _find(arguments)
     asked = model.detector()
     found = {path: asked.look(file, path) for path, file in _files(arguments).items()}
-    rows: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    pictures: list[dict[str, Any]] = []
     for path, (boxes, seconds) in found.items():
-        times = _times(seconds)
-        if not isinstance(boxes, Boxes):
+        if isinstance(boxes, QuorateError):
             told.append({"picture": path, "error": boxes.message})
             continue
+        times = _times(seconds)
         of = [
             {"label": b.label, "score": b.score, "bbox": [*b.xyxy], "votes": b.votes}
             for b in boxes.boxes
@@ -174,34 +173,26 @@ def _detect(arguments: argparse.Namespace) -> None:
             }
             for b in boxes.boxes
         ]
-    took = [one[1] for one in found.values() if isinstance(one[0], Boxes)]
-    summary = {"model": model.spec.model, "pictures": len(took), **_figures(took)}
+        pictures.append({"picture": path, "boxes": len(boxes.boxes), **times})
+    summary = {"model": model.spec.model, **_took(found)}
     if arguments.json:
         print_json({"pictures": told, "summary": summary})
     else:
         print_table(rows, title=model.spec.origin)
-        pictures = [
-            {"picture": path, "boxes": len(one[0].boxes), **_times(one[1])}
-            for path, one in found.items()
-            if isinstance(one[0], Boxes)
-        ]
         print_table(pictures)
         _print_figures(summary)
     _complain(found)
 
 
 def _classify(arguments: argparse.Namespace) -> None:
-    from quorate.client.answers import Label
-    from quorate.client.truth import accuracy
-
     model, truth = _find(arguments), _truth(arguments)
     asked = model.classifier()
     found = {path: asked.look(file, path) for path, file in _files(arguments).items()}
-    rows: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     rights: list[bool | None] = []
     for path, (label, seconds) in found.items():
-        if not isinstance(label, Label):
+        if isinstance(label, QuorateError):
             told.append({"picture": path, "error": label.message})
             continue
         right = truth.right(path, label) if truth else None
@@ -210,16 +201,26 @@ def _classify(arguments: argparse.Namespace) -> None:
         told.append({**row, "correct": right, **_times(seconds), "failed": [*label.failed]})
         word = {None: "–", True: "correct", False: f"not {truth and truth.of(path)}"}[right]
         rows.append({**row, **({"truth": word} if truth else {}), **_times(seconds)})
-    took = [one[1] for one in found.values() if isinstance(one[0], Label)]
-    summary = {"model": model.spec.model, "pictures": len(took), **_figures(took)}
-    if truth:
-        summary |= {"accuracy": accuracy(rights), "labelled": sum(r is not None for r in rights)}
+    summary = {"model": model.spec.model, **_took(found), **(_accuracy(rights) if truth else {})}
     if arguments.json:
         print_json({"pictures": told, "summary": summary})
     else:
         print_table(rows, title=model.spec.origin)
         _print_figures(summary)
     _complain(found)
+
+
+def _took(found: Mapping[str, tuple[object, float]]) -> dict[str, Any]:
+    """How many pictures were answered, and how long they took."""
+    took = [seconds for one, seconds in found.values() if not isinstance(one, QuorateError)]
+    return {"pictures": len(took), **_figures(took)}
+
+
+def _accuracy(rights: Sequence[bool | None]) -> dict[str, Any]:
+    """The share of right labels, and of how many pictures it is."""
+    from quorate.client.truth import accuracy
+
+    return {"accuracy": accuracy(rights), "labelled": sum(one is not None for one in rights)}
 
 
 def _truth(arguments: argparse.Namespace) -> Truth | None:
@@ -234,7 +235,7 @@ def _times(seconds: float) -> dict[str, float]:
 
 def _figures(seconds: Sequence[float]) -> dict[str, Any]:
     """The latency, and frames a second of one client that asks without a pause."""
-    from quorate.client.latency import Latency
+    from quorate.client.load import Latency
 
     latency = Latency.of(seconds)
     if latency is None:
@@ -266,16 +267,15 @@ def _print_figures(summary: Mapping[str, Any]) -> None:
 
 def _complain(found: Mapping[str, tuple[Boxes | Label | QuorateError, float]]) -> None:
     """Say which pictures were decided without a member, and fail where some have no answer."""
-    without = [path for path, (answer, _) in found.items() if isinstance(answer, QuorateError)]
+    errors = []
     for path, (answer, _) in found.items():
         if isinstance(answer, QuorateError):
             warn(f"{path}: {answer.message}")
+            errors.append(answer)
         elif answer.failed:
             warn(f"{path}: decided without {', '.join(answer.failed)}")
-    if without:
-        first = found[without[0]][0]
-        assert isinstance(first, QuorateError)
-        raise type(first)(f"{len(without)} of {len(found)} pictures have no answer.")
+    if errors:
+        raise type(errors[0])(f"{len(errors)} of {len(found)} pictures have no answer.")
 
 
 def _bench(arguments: argparse.Namespace) -> None:
@@ -302,18 +302,17 @@ def _bench(arguments: argparse.Namespace) -> None:
         load = closed(ask, clients=arguments.clients, **how)
     summary = _summed(model, arguments, load)
     if asked and truth:
-        from quorate.client.truth import accuracy
-
         paths = [*files]
         rights = [
             truth.right(paths[number % len(paths)], asked.read(answer))
             for number, answer in load.answers.items()
         ]
-        summary |= {"accuracy": accuracy(rights), "labelled": sum(r is not None for r in rights)}
+        summary |= _accuracy(rights)
     if arguments.json:
         print_json(summary)
     else:
-        print_table([{"model": model.spec.origin, "loop": summary.pop("loop"), **_head(summary)}])
+        head = {name: summary[name] for name in ("requests", "answered", "seconds")}
+        print_table([{"model": model.spec.origin, "loop": summary.pop("loop"), **head}])
         _print_figures(summary)
     if arguments.chart and load.seconds:
         _draw(arguments.chart, model, load)
@@ -321,10 +320,6 @@ def _bench(arguments: argparse.Namespace) -> None:
         raise InputError(
             "No request was answered.", hint="the reasons, and how many each, stand above"
         )
-
-
-def _head(summary: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: summary[name] for name in ("requests", "answered", "seconds")}
 
 
 def _summed(model: Model, arguments: argparse.Namespace, load: Load) -> dict[str, Any]:
@@ -359,7 +354,7 @@ def _made(model: Model, shapes: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _draw(path: str, model: Model, load: Load) -> None:
-    from quorate.client.latency import Latency
+    from quorate.client.load import Latency
     from quorate.report.distribution import distribution_svg
     from quorate.storage import write_bytes
 

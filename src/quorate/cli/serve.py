@@ -12,20 +12,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+LIMITS = {
+    "member_timeout": "member_seconds",
+    "max_request": "request_bytes",
+    "max_pictures": "pictures",
+    "max_pixels": "pixels",
+    "queue": "waiting",
+    "memory": "memory",
+    "model_control": "control",
+}
+"""Options that are limits, and the fields of `quorate.serving.values.Limits` that they set."""
 CVAT_ALONE = ("workers", "upstream")
-OPEN_ALONE = (
-    "grpc_port",
-    "member_timeout",
-    "max_request",
-    "max_pictures",
-    "max_pixels",
-    "queue",
-    "memory",
-    "model_control",
-    "token_file",
-    "tls_cert",
-    "tls_key",
-)
+OPEN_ALONE = ("grpc_port", *LIMITS, "token_file", "tls_cert", "tls_key")
 """Options of one of the two servers."""
 
 
@@ -193,21 +191,16 @@ def _serve_all(arguments: argparse.Namespace) -> None:
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise InputError("--tls-cert and --tls-key belong together.")
     whole = arguments.timeout or Limits.seconds
+    limits: dict[str, Any] = {"seconds": whole, "member_seconds": whole / 2}
+    for option, field in LIMITS.items():
+        if value := getattr(arguments, option):
+            limits[field] = value
     serve(
         arguments.specs,
         host=arguments.host,
         port=PORT if arguments.port is None else arguments.port,
         rpc_port=RPC_PORT if arguments.grpc_port is None else arguments.grpc_port,
-        limits=Limits(
-            request_bytes=arguments.max_request or Limits.request_bytes,
-            pictures=arguments.max_pictures or Limits.pictures,
-            pixels=arguments.max_pixels or Limits.pixels,
-            waiting=arguments.queue or Limits.waiting,
-            memory=arguments.memory or Limits.memory,
-            seconds=whole,
-            member_seconds=arguments.member_timeout or whole / 2,
-            control=arguments.model_control,
-        ),
+        limits=Limits(**limits),
         access=Access(
             token=arguments.token_file and read_token(arguments.token_file),
             tls=arguments.tls_cert and read_tls(arguments.tls_cert, arguments.tls_key),

@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from quorate.detectors.remote.client import Client, Refused
@@ -28,6 +29,33 @@ MOST_AT_ONCE = 256
 """Requests of the open loop under way at once; later ones wait here, which their latency tells."""
 Tensors = Mapping[str, NDArray[Any]]
 Ask = Callable[[int], dict[str, NDArray[Any]]]
+
+
+class Latency(NamedTuple):
+    """Milliseconds of some requests; percentiles are interpolated, as numpy's.
+
+    deviation  the standard deviation, of these requests (divided by n)
+    variance   its square
+    """
+
+    mean: float
+    median: float
+    p90: float
+    p99: float
+    min: float
+    max: float
+    deviation: float
+    variance: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Self | None:
+        """The figures, None of no request."""
+        if not seconds:
+            return None
+        ms = 1000 * np.asarray(seconds, np.float64)
+        median, p90, p99 = np.percentile(ms, [50, 90, 99])
+        figures = (ms.mean(), median, p90, p99, ms.min(), ms.max(), ms.std(), ms.var())
+        return cls(*map(float, figures))
 
 
 @dataclass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.errors import DetectorError, ImageError, InputError, QuorateError
 from quorate.networks import Graph
-from quorate.open_inference.tensors import BYTES, KINDS
+from quorate.open_inference.tensors import BYTES, DTYPES, OF_KINDS
 from quorate.pictures import decode
 
 SEVERAL = 8
@@ -135,18 +136,17 @@ class Model:
             if name not in [one.name for one in self.graph.inputs]:
                 raise InputError(f"--shape {name}: the model has no such input: {self.graph}.")
         random = np.random.default_rng(0)
-        kinds = {kind: datatype for datatype, kind in KINDS.items()}
         found = {}
         for one in self.graph.inputs:
             sizes = shapes.get(one.name)
             if sizes is None:
-                if None in one.shape[1:] or one.kind not in kinds:
+                if None in one.shape[1:] or one.kind not in OF_KINDS:
                     raise InputError(
                         f"The model's input {one} says too little for made numbers.",
                         hint=f"give pictures, or a shape: --shape {one.name}=1,3,224,224",
                     )
                 sizes = [size or 1 for size in one.shape]
-            dtype = np.dtype({"float": "f4", "double": "f8"}.get(one.kind, one.kind))
+            dtype = DTYPES[OF_KINDS[one.kind]]
             numbers = random.random(tuple(sizes))
             found[one.name] = (255 * numbers if dtype.kind in "iu" else numbers).astype(dtype)
         return found
@@ -156,22 +156,26 @@ class Model:
         names = [one.name for one in self.graph.outputs]
         return [name for name in names if "." not in name] or names
 
-    def classifier(self) -> Classifier:
+    def classifier(self) -> Telling[Label]:
         """To ask for labels; DetectorError where the outputs do not say one."""
         if answers.boxes_outputs(self.graph):
             raise DetectorError(
                 f"{self.spec.origin}: the model finds boxes.", hint="quorate detect asks for them"
             )
         names = given_names(self.spec.names)
-        return Classifier(self, answers.label_outputs(self.graph), names)
+        members = answers.members(self.graph)
+        read = partial(answers.label_of, names=names, asked=members)
+        return Telling(self, answers.label_outputs(self.graph), read)
 
-    def detector(self) -> Detector | RawDetector:
+    def detector(self) -> Telling[Boxes] | RawDetector:
         """To ask for boxes, of `quorate serve` or of any network whose layout is known.
 
         DetectorError where the outputs are of no known layout.
         """
         if (wanted := answers.boxes_outputs(self.graph)) and self.takes_files:
-            return Detector(self, wanted)
+            return Telling(
+                self, wanted, partial(answers.boxes_of, asked=answers.members(self.graph))
+            )
         if self.pixels == Normalisation():
             return RawDetector(self.spec, self.network)
         given = {key: getattr(self.pixels, key) for key in ("scale", "mean", "std", "channels")}
@@ -201,33 +205,20 @@ class _Asked(ABC, Generic[A]):
         """The answer; DetectorError or ImageError for why there is none."""
 
 
-class Classifier(_Asked[Label]):
-    """A model that gives pictures a label."""
+class Telling(_Asked[A]):
+    """A model whose outputs tell a label, or boxes as `quorate serve` does."""
 
-    def __init__(self, model: Model, outputs: Sequence[str], names: Sequence[str]) -> None:
-        self.model, self.outputs, self.names = model, outputs, names
-        self.members = answers.members(model.graph)
-        self.network = _Timed(model.network)
-
-    def read(self, found: Tensors) -> Label:
-        """What the outputs say."""
-        return answers.label_of({one: found[one] for one in self.outputs}, self.names, self.members)
-
-    def _look(self, picture: bytes, name: str) -> Label:
-        return self.read(self.network.run(self.outputs, self.model.tensors(picture, name)))
-
-
-class Detector(_Asked[Boxes]):
-    """A model that tells boxes as `quorate serve` does."""
-
-    def __init__(self, model: Model, outputs: Sequence[str]) -> None:
+    def __init__(self, model: Model, outputs: Sequence[str], read: Callable[[Tensors], A]) -> None:
         self.model, self.outputs = model, outputs
-        self.members = answers.members(model.graph)
+        self._read: Callable[[Tensors], A] = read
         self.network = _Timed(model.network)
 
-    def _look(self, picture: bytes, name: str) -> Boxes:
-        found = self.network.run(self.outputs, self.model.tensors(picture, name))
-        return answers.boxes_of(found, self.members)
+    def read(self, found: Tensors) -> A:
+        """What the outputs say."""
+        return self._read({one: found[one] for one in self.outputs})
+
+    def _look(self, picture: bytes, name: str) -> A:
+        return self.read(self.network.run(self.outputs, self.model.tensors(picture, name)))
 
 
 class RawDetector(_Asked[Boxes]):

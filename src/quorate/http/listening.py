@@ -33,6 +33,11 @@ def bound(host: str, port: int) -> socket.socket:
     return one
 
 
+def named(host: str) -> str:
+    """A host as addresses have it."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Tls(NamedTuple):
     """The files of a certificate, with those that vouch for it, and of its key; both PEM."""
 
@@ -76,7 +81,7 @@ def listen(
     server = uvicorn.Server(config)
     if ends is not None:
         ends.add_done_callback(lambda _: setattr(server, "should_exit", True))
-    ready(f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}")
+    ready(f"http{'s' if tls else ''}://{named(host)}:{port}")
     server.run(sockets=[at])
     if ends is not None and ends.done():
         ends.result()

@@ -32,6 +32,7 @@ KINDS = {
     "FP64": "double",
 }
 """Each datatype, and onnxruntime's word for it. BF16 numpy does not have."""
+OF_KINDS = {kind: datatype for datatype, kind in KINDS.items()}
 BYTES = "BYTES"
 """The datatype of texts and files; arrays of it hold Python's `bytes` as objects."""
 DTYPES = {
@@ -216,7 +217,7 @@ def checked(graph: Graph, wanted: Sequence[str], found: Arrays) -> dict[str, NDA
         wrong = None
         if said and (value.dtype == object) != (said.kind == BYTES):
             wrong = f"datatype {datatype_of(value)}"
-        elif said and said.shape and not _fits(said.shape, value.shape):
+        elif said and said.shape and not fits(said.shape, value.shape):
             wrong = f"shape {list(value.shape)}"
         if wrong:
             raise DetectorError(
@@ -226,7 +227,8 @@ def checked(graph: Graph, wanted: Sequence[str], found: Arrays) -> dict[str, NDA
     return answer
 
 
-def _fits(said: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+def fits(said: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a tensor may have this shape; a size of None is open."""
     return len(said) == len(shape) and all(
         s in (None, size) for s, size in zip(said, shape, strict=True)
     )

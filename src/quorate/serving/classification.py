@@ -22,10 +22,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.classifications import Classifications, Decision
 from quorate.labels import Labels
-from quorate.serving.values import Parameters, Refused, TensorInfo, Told, Why
+from quorate.serving.values import Parameters, Refused, TensorInfo, Why
 
 TOP = 5
 """How many of the likeliest labels are told where the request does not say it."""
@@ -34,63 +35,48 @@ TOP = 5
 class Classification:
     """See `quorate.serving.served.Tensors`."""
 
-    default = 6
+    on_request: tuple[str, ...] = (
+        "probabilities",
+        "top_labels",
+        "top_probabilities",
+        "top_indices",
+    )
 
-    def __init__(self, members: Sequence[str], labels: Labels) -> None:
-        self.members, self.labels = members, labels
-        k = len(labels)
-        self._own: dict[str, tuple[str, tuple[int, ...]]] = {
-            "label": ("BYTES", (-1,)),
-            "probability": ("FP32", (-1,)),
-            "index": ("INT32", (-1,)),
-            "categories": ("INT32", (-1,)),
-            "probabilities": ("FP32", (-1, k)),
-            "top_labels": ("BYTES", (-1, -1)),
-            "top_probabilities": ("FP32", (-1, -1)),
-            "top_indices": ("INT32", (-1, -1)),
-        }
-        counted = {"votes": ("INT32", (-1,)), "voters": ("BYTES", (-1,))}
-        names = [*self._own]
-        self._decided = {
-            name: (self._own | counted)[name] for name in [*names[:4], *counted, *names[4:]]
-        }
-
-    @property
-    def outputs(self) -> list[TensorInfo]:
-        """Those of the decision, then those of each classifier."""
-        own = [
-            TensorInfo(f"{member}.{name}", *about)
-            for member in self.members
-            for name, about in self._own.items()
-        ]
-        return [TensorInfo(name, *about) for name, about in self._decided.items()] + own
-
-    @property
-    def own_outputs(self) -> list[TensorInfo]:
-        """Those of one classifier."""
-        return [TensorInfo(name, *about) for name, about in self._own.items()]
-
-    own_default = 4
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        first = (
+            TensorInfo("label", "BYTES", (-1,)),
+            TensorInfo("probability", "FP32", (-1,)),
+            TensorInfo("index", "INT32", (-1,)),
+            TensorInfo("categories", "INT32", (-1,)),
+        )
+        counted = TensorInfo("votes", "INT32", (-1,)), TensorInfo("voters", "BYTES", (-1,))
+        ranked = (
+            TensorInfo("probabilities", "FP32", (-1, len(labels))),
+            TensorInfo("top_labels", "BYTES", (-1, -1)),
+            TensorInfo("top_probabilities", "FP32", (-1, -1)),
+            TensorInfo("top_indices", "INT32", (-1, -1)),
+        )
+        self.own: tuple[TensorInfo, ...] = first + ranked
+        self.decided: tuple[TensorInfo, ...] = first + counted + ranked
 
     def tensors(
         self, answers: Sequence[Decision], wanted: Sequence[str], parameters: Parameters
-    ) -> list[Told]:
+    ) -> dict[str, NDArray[Any]]:
         """The outputs wanted; Refused where `top_k` is no number of labels."""
         top = self._top(parameters)
-        found: dict[str, Mapping[str, Any]] = {}
-        told = []
+        found: dict[str, Mapping[str, NDArray[Any]]] = {}
+        told = {}
         for name in wanted:
             member, _, column = name.rpartition(".")
             if member not in found:
                 found[member] = self._columns([_of(one, member) for one in answers], top)
             if column == "votes":
-                data: Any = np.array([one.votes for one in answers], np.int32)
+                told[name] = np.array([one.votes for one in answers], np.int32)
             elif column == "voters":
-                data = [",".join(one.members).encode() for one in answers]
+                told[name] = np.array([",".join(one.members).encode() for one in answers], object)
             else:
-                data = found[member][column]
-            columns = top if column == "top_labels" else None
-            told.append(Told(name, self._decided[column][0], data, columns))
+                told[name] = found[member][column]
         return told
 
     @staticmethod
@@ -111,25 +97,25 @@ class Classification:
             )
         return top
 
-    def _columns(self, said: Sequence[Classifications | None], top: int) -> dict[str, Any]:
+    def _columns(self, said: Sequence[Classifications | None], top: int) -> dict[str, NDArray[Any]]:
         k = len(self.labels)
         rows = np.zeros((len(said), k), np.float32)
         ranked = np.full((len(said), k), -1, np.int64)
         for i, one in enumerate(said):
             if one is not None:
                 rows[i], ranked[i] = one.probabilities[0], one.ranking[0]
-        names = [b"", *(name.encode() for name in self.labels.names)]
+        names = np.array([b"", *(name.encode() for name in self.labels.names)], object)
         ids = np.array([-1, *self.labels.ids], np.int32)
         best = ranked[:, :top]
         first = ranked[:, 0]
         likeliest = np.take_along_axis(rows, np.maximum(best, 0), axis=1)
         return {
-            "label": [names[i + 1] for i in first.tolist()],
+            "label": names[first + 1],
             "probability": np.take_along_axis(rows, np.maximum(first, 0)[:, None], axis=1)[:, 0],
             "index": first.astype(np.int32),
             "categories": ids[first + 1],
             "probabilities": rows,
-            "top_labels": [names[i + 1] for i in best.reshape(-1).tolist()],
+            "top_labels": names[best + 1],
             "top_probabilities": likeliest,
             "top_indices": best.astype(np.int32),
         }

@@ -16,64 +16,52 @@ ENSEMBLE.NAME.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quorate.detections import Detections
 from quorate.labels import Labels
-from quorate.serving.values import Parameters, TensorInfo, Told
+from quorate.serving.values import Parameters, TensorInfo
 from quorate.steps.look import Answer
-
-OWN = {
-    "boxes": ("FP32", (-1, 4)),
-    "scores": ("FP32", (-1,)),
-    "categories": ("INT32", (-1,)),
-    "labels": ("BYTES", (-1,)),
-    "counts": ("INT32", (-1,)),
-}
-"""The outputs of a detector: datatype and shape."""
-DECIDED = {**OWN, "votes": ("INT32", (-1,)), "voters": ("BYTES", (-1,))}
-"""Those of an ensemble."""
 
 
 class Detection:
     """See `quorate.serving.served.Tensors`."""
 
-    default = len(DECIDED)
-    own_default = len(OWN)
+    own: tuple[TensorInfo, ...] = (
+        TensorInfo("boxes", "FP32", (-1, 4)),
+        TensorInfo("scores", "FP32", (-1,)),
+        TensorInfo("categories", "INT32", (-1,)),
+        TensorInfo("labels", "BYTES", (-1,)),
+        TensorInfo("counts", "INT32", (-1,)),
+    )
+    decided: tuple[TensorInfo, ...] = (
+        *own,
+        TensorInfo("votes", "INT32", (-1,)),
+        TensorInfo("voters", "BYTES", (-1,)),
+    )
+    on_request: tuple[str, ...] = ()
 
-    def __init__(self, members: Sequence[str], labels: Labels) -> None:
-        self.members, self.labels = members, labels
-
-    @property
-    def outputs(self) -> list[TensorInfo]:
-        """Those of the decision, then those of each detector."""
-        own = [
-            TensorInfo(f"{d}.{name}", *about) for d in self.members for name, about in OWN.items()
-        ]
-        return [TensorInfo(name, *about) for name, about in DECIDED.items()] + own
-
-    @property
-    def own_outputs(self) -> list[TensorInfo]:
-        """Those of one detector."""
-        return [TensorInfo(name, *about) for name, about in OWN.items()]
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
 
     def tensors(
         self, answers: Sequence[Answer], wanted: Sequence[str], parameters: Parameters
-    ) -> list[Told]:
+    ) -> dict[str, NDArray[Any]]:
         """The outputs wanted; a detector that failed has no boxes."""
         known = {"": _columns([one.boxes for one in answers], self.labels)}
-        told = []
+        told = {}
         for name in wanted:
             detector, _, column = name.rpartition(".")
             if detector not in known:
                 own = [one.own.get(detector, Detections.empty((detector,))) for one in answers]
                 known[detector] = _columns(own, self.labels)
             if name == "voters":
-                voters = [",".join(one.own).encode() for one in answers]
-                told.append(Told(name, "BYTES", voters))
+                told[name] = np.array([",".join(one.own).encode() for one in answers], object)
             else:
-                told.append(Told(name, DECIDED[column][0], known[detector][column]))
+                told[name] = known[detector][column]
         return told
 
     @staticmethod
@@ -88,14 +76,14 @@ class Detection:
         return votes
 
 
-def _columns(found: Sequence[Detections], labels: Labels) -> Mapping[str, np.ndarray | list[bytes]]:
+def _columns(found: Sequence[Detections], labels: Labels) -> Mapping[str, NDArray[Any]]:
     together = Detections.concat(found) if len(found) > 1 else found[0]
     names = dict(zip(labels.ids, labels.names, strict=True))
     return {
         "boxes": np.ascontiguousarray(together.xyxy, np.float32),
         "scores": together.score,
         "categories": together.category_id,
-        "labels": [names[i].encode() for i in together.category_id.tolist()],
+        "labels": np.array([names[i].encode() for i in together.category_id.tolist()], object),
         "votes": together.votes.astype(np.int32),
         "counts": np.array([len(one) for one in found], np.int32),
     }

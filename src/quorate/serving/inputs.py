@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quorate import pictures
 from quorate.errors import DetectorError, ImageError
-from quorate.open_inference.tensors import elements, flat, from_bytes, from_list
+from quorate.open_inference.tensors import elements, flat
 from quorate.serving.values import Given, Limits, Refused, Request, TensorInfo, Why
 
 NAME = "image"
@@ -106,10 +106,7 @@ def _pixels(given: Given, request: Request, limits: Limits) -> list[bytes | NDAr
         raise _invalid(f"{who} of shape {[*shape]} has no pixels.")
     if height * width > limits.pixels:
         raise _too_large("a picture", width, height, limits)
-    if isinstance(given.data, bytes | memoryview):
-        array = from_bytes(who, "UINT8", shape, given.data)
-    else:
-        array = from_list(who, "UINT8", shape, given.data)
+    array = given.array()
     if not channels_last:
         array = array.transpose(0, 2, 3, 1)
     return [np.ascontiguousarray(one) for one in array]
@@ -157,10 +154,12 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def names_wanted(request: Request, known: Sequence[TensorInfo], default: int) -> list[str]:
-    """The outputs asked for: as they were named, else the first `default` of those known."""
+def names_wanted(
+    request: Request, known: Sequence[TensorInfo], default: Sequence[str]
+) -> Sequence[str]:
+    """The outputs asked for: as they were named, else the `default` ones; Refused for no output."""
     names = [one.name for one in known]
     for name in request.outputs:
         if name not in names:
             raise _invalid(f"There is no output '{name}'; there are {', '.join(names)}.")
-    return [*dict.fromkeys(request.outputs)] or names[:default]
+    return [*dict.fromkeys(request.outputs)] or default

@@ -108,19 +108,20 @@ def _metadata(name: str, ensemble: str) -> dict[str, Any]:
 
 def _model(service: str, ensemble: str, weights: str) -> dict[str, Any]:
     """The service of a file."""
+    model = {
+        "modelFormat": {"name": "onnx"},
+        "protocolVersion": "v2",
+        "storageUri": weights,
+    }
+    return _service(service, ensemble, {"model": model})
+
+
+def _service(name: str, ensemble: str, predictor: dict[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": _metadata(service, ensemble),
-        "spec": {
-            "predictor": {
-                "model": {
-                    "modelFormat": {"name": "onnx"},
-                    "protocolVersion": "v2",
-                    "storageUri": weights,
-                }
-            }
-        },
+        "metadata": _metadata(name, ensemble),
+        "spec": {"predictor": predictor},
     }
 
 
@@ -169,25 +170,19 @@ def _decides(name: str) -> dict[str, Any]:
             {"name": "scratch", "mountPath": "/scratch"},
         ],
     }
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": _metadata(name, name),
-        "spec": {
-            "predictor": {
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 65532,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [container],
-                "volumes": [
-                    {"name": "spec", "configMap": {"name": name}},
-                    {"name": "scratch", "emptyDir": {}},
-                ],
-            }
+    pod = {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "containers": [container],
+        "volumes": [
+            {"name": "spec", "configMap": {"name": name}},
+            {"name": "scratch", "emptyDir": {}},
+        ],
     }
+    return _service(name, name, pod)
 
 
 def _graph(name: str) -> dict[str, Any]:

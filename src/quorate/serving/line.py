@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 from quorate.errors import QuorateError
@@ -119,7 +120,7 @@ class Line:
             alone = self._free == self._all and not self._waiting
             self._free -= 1
             work = loop.run_in_executor(self._threads, self._looked, group, alone)
-            work.add_done_callback(lambda work, group=group: self._done(group, work))  # type: ignore[misc]
+            work.add_done_callback(partial(self._done, group))
 
     def _looked(self, group: list[_Item], alone: bool) -> Sequence[Answered]:
         def wanted() -> bool:

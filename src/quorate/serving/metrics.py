@@ -18,7 +18,7 @@ from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Sequence
 
 from quorate.errors import MissingExtraError
-from quorate.serving.values import Record
+from quorate.serving.values import Look, Record
 
 try:
     from prometheus_client import (
@@ -55,18 +55,14 @@ class Metrics:
             return Counter(f"quorate_{name}", about, labels, registry=registry)
 
         def histogram(
-            name: str, about: str, labels: Sequence[str], buckets: Sequence[float]
+            name: str, about: str, labels: Sequence[str], buckets: Sequence[float] = SECONDS
         ) -> Histogram:
-            return Histogram(
-                f"quorate_{name}", about, labels, buckets=tuple(buckets), registry=registry
-            )
+            return Histogram(f"quorate_{name}", about, labels, buckets=buckets, registry=registry)
 
         self._requests = counter("requests", "Requests.", ["way", "model", "code"])
-        self._seconds = histogram(
-            "request_seconds", "Requests for inference.", ["way", "model"], SECONDS
-        )
+        self._seconds = histogram("request_seconds", "Requests for inference.", ["way", "model"])
         members = ["ensemble", "member"]
-        self._member = histogram("member_seconds", "A member's looks.", members, SECONDS)
+        self._member = histogram("member_seconds", "A member's looks.", members)
         self._voted = counter("member_pictures", "Pictures of a member.", [*members, "outcome"])
         self._pictures = counter("pictures", "Pictures answered.", ["ensemble", "degraded"])
         self._decided = counter("decided", "Boxes or labels by votes.", ["ensemble", "votes"])
@@ -89,9 +85,14 @@ class Metrics:
         if infer:
             self._seconds.labels(record.way, record.model).observe(seconds)
 
-    def looked(self, ensemble: str, member: str, seconds: float) -> None:
-        """Count one member's look at a group of pictures."""
-        self._member.labels(ensemble, member).observe(seconds)
+    def noting(self, ensemble: str, looks: list[Look]) -> Callable[[str, float, float], None]:
+        """What is told of each member's look at a group of pictures: it notes and counts them."""
+
+        def told(member: str, began: float, seconds: float) -> None:
+            looks.append(Look(member, began, seconds))
+            self._member.labels(ensemble, member).observe(seconds)
+
+        return told
 
     def grouped(self, ensemble: str, pictures: int) -> None:
         """Count a group of pictures that were looked at together."""

@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from quorate._version import __version__
 from quorate.errors import ImageError, InputError, QuorateError, as_value
 from quorate.open_inference.tensors import BINARY
-from quorate.serving.memory import Memory
 from quorate.serving.metrics import METRICS
 from quorate.serving.repository import Repository
 from quorate.serving.values import Limits, ModelInfo, Refused, Reply, Request, Why
 
-LOG = logging.getLogger("quorate.serving")
 NAME = "quorate"
 EXTENSIONS = (BINARY, "parameters", "model_repository")
+NO_SHARED_MEMORY = "Shared memory is not offered; send the tensors in the request."
+
+
+class Memory:
+    """Bytes that requests hold, of at most `limit`. All methods belong to the event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.held = limit, 0
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Gives what takes so many bytes more, Refused where they are not left; all end with it."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if mine + count > self.limit:
+                raise Refused(
+                    Why.TOO_LARGE,
+                    "This request alone takes more memory than there is for all; send tensors in "
+                    "the binary form, or fewer pictures at once.",
+                )
+            if self.held + count > self.limit:
+                raise Refused(
+                    Why.BUSY,
+                    "The requests that are being answered hold all the memory there is for them; "
+                    "try again later.",
+                    retry_after=1,
+                )
+            self.held += count
+            mine += count
+
+        try:
+            yield take
+        finally:
+            self.held -= mine
 
 
 class Plane:
@@ -29,11 +64,6 @@ class Plane:
         self.repository, self.limits = repository, limits
         self.memory = Memory(limits.memory)
         METRICS.watch(repository.now, lambda: self.memory.held)
-
-    @property
-    def ready(self) -> bool:
-        """Whether every ensemble has been loaded and has looked at a picture."""
-        return self.repository.ready
 
     def about(self) -> dict[str, object]:
         """The server's metadata: name, version, extensions."""
@@ -75,7 +105,9 @@ class Plane:
         seconds  what is left of the time that the client gives it; at most the server's own limit
         """
         _refuse_what_is_not_offered(request)
-        limit = min([*self._asked(request), *([] if seconds is None else [seconds])])
+        limit = self._limit(request)
+        if seconds is not None:
+            limit = min(limit, seconds)
         with self.repository.using(request.model, request.version) as served:
             request.record.model = request.model
             try:
@@ -88,13 +120,13 @@ class Plane:
                 why = Why.INVALID if wrong else Why.NOT_NOW
                 raise Refused(why, as_value(error).message) from None
 
-    def _asked(self, request: Request) -> list[float]:
+    def _limit(self, request: Request) -> float:
         """Seconds: the server's limit, and the request's `timeout`, in microseconds as Triton's."""
         said, most = request.parameters.get("timeout", 0), self.limits.seconds
         if type(said) is not int or said < 0:
             raise Refused(Why.INVALID, "The parameter `timeout` is a number of microseconds.")
         # Compared before it is divided: JSON's numbers may be larger than any of floating point.
-        return [said / 1e6 if 0 < said < 1e6 * most else most]
+        return said / 1e6 if 0 < said < 1e6 * most else most
 
 
 def _refuse_what_is_not_offered(request: Request) -> None:
@@ -102,9 +134,7 @@ def _refuse_what_is_not_offered(request: Request) -> None:
     inputs = [one.parameters for one in request.inputs]
     for parameters in (request.parameters, *inputs, *request.about):
         if any(name.startswith("shared_memory") for name in parameters):
-            raise Refused(
-                Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request."
-            )
+            raise Refused(Why.NOT_OFFERED, NO_SHARED_MEMORY)
     if any("classification" in parameters for parameters in request.about):
         raise Refused(
             Why.NOT_OFFERED,

@@ -94,7 +94,10 @@ class Entry:
 
 
 class Repository:
-    """What a server was started with, by name. All methods belong to the event loop."""
+    """What a server was started with, by name. All methods belong to the event loop.
+
+    ready  whether everything has been loaded and has looked at a picture
+    """
 
     def __init__(self, sources: Iterable[Source], limits: Limits) -> None:
         """SpecError where two of their models have one name."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -22,13 +23,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from quorate.http import receiving
-from quorate.open_inference.tensors import JSON_LENGTH
+from quorate.open_inference.tensors import JSON_LENGTH, datatype_of, to_bytes
 from quorate.serving import page, values
 from quorate.serving.access import Access
 from quorate.serving.aside import aside
 from quorate.serving.metrics import METRICS
-from quorate.serving.plane import Plane
-from quorate.serving.values import Given, ModelInfo, Refused, Reply, TensorInfo, Told, Why
+from quorate.serving.plane import NO_SHARED_MEMORY, Plane
+from quorate.serving.values import Given, Refused, Reply, Why
 from quorate.serving.watching import CODES, ID, watched
 
 LOG = logging.getLogger("quorate.serving")
@@ -67,27 +68,24 @@ class Rest:
 
     def application(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         """The ASGI application."""
+        plane, shared = self.plane, "sharedmemory/{rest:path}"
         infer = [Route(f"{base}/infer", self._infer, methods=["POST"]) for base in MODEL]
         routes = [
             *infer,  # asked most, so it is looked for first
             *page.routes(),
-            Route("/v2", self._about),
-            Route("/v2/health/live", self._live),
+            Route("/v2", _telling(plane.about)),
+            Route("/v2/health/live", _telling(lambda: {"live": True})),
             Route("/v2/health/ready", self._ready),
             Route("/metrics", self._metrics),
-            Route("/v2/models", self._models),
-            Route("/v2/repository/index", self._index, methods=["POST"]),
+            Route("/v2/models", _telling(lambda: {"models": plane.models()})),
+            Route("/v2/repository/index", _telling(plane.repository.index), methods=["POST"]),
+            Route("/v2/repository/models/{model}/load", self._load, methods=["POST"]),
+            Route("/v2/repository/models/{model}/unload", self._unload, methods=["POST"]),
+            Route(f"/v2/system{shared}", self._shared, methods=["GET", "POST"]),
+            Route(f"/v2/cuda{shared}", self._shared, methods=["GET", "POST"]),
         ]
         for base in MODEL:
             routes += [Route(base, self._model), Route(f"{base}/ready", self._model_ready)]
-        routes += [
-            Route(f"/v2/repository/models/{{model}}/{what}", call, methods=["POST"])
-            for what, call in (("load", self._load), ("unload", self._unload))
-        ]
-        routes += [
-            Route(f"/v2/{kind}sharedmemory/{{rest:path}}", self._shared, methods=["GET", "POST"])
-            for kind in ("system", "cuda")
-        ]
         inner = Starlette(
             routes=routes,
             lifespan=lifespan,
@@ -128,24 +126,12 @@ class Rest:
 
         return guarded
 
-    async def _about(self, request: Request) -> Response:
-        return JSONResponse(self.plane.about())
-
-    async def _live(self, request: Request) -> Response:
-        return JSONResponse({"live": True})
-
     async def _ready(self, request: Request) -> Response:
-        ready = self.plane.ready
+        ready = self.plane.repository.ready
         return JSONResponse({"ready": ready}, 200 if ready else 503)
 
     async def _metrics(self, request: Request) -> Response:
         return Response(METRICS.text(), media_type="text/plain; version=0.0.4")
-
-    async def _models(self, request: Request) -> Response:
-        return JSONResponse({"models": self.plane.models()})
-
-    async def _index(self, request: Request) -> Response:
-        return JSONResponse(self.plane.repository.index())
 
     async def _load(self, request: Request) -> Response:
         await self.plane.load(request.path_params["model"])
@@ -156,7 +142,7 @@ class Rest:
         return JSONResponse({"name": request.path_params["model"], "unload": True})
 
     async def _model(self, request: Request) -> Response:
-        return JSONResponse(_told_model(self.plane.model(*_named(request))))
+        return JSONResponse(asdict(self.plane.model(*_named(request))))
 
     async def _model_ready(self, request: Request) -> Response:
         name, version = _named(request)
@@ -164,9 +150,7 @@ class Rest:
         return JSONResponse({"name": name, "ready": True})
 
     async def _shared(self, request: Request) -> Response:
-        raise Refused(
-            Why.NOT_OFFERED, "Shared memory is not offered; send the tensors in the request."
-        )
+        raise Refused(Why.NOT_OFFERED, NO_SHARED_MEMORY)
 
     async def _infer(self, request: Request) -> Response:
         name, version = _named(request)
@@ -179,27 +163,21 @@ class Rest:
             asked, binary = await aside(len(body), _parsed, body, length, name, version)
             asked = replace(asked, record=request.scope["record"])
             reply = await _unless_gone(request, self.plane.infer(asked))
-        size = sum(told.size for told in reply.outputs)
+        size = sum(value.nbytes for value in reply.outputs.values())
         return await aside(size, _answer, reply, binary)
+
+
+def _telling(what: Callable[[], object]) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with that, as it is then, whatever the request says."""
+
+    async def answer(request: Request) -> Response:
+        return JSONResponse(what())
+
+    return answer
 
 
 def _named(request: Request) -> tuple[str, str]:
     return request.path_params["model"], request.path_params.get("version", "")
-
-
-def _told_model(about: ModelInfo) -> dict[str, Any]:
-    def told(tensors: Sequence[TensorInfo]) -> list[dict[str, Any]]:
-        return [
-            {"name": one.name, "datatype": one.datatype, "shape": [*one.shape]} for one in tensors
-        ]
-
-    return {
-        "name": about.name,
-        "versions": [*about.versions],
-        "platform": about.platform,
-        "inputs": told(about.inputs),
-        "outputs": told(about.outputs),
-    }
 
 
 async def _body(request: Request, most: int, take: Callable[[int], None]) -> bytes:
@@ -301,13 +279,13 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Re
 
 def _answer(reply: Reply, binary: Callable[[str], bool]) -> Response:
     outputs, behind = [], []
-    for told in reply.outputs:
-        one = {"name": told.name, "datatype": told.datatype, "shape": [*told.shape]}
-        if binary(told.name):
-            behind.append(told.raw)
+    for name, value in reply.outputs.items():
+        one = {"name": name, "datatype": datatype_of(value), "shape": value.shape}
+        if binary(name):
+            behind.append(to_bytes(value))
             outputs.append({**one, "parameters": {"binary_data_size": len(behind[-1])}})
         else:
-            outputs.append({**one, "data": _listed(told)})
+            outputs.append({**one, "data": _listed(name, value)})
     said = {
         "model_name": reply.model,
         "model_version": reply.version,
@@ -325,17 +303,15 @@ def _answer(reply: Reply, binary: Callable[[str], bool]) -> Response:
     )
 
 
-def _listed(told: Told) -> list[Any]:
-    if isinstance(told.data, list):
-        return [one.decode() for one in told.data]
-    if told.data.dtype.kind == "f" and not np.isfinite(told.data).all():
+def _listed(name: str, value: NDArray[Any]) -> list[Any]:
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise Refused(
             Why.INVALID,
-            f"'{told.name}' has numbers that are NaN or infinite, which JSON does not have; ask "
+            f"'{name}' has numbers that are NaN or infinite, which JSON does not have; ask "
             "for it as bytes, with `binary_data`.",
         )
-    listed: list[Any] = told.data.reshape(-1).tolist()
-    return listed
+    listed: list[Any] = value.reshape(-1).tolist()
+    return [one.decode() for one in listed] if value.dtype == object else listed
 
 
 def refused(refusal: Refused) -> Response:

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 
 from quorate.errors import InputError
-from quorate.http.listening import CONNECTIONS
+from quorate.http.listening import CONNECTIONS, named
 from quorate.open_inference.messages import MESSAGES, PUSHBACK, SERVICE
-from quorate.open_inference.tensors import CONTENTS
+from quorate.open_inference.tensors import CONTENTS, datatype_of, to_bytes
 from quorate.open_inference.wire import expanded
 from quorate.protobuf import CHOICE
 from quorate.serving.access import Access
 from quorate.serving.aside import aside
-from quorate.serving.plane import Plane
-from quorate.serving.values import Given, Record, Refused, Reply, Request, TensorInfo, Told, Why
+from quorate.serving.plane import NO_SHARED_MEMORY, Plane
+from quorate.serving.values import Given, Record, Refused, Reply, Request, Why
 from quorate.serving.watching import ID, watched
 
 LOG = logging.getLogger("quorate.serving")
@@ -37,7 +37,7 @@ SHARED = tuple(
 )
 STREAM = "ModelStreamInfer"
 NOT_OFFERED = {
-    **dict.fromkeys(SHARED, "Shared memory is not offered; send the tensors in the request."),
+    **dict.fromkeys(SHARED, NO_SHARED_MEMORY),
     STREAM: "Streams are not offered; ask with ModelInfer, many at once if you like.",
     "ModelConfig": "Triton's configurations are not offered; ModelMetadata tells the tensors.",
     "ModelStatistics": "Statistics are not offered here; /metrics over HTTP has figures.",
@@ -134,7 +134,7 @@ class Rpc:
         return MESSAGES["ServerLiveResponse"](live=True)
 
     async def _ready(self, request: Any, context: Context, record: Record) -> Any:
-        return MESSAGES["ServerReadyResponse"](ready=self.plane.ready)
+        return MESSAGES["ServerReadyResponse"](ready=self.plane.repository.ready)
 
     async def _about(self, request: Any, context: Context, record: Record) -> Any:
         return MESSAGES["ServerMetadataResponse"](**self.plane.about())
@@ -150,13 +150,7 @@ class Rpc:
 
     async def _model(self, request: Any, context: Context, record: Record) -> Any:
         about = self.plane.model(request.name, request.version)
-        return MESSAGES["ModelMetadataResponse"](
-            name=about.name,
-            versions=[*about.versions],
-            platform=about.platform,
-            inputs=_told_tensors(about.inputs),
-            outputs=_told_tensors(about.outputs),
-        )
+        return MESSAGES["ModelMetadataResponse"](**asdict(about))
 
     async def _index(self, request: Any, context: Context, record: Record) -> Any:
         index = self.plane.repository.index()
@@ -218,11 +212,6 @@ async def start(
     return server, port
 
 
-def named(host: str) -> str:
-    """A host as addresses have it."""
-    return f"[{host}]" if ":" in host else host
-
-
 async def _not_offered(request: Any, context: Context, record: Record) -> Any:
     raise Refused(Why.NOT_OFFERED, NOT_OFFERED[record.what])
 
@@ -239,10 +228,6 @@ def _refuse(context: Context, refusal: Refused, record: Record) -> None:
     if refusal.retry_after is not None:
         pushback = (PUSHBACK, str(round(1000 * refusal.retry_after)))
         context.set_trailing_metadata(((ID, record.id), pushback))
-
-
-def _told_tensors(tensors: Iterable[TensorInfo]) -> list[dict[str, Any]]:
-    return [one._asdict() for one in tensors]
 
 
 def _parameters(said: Any) -> dict[str, Any]:
@@ -280,27 +265,25 @@ def _answer(reply: Reply, *, raw: bool) -> Any:
 
     Half precision has no form but the raw one.
     """
-    raw = raw or any(told.datatype not in CONTENTS for told in reply.outputs)
-    outputs = []
-    for told in reply.outputs:
-        one: dict[str, Any] = {"name": told.name, "datatype": told.datatype, "shape": told.shape}
-        if not raw:
-            one["contents"] = {CONTENTS[told.datatype]: _listed(told)}
-        outputs.append(one)
+    outputs: list[dict[str, Any]] = [
+        {"name": name, "datatype": datatype_of(value), "shape": value.shape}
+        for name, value in reply.outputs.items()
+    ]
+    raw = raw or any(one["datatype"] not in CONTENTS for one in outputs)
+    if not raw:
+        for one in outputs:
+            numbers = reply.outputs[one["name"]].reshape(-1)
+            one["contents"] = {CONTENTS[one["datatype"]]: numbers}
     return MESSAGES["ModelInferResponse"](
         model_name=reply.model,
         model_version=reply.version,
         id=reply.id,
         parameters={name: _parameter(value) for name, value in reply.parameters.items()},
         outputs=outputs,
-        raw_output_contents=[told.raw for told in reply.outputs] if raw else [],
+        raw_output_contents=map(to_bytes, reply.outputs.values()) if raw else [],
     )
 
 
 def _parameter(value: Any) -> dict[str, Any]:
     kind = "bool_param" if isinstance(value, bool) else "string_param"
     return {kind: value}
-
-
-def _listed(told: Told) -> Sequence[Any] | NDArray[Any]:
-    return told.data if isinstance(told.data, list) else told.data.reshape(-1)

@@ -9,19 +9,14 @@ from quorate.serving.values import Limits, ModelInfo, Reply, Request
 
 
 class Servable(Protocol):
-    """Models that are loaded together. `warm` and `close` belong in threads, the rest to the loop.
+    """Models that are loaded together.
 
-    name    what it is known by
-    models  what can be asked for, by the names that clients use
+    `warm` and `close` belong in threads, the rest to the event loop.
     """
 
     @property
-    def name(self) -> str:
-        """The ensemble's name, or the file's."""
-
-    @property
     def models(self) -> Mapping[str, ModelInfo]:
-        """The newest version of each model."""
+        """What can be asked for, by the names that clients use: the newest version of each."""
 
     def info(self, name: str, version: str) -> ModelInfo:
         """A model's metadata, "" being the newest version; Refused where that is not there."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quorate.errors import MissingExtraError
-from quorate.http.listening import bound, listen
+from quorate.http.listening import bound, listen, named
 from quorate.serving.access import Access
-from quorate.serving.ovms.source import ConfigurationSource
 from quorate.serving.plane import Plane
 from quorate.serving.repository import Repository
 from quorate.serving.servable import Source
@@ -20,7 +19,6 @@ from quorate.serving.served import EnsembleSource, Runnable
 from quorate.serving.values import Limits
 
 if TYPE_CHECKING:
-    import grpc
     from starlette.applications import Starlette
 
 PORT = 8080
@@ -78,40 +76,29 @@ def serve(
     address = ""
     ends: Future[None] = Future()
 
-    async def begin() -> grpc.aio.Server | None:
-        """Answer at once, then load; what goes wrong ends the server."""
+    async def load(rpc_at: int) -> None:
         try:
-            server, at = await rpc.start(plane, access, host=host, port=rpc_port)
+            await repository.load_all()
         except Exception as error:
             ends.set_exception(error)
-            return None
-
-        async def load() -> None:
-            try:
-                await repository.load_all()
-            except Exception as error:
-                ends.set_exception(error)
-                return
-            ready(address, f"grpc{'s' if access.tls else ''}://{rpc.named(host)}:{at}")
-            await repository.watch()
-
-        loading.append(asyncio.create_task(load()))
-        return server
-
-    loading: list[asyncio.Task[None]] = []
+            return
+        ready(address, f"grpc{'s' if access.tls else ''}://{named(host)}:{rpc_at}")
+        await repository.watch()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        server = await begin()
-        try:
+        """Answer at once, then load; what goes wrong ends the server."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, traces.end)
+            stack.push_async_callback(repository.close)
+            try:
+                server, at = await rpc.start(plane, access, host=host, port=rpc_port)
+            except Exception as error:
+                ends.set_exception(error)
+            else:
+                stack.push_async_callback(server.stop, GRACE)
+                stack.callback(asyncio.create_task(load(at)).cancel)
             yield
-        finally:
-            for task in loading:
-                task.cancel()
-            if server is not None:
-                await server.stop(GRACE)
-            await repository.close()
-            await asyncio.to_thread(traces.end)
 
     def listening(url: str) -> None:
         nonlocal address
@@ -124,5 +111,7 @@ def serve(
 
 def _read(spec: str | Path | Runnable) -> Source:
     if isinstance(spec, str | Path) and str(spec).endswith(".json"):
+        from quorate.serving.ovms.served import ConfigurationSource
+
         return ConfigurationSource.of(spec)
     return EnsembleSource.of(spec)

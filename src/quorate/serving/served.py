@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
+
+from numpy.typing import NDArray
 
 from quorate.ensemble import ClassificationEnsemble, DetectionEnsemble, read_ensemble
 from quorate.errors import QuorateError, SpecError
@@ -27,7 +29,6 @@ from quorate.serving.values import (
     Reply,
     Request,
     TensorInfo,
-    Told,
     Why,
 )
 from quorate.steps.look import PROBE
@@ -41,24 +42,18 @@ Runnable = DetectionEnsemble | ClassificationEnsemble
 class Tensors(Protocol):
     """What a kind of ensemble says of a picture, as tensors.
 
-    default      how many of `outputs` are given where a request names none
-    own_default  likewise of `own_outputs`
+    own         one member's outputs, as a model of its own
+    decided     those of the decision; an ensemble has them, then each member's own
+    on_request  which of them are not given where a request names none
     """
 
-    default: int
-    own_default: int
-
-    @property
-    def outputs(self) -> list[TensorInfo]:
-        """An ensemble's outputs: those of the decision first."""
-
-    @property
-    def own_outputs(self) -> list[TensorInfo]:
-        """One member's outputs, as a model of its own."""
+    own: tuple[TensorInfo, ...]
+    decided: tuple[TensorInfo, ...]
+    on_request: tuple[str, ...]
 
     def tensors(
         self, answers: Sequence[Any], wanted: Sequence[str], parameters: Parameters
-    ) -> list[Told]:
+    ) -> dict[str, NDArray[Any]]:
         """The outputs wanted, each of them known; of a member's model they are its decision."""
 
     def voters(self, answer: Any) -> tuple[str, ...]:
@@ -123,7 +118,7 @@ class Served:
     """
 
     def __init__(self, ensemble: Runnable, limits: Limits) -> None:
-        self.ensemble, self.name, self.limits = ensemble, ensemble.name, limits
+        self.name, self.limits = ensemble.name, limits
         self.loaded = ensemble.load(servers_may_fail=True, patience=limits.member_seconds)
         if unlike := self.loaded.widen():
             LOG.warning(
@@ -133,12 +128,16 @@ class Served:
             )
         members = [one.name for one in ensemble.members]
         kind = Detection if isinstance(ensemble, DetectionEnsemble) else Classification
-        self.kind: Tensors = kind(members, self.loaded.labels)
-        own = self.kind.own_outputs
-        self.models = {self.name: ModelInfo(self.name, PLATFORM, INPUTS, self.kind.outputs)}
+        self.kind: Tensors = kind(self.loaded.labels)
+        own = self.kind.own
+        outputs = {self.name: [*self.kind.decided]}
         for member in members:
-            name = f"{self.name}.{member}"
-            self.models[name] = ModelInfo(name, PLATFORM, INPUTS, own)
+            outputs[self.name] += [replace(one, name=f"{member}.{one.name}") for one in own]
+            outputs[f"{self.name}.{member}"] = [*own]
+        self.models = {
+            name: ModelInfo(name, (VERSION,), PLATFORM, INPUTS, known)
+            for name, known in outputs.items()
+        }
         # As many groups as keep the processors busy where each waits for its slowest member, and
         # one more that is decoded.
         self.line = Line(
@@ -168,9 +167,9 @@ class Served:
     async def answer(self, request: Request) -> Reply:
         """See `Servable`: what a run finds, as `detection` and `classification` say it."""
         only = request.model.partition(".")[2] or None
-        known = self.models[request.model].outputs
-        default = self.kind.own_default if only else self.kind.default
-        wanted = names_wanted(request, known, default)
+        usual = self.kind.own if only else self.kind.decided
+        default = [one.name for one in usual if one.name not in self.kind.on_request]
+        wanted = names_wanted(request, self.models[request.model].outputs, default)
         given = await asyncio.to_thread(pictures_of, request, self.limits)
         request.record.pictures = len(given)
         looked = await self.line.ask(given, only)
@@ -203,11 +202,7 @@ class Served:
         alone: bool,
     ) -> Sequence[Answered]:
         looks: list[Look] = []
-
-        def told(member: str, began: float, seconds: float) -> None:
-            looks.append(Look(member, began, seconds))
-            METRICS.looked(self.name, member, seconds)
-
+        told = METRICS.noting(self.name, looks)
         found: Sequence[Any] = self.loaded.answers(
             given, names=names, only=only, wanted=wanted, told=told, alone=alone
         )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from quorate.open_inference.tensors import packed
+from quorate.open_inference.tensors import from_bytes, from_list
 
 VERSION = "1"
 """The one version of every ensemble, and of its members."""
@@ -104,6 +104,13 @@ class Given(NamedTuple):
         nested = any(isinstance(one, list | str | bytes | dict) for one in self.data[:1])
         return 1 << 30 if nested else 16 * len(self.data)
 
+    def array(self) -> NDArray[Any]:
+        """Its numbers; DetectorError where they are not of its datatype, or not as many."""
+        about = f"'{self.name}'", self.datatype, self.shape
+        if isinstance(self.data, bytes | memoryview):
+            return from_bytes(*about, self.data)
+        return from_list(*about, self.data)
+
 
 class Look(NamedTuple):
     """When a member looked at a group of pictures: seconds since 1970, and how many it took."""
@@ -156,63 +163,41 @@ class Request:
     record: Record = field(default_factory=lambda: Record("", "", ""))
 
 
-class Told(NamedTuple):
-    """A tensor of an answer: an array, or of BYTES a list of elements.
-
-    columns  of such a list, where it is a table: its elements row by row
-    """
-
-    name: str
-    datatype: str
-    data: NDArray[Any] | list[bytes]
-    columns: int | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
-        if not isinstance(self.data, list):
-            return self.data.shape
-        if self.columns is None:
-            return (len(self.data),)
-        return (len(self.data) // self.columns, self.columns)
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it has."""
-        return 16 * len(self.data) if isinstance(self.data, list) else self.data.nbytes
-
-    @property
-    def raw(self) -> bytes:
-        """The binary form: little-endian, row-major; elements with their lengths before them."""
-        if isinstance(self.data, list):
-            return packed(self.data)
-        return self.data.astype(self.data.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
 @dataclass(frozen=True)
 class Reply:
-    """An answer to a request for inference."""
+    """An answer to a request for inference.
+
+    outputs  the tensors by their names; those of BYTES hold `bytes` as objects
+    """
 
     model: str
-    outputs: Sequence[Told]
+    outputs: Mapping[str, NDArray[Any]]
     parameters: Parameters
     id: str = ""
     version: str = VERSION
 
 
-class TensorInfo(NamedTuple):
+@dataclass(frozen=True)
+class TensorInfo:
     """A tensor as metadata tell it; a size of -1 is open."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
 
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether it may have this shape."""
+        return len(shape) == len(self.shape) and all(
+            said in (-1, size) for said, size in zip(self.shape, shape, strict=True)
+        )
 
-class ModelInfo(NamedTuple):
-    """A model's metadata."""
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model's metadata, with the fields of the protocol's answer, in its order."""
 
     name: str
+    versions: Sequence[str]
     platform: str
     inputs: Sequence[TensorInfo]
     outputs: Sequence[TensorInfo]
-    versions: Sequence[str] = (VERSION,)

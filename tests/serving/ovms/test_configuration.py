@@ -242,10 +242,10 @@ def test_a_tensor_that_no_client_can_send_is_told(tmp_path):
 def test_half_precision_is_answered_over_grpc():
     """Its numbers have no other form there than bytes, in whichever form the request came."""
     from quorate.serving.rpc import _answer
-    from quorate.serving.values import Reply, Told
+    from quorate.serving.values import Reply
 
     half = np.array([[1, 2.5]], "f2")
-    answer = _answer(Reply("m", [Told("y", "FP16", half)], {}), raw=False)
+    answer = _answer(Reply("m", {"y": half}, {}), raw=False)
     assert answer.raw_output_contents == [half.tobytes()]
 
 

@@ -4,7 +4,7 @@
                                                      └──── served: both on the data plane ────┘
 
 Read `config` (the file), `models` (files that are loaded), `pipelines` (the graph of a pipeline:
-checked, then run, what does not depend on each other at once), `served`, then `source`.
+checked, then run, what does not depend on each other at once), then `served`.
 
 Source: github.com/openvinotoolkit/model_server, src/schema.cpp, docs/dag_scheduler.md,
 docs/demultiplexing.md, src/dags.

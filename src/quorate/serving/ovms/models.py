@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from quorate.detectors.onnx.session import CPU, open_session
 from quorate.errors import DetectorError, InputError, SpecError
 from quorate.networks import Graph, Network, Tensor
-from quorate.open_inference.tensors import KINDS, datatype_of
-from quorate.serving.ovms.config import Model, Versions
-from quorate.serving.values import ModelInfo, TensorInfo
+from quorate.open_inference.tensors import DTYPES, OF_KINDS, datatype_of, fits
+from quorate.serving.ovms.config import Model
+from quorate.serving.values import TensorInfo
 from quorate.storage import is_s3, open_tree, read_bytes
 from quorate.storage.tree import join
 
 LOG = logging.getLogger("quorate.serving")
-_DATATYPES = {kind: datatype for datatype, kind in KINDS.items()}
 _THREADS = ("INFERENCE_NUM_THREADS", "CPU_THREADS_NUM")
 _OTHERS = (".pdmodel", ".pdiparams", ".pb", ".tflite")
 """What that server reads, and is not read here."""
@@ -61,12 +60,6 @@ class Loaded:
     _into: Mapping[str, Axes]
     _out_of: Mapping[str, Axes]
 
-    @property
-    def info(self) -> ModelInfo:
-        """Its metadata, as of a model with this version alone."""
-        told = [*self.inputs.values()], [*self.outputs.values()]
-        return ModelInfo(self.name, "OpenVINO", *told, (str(self.version),))
-
     def run(self, feed: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
         """The outputs wanted for these inputs; DetectorError where they do not fit, or it fails."""
         given = {}
@@ -90,26 +83,18 @@ class Loaded:
             sizes = [1 if size < 0 and at == 0 else size for at, size in enumerate(about.shape)]
             if any(size < 0 for size in sizes):
                 return False
-            feed[name] = np.zeros(sizes, dtype_of(about))
+            feed[name] = np.zeros(sizes, DTYPES[about.datatype])
         self.run(feed, [*self.outputs])
         return True
 
 
 def check(who: str, about: TensorInfo, value: Array) -> None:
     """DetectorError where an array is not of the datatype and shape told; -1 may be any size."""
-    fits = len(value.shape) == len(about.shape) and all(
-        said in (-1, size) for said, size in zip(about.shape, value.shape, strict=True)
-    )
-    if not fits or datatype_of(value) != about.datatype:
+    if not about.fits(value.shape) or datatype_of(value) != about.datatype:
         raise DetectorError(
             f"{who} of {about.datatype} {[*about.shape]}, and was given "
             f"{datatype_of(value)} {[*value.shape]}."
         )
-
-
-def dtype_of(about: TensorInfo) -> np.dtype[Any]:
-    """An array's type for a datatype."""
-    return np.dtype({"FP32": "f4", "FP64": "f8"}.get(about.datatype, KINDS[about.datatype]))
 
 
 def load(model: Model, *, threads: int) -> list[Loaded]:
@@ -125,7 +110,7 @@ def load(model: Model, *, threads: int) -> list[Loaded]:
     assert model.base_path is not None, "checked by Configuration"
     threads = _threads(model, threads)
     files = _files(model.base_path)
-    versions = sorted(_chosen(model.model_version_policy, model, [*files]))
+    versions = sorted(_chosen(model, [*files]))
     return [_load(model, version, files[version], threads) for version in versions]
 
 
@@ -174,7 +159,8 @@ def _files(base: str) -> dict[int, str]:
     return chosen
 
 
-def _chosen(policy: Versions, model: Model, there: list[int]) -> list[int]:
+def _chosen(model: Model, there: list[int]) -> list[int]:
+    policy = model.model_version_policy
     if policy.specific is not None:
         missing = [str(one) for one in policy.specific.versions if one not in there]
         if missing:
@@ -256,11 +242,7 @@ def _check_shapes(
     """SpecError where a file of ONNX, whose shapes are its own, would have to be reshaped."""
     for one in graph.inputs:
         wanted = shapes.get(one.name)
-        if wanted is None or not one.shape:
-            continue
-        if len(wanted) == len(one.shape) and all(
-            own in (None, size) for own, size in zip(one.shape, wanted, strict=True)
-        ):
+        if wanted is None or not one.shape or fits(one.shape, wanted):
             continue
         raise SpecError(
             f"The model '{model.name}' is to have '{one.name}' of {[*wanted]}; in {file} it is "
@@ -298,7 +280,7 @@ def _told(
     """Tensors as clients see them, and the way from there."""
     told, axes = {}, {}
     for one in tensors:
-        if one.kind not in _DATATYPES:
+        if one.kind not in OF_KINDS:
             raise DetectorError(f"{file}: '{one.name}' is of {one.kind}, which is not served.")
         name = names.get(one.name, one.name)
         shape = shapes.get(one.name) or tuple(-1 if size is None else size for size in one.shape)
@@ -306,7 +288,7 @@ def _told(
         given = _axes(one, text, file) if text else None
         if given is not None:
             shape = tuple(shape[given.index(at)] for at in range(len(shape)))
-        told[name] = TensorInfo(name, _DATATYPES[one.kind], shape)
+        told[name] = TensorInfo(name, OF_KINDS[one.kind], shape)
         axes[name] = Axes(one.name, given)
     return told, axes
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +25,14 @@ from quorate.errors import InputError, SpecError
 from quorate.serving.ovms import config
 from quorate.serving.ovms.config import REQUEST, Source
 from quorate.serving.ovms.models import Loaded
-from quorate.serving.values import ModelInfo, TensorInfo
+from quorate.serving.values import VERSION, ModelInfo, TensorInfo
+from quorate.steps.asking import Told, nobody
 
 Array = NDArray[Any]
 Level = tuple[str, ...]
 Parts = dict[tuple[int, ...], dict[str, Array]]
 """The outputs of a node, by alias, for each part of its level."""
 DYNAMIC = -1
-Told = Callable[[str, float, float], None]
-"""Told of a node that was run: its name, when it began (seconds since 1970), and how long it took.
-It is called in threads."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,9 @@ class Pipeline:
     counts: Mapping[str, int]
 
     async def run(
-        self, feed: Mapping[str, Array], pool: Executor, told: Told = lambda *look: None
+        self, feed: Mapping[str, Array], pool: Executor, told: Told = nobody
     ) -> dict[str, Array]:
-        """The answer to a request whose tensors are as `info` says; `told` of each node's work.
+        """The answer to a request whose tensors are as `info` says; threads tell `told` of nodes.
 
         Raises:
             InputError: a request that is cut into no parts, or into another number than is fixed.
@@ -94,21 +91,12 @@ class Pipeline:
         ready = asyncio.get_running_loop().create_future()
         ready.set_result(start)
         found: dict[str, asyncio.Future[Parts]] = {REQUEST: ready}
-        tasks = []
-        for step in self.steps:
-            task = asyncio.create_task(self._step(step, found, pool, told))
-            # Where several fail, the first is told.
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
-            found[step.name] = task
-            tasks.append(task)
         try:
-            if tasks:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-                for task in done:
-                    task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
+            async with asyncio.TaskGroup() as group:
+                for step in self.steps:
+                    found[step.name] = group.create_task(self._step(step, found, pool, told))
+        except BaseExceptionGroup as failures:  # where several fail, the first is told
+            raise failures.exceptions[0] from None
         answer = {}
         for name, source in self.outputs.items():
             parts = {
@@ -216,22 +204,16 @@ class _Builder:
                 raise self._wrong(f"has two nodes called '{name}'")
         if DYNAMIC in self.counts.values() and len(self.counts) > 1:
             raise self._wrong("has several demultiplexers, one of them of an open count")
-        left = {node.name: node for node in said.nodes}
-        while left:
-            ready = [
-                node
-                for node in left.values()
-                if not any(one in left for one in _needed(node.inputs))
-            ]
-            if not ready:
-                raise self._wrong(f"goes in a circle through {', '.join(left)}")
-            for node in ready:
+        for together in rounds(said):
+            for node in together:
                 self.steps[node.name] = self._step(node)
-                del left[node.name]
+        left = [node.name for node in said.nodes if node.name not in self.steps]
+        if left:
+            raise self._wrong(f"goes in a circle through {', '.join(left)}")
         outputs, told = self._outputs()
         self._check_used(outputs)
         inputs = [self._input(name) for name in said.inputs if name in self.inputs]
-        info = ModelInfo(said.name, "OpenVINO", inputs, told)
+        info = ModelInfo(said.name, (VERSION,), "OpenVINO", inputs, told)
         return Pipeline(said.name, info, tuple(self.steps.values()), outputs, self.counts)
 
     def _wrong(self, what: str, hint: str | None = None) -> SpecError:
@@ -385,10 +367,6 @@ class _Builder:
             used |= {source.node_name for source in step.sources.values()}
 
 
-def _needed(inputs: tuple[config.Sources, ...]) -> list[str]:
-    return [source.node_name for one in inputs for source in one.values()]
-
-
 def _both(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:
     """The shape that is both, -1 being any size; None where there is none."""
     if len(one) != len(other):
@@ -398,12 +376,14 @@ def _both(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | Non
     return tuple(max(pair) for pair in zip(one, other, strict=True))
 
 
-def width(said: config.Pipeline) -> int:
-    """How many nodes stand side by side at most, each as early as it can be."""
-    depth = {node.name: 0 for node in said.nodes}
-    for _ in said.nodes:  # more rounds than there are nodes: only a circle would need them
-        for node in said.nodes:
-            depth[node.name] = 1 + max(
-                (depth.get(one, 0) for one in _needed(node.inputs)), default=0
-            )
-    return max(Counter(depth.values()).values(), default=1)
+def rounds(said: config.Pipeline) -> Iterator[list[config.Node]]:
+    """The nodes that stand side by side, each as early as it can be; those of a circle in none."""
+    left = {node.name: node for node in said.nodes}
+
+    def waits(node: config.Node) -> bool:
+        return any(source.node_name in left for one in node.inputs for source in one.values())
+
+    while ready := [node for node in left.values() if not waits(node)]:
+        for node in ready:
+            del left[node.name]
+        yield ready

@@ -23,7 +23,6 @@ from quorate.detectors.onnx.spec import OnnxDetector
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.ensemble import ClassificationEnsemble, DetectionEnsemble
 from quorate.errors import MissingExtraError, SpecError
-from quorate.networks import Tensor
 from quorate.spec.base import plain
 from quorate.spec.classification import ClassFusion, Majority, Maximum, Product
 from quorate.steps.voter import Voter
@@ -127,7 +126,10 @@ def _config(
             inputs[extra] = extra
             told.append(f"'{extra}' takes {beside}, which a client has to give.")
             sources.append(_source(beside.name, "request", extra))
-        wanted = [one.output] if isinstance(one, TensorClassPredictor) else _names(graph.outputs)
+        if isinstance(one, TensorClassPredictor):
+            wanted = {one.output: member}
+        else:
+            wanted = {output.name: f"{member}_{output.name}" for output in graph.outputs}
         nodes.append(
             {
                 "name": member,
@@ -137,9 +139,7 @@ def _config(
                 "outputs": [{"data_item": item, "alias": item} for item in wanted],
             }
         )
-        for item in wanted:
-            tensor = member if isinstance(one, TensorClassPredictor) else f"{member}_{item}"
-            into.append(_source(tensor, member, item))
+        into += [_source(tensor, member, item) for item, tensor in wanted.items()]
     given = [{"data_item": item, "alias": item} for item in outputs]
     nodes.append({"name": "fusion", **fuse, "inputs": into, "outputs": given})
     pipeline: dict[str, Any] = {
@@ -168,10 +168,6 @@ def _config(
 
 def _source(tensor: str, node: str, item: str) -> dict[str, Any]:
     return {tensor: {"node_name": node, "data_item": item}}
-
-
-def _names(tensors: Sequence[Tensor]) -> list[str]:
-    return [one.name for one in tensors]
 
 
 def _shown(one: TensorPredictor | TensorClassPredictor) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from quorate.errors import DetectorError, SpecError
-from quorate.open_inference.tensors import from_bytes, from_list
 from quorate.serving.aside import SHORT, aside
 from quorate.serving.inputs import names_wanted
 from quorate.serving.metrics import METRICS
 from quorate.serving.ovms.config import Configuration
 from quorate.serving.ovms.models import Array, Loaded, load
-from quorate.serving.ovms.pipelines import Pipeline, build, width
+from quorate.serving.ovms.pipelines import Pipeline, build, rounds
 from quorate.serving.values import (
     Given,
     Limits,
@@ -25,7 +27,6 @@ from quorate.serving.values import (
     Reply,
     Request,
     TensorInfo,
-    Told,
     Why,
 )
 from quorate.workers import processors
@@ -33,6 +34,43 @@ from quorate.workers import processors
 LOG = logging.getLogger("quorate.serving")
 QUICK = 2e-4
 """Seconds in which another thread is asked, at least."""
+
+
+@dataclass(frozen=True)
+class ConfigurationSource:
+    """A configuration that was read from its file, loaded as a whole; see `Source`."""
+
+    said: Configuration
+
+    @classmethod
+    def of(cls, path: str | Path) -> Self:
+        """Read a file; raises as `Configuration.from_json`."""
+        return cls(Configuration.from_json(path))
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.said.origin
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models, then the pipelines that no model has the name of."""
+        return [*dict.fromkeys(self.said.names)]
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The file, and the local folders and files of models: a new version changes its folder."""
+        paths = [Path(one.config.base_path or "") for one in self.said.model_config_list]
+        below = [str(file) for path in paths for file in sorted(path.glob("*/*"))]
+        return [self.said.origin, *map(str, paths), *below]
+
+    def anew(self) -> Self:
+        """The same as its file says now."""
+        return type(self).of(self.said.origin)
+
+    def load(self, limits: Limits) -> ServedConfiguration:
+        """What answers; raises as `ServedConfiguration`."""
+        return ServedConfiguration(self.said, limits)
 
 
 class ServedConfiguration:
@@ -45,11 +83,12 @@ class ServedConfiguration:
     """
 
     def __init__(self, said: Configuration, limits: Limits) -> None:
-        self.name, self.limits = said.origin, limits
+        self.limits = limits
         self.waiting = 0
         cores = processors()
         # What stands side by side shares the processors, so that none waits for another.
-        side = max((width(one) for one in said.pipeline_config_list), default=1)
+        together = (one for pipeline in said.pipeline_config_list for one in rounds(pipeline))
+        side = max(map(len, together), default=1)
         threads = max(1, cores // side)
         self.versions: dict[str, dict[int, Loaded]] = {}
         for entry in said.model_config_list:
@@ -69,10 +108,7 @@ class ServedConfiguration:
                 continue
             self.pipelines[pipeline.name] = build(pipeline, self._find, origin=said.origin)
         self.models: Mapping[str, ModelInfo] = {
-            **{
-                name: _with_versions(self._newest(name).info, versions)
-                for name, versions in self.versions.items()
-            },
+            **{name: self.info(name, str(max(known))) for name, known in self.versions.items()},
             **{name: one.info for name, one in self.pipelines.items()},
         }
         at_once = -(-cores // side) + 1
@@ -84,7 +120,9 @@ class ServedConfiguration:
         """See `Servable`."""
         if name in self.pipelines or not version:
             return self.models[name]
-        return _with_versions(self._version(name, version).info, self.versions[name])
+        one, versions = self._version(name, version), tuple(map(str, self.versions[name]))
+        tensors = [*one.inputs.values()], [*one.outputs.values()]
+        return ModelInfo(name, versions, "OpenVINO", *tensors)
 
     def warm(self) -> None:
         """See `Servable`."""
@@ -106,15 +144,10 @@ class ServedConfiguration:
         """See `Servable`: the outputs of a model or of a pipeline."""
         self.check()
         about = self.info(request.model, request.version)
-        wanted = names_wanted(request, about.outputs, len(about.outputs))
+        wanted = names_wanted(request, about.outputs, [one.name for one in about.outputs])
         size = sum(one.size for one in request.inputs)
         feed = await aside(size, _feed, request, about)
         looks: list[Look] = []
-
-        def told(node: str, began: float, seconds: float) -> None:
-            looks.append(Look(node, began, seconds))
-            METRICS.looked(request.model, node, seconds)
-
         request.record.looks = looks
         request.record.pictures = max((len(one) for one in feed.values() if one.ndim), default=1)
         self.waiting += 1
@@ -124,14 +157,15 @@ class ServedConfiguration:
             self.waiting -= 1
         try:
             if request.model in self.pipelines:
-                found = await self.pipelines[request.model].run(feed, self._pool, told)
+                found = await self.pipelines[request.model].run(
+                    feed, self._pool, METRICS.noting(request.model, looks)
+                )
             else:
                 model = self._version(request.model, request.version)
                 found = await self._run(model, feed, wanted, size)
         finally:
             self._slots.release()
-        types = {one.name: one.datatype for one in about.outputs}
-        outputs = [Told(name, types[name], found[name]) for name in wanted]
+        outputs = {name: found[name] for name in wanted}
         version = about.versions[-1] if request.model in self.pipelines else request.version
         return Reply(request.model, outputs, {}, request.id, version or about.versions[-1])
 
@@ -156,28 +190,19 @@ class ServedConfiguration:
         """See `Servable`."""
         self._pool.shutdown()
 
-    def _newest(self, name: str) -> Loaded:
-        versions = self.versions[name]
-        return versions[max(versions)]
-
     def _find(self, name: str, version: int | None) -> Loaded | None:
         versions = self.versions.get(name, {})
         return versions.get(max(versions, default=0) if version is None else version)
 
     def _version(self, name: str, version: str) -> Loaded:
-        if not version:
-            return self._newest(name)
         versions = {str(number): one for number, one in self.versions[name].items()}
+        version = version or str(max(self.versions[name]))
         if version not in versions:
             raise Refused(
                 Why.UNKNOWN,
                 f"'{name}' has no version '{version[:80]}'; it has {', '.join(versions)}.",
             )
         return versions[version]
-
-
-def _with_versions(about: ModelInfo, versions: Iterable[int]) -> ModelInfo:
-    return about._replace(versions=tuple(map(str, versions)))
 
 
 def _feed(request: Request, about: ModelInfo) -> dict[str, Array]:
@@ -192,23 +217,15 @@ def _feed(request: Request, about: ModelInfo) -> dict[str, Array]:
 
 
 def _tensor(given: Given, about: TensorInfo) -> Array:
-    who = f"'{about.name}'"
     # Before anything is made of it: a shape of a few numbers can ask for any amount of memory.
-    wrong = Refused(
-        Why.INVALID,
-        f"{who} is {about.datatype} {[*about.shape]}, not {given.datatype[:20]} "
-        f"{[*given.shape[:16]]}.",
-    )
-    if given.datatype != about.datatype or len(given.shape) != len(about.shape):
-        raise wrong
-    if not all(
-        size >= 1 and said in (-1, size)
-        for said, size in zip(about.shape, given.shape, strict=True)
-    ):
-        raise wrong
+    fits = about.fits(given.shape) and all(size >= 1 for size in given.shape)
+    if given.datatype != about.datatype or not fits:
+        raise Refused(
+            Why.INVALID,
+            f"'{about.name}' is {about.datatype} {[*about.shape]}, not {given.datatype[:20]} "
+            f"{[*given.shape[:16]]}.",
+        )
     try:
-        if isinstance(given.data, bytes | memoryview):
-            return from_bytes(who, given.datatype, given.shape, given.data)
-        return from_list(who, given.datatype, given.shape, given.data)
+        return given.array()
     except DetectorError as error:
         raise Refused(Why.INVALID, error.message) from None
