@@ -12,27 +12,16 @@ from typing import TypeVar
 
 import msgspec
 
+from quorate.companion.hooks.deliveries import AJob, Somebody
 from quorate.cvat.client import Client
 from quorate.errors import AccessError, InputError
 
 T = TypeVar("T")
 
 
-class _Who(msgspec.Struct):
-    id: int
-
-
-class _Job(msgspec.Struct):
-    id: int
-    task_id: int
-    project_id: int | None = None
-    organization: int | None = None
-    assignee: _Who | None = None
-
-
 class _Owned(msgspec.Struct):
-    owner: _Who | None = None
-    assignee: _Who | None = None
+    owner: Somebody | None = None
+    assignee: Somebody | None = None
 
 
 class _User(msgspec.Struct):
@@ -42,7 +31,7 @@ class _User(msgspec.Struct):
 
 
 class _Member(msgspec.Struct):
-    user: _Who
+    user: Somebody
     organization: int
     role: str
     is_active: bool = False
@@ -58,7 +47,7 @@ def may_annotate(client: Client, user: int, name: str, job: int) -> bool:
         name: the user's name, by which CVAT finds members.
         job: the job.
     """
-    about = client.get(f"jobs/{job}", _Job)
+    about = client.get(f"jobs/{job}", AJob)
     who = _seen(client, f"users/{user}", _User) or _User()
     if not who.is_active:
         return False
