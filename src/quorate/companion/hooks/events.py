@@ -62,12 +62,12 @@ class Events:
 
     def concerns(self, delivery: Delivery) -> bool:
         """Whether an event may lead to something; CVAT is not asked."""
-        hooks, job = self._hooks, delivery.job
+        hooks = self._hooks
         if delivery.request is not None or delivery.event == "create:task":
             return hooks.links and _new_task(delivery) is not None
         if delivery.event == "create:comment" and delivery.comment is not None:
             return hooks.comments and "/run" in delivery.comment.message
-        return delivery.event == "update:job" and job is not None and bool(self._rules(delivery))
+        return bool(self._rules(delivery))
 
     def handle(self, delivery: Delivery) -> None:
         """Do what an event asks for.
@@ -113,7 +113,7 @@ class Events:
         if asked is None:
             return
         who, client = comment.owner, self.own.client
-        if who is None or who.id is None or not may_annotate(client, who.id, who.username, job.id):
+        if who is None or who.id is None or not may_annotate(client, who.id, who.username, job):
             raise AccessError("You may not change what is drawn in this job, so you may not run.")
         person = Person(who.id, f"{who.username} (comment)", client)
         template, values = asked

@@ -37,7 +37,7 @@ class _Member(msgspec.Struct):
     is_active: bool = False
 
 
-def may_annotate(client: Client, user: int, name: str, job: int) -> bool:
+def may_annotate(client: Client, user: int, name: str, job: AJob) -> bool:
     """Whether a user of CVAT's may change the shapes of a job.
 
     Args:
@@ -45,28 +45,27 @@ def may_annotate(client: Client, user: int, name: str, job: int) -> bool:
             see speaks for nobody.
         user: whose right is asked for.
         name: the user's name, by which CVAT finds members.
-        job: the job.
+        job: the job, as it is now.
     """
-    about = client.get(f"jobs/{job}", AJob)
     who = _seen(client, f"users/{user}", _User) or _User()
     if not who.is_active:
         return False
     if who.is_superuser or "admin" in who.groups:
         return True
-    staff = [about.assignee]
-    for path in (f"tasks/{about.task_id}", f"projects/{about.project_id}"):
+    staff = [job.assignee]
+    for path in (f"tasks/{job.task_id}", f"projects/{job.project_id}"):
         if not path.endswith("None") and (owned := _seen(client, path, _Owned)):
             staff += [owned.owner, owned.assignee]
     is_staff = any(one is not None and one.id == user for one in staff)
-    if about.organization is None:
+    if job.organization is None:
         return is_staff
     member = next(
         (
             one
             for one in client.all(
-                "memberships", _Member, user=name, **client.within(about.organization)
+                "memberships", _Member, user=name, **client.within(job.organization)
             )
-            if one.user.id == user and one.organization == about.organization and one.is_active
+            if one.user.id == user and one.organization == job.organization and one.is_active
         ),
         None,
     )
