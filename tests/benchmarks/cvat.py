@@ -34,7 +34,8 @@ from quorate.annotations import Annotations
 from quorate.cvat.client import Client
 from quorate.cvat.publishing.journal import Journal, run_name
 from quorate.cvat.publishing.publish import publish, undo
-from quorate.cvat.publishing.shapes import by_frame, shapes
+from quorate.cvat.publishing.shapes import shapes
+from quorate.cvat.publishing.tracks import joined
 from quorate.cvat.task import Place, Task, tasks
 from quorate.labels import Labels
 from tests.cvat.real import Real, labels
@@ -127,7 +128,8 @@ def measure(real: Real, first: Task, second: Task, count: int) -> None:
     frames = {number: number for number in range(len(first.frames))}
     start = time.perf_counter()
     words = Labels.from_names(WORDS)
-    wanted = by_frame(shapes(found, words, first.labels, frames, run=journal.run))
+    made = shapes(found, words, first.labels, frames, run=journal.run)
+    wanted = joined(made, first, tracks=False)
     print(f"{'boxes to shapes':28}{time.perf_counter() - start:7.1f} s")
     with clock(f"publish {count:,} boxes", client):
         done = publish(client, first, wanted, journal)

@@ -13,7 +13,7 @@ import urllib3
 
 from quorate.companion.hooks import deliveries
 from quorate.companion.hooks import receiving as hooks
-from quorate.companion.hooks.commands import command
+from quorate.companion.hooks.events import command
 from quorate.companion.settings import Settings
 from quorate.errors import AccessError, InputError
 from tests.companion.visitor import companion

@@ -5,7 +5,6 @@ import threading
 
 import pytest
 
-from quorate.companion.running import Order
 from quorate.companion.store import Run, new_id
 from tests.companion.visitor import WORKING, Visitor
 from tests.cvat.server import Someone
@@ -153,7 +152,7 @@ def test_a_rule_can_order_a_run_without_a_page(cvat, task, site):
     from quorate.companion.people import by_token
 
     who = by_token(cvat.url, "quorate-test-token")
-    run = site[1].start(Order("parts", task, None, {"frames": "0"}, who))
+    run = site[1].start("parts", task, None, {"frames": "0"}, who)
     until(lambda: site[1].store.run(run).state not in WORKING)
     assert site[1].store.run(run).state == "done"
 

@@ -13,12 +13,13 @@ import pytest
 import requests
 import yaml
 
-from quorate.cvat.functions import Found, Function
+from quorate.cvat.functions import Function
 from quorate.cvat.nuclio.served import Memory, Served
 from quorate.cvat.nuclio.serving import serve
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError, QuorumError, SpecError
+from quorate.steps.look import Answer
 from tests.cvat.lambda_manager import Label, Lambda, Task, stored
 from tests.cvat.local import PARTS, WORDS, local_run
 from tests.cvat.puppets import Puppet, install
@@ -380,7 +381,7 @@ def test_ten_thousand_requests_leave_memory_as_it_was(puppets):
 
 def test_memory_is_bounded_in_bytes():
     memory = Memory(limit=20_000)
-    empty = Found(Detections.empty(), ())
+    empty = Answer(Detections.empty(), {}, {})
     for number in range(100):
         memory.put(bytes([number]), empty)
     kept = [number for number in range(100) if memory.get(bytes([number]))]

@@ -16,7 +16,7 @@ from quorate.cvat import annotate, undo
 from quorate.cvat.cluster import dag, exporting
 from quorate.cvat.cluster.bringing_back import bring_back
 from quorate.cvat.cluster.dag import Origin
-from quorate.cvat.cluster.handing_over import Handed, hand_over
+from quorate.cvat.cluster.handing_over import hand_over
 from quorate.cvat.cluster.on_cluster import OnCluster, import_run, submit
 from quorate.cvat.task import Place, tasks
 from quorate.ensemble import DetectionEnsemble, read_ensemble
@@ -523,10 +523,9 @@ def plain(spec):
 def test_results_go_to_no_server_that_a_workflow_names(cvat, client, files):
     number = cvat.add_task(files, LABELS)
     cluster = Known(DATA)
-    origin = Origin("https://cvat.example.org", f"task:{number}")
-    handed = Handed("s3://b/cvat/1")
+    origin = Origin("https://cvat.example.org", f"task:{number}", data="s3://b/cvat/1")
     task = the_task(client, number)
-    run = dag.start(cluster, cluster.template("theirs"), task, origin, handed=handed)
+    run = dag.start(cluster, cluster.template("theirs"), task, origin)
     with pytest.raises(InputError, match=r"was started for https://cvat\.example\.org"):
         import_run(cluster, run.name, client=client)
     cluster.created[-1]["metadata"]["annotations"] = {}

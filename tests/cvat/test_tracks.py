@@ -8,8 +8,8 @@ from PIL import Image
 
 from quorate.cvat import annotate, undo
 from quorate.cvat.publishing import writing
-from quorate.cvat.publishing.shapes import Shape
-from quorate.cvat.publishing.tracking import LIFE, objects
+from quorate.cvat.publishing.drawn import Shape
+from quorate.cvat.publishing.tracks import LIFE, objects
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
 from tests.spots import Spots

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from quorate import TYPE_CHECKING
-from quorate.cli import cvat_cluster, cvat_register
+from quorate.cli import cvat_cluster
 from quorate.cli.arguments import count
 from quorate.cli.serve import port
 
@@ -119,7 +119,28 @@ def add_commands(commands: Any) -> None:
         "--port", type=port, default=8090, help="port to listen at (default: 8090); 0: any"
     )
     companion.set_defaults(command=_companion)
-    cvat_register.add_command(below)
+
+    register = below.add_parser(
+        "register",
+        help="let a project, or an organization, tell the companion what happens",
+        description="Make the webhook of a project, or with --org alone of an organization, and "
+        "let CVAT call the companion once. The webhook's secret is that of QUORATE_WEBHOOK_SECRET. "
+        "The same command again changes nothing, but for a new secret.",
+    )
+    register.add_argument("project", nargs="?", help="5, project:5, or its address in CVAT")
+    register.add_argument(
+        "--companion",
+        metavar="URL",
+        required=True,
+        help="the companion's address, as CVAT and browsers reach it",
+    )
+    register.add_argument(
+        "--links",
+        action="store_true",
+        help="make the companion's page the link of the tasks that are there and have none",
+    )
+    _add_server(register, "the project's")
+    register.set_defaults(command=_register)
 
 
 def _rule(text: str) -> Rule:
@@ -132,8 +153,8 @@ def _rule(text: str) -> Rule:
         raise argparse.ArgumentTypeError(f"{error.message} {error.hint}") from None
 
 
-def _add_server(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--server", help="address of CVAT (default: the task's, or CVAT_URL)")
+def _add_server(command: argparse.ArgumentParser, whose: str = "the task's") -> None:
+    command.add_argument("--server", help=f"address of CVAT (default: {whose}, or CVAT_URL)")
     command.add_argument("--org", help="organization (default: CVAT_ORGANIZATION)")
     command.add_argument("--json", action="store_true", help="print what was done as JSON")
 
@@ -186,11 +207,18 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _told_all(arguments: argparse.Namespace, client: Client, done: list[Annotated]) -> None:
+    from dataclasses import asdict
+
     from quorate.cli.output import print_json
     from quorate.cli.summary import print_summary
 
     if arguments.json:
-        print_json([_told(one) for one in done])
+        print_json(
+            [
+                {"task": one.task, **asdict(one.published), "files": list(one.summary.files)}
+                for one in done
+            ]
+        )
         return
     for one in done:
         print_summary(one.summary, import_next=False)
@@ -243,6 +271,52 @@ def _undo(arguments: argparse.Namespace) -> None:
     _tell(arguments.run, done)
 
 
+def _register(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from quorate.cli.output import note, notes, print_json, progress_bars
+    from quorate.companion.hooks.registering import project_of, register
+    from quorate.companion.settings import site, webhook_secret
+    from quorate.cvat.task import Place
+
+    url, secret = site(arguments.companion), webhook_secret()
+    project = arguments.project
+    number = None if project is None else project_of(project)
+    there = None if project is None or project.isdecimal() else Place.parse(project).server
+    client = _client(arguments, there)
+    with progress_bars() as progress:
+        done = register(
+            client,
+            number,
+            url,
+            secret,
+            links=arguments.links,
+            progress=lambda at, total: progress("links", at, total),
+        )
+    if arguments.json:
+        print_json(asdict(done))
+        return
+    made = "made" if done.made else "was there, and is as it should be"
+    note(f"{client.server}: webhook {done.webhook} of {project or client.organization}: {made}")
+    if arguments.links:
+        note(f"links: {done.linked:,} made; {done.others:,} tasks keep the link that they have")
+    notes(done.notes)
+    note(f"CVAT calls {url}/hooks: {_answered(done.status)}")
+
+
+def _answered(status: int | None) -> str:
+    if status is not None and status < 300:
+        return "the companion answers"
+    if status == 401:
+        return "the companion has another QUORATE_WEBHOOK_SECRET"
+    if status == 404:
+        return "nothing there takes webhooks: do the companion's settings have `hooks:`?"
+    return (
+        f"it does not reach the companion ({status}). CVAT's outgoing proxy refuses private "
+        "addresses: SMOKESCREEN_OPTS of its services allows one"
+    )
+
+
 def _shown(client: Client, task: int, published: Published) -> None:
     """Tell what became of the shapes of one task."""
     from quorate.cli.output import note, notes
@@ -254,20 +328,10 @@ def _shown(client: Client, task: int, published: Published) -> None:
             f"{earlier:,} other boxes or tracks of earlier runs are there; --replace lets them "
             "make way"
         )
-    if _new(published):
+    opened = published.issues.opened if published.issues else 0
+    if published.created or published.tracks.created or opened:
         note(f"look:     {client.server}/tasks/{task}")
         note(f"undo:     quorate cvat undo {published.run} --server {client.server}")
-
-
-def _told(one: Annotated) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {"task": one.task, **asdict(one.published), "files": list(one.summary.files)}
-
-
-def _new(done: Published) -> bool:
-    """Whether there is something to look at and to undo."""
-    return bool(done.created or done.tracks.created or (done.issues and done.issues.opened))
 
 
 def _tell(who: str, done: Published) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -84,6 +84,20 @@ class Field:
         return None
 
 
+REPLACE = Field(
+    "replace",
+    "Let boxes of earlier runs make way",
+    "Only those that nobody has touched since. What people drew stays in any case.",
+    widget="checkbox",
+)
+TRACKS = Field(
+    "tracks",
+    "Join the boxes of a video to tracks",
+    "For tasks of a video.",
+    widget="checkbox",
+)
+
+
 @dataclass(frozen=True)
 class Template:
     """Something that can be started.
@@ -131,15 +145,3 @@ class Template:
         if wrong:
             raise FormError(wrong)
         return values
-
-
-def find(templates: Iterable[Template], name: str) -> Template:
-    """The template of a name; InputError where there is none."""
-    known = {one.name: one for one in templates}
-    if name in known:
-        return known[name]
-    raise InputError(
-        f"There is no template '{name[:80]}' to start.",
-        hint=did_you_mean(name, known)
-        or (f"there are {', '.join(known)}" if known else "none is labelled used-by=cvat"),
-    )

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from quorate.companion.forms import Field, Template
+from quorate.companion.forms import REPLACE, TRACKS, Field, Template
 from quorate.companion.store import NAME, Step
 from quorate.companion.work import YES, Work, result
 from quorate.cvat.publishing.journal import run_name
@@ -92,11 +92,6 @@ def _as_asked(ensemble: DetectionEnsemble, values: dict[str, str]) -> DetectionE
     return ensemble.model_copy(update=change)
 
 
-def _review(ensemble: DetectionEnsemble) -> str:
-    rule = Rule.of(ensemble)
-    return f"at most {rule.share:.0%} of them" if rule else "none"
-
-
 def _template(ensemble: DetectionEnsemble) -> Template:
     methods = [AS_WRITTEN]
     for name in METHODS:
@@ -106,6 +101,8 @@ def _template(ensemble: DetectionEnsemble) -> Template:
             continue
         methods.append(name)
     names = ", ".join(detector.name for detector in ensemble.detectors)
+    rule = Rule.of(ensemble)
+    review = f"at most {rule.share:.0%} of them" if rule else "none"
     finds = f" Finds {', '.join(ensemble.labels)}." if ensemble.labels else ""
     return Template(
         name=ensemble.name,
@@ -119,12 +116,7 @@ def _template(ensemble: DetectionEnsemble) -> Template:
                 "Such as 0-99,150, as CVAT numbers them. Empty: all.",
                 pattern=(r"\d{1,9}(-\d{1,9})?(, ?\d{1,9}(-\d{1,9})?)*", "as in 0-99,150"),
             ),
-            Field(
-                "replace",
-                "Let boxes of earlier runs make way",
-                "Only those that nobody has touched since. What people drew stays in any case.",
-                widget="checkbox",
-            ),
+            REPLACE,
             Field(
                 "method",
                 "Which boxes count",
@@ -146,15 +138,10 @@ def _template(ensemble: DetectionEnsemble) -> Template:
                 "review",
                 "Frames to look at first",
                 "They get an issue. 20: the 20 on which the detectors disagree most; 0.3: those "
-                f"whose disagreement is .3 or more. Empty: {_review(ensemble)}.",
+                f"whose disagreement is .3 or more. Empty: {review}.",
                 pattern=(r"\d{1,9}|0?\.\d{0,8}[1-9]\d{0,8}", "a number such as 20 or 0.3"),
             ),
-            Field(
-                "tracks",
-                "Join the boxes of a video to tracks",
-                "For tasks of a video.",
-                widget="checkbox",
-            ),
+            TRACKS,
             Field(
                 "add-labels",
                 "Add labels that the task lacks",

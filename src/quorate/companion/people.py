@@ -19,8 +19,8 @@ import msgspec
 import urllib3
 
 from quorate.cvat.client import Client, SignedOutError
-from quorate.cvat.publishing.writing import ask_right
-from quorate.cvat.task import Place
+from quorate.cvat.publishing.writing import ask_right, drawn
+from quorate.cvat.task import Job, Place, jobs_of
 from quorate.errors import AccessError, BusyError, InputError, ServerError
 from quorate.http.timed import pool_manager
 
@@ -47,14 +47,10 @@ class _Self(msgspec.Struct):
     username: str
 
 
-class _Named(msgspec.Struct):
+class _Task(msgspec.Struct):
     id: int
     name: str = ""
-    task_id: int = 0
     size: int = 0
-    start_frame: int = 0
-    stop_frame: int = 0
-    type: str = "annotation"
 
 
 @dataclass(frozen=True)
@@ -72,9 +68,9 @@ class Seen:
         return Place("job", self.job) if self.job else Place("task", self.task)
 
 
-def person(server: str, headers: Mapping[str, str], *, tries: int = TRIES) -> Person:
+def person(server: str, headers: Mapping[str, str]) -> Person:
     """Who these headers belong to; SignedOutError where CVAT does not know."""
-    client = Client.of(server, headers, tries=tries)
+    client = Client.of(server, headers, tries=TRIES)
     known = client.get("users/self", _Self)
     return Person(known.id, known.username, client)
 
@@ -159,30 +155,29 @@ def look(client: Client, place: Place) -> Seen:
 
 def _seen(client: Client, place: Place) -> Seen:
     if place.what == "job":
-        job = client.get(f"jobs/{place.id}", _Named)
-        frames = job.stop_frame - job.start_frame + 1
+        job = client.get(f"jobs/{place.id}", Job)
         try:
-            name = client.get(f"tasks/{job.task_id}", _Named).name
+            name = client.get(f"tasks/{job.task_id}", _Task).name
         except (AccessError, InputError):  # who has one job of a task may not see the task
             name = f"Task {job.task_id}"
-        return Seen(job.task_id, job.id, name, frames)
-    task = client.get(f"tasks/{place.id}", _Named)
+        return Seen(job.task_id, job.id, name, len(job.numbers))
+    task = client.get(f"tasks/{place.id}", _Task)
     return Seen(task.id, None, task.name, task.size)
 
 
-def jobs_of(client: Client, task: int) -> list[Seen]:
+def seen_jobs(client: Client, task: int) -> list[Seen]:
     """The jobs of annotation of a task that this person may see, by rising frames."""
-    found = [one for one in client.all("jobs", _Named, task_id=task) if one.type == "annotation"]
-    found.sort(key=lambda one: one.start_frame)
     return [
-        Seen(task, one.id, f"Job {one.id}", one.stop_frame - one.start_frame + 1) for one in found
+        Seen(task, job.id, f"Job {job.id}", len(job.numbers))
+        for job in jobs_of(client, task)
+        if job.type == "annotation"
     ]
 
 
 def may_edit(client: Client, place: Place) -> str | None:
     """None where this person may change the shapes there, else CVAT's reason."""
     try:
-        ask_right(client, f"{place.what}s/{place.id}")
+        ask_right(client, place.path)
     except SignedOutError:
         raise
     except (AccessError, InputError) as error:
@@ -190,21 +185,15 @@ def may_edit(client: Client, place: Place) -> str | None:
     return None
 
 
-class _Drawn(msgspec.Struct):
-    shapes: list[msgspec.Raw] = []
-    tracks: list[msgspec.Raw] = []
-
-
 def shapes_up_to(client: Client, seen: Seen, most: int) -> int:
     """How many shapes and tracks are drawn there; once there are `most`, no more are counted."""
     if not most:
         return 0
-    jobs = [seen.job] if seen.job else []
-    jobs = jobs or [one.id for one in client.all("jobs", _Named, task_id=seen.task)]
+    jobs = [seen.job] if seen.job else [job.id for job in jobs_of(client, seen.task)]
     found = 0
     for job in jobs:
-        drawn = client.get(f"jobs/{job}/annotations", _Drawn, slow=True)
-        found += len(drawn.shapes) + len(drawn.tracks)
+        there = drawn(client, job)
+        found += len(there.shapes) + len(there.tracks)
         if found >= most:
             break
     return found

@@ -8,36 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
-from quorate.companion.forms import Template, find
-from quorate.companion.people import Person, jobs_of, may_edit
+from quorate.companion.forms import Template
+from quorate.companion.people import Person, may_edit, seen_jobs
 from quorate.companion.store import LOOK, NAME, Doing, Run, State, Store, new_id
 from quorate.companion.work import Cancelled, Runner, Work, on_a_page, result
 from quorate.cvat.client import Client
 from quorate.cvat.publishing.publish import Published
 from quorate.cvat.run import undo
 from quorate.cvat.task import Place
-from quorate.errors import AccessError, InputError, QuorateError, file_error
+from quorate.errors import AccessError, InputError, QuorateError, did_you_mean, file_error
 
 LOG = logging.getLogger("quorate.companion")
 INTERRUPTED = "The companion was stopped while this was at work."
 GO_ON = "let it go on: what is finished is kept, and no box is created twice"
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be started: on a task or one job of it, with answers, for somebody.
-
-    facts  what the run keeps beside, by name
-    """
-
-    template: str
-    task: int
-    job: int | None
-    values: Mapping[str, str]
-    who: Person
-    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Running:
@@ -72,48 +56,72 @@ class Running:
     def template(self, name: str) -> Template:
         """The template of a name; InputError where there is none, ClusterError where it is away."""
         found, troubles = self.offered()
-        if troubles and name not in {one.name for one in found}:
+        known = {one.name: one for one in found}
+        if name in known:
+            return known[name]
+        if troubles:
             raise troubles[0]
-        return find(found, name)
+        raise InputError(
+            f"There is no template '{name[:80]}' to start.",
+            hint=did_you_mean(name, known)
+            or (f"there are {', '.join(known)}" if known else "none is labelled used-by=cvat"),
+        )
 
-    def start(self, order: Order) -> str:
-        """Start a run; its id.
+    def run(self, name: str) -> Run:
+        """One run; InputError where there is none of this name."""
+        run = self.store.run(name)
+        if run is None:
+            raise InputError("There is no such run.")
+        return run
+
+    def start(
+        self,
+        name: str,
+        task: int,
+        job: int | None,
+        given: Mapping[str, str],
+        who: Person,
+        facts: Mapping[str, str] | None = None,
+    ) -> str:
+        """Start a run of a template on a task, or on one job of it; the run's id.
+
+        `given` are answers of its form, `facts` what the run keeps beside, by name.
 
         Raises InputError for a template that is not there, FormError for values that do not fit,
         AccessError where who ordered it may not change the shapes there, BusyError where another
         run is at work on the task.
         """
-        template = self.template(order.template)
-        values = template.checked(order.values)
+        template = self.template(name)
+        values = template.checked(given)
         run = Run(
             id=new_id(),
-            task=order.task,
-            job=order.job,
+            task=task,
+            job=job,
             template=template.name,
             runner=template.runner,
             title=template.title,
             values=values,
-            person=order.who.id,
-            who=order.who.name,
+            person=who.id,
+            who=who.name,
             made=time.time(),
-            facts=dict(order.facts),
+            facts=dict(facts or {}),
         )
-        self._allowed(order.who, run.target)
+        self._allowed(who, run.target)
         self._runner(run).check(template, values)
-        self.store.add(run, order.who.client.headers)
-        self._go(run, order.who.client)
+        self.store.add(run, who.client.headers)
+        self._go(run, who.client)
         return run.id
 
     def again(self, name: str, who: Person) -> None:
         """Let a run that ended badly go on from what it has; errors are those of `start`."""
-        run = self._known(name)
+        run = self.run(name)
         if not run.may_go_on:
             raise InputError("Only a run that ended badly can go on.", hint="start a new one")
         self._claim(run, who, run.doing)
 
     def undo(self, name: str, who: Person) -> None:
         """Take back what a run made and nobody touched since; errors are those of `start`."""
-        run = self._known(name)
+        run = self.run(name)
         if not run.may_be_undone:
             raise InputError("There is nothing of this run to undo.")
         self._claim(run, who, "undo")
@@ -147,12 +155,6 @@ class Running:
             work.closing.set()
         for pool in self._pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def _known(self, name: str) -> Run:
-        run = self.store.run(name)
-        if run is None:
-            raise InputError("There is no such run.")
-        return run
 
     def _runner(self, run: Run) -> Runner:
         if run.runner not in self.runners:
@@ -217,7 +219,7 @@ class Running:
     def _point(self, work: Work) -> None:
         """Keep the job at which a person looks first, for the link into CVAT."""
         with contextlib.suppress(QuorateError):
-            jobs = [] if work.run.job else jobs_of(work.client, work.run.task)
+            jobs = [] if work.run.job else seen_jobs(work.client, work.run.task)
             if jobs:
                 work.run.facts[LOOK] = str(jobs[0].job)
 

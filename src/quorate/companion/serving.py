@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quorate.companion.here import Here
 from quorate.companion.hooks.events import Events
 from quorate.companion.running import Running
-from quorate.companion.settings import Cluster, Settings, own_token, webhook_secret
+from quorate.companion.settings import Settings, own_token, webhook_secret
 from quorate.companion.store import Store
 from quorate.companion.work import Runner
 from quorate.errors import MissingExtraError
@@ -62,7 +63,13 @@ def at_work(settings: Settings) -> Iterator[Running]:
     if settings.specs:
         runners["here"] = Here(settings.specs, folder / "work")
     if settings.cluster is not None and settings.storage is not None:
-        runners["cluster"] = _there(settings.cluster, settings.storage)
+        from quorate.argo.cluster.connect import connect
+        from quorate.companion.there import There
+
+        asked = partial(
+            connect, server=settings.cluster.server, namespace=settings.cluster.namespace
+        )
+        runners["cluster"] = There(asked, settings.storage)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with owned(folder / "lock", of=folder):
         store = Store(folder / "companion.db")
@@ -93,10 +100,3 @@ def hooked(settings: Settings, running: Running) -> Iterator[Hooks | None]:
     finally:
         running.close()  # so that the runs that end now are answered
         hooks.close()
-
-
-def _there(cluster: Cluster, storage: str) -> Runner:
-    from quorate.argo.cluster.connect import connect
-    from quorate.companion.there import There
-
-    return There(lambda: connect(server=cluster.server, namespace=cluster.namespace), storage)

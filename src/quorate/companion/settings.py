@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from quorate.errors import AccessError, InputError, SpecError, file_error
+from quorate.errors import AccessError, InputError, file_error
 from quorate.spec.base import Location, SpecModel, load_yaml
 from quorate.spec.text import Name
 from quorate.spec.words import patterned
@@ -20,30 +20,21 @@ OWN_SECRET, OWN_TOKEN = "QUORATE_WEBHOOK_SECRET", "QUORATE_CVAT_TOKEN"
 SHORTEST = 16
 
 
-def _alone(value: str) -> str:
-    """An address without a path: the companion's links begin at `/`."""
-    return value.rstrip("/")
-
-
 Site = Annotated[
     str,
     patterned(
         r"^https?://[A-Za-z0-9.\[\]:_-]+/?$",
         "an address without a path, such as https://cvat.example.org",
     ),
-    AfterValidator(_alone),
+    AfterValidator(lambda address: address.rstrip("/")),  # the companion's links begin at `/`
 ]
-
-
-class _Site(SpecModel):
-    site: Site
 
 
 def site(address: str) -> str:
     """An address without a path; InputError where it is none."""
     try:
-        return _Site(site=address).site
-    except SpecError:
+        return TypeAdapter(Site).validate_python(address)
+    except ValidationError:
         raise InputError(
             f"{address}: is no address without a path, such as https://quorate.example.org."
         ) from None

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -160,11 +160,11 @@ class Store:
     def claim(self, run: Run, headers: Mapping[str, str]) -> None:
         """Let a run that has ended be at work again; BusyError where another is."""
         with self._alone(run.task):
-            self._db.execute(
+            done = self._db.execute(
                 "UPDATE runs SET busy = 1, headers = ?, body = ? WHERE id = ? AND NOT busy",
                 (_packed(headers), _packed(run), run.id),
             )
-            if not self._db.execute("SELECT changes()").fetchone()[0]:
+            if not done.rowcount:
                 raise BusyError("This run is at work already.")
 
     @contextlib.contextmanager
@@ -182,8 +182,7 @@ class Store:
 
     def save(self, run: Run) -> None:
         """Keep what a run is now."""
-        with self._lock:
-            self._db.execute("UPDATE runs SET body = ? WHERE id = ?", (_packed(run), run.id))
+        self._ask("UPDATE runs SET body = ? WHERE id = ?", _packed(run), run.id)
 
     def release(self, run: Run) -> None:
         """Keep what a run that has ended is, and wipe what its person's client had."""
@@ -220,27 +219,28 @@ class Store:
 
     def count(self, task: int, job: int | None = None) -> int:
         """How many runs a task, or one job of it alone, has had."""
-        with self._lock:
-            found = self._db.execute(
-                "SELECT count(*) FROM runs WHERE task = ? AND (? IS NULL OR job = ?)",
-                (task, job, job),
-            )
-            return int(found.fetchone()[0])
+        ((found,),) = self._ask(
+            "SELECT count(*) FROM runs WHERE task = ? AND (? IS NULL OR job = ?)", task, job, job
+        )
+        return int(found)
 
-    def of_person(self, person: int, size: int = 10) -> list[Run]:
-        """The runs that a person started, the newest first."""
-        return self._runs("WHERE person = ? ORDER BY made DESC LIMIT ?", person, size)
+    def of_person(self, person: int) -> list[Run]:
+        """The last ten runs that a person started, the newest first."""
+        return self._runs("WHERE person = ? ORDER BY made DESC LIMIT 10", person)
 
     def _runs(self, which: str, *values: object) -> list[Run]:
-        with self._lock:
-            rows = self._db.execute(f"SELECT body FROM runs {which}", values).fetchall()  # noqa: S608 - ours
+        rows = self._ask(f"SELECT body FROM runs {which}", *values)  # noqa: S608 - ours
         return [msgspec.json.decode(body, type=Run) for (body,) in rows]
+
+    def _ask(self, statement: str, *values: object) -> list[Any]:
+        """Carry out one statement; the rows that it gives."""
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
 
     def headers(self, name: str) -> dict[str, str]:
         """What the client of a run at work needs; empty where it has ended."""
-        with self._lock:
-            row = self._db.execute("SELECT headers FROM runs WHERE id = ?", (name,)).fetchone()
-        return msgspec.json.decode(row[0], type=dict[str, str]) if row and row[0] else {}
+        rows = self._ask("SELECT headers FROM runs WHERE id = ? AND headers IS NOT NULL", name)
+        return msgspec.json.decode(rows[0][0], type=dict[str, str]) if rows else {}
 
     def say(self, run: str, text: str) -> None:
         """Add a line to a run's log."""
@@ -256,16 +256,12 @@ class Store:
 
     def clear(self, run: str) -> None:
         """Forget a run's log."""
-        with self._lock:
-            self._db.execute("DELETE FROM lines WHERE run = ?", (run,))
+        self._ask("DELETE FROM lines WHERE run = ?", run)
 
     def lines(self, run: str, last: int = 200) -> list[tuple[float, str]]:
         """The last lines of a run's log: seconds since 1970, and text."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT time, text FROM lines WHERE run = ? ORDER BY n DESC LIMIT ?", (run, last)
-            ).fetchall()
-        return rows[::-1]
+        told = "SELECT time, text FROM lines WHERE run = ? ORDER BY n DESC LIMIT ?"
+        return self._ask(told, run, last)[::-1]
 
     def delivered(self, key: str, body: bytes) -> bool:
         """Whether a delivery came before; it is remembered from now on.
@@ -276,20 +272,18 @@ class Store:
         with self._lock:
             self._db.execute("DELETE FROM deliveries WHERE time < ?", (now - REMEMBERED,))
             row = (key, now, body)
-            self._db.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?)", row)
-            return not self._db.execute("SELECT changes()").fetchone()[0]
+            done = self._db.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?)", row)
+            return not done.rowcount
 
     def handled(self, key: str) -> None:
         """Nothing is left to be done about a delivery."""
-        with self._lock:
-            self._db.execute("UPDATE deliveries SET body = NULL WHERE key = ?", (key,))
+        self._ask("UPDATE deliveries SET body = NULL WHERE key = ?", key)
 
     def unhandled(self) -> list[tuple[str, bytes]]:
         """Key and body of what is not handled yet, the oldest first."""
-        with self._lock:
-            return self._db.execute(
-                "SELECT key, body FROM deliveries WHERE body IS NOT NULL ORDER BY time, key"
-            ).fetchall()
+        return self._ask(
+            "SELECT key, body FROM deliveries WHERE body IS NOT NULL ORDER BY time, key"
+        )
 
 
 def new_id() -> str:

@@ -20,10 +20,12 @@ template does not have, are an error that names the annotation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from quorate.argo.names import FORM
 from quorate.argo.runs.submit import DATA, OUT
+from quorate.companion import forms
 from quorate.companion.forms import Field, Template
 from quorate.cvat.cluster.dag import CHECKPOINT, CLASSES, FORMAT, TASK
 from quorate.errors import SpecError, did_you_mean
@@ -65,24 +67,9 @@ def of(template: Json, pools: Pools) -> Template:
     name, notes = str(metadata["name"]), metadata.get("annotations") or {}
     listed = (template["spec"].get("arguments") or {}).get("parameters") or ()
     parameters = {str(one["name"]): one for one in listed}
-    forms = _forms(str(notes.get(FORM, "")), parameters, f"{name}: the annotation {FORM}")
-    fields = [_field(one, forms.get(key, {}), pools) for key, one in parameters.items()]
-    fields.append(
-        Field(
-            REPLACE,
-            "Let boxes of earlier runs make way",
-            "Only those that nobody has touched since. What people drew stays in any case.",
-            widget="checkbox",
-        )
-    )
-    fields.append(
-        Field(
-            TRACKS,
-            "Join the boxes of a video to tracks",
-            "For tasks of a video.",
-            widget="checkbox",
-        )
-    )
+    said = _forms(str(notes.get(FORM, "")), parameters, f"{name}: the annotation {FORM}")
+    fields = [_field(one, said.get(key, {}), pools) for key, one in parameters.items()]
+    fields += [replace(forms.REPLACE, name=REPLACE), replace(forms.TRACKS, name=TRACKS)]
     return Template(
         name=name,
         title=str(notes.get(TITLE) or name),

@@ -23,7 +23,7 @@ from quorate.companion.work import YES, Cancelled, Work, result
 from quorate.cvat.cluster import dag
 from quorate.cvat.cluster.bringing_back import bring_back, run_of
 from quorate.cvat.cluster.dag import FORMAT, Origin
-from quorate.cvat.cluster.handing_over import Handed, hand_over
+from quorate.cvat.cluster.handing_over import hand_over
 from quorate.cvat.task import tasks
 from quorate.errors import ClusterError, InputError, QuorateError, WorkflowError
 from quorate.storage import s3
@@ -94,27 +94,20 @@ class There:
             self._try_again(work, cluster)
         if WORKFLOW not in run.facts:
             template = cluster.template(run.template)
-            known = dag.parameters_of(template)
-            handed = None
-            if DATA in known:
-                if HANDED not in run.facts:
-                    handed = hand_over(
-                        work.client,
-                        task,
-                        self._storage,
-                        dump_format=run.values.get(FORMAT),
-                        progress=work.progress,
-                    )
-                    for note in handed.notes:
-                        work.say(note)
-                    work.reached(HANDED, handed.location)
-                handed = Handed(run.facts[HANDED])
+            if DATA in dag.parameters_of(template) and HANDED not in run.facts:
+                handed = hand_over(
+                    work.client,
+                    task,
+                    self._storage,
+                    dump_format=run.values.get(FORMAT),
+                    progress=work.progress,
+                )
+                for note in handed.notes:
+                    work.say(note)
+                work.reached(HANDED, handed.location)
             place = f"{run.target.what}:{run.target.id}"
-            origin = Origin(work.client.server, place, None, handed and handed.location)
-            parameters = _given(run.values)
-            started = dag.start(
-                cluster, template, task, origin, handed=handed, parameters=parameters
-            )
+            origin = Origin(work.client.server, place, None, run.facts.get(HANDED))
+            started = dag.start(cluster, template, task, origin, parameters=_given(run.values))
             work.reached(WORKFLOW, started.name)
             work.say(f"The workflow {started.name} is started in {cluster.where}.")
         workflow = self._followed(work, cluster)

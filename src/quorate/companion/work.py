@@ -97,11 +97,9 @@ class Work:
 
     def ended(self, *, well: bool) -> None:
         """Mark the step that was at work: finished, or the one at which it ended."""
-        self._finish("done" if well else "failed")
-
-    def _finish(self, state: str = "done") -> None:
         for step in self.run.steps:
-            step.state = state if step.state == "working" else step.state
+            if step.state == "working":
+                step.state = "done" if well else "failed"
 
     def _save(self, *, now: bool) -> None:
         if now or time.monotonic() - self._saved > OFTEN:

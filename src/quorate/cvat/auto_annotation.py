@@ -40,8 +40,7 @@ class DetectionFunction:
         self._models: Any = models
         self._function = Function(ensemble)
         self._ids = {name: i for i, name in enumerate(self._function.labels, start=1)}
-        own = self._function.attributes
-        self._attributes = {one.name: i for i, one in enumerate(own, start=1)}
+        self._attributes = {name: i for i, name in enumerate(self._function.attributes, start=1)}
         self.spec = auto_annotation.DetectionFunctionSpec(
             labels=[
                 auto_annotation.label_spec(
@@ -50,13 +49,13 @@ class DetectionFunction:
                     type=self._function.label_type,
                     attributes=[
                         models.AttributeRequest(
-                            id=self._attributes[one.name],
-                            name=one.name,
+                            id=self._attributes[attribute],
+                            name=attribute,
                             input_type="text",
                             mutable=False,
-                            values=[one.default],
+                            values=[default],
                         )
-                        for one in own
+                        for attribute, default in self._function.attributes.items()
                     ],
                 )
                 for name, number in self._ids.items()
@@ -80,17 +79,16 @@ class DetectionFunction:
             LOG.warning("%s: no boxes: it cannot be decoded (%s)", name, error)
             return []
         found = self._function.look(picture)
-        for detector, reason in found.failed:
+        for detector, reason in found.failed.items():
             LOG.warning("%s: without %s: %s", name, detector, reason)
         masks: MaskShape | None = None
         asked = self._function.ensemble.publish.masks
         if getattr(context, "conv_mask_to_poly", False) and asked == "mask":
             masks = "polygon"
-        # Groups are numbers of the whole task, so each frame counts from a number of its own.
         base = zlib.crc32(name.encode()) >> 1
         # SDKs of before 2.25 know no threshold.
         threshold = getattr(context, "conf_threshold", None)
-        shapes = self._function.shapes(found.boxes, threshold, masks=masks)
+        shapes = self._function.shapes(found.boxes, threshold, base=base, masks=masks)
         return [
             self._models.LabeledShapeRequest(
                 frame=0,
@@ -101,7 +99,7 @@ class DetectionFunction:
                     self._models.AttributeValRequest(spec_id=self._attributes[key], value=value)
                     for key, value in shape.attributes.items()
                 ],
-                **({"group": (base + shape.group) % (1 << 31)} if shape.group else {}),
+                **({} if shape.group is None else {"group": shape.group}),
             )
             for shape in shapes
         ]

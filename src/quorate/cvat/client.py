@@ -142,12 +142,7 @@ class Client:
 
     def get(self, path: str, kind: type[T], *, slow: bool = False, **query: Any) -> T:
         """What is at a path below `/api/`, as a value of a kind."""
-        body = retrying(
-            lambda: self._asked("GET", path, query, slow=slow),
-            retries=self.tries,
-            origin=self.server,
-        )
-        return self._read(body, kind, path)
+        return self._read(self.content(path, slow=slow, **query), kind, path)
 
     def all(self, path: str, kind: type[T], **query: Any) -> Iterator[T]:
         """Every item of a list that comes in pages."""
@@ -160,10 +155,10 @@ class Client:
                 return
             page += 1
 
-    def content(self, path: str, **query: Any) -> bytes:
+    def content(self, path: str, *, slow: bool = True, **query: Any) -> bytes:
         """The bytes of a file at a path, such as a frame's picture."""
         return retrying(
-            lambda: self._asked("GET", path, query, slow=True),
+            lambda: self._asked("GET", path, query, slow=slow),
             retries=self.tries,
             origin=self.server,
         )
@@ -262,6 +257,7 @@ class Client:
             ) from None
 
     def _not_done(self, path: str, answer: urllib3.BaseHTTPResponse, data: bytes) -> Exception:
+        """What an answer of 300 or more means; Busy where the same may be answered later."""
         status, said = answer.status, _reason(data)
         answer.release_conn()
         if status in BUSY or status >= 500:
@@ -269,14 +265,12 @@ class Client:
                 f"it answers {status} ({said})" if said else f"it answers {status}",
                 wait=retry_after(answer.headers.get("Retry-After")),
             )
-        return self._refused(path, status, said, answer.headers.get("Location", ""))
-
-    def _refused(self, path: str, status: int, said: str, location: str) -> Exception:
         what = _called(path)
         of = f" in the organization '{self.organization}'" if self.organization else ""
         if status < 400:
+            location = short(answer.headers.get("Location", ""))
             return InputError(
-                f"{self.server}: leads elsewhere, to {short(location) or 'nowhere'}.",
+                f"{self.server}: leads elsewhere, to {location or 'nowhere'}.",
                 hint="give that address if it is CVAT's: credentials are not sent on",
             )
         if status == 401:

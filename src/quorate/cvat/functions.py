@@ -18,25 +18,9 @@ from quorate.ensemble import DetectionEnsemble
 from quorate.errors import QuorateError
 from quorate.formats.shapes import one_ring
 from quorate.pictures import Picture
+from quorate.steps.look import Answer
 
 NUMBERS = ("votes", "confidence", "agreement")
-
-
-class Attribute(NamedTuple):
-    """An attribute of every label, always text: a number attribute of CVAT's is a whole number.
-
-    An empty number makes CVAT's COCO export fail, so the default of one is "1".
-    """
-
-    name: str
-    default: str
-
-
-class Found(NamedTuple):
-    """What the quorum decided on a picture, whatever the score, and who took no part and why."""
-
-    boxes: Detections
-    failed: tuple[tuple[str, str], ...]
 
 
 class Shape(NamedTuple):
@@ -46,7 +30,7 @@ class Shape(NamedTuple):
     points      pixels, x and y in turn; a mask's are its run lengths, zeros first, then left, top,
                 right, bottom, the last two included
     attributes  name -> value
-    group       shapes with the same number belong together; 0 for none
+    group       shapes with the same number belong together; None for none
     outline     of a mask, where it is asked for: its outline as one polygon
     """
 
@@ -55,7 +39,7 @@ class Shape(NamedTuple):
     points: list[float]
     score: float
     attributes: dict[str, str]
-    group: int
+    group: int | None
     outline: list[float] | None = None
 
 
@@ -66,7 +50,9 @@ class Function:
 
     ensemble    the description
     labels      the words of its vocabulary, in order
-    attributes  what every shape tells beside its place
+    attributes  what every shape tells beside its place: name -> default. It is always text, for a
+                number attribute of CVAT's is a whole number; and an empty number makes CVAT's COCO
+                export fail, so the default of one is "1"
     label_type  the type of every label, in CVAT's words
     """
 
@@ -77,21 +63,25 @@ class Function:
         self._loaded = ensemble.model_copy(update={"publish": publish}).load(servers_may_fail=True)
         self.labels = self._loaded.labels.names
         names = [KNOWN_AS.get(name, name) for name in ensemble.publish.attributes]
-        self.attributes = tuple(Attribute(name, "1" * (name in NUMBERS)) for name in names)
+        self.attributes = {name: "1" * (name in NUMBERS) for name in names}
         self.label_type = "rectangle" if ensemble.publish.masks == "box" else "any"
 
-    def look(self, picture: Picture) -> Found:
-        """What the quorum decides on a picture. Raises ImageError or QuorumError."""
+    def look(self, picture: Picture) -> Answer:
+        """What the quorum decides on a picture, whatever the score, and who took no part and why.
+
+        The detectors' own boxes are not kept. Raises ImageError or QuorumError.
+        """
         [answer] = self._loaded.answers([picture])
         if isinstance(answer, QuorateError):
             raise answer
-        return Found(answer.boxes, tuple(answer.failed.items()))
+        return answer._replace(own={})
 
     def shapes(
         self,
         boxes: Detections,
         threshold: float | None = None,
         *,
+        base: int,
         masks: MaskShape | None = None,
         outlines: bool = False,
     ) -> Iterator[Shape]:
@@ -100,6 +90,8 @@ class Function:
         Args:
             boxes: of one picture.
             threshold: the least score; None for the spec's `publish.min_score`.
+            base: of this picture, below 2^31. Groups are numbers of the whole task, so each picture
+                counts from a number of its own.
             masks: what becomes of a mask; None for the spec's `publish.masks`.
             outlines: whether masks have their outlines beside.
 
@@ -130,15 +122,11 @@ class Function:
                 outline = numbers(one_ring(polygons[row]))
             parts = list(points_of(drawn, row))
             for points in parts:
-                group = row + 1 if len(parts) > 1 else 0
+                group = (base + row + 1) % (1 << 31) if len(parts) > 1 else None
                 yield Shape(word, TYPES[kind], points, score, values, group, outline)
-
-    def close(self) -> None:
-        """End the threads."""
-        self._loaded.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._loaded.close()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from quorate.annotations import Annotations
 from quorate.cvat.client import Client
-from quorate.cvat.task import Frame, Label, Task, label_names
+from quorate.cvat.task import Frame, Label, Task
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError, LabelError, did_you_mean
 from quorate.formats import write
@@ -29,32 +28,14 @@ SOURCE, IMAGES = "source.json", "images"
 _ENDINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp"}
 
 
-class Source(msgspec.Struct, frozen=True):
-    """Where a folder's pictures are from, so that those of another task are not taken for them."""
-
-    server: str
-    task: int
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A task's frames, downloaded.
-
-    folder  a data set: `annotations.xml` with the labels, and `images/`
-    frames  the frame of each picture, by `Image.file_name` relative to `images`
-    """
-
-    folder: Path
-    frames: Mapping[str, Frame]
-
-
-def check_labels(ensemble: EnsembleSpec, labels: tuple[Label, ...], *, where: str) -> None:
+def check_labels(ensemble: EnsembleSpec, task: Task) -> None:
     """Raise LabelError where the spec names a label that the task lacks, before any work."""
-    known = [label.name for label in labels if label.type in DRAWN]
+    known = [label.name for label in task.labels if label.type in DRAWN]
     lacking = [name for name in ensemble.labels if name not in known]
     if not lacking and known:
         return
-    other = [f"'{one.name}' ({one.type})" for one in labels if one.type not in DRAWN]
+    where = f"Task {task.id} ({task.name})"
+    other = [f"'{one.name}' ({one.type})" for one in task.labels if one.type not in DRAWN]
     kept = f"; of other types are {', '.join(other)}" if other else ""
     if not known:
         raise LabelError(
@@ -63,7 +44,7 @@ def check_labels(ensemble: EnsembleSpec, labels: tuple[Label, ...], *, where: st
         )
     raise LabelError(
         f"{where} lacks {len(lacking)} of the spec's labels: {', '.join(lacking)}. It has "
-        f"{label_names(one for one in labels if one.type in DRAWN)}{kept}.",
+        f"{', '.join(known)}{kept}.",
         hint=did_you_mean(lacking[0], known)
         or "map the detectors' words onto its labels (`labels: {theirs: yours}`), or let "
         "--add-labels add them to it",
@@ -76,17 +57,20 @@ def download(
     folder: Path,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Pictures:
+) -> dict[str, Frame]:
     """Download the frames of a task that are not there yet, in the quality that was uploaded.
+
+    The folder becomes a data set: `annotations.xml` with the labels, and `images/`. Returns the
+    frame of each picture, by `Image.file_name` relative to `images`.
 
     Frames of another task in the folder are thrown away first. Raises InputError for a frame that
     the server cannot give, and what `Client` raises.
     """
-    source = Source(client.server, task.id)
-    if (folder / SOURCE).exists() and (folder / SOURCE).read_bytes() != _told(source):
+    source = msgspec.json.encode({"server": client.server, "task": task.id})
+    if (folder / SOURCE).exists() and (folder / SOURCE).read_bytes() != source:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / SOURCE, _told(source))
+    write_bytes(folder / SOURCE, source)
     images = folder / IMAGES
 
     def fetch(frame: Frame) -> str:
@@ -122,11 +106,7 @@ def download(
         label_info={label.name: _info(label) for label in usable},
     )
     write(dataset, Annotations.empty(), folder / "annotations.xml", format="cvat")
-    return Pictures(folder, frames)
-
-
-def _told(source: Source) -> bytes:
-    return msgspec.json.encode(source)
+    return frames
 
 
 def _possible(name: str) -> list[str]:

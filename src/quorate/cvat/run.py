@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from quorate.annotations import Annotations
-from quorate.cvat.client import Client
-from quorate.cvat.pictures import IMAGES, Pictures, check_labels, download
+from quorate.cvat.client import Client, once
+from quorate.cvat.pictures import IMAGES, check_labels, download
 from quorate.cvat.publishing.issues import open_issues, remove_issues
 from quorate.cvat.publishing.journal import Journal, begun, ended, ensemble_of, find, forget, lock
 from quorate.cvat.publishing.publish import Published, publish
 from quorate.cvat.publishing.publish import undo as undo_published
-from quorate.cvat.publishing.shapes import ADDED, Shape, by_frame, shapes
-from quorate.cvat.publishing.tracks import check_video, joined, told
-from quorate.cvat.publishing.writing import check_rights
-from quorate.cvat.task import Job, Place, Task, jobs_of, labels_of, tasks
+from quorate.cvat.publishing.shapes import ADDED, shapes
+from quorate.cvat.publishing.tracks import joined
+from quorate.cvat.publishing.writing import ask_right
+from quorate.cvat.task import Frame, Job, Place, Task, jobs_of, labels_of, tasks
 from quorate.detections import Detections
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import AccessError, InputError, QuorateError
@@ -95,99 +97,74 @@ def annotate(
     place = Place.parse(place) if isinstance(place, str) else place
     client = client or Client.connect(place.server)
     done = [] if done is None else done
+    rule = review or Rule.of(ensemble)
     left: list[str] = []
-    fits = check_video if tracks else None
-    for task in tasks(client, place, frames, left, fits):
-        if add_labels:
-            task = with_labels(client, task, ensemble)
-        check_labels(ensemble, task.labels, where=f"Task {task.id} ({task.name})")
-        check_rights(client, task.jobs)
+    for task in tasks(client, place, frames, left, videos=tracks):
+        task = fitting(client, task, ensemble, add_labels=add_labels)
         folder = Path(out or "out") / (
             f"cvat-task-{task.id}" if out is None or place.what == "project" else ""
         )
         with lock(client.server, task.id):
-            how = _How(name, replace, review or Rule.of(ensemble), tracks, workers)
-            done.append(_annotate(client, task, ensemble, folder, how, progress))
-    if left and not done:
-        raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
+            pictures = download(
+                client, task, folder / "task", progress=partial(progress, "download")
+            )
+            summary = ensemble.run(folder / "task", folder, workers=workers, progress=progress)
+            kept, results = decided(ensemble, Work(folder / "work"))
+            journal = begun(name, ensemble.name, client.server, task.id)
+            numbers = {image.id: pictures[image.name].number for image in results.images}
+            task = _seen(task, folder / "task" / IMAGES, pictures, results)
+            found = shapes(kept, results.labels, task.labels, numbers, run=journal.run)
+            wanted = joined(found, task, tracks=tracks)
+            try:
+                told = partial(progress, "publish")
+                published = publish(client, task, wanted, journal, replace=replace, progress=told)
+                if rule:
+                    doubtful = {numbers[d.image.id]: d for d in doubts(results, ensemble, rule)}
+                    published.issues = open_issues(
+                        client, task, doubtful, journal.run, replace=replace
+                    )
+            except QuorateError as error:
+                if journal.made or journal.tracks or journal.sent:
+                    error.hint = "; ".join(filter(None, (error.hint, _half(journal))))
+                raise
+            ended(journal)
+            published.notes += [*task.notes, *wanted.notes]
+            done.append(Annotated(task.id, published, summary))
     for said in left:
         done[-1].published.notes.append(f"left out: {said}")
     return done
 
 
-class _How(NamedTuple):
-    """What `annotate` was asked for."""
+def fitting(client: Client, task: Task, spec: EnsembleSpec | None, *, add_labels: bool) -> Task:
+    """The task, before any work, where boxes of the spec can be created in it.
 
-    run: str | None
-    replace: bool
-    review: Rule | None
-    tracks: bool
-    workers: int | None
-
-
-def _annotate(
-    client: Client,
-    task: Task,
-    ensemble: DetectionEnsemble,
-    folder: Path,
-    how: _How,
-    progress: Progress,
-) -> Annotated:
-    pictures = download(
-        client,
-        task,
-        folder / "task",
-        progress=lambda done, total: progress("download", done, total),
-    )
-    summary = ensemble.run(pictures.folder, folder, workers=how.workers, progress=progress)
-    kept, results = decided(ensemble, Work(folder / "work"))
-    journal = begun(how.run, ensemble.name, client.server, task.id)
-    frames = {image.id: pictures.frames[image.name].number for image in results.images}
-    task = _seen(task, pictures, results)
-    found = by_frame(shapes(kept, results.labels, task.labels, frames, run=journal.run))
-    tracks: list[list[Shape]] = []
-    if how.tracks:
-        found, tracks = joined(found, [frame.number for frame in task.frames])
-    try:
-        published = publish(
-            client,
-            task,
-            found,
-            journal,
-            tracks=tracks,
-            replace=how.replace,
-            progress=lambda done, total: progress("publish", done, total),
-        )
-        if how.review:
-            doubtful = {frames[d.image.id]: d for d in doubts(results, ensemble, how.review)}
-            published.issues = open_issues(client, task, doubtful, journal.run, replace=how.replace)
-    except QuorateError as error:
-        if journal.made or journal.tracks or journal.sent:
-            error.hint = "; ".join(filter(None, (error.hint, _half(journal))))
-        raise
-    ended(journal)
-    published.notes += task.notes
-    if how.tracks:
-        published.notes.append(told(task.id, found, tracks))
-    return Annotated(task.id, published, summary)
+    `add_labels` adds the spec's labels to it. Without a spec its labels are not looked at. Raises
+    LabelError for labels that it lacks, AccessError where its shapes may not be changed.
+    """
+    if spec is not None:
+        task = _with_labels(client, task, spec) if add_labels else task
+        check_labels(spec, task)
+    for job in task.jobs:
+        once(partial(ask_right, client, f"jobs/{job.id}"))
+    return task
 
 
-def _seen(task: Task, pictures: Pictures, results: Results) -> Task:
+def _seen(task: Task, folder: Path, pictures: Mapping[str, Frame], results: Results) -> Task:
     """The task with the frames that were looked at: the others keep what is on them.
 
     A picture that could not be read is thrown away: it is asked for again by the next run.
     """
     skipped = {one.file_name for one in results.skipped}
     seen = {image.name for image in results.images if image.file_name not in skipped}
-    lost = [name for name in pictures.frames if name not in seen]
+    lost = [name for name in pictures if name not in seen]
     for name in lost:
-        (pictures.folder / IMAGES / name).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
     if not lost:
         return task
-    numbers = {pictures.frames[name].number for name in seen}
+    numbers = {pictures[name].number for name in seen}
     note = (
         f"task {task.id}: {len(lost):,} of {len(task.frames):,} frames could not be read and keep "
-        f"what is on them, the first {pictures.frames[lost[0]].number}."
+        f"what is on them, the first {pictures[lost[0]].number}."
     )
     frames = tuple(frame for frame in task.frames if frame.number in numbers)
     return replace(task, frames=frames, notes=(*task.notes, note))
@@ -204,8 +181,7 @@ def decided(ensemble: EnsembleSpec, work: Work) -> tuple[Annotations, Results]:
     """What a run here decided and would publish, as shapes, and what its steps left."""
     results = Results(work, {detector.name: detector.voters for detector in ensemble.detectors})
     asked = ensemble.publish
-    fused = Detections.concat([results.fused(shard) for shard in results.shards])
-    kept = fused.take(fused.score >= asked.min_score)
+    kept = Detections.concat([results.kept(shard, asked.min_score) for shard in results.shards])
     annotations = Annotations.from_detections(
         kept, attributes=asked.attributes, masks=asked.masks, tolerance=asked.tolerance
     )
@@ -256,14 +232,12 @@ def undo(
     return result
 
 
-def with_labels(client: Client, task: Task, ensemble: EnsembleSpec) -> Task:
+def _with_labels(client: Client, task: Task, ensemble: EnsembleSpec) -> Task:
     """The task with the labels and attributes that the ensemble gives, added where they lack."""
     known = {label.name: label for label in task.labels}
     change: list[dict[str, Any]] = []
-    for name in dict.fromkeys((*ensemble.labels, *known)):
+    for name in dict.fromkeys(ensemble.labels or known):
         label = known.get(name)
-        if label is not None and name not in ensemble.labels and ensemble.labels:
-            continue
         lacking = [a for a in ADDED if label is None or a not in {s.name for s in label.attributes}]
         if label is None or lacking:
             head = {"name": name} if label is None else {"id": label.id, "name": name}

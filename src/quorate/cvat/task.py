@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -53,6 +53,11 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"{self.what} {self.id}"
 
+    @property
+    def path(self) -> str:
+        """Where it is below `/api/`, and below the companion's address."""
+        return f"{self.what}s/{self.id}"
+
     def check(self, client: Client) -> None:
         """Raise InputError where the address is one of another server than is asked."""
         if self.server is not None and origin(self.server) != client.server:
@@ -100,6 +105,11 @@ class Job(msgspec.Struct, frozen=True):
     mode: str = ""
     media_type: str = ""
 
+    @property
+    def numbers(self) -> range:
+        """The numbers of its frames."""
+        return range(self.start_frame, self.stop_frame + 1)
+
 
 class Frame(NamedTuple):
     """One frame: its number in the API, which counts from 0, its name, its size in pixels."""
@@ -126,7 +136,6 @@ class Task:
     id: int
     name: str
     project: int | None
-    subset: str
     labels: tuple[Label, ...]
     jobs: tuple[Job, ...]
     frames: tuple[Frame, ...]
@@ -168,7 +177,6 @@ class _Task(msgspec.Struct):
     mode: str = ""
     dimension: str | None = "2d"
     project_id: int | None = None
-    subset: str = ""
     media_type: str = ""
 
 
@@ -191,7 +199,8 @@ def tasks(
     place: Place,
     frames: str | None = None,
     left: list[str] | None = None,
-    fits: Callable[[Task], None] | None = None,
+    *,
+    videos: bool = False,
 ) -> Iterator[Task]:
     """The tasks at a place, one after the other: a project's, in order of their numbers.
 
@@ -201,24 +210,28 @@ def tasks(
         frames: ranges of frames, see `Task.only`; default: all.
         left: where it is given, a task of a project that cannot be annotated does not keep the
             others from it: why it is left out is added here.
-        fits: raises InputError for a task that cannot be annotated either.
+        videos: whether a task that is no video cannot be annotated either.
 
     Raises InputError for what cannot be annotated: no pictures, 3D data, audio, a job that is not
-    one of annotation, a place of another server.
+    one of annotation, a place of another server, a project of whose tasks all are left out.
     """
     place.check(client)
 
     def made(number: int, only: Job | None = None) -> Task:
         task = _task(client, number, only).only(frames)
-        if fits is not None:
-            fits(task)
+        if videos and not task.video:
+            raise InputError(
+                f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
+                hint="leave --tracks away: each picture then has its own boxes",
+            )
         return task
 
     if place.what == "project":
-        found = sorted(task.id for task in client.all("tasks", _Task, project_id=place.id))
+        found = tasks_of(client, place.id)
         if not found:
             client.get(f"projects/{place.id}", dict)  # one that is not there is told as such
             raise InputError(f"project {place.id} has no tasks.")
+        good = 0
         for number in found:
             try:
                 task = made(number)
@@ -227,7 +240,10 @@ def tasks(
                     raise
                 left.append(error.message)
                 continue
+            good += 1
             yield task
+        if left and not good:
+            raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
     elif place.what == "job":
         job = client.get(f"jobs/{place.id}", Job)
         yield made(job.task_id, job)
@@ -259,7 +275,7 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
     gone = 0
     for job in own:
         meta = client.get(f"jobs/{job.id}/data/meta", _Meta)
-        gone += len({n for n in meta.deleted_frames if job.start_frame <= n <= job.stop_frame})
+        gone += len({n for n in meta.deleted_frames if n in job.numbers})
         for frame in _frames(meta, job, video=about.mode == "interpolation"):
             frames.setdefault(frame.number, frame)
     if gone:
@@ -275,7 +291,6 @@ def _task(client: Client, number: int, only: Job | None) -> Task:
         id=number,
         name=about.name,
         project=about.project_id,
-        subset=about.subset,
         labels=labels,
         jobs=tuple(own),
         frames=named,
@@ -297,6 +312,12 @@ def _about(client: Client, number: int, only: Job | None) -> _Task:
         name = only.task_name or f"task {number}"
         kind = only.media_type
         return _Task(number, name, only.mode, only.dimension, only.project_id, media_type=kind)
+
+
+def tasks_of(client: Client, project: int | None) -> list[int]:
+    """The numbers of the tasks that may be seen, rising: a project's, or all."""
+    where = {} if project is None else {"project_id": project}
+    return sorted(task.id for task in client.all("tasks", _Task, **where))
 
 
 def jobs_of(client: Client, task: int) -> list[Job]:
@@ -324,7 +345,7 @@ def _frames(meta: _Meta, job: Job, *, video: bool) -> Iterator[Frame]:
     """
     step = int(meta.frame_filter.partition("=")[2] or 1) if meta.frame_filter else 1
     told, gone = meta.frames or [], set(meta.deleted_frames)
-    for place, number in enumerate(range(job.start_frame, job.stop_frame + 1)):
+    for place, number in enumerate(job.numbers):
         about = told[:1] if video else told[place : place + 1]
         if number in gone or not about:
             continue
@@ -337,8 +358,3 @@ def _named(frames: Sequence[Frame]) -> tuple[Frame, ...]:
     if len({frame.name for frame in frames}) == len(frames):
         return tuple(frames)
     return tuple(frame._replace(name=f"frame_{frame.number:06d}") for frame in frames)
-
-
-def label_names(labels: Iterable[Label]) -> str:
-    """The names of labels, for a sentence."""
-    return ", ".join(label.name for label in labels) or "none"

@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """A request that gets another status than 200, with a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
 class TooLongError(Exception):
     """The body has more bytes than are taken."""
 

@@ -1,5 +1,7 @@
 """What CVAT's webhooks deliver: who signed it, whether it came before, what it says.
 
+The API tells jobs and comments likewise, when they are looked up again.
+
 A delivery has neither a number nor a time of its own. The same bytes are taken for the same
 delivery: what a body tells has a time to the microsecond, so two events are never the same bytes. A
 replay from before what the store remembers is known by that time.
@@ -39,6 +41,8 @@ class AJob(msgspec.Struct, frozen=True):
     id: int
     task_id: int
     project_id: int | None = None
+    organization: int | None = None
+    assignee: Somebody | None = None
     type: str = "annotation"
     stage: str = ""
     state: str = ""
@@ -50,6 +54,7 @@ class AComment(msgspec.Struct, frozen=True):
     id: int
     issue: int
     message: str = ""
+    owner: Somebody | None = None
 
 
 class AnOperation(msgspec.Struct, frozen=True):
@@ -85,11 +90,6 @@ def signed(body: bytes, header: str, secret: str) -> bool:
     """Whether a header `X-Signature-256` is that of these very bytes."""
     mine = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(mine.encode(), header.encode("utf-8", "replace"))
-
-
-def key(body: bytes) -> str:
-    """What tells a delivery from others."""
-    return hashlib.sha256(body).hexdigest()
 
 
 def read(body: bytes) -> Delivery:

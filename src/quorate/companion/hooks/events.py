@@ -7,19 +7,19 @@ again: a comment may be gone, a job may have been reset.
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+import re
+import shlex
 
 import msgspec
 
-from quorate.companion.hooks.commands import command
-from quorate.companion.hooks.deliveries import Delivery
+from quorate.companion.hooks.deliveries import AComment, AJob, Delivery
 from quorate.companion.hooks.rights import may_annotate
 from quorate.companion.people import Person, by_token
-from quorate.companion.running import Order, Running
+from quorate.companion.running import Running
 from quorate.companion.settings import Settings, StageRule, When
 from quorate.companion.store import Run
 from quorate.cvat.client import Client
-from quorate.errors import AccessError, QuorateError, ServerError
+from quorate.errors import AccessError, InputError, QuorateError, ServerError
 from quorate.report.markup import short
 
 LOG = logging.getLogger("quorate.companion")
@@ -27,45 +27,18 @@ EVENTS = ("completed:request[create:task]", "create:comment", "create:task", "up
 """Those that a webhook has to tell; a server that lacks one does without it."""
 THREAD = "thread"
 """The fact of a run that says in which issue it is answered."""
-
-
-class _Who(msgspec.Struct):
-    id: int
-    username: str = ""
-
-
-class _Comment(msgspec.Struct):
-    id: int
-    issue: int
-    message: str
-    owner: _Who | None = None
+LONGEST = 1000
+"""Characters of a command."""
+_RUN = re.compile(r"(?:^|\s)/run(?:[ \t]+([^\r\n]*))?(?:[\r\n]|\Z)")
+EXAMPLE = "for example /run street frames=0-99"
 
 
 class _Issue(msgspec.Struct):
-    id: int
     job: int
 
 
-class _Job(msgspec.Struct):
-    id: int
-    task_id: int
-    project_id: int | None = None
-    organization: int | None = None
-    type: str = "annotation"
-    stage: str = ""
-    state: str = ""
-
-
 class _Task(msgspec.Struct):
-    id: int
     bug_tracker: str | None = ""
-
-
-class _Thread(NamedTuple):
-    """Where a command was given."""
-
-    issue: int
-    job: _Job
 
 
 class Events:
@@ -89,12 +62,12 @@ class Events:
 
     def concerns(self, delivery: Delivery) -> bool:
         """Whether an event may lead to something; CVAT is not asked."""
-        hooks, job = self._hooks, delivery.job
+        hooks = self._hooks
         if delivery.request is not None or delivery.event == "create:task":
             return hooks.links and _new_task(delivery) is not None
         if delivery.event == "create:comment" and delivery.comment is not None:
             return hooks.comments and "/run" in delivery.comment.message
-        return delivery.event == "update:job" and job is not None and bool(self._rules(delivery))
+        return bool(self._rules(delivery))
 
     def handle(self, delivery: Delivery) -> None:
         """Do what an event asks for.
@@ -105,7 +78,7 @@ class Events:
         if delivery.sender is not None and delivery.sender.id == self.own.id:
             return
         if (task := _new_task(delivery)) is not None:
-            self.link(task)
+            set_link(self.own.client, task, self._settings.link(task))
         elif delivery.comment is not None:
             self._commanded(delivery.comment.id)
         else:
@@ -115,46 +88,45 @@ class Events:
     def ended(self, run: Run) -> None:
         """Answer in the thread that asked for a run."""
         if run.facts.get(THREAD, "").isdecimal():
-            issue = self.own.client.get(f"issues/{run.facts[THREAD]}", _Issue)
-            job = self.own.client.get(f"jobs/{issue.job}", _Job)
-            self._answer(_Thread(issue.id, job), self._told(run))
-
-    def link(self, task: int) -> bool:
-        """Make the companion's page the link of a task that has none; whether it was made."""
-        return set_link(self.own.client, task, self._settings.link(task))
+            issue = int(run.facts[THREAD])
+            self._answer(issue, self._job(issue), self._told(run))
 
     # A command in a comment.
 
     def _commanded(self, number: int) -> None:
-        client = self.own.client
-        comment = client.get(f"comments/{number}", _Comment)
-        issue = client.get(f"issues/{comment.issue}", _Issue)
-        thread = _Thread(issue.id, client.get(f"jobs/{issue.job}", _Job))
+        comment = self.own.client.get(f"comments/{number}", AComment)
+        job = self._job(comment.issue)
         try:
-            self._start(comment, thread)
+            self._start(comment, job)
         except ServerError:
             raise
         except QuorateError as error:
-            self._answer(thread, f"{error.message} {error.hint or ''}".strip())
+            self._answer(comment.issue, job, f"{error.message} {error.hint or ''}".strip())
 
-    def _start(self, comment: _Comment, thread: _Thread) -> None:
+    def _job(self, issue: int) -> AJob:
+        """The job of an issue."""
+        number = self.own.client.get(f"issues/{issue}", _Issue).job
+        return self.own.client.get(f"jobs/{number}", AJob)
+
+    def _start(self, comment: AComment, job: AJob) -> None:
         asked = command(comment.message)
         if asked is None:
             return
-        who, job = comment.owner, thread.job
-        if who is None or not may_annotate(self.own.client, who.id, who.username, job.id):
+        who, client = comment.owner, self.own.client
+        if who is None or who.id is None or not may_annotate(client, who.id, who.username, job):
             raise AccessError("You may not change what is drawn in this job, so you may not run.")
-        person = Person(who.id, f"{who.username} (comment)", self.own.client)
-        facts = {THREAD: str(thread.issue)}
-        self._running.start(Order(asked.template, job.task_id, job.id, asked.values, person, facts))
+        person = Person(who.id, f"{who.username} (comment)", client)
+        template, values = asked
+        facts = {THREAD: str(comment.issue)}
+        self._running.start(template, job.task_id, job.id, values, person, facts)
 
-    def _answer(self, thread: _Thread, message: str) -> None:
+    def _answer(self, issue: int, job: AJob, message: str) -> None:
         self.own.client.send(
             "POST",
             "comments",
-            {"issue": thread.issue, "message": short(message, 900)},
+            {"issue": issue, "message": short(message, 900)},
             msgspec.Raw,
-            **self.own.client.within(thread.job.organization),
+            **self.own.client.within(job.organization),
         )
 
     def _told(self, run: Run) -> str:
@@ -194,12 +166,41 @@ class Events:
     def _reached(self, delivery: Delivery, rule: StageRule) -> None:
         assert delivery.job is not None, "rules are of jobs"
         own = self.own
-        job = own.client.get(f"jobs/{delivery.job.id}", _Job)
+        job = own.client.get(f"jobs/{delivery.job.id}", AJob)
         if not _fits(rule.when, job.stage, job.state):
             LOG.info("job %d has moved on before '%s' could begin", job.id, rule.run)
             return
         person = Person(own.id, f"{own.name} (rule)", own.client)
-        self._running.start(Order(rule.run, job.task_id, job.id, rule.values, person))
+        self._running.start(rule.run, job.task_id, job.id, rule.values, person)
+
+
+def command(message: str) -> tuple[str, dict[str, str]] | None:
+    """The first `/run NAME key=value` in a comment: name and answers; None where there is none.
+
+    It stands at the beginning or after a blank, and ends with its line. A value with blanks stands
+    in quotes. Raises InputError where it is no command that can be read.
+    """
+    found = _RUN.search(message)
+    if found is None:
+        return None
+    text = found[1] or ""
+    if len(text) > LONGEST:
+        raise InputError(f"A command has at most {LONGEST:,} characters.", hint=EXAMPLE)
+    try:
+        name, *pairs = shlex.split(text)
+    except ValueError:
+        raise InputError(
+            "/run: this is no command: a name is missing, or a quote is not closed.", hint=EXAMPLE
+        ) from None
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise InputError(f"/run {name}: '{pair[:80]}' is not key=value.", hint=EXAMPLE)
+        if key in values:
+            raise InputError(f"/run {name}: '{key[:80]}' is given twice.")
+        values[key] = value
+    return name, values
 
 
 def _new_task(delivery: Delivery) -> int | None:

@@ -7,6 +7,7 @@ answered with 200 is in the store, and is acted on even after a restart.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import queue
 import threading
@@ -93,7 +94,7 @@ class Hooks:
             return _said(200, "Nothing is to be done about it.")
         if self._waiting.qsize() >= MOST:
             return _said(503, "Too many events wait; send it again later.")
-        name = deliveries.key(body)
+        name = hashlib.sha256(body).hexdigest()
         if await asyncio.to_thread(self._store.delivered, name, body):
             return _said(200, "This came before; nothing is done again.")
         self._act(name, body)

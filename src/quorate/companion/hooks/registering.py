@@ -13,7 +13,7 @@ import msgspec
 
 from quorate.companion.hooks.events import EVENTS, set_link
 from quorate.cvat.client import Client
-from quorate.cvat.task import Place
+from quorate.cvat.task import Place, tasks_of
 from quorate.errors import AccessError, InputError
 
 ABOUT = "Quorate's companion"
@@ -35,10 +35,6 @@ class _Known(msgspec.Struct):
 
 class _Delivery(msgspec.Struct):
     status_code: int | None = None
-
-
-class _Numbered(msgspec.Struct):
-    id: int
 
 
 @dataclass
@@ -101,7 +97,9 @@ def register(
         "events": [name for name in EVENTS if name in known],
     }
     try:
-        found = _found(client, project, target)
+        there = client.all("webhooks", _Webhook, target_url=target)
+        same = (one.id for one in there if (one.target_url, one.project_id) == (target, project))
+        found = next(same, None)
         if found is None:
             whole = body | {"type": where} | ({"project_id": project} if project else {})
             found = client.send("POST", "webhooks", whole, _Webhook).id
@@ -120,14 +118,6 @@ def register(
     return result
 
 
-def _found(client: Client, project: int | None, target: str) -> int | None:
-    """The webhook that is there already."""
-    for one in client.all("webhooks", _Webhook, target_url=target):
-        if one.target_url == target and one.project_id == project:
-            return one.id
-    return None
-
-
 def _link(
     client: Client,
     project: int | None,
@@ -136,11 +126,8 @@ def _link(
     progress: Callable[[int, int], None],
 ) -> None:
     """Make the link of every task that has none."""
-    if project is not None:
-        found = [one.id for one in client.all("tasks", _Numbered, project_id=project)]
-    else:
-        found = [one.id for one in client.all("tasks", _Numbered)]
-    for done, task in enumerate(sorted(found), start=1):
+    found = tasks_of(client, project)
+    for done, task in enumerate(found, start=1):
         try:
             made = set_link(client, task, f"{url}/tasks/{task}")
         except (AccessError, InputError) as error:

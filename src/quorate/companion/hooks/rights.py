@@ -12,27 +12,16 @@ from typing import TypeVar
 
 import msgspec
 
+from quorate.companion.hooks.deliveries import AJob, Somebody
 from quorate.cvat.client import Client
 from quorate.errors import AccessError, InputError
 
 T = TypeVar("T")
 
 
-class _Who(msgspec.Struct):
-    id: int
-
-
-class _Job(msgspec.Struct):
-    id: int
-    task_id: int
-    project_id: int | None = None
-    organization: int | None = None
-    assignee: _Who | None = None
-
-
 class _Owned(msgspec.Struct):
-    owner: _Who | None = None
-    assignee: _Who | None = None
+    owner: Somebody | None = None
+    assignee: Somebody | None = None
 
 
 class _User(msgspec.Struct):
@@ -42,13 +31,13 @@ class _User(msgspec.Struct):
 
 
 class _Member(msgspec.Struct):
-    user: _Who
+    user: Somebody
     organization: int
     role: str
     is_active: bool = False
 
 
-def may_annotate(client: Client, user: int, name: str, job: int) -> bool:
+def may_annotate(client: Client, user: int, name: str, job: AJob) -> bool:
     """Whether a user of CVAT's may change the shapes of a job.
 
     Args:
@@ -56,28 +45,27 @@ def may_annotate(client: Client, user: int, name: str, job: int) -> bool:
             see speaks for nobody.
         user: whose right is asked for.
         name: the user's name, by which CVAT finds members.
-        job: the job.
+        job: the job, as it is now.
     """
-    about = client.get(f"jobs/{job}", _Job)
     who = _seen(client, f"users/{user}", _User) or _User()
     if not who.is_active:
         return False
     if who.is_superuser or "admin" in who.groups:
         return True
-    staff = [about.assignee]
-    for path in (f"tasks/{about.task_id}", f"projects/{about.project_id}"):
+    staff = [job.assignee]
+    for path in (f"tasks/{job.task_id}", f"projects/{job.project_id}"):
         if not path.endswith("None") and (owned := _seen(client, path, _Owned)):
             staff += [owned.owner, owned.assignee]
     is_staff = any(one is not None and one.id == user for one in staff)
-    if about.organization is None:
+    if job.organization is None:
         return is_staff
     member = next(
         (
             one
             for one in client.all(
-                "memberships", _Member, user=name, **client.within(about.organization)
+                "memberships", _Member, user=name, **client.within(job.organization)
             )
-            if one.user.id == user and one.organization == about.organization and one.is_active
+            if one.user.id == user and one.organization == job.organization and one.is_active
         ),
         None,
     )

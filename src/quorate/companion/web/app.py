@@ -17,19 +17,15 @@ from starlette.staticfiles import StaticFiles
 
 from quorate.companion.forms import FormError, Template
 from quorate.companion.hooks.receiving import Hooks
-from quorate.companion.people import Seen, jobs_of, look, may_edit, shapes_up_to
-from quorate.companion.running import Order
+from quorate.companion.people import Seen, look, may_edit, seen_jobs, shapes_up_to
 from quorate.companion.store import Run
 from quorate.companion.web import pages, run_page
 from quorate.companion.web.entrance import COOKIE, Entrance, Form, Unknown, posted, status_of
-from quorate.companion.web.guard import Guard, Refused
+from quorate.companion.web.guard import Guard
 from quorate.cvat.client import SignedOutError, origin
 from quorate.cvat.task import Place, What
-from quorate.errors import (
-    AccessError,
-    InputError,
-    QuorateError,
-)
+from quorate.errors import AccessError, InputError, QuorateError
+from quorate.http.receiving import Refused
 from quorate.report.markup import plain
 
 LOG = logging.getLogger("quorate.companion")
@@ -104,7 +100,7 @@ class Companion(Entrance):
             runs = self.running.store.of_person(session.person.id)
             page = pages.home(self.around(request), runs, wrong=str(error.message), given=given)
             return HTMLResponse(page, 400)
-        return RedirectResponse(f"/{place.what}s/{place.id}", 303)
+        return RedirectResponse(f"/{place.path}", 303)
 
     def _seen(self, request: Request) -> Seen:
         """The task or job of the address, where this person may see it."""
@@ -121,7 +117,7 @@ class Companion(Entrance):
         except AccessError:
             # The link in CVAT is the task's, and who labels may have some of its jobs alone.
             task = request.path_params["number"]
-            mine = jobs_of(client, task) if request.url.path.startswith("/tasks/") else []
+            mine = seen_jobs(client, task) if request.url.path.startswith("/tasks/") else []
             if not mine:
                 raise
             if len(mine) == 1:
@@ -181,8 +177,8 @@ class Companion(Entrance):
                     f"shapes, fewer than {least}."
                 )
             else:
-                order = Order(template.name, seen.task, seen.job, ticked | given, who)
-                return RedirectResponse(f"/runs/{self.running.start(order)}", 303)
+                run = self.running.start(template.name, seen.task, seen.job, ticked | given, who)
+                return RedirectResponse(f"/runs/{run}", 303)
         except FormError as error:
             values, wrong = template.defaults() | given, error.wrong
         except InputError as error:  # what cannot be run, told before any work
@@ -195,9 +191,7 @@ class Companion(Entrance):
     def _one(self, request: Request) -> tuple[Run, Seen]:
         """The run of the address, where this person may see its task or job."""
         session = self.session(request)
-        one = self.running.store.run(request.path_params["run"])
-        if one is None:
-            raise InputError("There is no such run.")
+        one = self.running.run(request.path_params["run"])
         return one, look(session.person.client, one.target)
 
     def _run(self, request: Request) -> Response:

@@ -24,7 +24,7 @@ from quorate.companion.running import Running
 from quorate.companion.settings import Settings
 from quorate.companion.web import pages
 from quorate.companion.web.frame import Around
-from quorate.companion.web.guard import Refused, answers, ours
+from quorate.companion.web.guard import answers, ours
 from quorate.errors import (
     AccessError,
     BusyError,
@@ -33,6 +33,7 @@ from quorate.errors import (
     QuorateError,
     StorageError,
 )
+from quorate.http.receiving import Refused
 
 COOKIE = "quorate"
 LONGEST = 300

@@ -72,15 +72,10 @@ def alarm(sentence: str, hint: str = "") -> str:
     return f'<div class="alarm" role="alert"><p>{text(sentence)}</p>{more}</div>'
 
 
-def path(seen: Seen) -> str:
-    """The address of a task's page, or of a job's."""
-    return f"/jobs/{seen.job}" if seen.job else f"/tasks/{seen.task}"
-
-
 def about(around: Around, seen: Seen, *, named: bool = False) -> str:
     """Which task or job it is, with the way back to CVAT."""
     what = f"job {seen.job} of task {seen.task}" if seen.job else f"task {seen.task}"
-    mine = f'<a href="{path(seen)}">{text(seen.name)}</a>' if named else ""
+    mine = f'<a href="/{seen.place.path}">{text(seen.name)}</a>' if named else ""
     link = f"{text(around.cvat)}/tasks/{seen.task}" + (f"/jobs/{seen.job}" if seen.job else "")
     parts = [mine, what, counted(seen.frames, "frame"), f'<a href="{link}">open in CVAT</a>']
     return f'<p class="about">{" · ".join(filter(None, parts))}</p>'
@@ -94,7 +89,7 @@ def table(runs: Sequence[Run], *, with_task: bool = False) -> str:
         f'<tr><th scope="row"><a href="/runs/{one.id}">{text(one.title)}</a></th>'
         f'<td><span class="mark {one.state}">{WORDS[one.state]}</span></td>'
         f'<td class="n">{_boxes(one)}</td>'
-        + (f'<td><a href="/{one.target.what}s/{one.target.id}">{one.target}</a></td>' * with_task)
+        + (f'<td><a href="/{one.target.path}">{one.target}</a></td>' * with_task)
         + (f"<td>{f'job {one.job}' if one.job else 'the task'}</td>" * (not with_task))
         + f"<td>{name(one.who)}</td><td>{when(one.made)}</td></tr>"
         for one in runs
@@ -114,8 +109,7 @@ def _boxes(one: Run) -> str:
     boxes = f"−{count(done.removed)}" if undone else count(done.created)
     if not done.tracks:
         return boxes
-    word = "track" if done.tracks == 1 else "tracks"
-    return f"{boxes}, {'−' if undone else ''}{count(done.tracks)} {word}"
+    return f"{boxes}, {'−' if undone else ''}{counted(done.tracks, 'track')}"
 
 
 def when(seconds: float) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quorate.http import receiving
+from quorate.http.receiving import Refused
 
 LARGEST = 1 << 18
 """Bytes of a form."""
@@ -23,24 +23,12 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """A form that is not taken: the status, and a sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
 
 
 class Guard:
     """Refuses what pages of other sites send, and adds `HEADERS` to each answer."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,12 +39,9 @@ class Guard:
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                known = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *((name.encode(), value.encode()) for name, value in HEADERS.items()
-                      if name.lower().encode() not in known),
-                ]  # fmt: skip
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         if scope["method"] not in ("GET", "HEAD") and elsewhere(Headers(scope=scope)):
@@ -103,5 +88,5 @@ async def answers(request: Request) -> dict[str, str]:
 
 def ours(to: str) -> str:
     """A path of these pages; "/" for what would lead elsewhere."""
-    inside = to.startswith("/") and not to.startswith(("//", "/\\"))
+    inside = to.startswith("/") and not to.startswith("//")
     return to if inside and to.isprintable() and "\\" not in to else "/"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from quorate.companion.forms import Field, Template
 from quorate.companion.people import Seen
 from quorate.companion.store import PAGE, Run
-from quorate.companion.web.frame import Around, about, alarm, button, path, table
+from quorate.companion.web.frame import Around, about, alarm, button, table
 from quorate.errors import QuorateError
 from quorate.report.markup import counted, name, text
 
@@ -102,15 +102,15 @@ def _card(seen: Seen, one: Template) -> str:
             f"should know: {text(one.wrong)}</span></li>"
         )
     return (
-        f'<li><a href="{path(seen)}/start/{quote(one.name, safe="")}"><b>{text(one.title)}</b>'
-        f"<span>{text(one.description)}</span></a></li>"
+        f'<li><a href="/{seen.place.path}/start/{quote(one.name, safe="")}">'
+        f"<b>{text(one.title)}</b><span>{text(one.description)}</span></a></li>"
     )
 
 
 def jobs(around: Around, task: int, mine: Sequence[Seen]) -> str:
     """The jobs of a task, for who may see these alone."""
     rows = "".join(
-        f'<li><a href="{path(one)}"><b>{text(one.name)}</b>'
+        f'<li><a href="/{one.place.path}"><b>{text(one.name)}</b>'
         f"<span>{counted(one.frames, 'frame')}</span></a></li>"
         for one in mine
     )
@@ -143,7 +143,8 @@ def form(
         f"<p>{text(template.description)}</p>",
         "".join(map(alarm, others)),
         f'<form method="post" class="fields">{around.csrf()}{fields}{sure}'
-        f'<div class="act">{button("Run", "first")}<a href="{path(seen)}">Back</a></div></form>',
+        f'<div class="act">{button("Run", "first")}<a href="/{seen.place.path}">Back</a></div>'
+        "</form>",
     ]
     return around.page(template.title, "".join(body))
 

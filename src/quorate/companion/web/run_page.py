@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -66,7 +66,10 @@ def live(around: Around, one: Run, lines: Sequence[tuple[float, str]], *, now: f
     steps = "".join(_step(step, at_work=one.at_work) for step in one.steps)
     if steps:
         parts.append(f'<ol class="steps">{steps}</ol>')
-    log = "".join(f"<li><time>{_clock(at)}</time> {text(said)}</li>" for at, said in lines)
+    log = "".join(
+        f"<li><time>{time.strftime('%H:%M:%S', time.gmtime(at))}</time> {text(said)}</li>"
+        for at, said in lines
+    )
     if log:
         shown = "" if one.state in ("done", "undone") else " open"
         parts.append(f'<details{shown} class="log"><summary>Log</summary><ol>{log}</ol></details>')
@@ -139,10 +142,6 @@ def _actions(around: Around, one: Run, template: Template | None) -> str:
         for what, words, kind in acts
     )
     if template is not None and not one.at_work:
-        form = f"/{one.target.what}s/{one.target.id}/start/{quote(one.template, safe='')}"
+        form = f"/{one.target.path}/start/{quote(one.template, safe='')}"
         forms += f'<a href="{form}?like={one.id}">Start anew, with other answers</a>'
     return f'<div class="act">{forms}</div>' if forms else ""
-
-
-def _clock(seconds: float) -> str:
-    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%H:%M:%S}"

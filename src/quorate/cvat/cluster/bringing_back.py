@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,11 +15,12 @@ from quorate.annotations import Annotations, Kind
 from quorate.argo.runs.runs import left, place
 from quorate.argo.runs.submit import OUT
 from quorate.cvat.client import Client
+from quorate.cvat.cluster.dag import parameters_of
 from quorate.cvat.publishing.issues import open_issues
 from quorate.cvat.publishing.journal import begun, ended, lock
 from quorate.cvat.publishing.publish import Published, publish
-from quorate.cvat.publishing.shapes import TYPES, Shape, by_frame, shapes
-from quorate.cvat.publishing.tracks import joined, told
+from quorate.cvat.publishing.shapes import TYPES, shapes
+from quorate.cvat.publishing.tracks import joined
 from quorate.cvat.task import Frame, Task
 from quorate.dataset import Dataset, Image
 from quorate.errors import FormatError, InputError
@@ -72,25 +74,15 @@ def bring_back(
     ensemble, name = run_of(workflow)
     with lock(client.server, task.id):
         journal = begun(name, ensemble, client.server, task.id)
-        wanted = by_frame(shapes(kept, found.labels, task.labels, frames, run=name))
-        objects: list[list[Shape]] = []
-        if tracks:
-            wanted, objects = joined(wanted, [frame.number for frame in task.frames])
-            more.append(told(task.id, wanted, objects))
-        published = publish(
-            client,
-            task,
-            wanted,
-            journal,
-            tracks=objects,
-            replace=replace,
-            progress=lambda done, total: progress("publish", done, total),
-        )
+        made = shapes(kept, found.labels, task.labels, frames, run=name)
+        wanted = joined(made, task, tracks=tracks)
+        told = partial(progress, "publish")
+        published = publish(client, task, wanted, journal, replace=replace, progress=told)
         names = {image.name: frames[image.id] for image in found.images if image.id in frames}
         if doubtful := _doubts(workflow, names):
             published.issues = open_issues(client, task, doubtful, name, replace=replace)
         ended(journal)
-    published.notes += [*notes, *more, *task.notes]
+    published.notes += [*notes, *more, *wanted.notes, *task.notes]
     return published
 
 
@@ -122,8 +114,7 @@ def results(workflow: Mapping[str, Any], bucket: str | None = None) -> tuple[Dat
     own = place(workflow)
     places = [own] if own else [where for _, where in left(workflow)]
     if own is None and bucket is not None:
-        given = (workflow["spec"].get("arguments") or {}).get("parameters") or ()
-        out = {str(one["name"]): one.get("value") for one in given}.get(OUT)
+        out = parameters_of(workflow).get(OUT)
         places += [join(f"s3://{bucket}", f"{out.strip('/')}/")] if out else []
     looked: dict[str, str] = {}
     for where in dict.fromkeys(places):

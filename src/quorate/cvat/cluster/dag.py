@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from quorate.argo.names import CVAT, ENSEMBLE
 from quorate.argo.runs import submit
 from quorate.argo.runs.submit import DATA, OUT, Submitted
-from quorate.cvat.cluster.handing_over import Handed
 from quorate.cvat.pictures import DRAWN
 from quorate.cvat.task import Task
 from quorate.errors import InputError, SpecError
@@ -62,9 +61,14 @@ class Origin(msgspec.Struct, frozen=True):
             hint="name it: --task 12",
         )
 
+    @property
+    def bucket(self) -> str | None:
+        """The bucket that its pictures were handed over in."""
+        return s3.split(self.data)[0] if self.data else None
+
 
 def parameters_of(template: Mapping[str, Any]) -> dict[str, str | None]:
-    """The parameters of a template with their values; None for one without."""
+    """The parameters of a template, or of a run, with their values; None for one without."""
     found = (template["spec"].get("arguments") or {}).get("parameters") or ()
     return {str(one["name"]): one.get("value", one.get("default")) for one in found}
 
@@ -124,7 +128,6 @@ def start(
     task: Task,
     origin: Origin,
     *,
-    handed: Handed | None,
     parameters: Mapping[str, str] | None = None,
     applied: str = "",
 ) -> Submitted:
@@ -138,8 +141,7 @@ def start(
         cluster: a namespace with Argo.
         template: as the cluster has it, or is just given it.
         task: the task, or the part of it that is meant.
-        origin: the same as the run will tell it.
-        handed: where its pictures are; None where the template does not ask.
+        origin: the same as the run will tell it, with its pictures where the template asks.
         parameters: of the template.
         applied: what was done to the template, see `Submitted`.
 
@@ -150,24 +152,19 @@ def start(
     known = parameters_of(template)
     drawn = [label for label in task.labels if label.type in DRAWN]
     filled = {CLASSES: str(len(drawn)), TASK: str(task.id)}
-    if handed is not None:
+    if origin.data is not None:
+        key = s3.split(origin.data)[1]
         ours = ENSEMBLE in (template["metadata"].get("labels") or {})
         # Steps of ours read any bucket; Argo's artifacts name keys of its own one.
-        filled[DATA] = handed.location if ours else handed.key
-        filled[OUT] = f"{handed.key.removesuffix('/task.zip')}-results"
+        filled[DATA] = origin.data if ours else key
+        filled[OUT] = f"{key.removesuffix('/task.zip')}-results"
     given = {name: value for name, value in filled.items() if name in known}
     given |= parameters or {}
-    what, _, number = origin.place.partition(":")
     return submit.start(
         cluster,
         template,
         submit.arguments(template, parameters=given),
         applied=applied,
-        labels={TASK_LABEL: str(task.id), JOB_LABEL: number if what == "job" else str(task.id)},
+        labels={TASK_LABEL: str(task.id), JOB_LABEL: origin.place.partition(":")[2]},
         annotations={CVAT: msgspec.json.encode(origin).decode()},
     )
-
-
-def bucket_in(origin: Origin) -> str | None:
-    """The bucket that a run's pictures were handed over in."""
-    return s3.split(origin.data)[0] if origin.data else None

@@ -36,15 +36,10 @@ class _Storage(msgspec.Struct):
     resource: str
 
 
-def formats(client: Client) -> list[str]:
-    """The names of the formats that a server exports in, as it is set up."""
-    found = client.get("server/annotation/formats", dict[str, list[dict[str, Any]]])
-    return [str(one["name"]) for one in found.get("exporters", ()) if one.get("enabled", True)]
-
-
 def check_format(client: Client, name: str) -> None:
-    """InputError for a format that the server does not export in."""
-    known = formats(client)
+    """InputError for a format that the server, as it is set up, does not export in."""
+    found = client.get("server/annotation/formats", dict[str, list[dict[str, Any]]])
+    known = [str(one["name"]) for one in found.get("exporters", ()) if one.get("enabled", True)]
     if name not in known:
         raise InputError(
             f"{client.server}: exports in no format '{name}'.", hint=f"it has {', '.join(known)}"

@@ -10,6 +10,7 @@ import secrets
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,11 +35,6 @@ class Handed(NamedTuple):
 
     location: str
     notes: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """The location within its bucket."""
-        return s3.split(self.location)[1]
 
 
 def hand_over(
@@ -77,6 +73,7 @@ def hand_over(
         if cloud_storage is not None:
             return _by_cvat(client, task, place, dump_format, cloud_storage, progress)
     notes: tuple[str, ...] = ()
+    exported = partial(progress, "export")
     with tempfile.TemporaryDirectory(prefix="quorate-") as folder:
         if dump_format is not None and task.whole:
             source = Path(folder) / "task.zip"
@@ -86,31 +83,21 @@ def hand_over(
                     task.id,
                     dump_format,
                     file,
-                    exported=lambda done, total: progress("export", done, total),
+                    exported=exported,
                     fetched=lambda done, total: progress(
                         "fetch MB", done // MEGABYTE, total // MEGABYTE
                     ),
                 )
         else:
-            source, notes = Path(folder), _copied(task, dump_format, cloud_storage)
-            download(
-                client,
-                task,
-                source,
-                progress=lambda done, total: progress("download", done, total),
-            )
+            source = Path(folder)
+            download(client, task, source, progress=partial(progress, "download"))
+            if dump_format is not None or cloud_storage is not None:
+                notes = (
+                    f"task {task.id}: the pictures are handed over without what is drawn on them: "
+                    "CVAT exports whole tasks, whose pictures have different names.",
+                )
         _put(source, place, progress)
     return Handed(place, notes)
-
-
-def _copied(task: Task, dump_format: str | None, cloud_storage: int | None) -> tuple[str, ...]:
-    """What to say where CVAT would have exported the task, were it whole."""
-    if dump_format is None and cloud_storage is None:
-        return ()
-    return (
-        f"task {task.id}: the pictures are handed over without what is drawn on them: CVAT exports "
-        "whole tasks, whose pictures have different names.",
-    )
 
 
 def _by_cvat(
@@ -124,14 +111,8 @@ def _by_cvat(
     target = join(place, "task.zip")
     bucket, key = s3.split(target)
     check_storage(client, cloud_storage, bucket)
-    export_to(
-        client,
-        task.id,
-        dump_format,
-        cloud_storage,
-        key,
-        exported=lambda done, total: progress("export", done, total),
-    )
+    exported = partial(progress, "export")
+    export_to(client, task.id, dump_format, cloud_storage, key, exported=exported)
     if not exists(target):
         raise StorageError(
             f"{target}: CVAT has exported the task, and it is not there.",

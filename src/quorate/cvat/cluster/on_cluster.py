@@ -15,11 +15,8 @@ from quorate.cvat.cluster import dag
 from quorate.cvat.cluster.bringing_back import bring_back
 from quorate.cvat.cluster.dag import FORMAT, Origin
 from quorate.cvat.cluster.handing_over import hand_over
-from quorate.cvat.pictures import check_labels
 from quorate.cvat.publishing.publish import Published
-from quorate.cvat.publishing.tracks import check_video
-from quorate.cvat.publishing.writing import check_rights
-from quorate.cvat.run import with_labels
+from quorate.cvat.run import fitting
 from quorate.cvat.task import Place, Task, tasks
 from quorate.ensemble import DetectionEnsemble
 from quorate.errors import InputError
@@ -97,46 +94,33 @@ def submit(
     if add_labels and spec is None:
         raise InputError(f"--add-labels: the template {what} does not say which it needs.")
     runs = [] if done is None else done
-    fits = check_video if tracks else None
     known = dag.parameters_of(template)
     applied = ""
-    for task in tasks(client, place, frames, left, fits):
-        if spec is not None:
-            task = with_labels(client, task, spec) if add_labels else task
-            check_labels(spec, task.labels, where=f"Task {task.id} ({task.name})")
-        check_rights(client, task.jobs)
-        handed = None
+    for task in tasks(client, place, frames, left, videos=tracks):
+        task = fitting(client, task, spec, add_labels=add_labels)
+        data = None
         if DATA in known:
-            handed = hand_over(
+            data = hand_over(
                 client,
                 task,
                 to,
                 dump_format=on.parameters.get(FORMAT, known.get(FORMAT)),
                 cloud_storage=on.cloud_storage,
                 progress=progress,
-            )
+            ).location
         if ensemble is not None:
             applied = "unchanged" if applied else on.cluster.apply(template)
         origin = Origin(
             client.server,
             f"job:{place.id}" if place.what == "job" else f"task:{task.id}",
             frames,
-            handed and handed.location,
+            data,
             tracks,
         )
+        parameters = on.parameters
         runs.append(
-            dag.start(
-                on.cluster,
-                template,
-                task,
-                origin,
-                handed=handed,
-                parameters=on.parameters,
-                applied=applied,
-            )
+            dag.start(on.cluster, template, task, origin, parameters=parameters, applied=applied)
         )
-    if left and not runs:
-        raise InputError(f"{place} has no task that can be annotated: {' '.join(left)}")
     return runs
 
 
@@ -209,7 +193,7 @@ def import_run(
         client,
         task,
         workflow,
-        bucket=dag.bucket_in(origin) or os.environ.get("QUORATE_BUCKET"),
+        bucket=origin.bucket or os.environ.get("QUORATE_BUCKET"),
         replace=replace,
         tracks=origin.tracks,
         progress=progress,

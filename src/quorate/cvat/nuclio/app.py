@@ -20,6 +20,7 @@ from quorate.cvat.nuclio.served import Broken, Served
 from quorate.cvat.nuclio.upstream import Away, Upstream
 from quorate.errors import did_you_mean
 from quorate.http import receiving
+from quorate.http.receiving import Refused
 
 LOG = logging.getLogger("quorate.cvat")
 LARGEST = 256 << 20
@@ -36,14 +37,6 @@ class Call(msgspec.Struct):
 
     image: bytes
     threshold: float | None = None
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """A request that gets another status than 200, with a sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
 
 
 class Dashboard:

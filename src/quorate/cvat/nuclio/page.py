@@ -6,7 +6,7 @@ messages hold is shown as text.
 
 from __future__ import annotations
 
-import datetime
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -80,20 +80,19 @@ def _about(served: Served) -> str:
         f"<p>{text(ensemble.fusion.method)} of "
         f"{', '.join(name(one.name) for one in ensemble.detectors)}; at least {ensemble.needed} "
         f"must answer. Labels: {', '.join(map(name, function.labels))}. Attributes: "
-        f"{', '.join(name(one.name) for one in function.attributes) or 'none'}.</p>",
+        f"{', '.join(map(name, function.attributes)) or 'none'}.</p>",
     ]
     if served.said:
         parts.append(f'<p class="alarm">Not ready: {text(served.said)}</p>')
     if not record.failures:
         return "".join([*parts, "<p>Nothing went wrong.</p>"])
     rows = [
-        [f"<time>{_time(one.when)}</time>", text(one.picture), text(one.what), text(one.reason)]
+        [
+            f"<time>{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(one.when))}</time>",
+            *map(text, (one.picture, one.what, one.reason)),
+        ]
         for one in reversed(record.failures)
     ]
     shown = f"the last {len(rows)} of " if len(rows) < record.failed else ""
     parts.append(f"<h3>Failures ({shown}{count(record.failed)})</h3>")
     return "".join([*parts, table(["time (UTC)", "picture", "answered", "reason"], rows)])
-
-
-def _time(when: float) -> str:
-    return f"{datetime.datetime.fromtimestamp(when, datetime.UTC):%Y-%m-%d %H:%M:%S}"

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from quorate.cvat.functions import Found, Function, Shape
+from quorate.cvat.functions import Function, Shape
 from quorate.errors import ImageError, QuorateError
 from quorate.masks.shapes import decode
 from quorate.report.markup import listed
+from quorate.steps.look import PROBE, Answer
 
 LOG = logging.getLogger("quorate.cvat")
 STILL_GOOD = 2.0
@@ -25,7 +26,6 @@ REMEMBERED = 64 << 20
 """Bytes of boxes that are kept, for pictures that are asked about again."""
 SHOWN, TIMED = 100, 1000
 """Failures and durations that are kept for the page."""
-_PROBE = np.full((480, 640, 3), 114, np.uint8)
 
 
 class Broken(Exception):  # noqa: N818 - a state, told to CVAT as 503
@@ -62,10 +62,10 @@ class Memory:
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self.limit, self.size = limit, 0
-        self._kept: OrderedDict[bytes, tuple[Found, int]] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[Answer, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, digest: bytes) -> Found | None:
+    def get(self, digest: bytes) -> Answer | None:
         """What is kept of a picture."""
         with self._lock:
             if digest not in self._kept:
@@ -73,7 +73,7 @@ class Memory:
             self._kept.move_to_end(digest)
             return self._kept[digest][0]
 
-    def put(self, digest: bytes, found: Found) -> None:
+    def put(self, digest: bytes, found: Answer) -> None:
         """Keep it, and forget what was not asked about for longest."""
         size = _size(found)
         with self._lock:
@@ -94,11 +94,11 @@ class Served:
     said      why it is not ready, as last found out; "" where it is
     """
 
-    def __init__(self, function: Function, *, limit: int = REMEMBERED) -> None:
+    def __init__(self, function: Function) -> None:
         self.function = function
         self.name: str = function.ensemble.name
         self.record = Record()
-        self._memory = Memory(limit)
+        self._memory = Memory()
         self._lock = threading.Lock()
         self._probing = threading.Lock()
         self._good_until = 0.0
@@ -109,8 +109,8 @@ class Served:
         ensemble = self.function.ensemble
         names = [detector.name for detector in ensemble.detectors]
         attributes = [
-            {"name": one.name, "input_type": "text", "values": [one.default]}
-            for one in self.function.attributes
+            {"name": name, "input_type": "text", "values": [default]}
+            for name, default in self.function.attributes.items()
         ]
         labels = [
             {"id": i, "name": label, "type": self.function.label_type, "attributes": attributes}
@@ -138,7 +138,7 @@ class Served:
 
     def first_look(self) -> None:
         """Look at a grey picture; raises QuorumError where too few detectors answer."""
-        self.function.look(_PROBE)
+        self.function.look(PROBE)
         self._good_until = time.monotonic() + STILL_GOOD
 
     def check(self, *, anew: bool = False) -> None:
@@ -170,8 +170,10 @@ class Served:
         digest = hashlib.sha256(picture).digest()
         named = f"picture {digest.hex()[:12]} ({len(picture):,} bytes)"
         kept = self._memory.get(digest)
+        base = int.from_bytes(digest[:4]) >> 1
         try:
-            shapes = self._shapes(kept or self._looked(picture, digest, named), named, threshold)
+            found = kept or self._looked(picture, digest, named)
+            shapes = self._shapes(found, named, threshold, base)
         except ImageError as error:
             self.failed(named, "no boxes", _reason(error))
             shapes = []
@@ -185,8 +187,7 @@ class Served:
                 raise
             self.failed(named, "no boxes", _reason(error))
             shapes = []
-        base = int.from_bytes(digest[:4]) >> 1
-        body = msgspec.json.encode([_told(shape, base) for shape in shapes])
+        body = msgspec.json.encode([_told(shape) for shape in shapes])
         seconds = time.perf_counter() - began
         with self._lock:
             self.record.calls += 1
@@ -204,28 +205,28 @@ class Served:
             self.record.failed += 1
             self.record.failures.append(Failure(time.time(), picture, what, reason))
 
-    def _looked(self, picture: bytes, digest: bytes, named: str) -> Found:
+    def _looked(self, picture: bytes, digest: bytes, named: str) -> Answer:
         """What is decided on a picture now; it is kept where every detector answered."""
         found = self.function.look(picture)
-        for name, reason in found.failed:
+        for name, reason in found.failed.items():
             self.failed(named, f"without {name}", _plain(reason))
         if not found.failed:
             self._memory.put(digest, found)
             self._good_until, self.said = time.monotonic() + STILL_GOOD, ""
         return found
 
-    def _shapes(self, found: Found, named: str, threshold: float | None) -> list[Shape]:
+    def _shapes(self, found: Answer, named: str, threshold: float | None, base: int) -> list[Shape]:
         bad = int(np.count_nonzero(~np.isfinite(found.boxes.xyxy).all(axis=1)))
         if bad:
             self.failed(named, f"without {bad} boxes", "they are not finite")
-        return [*self.function.shapes(found.boxes, threshold, outlines=True)]
+        return [*self.function.shapes(found.boxes, threshold, base=base, outlines=True)]
 
 
-def _told(shape: Shape, base: int) -> dict[str, Any]:
+def _told(shape: Shape) -> dict[str, Any]:
     """A shape as a function's answer has it.
 
-    Groups are numbers of the whole task, so each picture counts from a number of its own. A mask
-    is told pixel by pixel, within its box; where a labeller asks for polygons, CVAT takes `points`.
+    A mask is told pixel by pixel, within its box; where a labeller asks for polygons, CVAT takes
+    `points`.
     """
     told: dict[str, Any] = {
         "label": shape.label,
@@ -234,8 +235,8 @@ def _told(shape: Shape, base: int) -> dict[str, Any]:
         "confidence": f"{shape.score:.4f}",
         "attributes": [{"name": name, "value": value} for name, value in shape.attributes.items()],
     }
-    if shape.group:
-        told["group_id"] = (base + shape.group) % (1 << 31)
+    if shape.group is not None:
+        told["group_id"] = shape.group
     if shape.type == "mask":
         *runs, left, top, right, bottom = map(int, shape.points)
         pixels = decode(np.array(runs), right - left + 1, bottom - top + 1)
@@ -253,7 +254,7 @@ def _plain(reason: str) -> str:
     return reason.replace("picture 0: ", "")
 
 
-def _size(found: Found) -> int:
+def _size(found: Answer) -> int:
     """About how many bytes of memory are held."""
     boxes = found.boxes
     held = [boxes.members, boxes.masks, boxes]

@@ -13,14 +13,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
 from quorate.cvat.client import Client, once
+from quorate.cvat.publishing.drawn import DECIMALS
 from quorate.cvat.publishing.journal import ensemble_of
-from quorate.cvat.publishing.shapes import DECIMALS
-from quorate.cvat.task import Frame, Job, Task
+from quorate.cvat.task import Job, Task
 from quorate.steps.review import Doubt
 
 NAMED = 5
@@ -56,13 +56,11 @@ class Issues:
     touched: int = 0
 
 
-@dataclass(frozen=True)
-class _Ours:
+class _Ours(NamedTuple):
     """An issue that a run opened; `untouched`: nobody answered, edited or resolved it."""
 
     id: int
     frame: int
-    run: str
     untouched: bool
 
 
@@ -88,16 +86,15 @@ def open_issues(
         replace: see above.
     """
     result = Issues()
-    frames = {frame.number: frame for frame in task.frames}
     for job in task.jobs:
-        own = {n for n, frame in frames.items() if frame.job == job.id}
+        own = {frame.number for frame in task.frames if frame.job == job.id}
         ours = _ours(client, job, lambda name: ensemble_of(name) == ensemble_of(run))
         there = {issue.frame for issue in ours}
         for number in sorted(own & doubts.keys()):
             if number in there:
                 result.there += 1
             else:
-                _open(client, job, frames[number], doubts[number], run)
+                _open(client, job, number, doubts[number], run)
                 result.opened += 1
         if replace:
             old = [one for one in ours if one.frame in own - doubts.keys()]
@@ -138,34 +135,31 @@ def _ours(client: Client, job: Job, meant: Callable[[str], bool]) -> list[_Ours]
         made = _RUN.search(comments[0].message) if comments else None
         if made and meant(made[1]):
             untouched = len(comments) == 1 and not issue.resolved
-            found.append(_Ours(issue.id, issue.frame, made[1], untouched))
+            found.append(_Ours(issue.id, issue.frame, untouched))
     return found
 
 
-def _open(client: Client, job: Job, frame: Frame, doubt: Doubt, run: str) -> None:
-    """Open an issue; where the answer is lost, look first whether it arrived."""
+def _open(client: Client, job: Job, frame: int, doubt: Doubt, run: str) -> None:
+    """Open an issue at the group in most doubt; CVAT draws four numbers as a rectangle.
+
+    Where the answer is lost, it is looked first whether it arrived.
+    """
 
     def arrived() -> bool:
         ours = _ours(client, job, lambda name: name == run)
-        return any(one.frame == frame.number for one in ours)
+        return any(one.frame == frame for one in ours)
 
-    body = _body(job, frame, doubt, run)
+    body = {
+        "job": job.id,
+        "frame": frame,
+        "position": [round(value, DECIMALS) for value in doubt.groups[0].xyxy],
+        "message": _message(doubt, run),
+    }
     within = client.within(job.organization)
     once(lambda: client.send("POST", "issues", body, msgspec.Raw, **within), arrived)
 
 
-def _body(job: Job, frame: Frame, doubt: Doubt, run: str) -> dict[str, Any]:
-    """An issue at the group in most doubt; CVAT draws four numbers as a rectangle."""
-    worst = doubt.groups[0]
-    return {
-        "job": job.id,
-        "frame": frame.number,
-        "position": [round(value, DECIMALS) for value in worst.xyxy],
-        "message": message(doubt, run),
-    }
-
-
-def message(doubt: Doubt, run: str) -> str:
+def _message(doubt: Doubt, run: str) -> str:
     """What an issue says: what the box in most doubt may be, and what else is in doubt.
 
     CVAT shows the first few letters on the picture, and two lines in its list.

@@ -10,15 +10,15 @@ be repeated: what is there already is not sent again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from quorate.cvat.client import Client
+from quorate.cvat.publishing.drawn import Made, Shape, Specs, Track
 from quorate.cvat.publishing.issues import Issues
 from quorate.cvat.publishing.journal import Journal, Kind, ensemble_of, journals
-from quorate.cvat.publishing.shapes import Made, Shape
-from quorate.cvat.publishing.tracks import Track, track_of
-from quorate.cvat.publishing.writing import create, delete, doubled, drawn, made_by
+from quorate.cvat.publishing.tracks import Joined, track_of
+from quorate.cvat.publishing.writing import Drawing, doubled, drawn
 from quorate.cvat.task import Job, Label, Task
 
 
@@ -58,10 +58,9 @@ class Published(Counts):
 def publish(
     client: Client,
     task: Task,
-    wanted: Mapping[int, Sequence[Shape]],
+    found: Joined,
     journal: Journal,
     *,
-    tracks: Sequence[Sequence[Shape]] = (),
     replace: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Published:
@@ -70,9 +69,9 @@ def publish(
     Args:
         client: the server.
         task: the task; only its jobs are touched, and of them only its frames.
-        wanted: the shapes of each frame, by its number.
+        found: the shapes of each frame, and the boxes of each track; every job gets the part that
+            it shows.
         journal: of this run; what is created is written into it, job by job.
-        tracks: the boxes of each; every job gets the part that it shows.
         replace: whether what earlier runs of the same ensemble made, on the task's frames, and
             nobody touched since, goes where it is not among the wanted.
         progress: told how many shapes and tracks are done.
@@ -82,9 +81,9 @@ def publish(
             server by the next call.
     """
     result = Published(journal.run)
-    known = journals(client.server, task.id)
+    known, specs = journals(client.server, task.id), Specs.of(task.labels)
     frames = {frame.number for frame in task.frames}
-    total = sum(len(shapes) for shapes in wanted.values()) + len(tracks) * len(task.jobs)
+    total = sum(map(len, found.single.values())) + len(found.tracks) * len(task.jobs)
     done = 0
     seen: set[int] = set()
 
@@ -96,16 +95,12 @@ def publish(
             return sum(not isinstance(one, Shape) or one.frame not in seen for one in things)
 
         nonlocal done
-        ours, touched = made_by(
-            there,
-            kind,
-            job,
-            task.labels,
-            known,
-            lambda run: journal.run == run or ensemble_of(run) == journal.ensemble,
+        drawing = Drawing(client, job, kind, specs)
+        ours, touched = drawing.made_by(
+            there, known, lambda run: journal.run == run or ensemble_of(run) == journal.ensemble
         )
         if twice := doubled(ours):
-            delete(client, job, kind, twice)
+            drawing.delete(twice)
             ours = [one for one in ours if one not in twice]
             result.notes.append(
                 f"job {job.id}: {len(twice):,} {kind} of earlier runs that were there twice are "
@@ -118,22 +113,21 @@ def publish(
         counts.touched += touched
         counts.created += count(missing)
         counts.there += count(here) - count(missing)
-        own = all_of.of(kind)
-        for created in create(client, job, kind, missing, journal, task.labels, there=own):
+        for created in drawing.create(missing, journal, there=all_of.of(kind)):
             progress(done + created, total)
         if replace:
-            delete(client, job, kind, old)
+            drawing.delete(old)
             counts.removed += count(old)
         else:
             counts.earlier += count(old)
         done += count(here)
 
     for job in task.jobs:
-        own = [n for n in range(job.start_frame, job.stop_frame + 1) if n in frames]
-        all_of = drawn(client, job)
-        shapes = [shape for number in own for shape in wanted.get(number, ())]
+        own = [number for number in job.numbers if number in frames]
+        all_of = drawn(client, job.id)
+        shapes = [shape for number in own for shape in found.single.get(number, ())]
         settle("shapes", job, shapes, [shape for shape in all_of.shapes if shape.frame in frames])
-        parts = [track_of(boxes, job, task.labels, journal.run) for boxes in tracks]
+        parts = [track_of(boxes, job, task.labels, journal.run) for boxes in found.tracks]
         settle("tracks", job, [one for one in parts if one], _within(all_of.tracks, frames))
         seen |= {*own}
         progress(done, total)
@@ -151,14 +145,16 @@ def undo(
 ) -> Published:
     """Delete what a run made and nobody touched since."""
     result = Published(journal.run)
+    specs = Specs.of(labels)
     kinds: tuple[tuple[Kind, Counts], ...] = (("shapes", result), ("tracks", result.tracks))
     for job in jobs:
-        there = drawn(client, job)
+        there = drawn(client, job.id)
         for kind, counts in kinds:
-            ours, touched = made_by(
-                there.of(kind), kind, job, labels, [journal], lambda run: run == journal.run
+            drawing = Drawing(client, job, kind, specs)
+            ours, touched = drawing.made_by(
+                there.of(kind), [journal], lambda run: run == journal.run
             )
-            delete(client, job, kind, ours)
+            drawing.delete(ours)
             counts.removed += len(ours)
             counts.touched += touched
     return result

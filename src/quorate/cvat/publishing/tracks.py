@@ -10,113 +10,95 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
-from quorate.cvat.publishing.shapes import DECIMALS, Shape, Specs, Value, digest, marks
-from quorate.cvat.publishing.tracking import objects
+from quorate.cvat.publishing.drawn import Keyframe, Shape, Specs, Track, Value, digest
+from quorate.cvat.publishing.shapes import by_frame
 from quorate.cvat.task import Job, Label, Task
-from quorate.errors import InputError
+from quorate.errors import MissingExtraError
 
-
-class Keyframe(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The box of a track on a frame; it holds until the next, where it is `outside` not at all."""
-
-    type: str
-    frame: int
-    points: list[float] = []
-    outside: bool = False
-    occluded: bool = False
-    rotation: float = 0.0
-    z_order: int = 0
-    attributes: list[Value] = []
-
-
-class TrackKey(NamedTuple):
-    """What makes two tracks the same: label and boxes, not the attributes."""
-
-    label_id: int
-    boxes: tuple[tuple[int, str, bool, float, tuple[float, ...]], ...]
-
-
-class Track(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A track as `…/annotations` has it; `shapes` are its keyframes."""
-
-    frame: int
-    label_id: int
-    shapes: list[Keyframe] = []
-    source: str = "manual"
-    group: int | None = None
-    attributes: list[Value] = []
-    id: int | None = None
-
-    @property
-    def key(self) -> TrackKey:
-        """What tells it from others; coordinates count to the second decimal."""
-        return TrackKey(
-            self.label_id,
-            tuple(
-                (
-                    one.frame,
-                    one.type,
-                    one.outside,
-                    round(one.rotation, 2),
-                    tuple([round(value, DECIMALS) for value in one.points]),
-                )
-                for one in sorted(self.shapes, key=lambda one: one.frame)
-            ),
-        )
-
-    @property
-    def values(self) -> list[tuple[int, int, str]]:
-        """Frame, attribute and value of all attributes; -1 for those of the whole track."""
-        return [(-1, v.spec_id, v.value) for v in self.attributes] + [
-            (one.frame, v.spec_id, v.value) for one in self.shapes for v in one.attributes
-        ]
-
-    @property
-    def marks(self) -> list[tuple[object, ...]]:
-        """What else people set on it or its keyframes, where they did."""
-        own = marks(-1, False, 0, self.group)
-        return own + [
-            m for one in self.shapes for m in marks(one.frame, one.occluded, one.z_order, 0)
-        ]
+OVERLAP = 0.3
+"""IoU that a box needs with where its object is expected."""
+LIFE = 15
+"""Frames without a box after which an object that was seen often is given up."""
 
 
 class Joined(NamedTuple):
-    """What became of boxes: the shapes that stay by themselves, and the boxes of each track."""
+    """What became of shapes: those that stay by themselves, by frame, and the boxes of each track.
+
+    notes  how many were joined, in a sentence
+    """
 
     single: dict[int, list[Shape]]
     tracks: list[list[Shape]]
+    notes: tuple[str, ...]
 
 
-def joined(shapes: Mapping[int, Sequence[Shape]], frames: Iterable[int]) -> Joined:
-    """Join the boxes of a video to tracks; a box that joins with no other stays a shape."""
-    found = [places for places in objects(shapes, frames) if len(places) > 1]
+def joined(shapes: Iterable[Shape], task: Task, *, tracks: bool) -> Joined:
+    """Join the boxes of a video to `tracks`; a box that joins with no other stays a shape."""
+    own = by_frame(shapes)
+    if not tracks:
+        return Joined(own, [], ())
+    frames = [frame.number for frame in task.frames]
+    found = [places for places in objects(own, frames) if len(places) > 1]
     gone = {place for places in found for place in places}
     single = {
-        frame: [shape for position, shape in enumerate(own) if (frame, position) not in gone]
-        for frame, own in shapes.items()
+        frame: [shape for position, shape in enumerate(here) if (frame, position) not in gone]
+        for frame, here in own.items()
     }
-    return Joined(single, [[shapes[frame][n] for frame, n in places] for places in found])
-
-
-def told(
-    task: int, single: Mapping[int, Sequence[Shape]], tracks: Sequence[Sequence[Shape]]
-) -> str:
-    """How many boxes were joined, in a sentence."""
-    boxes, alone = sum(map(len, tracks)), sum(map(len, single.values()))
-    return (
-        f"task {task}: {boxes:,} boxes are joined to {len(tracks):,} tracks; {alone:,} "
+    alone = sum(map(len, single.values()))
+    told = (
+        f"task {task.id}: {len(gone):,} boxes are joined to {len(found):,} tracks; {alone:,} "
         "join with no other, or have a mask, and stay by themselves."
     )
+    return Joined(single, [[own[frame][n] for frame, n in places] for places in found], (told,))
 
 
-def check_video(task: Task) -> None:
-    """InputError for a task of pictures, of which no tracks can be made."""
-    if not task.video:
-        raise InputError(
-            f"task {task.id} ({task.name}) holds pictures, and tracks are for videos.",
-            hint="leave --tracks away: each picture then has its own boxes",
-        )
+def objects(
+    shapes: Mapping[int, Sequence[Shape]], frames: Iterable[int]
+) -> list[list[tuple[int, int]]]:
+    """Which boxes are of one object: lists of (frame, position in the frame's shapes), by frame.
+
+    Every rectangle is in exactly one list; other shapes are in none. Where an object is expected,
+    its Kalman filter says, of constant speed; the filter's own boxes are used for nothing else.
+    Boxes of different labels are never of one object. Objects stand in the order of their first
+    boxes.
+
+    Args:
+        shapes: of each frame, by its number.
+        frames: all frames that were looked at, by rising number.
+
+    Raises:
+        MissingExtraError: norfair is not installed.
+    """
+    try:
+        from norfair import Detection, Tracker
+    except ImportError:
+        raise MissingExtraError("Joining boxes to tracks", "tracks") from None
+
+    tracker = Tracker("iou", 1 - OVERLAP, hit_counter_max=LIFE, initialization_delay=0)
+    found: dict[object, list[tuple[int, int]]] = {}
+    before = None
+    for frame in frames:
+        missed = 0 if before is None else frame - before - 1
+        for _ in range(min(missed, LIFE + 1)):  # nobody lives longer
+            tracker.update()
+        before = frame
+        seen = [
+            Detection(
+                np.array(shape.points).reshape(2, 2),
+                data=(frame, position),
+                label=shape.label_id,
+            )
+            for position, shape in enumerate(shapes.get(frame, ()))
+            if shape.type == "rectangle"
+        ]
+        tracker.update(seen)
+        for one in tracker.tracked_objects:
+            place = one.last_detection.data
+            if place[0] == frame:
+                found.setdefault(one, []).append(place)
+    return sorted(found.values())
 
 
 def track_of(boxes: Sequence[Shape], job: Job, labels: Sequence[Label], run: str) -> Track | None:
@@ -125,7 +107,7 @@ def track_of(boxes: Sequence[Shape], job: Job, labels: Sequence[Label], run: str
     Attributes that may change from frame to frame are told of each box; the others (votes,
     confidence, where labels declare them so) are those of the surest box of the whole object.
     """
-    own = [box for box in boxes if job.start_frame <= box.frame <= job.stop_frame]
+    own = [box for box in boxes if box.frame in job.numbers]
     if not own:
         return None
     label = next(label for label in labels if label.id == own[0].label_id)

@@ -7,37 +7,27 @@ sent again.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from quorate.cvat.client import Client, once
+from quorate.cvat.publishing.drawn import Drawn, Made, Specs, Track, digest, maker
 from quorate.cvat.publishing.journal import Journal, Kind, Line, Sent, add
-from quorate.cvat.publishing.shapes import Made, Shape, Specs, digest, maker
-from quorate.cvat.publishing.tracks import Track
-from quorate.cvat.task import Job, Label
+from quorate.cvat.task import Job
 from quorate.errors import InputError
 
 AT_ONCE = 5000
 """Boxes in one request: of 100 each, 5,000 took a real server 24 times as long as at once."""
 M = TypeVar("M", bound=Made)
+T = TypeVar("T")
 
 
-class Drawn(msgspec.Struct):
-    """What is in a job."""
-
-    shapes: list[Shape] = []
-    tracks: list[Track] = []
-
-    def of(self, kind: Kind) -> Sequence[Made]:
-        """One kind of it."""
-        return self.shapes if kind == "shapes" else self.tracks
-
-
-def drawn(client: Client, job: Job) -> Drawn:
-    """What is in a job."""
-    return client.get(f"jobs/{job.id}/annotations", Drawn, slow=True)
+def drawn(client: Client, job: int) -> Drawn:
+    """What is in a job, by its number."""
+    return client.get(f"jobs/{job}/annotations", Drawn, slow=True)
 
 
 def ask_right(client: Client, place: str) -> None:
@@ -46,49 +36,119 @@ def ask_right(client: Client, place: str) -> None:
     CVAT is asked to create nothing: it checks the right, and changes nothing, not even the time of
     the last change.
     """
-    body = _body("shapes", [])
-    client.send("PATCH", f"{place}/annotations", body, msgspec.Raw, action="create")
+    _change(client, place, "create", "shapes", [], msgspec.Raw)
 
 
-def check_rights(client: Client, jobs: Iterable[Job]) -> None:
-    """Raise AccessError where shapes of a job may not be changed, before any work."""
-    for job in jobs:
-        once(partial(ask_right, client, f"jobs/{job.id}"))
+@dataclass(frozen=True)
+class Drawing:
+    """One kind of what is drawn in a job: its shapes, or its tracks.
 
-
-def made_by(
-    things: Iterable[M],
-    kind: Kind,
-    job: Job,
-    labels: Iterable[Label],
-    known: Iterable[Journal],
-    meant: Callable[[str], bool],
-) -> tuple[list[M], int]:
-    """Those that runs made and nobody touched, and how many somebody did touch.
-
-    Args:
-        things: shapes or tracks of a job.
-        kind: which of the two.
-        job: the job.
-        labels: the task's.
-        known: journals of runs.
-        meant: whether a run of this name is asked for.
+    specs  what the task's labels declare of attributes
     """
-    specs = Specs.of(labels)
-    by_id = {
-        number: (one.run, form) for one in known for number, form in one.of(kind, job.id).items()
-    }
-    sent = [(one.run, asked) for one in known if (asked := one.asked(kind, job.id))]
-    ours, touched = [], 0
-    for thing in things:
-        made = maker(thing, specs) or by_id.get(thing.id or 0) or _arrived(thing, sent, specs)
-        if made is None or not meant(made[0]):
-            continue
-        if digest(thing, specs) == made[1]:
-            ours.append(thing)
-        else:
-            touched += 1
-    return ours, touched
+
+    client: Client
+    job: Job
+    kind: Kind
+    specs: Specs
+
+    def made_by(
+        self, things: Iterable[M], known: Iterable[Journal], meant: Callable[[str], bool]
+    ) -> tuple[list[M], int]:
+        """Those that runs made and nobody touched, and how many somebody did touch.
+
+        Args:
+            things: those of the job.
+            known: journals of runs.
+            meant: whether a run of this name is asked for.
+        """
+        kind, job = self.kind, self.job.id
+        by_id = {
+            number: (one.run, form) for one in known for number, form in one.of(kind, job).items()
+        }
+        sent = [(one.run, asked) for one in known if (asked := one.asked(kind, job))]
+        ours, touched = [], 0
+        for thing in things:
+            made = (
+                maker(thing, self.specs)
+                or by_id.get(thing.id or 0)
+                or _arrived(thing, sent, self.specs)
+            )
+            if made is None or not meant(made[0]):
+                continue
+            if digest(thing, self.specs) == made[1]:
+                ours.append(thing)
+            else:
+                touched += 1
+        return ours, touched
+
+    def create(
+        self, things: Sequence[Made], journal: Journal, *, there: Sequence[Made]
+    ) -> Iterator[int]:
+        """Create shapes or tracks; gives how many are done, from request to request.
+
+        What is asked for is in the journal first: a run that is killed can be undone whole. `there`
+        is all of the kind that the job has.
+        """
+        kind, job, specs = self.kind, self.job.id, self.specs
+        done = 0
+        if asked := journal.asked(kind, job):
+            sent = [(journal.run, asked)]
+            came = [(one.id, found[1]) for one in there if (found := _arrived(one, sent, specs))]
+            add(journal, Line(kind, job, made={number: form for number, form in came if number}))
+        after = max((one.id or 0 for one in there), default=0)
+        for part in _parts(things):
+            asked = Sent(after, frozenset(digest(thing, specs) for thing in part))
+            add(journal, Line(kind, job, sent=asked))
+            if self._create(part, journal) > 1:
+                add(journal, Line(kind, job, sent=asked))  # the first request may still come
+            done += len(part)
+            yield done
+
+    def _create(self, missing: Sequence[Made], journal: Journal) -> int:
+        """Create them; how often they were asked for."""
+        times = 0
+
+        def write(made: Iterable[Made]) -> None:
+            ids = {thing.id: digest(thing, self.specs) for thing in made if thing.id is not None}
+            add(journal, Line(self.kind, self.job.id, made=ids))
+
+        def send() -> None:
+            nonlocal times
+            times += 1
+            try:
+                made = self._change("create", missing, Drawn)
+            except InputError as error:
+                error.hint = error.hint or (
+                    "were labels or frames of the task changed meanwhile? The same command again "
+                    "goes by what is there now"
+                )
+                raise
+            write(made.of(self.kind))
+
+        def arrived() -> bool:
+            nonlocal missing
+            there = {thing.key: thing for thing in drawn(self.client, self.job.id).of(self.kind)}
+            write([there[thing.key] for thing in missing if thing.key in there])
+            missing = [thing for thing in missing if thing.key not in there]
+            return not missing
+
+        once(send, arrived)
+        return times
+
+    def delete(self, things: Sequence[Made]) -> None:
+        """Delete them; to delete what is gone already does nothing."""
+        for part in _parts(things):
+            once(partial(self._change, "delete", part, msgspec.Raw))
+
+    def _change(self, action: str, things: Sequence[Made], answer: type[T]) -> T:
+        return _change(self.client, f"jobs/{self.job.id}", action, self.kind, things, answer)
+
+
+def _change(
+    client: Client, place: str, action: str, kind: Kind, things: Sequence[Made], answer: type[T]
+) -> T:
+    body = {"version": 0, "tags": [], "shapes": [], "tracks": [], kind: things}
+    return client.send("PATCH", f"{place}/annotations", body, answer, action=action)
 
 
 def _arrived(thing: Made, sent: Iterable[tuple[str, Sent]], specs: Specs) -> tuple[str, str] | None:
@@ -100,78 +160,6 @@ def _arrived(thing: Made, sent: Iterable[tuple[str, Sent]], specs: Specs) -> tup
     )
 
 
-def create(
-    client: Client,
-    job: Job,
-    kind: Kind,
-    things: Sequence[Made],
-    journal: Journal,
-    labels: Sequence[Label],
-    *,
-    there: Sequence[Made],
-) -> Iterator[int]:
-    """Create shapes or tracks; gives how many are done, from request to request.
-
-    What is asked for is in the journal first: a run that is killed can be undone whole. `there` is
-    all of the kind that the job has.
-    """
-    done = 0
-    specs = Specs.of(labels)
-    if asked := journal.asked(kind, job.id):
-        sent = [(journal.run, asked)]
-        came = [(one.id, found[1]) for one in there if (found := _arrived(one, sent, specs))]
-        add(journal, Line(kind, job.id, made={number: form for number, form in came if number}))
-    after = max((one.id or 0 for one in there), default=0)
-    for part in _parts(things):
-        asked = Sent(after, frozenset(digest(thing, specs) for thing in part))
-        add(journal, Line(kind, job.id, sent=asked))
-        if _create(client, job, kind, part, journal, specs) > 1:
-            add(journal, Line(kind, job.id, sent=asked))  # the first request may still come
-        done += len(part)
-        yield done
-
-
-def _create(
-    client: Client,
-    job: Job,
-    kind: Kind,
-    missing: Sequence[Made],
-    journal: Journal,
-    specs: Specs,
-) -> int:
-    """Create them; how often they were asked for."""
-    times = 0
-
-    def write(made: Iterable[Made]) -> None:
-        ids = {thing.id: digest(thing, specs) for thing in made if thing.id is not None}
-        add(journal, Line(kind, job.id, made=ids))
-
-    def send() -> None:
-        nonlocal times
-        times += 1
-        body = _body(kind, missing)
-        path = f"jobs/{job.id}/annotations"
-        try:
-            made = client.send("PATCH", path, body, Drawn, action="create")
-        except InputError as error:
-            error.hint = error.hint or (
-                "were labels or frames of the task changed meanwhile? The same command again goes "
-                "by what is there now"
-            )
-            raise
-        write(made.of(kind))
-
-    def arrived() -> bool:
-        nonlocal missing
-        there = {thing.key: thing for thing in drawn(client, job).of(kind)}
-        write([there[thing.key] for thing in missing if thing.key in there])
-        missing = [thing for thing in missing if thing.key not in there]
-        return not missing
-
-    once(send, arrived)
-    return times
-
-
 def doubled(things: Iterable[M]) -> list[M]:
     """Those of which there is an older one that is the same."""
     seen: set[Hashable] = set()
@@ -181,17 +169,6 @@ def doubled(things: Iterable[M]) -> list[M]:
             found.append(one)
         seen.add(one.key)
     return found
-
-
-def delete(client: Client, job: Job, kind: Kind, things: Sequence[Made]) -> None:
-    """Delete shapes or tracks; to delete what is gone already does nothing."""
-    for part in _parts(things):
-        body = _body(kind, part)
-        once(
-            lambda body=body: client.send(  # type: ignore[misc]
-                "PATCH", f"jobs/{job.id}/annotations", body, msgspec.Raw, action="delete"
-            )
-        )
 
 
 def _parts(things: Sequence[Made]) -> Iterator[list[Made]]:
@@ -207,7 +184,3 @@ def _parts(things: Sequence[Made]) -> Iterator[list[Made]]:
         boxes += more
     if part:
         yield part
-
-
-def _body(kind: Kind, things: Sequence[Made]) -> dict[str, object]:
-    return {"version": 0, "tags": [], "shapes": [], "tracks": [], kind: things}
