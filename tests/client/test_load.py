@@ -2,15 +2,17 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from quorate.client.answers import Label, label_of, label_outputs
 from quorate.client.load import Latency, closed, opened
+from quorate.client.model import Model
 from quorate.client.truth import Truth, accuracy
 from quorate.detectors.remote.client import Refused
-from quorate.errors import DetectorError, FormatError
+from quorate.errors import DetectorError, FormatError, InputError
 from quorate.http.retrying import Busy
 from quorate.networks import Graph, tensor
 from quorate.open_inference.tensors import datatype_of, from_bytes, from_list, to_bytes
@@ -159,3 +161,9 @@ def test_files_and_texts_are_tensors_too():
             from_list("it", "BYTES", shape, data)
     numbers = np.arange(6, dtype=">i4").reshape(2, 3)
     assert to_bytes(numbers) == numbers.astype("<i4").tobytes()
+
+
+def test_no_numbers_are_made_for_an_input_of_texts():
+    model = SimpleNamespace(graph=Graph((tensor("words", (-1, 1), "BYTES"),), (), {}))
+    with pytest.raises(InputError, match="not of numbers that can be made"):
+        Model.made(model, {"words": (1, 1)})

@@ -12,7 +12,7 @@ from quorate.annotations import Annotations, Kind
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
 from quorate.errors import InputError
-from quorate.formats import coco, cvat
+from quorate.formats import coco, cvat, write
 from quorate.formats.parts import Parts, repeated
 from quorate.formats.shapes import parted
 from quorate.labels import Labels
@@ -96,7 +96,7 @@ def test_what_is_annotated_elsewhere_is_refused_or_left_out():
     found = list(Parts.of(fewer, shapes).of_size(100))
     assert [len(one) for _, one, _ in found] == [3 * (PICTURES - 1)]
     with pytest.raises(InputError, match="pictures that are not in the data set"):
-        cvat.write(fewer, shapes, "never.xml")
+        write(fewer, shapes, "never.xml", format="cvat")
 
 
 def test_parts_gathered_are_the_data_set():

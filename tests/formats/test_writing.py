@@ -10,7 +10,7 @@ from quorate.cli import main
 from quorate.columns import Ragged
 from quorate.dataset import Dataset, Image
 from quorate.errors import InputError, LabelError
-from quorate.formats import read, write
+from quorate.formats import WRITES, read, write
 from quorate.formats.base import open_target
 from quorate.labels import Labels
 from quorate.storage import open_tree, read_bytes, write_bytes
@@ -40,11 +40,19 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path, format, what, targe
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", ["cvat", "labelme", "mot", "tfrecord", "voc", "yolo"])
+@pytest.mark.parametrize("format", WRITES)
 def test_a_category_that_has_no_label_is_refused(tmp_path, format):
     dataset, shapes = one_box()
     with pytest.raises(LabelError, match=r"^The category id 4 is not in the vocabulary"):
         write(dataset, replace(shapes, category_id=shapes.category_id + 1), tmp_path, format=format)
+
+
+@pytest.mark.parametrize("format", WRITES)
+def test_annotations_of_other_pictures_are_refused(tmp_path, format):
+    dataset, shapes = one_box()
+    with pytest.raises(InputError, match="pictures that are not in the data set"):
+        write(dataset, replace(shapes, image_id=shapes.image_id + 1), tmp_path, format=format)
+    assert list(tmp_path.iterdir()) == []
 
 
 def broken(target):

@@ -139,8 +139,10 @@ class Model:
         found = {}
         for one in self.graph.inputs:
             sizes = shapes.get(one.name)
+            if one.kind not in OF_KINDS:
+                raise InputError(f"The model's input {one} is not of numbers that can be made.")
             if sizes is None:
-                if None in one.shape[1:] or one.kind not in OF_KINDS:
+                if None in one.shape[1:]:
                     raise InputError(
                         f"The model's input {one} says too little for made numbers.",
                         hint=f"give pictures, or a shape: --shape {one.name}=1,3,224,224",

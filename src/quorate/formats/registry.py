@@ -9,6 +9,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 from quorate.annotations import Annotations
+from quorate.columns import positions_in
 from quorate.dataset import Dataset
 from quorate.errors import FormatError, InputError, did_you_mean
 from quorate.formats import (
@@ -105,8 +106,9 @@ def write(
 
     The pictures themselves are not copied. `options` are the format's own: see its `write`.
 
-    Raises InputError for a format that is not written, for an option that it does not have, or for
-    names or labels it cannot hold; nothing new is then left in a local folder.
+    Raises InputError for a format that is not written, for an option that it does not have, for
+    names or labels it cannot hold, or annotations of other pictures than the data set's, LabelError
+    for a category that its vocabulary lacks; nothing new is then left in a local folder.
     """
     entry = _named(format)
     if entry.write is None:
@@ -120,6 +122,9 @@ def write(
                 + (f"; it has {', '.join(known)}." if known else ", nor any other."),
                 hint=did_you_mean(option, known),
             )
+    dataset.labels.places(annotations.category_id)
+    if (positions_in([image.id for image in dataset.images], annotations.image_id) < 0).any():
+        raise InputError("There are annotations of pictures that are not in the data set.")
     return entry.write(dataset, annotations, os.fspath(target), **options)
 
 

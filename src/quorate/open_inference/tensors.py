@@ -53,7 +53,6 @@ CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-
 """The field of InferTensorContents that holds the numbers of a datatype."""
 BINARY = "binary_tensor_data"
 """The name of the extension of binary tensors among those that a server announces."""

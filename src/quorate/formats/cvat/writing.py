@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quorate.annotations import PUBLISHED, Annotations, Kind
-from quorate.columns import positions_in
 from quorate.dataset import AttributeSpec, Dataset, Image, LabelInfo
 from quorate.errors import InputError
 from quorate.formats.base import Written, open_target
@@ -64,12 +63,8 @@ def write(
     polygon of several rings becomes one polygon each, held together by `group_id`; CVAT has no
     holes. `dumped` is the time to be stated; without it, the bytes depend on the arguments alone.
 
-    Raises InputError for a name that XML cannot hold or that two pictures of a subset share,
-    LabelError for a category that the vocabulary lacks.
+    Raises InputError for a name that XML cannot hold or that two pictures of a subset share.
     """
-    dataset.labels.places(annotations.category_id)
-    if (positions_in([image.id for image in dataset.images], annotations.image_id) < 0).any():
-        raise InputError("There are annotations of pictures that are not in the data set.")
     parts = Parts.of(dataset, annotations)
     return write_parts(dataset, parts, target, decimals=decimals, dumped=dumped, name=name)
 
