@@ -10,15 +10,14 @@ Boxes are those of `quorate serve`: `boxes`, `scores`, `labels`, `counts` and, o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quorate.errors import DetectorError
-from quorate.networks import Graph, Tensor
+from quorate.networks import Arrays, Graph, Tensor
 from quorate.open_inference.tensors import BYTES
 
 BOXES = ("boxes", "scores", "labels", "counts")
@@ -26,7 +25,6 @@ VOTES = ("votes", "voters")
 TEXTS = ("label", "labels")
 INDEX = "index"
 SCORES = ("probability", "probabilities", "score", "scores")
-Arrays = Mapping[str, NDArray[Any]]
 
 
 class Box(NamedTuple):

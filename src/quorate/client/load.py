@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from quorate.detectors.remote.client import Client, Refused
 from quorate.errors import QuorateError
 from quorate.http.retrying import Busy
+from quorate.networks import Arrays
 
 MOST_AT_ONCE = 256
 """Requests of the open loop under way at once; later ones wait here, which their latency tells."""
-Tensors = Mapping[str, NDArray[Any]]
 Ask = Callable[[int], dict[str, NDArray[Any]]]
 
 
@@ -102,7 +102,7 @@ class Load:
                     self.answers[number] = answer
 
 
-def asking(client: Client, outputs: Sequence[str], shown: Sequence[Tensors]) -> Ask:
+def asking(client: Client, outputs: Sequence[str], shown: Sequence[Arrays]) -> Ask:
     """A function that makes the request of a number; what is shown goes round and round."""
     return lambda number: client.infer(outputs, shown[number % len(shown)])
 

@@ -22,12 +22,11 @@ from quorate.detectors.tensors.geometry import stretch
 from quorate.detectors.tensors.predictor import TensorPredictor
 from quorate.detectors.tensors.preprocess import Normalisation
 from quorate.errors import DetectorError, ImageError, InputError, QuorateError
-from quorate.networks import Graph
+from quorate.networks import Arrays, Graph
 from quorate.open_inference.tensors import BYTES, DTYPES, OF_KINDS
 from quorate.pictures import decode
 
 SEVERAL = 8
-Tensors = Mapping[str, NDArray[Any]]
 A = TypeVar("A", Boxes, Label)
 
 
@@ -42,7 +41,7 @@ class _Timed:
     def graph(self) -> Graph:
         return self.inner.graph
 
-    def run(self, outputs: Sequence[str], feed: Tensors) -> dict[str, NDArray[Any]]:
+    def run(self, outputs: Sequence[str], feed: Arrays) -> dict[str, NDArray[Any]]:
         start = time.perf_counter()
         try:
             return self.inner.run(outputs, feed)
@@ -109,7 +108,7 @@ class Model:
         inputs = self.graph.inputs
         return len(inputs) == 1 and inputs[0].kind == BYTES
 
-    def tensors(self, picture: bytes, name: str) -> Tensors:
+    def tensors(self, picture: bytes, name: str) -> Arrays:
         """What the model is sent for one picture: its file, or its pixels, stretched to fit.
 
         ImageError where the server wants pixels, and the file is no picture.
@@ -127,7 +126,7 @@ class Model:
         given = feed.filled([shown], [place], wants, antialias=False)
         return {key: value.copy() for key, value in given.items()}
 
-    def made(self, shapes: Mapping[str, Sequence[int]]) -> Tensors:
+    def made(self, shapes: Mapping[str, Sequence[int]]) -> Arrays:
         """Made numbers for every input; an open first size is 1, others are as `shapes` says.
 
         InputError where a size is open, or an input is not there.
@@ -210,12 +209,12 @@ class _Asked(ABC, Generic[A]):
 class Telling(_Asked[A]):
     """A model whose outputs tell a label, or boxes as `quorate serve` does."""
 
-    def __init__(self, model: Model, outputs: Sequence[str], read: Callable[[Tensors], A]) -> None:
+    def __init__(self, model: Model, outputs: Sequence[str], read: Callable[[Arrays], A]) -> None:
         self.model, self.outputs = model, outputs
-        self._read: Callable[[Tensors], A] = read
+        self._read: Callable[[Arrays], A] = read
         self.network = _Timed(model.network)
 
-    def read(self, found: Tensors) -> A:
+    def read(self, found: Arrays) -> A:
         """What the outputs say."""
         return self._read({one: found[one] for one in self.outputs})
 

@@ -94,7 +94,8 @@ class There:
             self._try_again(work, cluster)
         if WORKFLOW not in run.facts:
             template = cluster.template(run.template)
-            if DATA in dag.parameters_of(template) and HANDED not in run.facts:
+            takes_data = DATA in dag.parameters_of(template)
+            if takes_data and HANDED not in run.facts:
                 handed = hand_over(
                     work.client,
                     task,
@@ -106,7 +107,8 @@ class There:
                     work.say(note)
                 work.reached(HANDED, handed.location)
             place = f"{run.target.what}:{run.target.id}"
-            origin = Origin(work.client.server, place, None, run.facts.get(HANDED))
+            data = run.facts.get(HANDED) if takes_data else None
+            origin = Origin(work.client.server, place, None, data)
             started = dag.start(cluster, template, task, origin, parameters=_given(run.values))
             work.reached(WORKFLOW, started.name)
             work.say(f"The workflow {started.name} is started in {cluster.where}.")

@@ -104,7 +104,7 @@ class Logs:
             for line in logs.items(NEW):
                 yield line
                 if time.monotonic() - looked > NEW:
-                    break
+                    break  # to see whether there are new children; what still comes is kept
             if not logs.open:
                 return
 
