@@ -126,6 +126,8 @@ def test_a_signal_ends_a_run_with_a_word(tmp_path, number, word, status):
     running = subprocess.Popen(
         [sys.executable, "-m", "quorate", "run", PARTS / "spec.yaml", "-o", tmp_path / "out"],
         stderr=subprocess.PIPE, text=True,
+        # A shell ignores it for what it begins in the background, and what is begun inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while not work.exists() and running.poll() is None:
         time.sleep(0.01)

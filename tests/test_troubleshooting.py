@@ -29,6 +29,6 @@ def test_what_is_quoted_is_said(quoted):
     # A word that the program fills in: a label; "is" or "are"; detectors or classifiers.
     said = re.escape(quoted).replace("'truck'", r"(\{.*?\}|'\{.*?\}')")
     said = said.replace(r"are\ left", r"(are|\{are\})\ left").replace(
-        "detectors", r"(detector|\{.*?\})s"
+        "detector", r"(detector|\{.*?\})"
     )
     assert re.search(said, SOURCE), quoted
