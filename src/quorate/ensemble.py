@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from quorate.display import html_table
 from quorate.spec import ClassificationSpec, Ensemble, EnsembleSpec, read_spec
@@ -15,86 +15,21 @@ if TYPE_CHECKING:
     from quorate.argo.runs.submit import Submitted
     from quorate.labels import Labels
     from quorate.progress import Progress
-    from quorate.steps import ClassSummary, Summary  # noqa: F401 - named in text below
-    from quorate.steps.look import LoadedClassification, LoadedEnsemble  # noqa: F401 - likewise
-
-S = TypeVar("S")
-L = TypeVar("L")
+    from quorate.steps import ClassSummary, Summary
+    from quorate.steps.look import LoadedClassification, LoadedEnsemble
 
 
-class RunnableEnsemble(Ensemble, Generic[S, L]):
-    """What every ensemble can do, whatever its members say of a picture.
+class RunnableEnsemble(Ensemble):
+    """What every ensemble can do, whatever its members say of a picture."""
 
-    S  what a run came to
-    L  the ensemble with its members loaded
-    """
-
-    def run(
-        self,
-        data: str | Path | None = None,
-        out: str | Path = "out",
-        *,
-        fresh: bool = False,
-        workers: int | None = None,
-        progress: Progress | None = None,
-    ) -> S:
-        """Run here: pictures of `data` (default: the spec's own) in, annotations under `out`.
-
-        The same call again goes on where a killed run stopped. Raises SpecError, InputError,
-        DetectorError or LabelError before any work where the description cannot be carried
-        out; BusyError where another run is at work in `out`; QuorumError where too few members
-        finished.
-        """
+    def _run(self, data: str | Path | None, out: str | Path, **how: Any) -> Any:
+        """See `run`."""
         from quorate.progress import silent
         from quorate.steps.whole import run
 
         ensemble = self if data is None else self.model_copy(update={"data": str(data)})
-        found = run(ensemble, Path(out), fresh=fresh, workers=workers, progress=progress or silent)
-        return cast("S", found)
-
-    def load(
-        self,
-        *,
-        labels: Labels | None = None,
-        workers: int | None = None,
-        on_failure: Callable[[str, str], None] | None = None,
-        servers_may_fail: bool = False,
-        patience: float | None = None,
-    ) -> L:
-        """Load the members, to be asked picture by picture: `with street.load() as loaded: …`.
-
-        Args:
-            labels: the vocabulary; by default that of a run: the spec's labels with the category
-                ids of its data set (which is read for them), else the data set's own, else the
-                members' words.
-            workers: threads of `look_many`; by default one for each processor.
-            on_failure: told the name of a member that failed on a picture, and why; by default
-                that is a RuntimeWarning.
-            servers_may_fail: a model server that does not answer costs its member's votes, as
-                another failure does; by default it is a StorageError, for the same call may
-                succeed later.
-            patience: seconds in which a member has to look at a picture in `look`; one that
-                takes longer costs its votes. By default there is no limit.
-
-        Raises:
-            DetectorError: weights that cannot be read, or that do not classify pictures; a
-                detector of `kind: container`, which sees a whole shard at once and cannot be
-                asked for one picture.
-            InputError, SpecError, LabelError: as for `run`.
-        """
-        from quorate.steps.look import LoadedClassification, LoadedEnsemble
-
-        classify = isinstance(self, ClassificationSpec)
-        kind: Any = LoadedClassification if classify else LoadedEnsemble
-        loaded: L = kind(
-            self,
-            labels=labels,
-            workers=workers,
-            on_failure=on_failure,
-            servers_may_fail=servers_may_fail,
-            patience=patience,
-        )
-        return loaded
+        progress = how.pop("progress") or silent
+        return run(ensemble, Path(out), progress=progress, **how)
 
     def workflow_template(self) -> Template:
         """The WorkflowTemplate that runs this ensemble on Argo: an object of Hera's, to change.
@@ -161,8 +96,67 @@ class RunnableEnsemble(Ensemble, Generic[S, L]):
         return run
 
 
-class DetectionEnsemble(EnsembleSpec, RunnableEnsemble["Summary", "LoadedEnsemble"]):
+class DetectionEnsemble(EnsembleSpec, RunnableEnsemble):
     """An ensemble of detectors, described once, run where you like."""
+
+    def run(
+        self,
+        data: str | Path | None = None,
+        out: str | Path = "out",
+        *,
+        fresh: bool = False,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Run here: pictures of `data` (default: the spec's own) in, annotations under `out`.
+
+        The same call again goes on where a killed run stopped. Raises SpecError, InputError,
+        DetectorError or LabelError before any work where the description cannot be carried
+        out; BusyError where another run is at work in `out`; QuorumError where too few detectors
+        finished.
+        """
+        found: Summary = self._run(data, out, fresh=fresh, workers=workers, progress=progress)
+        return found
+
+    def load(
+        self,
+        *,
+        labels: Labels | None = None,
+        workers: int | None = None,
+        on_failure: Callable[[str, str], None] | None = None,
+        servers_may_fail: bool = False,
+        patience: float | None = None,
+    ) -> LoadedEnsemble:
+        """Load the detectors, to be asked picture by picture: `with street.load() as loaded: …`.
+
+        Args:
+            labels: the vocabulary; by default that of a run: the spec's labels with the category
+                ids of its data set (which is read for them), else the data set's own, else the
+                detectors' words.
+            workers: threads of `look_many`; by default one for each processor.
+            on_failure: told the name of a detector that failed on a picture, and why; by default
+                that is a RuntimeWarning.
+            servers_may_fail: a model server that does not answer costs its detector's votes, as
+                another failure does; by default it is a StorageError, for the same call may
+                succeed later.
+            patience: seconds in which a detector has to look at a picture in `look`; one that
+                takes longer costs its votes. By default there is no limit.
+
+        Raises:
+            DetectorError: weights that cannot be read; a detector of `kind: container`, which sees
+                a whole shard at once and cannot be asked for one picture.
+            InputError, SpecError, LabelError: as for `run`.
+        """
+        from quorate.steps.look import LoadedEnsemble
+
+        return LoadedEnsemble(
+            self,
+            labels=labels,
+            workers=workers,
+            on_failure=on_failure,
+            servers_may_fail=servers_may_fail,
+            patience=patience,
+        )
 
     def _repr_html_(self) -> str:
         rows = [
@@ -179,10 +173,66 @@ class DetectionEnsemble(EnsembleSpec, RunnableEnsemble["Summary", "LoadedEnsembl
         return html_table(f"{self.name}: {self.fusion.method}, {needed}", rows)
 
 
-class ClassificationEnsemble(
-    ClassificationSpec, RunnableEnsemble["ClassSummary", "LoadedClassification"]
-):
+class ClassificationEnsemble(ClassificationSpec, RunnableEnsemble):
     """An ensemble of classifiers, described once, run where you like."""
+
+    def run(
+        self,
+        data: str | Path | None = None,
+        out: str | Path = "out",
+        *,
+        fresh: bool = False,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> ClassSummary:
+        """Run here: pictures of `data` (default: the spec's own) in, labels under `out`.
+
+        The same call again goes on where a killed run stopped. Raises SpecError, InputError,
+        DetectorError or LabelError before any work where the description cannot be carried
+        out; BusyError where another run is at work in `out`; QuorumError where too few classifiers
+        finished.
+        """
+        found: ClassSummary = self._run(data, out, fresh=fresh, workers=workers, progress=progress)
+        return found
+
+    def load(
+        self,
+        *,
+        labels: Labels | None = None,
+        workers: int | None = None,
+        on_failure: Callable[[str, str], None] | None = None,
+        servers_may_fail: bool = False,
+        patience: float | None = None,
+    ) -> LoadedClassification:
+        """Load the classifiers, to be asked picture by picture: `with street.load() as loaded: …`.
+
+        Args:
+            labels: the vocabulary; by default that of a run: the spec's labels with the category
+                ids of its data set (which is read for them), else the data set's own, else the
+                classifiers' words.
+            workers: threads of `look_many`; by default one for each processor.
+            on_failure: told the name of a classifier that failed on a picture, and why; by default
+                that is a RuntimeWarning.
+            servers_may_fail: a model server that does not answer costs its classifier's votes, as
+                another failure does; by default it is a StorageError, for the same call may
+                succeed later.
+            patience: seconds in which a classifier has to look at a picture in `look`; one that
+                takes longer costs its votes. By default there is no limit.
+
+        Raises:
+            DetectorError: weights that cannot be read, or that do not classify pictures.
+            InputError, SpecError, LabelError: as for `run`.
+        """
+        from quorate.steps.look import LoadedClassification
+
+        return LoadedClassification(
+            self,
+            labels=labels,
+            workers=workers,
+            on_failure=on_failure,
+            servers_may_fail=servers_may_fail,
+            patience=patience,
+        )
 
     def _repr_html_(self) -> str:
         rows = [

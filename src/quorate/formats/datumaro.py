@@ -145,7 +145,7 @@ def write(dataset: Dataset, annotations: Annotations, target: str, *, name: str)
                 annotations=[
                     shape
                     for row in rows.get(image.id, ())
-                    for shape in _shapes(dm, dataset, annotations, row, told[row])
+                    for shape in _shapes(dm, dataset, annotations, row, told(row))
                 ],
             )
             for image in dataset.images

@@ -334,7 +334,7 @@ def write(
             objects: list[tuple[str, Any]] = []
             outlines = list(_outlines(shapes, rows.get(image.id, ())))
             for number, (row, ring) in enumerate(outlines):
-                told, boxed = attributes[row], shapes.kind[row] == Kind.BOX
+                told, boxed = attributes(row), shapes.kind[row] == Kind.BOX
                 if boxed and shapes.rotation[row]:
                     told["rotation"] = float(shapes.rotation[row])
                 inside = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -238,13 +238,12 @@ def by_image(annotations: Annotations) -> dict[int, list[int]]:
     return {i: rows[start:end] for i, (start, end) in zip(ids.tolist(), bounds, strict=True)}
 
 
-def attributes_of(annotations: Annotations) -> list[dict[str, Any]]:
-    """The attributes of each shape, as plain Python values; those that it has."""
+def attributes_of(annotations: Annotations) -> Callable[[int], dict[str, Any]]:
+    """Gives the attributes of a shape by its row, as plain Python values; those that it has."""
     columns = {name: plain_values(column) for name, column in annotations.attributes.items()}
-    return [
-        {name: column[row] for name, column in columns.items() if column[row] is not None}
-        for row in range(len(annotations))
-    ]
+    return lambda row: {
+        name: column[row] for name, column in columns.items() if column[row] is not None
+    }
 
 
 def plain_values(column: Any) -> list[Any]:

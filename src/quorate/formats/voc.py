@@ -224,7 +224,7 @@ def write(
                 "segmented": 0,
             }
             objects = [
-                ("object", _object_xml(boxes, row, words[row], told[row], decimals))
+                ("object", _object_xml(boxes, row, words[row], told(row), decimals))
                 for row in rows.get(image.id, ())
             ]
             out.put(f"Annotations/{stem}.xml", document("annotation", (*about.items(), *objects)))

@@ -101,8 +101,10 @@ def outcome_of(name: str, own: TrainerWork) -> Outcome:
     """How a trainer ended, as its folder tells."""
     if own.failed.exists():
         return Outcome(name, spent_by(own), read_json(own.failed, Failed))
-    done = read_json(own.trained, Trained)
-    return Outcome(name, done.seconds, notes=done.notes)
+    if own.trained.exists():
+        done = read_json(own.trained, Trained)
+        return Outcome(name, done.seconds, notes=done.notes)
+    return Outcome(name, 0.0, Failed(f"{name} was not run to its end."))
 
 
 def failed(name: str, own: TrainerWork, error: QuorateError) -> Outcome:

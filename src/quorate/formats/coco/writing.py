@@ -203,7 +203,7 @@ def _objects(
         else:
             continue
         number += 1
-        attributes = told[row]
+        attributes = told(row)
         score = _score_of(attributes.pop("score", None))
         if score is not None and "confidence" not in part.attributes:
             attributes["confidence"] = score
