@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import RESULTS, add_labels, expanded, read_files, share
-from quorate.cli.output import note, print_json, print_table, warn, written_as_json
+from quorate.cli.output import note, print_json, print_table, signed, warn, written_as_json
 from quorate.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from quorate.dataset import Dataset
     from quorate.detections import Detections
     from quorate.evaluation.coco import CocoMetrics
-    from quorate.evaluation.compare import Interval
     from quorate.evaluation.effort import Effort
 
 
@@ -199,12 +198,3 @@ def _compare(arguments: argparse.Namespace) -> None:
             if len(positions):
                 names = ", ".join(done.file_names[int(i)] for i in positions)
                 note(f"{result.name} {word} most on {names}")
-
-
-def signed(gap: Interval | None) -> str:
-    """A difference to the baseline with its interval, for a table; '' of the baseline itself."""
-    if gap is None:
-        return ""
-    if gap.low is None:
-        return f"{gap.value:+.3f}"
-    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"

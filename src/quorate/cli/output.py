@@ -7,10 +7,13 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quorate.display import cell, merged
 from quorate.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from quorate.evaluation.compare import Interval
 
 _SIGNED = re.compile(r"[+-]\d*\.?\d+")
 
@@ -159,6 +162,15 @@ def aside(out: str | None) -> Iterator[None]:
     """Print to stderr what is not the file, where that goes to standard output (`-`)."""
     with redirect_stdout(sys.stderr) if out == "-" else nullcontext():
         yield
+
+
+def signed(gap: Interval | None) -> str:
+    """A difference to the baseline with its interval, for a table; '' of the baseline itself."""
+    if gap is None:
+        return ""
+    if gap.low is None:
+        return f"{gap.value:+.3f}"
+    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
 
 
 def written_as_json(values: Any, out: str | None, *, as_json: bool) -> bool:

@@ -9,8 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from quorate.cli.arguments import pairs
-from quorate.cli.evaluate import signed
-from quorate.cli.output import note, notes, print_json, print_table, progress_bars, warn
+from quorate.cli.output import note, notes, print_json, print_table, progress_bars, signed, warn
 
 if TYPE_CHECKING:
     from quorate.evaluation.compare import Comparison

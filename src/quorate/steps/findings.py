@@ -19,7 +19,7 @@ from quorate.spec import EnsembleSpec
 from quorate.spec.ensemble import ENSEMBLE
 from quorate.steps.moving import below
 from quorate.steps.results import Results
-from quorate.steps.review import Rule, agreed, reviewed
+from quorate.steps.review import Rule, agreed, reviewed, write_doubts
 from quorate.steps.summary import REVIEWED, Summary, Voted
 from quorate.storage import open_tree
 
@@ -165,6 +165,14 @@ class FoundBoxes:
             ),
             shapes_of(Detections.empty(results.detectors)),
         )
+
+    def review(self, path: Path) -> bool:
+        """Write which pictures need a person, where the spec asks for it; whether it does."""
+        rule = Rule.of(self.ensemble)
+        if rule is None:
+            return False
+        write_doubts(path, self.results, self.ensemble, rule, self.agreement)
+        return True
 
     def report(self, path: Path, notes: Sequence[str]) -> list[str]:
         """Fill the report; the pictures that are shown are read once more. Returns its files."""

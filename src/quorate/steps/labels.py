@@ -156,6 +156,10 @@ class FoundLabels:
         like = _tags(Classifications.empty((), self.dataset.labels), asked.attributes)
         return Parts(lambda: (images for images, _ in self._parts(asked.folder)), shapes, like)
 
+    def review(self, path: Path) -> bool:
+        """There is no such file of labels: a picture's tags say all that is in doubt about it."""
+        return False
+
     def report(self, path: Path, notes: Sequence[str]) -> list[str]:
         """Fill the report; the pictures that are shown are read once more. Returns its files."""
         from quorate.report.classes import SHOWN, ClassReport, write_class_report

@@ -10,7 +10,6 @@ from quorate.steps.container import adopt_all
 from quorate.steps.findings import FoundBoxes
 from quorate.steps.moving import STAGE, moved
 from quorate.steps.results import Results
-from quorate.steps.review import Rule, write_doubts
 from quorate.steps.summary import ClassSummary, Summary
 from quorate.steps.work import Work, write_json
 from quorate.storage import remove_tree
@@ -58,8 +57,7 @@ def publish(
         written = found.write(name, stage)
         files += [Path(file).relative_to(stage).as_posix() for file in written.files]
         notes += [note for note in written.notes if note not in notes]
-    if isinstance(found, FoundBoxes) and (rule := Rule.of(ensemble)):
-        write_doubts(stage / REVIEW, results, found.ensemble, rule, found.agreement)
+    if found.review(stage / REVIEW):
         files.append(REVIEW)
     if asked.report:
         progress(total - 1, total)

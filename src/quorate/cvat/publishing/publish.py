@@ -18,7 +18,7 @@ from quorate.cvat.publishing.drawn import Made, Shape, Specs, Track
 from quorate.cvat.publishing.issues import Issues
 from quorate.cvat.publishing.journal import Journal, Kind, ensemble_of, journals
 from quorate.cvat.publishing.tracks import Joined, track_of
-from quorate.cvat.publishing.writing import Drawing, doubled, drawn
+from quorate.cvat.publishing.writing import Drawing, doubled, in_job
 from quorate.cvat.task import Job, Label, Task
 
 
@@ -124,7 +124,7 @@ def publish(
 
     for job in task.jobs:
         own = [number for number in job.numbers if number in frames]
-        all_of = drawn(client, job.id)
+        all_of = in_job(client, job.id)
         shapes = [shape for number in own for shape in found.single.get(number, ())]
         settle("shapes", job, shapes, [shape for shape in all_of.shapes if shape.frame in frames])
         parts = [track_of(boxes, job, task.labels, journal.run) for boxes in found.tracks]
@@ -148,7 +148,7 @@ def undo(
     specs = Specs.of(labels)
     kinds: tuple[tuple[Kind, Counts], ...] = (("shapes", result), ("tracks", result.tracks))
     for job in jobs:
-        there = drawn(client, job.id)
+        there = in_job(client, job.id)
         for kind, counts in kinds:
             drawing = Drawing(client, job, kind, specs)
             ours, touched = drawing.made_by(

@@ -25,8 +25,8 @@ M = TypeVar("M", bound=Made)
 T = TypeVar("T")
 
 
-def drawn(client: Client, job: int) -> Drawn:
-    """What is in a job, by its number."""
+def in_job(client: Client, job: int) -> Drawn:
+    """What is drawn in a job, by its number."""
     return client.get(f"jobs/{job}/annotations", Drawn, slow=True)
 
 
@@ -127,7 +127,7 @@ class Drawing:
 
         def arrived() -> bool:
             nonlocal missing
-            there = {thing.key: thing for thing in drawn(self.client, self.job.id).of(self.kind)}
+            there = {thing.key: thing for thing in in_job(self.client, self.job.id).of(self.kind)}
             write([there[thing.key] for thing in missing if thing.key in there])
             missing = [thing for thing in missing if thing.key not in there]
             return not missing
